@@ -1,0 +1,82 @@
+# make demo   unmix the embedded phantom          make test    install the test extra, run the tests
+# make lint   style, format and type checks       make bench   run the benchmarks
+# make docs   the documentation                   make clean   remove .venv and what was built
+#
+# Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
+# remembered until another is named. Stamps in .venv say what is installed already.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+LOG := $(VENV)/install.log
+PYTHON ?= $(or $(shell cat $(VENV)/python 2>/dev/null),python3)
+
+# A folder that was moved, an interpreter that is gone or another one asked for: make .venv again.
+STALE := $(shell test -x $(BIN)/python && \
+	test "$$(cat $(VENV)/made 2>/dev/null)" = '$(PYTHON) in $(CURDIR)' || echo again)
+
+# HyperSpy and Matplotlib keep settings in the home folder: give them one where there is none.
+export HOME := $(if $(shell test -w "$$HOME" && echo writable),$(HOME),$(CURDIR)/$(VENV)/home)
+
+# $(call install,WHAT TO SAY,WHAT TO INSTALL): one line while pip works; its own words go to the log.
+define install
+@echo "Installing $(1) (a few minutes the first time; log in $(LOG))"
+@$(BIN)/python -m pip install --disable-pip-version-check -q -e $(2) >$(LOG) 2>&1 || { \
+	tail -n 30 $(LOG) >&2; \
+	echo "Installing $(1) failed: the reason is above, the whole log in $(LOG)." >&2; exit 1; }
+@touch $@
+endef
+
+.PHONY: help demo test lint bench docs clean again
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/package
+	@$(BIN)/endmember demo
+
+test: $(VENV)/tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/benchmarks
+	@echo "Benchmarks: each script prints a table; the numbers in the documentation come from here."
+	@for script in benchmarks/*.py; do \
+		test -e "$$script" || { echo "benchmarks/ is empty: speed, memory and accuracy against other programs will be measured here."; break; }; \
+		echo; echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+docs:
+	@echo "Documentation: docs/ will hold the handbook, the gallery and the API pages, built from here."
+	@find docs -type f \( -name '*.md' -o -name '*.rst' \) | sort | sed 's/^/  to read as it is: /'
+	@echo "Until then read README.md and the docstrings, for example: python -m pydoc endmember.NMF"
+
+clean:
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache endmember-demo
+
+$(VENV)/made: $(STALE)
+	@"$(PYTHON)" -c pass 2>/dev/null || { \
+		echo "$(PYTHON) does not run: install Python 3.11 or newer, or name one that you have, for example: make demo PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Endmember needs Python 3.11 or newer and $(PYTHON) is" \
+		"$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'): name a newer one, for example: make demo PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+		echo "python3-venv is missing: install it (on Debian or Ubuntu: sudo apt install python3-venv), then call make again." >&2; exit 1; }
+	@echo "Making $(VENV) with $$("$(PYTHON)" --version)"
+	@rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
+	@mkdir $(VENV)/home
+	@echo "$(PYTHON)" >$(VENV)/python
+	@echo "$(PYTHON) in $(CURDIR)" >$@
+
+$(VENV)/package: $(VENV)/made pyproject.toml
+	$(call install,Endmember,.)
+
+$(VENV)/tests: $(VENV)/package
+	$(call install,what the tests need,'.[test]')
+
+$(VENV)/benchmarks: $(VENV)/package
+	$(call install,what the benchmarks compare with,'.[bench]')

@@ -1,0 +1,44 @@
+"""Unmix spectrum images into pure spectra and their maps.
+
+Public names are imported on first use, so that ``import endmember`` costs nothing:
+neither scikit-learn nor numba, dask, HyperSpy, matplotlib or panel is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_NAMES_BY_MODULE = {
+    "factor.losses": ["SquaredError"],
+    "factor.penalties": ["Free", "NonNegative"],
+    "factor.solvers": ["ANLS", "HALS"],
+    "factor.matching": ["match_components", "spectral_angle"],
+    "factor.lowrank": ["LowRank", "compress"],
+    "methods.nmf": ["NMF"],
+    "signals.bridge": ["UnreadableFileError", "load"],
+    "signals.unmixing": ["Unmixing", "unmix"],
+    "signals.unmixing:open_folder": ["open"],
+}
+_MODULES = ["show", "synthetic"]
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
+
+__all__ = sorted([*_MODULE_OF, *_MODULES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it is defined, once."""
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, attribute = _MODULE_OF[name].partition(":")
+    value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,383 @@
+"""Classical criteria for the number of components, from the singular values of whitened data.
+
+``values`` are the squared singular values (largest first) of a whitened, uncentred matrix, n pixels
+by m channels; ``total`` is the sum of all of them (they may be cut off), and the *rest* after k
+components is ``total − Σ_{j≤k} values_j``. Every function returns how many components it counts.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.floating]
+
+TRACY_WIDOM_MEAN, TRACY_WIDOM_DEVIATION = -1.2065, 1.2680
+
+
+@dataclass(frozen=True)
+class Scree:
+    """Squared singular values of whitened data, all or only the largest.
+
+    Attributes
+    ----------
+    values : ndarray
+        Squared singular values, largest first.
+    total : float
+        Their sum, including those not listed.
+    shape : tuple of int
+        Pixels and channels.
+    """
+
+    values: Floats
+    total: float
+    shape: tuple[int, int]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all singular values are listed."""
+        return self.values.size == min(self.shape)
+
+    def rest(self) -> Floats:
+        """Sum of what is left after 0, 1, … components."""
+        left = self.total - np.concatenate([[0.0], np.cumsum(self.values)])
+        return np.maximum(left, 0.0)[: min(self.shape)]
+
+    def level(self) -> Floats:
+        """Noise variance if 0, 1, … components are signal."""
+        rest = self.rest()
+        k = np.arange(rest.size)
+        n, m = self.shape
+        return rest / ((n - k) * (m - k))
+
+
+def elbow(values: Floats, length: int = 20) -> int:
+    """Find the elbow of the scree plot: the point farthest below the chord of log values.
+
+    The chord runs from the first to the last of ``length`` points. Counted from 0, the elbow is the
+    first point of the noise floor, which is not counted as a component.
+
+    Parameters
+    ----------
+    values : ndarray
+        Squared singular values, largest first.
+    length : int
+        Points of the plot that are looked at.
+
+    Returns
+    -------
+    int
+        Number of components.
+
+    Examples
+    --------
+    >>> elbow(np.array([1000.0, 100.0, 1.1, 1.0, 0.9, 0.8]))
+    2
+    """
+    used = values[: min(length, values.size)]
+    if used.size < 3 or used[0] <= 0:
+        return min(used.size, 1)
+    logs = np.log(np.maximum(used, used[0] * 1e-30))
+    chord = np.linspace(logs[0], logs[-1], logs.size)
+    return int(np.argmax(chord - logs))
+
+
+def malinowski(scree: Scree) -> dict[str, Floats]:
+    """Malinowski's error functions for 0, 1, … components.
+
+    With the larger and smaller side g and s: the real error ``RE = √(rest / (g (s − k)))``, the
+    imbedded error ``IE = RE √(k/s)``, the extracted error ``XE = RE √((s − k)/s)`` and the
+    indicator ``IND = RE / (s − k)²``; ``RE² = IE² + XE²``.
+
+    Parameters
+    ----------
+    scree : Scree
+        Singular values.
+
+    Returns
+    -------
+    dict of ndarray
+        ``RE``, ``IE``, ``XE``, ``IND``; index k is for k components. IND is smallest at the number
+        of components.
+
+    References
+    ----------
+    E. R. Malinowski, *Factor Analysis in Chemistry*, Wiley (2002); *Anal. Chem.* **49** (1977) 612.
+
+    Examples
+    --------
+    >>> errors = malinowski(Scree(np.array([90.0, 5.0, 4.0, 1.0]), 100.0, (6, 4)))
+    >>> bool(np.allclose(errors["RE"] ** 2, errors["IE"] ** 2 + errors["XE"] ** 2))
+    True
+    """
+    small, large = min(scree.shape), max(scree.shape)
+    rest = scree.rest()
+    k = np.arange(rest.size)
+    real = np.sqrt(rest / (large * (small - k)))
+    return {
+        "RE": real,
+        "IE": real * np.sqrt(k / small),
+        "XE": real * np.sqrt((small - k) / small),
+        "IND": real / (small - k) ** 2,
+    }
+
+
+def indicator(scree: Scree, max_rank: int) -> int:
+    """Count by the minimum of Malinowski's indicator function among 0 … max_rank components."""
+    return int(np.argmin(malinowski(scree)["IND"][: max_rank + 1]))
+
+
+def f_test(scree: Scree, max_rank: int, significance: float = 0.05) -> int:
+    """Count by Malinowski's F-test of reduced eigenvalues.
+
+    ``F(1, s − k) = [Σ_{j>k} w_j / w_k] λ_k / rest_k`` with ``w_j = (n − j + 1)(m − j + 1)``; the
+    count is the largest k that is significant. Known to be conservative.
+
+    Parameters
+    ----------
+    scree : Scree
+        Singular values.
+    max_rank : int
+        Largest number considered.
+    significance : float
+        Level of the test.
+
+    Returns
+    -------
+    int
+        Number of components.
+
+    References
+    ----------
+    E. R. Malinowski, *J. Chemometrics* **3** (1989) 49.
+
+    Examples
+    --------
+    >>> f_test(Scree(np.array([1e4, 1.1, 1.0, 0.9]), 1e4 + 3.0, (8, 4)), 3)
+    1
+    """
+    n, m = scree.shape
+    j = np.arange(1, min(n, m) + 1)
+    weights = (n - j + 1.0) * (m - j + 1.0)
+    later = weights[::-1].cumsum()[::-1] - weights
+    rest = scree.rest()
+    count = 0
+    for k in range(1, min(max_rank, rest.size - 1) + 1):
+        if rest[k] <= 0:
+            return k
+        statistic = later[k - 1] / weights[k - 1] * scree.values[k - 1] / rest[k]
+        if stats.f.sf(statistic, 1, min(n, m) - k) < significance:
+            count = k
+    return count
+
+
+def noise_edge(n: int, m: int, deviations: float = 2.0) -> float:
+    """Largest squared singular value of white noise of variance one, n by m.
+
+    Tracy and Widom: mean and standard deviation of ``((√(n−½) + √(m−½))² + s W)`` with
+    ``s = √edge (1/√(n−½) + 1/√(m−½))^(1/3)``.
+
+    Parameters
+    ----------
+    n, m : int
+        Pixels and channels.
+    deviations : float
+        Standard deviations above the mean (1.73 are exceeded once in 20 times).
+
+    Returns
+    -------
+    float
+        The edge.
+
+    References
+    ----------
+    I. M. Johnstone, *Ann. Statist.* **29** (2001) 295; Z. Ma, *Bernoulli* **18** (2012) 322.
+
+    Examples
+    --------
+    >>> round(noise_edge(1000, 100, 0.0) / (1000**0.5 + 100**0.5) ** 2, 2)
+    0.98
+    """
+    a, b = math.sqrt(n - 0.5), math.sqrt(m - 0.5)
+    spread = (a + b) * (1 / a + 1 / b) ** (1 / 3)
+    return (a + b) ** 2 + spread * (TRACY_WIDOM_MEAN + deviations * TRACY_WIDOM_DEVIATION)
+
+
+def marchenko_pastur(scree: Scree, max_rank: int) -> int:
+    """Count values above the noise edge, with the noise variance of what is left each time."""
+    n, m = scree.shape
+    level = scree.level()
+    for k in range(min(max_rank, level.size - 1)):
+        if scree.values[k] <= level[k] * noise_edge(n - k, m - k, 1.73):
+            return k
+    return min(max_rank, level.size - 1)
+
+
+def gavish_donoho(scree: Scree, max_rank: int, noise: float | None = None) -> int:
+    """Count singular values above the threshold that minimises the error of the denoised data.
+
+    ``τ = λ*(β) √g σ`` with ``λ*(β)² = 2(β + 1) + 8β / (β + 1 + √(β² + 14β + 1))``, β = s/g, the
+    sides s ≤ g; without σ, ``τ = λ*(β) / √μ_β`` times the median singular value, μ_β the median
+    of the Marchenko–Pastur law.
+
+    Parameters
+    ----------
+    scree : Scree
+        Singular values.
+    max_rank : int
+        Largest number considered.
+    noise : float, optional
+        Standard deviation σ of the noise (1 for whitened data).
+
+    Returns
+    -------
+    int
+        Number of components.
+
+    Raises
+    ------
+    ValueError
+        If ``noise`` is not given and not all singular values are known.
+
+    References
+    ----------
+    M. Gavish and D. L. Donoho, *IEEE Trans. Inf. Theory* **60** (2014) 5040.
+
+    Examples
+    --------
+    >>> values = np.array([400.0, 30.0, 2.0, 1.0])
+    >>> gavish_donoho(Scree(values, values.sum(), (4, 4)), 3, noise=1.0)
+    2
+    """
+    small, large = min(scree.shape), max(scree.shape)
+    threshold = optimal_threshold(small / large)
+    if noise is not None:
+        limit = threshold**2 * large * noise**2
+    elif scree.complete:
+        limit = threshold**2 * float(np.median(scree.values)) / median_noise_value(small / large)
+    else:
+        raise ValueError("the median needs all singular values; give noise=1.0 for whitened data.")
+    return int(np.count_nonzero(scree.values[:max_rank] > limit))
+
+
+def optimal_threshold(beta: float) -> float:
+    """Return Gavish and Donoho's λ*(β); 4/√3 for a square matrix."""
+    root = math.sqrt(beta**2 + 14 * beta + 1)
+    return math.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + root))
+
+
+def median_noise_value(beta: float) -> float:
+    """Return the median of the Marchenko–Pastur law of ratio β ≤ 1 and variance one."""
+    low, high = (1 - math.sqrt(beta)) ** 2, (1 + math.sqrt(beta)) ** 2
+    angle = np.linspace(0, math.pi, 4001)  # x = centre − half·cos: smooth at both edges
+    half, centre = (high - low) / 2, (high + low) / 2
+    x = np.maximum(centre - half * np.cos(angle), 1e-300)
+    density = (half * np.sin(angle)) ** 2 / (2 * math.pi * beta * x)
+    steps = (density[1:] + density[:-1]) / 2 * np.diff(angle)
+    mass = np.concatenate([[0.0], np.cumsum(steps)])
+    return float(np.interp(0.5 * mass[-1], mass, x))
+
+
+def description_length(scree: Scree, max_rank: int) -> int:
+    """Count by the minimum description length of Wax and Kailath.
+
+    ``MDL(k) = N (M − k) ln(arithmetic / geometric mean of the rest) + ½ k (2M − k) ln N``
+    with N the longer and M the shorter side.
+
+    Parameters
+    ----------
+    scree : Scree
+        Singular values, all of them.
+    max_rank : int
+        Largest number considered.
+
+    Returns
+    -------
+    int
+        Number of components.
+
+    References
+    ----------
+    M. Wax and T. Kailath, *IEEE Trans. ASSP* **33** (1985) 387.
+
+    Examples
+    --------
+    >>> values = np.array([500.0, 90.0, 11.0, 10.0, 9.0])
+    >>> description_length(Scree(values, values.sum(), (60, 5)), 4)
+    2
+    """
+    short, long = min(scree.shape), max(scree.shape)
+    values = np.maximum(scree.values, scree.values[0] * 1e-30)
+    k = np.arange(min(max_rank, short - 1) + 1)
+    tail_sum, tail_log = values[::-1].cumsum()[::-1][k], np.log(values)[::-1].cumsum()[::-1][k]
+    left = short - k
+    misfit = long * (left * np.log(tail_sum / left) - tail_log)
+    return int(np.argmin(misfit + 0.5 * k * (2 * short - k) * math.log(long)))
+
+
+def bi_cross_validation(
+    Y: Any, max_rank: int, rng: np.random.Generator, repeats: int = 3, largest: int = 1000
+) -> Floats:
+    """Prediction error of a held-out block from the other three, for 0, 1, … components.
+
+    Pixels and channels are halved at random; block A is predicted by ``B D_k⁺ C``, D_k being the
+    truncated SVD of the opposite block.
+
+    Parameters
+    ----------
+    Y : ndarray or sparse matrix of shape (n, m)
+        Whitened data.
+    max_rank : int
+        Largest number considered.
+    rng : numpy.random.Generator
+        Draws the halves.
+    repeats : int
+        Halvings averaged, two held-out blocks each.
+    largest : int
+        Pixels and channels used at most.
+
+    Returns
+    -------
+    ndarray
+        Error per entry in units of the noise variance; smallest at the number of components.
+
+    References
+    ----------
+    A. B. Owen and P. O. Perry, *Ann. Appl. Stat.* **3** (2009) 564.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> Y = 3 * rng.random((80, 2)) @ rng.random((2, 60)) * 4 + rng.standard_normal((80, 60))
+    >>> int(np.argmin(bi_cross_validation(Y, 5, rng)))
+    2
+    """
+    errors = np.zeros(max_rank + 1)
+    for _ in range(repeats):
+        rows = rng.permutation(Y.shape[0])[:largest]
+        columns = rng.permutation(Y.shape[1])[:largest]
+        block = Y[rows][:, columns]
+        block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+        i, j = (size // 2 for size in block.shape)
+        errors += _held_out(block[:i, :j], block[:i, j:], block[i:, :j], block[i:, j:], max_rank)
+        errors += _held_out(block[i:, j:], block[i:, :j], block[:i, j:], block[:i, :j], max_rank)
+    return errors / (2 * repeats)
+
+
+def _held_out(A: Floats, B: Floats, C: Floats, D: Floats, max_rank: int) -> Floats:
+    """Mean square error of A predicted from B, C and 0, 1, … components of D."""
+    U, s, Vt = np.linalg.svd(D, full_matrices=False)
+    errors = np.full(max_rank + 1, np.inf)
+    residual = A.copy()
+    errors[0] = np.mean(residual**2)
+    for k in range(min(max_rank, s.size)):
+        if s[k] <= 1e-14 * s[0]:
+            break
+        residual -= np.outer(B @ Vt[k] / s[k], U[:, k] @ C)
+        errors[k + 1] = np.mean(residual**2)
+    return errors

@@ -1,0 +1,318 @@
+"""Whitened data, noise that looks like theirs, and independent repeats of them.
+
+``Y`` (n, m) is the data of n pixels and m channels, scaled so that the noise has variance one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.linalg import svds
+
+from endmember.assess.criteria import Scree
+from endmember.factor.data import Sparse
+from endmember.factor.inputs import observe
+from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
+from endmember.factor.photon_transfer import safe_rank
+
+Floats = NDArray[np.floating]
+
+_FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed
+_N_LARGEST = 31  # singular values computed otherwise
+_MAX_LAG = 12
+_LEAST_CORRELATION = 0.01
+
+
+@dataclass
+class WhiteData:
+    """Data in units of their noise.
+
+    Attributes
+    ----------
+    Y : ndarray or csr_array of shape (n, m)
+        Whitened data.
+    raw : ndarray or csr_array of shape (n, m)
+        The data as they came.
+    weights : tuple of ndarray
+        Weights of pixels (n,) and channels (m,): ``Y = raw · rows · columns``.
+    noise : NoiseModel
+        Noise of ``raw``.
+    domain : tuple of int
+        Shape of the image.
+    rows, columns : ndarray of int
+        Pixels and channels of the image that take part.
+    """
+
+    Y: Any
+    raw: Any
+    weights: tuple[Floats, Floats]
+    noise: NoiseModel
+    domain: tuple[int, ...]
+    rows: NDArray[np.integer]
+    columns: NDArray[np.integer]
+
+    @cached_property
+    def decomposition(self) -> tuple[Floats, Scree, Floats]:
+        """Left vectors (n, r), squared singular values, right vectors (m, r) of ``Y``."""
+        return decompose(self.Y)
+
+    @property
+    def scree(self) -> Scree:
+        """Squared singular values of ``Y``."""
+        return self.decomposition[1]
+
+    @property
+    def counting(self) -> bool:
+        """Whether noise is drawn by splitting counts; correlated counts are treated as floats."""
+        return self.noise.poisson and (self.noise.white or sp.issparse(self.raw))
+
+    def scaled(self, raw: Any) -> Any:
+        """Whiten other data of the same pixels and channels."""
+        rows, columns = self.weights
+        if sp.issparse(raw):
+            return sp.csr_array(sp.diags_array(rows) @ raw @ sp.diags_array(columns))
+        return raw * rows[:, None] * columns
+
+    @cached_property
+    def deviation(self) -> Floats:
+        """Standard deviation (n, m) of the whitened noise, from a low-rank fit of the data."""
+        U, scree, V = self.decomposition
+        r = safe_rank(scree.values, *sorted(scree.shape), total=scree.total)
+        rows, columns = self.weights
+        fit = (U[:, :r] * np.sqrt(scree.values[:r])) @ V[:, :r].T / rows[:, None] / columns
+        variance = self.noise.variance(fit)
+        variance = np.maximum(variance, 1e-3 * variance.mean())
+        return np.sqrt(variance) * rows[:, None] * columns
+
+    def noise_like(self, rng: np.random.Generator, colour: Colour | None = None) -> Any:
+        """Draw noise without signal, whitened.
+
+        Counts are split in two by a fair coin for each: the difference of the halves has mean zero
+        and, given the data, the variance of the data. Otherwise Gaussian noise of the right
+        variance and correlation is drawn.
+        """
+        if self.counting:
+            half = _binomial_half(self.raw, rng)
+            return self.scaled(2.0 * half - self.raw)
+        white = rng.standard_normal(self.Y.shape)
+        if colour is not None:
+            white = colour.paint(white, rng)
+        return white * self.deviation
+
+    def halves(self, rng: np.random.Generator) -> tuple[Any, Any]:
+        """Split the data into two independent repeats, each with twice the noise variance.
+
+        Counts are divided by a fair coin for each (and doubled); other data get noise of their own
+        kind, added to one repeat and subtracted from the other.
+        """
+        if self.counting:
+            half = _binomial_half(self.raw, rng)
+            return self.scaled(2.0 * half), self.scaled(2.0 * (self.raw - half))
+        added = self.noise_like(rng)
+        return self.Y + added, self.Y - added
+
+    def grid(self, vectors: Floats) -> Floats:
+        """Lay columns (n, r) out as images (*domain, r), nan where a pixel takes no part."""
+        image = np.full((math.prod(self.domain), vectors.shape[1]), np.nan)
+        image[self.rows] = vectors
+        return image.reshape(*self.domain, vectors.shape[1])
+
+
+def whitened(
+    X: Any,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    domain: tuple[int, ...] | None = None,
+    noise: NoiseModel | None = None,
+) -> WhiteData:
+    """Read a spectrum image, find its noise, and whiten it.
+
+    Parameters
+    ----------
+    X : array_like, Dask array, sparse matrix or HyperSpy signal of shape (*domain, channels)
+        The data.
+    mask, channel_mask, domain
+        As in the estimators.
+    noise : NoiseModel, optional
+        Known noise; estimated if not given.
+
+    Returns
+    -------
+    WhiteData
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, or NaN or infinite values are not masked.
+
+    Examples
+    --------
+    >>> counts = np.random.default_rng(0).poisson(4.0, (50, 40))
+    >>> white = whitened(counts)
+    >>> bool(np.isclose(white.scree.values[0], counts.sum()))
+    True
+    """
+    if noise is None:
+        noise = estimate_noise(X, mask=mask, channel_mask=channel_mask, domain=domain)
+    observed = observe(
+        X, mask=mask, channel_mask=channel_mask, domain=domain, keep_empty=not noise.poisson
+    )
+    data = observed.data
+    raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
+    weights = whitening_weights(raw, noise)
+    if noise.gain == 0 and noise.read_variance == 0:
+        weights = np.ones(raw.shape[0]), np.ones(raw.shape[1])
+    white = WhiteData(raw, raw, weights, noise, observed.domain, observed.rows, observed.columns)
+    white.Y = white.scaled(raw)
+    return white
+
+
+def decompose(Y: Any) -> tuple[Floats, Scree, Floats]:
+    """Singular vectors and squared singular values, all of them if one side is short."""
+    n, m = Y.shape
+    total = float(Y.multiply(Y).sum() if sp.issparse(Y) else np.vdot(Y, Y))
+    if min(n, m) > _FULL_SIDE:
+        start = np.random.default_rng(0).standard_normal(min(n, m))
+        U, s, Vt = svds(Y, k=_N_LARGEST, tol=1e-3, v0=start)
+        order = np.argsort(s)[::-1]
+        return U[:, order], Scree(s[order] ** 2, total, (n, m)), Vt[order].T
+    if n < m:
+        V, scree, U = decompose(Y.T)
+        return U, Scree(scree.values, total, (n, m)), V
+    values, vectors = np.linalg.eigh(_gram(Y))
+    values = np.maximum(values[::-1], 0)
+    V = vectors[:, : -_N_LARGEST - 1 : -1]
+    root = np.sqrt(np.maximum(values[: V.shape[1]], 1e-300))
+    return Y @ V / root, Scree(values, total, (n, m)), V
+
+
+def _gram(Y: Any) -> Floats:
+    gram = Y.T @ Y
+    return gram.toarray() if sp.issparse(gram) else gram
+
+
+def largest_value(Y: Any) -> float:
+    """Largest squared singular value."""
+    if min(Y.shape) <= 600:
+        return float(np.linalg.eigvalsh(_gram(Y) if Y.shape[0] >= Y.shape[1] else _gram(Y.T))[-1])
+    start = np.random.default_rng(0).standard_normal(min(Y.shape))
+    return float(svds(Y, k=1, tol=1e-3, v0=start, return_singular_vectors=False)[0] ** 2)
+
+
+def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
+    """Keep each count with probability one half."""
+    if sp.issparse(counts):
+        half = counts.copy()
+        half.data = rng.binomial(counts.data.astype(np.int64), 0.5).astype(float)
+        return half
+    return rng.binomial(counts.astype(np.int64), 0.5).astype(float)
+
+
+# --- correlated noise -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Colour:
+    """Correlation of whitened noise along the channels and along the axes of the image.
+
+    Attributes
+    ----------
+    channels : ndarray
+        Correlation at lags 1, 2, … channels (empty: none).
+    pixels : tuple of ndarray
+        The same along every axis of the image.
+    """
+
+    channels: Floats
+    pixels: tuple[Floats, ...]
+    domain: tuple[int, ...]
+    rows: NDArray[np.integer]
+
+    @property
+    def white(self) -> bool:
+        """Whether there is no correlation."""
+        return self.channels.size == 0 and all(lags.size == 0 for lags in self.pixels)
+
+    def paint(self, white: Floats, rng: np.random.Generator) -> Floats:
+        """Give white noise (n, m) these correlations, keeping its variance."""
+        if any(lags.size for lags in self.pixels):
+            image = rng.standard_normal((math.prod(self.domain), white.shape[1]))
+            image = image.reshape(*self.domain, white.shape[1])
+            for axis, lags in enumerate(self.pixels):
+                image = _filtered(image, lags, axis)
+            white = image.reshape(-1, white.shape[1])[self.rows]
+        return _filtered(white, self.channels, 1)
+
+
+def _filtered(white: Floats, lags: Floats, axis: int) -> Floats:
+    """Noise with the given correlation along one axis, by shaping its Fourier spectrum."""
+    if lags.size == 0:
+        return white
+    size = white.shape[axis]
+    angle = 2 * math.pi * np.fft.rfftfreq(size)
+    power = 1 + 2 * np.cos(np.outer(angle, np.arange(1, lags.size + 1))) @ lags
+    power = np.maximum(power, 1e-3)
+    full = np.concatenate([power, power[1 : (size + 1) // 2]])
+    gain = np.sqrt(power / full.mean())
+    shape = [1] * white.ndim
+    shape[axis] = gain.size
+    return np.fft.irfft(np.fft.rfft(white, axis=axis) * gain.reshape(shape), n=size, axis=axis)
+
+
+def measure_colour(white: WhiteData, rank: int) -> Colour:
+    """Measure the correlation of what a fit with ``rank`` components leaves.
+
+    What the fit absorbs (it makes residuals anticorrelated even if the noise is white) is given
+    back. Correlation is followed to larger lags until it falls below one percent.
+    """
+    U, scree, V = white.decomposition
+    U, V = U[:, :rank], V[:, :rank]
+    residual = white.Y - (U * np.sqrt(scree.values[:rank])) @ V.T
+    residual /= white.deviation
+    channels = _correlation(residual, V, 1)
+    pixels = []
+    image = np.nan_to_num(white.grid(residual))
+    vectors = np.nan_to_num(white.grid(U))
+    present = np.zeros(math.prod(white.domain))
+    present[white.rows] = 1.0
+    present = present.reshape(white.domain)
+    for axis in range(len(white.domain)):
+        pixels.append(
+            _lags(
+                np.moveaxis(image, axis, 0),
+                np.moveaxis(vectors, axis, 0),
+                np.moveaxis(present, axis, 0),
+            )
+        )
+    return Colour(channels, tuple(pixels), white.domain, white.rows)
+
+
+def _correlation(residual: Floats, basis: Floats, axis: int) -> Floats:
+    moved = np.moveaxis(residual, axis, 0)
+    return _lags(moved, basis, np.ones(moved.shape[0]))
+
+
+def _lags(moved: Floats, basis: Floats, present: Floats) -> Floats:
+    """Correlation along the first axis at lags 1, 2, … until it ends."""
+    size = moved.shape[0]
+    per_place = moved.size / max(present.size, 1)
+    power = float(np.vdot(moved, moved)) / max(present.sum() * per_place, 1)
+    found: list[float] = []
+    for lag in range(1, min(_MAX_LAG, size // 3) + 1):
+        pairs = float(np.sum(present[lag:] * present[:-lag]))
+        if pairs == 0 or power == 0:
+            break
+        product = float(np.vdot(moved[lag:], moved[:-lag])) / (pairs * per_place)
+        absorbed = float(np.vdot(basis[lag:], basis[:-lag])) / pairs
+        value = product / power + absorbed
+        if abs(value) < max(_LEAST_CORRELATION, 4 / math.sqrt(pairs * per_place)):
+            break
+        found.append(value)
+    return np.array(found)

@@ -1,0 +1,51 @@
+"""The command ``endmember``: from a file to its pure spectra and their maps.
+
+Results go to stdout, with paths last; progress, notes and errors go to stderr. Everything heavy is
+imported inside the commands, so that ``endmember --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after ``endmember``; by default those that the program was called with.
+
+    Returns
+    -------
+    int
+        The exit code: 0 success, 1 a fault of the program, 2 a wrong call or wrong input,
+        130 interrupted with nothing kept.
+    """
+    import typer
+
+    from .commands import app
+    from .console import complain, explain, listening
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"] or ["--help"]
+    try:
+        with listening(debug):
+            command = typer.main.get_command(app)
+            code = command.main(args=words, prog_name="endmember", standalone_mode=False) or 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as error:  # the last fence: whatever happened becomes one sentence
+        if debug:
+            traceback.print_exc()
+        code, sentence = explain(error)
+        complain(sentence)
+    if code == 130:
+        complain("interrupted before there was anything to keep.")
+    return int(code)

@@ -1,0 +1,314 @@
+"""The commands themselves, each as short as the way from a file to an answer allows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import Watch, at_home
+from .listing import bytes_in_words, describe_file
+
+if TYPE_CHECKING:
+    from endmember.signals.unmixing import Unmixing
+
+#: A damaged file can ask for any amount of time: reading one ends here, in seconds.
+LOAD_SECONDS = 600.0
+#: Where `endmember demo` leaves its result.
+DEMO_FOLDER = Path("endmember-demo")
+#: What a result of a few hundred components takes on disk besides its arrays, in bytes.
+_ROOM_FOR_PICTURES = 20_000_000
+
+app = typer.Typer(
+    help="Unmix spectrum images: pure spectra and their maps.",
+    epilog="Exit code: 0 success, 2 wrong call or wrong input, 1 fault of the program, "
+    "130 interrupted with nothing kept. --debug, anywhere in the line, shows the traceback.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file.")
+]
+SignalOption = Annotated[
+    int | None,
+    typer.Option("--signal", min=0, help="Which signal of the file, as 'endmember info' counts."),
+]
+LazyOption = Annotated[
+    bool, typer.Option("--lazy", help="Leave the data on disk and read them piece by piece.")
+]
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from endmember import __version__
+
+        typer.echo(f"endmember {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which version."),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error and all logging.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command; ``--debug`` is read before all others."""
+
+
+@app.command()
+def demo() -> None:
+    """Unmix a small embedded phantom whose answer is known: the quickest look at what comes out.
+
+    Leaves the result in ./endmember-demo, in place of that of an earlier run.
+    """
+    import numpy as np
+
+    from endmember import synthetic
+    from endmember.factor.matching import match_components, spectral_angle
+    from endmember.methods.nmf import NMF
+
+    _refuse_foreign(DEMO_FOLDER)
+    phantom = synthetic.mixed_phases()
+    ny, nx, k = phantom.maps.shape
+    channels = phantom.energy.size
+    typer.echo(f"Phantom: {k} phases, {ny} x {nx} pixels, {channels} channels of EELS counts")
+    with at_home():
+        from endmember.signals.unmixing import unmix
+
+        with Watch() as watch:
+            result = unmix(phantom.signal, NMF(k, random_state=0), callback=watch)
+            watch.finish()
+            spectra = np.asarray(result.spectra.data)
+            order = match_components(spectra, phantom.spectra)
+            angles = spectral_angle(spectra[order], phantom.spectra)
+            typer.echo(_summary(result, watch))
+            typer.echo(f"Mean spectral angle to the true spectra: {np.mean(angles):.2f} degrees")
+            _keep(result, DEMO_FOLDER, overwrite=True)
+
+
+@app.command()
+def info(file: FileArgument) -> None:
+    """Say what a file holds and which command unmixes it.
+
+    For every signal: shape, axes with units, kind of data, zeros, negative values, noise, and the
+    memory that a fit will need.
+    """
+    with at_home():
+        from endmember.signals.bridge import guard
+        from endmember.signals.reading import read_cheaply
+
+        free = _free_memory()
+        with guard(seconds=LOAD_SECONDS, memory=free):
+            signals = read_cheaply(file)
+            for line in describe_file(file, signals, free):
+                typer.echo(line)
+
+
+@app.command()
+def unmix(
+    file: FileArgument,
+    components: Annotated[
+        int, typer.Option("-k", "--components", min=1, help="How many pure spectra to look for.")
+    ],
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            help="Use this window of the spectral axis alone, in the unit of the axis; "
+            "either end may be left out.",
+            metavar="START:STOP",
+        ),
+    ] = None,
+    signal: SignalOption = None,
+    lazy: LazyOption = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Where to save; by default FILE-unmixed beside the file, or in the current "
+            "folder where that of the file cannot be written.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier result in FOLDER.")
+    ] = False,
+    starts: Annotated[int, typer.Option(min=1, help="How many random starts to try.")] = 10,
+    max_iter: Annotated[int, typer.Option(min=1, help="Most sweeps of one start.")] = 2000,
+    tol: Annotated[
+        float, typer.Option(min=0, help="Stop when a sweep improves the fit by less (relative).")
+    ] = 1e-6,
+) -> None:
+    """Separate a spectrum image into K pure spectra and their maps, by NMF.
+
+    Ctrl-C ends the fit after the sweep: the best result so far is saved, the command says so and
+    its exit code is 0. Ctrl-C before the first sweep, or pressed twice, keeps nothing (130).
+    """
+    window = _parse_window(crop)
+    folder = _default_folder(file) if output is None else output
+    _check_target(folder, overwrite)
+    with at_home():
+        from endmember.methods.nmf import NMF
+        from endmember.signals.unmixing import unmix as run
+
+        image = _load(file, lazy, signal, window)
+        _check_room(folder, image, components)
+        model = NMF(components, n_starts=starts, random_state=seed, max_iter=max_iter, tol=tol)
+        with Watch() as watch:
+            result = run(image, model, callback=watch)
+            watch.finish()
+            typer.echo(_summary(result, watch))
+            _keep(result, folder, overwrite)
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A result, as 'endmember unmix' leaves it.")
+    ],
+) -> None:
+    """Write report.html and components.png of a saved result anew."""
+    with at_home():
+        from endmember.signals.storage import existing
+        from endmember.signals.unmixing import open_folder
+
+        folder = existing(folder)
+        result = open_folder(folder)
+        result.report(folder / "report.html")
+        _draw(result, folder)
+    _say_where(folder)
+
+
+def _parse_window(text: str | None) -> tuple[float | None, float | None] | None:
+    """Read ``450:700``; an end that is left out is None.
+
+    Examples
+    --------
+    >>> _parse_window("450:700"), _parse_window("-20:"), _parse_window(None)
+    ((450.0, 700.0), (-20.0, None), None)
+    """
+    if text is None:
+        return None
+    try:
+        start, stop = (float(end) if end.strip() else None for end in text.split(":"))
+    except ValueError:
+        raise ValueError(
+            f"--crop {text!r} is no window; give two numbers in the unit of the axis with a "
+            "colon between them, for example --crop 450:700"
+        ) from None
+    return start, stop
+
+
+def _load(
+    file: Path, lazy: bool, number: int | None, window: tuple[float | None, float | None] | None
+) -> Any:
+    """Read one signal within the limits of time and memory, and crop it."""
+    from endmember.signals.bridge import guard, load, region
+
+    with guard(seconds=LOAD_SECONDS, memory=_free_memory()):
+        image = load(file, lazy=lazy, signal=number)
+    return image if window is None else region(image, window)
+
+
+def _free_memory() -> float | None:
+    """Bytes that programs may still take, where the system tells."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return 1024.0 * int(found[0]) if found else None
+
+
+def _default_folder(file: Path) -> Path:
+    name = f"{file.stem}-unmixed"
+    return file.parent / name if os.access(file.parent, os.W_OK) else Path(name)
+
+
+def _check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that cannot take the result, before any work is done."""
+    if folder.exists() and not overwrite:
+        raise FileExistsError(
+            f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
+        )
+    _refuse_foreign(folder)
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise PermissionError(f"{parent} cannot be written to; name another folder with -o")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Never overwrite what is no result: ``-o ~/Documents --overwrite`` is a slip of the hand."""
+    from endmember.signals.storage import FILES
+
+    if not folder.exists():
+        return
+    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES:
+        raise FileExistsError(
+            f"{folder} holds something else than a result of endmember and is not overwritten; "
+            "name another folder"
+        )
+
+
+def _check_room(folder: Path, image: Any, k: int) -> None:
+    """Refuse a full disk before the fit, not after it."""
+    shape = image.data.shape
+    pixels, channels = image.data.size // max(shape[-1], 1), shape[-1]
+    needed = 8 * (k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise OSError(
+            f"the disk of {folder} has {bytes_in_words(free)} left and the result takes up to "
+            f"{bytes_in_words(needed)}; free some space or name another folder with -o"
+        )
+
+
+def _keep(result: Unmixing, folder: Path, overwrite: bool) -> None:
+    """Save the result; where that fails, save it elsewhere rather than lose it."""
+    try:
+        result.save(folder, overwrite=overwrite)
+    except OSError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="endmember-")) / folder.name
+        result.save(rescued)
+        raise OSError(
+            f"the result could not be saved in {folder} ({error.strerror or error}) and is kept "
+            f"in {rescued}: move it from there before the next restart"
+        ) from error
+    _draw(result, folder)
+    _say_where(folder)
+
+
+def _draw(result: Unmixing, folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    result.plot().savefig(folder / "components.png", dpi=150)
+
+
+def _say_where(folder: Path) -> None:
+    typer.echo(f"Picture: {folder / 'components.png'}")
+    typer.echo(f"Report:  {folder / 'report.html'}")
+
+
+def _summary(result: Unmixing, watch: Watch) -> str:
+    """Say in one line what the fit came to."""
+    model = result.model
+    components = f"{model.n_components_} component{'s' if model.n_components_ > 1 else ''}"
+    if watch.stopped:
+        return (
+            f"{components}, stopped by you after {watch.sweeps} sweeps: "
+            "the best result so far is kept"
+        )
+    end = "converged" if model.converged_ else "not converged"
+    return f"{components} after {model.n_iter_} sweeps, {end}, optimality {model.optimality_:.1e}"

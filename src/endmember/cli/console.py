@@ -1,0 +1,295 @@
+"""What the command line says besides its results: notes, errors and the progress of a fit.
+
+All of it goes to stderr, in plain lines without control characters where that is no terminal.
+"""
+
+from __future__ import annotations
+
+import dis
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+#: Seconds between two lines of progress where stderr is no terminal.
+_LINE_EVERY = 10.0
+#: What the library's sentences call by the name of an argument, and the command by an option.
+_OPTIONS = {
+    "signal=": "--signal ",
+    "lazy=True": "--lazy",
+    "overwrite=True": "--overwrite",
+    "n_components=": "-k ",
+}
+#: Seconds between two updates of the progress bar.
+_BAR_EVERY = 0.1
+
+
+def note(sentence: str) -> None:
+    """Say something that is no result."""
+    sys.stderr.write(f"{_one_line(sentence)}\n")
+    sys.stderr.flush()
+
+
+def complain(sentence: str) -> None:
+    """Say in one line why there is no result."""
+    note(f"endmember: {sentence}")
+
+
+def explain(error: Exception) -> tuple[int, str]:
+    """Turn an exception into an exit code and one sentence.
+
+    Exit code 2 is for what the user can mend: a wrong call, a refused input, a full disk, too
+    little memory. All else is a fault of the program, exit code 1.
+
+    Parameters
+    ----------
+    error : Exception
+
+    Returns
+    -------
+    code : int
+    sentence : str
+
+    Examples
+    --------
+    >>> explain(OSError(28, "No space left on device", "maps.hspy"))
+    (2, 'maps.hspy: No space left on device.')
+    """
+    if hasattr(error, "format_message"):  # a wrong call, found by the parser of the command line
+        return 2, f"{_stopped(error.format_message())[:-1]}; see endmember --help."
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return 2, _stopped(f"{place}{error.strerror}")
+    if isinstance(error, MemoryError):
+        return 2, "there is too little memory for this; try --lazy, or --crop to a smaller window."
+    if _was_refused(error):
+        return 2, _stopped(_in_words_of_the_command(str(error)))
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return 1, (
+        f"a fault of the program, not of your data ({_one_line(what)}); "
+        "call it again with --debug and report what that prints."
+    )
+
+
+def _in_words_of_the_command(sentence: str) -> str:
+    """Name options where the library names arguments.
+
+    Examples
+    --------
+    >>> _in_words_of_the_command("choose one with signal=N, or load it with lazy=True")
+    'choose one with --signal N, or load it with --lazy'
+    """
+    for argument, option in _OPTIONS.items():
+        sentence = sentence.replace(argument, option)
+    return sentence
+
+
+def _was_refused(error: Exception) -> bool:
+    """Tell whether our code, or the reader's on our behalf, raised this on purpose.
+
+    A ``ValueError`` of ours ends in a ``raise`` statement of ours. One that NumPy raises in the
+    middle of our arithmetic ends in our file as well, but at another instruction.
+    """
+    if type(error).__module__.startswith("endmember."):
+        return True
+    if not isinstance(error, ValueError | TypeError | OSError) or error.__traceback__ is None:
+        return False
+    last = _last_frame(error.__traceback__)
+    module = str(last.tb_frame.f_globals.get("__name__", ""))
+    raised = last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raised and module.startswith(("endmember.", "sklearn.utils."))
+
+
+def _last_frame(step: TracebackType) -> TracebackType:
+    while step.tb_next is not None:
+        step = step.tb_next
+    return step
+
+
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())
+
+
+def _stopped(text: str) -> str:
+    return f"{_one_line(text).rstrip('.')}."
+
+
+@contextmanager
+def listening(debug: bool) -> Iterator[None]:
+    """Pass on our own warnings and log as notes; keep those of other libraries for ``--debug``."""
+    if debug:
+        logging.basicConfig(level=logging.INFO)
+        yield
+        return
+    handler = _Notes(logging.INFO)
+    logger = logging.getLogger("endmember")
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    silenced = _silence("hyperspy", "rsciio", "exspy", "matplotlib", "numba")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = _pass_on
+            yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+        for name, level in silenced.items():
+            logging.getLogger(name).setLevel(level)
+
+
+class _Notes(logging.Handler):
+    """Writes log records as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+def _silence(*names: str) -> dict[str, int]:
+    """Raise the level of other libraries' loggers and return what it was."""
+    before = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return before
+
+
+def _pass_on(
+    message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
+) -> None:
+    ours = Path(__file__).parents[1] in Path(filename).parents
+    if ours or category.__name__ == "ConvergenceWarning":
+        note(f"Note: {message}")
+
+
+@contextmanager
+def at_home() -> Iterator[None]:
+    """Lend a home folder where there is none: HyperSpy and Matplotlib write settings there."""
+    home = Path.home()
+    if os.name == "nt" or os.access(home, os.W_OK):
+        yield
+        return
+    before = os.environ.get("HOME")
+    with tempfile.TemporaryDirectory(prefix="endmember-home-") as lent:
+        os.environ["HOME"] = lent
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["HOME"]
+            else:
+                os.environ["HOME"] = before
+
+
+class Watch:
+    """Shows how a fit goes on, and lets Ctrl-C end it with the best result so far.
+
+    Used as a context around the fit and as its ``callback``. The first Ctrl-C asks the fit to stop
+    after the sweep; the second one interrupts for good.
+
+    Attributes
+    ----------
+    sweeps : int
+        Sweeps seen so far, all starts together.
+    stopped : bool
+        Whether Ctrl-C was pressed.
+    """
+
+    def __init__(self) -> None:
+        self.sweeps = 0
+        self.stopped = False
+        self._began = self._shown = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Watch:
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGINT, self._stop)
+            self._cleanup.callback(signal.signal, signal.SIGINT, before)
+        if sys.stderr.isatty():
+            self._bar = self._cleanup.enter_context(_progress_bar())
+            self._task = self._bar.add_task("fitting", total=None, words="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def finish(self) -> None:
+        """Take the progress bar away; Ctrl-C still waits for what is being saved."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, progress: Any) -> bool:
+        """Take note of a sweep; return True where the fit is to stop."""
+        if self.sweeps == 0:
+            note("Fitting; Ctrl-C ends it and keeps the best result so far.")
+        self.sweeps += 1
+        now = time.monotonic()
+        if now - self._shown >= (_LINE_EVERY if self._bar is None else _BAR_EVERY):
+            self._shown = now
+            self._show(progress, now - self._began)
+        return self.stopped
+
+    def _show(self, progress: Any, elapsed: float) -> None:
+        words = f"sweep {progress.sweep}, objective {progress.objective:.4g}"
+        left = progress.seconds_left
+        if left is not None:
+            words += f", about {_duration(left)} left"
+        if self._bar is None:
+            note(f"{progress.stage}: {words}")
+            return
+        total = None if left is None else elapsed + left
+        self._bar.update(
+            self._task,
+            description=progress.stage,
+            completed=elapsed if total else 0,
+            total=total,
+            words=words,
+        )
+
+    def _stop(self, *_: int | FrameType | None) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+        note("Stopping after this sweep and keeping the best result; Ctrl-C again drops it.")
+
+
+def _progress_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[words]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as a person would say it.
+
+    Examples
+    --------
+    >>> _duration(7.2), _duration(80), _duration(7300)
+    ('7 s', '1 min 20 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,274 @@
+"""The data, behind the few products that the mathematics needs.
+
+``X`` (n, m) is never copied whole: integers and float32 are read in blocks as float64, sparse counts stay sparse,
+Dask arrays are read chunk by chunk. ``F`` (n, k) and ``Z`` (m, k) are factors in float64.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+#: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
+BLOCK_ENTRIES = 2**19
+
+
+class Data(ABC):
+    """A matrix ``X`` (n, m) that answers products; what every loss is written against.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+        The type in which answers are given back: float32 for float32 data, else float64.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    #: Whether every entry has its own weight, so that every row has its own Gram matrix.
+    weighted = False
+
+    @property
+    def n_entries(self) -> int:
+        """The entries that a product has to touch."""
+        return self.shape[0] * self.shape[1]
+
+    @abstractmethod
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        """Return ``X Z``, (n, k)."""
+
+    @abstractmethod
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        """Return ``Xᵀ F``, (m, k)."""
+
+    @abstractmethod
+    def channel_gram(self) -> np.ndarray:
+        """Return ``XᵀX``, (m, m)."""
+
+    @abstractmethod
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Return the rows ``index`` as a dense float64 array."""
+
+    @abstractmethod
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield ``(rows, X − F Zᵀ)`` block by block."""
+
+    @property
+    @abstractmethod
+    def squared_row_norms(self) -> np.ndarray:
+        """``Σ_j x_ij²``, (n,)."""
+
+    @cached_property
+    def squared_norm(self) -> float:
+        """``‖X‖²``."""
+        return float(self.squared_row_norms.sum())
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return ``X`` contracted with every factor but the one of ``mode``: ``X Z`` or ``Xᵀ F``."""
+        return self.dot(factors[1]) if mode == 0 else self.transposed_dot(factors[0])
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
+        others = [F.T @ F for other, F in enumerate(factors) if other != mode]
+        return np.prod(others, axis=0)
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
+        blocks = self.residual_blocks(factors[0], factors[1])
+        return 0.5 * sum(float(np.vdot(block, block)) for _, block in blocks)
+
+
+def answer_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of an answer about data of ``dtype``: float32 stays float32, all else is float64."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+
+
+def row_blocks(n: int, m: int) -> Iterator[slice]:
+    """Yield slices that cut ``n`` rows of ``m`` entries into blocks of about 4 MiB."""
+    step = max(1, BLOCK_ENTRIES // max(m, 1))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+class BlockData(Data):
+    """Data read in blocks of rows; all products follow from :meth:`blocks`."""
+
+    @abstractmethod
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield ``(rows, X[rows])`` as float64, in order."""
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        product = np.empty((self.shape[0], Z.shape[1]))
+        for rows, block in self.blocks():
+            np.matmul(block, Z, out=product[rows])
+        return product
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        product = np.zeros((self.shape[1], F.shape[1]))
+        for rows, block in self.blocks():
+            product += block.T @ F[rows]
+        return product
+
+    def channel_gram(self) -> np.ndarray:
+        product = np.zeros((self.shape[1], self.shape[1]))
+        for _, block in self.blocks():
+            product += block.T @ block
+        return product
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows, block in self.blocks():
+            yield rows, block - F[rows] @ Z.T
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        norms = np.empty(self.shape[0])
+        for rows, block in self.blocks():
+            norms[rows] = np.einsum("ij,ij->i", block, block)
+        return norms
+
+
+class Selection:
+    """The rows and columns of a larger matrix that take part in a fit; ``None`` means all of them."""
+
+    def __init__(self, rows: np.ndarray | None = None, columns: np.ndarray | None = None) -> None:
+        self.rows, self.columns = rows, columns
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the shape of what is selected from a matrix of ``shape``."""
+        n = shape[0] if self.rows is None else len(self.rows)
+        m = shape[1] if self.columns is None else len(self.columns)
+        return n, m
+
+    def take(self, X: Any, rows: slice | np.ndarray) -> Any:
+        """Return the selected columns of the selected rows number ``rows``."""
+        block = X[rows] if self.rows is None else X[self.rows[rows]]
+        return block if self.columns is None else block[:, self.columns]
+
+
+class Dense(BlockData):
+    """An ndarray of any real or integer type."""
+
+    def __init__(self, X: np.ndarray, selection: Selection | None = None) -> None:
+        self.X, self.selection = X, selection or Selection()
+        self.shape = self.selection.shape(X.shape)
+        self.dtype = answer_dtype(X.dtype)
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, self.selection.take(self.X, rows).astype(np.float64, copy=False)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.selection.take(self.X, np.asarray(index)).astype(np.float64)
+
+
+class Lazy(BlockData):
+    """A Dask array (n, m), read one chunk of rows at a time."""
+
+    def __init__(self, X: Any, selection: Selection | None = None) -> None:
+        self.X, self.selection = X.rechunk({1: -1}), selection or Selection()
+        self.shape = self.selection.shape(X.shape)
+        self.dtype = answer_dtype(X.dtype)
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        start, chosen = 0, self.selection
+        edges = np.cumsum([0, *self.X.chunks[0]])
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            block = np.asarray(self.X[first:last].compute())
+            if chosen.rows is not None:
+                low, high = np.searchsorted(chosen.rows, [first, last])
+                block = block[chosen.rows[low:high] - first]
+            if chosen.columns is not None:
+                block = block[:, chosen.columns]
+            yield slice(start, start + len(block)), block.astype(np.float64, copy=False)
+            start += len(block)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        order = np.argsort(index, kind="stable")
+        block = self.selection.take(self.X, np.asarray(index)[order]).compute()
+        return np.asarray(block, dtype=np.float64)[np.argsort(order)]
+
+
+class Sparse(Data):
+    """Counts in compressed sparse rows; work is proportional to the non-zeros."""
+
+    def __init__(self, X: sparse.csr_array, selection: Selection | None = None) -> None:
+        selection = selection or Selection()
+        self.dtype = answer_dtype(X.dtype)
+        X = sparse.csr_array(X)
+        if selection.rows is not None:
+            X = X[selection.rows]
+        if selection.columns is not None:
+            X = X[:, selection.columns]
+        self.X = X.astype(np.float64, copy=False)
+        self.shape = self.X.shape
+
+    @property
+    def n_entries(self) -> int:
+        return self.X.nnz
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.X @ np.ascontiguousarray(Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.X.T @ np.ascontiguousarray(F)
+
+    def channel_gram(self) -> np.ndarray:
+        return (self.X.T @ self.X).toarray()
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.X[np.asarray(index)].toarray()
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, self.X[rows].toarray() - F[rows] @ Z.T
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        return np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
+
+
+class Weighted(Data):
+    r"""Dense data whose entries have weights: every product is with ``W ∘ X``, every row has its own Gram.
+
+    The misfit is :math:`\tfrac12\sum_{ij} w_{ij}(x_{ij} - \hat x_{ij})^2`. Missing entries have weight 0.
+    """
+
+    weighted = True
+
+    def __init__(self, X: Data, W: np.ndarray) -> None:
+        values = X.rows(np.arange(X.shape[0]))
+        self.W = np.where(np.isnan(values), 0.0, W)
+        self.X = np.where(self.W > 0, values, 0.0)
+        self.shape, self.dtype = X.shape, X.dtype
+        self._weighted = self.W * self.X
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self._weighted @ Z
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self._weighted.T @ F
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        Z, W = factors[1 - mode], self.W if mode == 0 else self.W.T
+        m, k = Z.shape
+        products = (Z[:, :, None] * Z[:, None, :]).reshape(m, k * k)
+        return (W @ products).reshape(-1, k, k)
+
+    def channel_gram(self) -> np.ndarray:
+        return self.X.T @ self._weighted
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.X[index]
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, np.sqrt(self.W[rows]) * (self.X[rows] - F[rows] @ Z.T)
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        return np.einsum("ij,ij->i", self._weighted, self.X)

@@ -1,0 +1,193 @@
+"""Where a fit starts: single starts, and the best of many.
+
+A start is the pair ``[C, S]``: maps (n, k) and spectra (m, k), scaled so that ``C Sᵀ`` is of the size of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.data import Data
+from endmember.factor.lowrank import LowRank, sketch
+from endmember.factor.matching import match_components, spectral_angle
+from endmember.factor.solvers import ANLS, Solver
+from endmember.factor.subproblem import Quadratic
+
+Start = list[np.ndarray]
+#: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at zero.
+MEAN_FRACTION = 0.01
+
+
+def random(data: Data, k: int, rng: np.random.Generator) -> Start:
+    r"""Uniform maps and spectra, times the one scalar that fits best.
+
+    :math:`\alpha = \langle X S, C\rangle / \langle C^\top C, S^\top S\rangle`: a start of the wrong size costs more than one of the
+    wrong shape.
+    """
+    C, S = rng.random((data.shape[0], k)), rng.random((data.shape[1], k))
+    scale = np.vdot(data.dot(S), C) / np.vdot(C.T @ C, S.T @ S)
+    return [C * abs(scale), S]
+
+
+def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
+    """Spectra averaged over small groups of distinct random pixels, maps by least squares.
+
+    A group holds a twentieth of a component's share of the pixels: no empty pixel of a sparse map becomes a spectrum.
+    """
+    n = data.shape[0]
+    size = max(1, -(-n // (20 * k)))
+    pixels = rng.permutation(n)[: size * k]
+    groups = np.zeros((n, k))
+    groups[pixels, np.arange(len(pixels)) % k] = 1.0 / size
+    mean = data.transposed_dot(np.full((n, 1), 1.0 / n))
+    S = np.maximum(data.transposed_dot(groups), 0.0) + MEAN_FRACTION * np.maximum(mean, 0.0)
+    return _with_maps(data, S)
+
+
+def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") -> Start:
+    r"""Non-negative double singular value decomposition (Boutsidis & Gallopoulos, Pattern Recogn. 41 (2008) 1350).
+
+    Each singular pair gives the stronger of its positive and negative parts. Zeros are kept (best for least squares), filled
+    with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with random values up to φ/100 (``"random"``).
+    """
+    low = data if isinstance(data, LowRank) and data.rank >= k else sketch(data, k, rng)
+    norms = low.singular_values[:k]
+    U = low.Z[:, :k] / np.where(norms > 0, norms, 1.0)
+    C, S = _stronger_parts(U, low.V[:, :k], norms)
+    if zeros != "keep":
+        ones = np.ones((data.shape[1], 1))
+        mean = abs(float(data.dot(ones).mean())) / data.shape[1]
+        fill = np.sqrt(mean / k)
+        for F in (C, S):
+            empty = F == 0
+            F[empty] = fill if zeros == "mean" else fill * rng.random(int(empty.sum())) / 100
+    return [C, S]
+
+
+def _stronger_parts(U: np.ndarray, V: np.ndarray, norms: np.ndarray) -> Start:
+    """Return for each singular pair the like-signed parts that carry more of it."""
+    C, S = np.zeros_like(U), np.zeros_like(V)
+    for j, norm in enumerate(norms):
+        parts = [(np.maximum(s * U[:, j], 0), np.maximum(s * V[:, j], 0)) for s in (1.0, -1.0)]
+        sizes = [np.linalg.norm(c) * np.linalg.norm(s) for c, s in parts]
+        size, (c, s) = max(sizes), parts[int(np.argmax(sizes))]
+        if size > 0:
+            C[:, j] = np.sqrt(norm * size) * c / np.linalg.norm(c)
+            S[:, j] = np.sqrt(norm * size) * s / np.linalg.norm(s)
+    return [C, S]
+
+
+def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
+    """Spectra of the k most extreme pixels by successive projection, maps by least squares.
+
+    The pixel with the largest remainder is taken and projected out, k times (Araújo et al., Chemom. Intell. Lab. Syst. 57
+    (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact for noise-free data with a pure pixel of every component.
+    """
+    S = np.maximum(data.rows(successive_projection(data, k)), 0.0).T
+    return _with_maps(data, S)
+
+
+def successive_projection(data: Data, k: int) -> np.ndarray:
+    """Return the indices of k rows, scaled to unit sum, that span the largest volume greedily; (k,) int."""
+    totals = data.dot(np.ones((data.shape[1], 1)))[:, 0]
+    floor = 1e-3 * np.median(np.abs(totals))
+    usable = totals > floor
+    scale = np.where(usable, 1.0 / np.where(usable, totals, 1.0), 0.0)
+    left = data.squared_row_norms * scale**2
+    chosen: list[int] = []
+    basis = np.zeros((data.shape[1], 0))
+    for _ in range(k):
+        left[chosen] = -1.0
+        pixel = int(np.argmax(left))
+        row = data.rows(np.array([pixel]))[0] * scale[pixel]
+        row = row - basis @ (basis.T @ row)
+        size = np.linalg.norm(row)
+        direction = row / size if size > 0 else row
+        basis = np.column_stack([basis, direction])
+        left = left - (data.dot(direction[:, None])[:, 0] * scale) ** 2
+        chosen.append(pixel)
+    return np.array(chosen)
+
+
+def _with_maps(data: Data, S: np.ndarray) -> Start:
+    """Return the non-negative least-squares maps that go with the spectra, and the spectra."""
+    factors = [np.zeros((data.shape[0], S.shape[1])), S]
+    subproblem = Quadratic(data.gram(factors, 0), data.contract(factors, 0))
+    return [ANLS().improve(subproblem, factors[0], data.shape[1]), S]
+
+
+STARTS: dict[str, Callable[[Data, int, np.random.Generator], Start]] = {
+    "random": random,
+    "random_pixels": random_pixels,
+    "nndsvd": nndsvd,
+    "nndsvda": lambda data, k, rng: nndsvd(data, k, rng, "mean"),
+    "nndsvdar": lambda data, k, rng: nndsvd(data, k, rng, "random"),
+    "pure_pixels": pure_pixels,
+}
+
+
+@dataclass(frozen=True)
+class StartReport:
+    """How one start of several ended.
+
+    Attributes
+    ----------
+    init : str
+        How it began.
+    objective : float
+        Where its short run ended.
+    angle : float
+        Mean angle in degrees between its spectra and those of the chosen start, matched. Low cost and a large angle together
+        are a first sign that the data do not fix the answer.
+    chosen : bool
+    """
+
+    init: str
+    objective: float
+    angle: float
+    chosen: bool
+
+
+def multistart(
+    problem: Problem,
+    k: int,
+    solver: Solver,
+    *,
+    n_starts: int,
+    tol: float,
+    max_iter: int,
+    seeds: Sequence[np.random.Generator],
+    callback: Callback | None = None,
+) -> tuple[Fit, list[StartReport]]:
+    """Run short fits from many starts and return the one of lowest objective, to be continued.
+
+    One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of three from pixels. Each has
+    its own generator, so that the answer depends neither on their order nor on where they run.
+    """
+    names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
+    fits: list[Fit] = []
+    sweeps = 0
+    for name, rng in zip(names[:n_starts], seeds, strict=False):
+        fit = alternate(
+            problem, STARTS[name](problem.data, k, rng), solver, tol=tol,
+            max_iter=min(solver.short_sweeps, max_iter), callback=callback,
+            stage=f"start {len(fits) + 1} of {n_starts}", first_sweep=sweeps,
+        )  # fmt: skip
+        fits.append(fit)
+        sweeps += len(fit.objective)
+        if fit.stopped:
+            break
+    best = min(fits, key=lambda fit: fit.objective[-1])
+    return best, [
+        StartReport(name, fit.objective[-1], _mean_angle(fit, best), fit is best)
+        for name, fit in zip(names, fits, strict=False)
+    ]
+
+
+def _mean_angle(fit: Fit, best: Fit) -> float:
+    found, true = fit.factors[1].T, best.factors[1].T
+    return float(np.mean(spectral_angle(found[match_components(found, true)], true)))

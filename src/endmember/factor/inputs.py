@@ -1,0 +1,330 @@
+"""From what a user has to what the mathematics needs: signals, cubes, counts, masks and weights.
+
+A spectrum image has the shape ``(*domain, channels)``. Here it becomes :class:`~endmember.factor.data.Data` of the pixels
+and channels that take part, together with the way back to the domain.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.factor.data import Data, Dense, Lazy, Selection, Sparse, Weighted, row_blocks
+
+logger = logging.getLogger("endmember")
+
+#: Dense counts with more zeros than this are turned into sparse ones, once.
+SPARSE_FROM = 0.8
+
+
+def is_signal(X: Any) -> bool:
+    """Tell whether ``X`` is a HyperSpy signal, without importing HyperSpy."""
+    return hasattr(X, "axes_manager") and hasattr(X, "data")
+
+
+def is_lazy(X: Any) -> bool:
+    """Tell whether ``X`` is a Dask array, without importing Dask."""
+    return hasattr(X, "dask") and hasattr(X, "chunks")
+
+
+def unwrap(X: Any) -> Any:
+    """Return the array of a HyperSpy signal with the spectra on the last axis; anything else as it is.
+
+    Raises
+    ------
+    ValueError
+        If the signal does not have exactly one signal axis.
+    """
+    if not is_signal(X):
+        return X
+    axes = X.axes_manager
+    if axes.signal_dimension != 1:
+        raise ValueError(
+            f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
+            "choose the energy axis with signal.as_signal1D(axis)"
+        )
+    (spectral,) = axes.signal_indices_in_array
+    last = X.data.ndim - 1
+    if spectral == last:
+        return X.data
+    order = [axis for axis in range(last + 1) if axis != spectral] + [spectral]
+    return X.data.transpose(order)
+
+
+def unwrap_mask(mask: Any) -> np.ndarray | None:
+    """Return a mask (array or HyperSpy signal, True = left out) as a boolean array in data order."""
+    if mask is None:
+        return None
+    array = np.asarray(mask.data if is_signal(mask) else mask)
+    if array.dtype != bool and not np.isin(array, (0, 1)).all():
+        raise ValueError("a mask holds True (left out) and False; this one holds other values")
+    return array.astype(bool)
+
+
+@dataclass
+class Survey:
+    """What one pass over the data finds, among the entries that are not masked."""
+
+    filled_rows: np.ndarray
+    filled_columns: np.ndarray
+    n_nonfinite: int
+    n_negative: int
+    n_zero: int
+    first_nonfinite: tuple[int, int] | None
+    integer: bool
+
+
+def survey(X: Any, skip_rows: np.ndarray | None, skip_columns: np.ndarray | None) -> Survey:
+    """Look at every entry of ``X`` (n, m) once, block by block, leaving out the masked ones."""
+    n, m = X.shape
+    use_rows = np.ones(n, bool) if skip_rows is None else ~skip_rows
+    use_columns = np.ones(m, bool) if skip_columns is None else ~skip_columns
+    filled_rows, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
+    n_filled = n_nonfinite = n_negative = 0
+    first: tuple[int, int] | None = None
+    for row, column, values in _entries(X, use_rows, use_columns):
+        filled_rows[row] = True
+        filled_columns[column] = True
+        n_filled += len(values)
+        n_negative += int(np.count_nonzero(values < 0)) if values.dtype.kind in "fi" else 0
+        wrong = np.flatnonzero(~np.isfinite(values)) if values.dtype.kind == "f" else ()
+        if len(wrong):
+            n_nonfinite += len(wrong)
+            first = first or (int(row[wrong[0]]), int(column[wrong[0]]))
+    n_zero = int(use_rows.sum()) * int(use_columns.sum()) - n_filled
+    integer = X.dtype.kind in "iub"
+    return Survey(filled_rows, filled_columns, n_nonfinite, n_negative, n_zero, first, integer)
+
+
+def _entries(X: Any, use_rows: np.ndarray, use_columns: np.ndarray) -> Any:
+    """Yield ``(row, column, value)`` of the entries that are neither zero nor masked, a block at a time."""
+    everything = bool(use_rows.all() and use_columns.all())
+    for start, block in _raw_blocks(X):
+        if sparse.issparse(block):
+            block = block.tocoo()
+            row, column, values = block.row, block.col, block.data
+            keep = values != 0
+            row, column, values = row[keep], column[keep], values[keep]
+        else:
+            row, column = np.nonzero(block)
+            values = block[row, column]
+        row = row + start
+        if not everything:
+            keep = use_rows[row] & use_columns[column]
+            row, column, values = row[keep], column[keep], values[keep]
+        yield row, column, values
+
+
+def _raw_blocks(X: Any) -> Any:
+    """Yield ``(first row, block)`` of an ndarray, a CSR matrix or a Dask array, in its own dtype."""
+    if is_lazy(X):
+        edges = np.cumsum([0, *X.chunks[0]])
+        for first, last in zip(edges[:-1], edges[1:], strict=True):
+            yield int(first), np.asarray(X[first:last].compute())
+        return
+    for rows in row_blocks(*X.shape):
+        yield rows.start, X[rows]
+
+
+@dataclass
+class Observed:
+    """A spectrum image ready for a fit, and the way back to its domain.
+
+    Attributes
+    ----------
+    data : Data
+        The pixels and channels that take part, (n, m).
+    domain : tuple of int
+        The shape of the image; ``(n_pixels,)`` for 2-D input.
+    n_channels : int
+        All channels, those left out included.
+    rows, columns : ndarray of int
+        The pixels and channels that take part.
+    mask, channel_mask : ndarray of bool or None
+        True where the user left a pixel or channel out.
+    survey : Survey
+        What the data hold.
+    """
+
+    data: Data
+    domain: tuple[int, ...]
+    n_channels: int
+    rows: np.ndarray
+    columns: np.ndarray
+    mask: np.ndarray | None
+    channel_mask: np.ndarray | None
+    survey: Survey
+
+    def maps(self, F: np.ndarray) -> np.ndarray:
+        """Return maps (n, k) as ``(*domain, k)``: zero at empty pixels, NaN at masked ones."""
+        full = self._spread(F, self.rows, int(np.prod(self.domain)), self.mask)
+        return full.reshape(*self.domain, F.shape[1])
+
+    def spectra(self, F: np.ndarray) -> np.ndarray:
+        """Return spectra (m, k) as ``(k, channels)``: zero at empty channels, NaN at masked ones."""
+        full = self._spread(F, self.columns, self.n_channels, self.channel_mask)
+        return np.ascontiguousarray(full.T)
+
+    def _spread(
+        self, F: np.ndarray, index: np.ndarray, size: int, mask: np.ndarray | None
+    ) -> np.ndarray:
+        full = np.zeros((size, F.shape[1]), dtype=self.data.dtype)
+        full[index] = F
+        if mask is not None:
+            full[mask.ravel()] = np.nan
+        return full
+
+
+def observe(
+    X: Any,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    keep_empty: bool = False,
+) -> Observed:
+    """Read a spectrum image of any kind for a fit.
+
+    Parameters
+    ----------
+    X : array_like, Dask array, sparse matrix or HyperSpy signal, (*domain, channels)
+        Any real or integer dtype. Never copied whole, never changed.
+    mask, channel_mask : array_like of bool or HyperSpy signal, optional
+        Pixels ``(*domain)`` and channels ``(channels,)`` to leave out, in data order.
+    weights : array_like, shape of X, optional
+        Non-negative weight of every entry; 0, or NaN in the data, means missing.
+    domain : tuple of int, optional
+        The image that the pixels of a 2-D ``X`` form.
+    keep_empty : bool
+        Keep pixels and channels that are all zero, which are left out of a fit otherwise.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, if everything is zero or masked, or if NaN or infinite values are neither masked nor missing.
+    """
+    if isinstance(X, Data):
+        return _observe_again(X, mask, channel_mask, weights)
+    X = unwrap(X)
+    X = X if sparse.issparse(X) or is_lazy(X) else np.asarray(X)
+    domain = _image_shape(X, domain)
+    n_channels = int(X.shape[-1])
+    mask = _check_mask(unwrap_mask(mask), domain, "mask", "pixels")
+    channel_mask = _check_mask(unwrap_mask(channel_mask), (n_channels,), "channel_mask", "channels")
+    weights = _check_weights(weights, X.shape)
+    if X.ndim != 2:
+        X = X.reshape(-1, n_channels)
+    if is_lazy(X):
+        X = X.rechunk({1: -1})
+    X = sparse.csr_array(X) if sparse.issparse(X) else X
+    found = survey(X, None if mask is None else mask.ravel(), channel_mask)
+    _refuse_nonfinite(found, domain, weights is not None)
+    if not found.filled_rows.any() and not keep_empty:
+        raise ValueError(_why_nothing_is_left(mask, channel_mask))
+    rows = _taking_part(mask, found.filled_rows, keep_empty)
+    columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
+    data = _as_data(X, found, rows, columns)
+    if weights is not None:
+        data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
+    return Observed(data, domain, n_channels, rows, columns, mask, channel_mask, found)
+
+
+def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) -> np.ndarray:
+    """Return the indices that are neither masked nor, unless they are kept, empty."""
+    if not keep_empty:
+        return np.flatnonzero(filled)
+    return np.arange(len(filled)) if mask is None else np.flatnonzero(~mask.ravel())
+
+
+def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Observed:
+    """Return what compressed data were made from, with the compressed data in its place."""
+    if mask is not None or channel_mask is not None or weights is not None:
+        raise ValueError(
+            "compressed data have their masks already and take no weights; give mask and channel_mask to "
+            "em.compress, and the uncompressed data for weights"
+        )
+    origin = getattr(X, "origin", None)
+    if origin is None:
+        raise ValueError("these data do not know where they come from; make them with em.compress")
+    return replace(origin, data=X)
+
+
+def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Data:
+    everywhere = len(rows) == X.shape[0], len(columns) == X.shape[1]
+    selection = Selection(None if everywhere[0] else rows, None if everywhere[1] else columns)
+    if is_lazy(X):
+        return Lazy(X, selection)
+    if sparse.issparse(X):
+        return Sparse(X, selection)
+    if found.integer and found.n_zero > SPARSE_FROM * X.size:
+        logger.debug("counts with %.0f %% zeros are stored sparse", 100 * found.n_zero / X.size)
+        return Sparse(sparse.csr_array(X), selection)
+    return Dense(X, selection)
+
+
+def _image_shape(X: Any, domain: tuple[int, ...] | None) -> tuple[int, ...]:
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
+    if X.ndim < 2:
+        raise ValueError(
+            f"a spectrum image has the shape (*domain, channels), at least 2-D; this has {X.ndim} axes: "
+            "reshape one spectrum to (1, channels)"
+        )
+    found = tuple(int(size) for size in X.shape[:-1])
+    if domain is None:
+        return found
+    domain = tuple(int(size) for size in domain)
+    if np.prod(domain) != np.prod(found):
+        raise ValueError(
+            f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must agree"
+        )
+    return domain
+
+
+def _check_mask(
+    mask: np.ndarray | None, shape: tuple[int, ...], name: str, what: str
+) -> np.ndarray | None:
+    if mask is None:
+        return None
+    if mask.shape != shape:
+        raise ValueError(
+            f"{name} has the shape {mask.shape} and the {what} have {shape}; give one True (left out) or False "
+            f"for each, in the order of the data"
+        )
+    return mask if mask.any() else None
+
+
+def _check_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    if weights is None:
+        return None
+    weights = np.asarray(unwrap(weights), dtype=np.float64)
+    if weights.shape != shape:
+        raise ValueError(f"weights have the shape {weights.shape} and X has {shape}; they must agree")
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("weights must be finite and not negative; use 0 for a missing entry")
+    return weights
+
+
+def _refuse_nonfinite(found: Survey, domain: tuple[int, ...], may_be_missing: bool) -> None:
+    if found.first_nonfinite is None or may_be_missing:
+        return
+    row, column = found.first_nonfinite
+    pixel = tuple(int(index) for index in np.unravel_index(row, domain))
+    raise ValueError(
+        f"X holds {found.n_nonfinite} NaN or infinite values, the first at pixel {pixel}, channel {column}; "
+        "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
+    )
+
+
+def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | None) -> str:
+    if mask is not None and mask.all():
+        return "every pixel is masked, so nothing is left to fit; True means left out (invert with ~mask)"
+    if channel_mask is not None and channel_mask.all():
+        return "every channel is masked, so nothing is left to fit; True means left out (invert with ~mask)"
+    where = " outside the masks" if mask is not None or channel_mask is not None else ""
+    return f"all values of X{where} are zero, so there is nothing to unmix; is it the right signal of the file?"

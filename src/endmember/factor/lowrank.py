@@ -1,0 +1,181 @@
+"""Compressed data: the few directions that carry the signal, behind the same products.
+
+``X`` (n, m) is replaced by ``Z Vᵀ`` with ``V`` (m, r) orthonormal and ``Z = X V`` (n, r): a sweep then costs
+``(n + m) r k`` instead of ``n m k``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.data import Data, row_blocks
+from endmember.factor.inputs import Observed, observe
+
+#: Up to this many channels the Gram matrix of the channels is cheaper than random projections.
+GRAM_CHANNELS = 512
+OVERSAMPLING = 10
+POWER_PASSES = 2
+
+
+class LowRank(Data):
+    r"""A sketch :math:`X \approx Z V^\top` of a matrix that answers its products.
+
+    :math:`\|X - C S^\top\|^2 = \|Z - C (V^\top S)^\top\|^2 + \|(X - C S^\top)(I - V V^\top)\|^2`, so a model of the
+    sketch is a model of the data as far as the second term does not depend on it; it does not where the rank of ``X``
+    is at most ``r``. Products and norm are all that it answers.
+
+    Parameters
+    ----------
+    Z : ndarray, (n, r)
+        Scores: the data in the basis.
+    V : ndarray, (m, r)
+        Orthonormal basis, by falling variance.
+    squared_norm : float
+        ``‖X‖²`` of the data that the sketch stands for, so that misfits are on the scale of the full data.
+    dtype : numpy dtype
+        The type of answers.
+
+    Attributes
+    ----------
+    origin : Observed or None
+        The pixels, channels and image that the sketch was made from.
+    """
+
+    origin: Observed | None = None
+
+    def __init__(
+        self,
+        Z: np.ndarray,
+        V: np.ndarray,
+        squared_norm: float,
+        dtype: Any = np.float64,
+    ) -> None:
+        self.Z, self.V = Z, V
+        self.shape = Z.shape[0], V.shape[0]
+        self.dtype = np.dtype(dtype)
+        self._squared_norm = squared_norm
+
+    @property
+    def rank(self) -> int:
+        """The number of directions kept, r."""
+        return self.V.shape[1]
+
+    @property
+    def singular_values(self) -> np.ndarray:
+        """Singular values of the sketch, (r,), falling."""
+        return np.linalg.norm(self.Z, axis=0)
+
+    @cached_property
+    def squared_norm(self) -> float:
+        return self._squared_norm
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.Z @ (self.V.T @ Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.V @ (self.Z.T @ F)
+
+    def channel_gram(self) -> np.ndarray:
+        return self.V @ (self.Z.T @ self.Z) @ self.V.T
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.Z[index] @ self.V.T
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, self.Z[rows] @ self.V.T - F[rows] @ Z.T
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        return np.einsum("ij,ij->i", self.Z, self.Z)
+
+    def misfit(self, factors: Any) -> float:
+        """Return ``½‖X − F Zᵀ‖²``, taking what the sketch left out for unexplained."""
+        left_out = max(0.0, self.squared_norm - float(self.squared_row_norms.sum()))
+        return super().misfit(factors) + 0.5 * left_out
+
+
+def sketch(data: Data, rank: int, random_state: int | np.random.Generator | None = 0) -> LowRank:
+    """Compress ``data`` to ``rank`` directions.
+
+    With few channels the leading eigenvectors of ``XᵀX`` are exact; with many, a random projection is refined by two
+    power passes (Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217), each two products with the data.
+
+    Parameters
+    ----------
+    data : Data, (n, m)
+    rank : int
+        Directions to keep; at most min(n, m).
+    random_state : int, numpy Generator or None
+    """
+    n, m = data.shape
+    rank = min(rank, n, m)
+    size = min(rank + OVERSAMPLING, n, m)
+    if m <= GRAM_CHANNELS or size == min(n, m):
+        V = _gram_basis(data, size)
+    else:
+        V = _random_basis(data, size, np.random.default_rng(random_state))
+    Z = data.dot(V)
+    rotation = np.linalg.svd(Z, full_matrices=False)[2][:rank].T
+    return LowRank(Z @ rotation, V @ rotation, data.squared_norm, data.dtype)
+
+
+def _gram_basis(data: Data, size: int) -> np.ndarray:
+    """Return the leading eigenvectors of the channels' Gram matrix, or what all the rows span."""
+    n, m = data.shape
+    if n < m:
+        return np.linalg.qr(data.transposed_dot(np.eye(n)))[0]
+    G = data.channel_gram()
+    return np.linalg.eigh((G + G.T) / 2)[1][:, : -size - 1 : -1]
+
+
+def _random_basis(data: Data, size: int, rng: np.random.Generator) -> np.ndarray:
+    V = rng.standard_normal((data.shape[1], size))
+    for _ in range(POWER_PASSES):
+        V, _ = np.linalg.qr(data.transposed_dot(data.dot(V)))
+    return V
+
+
+def compress(
+    X: Any,
+    rank: int | None = None,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    domain: tuple[int, ...] | None = None,
+    random_state: int | np.random.Generator | None = 0,
+) -> LowRank:
+    """Reduce a spectrum image to a low-rank sketch that takes its place in least-squares models.
+
+    Parameters
+    ----------
+    X : array_like, Dask array, sparse matrix or HyperSpy signal, (*domain, channels)
+    rank : int, optional
+        Directions to keep; 20 unless given, never more than the data have.
+    mask, channel_mask, domain
+        As in the estimators.
+    random_state : int, numpy Generator or None
+        For the random projection.
+
+    Returns
+    -------
+    LowRank
+        ``.Z`` (n, r), ``.V`` (m, r), ``.singular_values`` (r,); n pixels and m channels that are neither masked nor empty.
+
+    Examples
+    --------
+    >>> sketch = compress(np.outer(np.arange(1, 5), np.arange(1, 7)), rank=1)
+    >>> bool(np.isclose(sketch.singular_values[0] ** 2, sketch.squared_norm))
+    True
+    """
+    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
+    rank = 20 if rank is None else rank
+    if rank < 1:
+        raise ValueError(f"rank={rank} keeps nothing; give a whole number of at least 1")
+    low = sketch(observed.data, rank, random_state)
+    low.origin = observed
+    return low

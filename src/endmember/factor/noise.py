@@ -1,0 +1,458 @@
+"""The noise of a spectrum image: what it is, and how to make it white.
+
+``X`` (n, m) is the data, n pixels by m channels; ``variance`` is that of one entry of ``X`` around
+its mean. How weak a component may be before noise hides it: `endmember.factor.spiked`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from endmember.factor.inputs import is_lazy, unwrap, unwrap_mask
+from endmember.factor.photon_transfer import (
+    LEAST_SHARE,
+    ResidualFit,
+    fit_noise,
+    rank_one_variance,
+)
+
+Indices = NDArray[np.integer]
+Floats = NDArray[np.floating]
+
+_MAX_ENTRIES = 1_200_000  # looked at by `estimate_noise`: enough for a gain to 0.3 %
+_SEED = 20110
+_CORRELATION_WORTH_NAMING = 0.05
+
+
+@dataclass(frozen=True)
+class NoiseModel:
+    """How the variance of an entry follows from its mean, and whether entries are independent.
+
+    ``variance(mean) = gain (mean − offset) + read_variance``
+
+    Attributes
+    ----------
+    gain : float
+        Variance per unit of mean, in data units per count (1 for counts, 0 for constant noise).
+    offset : float
+        Mean at which no counts arrive, in data units (a pedestal of the detector).
+    read_variance : float
+        Variance that is there without any counts, in data units squared.
+    channel_correlation, pixel_correlation : float
+        Correlation of the noise of neighbouring channels and pixels; nan where not known.
+    poisson : bool
+        True for pure counts: whole numbers whose variance is their mean.
+    outliers : float
+        Fraction of entries left out of the estimate as spikes.
+    dispersion : float
+        Measured variance of counts divided by their mean (1 for ideal counting).
+    gain_error, correlation_error : float
+        Standard errors of the gain and of the correlations; 0 where the model was not estimated.
+
+    Examples
+    --------
+    >>> float(NoiseModel(gain=2.0, read_variance=9.0).variance(8.0))
+    25.0
+    """
+
+    gain: float = 1.0
+    offset: float = 0.0
+    read_variance: float = 0.0
+    channel_correlation: float = 0.0
+    pixel_correlation: float = 0.0
+    poisson: bool = False
+    outliers: float = 0.0
+    dispersion: float = 1.0
+    gain_error: float = 0.0
+    correlation_error: float = 0.0
+
+    def variance(self, mean: ArrayLike) -> Floats:
+        """Variance of entries with these means, never below the read noise.
+
+        Parameters
+        ----------
+        mean : array_like
+            Expected data, in data units.
+
+        Returns
+        -------
+        ndarray
+            ``max(gain (mean − offset), 0) + read_variance``, of the same shape.
+        """
+        return np.maximum(self.gain * (np.asarray(mean) - self.offset), 0) + self.read_variance
+
+    @property
+    def white(self) -> bool:
+        """Whether neighbouring channels and pixels are independent, as far as can be told."""
+        limit = max(_CORRELATION_WORTH_NAMING, 5 * self.correlation_error)
+        pair = np.array([self.channel_correlation, self.pixel_correlation])
+        return bool(np.all(np.abs(np.nan_to_num(pair)) <= limit))
+
+    def sentence(self) -> str:
+        """Say in one sentence what the noise is."""
+        if self.poisson:
+            return "The data are counts with Poisson noise: the variance equals the mean."
+        if self.gain == 0 and self.read_variance == 0:
+            return "The data carry no noise above rounding."
+        if self.gain == 0:
+            return (
+                f"The noise is the same everywhere, with a standard deviation of "
+                f"{math.sqrt(self.read_variance):.3g} data units."
+            )
+        start = f"The variance grows with the signal by {self.gain:.3g} data units per data unit"
+        if self.read_variance > 0:
+            deviation = math.sqrt(self.read_variance)
+            return f"{start}, on top of a read noise of {deviation:.3g} (standard deviation)."
+        if self.offset != 0:
+            return f"{start}, counted from an offset of {self.offset:.3g} data units."
+        return f"{start}, and no read noise is seen."
+
+    def warnings(self) -> list[str]:
+        """List what a user should know before trusting the noise model."""
+        found = []
+        limit = max(_CORRELATION_WORTH_NAMING, 5 * self.correlation_error)
+        for name, value in (
+            ("channels", self.channel_correlation),
+            ("pixels", self.pixel_correlation),
+        ):
+            if abs(value) > limit:
+                found.append(
+                    f"The noise of neighbouring {name} is correlated ({value:+.2f}), so tests that "
+                    "take it for independent would count too many components."
+                )
+        if abs(self.dispersion - 1) > max(0.1, 5 * self.gain_error):
+            found.append(
+                f"The counts scatter {self.dispersion:.2f} times as much as counting explains "
+                "(dead time, resampling, or structure that the fit has missed)."
+            )
+        if self.outliers > 1e-5:
+            found.append(
+                f"{self.outliers:.2%} of the entries look like spikes and were left out of the "
+                "noise estimate; consider removing spikes first."
+            )
+        return found
+
+    def to_hyperspy(self) -> dict[str, float]:
+        """Return the model as HyperSpy's ``Variance_linear_model``.
+
+        Returns
+        -------
+        dict
+            ``gain_factor``, ``gain_offset`` and ``correlation_factor``, to be stored under
+            ``metadata.Signal.Noise_properties.Variance_linear_model``; HyperSpy's variance is
+            ``correlation_factor · (gain_factor · mean + gain_offset)``.
+        """
+        return {
+            "gain_factor": self.gain,
+            "gain_offset": self.read_variance - self.gain * self.offset,
+            "correlation_factor": 1.0,
+        }
+
+    @classmethod
+    def from_hyperspy(cls, linear_model: dict[str, Any]) -> NoiseModel:
+        """Read HyperSpy's ``Variance_linear_model``.
+
+        Parameters
+        ----------
+        linear_model : dict
+            As returned by `to_hyperspy`; missing entries take HyperSpy's defaults (1, 0, 1).
+
+        Examples
+        --------
+        >>> NoiseModel.from_hyperspy({"gain_factor": 2.0, "gain_offset": 3.0}).read_variance
+        3.0
+        """
+        correlation = float(linear_model.get("correlation_factor", 1.0))
+        slope = float(linear_model.get("gain_factor", 1.0)) * correlation
+        intercept = float(linear_model.get("gain_offset", 0.0)) * correlation
+        return cls(**_line(slope, intercept), poisson=slope == 1.0 and intercept == 0.0)
+
+
+def estimate_noise(
+    X: Any,
+    *,
+    domain: tuple[int, ...] | None = None,
+    mask: Any = None,
+    channel_mask: Any = None,
+) -> NoiseModel:
+    """Measure gain, read noise and correlation from the data alone.
+
+    The residual of a low-rank fit is noise; its mean square in bins of equal expected signal is a
+    straight line in the mean signal (the photon transfer curve): the slope is the gain, the
+    intercept the read variance. Spikes are left out, and the share of the noise that the fit
+    absorbs (its leverage) is given back. Large images are judged on a few hundred pixels, drawn
+    in 2 × 2 patches with a fixed seed.
+
+    Parameters
+    ----------
+    X : array_like, sparse matrix, Dask array or HyperSpy signal, shape (..., channels)
+        The data; whole numbers or floats, NaN = missing.
+    domain : tuple of int, optional
+        Shape of the image when ``X`` is a matrix; without it the correlation of neighbouring
+        pixels of a matrix stays nan.
+    mask : array_like of bool or HyperSpy signal, shape of the image, optional
+        True = pixel left out.
+    channel_mask : array_like of bool or HyperSpy signal, shape (channels,), optional
+        True = channel left out.
+
+    Returns
+    -------
+    NoiseModel
+
+    Raises
+    ------
+    ValueError
+        If fewer than two pixels or two channels are left.
+
+    References
+    ----------
+    J. R. Janesick, *Photon Transfer*, SPIE Press (2007).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> clean = rng.random((300, 2)) @ rng.random((2, 60)) * 20
+    >>> round(estimate_noise(3.0 * rng.poisson(clean)).gain, 1)
+    3.0
+    """
+    matrix, domain = _as_matrix(X, domain)
+    pixels, channels = _left_in(mask, matrix.shape[0]), _left_in(channel_mask, matrix.shape[1])
+    if pixels.size < 2 or channels.size < 2:
+        raise ValueError(
+            f"{pixels.size} pixels and {channels.size} channels are left to measure the noise on, "
+            "at least 2 of each are needed; mask less."
+        )
+    pixels = _sample_pixels(pixels, domain, *matrix.shape)
+    block = _dense_rows(matrix, pixels)[:, channels]
+    precision = np.finfo(np.promote_types(matrix.dtype, np.float32)).eps
+    fit = fit_noise(block)
+    slope, intercept = _settle_line(fit, block, float(precision))
+    silent = slope == 0 and intercept == 0
+    unknown = (math.nan, 0.0)
+    channel_correlation, channel_error = unknown if silent else _channel_correlation(fit, channels)
+    pixel_correlation, pixel_error = unknown if silent else _pixel_correlation(fit, pixels, domain)
+    return NoiseModel(
+        **_line(slope, intercept),
+        channel_correlation=channel_correlation,
+        pixel_correlation=pixel_correlation,
+        poisson=slope == 1.0 and intercept == 0.0,
+        outliers=0.0 if silent else float(1 - fit.valid.mean()),
+        dispersion=fit.slope if slope == 1.0 and intercept == 0.0 else 1.0,
+        gain_error=fit.slope_error,
+        correlation_error=max(channel_error, pixel_error),
+    )
+
+
+def _as_matrix(X: Any, domain: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...] | None]:
+    """Pixels by channels, without copying, and the shape of the image where known."""
+    X = unwrap(X)
+    if sp.issparse(X):
+        return X.tocsr(), domain
+    data = X if is_lazy(X) else np.asarray(X)
+    if data.ndim < 2:
+        raise ValueError(
+            f"the data have {data.ndim} axis, at least one of pixels and one of channels are "
+            "needed; reshape them to (pixels, channels)."
+        )
+    return data.reshape(-1, data.shape[-1]), domain or (data.shape[:-1] if data.ndim > 2 else None)
+
+
+def _left_in(mask: Any, size: int) -> Indices:
+    """Return the indices that a mask (True = left out) leaves."""
+    if mask is None:
+        return np.arange(size)
+    return np.flatnonzero(~unwrap_mask(mask).ravel())  # type: ignore[union-attr]
+
+
+def _sample_pixels(pixels: Indices, domain: tuple[int, ...] | None, n: int, m: int) -> Indices:
+    """Pixels for about `_MAX_ENTRIES` entries, in 2 × 2 patches of the image (or runs of 4)."""
+    wanted = min(max(_MAX_ENTRIES // m, 600), 4000)
+    if pixels.size <= wanted:
+        return pixels
+    if domain is None or len(domain) == 1:
+        patch = np.arange(n) // 4
+    else:
+        rows, columns = np.divmod(np.arange(n), domain[-1])
+        patch = (rows // 2) * ((domain[-1] + 1) // 2) + columns // 2
+    order = np.random.default_rng(_SEED).permutation(int(patch.max()) + 1)
+    rank = order[patch[pixels]]
+    return pixels[rank <= np.partition(rank, wanted - 1)[wanted - 1]]
+
+
+def _dense_rows(matrix: Any, rows: Indices) -> Floats:
+    block = matrix[rows]
+    if sp.issparse(block):
+        block = block.toarray()
+    return np.asarray(block, dtype=np.float64)
+
+
+def _settle_line(fit: ResidualFit, block: Floats, precision: float) -> tuple[float, float]:
+    """Slope and intercept with everything insignificant set to exactly 0, or 1 for counts."""
+    trusted = fit.valid & (fit.share >= LEAST_SHARE)
+    power = float(np.mean(fit.residual[trusted] ** 2 / fit.share[trusted])) if trusted.any() else 0
+    if power <= (100 * precision) ** 2 * fit.signal_power:
+        return 0.0, 0.0
+    slope, intercept = fit.slope, fit.intercept
+    tolerance = _count_tolerance(block)
+    near_one = abs(slope - 1) <= max(4 * fit.slope_error, tolerance)
+    allowed = max(4 * fit.intercept_error, tolerance * abs(slope) * fit.mean_signal)
+    if tolerance > 0 and near_one and abs(intercept) <= allowed:
+        return 1.0, 0.0
+    if slope <= 3 * fit.slope_error:
+        return 0.0, power
+    if abs(intercept) <= 3 * fit.intercept_error and fit.mean_signal > 0:
+        return power / fit.mean_signal, 0.0
+    return slope, intercept
+
+
+def _count_tolerance(block: Floats) -> float:
+    """How far the variance of counts may be from their mean; 0 where the data are not counts.
+
+    Where single counts are common the quantum of the data is one event, and a variance off the
+    mean tells of dead time or of structure, not of a gain.
+    """
+    known = block[np.isfinite(block)]
+    if np.any(known < 0) or np.any(np.mod(known, 1) != 0):
+        return 0.0
+    ones, others = np.count_nonzero(known == 1), np.count_nonzero(known > 1)
+    return 0.5 if 3 * ones >= others else 0.05
+
+
+def _line(slope: float, intercept: float) -> dict[str, float]:
+    """Gain, offset and read variance of a line; a negative intercept is an offset."""
+    if intercept >= 0 or slope <= 0:
+        return {"gain": slope, "offset": 0.0, "read_variance": max(intercept, 0.0)}
+    return {"gain": slope, "offset": -intercept / slope, "read_variance": 0.0}
+
+
+def _neighbour_correlation(
+    residual: Floats, spread: Floats, basis: Floats, pairs: tuple[Indices, Indices]
+) -> tuple[float, float]:
+    """Correlation of the rows ``pairs[0]`` with ``pairs[1]`` of a residual, and its error.
+
+    A fit on orthonormal ``basis`` leaves ``(I − basis basisᵀ) noise``, whose rows are correlated
+    by −(basis basisᵀ) even if those of the noise are not; that much is added back.
+    """
+    first, second = pairs
+    if first.size == 0:
+        return math.nan, 0.0
+    scaled = residual / np.sqrt(spread)
+    one, other = scaled[first], scaled[second]
+    power = math.sqrt(float(np.sum(one**2)) * float(np.sum(other**2)))
+    if power == 0:
+        return math.nan, 0.0
+    absorbed = float(np.mean(np.sum(basis[first] * basis[second], axis=1)))
+    error = math.sqrt(float(np.sum(one**2 * other**2))) / power
+    return float(np.sum(one * other)) / power + absorbed, error
+
+
+def _channel_correlation(fit: ResidualFit, channels: Indices) -> tuple[float, float]:
+    first = np.flatnonzero(np.diff(channels) == 1)
+    spread = (fit.variance + fit.variance.mean()).T
+    return _neighbour_correlation(fit.residual.T, spread, fit.right, (first, first + 1))
+
+
+def _pixel_correlation(
+    fit: ResidualFit, pixels: Indices, domain: tuple[int, ...] | None
+) -> tuple[float, float]:
+    """Of the axis of the image along which neighbours are most alike."""
+    if domain is None:
+        return math.nan, 0.0
+    spread = fit.variance + fit.variance.mean()
+    found = [
+        _neighbour_correlation(fit.residual, spread, fit.left, pairs)
+        for pairs in _neighbour_pairs(pixels, domain)
+    ]
+    known = [pair for pair in found if not math.isnan(pair[0])]
+    return max(known, key=lambda pair: abs(pair[0]), default=(math.nan, 0.0))
+
+
+def _neighbour_pairs(pixels: Indices, domain: tuple[int, ...]) -> Iterator[tuple[Indices, Indices]]:
+    """Positions in ``pixels`` (sorted flat indices) of neighbours, for every axis of the image."""
+    position = np.full(math.prod(domain), -1, dtype=np.intp)
+    position[pixels] = np.arange(pixels.size)
+    grid = position.reshape(domain)
+    for axis in range(len(domain)):
+        one = np.take(grid, np.arange(domain[axis] - 1), axis=axis).ravel()
+        other = np.take(grid, np.arange(1, domain[axis]), axis=axis).ravel()
+        both = (one >= 0) & (other >= 0)
+        yield one[both], other[both]
+
+
+def whitening_weights(X: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
+    """Weights of pixels and channels that give the noise variance one, as far as a product can.
+
+    The variance of an entry is approximated by ``row_i column_j / overall``, with the mean
+    variances of its pixel, its channel and all data. For Poisson counts that is the scaling of
+    Keenan and Kotula, ``X̃ = √n D_a^(−1/2) X D_b^(−1/2)`` with row sums a, column sums b and
+    the total n: the largest singular value of X̃ is then exactly √n.
+
+    Parameters
+    ----------
+    X : array_like or sparse matrix of shape (pixels, channels)
+        The data.
+    noise : NoiseModel
+        Its noise.
+
+    Returns
+    -------
+    rows : ndarray of shape (pixels,)
+        Weights of the pixels; 0 where a pixel has no variance.
+    columns : ndarray of shape (channels,)
+        Weights of the channels; 0 where a channel has no variance.
+
+    References
+    ----------
+    M. R. Keenan and P. G. Kotula, *Surf. Interface Anal.* **36** (2004) 203.
+
+    Examples
+    --------
+    >>> counts = np.array([[4.0, 0.0], [1.0, 3.0]])
+    >>> rows, columns = whitening_weights(counts, NoiseModel(poisson=True))
+    >>> values = np.linalg.svd(counts * rows[:, None] * columns, compute_uv=False)
+    >>> float(round(values[0] ** 2, 6))
+    8.0
+    """
+    n, m = X.shape
+    row_mean = np.asarray(X.sum(axis=1), dtype=np.float64).ravel() / m
+    column_mean = np.asarray(X.sum(axis=0), dtype=np.float64).ravel() / n
+    rows, columns = rank_one_variance(noise.variance(row_mean), noise.variance(column_mean))
+    return _reciprocal_root(rows), _reciprocal_root(columns)
+
+
+def whiten(X: Any, noise: NoiseModel) -> NDArray[np.floating] | sp.csr_array:
+    """Scale data so that their noise has variance one; CSR stays CSR.
+
+    Parameters
+    ----------
+    X : array_like or sparse matrix of shape (pixels, channels)
+        The data.
+    noise : NoiseModel
+        Its noise.
+
+    Returns
+    -------
+    ndarray or csr_array of shape (pixels, channels)
+        ``X`` times the weights of `whitening_weights`; back to data units by dividing by them.
+
+    Examples
+    --------
+    >>> whiten(np.array([[2.0, 4.0]]), NoiseModel(gain=0.0, read_variance=4.0))
+    array([[1., 2.]])
+    """
+    data = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
+    rows, columns = whitening_weights(data, noise)
+    if sp.issparse(data):
+        return sp.csr_array(sp.diags_array(rows) @ data @ sp.diags_array(columns))
+    return data * rows[:, None] * columns
+
+
+def _reciprocal_root(variance: Floats) -> Floats:
+    return np.where(variance > 0, 1 / np.sqrt(np.where(variance > 0, variance, 1)), 0.0)

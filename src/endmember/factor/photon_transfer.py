@@ -1,0 +1,195 @@
+"""The line of variance against mean, measured on what a low-rank fit leaves.
+
+Arrays in, arrays out: ``block`` (n, m) is a dense sample of the data, n pixels by m channels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.integer]
+
+LEAST_SHARE = 0.3  # entries that the fit swallows by more than the rest say nothing of the noise
+_WHITENING_FLOOR = 0.2  # of the mean variance: lone counts in empty channels are no components
+_N_BINS = 40
+_TRIMMED = 0.003  # share of entries that the search for spikes leaves out at first
+_MAX_LOST = 0.03  # of the entries that are not zero: what is more than this is no spike
+
+
+@dataclass
+class ResidualFit:
+    """A low-rank fit of the sampled block and the variance line of its residual."""
+
+    residual: Floats  # data minus fit, zero where not valid
+    valid: Bools
+    left: Floats  # (n, r) orthonormal maps of the fit
+    right: Floats  # (m, r) orthonormal spectra of the fit
+    variance: Floats  # of every entry, by the line
+    share: Floats  # of the noise left in the residual, (1 − leverage of row)(1 − of column)
+    slope: float = 0.0
+    intercept: float = 0.0
+    slope_error: float = 0.0
+    intercept_error: float = 0.0
+    mean_signal: float = 0.0
+    signal_power: float = 0.0
+
+
+def fit_noise(block: Floats) -> ResidualFit:
+    """Alternate between a fit in whitened units and the variance line of what it leaves."""
+    valid = np.isfinite(block)
+    column_mean = np.sum(np.where(valid, block, 0), axis=0) / np.maximum(valid.sum(axis=0), 1)
+    filled = np.where(valid, block, column_mean)
+    positive = np.maximum(filled, 0)
+    variance = positive + max(positive.mean(), np.finfo(float).tiny) * 0.1
+    power = float(np.mean(filled**2))
+    bins = _bins_of_equal_signal(positive)
+    for _ in range(3):
+        smallest = _WHITENING_FLOOR * variance.mean()
+        rows, columns = rank_one_variance(
+            np.maximum(variance.mean(axis=1), smallest), np.maximum(variance.mean(axis=0), smallest)
+        )
+        left, right, low_rank = _low_rank_fit(filled, rows, columns)
+        share = np.outer(1 - np.sum(left**2, axis=1), 1 - np.sum(right**2, axis=1))
+        residual = np.where(np.isfinite(block), block - low_rank, 0)
+        line = _photon_transfer(filled, residual, share, bins, np.isfinite(block))
+        valid, slope, intercept, slope_error, intercept_error = line
+        variance = np.maximum(slope * np.maximum(low_rank, 0) + intercept, 0)
+        floor = max(1e-3 * variance.mean(), np.finfo(float).eps ** 2 * power, 1e-300)
+        variance = np.maximum(variance, floor)
+        filled = np.where(valid, block, low_rank)
+    return ResidualFit(
+        residual=np.where(valid, residual, 0),
+        valid=valid,
+        left=left,
+        right=right,
+        variance=variance,
+        share=share,
+        slope=slope,
+        intercept=intercept,
+        slope_error=slope_error,
+        intercept_error=intercept_error,
+        mean_signal=float(filled.mean()),
+        signal_power=power,
+    )
+
+
+def _low_rank_fit(filled: Floats, rows: Floats, columns: Floats) -> tuple[Floats, Floats, Floats]:
+    """Truncate the SVD of the data in whitened units: maps, spectra, and the fit in data units."""
+    scaled = filled / np.sqrt(rows)[:, None] / np.sqrt(columns)
+    tall = scaled.shape[0] > scaled.shape[1]
+    wide = scaled.T if tall else scaled
+    values, vectors = np.linalg.eigh(wide @ wide.T)
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    rank = safe_rank(values, *wide.shape)
+    short = vectors[:, :rank]
+    long = wide.T @ short / np.sqrt(np.maximum(values[:rank], 1e-300))
+    left, right = (long, short) if tall else (short, long)
+    fit = left @ (left.T @ scaled) * np.sqrt(rows)[:, None] * np.sqrt(columns)
+    return left, right, fit
+
+
+def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int:
+    """Smallest rank that leaves no component worth a percent of the variance.
+
+    A component is what stands above the floor, a straight line through the logarithms of
+    eigenvalues further down (noise that is correlated or rare has a steep floor and no sharp
+    edge). Weak components change the variance by nothing, so the rank is stopped early, while a
+    noise component taken for signal would be given back only in part. ``total`` is the sum of all
+    eigenvalues, where ``values`` are only the largest.
+    """
+    start = min(15, n // 3)
+    stop = min(max(min(30, 2 * n // 3), start + 2), values.size)
+    logs = np.log(np.maximum(values, 1e-30 * values[0] + 1e-300))
+    line = np.polyfit(np.arange(start, stop), logs[start:stop], 1)
+    floor = np.exp(np.polyval(line, np.arange(start)))
+    excess = np.maximum(values[:start] - floor, 0)[::-1].cumsum()[::-1]
+    rest = (total or values.sum()) - np.concatenate([[0.0], np.cumsum(values)])
+    for rank in range(start):
+        level = rest[rank] / ((n - rank) * (m - rank))
+        edge = level * (math.sqrt(n - rank) + math.sqrt(m - rank)) ** 2
+        if values[rank] <= 1.05 * edge or excess[rank] <= 0.01 * rest[rank]:
+            return rank
+    return start
+
+
+def _bins_of_equal_signal(positive: Floats) -> Indices:
+    """Bin of every entry by the product of its row and column means, which hardly carry noise.
+
+    Averages of data and of squared residuals in such a bin are unbiased, however few the counts.
+    """
+    expected = np.outer(positive.mean(axis=1), positive.mean(axis=0)).ravel()
+    edges = np.quantile(
+        expected[:: max(1, expected.size // 100_000)], np.arange(1, _N_BINS) / _N_BINS
+    )
+    return np.searchsorted(edges, expected)
+
+
+def _photon_transfer(
+    data: Floats, residual: Floats, share: Floats, bins: Indices, known: Bools
+) -> tuple[Bools, float, float, float, float]:
+    """Line through mean square residual against mean; entries far off the line are spikes.
+
+    The search for spikes starts without the largest residuals, so that spikes cannot hide behind
+    each other. If it ends by throwing away many of the entries that are not zero, these were rare
+    counts, and the search starts again from everything.
+    """
+    square = residual**2 / np.maximum(share, LEAST_SHARE)
+    trusted = known & (share >= LEAST_SHARE)
+    start = known & (square <= np.quantile(square, 1 - _TRIMMED))
+    for valid in (start, known):
+        for _ in range(6):
+            slope, intercept, errors = _line_through(data, square, bins, trusted & valid)
+            variance = np.maximum(slope * (data - residual), 0) + max(intercept, 0)
+            limit = 6 * np.sqrt(variance) + 12 * max(slope, 0) + 1e-7 * np.abs(data)
+            before, valid = valid, known & (np.abs(residual) <= limit)
+            if np.array_equal(before, valid):
+                break
+        if np.count_nonzero(known & ~valid) <= _MAX_LOST * np.count_nonzero(data[known]):
+            break
+    return valid, slope, intercept, float(errors[0]), float(errors[1])
+
+
+def _line_through(
+    data: Floats, square: Floats, bins: Indices, use: Bools
+) -> tuple[float, float, Floats]:
+    weight = use.ravel().astype(float)
+    count = np.bincount(bins, weight, _N_BINS).astype(float)
+    used = count > 0
+    mean = np.bincount(bins, weight * data.ravel(), _N_BINS)[used] / count[used]
+    power = np.bincount(bins, weight * square.ravel(), _N_BINS)[used] / count[used]
+    return _weighted_line(mean, power, count[used])
+
+
+def _weighted_line(mean: Floats, power: Floats, count: Floats) -> tuple[float, float, Floats]:
+    """Fit ``power = slope · mean + intercept`` by reweighting; with standard errors of the two.
+
+    A square of variance v scatters with variance 2 v² + gain² v (Gauss plus the Poisson tail).
+    """
+    unit = max(float(power.mean()), 1e-300)
+    scale = max(float(np.abs(mean).max()), 1e-300)
+    design = np.stack([mean / scale, np.ones_like(mean)], axis=1)
+    target = power / unit
+    model, gain = np.full_like(target, target.mean()), 0.0
+    for _ in range(20):
+        spread = (2 * model**2 + gain**2 * model / unit) / count
+        normal = design.T @ (design / spread[:, None])
+        line = np.linalg.lstsq(normal, design.T @ (target / spread), rcond=1e-12)[0]
+        model = np.maximum(design @ line, 1e-3 * target.mean() + 1e-300)
+        gain = max(float(line[0]), 0.0) * unit / scale
+    scatter = max(1.0, float(np.mean((target - design @ line) ** 2 / spread)))
+    error = np.sqrt(scatter * np.maximum(np.diag(np.linalg.pinv(normal)), 0))
+    factors = np.array([unit / scale, unit])
+    slope, intercept = line * factors
+    return float(slope), float(intercept), error * factors
+
+
+def rank_one_variance(rows: Floats, columns: Floats) -> tuple[Floats, Floats]:
+    """Variances of rows and columns such that their product is that of an entry."""
+    overall = float(np.mean(rows))
+    return rows, columns / (overall if overall > 0 else 1.0)

@@ -1,0 +1,264 @@
+"""Solvers: each improves one factor ``F`` (n, k) of a subproblem and never sees the data.
+
+A solver lists the methods it needs of a subproblem and of penalties; it knows neither loss nor model.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from endmember.factor.subproblem import Quadratic, times_gram
+
+#: Bounds count as met, and multipliers as zero, within this fraction of the largest entry.
+TOLERANCE = 1e-12
+
+
+class Solver(BaseEstimator):
+    """Improves a factor; a subclass implements :meth:`improve`."""
+
+    #: Sweeps that a short run from one start takes (a sweep of ANLS does more than one of HALS).
+    short_sweeps = 50
+    #: The solver in words, for reports; may name parameters in braces.
+    in_words = ""
+    references: tuple[str, ...] = ()
+
+    @abstractmethod
+    def improve(self, subproblem: Quadratic, F: np.ndarray, n_channels: int) -> np.ndarray:
+        """Return a better ``F``; ``n_channels`` is the number of entries that each row was made from."""
+
+
+class HALS(Solver):
+    r"""Hierarchical alternating least squares: one column after another, each exactly (article eqs 11 and 12).
+
+    .. math:: f_j \leftarrow \left[f_j + (H - F G)_j / G_{jj}\right]_{\rm box}
+
+    Each column is the exact minimiser with the others fixed, so the objective never rises.
+
+    Parameters
+    ----------
+    inner : int or "accelerated"
+        How often the columns are gone through per sweep. "accelerated" repeats as long as that is cheap beside
+        the products with the data and still changes much: :math:`\lfloor 1 + \tfrac12\rho\rfloor \le 10` times with
+        :math:`\rho = 1 + m(n + k)/(n(k + 1))`, or until a pass changes less than a tenth of the first.
+
+    References
+    ----------
+    Cichocki & Phan, IEICE Trans. Fundam. E92-A (2009) 708. Gillis & Glineur, Neural Comput. 24 (2012) 1085.
+
+    Examples
+    --------
+    >>> sub = Quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 3.0]]))
+    >>> HALS(inner=100).improve(sub, np.zeros((1, 2)), n_channels=2).round(6)
+    array([[1., 1.]])
+    """
+
+    in_words = "hierarchical alternating least squares (HALS)"
+    references = (
+        "A. Cichocki and A.-H. Phan, IEICE Trans. Fundam. E92-A (2009) 708.",
+        "N. Gillis and F. Glineur, Neural Comput. 24 (2012) 1085.",
+    )
+
+    def __init__(self, inner: int | str = "accelerated") -> None:
+        self.inner = inner
+
+    def improve(self, subproblem: Quadratic, F: np.ndarray, n_channels: int) -> np.ndarray:
+        F = np.array(F, order="F")
+        first = None
+        for _ in range(self._passes(F.shape, n_channels)):
+            before = F.copy()
+            self._pass(subproblem, F)
+            change = np.linalg.norm(F - before)
+            first = change if first is None else first
+            if change <= 0.1 * first and self.inner == "accelerated":
+                break
+            if change == 0:
+                break
+        return np.ascontiguousarray(F)
+
+    def _passes(self, shape: tuple[int, int], n_channels: int) -> int:
+        if isinstance(self.inner, str):
+            n, k = shape
+            rho = 1 + n_channels * (n + k) / (n * (k + 1))
+            return min(10, int(1 + 0.5 * rho))
+        return self.inner
+
+    @staticmethod
+    def _pass(subproblem: Quadratic, F: np.ndarray) -> None:
+        """Go through the columns once, in place."""
+        G, H, diagonal = subproblem.G, subproblem.H, subproblem.diagonal()
+        lower = np.broadcast_to(subproblem.lower, F.shape)
+        upper = np.broadcast_to(subproblem.upper, F.shape)
+        for j in range(F.shape[1]):
+            curvature = diagonal[..., j]
+            gradient = np.einsum("ik,ik->i", F, G[..., j]) if G.ndim == 3 else F @ G[:, j]
+            step = (H[:, j] - gradient) / np.where(curvature > 0, curvature, 1.0)
+            column = np.where(curvature > 0, F[:, j] + step, F[:, j])
+            F[:, j] = np.clip(column, lower[:, j], upper[:, j])
+
+
+class ANLS(Solver):
+    """Alternating non-negative least squares: the exact minimiser of every subproblem, by block pivoting.
+
+    Each row's entries are free or at a bound. All rows that share a pattern of free entries are solved with one
+    Cholesky factorisation; every entry that breaks a bound, and every bound whose multiplier has the wrong sign,
+    changes side; where that stops helping, only the last one does (Murty's rule, which always ends).
+
+    Works between any bounds, so that fixed entries (equal bounds) and free ones (infinite bounds) are cases of it.
+
+    References
+    ----------
+    Kim & Park, SIAM J. Sci. Comput. 33 (2011) 3261. Júdice & Pires, Comput. Oper. Res. 21 (1994) 587, for the box.
+
+    Examples
+    --------
+    >>> sub = Quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 0.0]]))
+    >>> ANLS().improve(sub, np.zeros((1, 2)), n_channels=2)
+    array([[1.5, 0. ]])
+    """
+
+    short_sweeps = 20
+    in_words = "alternating non-negative least squares (ANLS) by block principal pivoting"
+    references = ("J. Kim and H. Park, SIAM J. Sci. Comput. 33 (2011) 3261.",)
+
+    def improve(self, subproblem: Quadratic, F: np.ndarray, n_channels: int) -> np.ndarray:
+        lower = np.broadcast_to(subproblem.lower, F.shape)
+        upper = np.broadcast_to(subproblem.upper, F.shape)
+        return _Pivoting(subproblem, lower, upper).solve(F)
+
+
+class _Pivoting:
+    """Block principal pivoting for all rows of a box-constrained quadratic problem at once.
+
+    ``side`` (n, k) is 0 where an entry is free, −1 at its lower and +1 at its upper bound.
+    """
+
+    def __init__(self, subproblem: Quadratic, lower: np.ndarray, upper: np.ndarray) -> None:
+        self.G, self.H = _definite(subproblem.G), subproblem.H
+        self.lower, self.upper = lower, upper
+        self.fixed = lower == upper
+        largest = np.max(np.abs(self.H), initial=0.0)
+        diagonal = np.max(subproblem.diagonal(), initial=0.0)
+        self.tolerance_x = TOLERANCE * largest / diagonal if diagonal > 0 else 0.0
+        self.tolerance_y = TOLERANCE * largest
+
+    def solve(self, F: np.ndarray) -> np.ndarray:
+        """Return the minimiser; ``F`` only says which entries to try free first."""
+        n, k = F.shape
+        side = self._first_guess(F)
+        F = self._stationary(side, np.arange(n))
+        left = np.arange(n)
+        fewest, tries = np.full(n, k + 1), np.full(n, 3)
+        for _ in range(5 * k + 3):
+            wrong = self._wrong_side(F, side, left)
+            n_wrong = np.count_nonzero(wrong, axis=1)
+            left, wrong, n_wrong = left[n_wrong > 0], wrong[n_wrong > 0], n_wrong[n_wrong > 0]
+            if len(left) == 0:
+                return np.clip(F, self.lower, self.upper)
+            better = n_wrong < fewest[left]
+            fewest[left[better]] = n_wrong[better]
+            tries[left] = np.where(better, 3, tries[left] - 1)
+            stuck = tries[left] < 0
+            wrong[stuck] &= _last_only(wrong[stuck])
+            self._exchange(F, side, left, wrong)
+            F[left] = self._stationary(side[left], left)
+        return self._finish(np.clip(F, self.lower, self.upper), left)
+
+    def _first_guess(self, F: np.ndarray) -> np.ndarray:
+        side = np.zeros(F.shape, dtype=np.int8)
+        side[self.lower >= F] = -1
+        side[(self.upper <= F) & ~self.fixed] = 1
+        side[~np.isfinite(self.lower) & (side < 0)] = 0
+        side[~np.isfinite(self.upper) & (side > 0)] = 0
+        return side
+
+    def _wrong_side(self, F: np.ndarray, side: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Tell which entries break a bound, or hold at one that pushes the wrong way."""
+        F, at = F[rows], side[rows]
+        G = self.G if self.G.ndim == 2 else self.G[rows]
+        pull = self.H[rows] - times_gram(F, G)
+        outside = (F < self.lower[rows] - self.tolerance_x) | (
+            F > self.upper[rows] + self.tolerance_x
+        )
+        wrong = (at == 0) & outside
+        wrong |= (at < 0) & (pull > self.tolerance_y) | (at > 0) & (pull < -self.tolerance_y)
+        return wrong & ~self.fixed[rows]
+
+    def _exchange(
+        self, F: np.ndarray, side: np.ndarray, rows: np.ndarray, wrong: np.ndarray
+    ) -> None:
+        below = F[rows] < self.lower[rows]
+        new = np.where(below, -1, 1).astype(np.int8)
+        side[rows] = np.where(wrong, np.where(side[rows] == 0, new, 0), side[rows])
+
+    def _stationary(self, side: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the stationary point of each row with its bound entries held."""
+        held = np.where(side < 0, self.lower[rows], np.where(side > 0, self.upper[rows], 0.0))
+        free, H = side == 0, self.H[rows]
+        if self.G.ndim == 3:
+            return _solve_each(self.G[rows], H, free, held)
+        if held.any():
+            H = H - held @ self.G
+        F = held
+        for group, pattern in _groups(free):
+            chosen = np.flatnonzero(pattern)
+            if len(chosen):
+                G = self.G[np.ix_(chosen, chosen)]
+                F[np.ix_(group, chosen)] = np.linalg.solve(G, H[np.ix_(group, chosen)].T).T
+        return F
+
+    def _finish(self, F: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Settle the rows that pivoting left over with SciPy's bounded least squares."""
+        from scipy.optimize import lsq_linear
+
+        for i in rows:
+            G = self.G if self.G.ndim == 2 else self.G[i]
+            A = np.linalg.cholesky(G).T
+            b = np.linalg.solve(A.T, self.H[i])
+            free = ~self.fixed[i]
+            b = b - A[:, ~free] @ self.lower[i, ~free]
+            bounds = self.lower[i, free], self.upper[i, free]
+            F[i, free] = lsq_linear(A[:, free], b, bounds, method="bvls", tol=TOLERANCE).x
+        return F
+
+
+def _last_only(wrong: np.ndarray) -> np.ndarray:
+    """Keep only the last True of every row."""
+    last = wrong.shape[1] - 1 - np.argmax(wrong[:, ::-1], axis=1)
+    return np.arange(wrong.shape[1]) == last[:, None]
+
+
+def _groups(free: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return ``(rows, pattern)`` for every pattern of free entries that occurs."""
+    packed = np.packbits(free, axis=1)
+    if packed.shape[1] > 1:
+        packed = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")
+    _, first, label = np.unique(packed.ravel(), return_index=True, return_inverse=True)
+    order = np.argsort(label, kind="stable")
+    edges = np.searchsorted(label[order], np.arange(1, len(first)))
+    return [
+        (rows, free[start])
+        for rows, start in zip(np.split(order, edges), first, strict=True)
+    ]  # fmt: skip
+
+
+def _definite(G: np.ndarray) -> np.ndarray:
+    """Return ``G``, or where two components point the same way, with just enough added to its diagonal."""
+    values = np.linalg.eigvalsh(G)
+    smallest, largest = values[..., 0], values[..., -1]
+    singular = smallest <= TOLERANCE * largest
+    if not np.any(singular):
+        return G
+    ridge = np.where(singular, np.where(largest > 0, TOLERANCE * largest - smallest, 1.0), 0.0)
+    return G + np.asarray(ridge)[..., None, None] * np.eye(G.shape[-1])
+
+
+def _solve_each(G: np.ndarray, H: np.ndarray, free: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Solve every row with its own Gram matrix; a held entry gets an equation of its own."""
+    scale = np.max(np.diagonal(G, axis1=1, axis2=2), axis=1)[:, None]
+    H = np.where(free, H - times_gram(held, G), scale * held)
+    both = free[:, :, None] & free[:, None, :]
+    own = scale[:, :, None] * np.eye(G.shape[1]) * ~free[:, :, None]
+    return np.linalg.solve(np.where(both, G, own), H[:, :, None])[:, :, 0]

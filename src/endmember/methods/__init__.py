@@ -1,0 +1,1 @@
+"""The models: scikit-learn estimators on spectrum images, one file a family."""

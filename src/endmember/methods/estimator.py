@@ -1,0 +1,208 @@
+"""What all estimators share: reading spectrum images, giving maps and spectra back."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
+
+from endmember.factor.data import Data
+from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
+
+
+class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A scikit-learn transformer whose ``X`` is ``(…, n_channels)``: a matrix, a cube, counts, a lazy array or a signal.
+
+    A subclass learns ``components_`` (k, n_channels) and ``maps_`` (*domain, k) in ``_fit`` and solves for maps with
+    the spectra held in ``_maps_of``.
+    """
+
+    components_: np.ndarray
+    maps_: np.ndarray
+    n_components_: int
+
+    #: What the method does, for the methods paragraph of a report; may name parameters in braces.
+    in_words = ""
+    #: Where the method comes from.
+    references: tuple[str, ...] = ()
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """Return ``(role, part)`` of everything the model is put together from."""
+        return []
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        channel_mask: Any = None,
+        weights: Any = None,
+        domain: tuple[int, ...] | None = None,
+        callback: Any = None,
+    ) -> Self:
+        """Learn spectra and maps.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix, Dask array or HyperSpy signal, (…, n_channels)
+            A spectrum at every pixel. Never changed.
+        y : None
+            Not used; scikit-learn's pipelines pass it.
+        mask : array_like of bool or HyperSpy signal, (…), optional
+            Pixels to leave out (True), in the order of the data. Their maps are NaN.
+        channel_mask : array_like of bool or HyperSpy signal, (n_channels,), optional
+            Channels to leave out (True). Their spectra are NaN.
+        weights : array_like, shape of X, optional
+            Weight of every entry; with weights, NaN data and entries of weight 0 are missing.
+        domain : tuple of int, optional
+            The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
+        callback : callable, optional
+            Called after every sweep with ``stage``, ``sweep``, ``objective`` and ``seconds_left``; returning True stops and keeps
+            the best so far.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the data cannot be unmixed as asked; the message says what is allowed.
+        """
+        self._check_parameters()
+        X, energy = self._read(X, reset=True)
+        observed = observe(X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain)
+        self._fit(observed, energy, callback)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Learn spectra and maps, and return the maps ``(…, k)``; takes the keywords of :meth:`fit`."""
+        return self.fit(X, y, **fit_params).maps_
+
+    def transform(
+        self, X: Any, *, mask: Any = None, channel_mask: Any = None, weights: Any = None
+    ) -> np.ndarray:
+        """Return the maps ``(…, k)`` of other data with the learned spectra held.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix, Dask array or HyperSpy signal, (…, n_channels)
+        mask, channel_mask, weights
+            As in :meth:`fit`. Channels left out of the fit are left out here too.
+        """
+        check_is_fitted(self)
+        X, _ = self._read(X, reset=False)
+        unknown = np.isnan(self.components_).any(axis=0)
+        if channel_mask is not None:
+            unknown = unknown | np.asarray(unwrap(channel_mask), bool)
+        observed = observe(
+            X, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True
+        )  # fmt: skip
+        S = np.asarray(self.components_.T[observed.columns], dtype=np.float64)
+        return observed.maps(self._maps_of(observed.data, S))
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
+        check_is_fitted(self)
+        return np.asarray(X) @ self.components_
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.n_components_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _check_parameters(self) -> None:
+        """Refuse parameters that cannot work, before the data are touched."""
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        raise NotImplementedError
+
+    def _maps_of(self, data: Data, S: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        """Return the array of ``X`` and the energy of every channel, and check or learn the number of channels."""
+        if isinstance(X, Data):
+            n_channels = X.origin.n_channels if getattr(X, "origin", None) else X.shape[1]
+            _check_n_features(self, np.empty((0, n_channels)), reset=reset)
+            return X, np.arange(n_channels, dtype=float)
+        energy = energy_axis(X)
+        X = unwrap(X)
+        if is_lazy(X) or _n_axes(X) > 2:
+            X = X if is_lazy(X) else np.asarray(X)
+            _check_n_features(self, X.reshape(-1, X.shape[-1]), reset=reset)
+        else:
+            X = validate_data(
+                self, X, reset=reset, accept_sparse=["csr", "csc", "coo"], dtype="numeric",
+                ensure_all_finite=False,
+            )  # fmt: skip
+            X = sparse.csr_array(X) if sparse.issparse(X) else X
+        return X, np.arange(X.shape[-1], dtype=float) if energy is None else energy
+
+
+def _n_axes(X: Any) -> int:
+    return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
+
+
+def energy_axis(X: Any) -> np.ndarray | None:
+    """Return the energy of every channel of a HyperSpy signal, in its own unit; None for anything else."""
+    if not is_signal(X) or X.axes_manager.signal_dimension != 1:
+        return None
+    return np.asarray(X.axes_manager.signal_axes[0].axis, dtype=float)
+
+
+def check_number_of_components(k: Any, name: str = "n_components") -> int:
+    """Return ``k`` as an int.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is missing, not a whole number, or below 1.
+    """
+    if k is None:
+        raise ValueError(f"{name} is missing: say how many components; em.assess.rank(X) suggests a number")
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise TypeError(f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3")
+    if k < 1:
+        raise ValueError(f"{name}={k} leaves nothing to find; give a whole number of at least 1")
+    return int(k)
+
+
+def check_fits(k: int, observed: Observed) -> None:
+    """Refuse more components than pixels or channels.
+
+    Raises
+    ------
+    ValueError
+        If ``k > min(pixels, channels)`` among those that are neither masked nor empty.
+    """
+    n, m = observed.data.shape
+    if k > min(n, m):
+        raise ValueError(
+            f"n_components={k} is more than the data can hold: n_samples = {n} pixels and n_features = {m} channels are "
+            f"neither masked nor empty; at most {min(n, m)} components are allowed"
+        )
+
+
+def warn_of_negatives(observed: Observed) -> None:
+    """Warn once, with the fraction, where data that should be counts have negative values."""
+    found = observed.survey
+    if found.n_negative:
+        share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
+        warnings.warn(
+            f"{share:.2%} of the values are negative; squared error accepts them (a subtracted background leaves some), "
+            "but non-negative components cannot follow them",
+            UserWarning,
+            stacklevel=4,
+        )

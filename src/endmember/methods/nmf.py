@@ -1,0 +1,286 @@
+"""Non-negative matrix factorisation of spectrum images."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.data import Data
+from endmember.factor.initialise import STARTS, StartReport, multistart
+from endmember.factor.inputs import Observed
+from endmember.factor.losses import SquaredError
+from endmember.factor.lowrank import LowRank, sketch
+from endmember.factor.penalties import resolve
+from endmember.factor.scaling import check_normalise, rescale
+from endmember.factor.solvers import ANLS, Solver
+from endmember.factor.subproblem import Quadratic
+from endmember.methods.estimator import (
+    SpectralEstimator,
+    check_fits,
+    check_number_of_components,
+    warn_of_negatives,
+)
+
+#: Compression pays where the data have this many times the entries of their sketch.
+PAYS_FROM = 4
+
+
+class NMF(SpectralEstimator):
+    r"""Non-negative matrix factorisation: every pixel a non-negative mixture of k non-negative spectra.
+
+    .. math:: \min_{C, S}\ \ell(X, C S^\top) + \sum R_C(C) + \sum R_S(S), \qquad C \ge 0,\ S \ge 0
+
+    The best of several starts is continued until the objective stands still; large data are first compressed to the few
+    directions that carry the signal, and the answer is finished on the full data.
+
+    Parameters
+    ----------
+    n_components : int
+        How many components, k, at most min(pixels, channels).
+    loss : loss, optional
+        ``em.SquaredError()`` unless given.
+    maps, spectra : penalty or list of penalties, optional
+        Wishes about the maps and about the spectra. Both are non-negative unless ``em.Free()`` is given.
+    solver : solver, optional
+        ``em.ANLS()`` unless given.
+    init : str or tuple of arrays
+        "multistart", one of "random", "random_pixels", "nndsvd", "nndsvda", "nndsvdar", "pure_pixels", or your own
+        ``(maps, spectra)`` of shapes (*domain, k) and (k, channels).
+    n_starts : int
+        Starts of "multistart".
+    normalise : tuple or None
+        Which factor has unit norm in the answer, and which norm: ``("spectra" | "maps", "l1" | "l2" | "max")`` or
+        ``("spectra", ("area", (start, stop)))`` over an energy window, in the signal's unit (channels for arrays).
+    compress : "auto" or bool
+        Whether starts and first sweeps run on a low-rank sketch.
+    max_iter : int
+        Sweeps at most.
+    tol : float
+        Relative progress per sweep at which the fit has converged.
+    random_state : int, numpy Generator, RandomState or None
+        Seed; the same seed gives the same answer.
+
+    Attributes
+    ----------
+    components_ : ndarray, (k, n_channels)
+        The spectra; NaN at masked channels.
+    maps_ : ndarray, (*domain, k)
+        The maps; NaN at masked pixels.
+    n_components_ : int
+    objective_ : ndarray, (n_iter_,)
+        The chosen start's penalised objective after every sweep, on the scale of the full data.
+    n_iter_ : int
+    converged_ : bool
+    optimality_ : float
+        Unit-free KKT residual on the full data: 0 at a stationary point.
+    starts_ : list of StartReport
+        Cost and spectra of every start.
+    n_features_in_ : int
+
+    References
+    ----------
+    Paatero & Tapper, Environmetrics 5 (1994) 111. Lee & Seung, Nature 401 (1999) 788. Muto & Shiga, Microscopy 69 (2020) 110.
+
+    Examples
+    --------
+    >>> maps, spectra = np.eye(4, 2).repeat(3, axis=0), np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+    >>> nmf = NMF(2, random_state=0).fit(maps @ spectra)
+    >>> bool(np.allclose(nmf.inverse_transform(nmf.maps_), maps @ spectra))
+    True
+    """
+
+    objective_: np.ndarray
+    n_iter_: int
+    converged_: bool
+    optimality_: float
+    starts_: list[StartReport]
+
+    in_words = (
+        "The data were factorised into {n_components} components by non-negative matrix factorisation (NMF), from "
+        "{n_starts} starts, until the objective fell by less than {tol:g} of itself per sweep"
+    )
+    references = (
+        "P. Paatero and U. Tapper, Environmetrics 5 (1994) 111.",
+        "S. Muto and M. Shiga, Microscopy 69 (2020) 110.",
+    )
+
+    def parts(self) -> list[tuple[str, Any]]:
+        problem = self._problem(None)
+        wishes = zip(("maps", "spectra"), problem.penalties, strict=True)
+        named = [(factor, penalty) for factor, penalties in wishes for penalty in penalties]
+        return [*named, ("loss", problem.loss), ("solver", self._solver())]
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        loss: Any = None,
+        maps: Any = None,
+        spectra: Any = None,
+        solver: Any = None,
+        init: Any = "multistart",
+        n_starts: int = 10,
+        normalise: Any = ("spectra", "l2"),
+        compress: bool | str = "auto",
+        max_iter: int = 2000,
+        tol: float = 1e-6,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.loss = loss
+        self.maps = maps
+        self.spectra = spectra
+        self.solver = solver
+        self.init = init
+        self.n_starts = n_starts
+        self.normalise = normalise
+        self.compress = compress
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        check_number_of_components(self.n_components)
+        check_normalise(self.normalise)
+        resolve(self.maps, "maps"), resolve(self.spectra, "spectra")
+        _check_positive_whole("n_starts", self.n_starts)
+        _check_positive_whole("max_iter", self.max_iter)
+        if not isinstance(self.tol, Real) or not self.tol >= 0:
+            raise ValueError(f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6")
+        if self.solver is not None and not isinstance(self.solver, Solver):
+            raise TypeError(f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None")
+        if self.loss is not None and not hasattr(self.loss, "subproblem"):
+            raise TypeError(f"loss={self.loss!r} is not a loss; give em.SquaredError() or None")
+        if not (isinstance(self.compress, bool) or self.compress == "auto"):
+            raise ValueError(f'compress={self.compress!r} is not known; allowed: "auto", True, False')
+        known = ["multistart", *STARTS]
+        if isinstance(self.init, str) and self.init not in known:
+            raise ValueError(f"init={self.init!r} is not known; allowed: {', '.join(known)}, or (maps, spectra)")
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
+        k = check_number_of_components(self.n_components)
+        check_fits(k, observed)
+        warn_of_negatives(observed)
+        rng = _generator(self.random_state)
+        full = self._problem(observed.data)
+        quick = replace(full, data=self._compressed(observed.data, k, rng))
+        fit, self.starts_ = self._start(quick, observed, k, rng, callback)
+        fit = self._continue(quick, fit, callback, "fit")
+        if quick.data is not full.data:
+            fit = self._continue(full, _moved(fit, quick, full), callback, "full data")
+        self.optimality_ = full.optimality(fit.factors)
+        self._keep(observed, fit, energy)
+
+    def _problem(self, data: Any) -> Problem:
+        penalties = [resolve(self.maps, "maps"), resolve(self.spectra, "spectra")]
+        return Problem(data, SquaredError() if self.loss is None else self.loss, penalties)
+
+    def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
+        """Return a sketch of the data where that is wanted and allowed, else the data."""
+        rank = max(2 * k, k + 10)
+        pays = data.n_entries >= PAYS_FROM * rank * sum(data.shape)
+        wanted = pays if self.compress == "auto" else self.compress
+        if not wanted or data.weighted or isinstance(data, LowRank):
+            return data
+        return sketch(data, rank, rng)
+
+    def _start(
+        self, problem: Problem, observed: Observed, k: int, rng: np.random.Generator, callback: Any
+    ) -> tuple[Fit, list[StartReport]]:
+        solver = self._solver()
+        if isinstance(self.init, str) and self.init == "multistart":
+            return multistart(
+                problem, k, solver, n_starts=self.n_starts, tol=self.tol, max_iter=self.max_iter,
+                seeds=rng.spawn(self.n_starts), callback=callback,
+            )  # fmt: skip
+        if isinstance(self.init, str):
+            return Fit(STARTS[self.init](problem.data, k, rng)), []
+        return Fit(_given_start(self.init, observed, k)), []
+
+    def _continue(self, problem: Problem, fit: Fit, callback: Any, stage: str) -> Fit:
+        """Go on from where a fit stands; its sweeps count."""
+        left = self.max_iter - len(fit.objective)
+        if fit.stopped or left < 1:
+            return fit
+        further = alternate(
+            problem, fit.factors, self._solver(), max_iter=left, tol=self.tol,
+            callback=callback, stage=stage, first_sweep=len(fit.objective),
+        )  # fmt: skip
+        return replace(
+            further,
+            objective=fit.objective + further.objective,
+            misfit=fit.misfit + further.misfit,
+        )
+
+    def _solver(self) -> Solver:
+        return ANLS() if self.solver is None else self.solver
+
+    def _keep(self, observed: Observed, fit: Fit, energy: np.ndarray) -> None:
+        """Learn the answer of a fit."""
+        C, S = rescale(*fit.factors, self.normalise, energy[observed.columns])
+        self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
+        self.n_components_ = C.shape[1]
+        self.objective_ = np.array(fit.objective)
+        self.n_iter_, self.converged_ = len(fit.objective), fit.converged
+        if not fit.converged and not fit.stopped:
+            warnings.warn(
+                f"not converged after {self.n_iter_} sweeps (KKT residual {self.optimality_:.1e}): raise max_iter, accept "
+                "more progress per sweep with a larger tol, or ask for fewer components",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _maps_of(self, data: Data, S: np.ndarray) -> np.ndarray:
+        problem = self._problem(data)
+        factors = [np.zeros((data.shape[0], S.shape[1])), S]
+        subproblem: Quadratic = problem.wished(problem.plain(factors, 0), 0)
+        return ANLS().improve(subproblem, factors[0], data.shape[1])
+
+
+def _moved(fit: Fit, quick: Problem, full: Problem) -> Fit:
+    """Return the fit of compressed data with its objectives shifted to the scale of the full data."""
+    plain = full.plain(fit.factors, 0)
+    misfit = full.loss.misfit(full.data, fit.factors, 0, plain)
+    shift = misfit - fit.misfit[-1]
+    return replace(
+        fit,
+        objective=[value + shift for value in fit.objective],
+        misfit=[value + shift for value in fit.misfit],
+    )
+
+
+def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
+    """Return the user's ``(maps, spectra)`` for the pixels and channels that take part."""
+    n_pixels = int(np.prod(observed.domain))
+    try:
+        maps, spectra = (np.array(F, dtype=np.float64) for F in init)
+        maps = maps.reshape(-1, maps.shape[-1])
+        fits = maps.shape == (n_pixels, k) and spectra.shape == (k, observed.n_channels)
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"init must be the name of a start or (maps, spectra) of shapes {(*observed.domain, k)} and "
+            f"{(k, observed.n_channels)}"
+        )
+    C, S = maps[observed.rows], spectra.T[observed.columns]
+    if not (np.isfinite(C).all() and np.isfinite(S).all()):
+        raise ValueError("init holds NaN or infinite values at pixels or channels that take part in the fit")
+    return [C, S]
+
+
+def _check_positive_whole(name: str, value: Any) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def _generator(random_state: Any) -> np.random.Generator:
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    return np.random.default_rng(random_state)

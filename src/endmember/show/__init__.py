@@ -1,0 +1,19 @@
+"""Pictures and the report: draws arrays, names, units and plain dataclasses.
+
+Matplotlib and Jinja are imported when something is drawn or written, not before.
+"""
+
+from endmember.show.html import Report, Section, render, write
+from endmember.show.plots import Components, Misfit, components, convergence, residual
+
+__all__ = [
+    "Components",
+    "Misfit",
+    "Report",
+    "Section",
+    "components",
+    "convergence",
+    "render",
+    "residual",
+    "write",
+]

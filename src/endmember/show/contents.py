@@ -1,0 +1,240 @@
+"""What pictures are drawn from: plain arrays with their names and units, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Maps and spectra with the names and units that belong to them.
+
+    Parameters
+    ----------
+    maps : array (*domain, k)
+        NaN where a pixel was left out.
+    spectra : array (k, channels)
+        NaN where a channel was left out.
+    energy : array (channels,), optional
+        Energy of each channel, in `energy_units`; channel numbers if not given.
+    energy_label : str
+        Name of the energy axis.
+    energy_units : str, optional
+        For instance eV (EELS) or keV (EDXS).
+    pixel_size : sequence of float or None, optional
+        Step along each axis of the domain, in the domain's order; None where not calibrated.
+    pixel_units : str or sequence of str, optional
+        Units of `pixel_size`, one for all axes or one for each.
+    names : sequence of str, optional
+        One for each component; "Component 1" and so on if not given.
+    map_label, map_units : str, optional
+        What the maps measure, written along the colour bars.
+    spectrum_label : str
+        What the spectra measure.
+    title : str, optional
+        Over the whole picture.
+
+    Raises
+    ------
+    ValueError
+        If the lengths of the arrays contradict each other.
+
+    Examples
+    --------
+    >>> Components(maps=np.ones((4, 5, 2)), spectra=np.ones((2, 9))).names
+    ('Component 1', 'Component 2')
+    """
+
+    maps: NDArray
+    spectra: NDArray
+    energy: NDArray | None = None
+    energy_label: str = "Energy"
+    energy_units: str | None = None
+    pixel_size: Sequence[float | None] | None = None
+    pixel_units: str | Sequence[str | None] | None = None
+    names: Sequence[str] | None = None
+    map_label: str = ""
+    map_units: str | None = None
+    spectrum_label: str = "Intensity"
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        maps, spectra = _floats(self.maps), _floats(self.spectra)
+        if spectra.ndim != 2 or maps.ndim < 1 or len(spectra) != maps.shape[-1]:
+            raise ValueError(
+                f"maps of shape {maps.shape} and spectra of shape {spectra.shape} do not belong "
+                "together: give maps (*domain, k) and spectra (k, channels) with the same k"
+            )
+        n_components, n_channels = spectra.shape
+        names = tuple(self.names or (f"Component {j + 1}" for j in range(n_components)))
+        if len(names) != n_components:
+            raise ValueError(
+                f"{len(names)} names for {n_components} components: give one for each, or none"
+            )
+        object.__setattr__(self, "maps", maps)
+        object.__setattr__(self, "spectra", spectra)
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "energy", _checked_energy(self.energy, n_channels))
+        _check_pixel_size(self.pixel_size, maps.ndim - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Misfit:
+    """Where, in space and in energy, a model departs from the data.
+
+    Parameters
+    ----------
+    map : array (*domain,)
+        Root-mean-square residual of each pixel over its channels; NaN where left out.
+    spectrum : array (channels,)
+        Mean over pixels of data minus model; NaN where left out.
+    data_spectrum, model_spectrum : array (channels,)
+        Means over pixels of the data and of the model.
+    energy, energy_label, energy_units, pixel_size, pixel_units, title
+        As in `Components`.
+    noise : float or array (channels,), optional
+        Standard deviation that noise alone gives one value of the data, in the data's units.
+
+    Raises
+    ------
+    ValueError
+        If the lengths of the arrays contradict each other.
+
+    Examples
+    --------
+    >>> flat = np.ones(9)
+    >>> misfit = Misfit(map=np.zeros((4, 5)), spectrum=0 * flat, data_spectrum=flat,
+    ...                 model_spectrum=flat, noise=0.1)
+    >>> misfit.noise.shape
+    (9,)
+    """
+
+    map: NDArray
+    spectrum: NDArray
+    data_spectrum: NDArray
+    model_spectrum: NDArray
+    energy: NDArray | None = None
+    energy_label: str = "Energy"
+    energy_units: str | None = None
+    pixel_size: Sequence[float | None] | None = None
+    pixel_units: str | Sequence[str | None] | None = None
+    noise: NDArray | float | None = None
+    title: str | None = None
+
+    def __post_init__(self) -> None:
+        shapes = set()
+        for field in ("spectrum", "data_spectrum", "model_spectrum"):
+            object.__setattr__(self, field, _floats(getattr(self, field)))
+            shapes.add(getattr(self, field).shape)
+        if len(shapes) > 1 or len(shape := shapes.pop()) != 1:
+            raise ValueError(
+                "the residual, data and model spectra of a misfit differ in shape: "
+                "give three arrays (channels,)"
+            )
+        object.__setattr__(self, "map", _floats(self.map))
+        object.__setattr__(self, "energy", _checked_energy(self.energy, *shape))
+        if self.noise is not None:
+            object.__setattr__(self, "noise", np.broadcast_to(_floats(self.noise), shape))
+        _check_pixel_size(self.pixel_size, np.ndim(self.map))
+
+
+def picture_of(answer: Any) -> Components:
+    """Take the maps and spectra out of whatever was handed in.
+
+    Parameters
+    ----------
+    answer : Components, fitted model, or anything with ``picture()``
+        A fitted model has ``maps_`` and ``components_``.
+
+    Returns
+    -------
+    Components
+        The answer's own where it has one.
+
+    Raises
+    ------
+    TypeError
+        If there are none.
+
+    Examples
+    --------
+    >>> given = Components(maps=np.ones((3, 1)), spectra=np.ones((1, 4)))
+    >>> picture_of(given) is given
+    True
+    """
+    if hasattr(answer, "picture"):
+        answer = answer.picture()
+    if isinstance(answer, Components):
+        return answer
+    if hasattr(answer, "maps_") and hasattr(answer, "components_"):
+        return Components(maps=answer.maps_, spectra=answer.components_)
+    raise TypeError(
+        f"cannot draw the components of a {type(answer).__name__}: give a Components, "
+        "a model after fit (maps_ and components_), or an answer whose picture() returns Components"
+    )
+
+
+def misfit_of(answer: Any) -> Misfit:
+    """Take the misfit out of whatever was handed in.
+
+    Parameters
+    ----------
+    answer : Misfit, or anything with ``misfit()``
+        ``misfit()`` returns a `Misfit`.
+
+    Returns
+    -------
+    Misfit
+        The answer's own where it has one.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+
+    Examples
+    --------
+    >>> flat = np.ones(4)
+    >>> given = Misfit(np.ones(3), flat, flat, flat)
+    >>> misfit_of(given) is given
+    True
+    """
+    misfit = answer.misfit() if hasattr(answer, "misfit") else answer
+    if isinstance(misfit, Misfit):
+        return misfit
+    raise TypeError(
+        f"cannot draw the residual of a {type(answer).__name__}: "
+        "give a Misfit, or an answer whose misfit() returns one"
+    )
+
+
+def _floats(values: Any) -> NDArray:
+    """Copy to floating point, with NaN for masked values."""
+    return np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
+
+
+def _checked_energy(energy: Any, n_channels: int) -> NDArray | None:
+    """Energies as floats, one for each channel, or None."""
+    if energy is None:
+        return None
+    energy = _floats(energy)
+    if energy.shape != (n_channels,):
+        raise ValueError(
+            f"energy has shape {energy.shape}, the spectra have {n_channels} channels: "
+            f"give {n_channels} values, or none to draw against channel numbers"
+        )
+    return energy
+
+
+def _check_pixel_size(pixel_size: Sequence[float | None] | None, n_axes: int) -> None:
+    """Refuse step sizes that do not match the domain."""
+    if pixel_size is not None and len(pixel_size) != n_axes:
+        raise ValueError(
+            f"pixel_size has {len(pixel_size)} values for a domain of {n_axes} axes: "
+            "give one step for each axis, None where it is not calibrated"
+        )

@@ -1,0 +1,235 @@
+"""What all pictures share: the blank figure, headings, axes, units and colours.
+
+Figures are made without pyplot, so that drawing works in threads and without a display, and no
+global setting is read or changed on the way.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GREY, FAINT = "#1a1a1a", "#666666", "#d0d0d0"
+SMALL, NORMAL, LARGE = 7.5, 8.5, 10.5  # points
+# Okabe and Ito's colours, told apart with any colour vision; their yellow is too pale for a line.
+_LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+
+
+def palette(n_colours: int) -> list[str]:
+    """Line colours that stay distinct under colour vision deficiency.
+
+    Parameters
+    ----------
+    n_colours : int
+        How many are needed. After seven they repeat.
+
+    Returns
+    -------
+    list of str
+        Hexadecimal RGB.
+
+    References
+    ----------
+    Okabe and Ito, Color Universal Design (2008), without the yellow.
+
+    Examples
+    --------
+    >>> palette(2)
+    ['#0072B2', '#D55E00']
+    """
+    return [_LINE_COLOURS[j % len(_LINE_COLOURS)] for j in range(n_colours)]
+
+
+def blank_figure(width: float, height: float, description: str) -> Figure:
+    """Make an empty figure that displays itself in a notebook.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches.
+    description : str
+        What the picture shows, kept as the figure's label: its alternative text in the report.
+
+    Returns
+    -------
+    Figure
+        White, with constrained layout, unknown to pyplot.
+
+    Examples
+    --------
+    >>> blank_figure(4, 3, "An empty page").get_label()
+    'An empty page'
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06)
+    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
+    figure.set_label(description)
+    # Notebooks draw a plain Figure only once pyplot is loaded; this one brings its own way.
+    figure._repr_png_ = functools.partial(png, figure, dpi=144)  # type: ignore[attr-defined]
+    return figure
+
+
+def png(figure: Figure, dpi: float) -> bytes:
+    """Draw a figure as PNG.
+
+    Parameters
+    ----------
+    figure : Figure
+        Any Matplotlib figure.
+    dpi : float
+        Dots per inch.
+
+    Returns
+    -------
+    bytes
+        The content of a PNG file.
+
+    Examples
+    --------
+    >>> png(blank_figure(1, 1, "An empty page"), dpi=50)[1:4]
+    b'PNG'
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
+
+
+def with_units(label: str, units: str | None) -> str:
+    """Write a label with its units in brackets, if there are any.
+
+    Parameters
+    ----------
+    label : str
+        The quantity.
+    units : str or None
+        Its units; None, empty or ``<undefined>`` (HyperSpy's word) leave the label alone.
+
+    Returns
+    -------
+    str
+        The text for an axis.
+
+    Examples
+    --------
+    >>> with_units("Energy", "eV"), with_units("Channel", None)
+    ('Energy (eV)', 'Channel')
+    """
+    units = readable_units(units)
+    return f"{label} ({units})" if units else label
+
+
+def readable_units(units: str | None) -> str | None:
+    """Spell a unit as printed, or None where there is none.
+
+    Parameters
+    ----------
+    units : str or None
+        As a file gives it.
+
+    Returns
+    -------
+    str or None
+        With µ for a leading u; None for an empty or undefined unit.
+
+    Examples
+    --------
+    >>> readable_units("um"), readable_units("<undefined>")
+    ('µm', None)
+    """
+    if units is None or not units.strip() or units.strip() == "<undefined>":
+        return None
+    units = units.strip()
+    return "µ" + units[1:] if units in ("um", "us", "\u03bcm", "\u03bcs") else units
+
+
+def quiet_axes(axes: Axes) -> None:
+    """Take away what carries no data: upper and right frame lines, heavy ticks.
+
+    Parameters
+    ----------
+    axes : Axes
+        Changed in place.
+
+    Examples
+    --------
+    >>> axes = blank_figure(2, 2, "").add_subplot()
+    >>> quiet_axes(axes)
+    >>> axes.spines["top"].get_visible()
+    False
+    """
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=GREY, linewidth=0.6)
+    axes.tick_params(labelsize=SMALL, color=GREY, labelcolor=INK, width=0.6, length=2.5)
+    axes.tick_params(which="minor", labelsize=SMALL, width=0.4, length=1.5, color=GREY)
+
+
+def head(axes: Axes, text: str, *, quiet: bool = False) -> None:
+    """Write a heading over the left end of a panel, as it stands (no mathematics in dollars).
+
+    Parameters
+    ----------
+    axes : Axes
+        The panel.
+    text : str
+        Wrapped at 34 characters unless `quiet`.
+    quiet : bool
+        Grey and light, for what is measured, rather than bold, for what is named.
+
+    Examples
+    --------
+    >>> axes = blank_figure(2, 2, "").add_subplot()
+    >>> head(axes, "100_$x^$.dm3")
+    >>> axes.get_title(loc="left")
+    '100_$x^$.dm3'
+    """
+    axes.set_title(
+        text if quiet else textwrap.fill(text, 34),
+        loc="left",
+        fontsize=SMALL if quiet else NORMAL,
+        color=GREY if quiet else INK,
+        fontweight="normal" if quiet else "bold",
+        parse_math=False,
+        pad=4,
+    )
+
+
+def title(figure: Figure, text: str | None, notes: Sequence[str]) -> None:
+    r"""Write a title over the whole picture, with notes on how it was drawn.
+
+    Parameters
+    ----------
+    figure : Figure
+        Left as it is if there is nothing to write.
+    text : str or None
+        The title, as it stands.
+    notes : sequence of str
+        Follow the title; empty ones are left out.
+
+    Examples
+    --------
+    >>> figure = blank_figure(2, 2, "")
+    >>> title(figure, "diode.dm4", ["", "mean over 5 slices"])
+    >>> figure.get_suptitle()
+    'diode.dm4\n(mean over 5 slices)'
+    """
+    note = "; ".join(note for note in notes if note)
+    if text and note:
+        note = f"\n({note})"
+    if text or note:
+        figure.suptitle(
+            (text or "") + note,
+            x=0.01,
+            horizontalalignment="left",
+            fontsize=LARGE if text else SMALL,
+            color=INK if text else GREY,
+            parse_math=False,
+        )

@@ -1,0 +1,382 @@
+"""Between files, HyperSpy signals and arrays: load, crop, wrap, and fill HyperSpy's own results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endmember.signals.limits import guard
+from endmember.signals.provenance import record, set_source
+from endmember.signals.reading import UnreadableFileError, read
+from endmember.signals.summary import (
+    Axis,
+    Description,
+    Summary,
+    describe,
+    describe_signal,
+    signals_in,
+    spectra_last,
+)
+
+__all__ = [
+    "Axis",
+    "Description",
+    "Summary",
+    "UnreadableFileError",
+    "describe",
+    "fill_learning_results",
+    "guard",
+    "load",
+    "read",
+    "region",
+    "signals_in",
+    "spectra_last",
+    "wrap_like",
+    "wrap_maps",
+    "wrap_spectra",
+]
+
+_log = logging.getLogger("endmember")
+
+
+def load(path: str | Path, lazy: bool = False, signal: int | None = None) -> Any:
+    """Load the spectrum image of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that HyperSpy reads (dm3, dm4, emd, bcf, hspy, rpl ...) or the folder of a ``.zspy``
+        store.
+    lazy : bool
+        Leave the data on disk, as a Dask array, where the format allows it.
+    signal : int, optional
+        Which signal of the file, counted from 0; needed only where a file holds several spectrum
+        images.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        A signal with navigation axes and one signal axis. What else the file holds is named on the
+        logger ``endmember`` at level INFO.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    UnreadableFileError
+        There is one, and it cannot be read.
+    ValueError
+        The file holds no spectrum image, several without ``signal``, or none under that number.
+
+    Examples
+    --------
+    >>> load("two_phase_50x50.bcf")  # doctest: +SKIP
+    <EDSSEMSpectrum, title: EDX, dimensions: (50, 50|2048)>
+    """
+    signals = read(path, lazy=lazy)
+    found = [describe_signal(one, number) for number, one in enumerate(signals)]
+    number = _choose(path, found, signal)
+    others = [str(one) for one in found if one.number != number]
+    if others:
+        _log.info("%s: taken %s; left aside %s", path, found[number], "; ".join(others))
+    set_source(signals[number], path, number, lazy)
+    return signals[number]
+
+
+def _choose(path: str | Path, found: Sequence[Description], number: int | None) -> int:
+    """Return the number of the spectrum image to take, or say why there is no telling."""
+    images = [one for one in found if one.is_spectrum_image]
+    if number is None and len(images) == 1:
+        return images[0].number
+    listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
+    if not images:
+        raise ValueError(
+            f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
+            f"  {listed or 'nothing'}"
+        )
+    if number is None:
+        raise ValueError(
+            f"{path} holds {len(images)} spectrum images; choose one with signal=N:\n  {listed}"
+        )
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise ValueError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
+    if not 0 <= number < len(found):
+        raise ValueError(f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}")
+    if not found[number].is_spectrum_image:
+        choices = " or ".join(f"signal={one.number}" for one in images)
+        raise ValueError(
+            f"signal {number} of {path} is no spectrum image ({found[number]}); take {choices}"
+        )
+    return int(number)
+
+
+def region(signal: Any, window: tuple[float | None, float | None]) -> Any:
+    """Crop the signal axis to a window.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        With one signal axis; it is not edited.
+    window : (start, stop)
+        In the unit of the signal axis (eV for EELS, keV for EDXS); the channel at ``stop`` is left
+        out, ``None`` means the axis' own end.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        A view of the same data, with its own axes and metadata.
+
+    Raises
+    ------
+    ValueError
+        The window is reversed, leaves the axis, or holds fewer than two channels.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> axes = [{"name": "x", "size": 3}, {"name": "E", "size": 50, "offset": 400, "units": "eV"}]
+    >>> region(hs.signals.Signal1D(np.zeros((3, 50)), axes=axes), (410, 430)).data.shape
+    (3, 20)
+    """
+    (axis,) = signal.axes_manager.signal_axes
+    low, high = float(axis.low_value), float(axis.high_value)
+    unit = _unit(axis)
+    here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
+    start, stop = (None if end is None else float(end) for end in window)
+    asked = f"window {'' if start is None else f'{start:g}'}:{'' if stop is None else f'{stop:g}'}"
+    first, last = low if start is None else start, high if stop is None else stop
+    step = (high - low) / max(1, axis.size - 1)
+    if not (low - step / 2 <= first and last <= high + step):
+        raise ValueError(f"{asked}{unit} leaves the axis: {here}; choose a window inside it")
+    if not first < last:
+        raise ValueError(f"{asked}{unit} is empty or reversed: give start < stop; {here}")
+    values = axis.axis
+    inside = np.flatnonzero(
+        (values >= first - step * 1e-6) & ((values < last - step * 1e-6) | (stop is None))
+    )
+    if inside.size < 2:
+        raise ValueError(f"{asked}{unit} holds {inside.size} channels, 2 are needed; {here}")
+    cropped = signal.isig[int(inside.min()) : int(inside.max()) + 1]
+    return record(cropped, {"step": "crop", "start": start, "stop": stop}, inplace=True)
+
+
+def wrap_maps(maps: np.ndarray, like: Any) -> Any:
+    """Wrap maps as a signal: one image (or line, or volume) for each component.
+
+    Parameters
+    ----------
+    maps : ndarray, shape (*domain, k)
+        As an estimator's ``maps_``.
+    like : hyperspy.api.signals.BaseSignal
+        The spectrum image that was unmixed; its navigation axes become the signal axes.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        Data ``(k, *domain)``, components on the navigation axis.
+
+    Raises
+    ------
+    ValueError
+        The maps do not have the domain of ``like``.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> cube = hs.signals.Signal1D(np.zeros((4, 5, 60)))
+    >>> wrap_maps(np.ones((4, 5, 3)), cube)
+    <Signal2D, title: maps, dimensions: (3|5, 4)>
+    """
+    axes = _domain_axes(like)
+    _check_shape("maps", maps.shape[:-1], spectra_last(like).shape[:-1])
+    components = _component_axis(maps.shape[-1])
+    data = np.ascontiguousarray(np.moveaxis(maps, -1, 0))
+    return _new_signal(data, [components, *axes], _metadata(like, "maps"))
+
+
+def wrap_spectra(spectra: np.ndarray, like: Any, channels: tuple[int, int] | None = None) -> Any:
+    """Wrap spectra as a signal of the same kind as the one that was unmixed.
+
+    Parameters
+    ----------
+    spectra : ndarray, shape (k, channels)
+        As an estimator's ``components_``.
+    like : hyperspy.api.signals.BaseSignal
+        The spectrum image that was unmixed: gives the signal axis, the signal type, and what the
+        metadata say of instrument and sample.
+    channels : (start, stop), optional
+        The channels of ``like``, as indices, that the spectra cover; all by default.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        Data ``(k, channels)``, components on the navigation axis.
+
+    Raises
+    ------
+    ValueError
+        The spectra do not have the channels of ``like``.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> cube = hs.signals.Signal1D(np.zeros((4, 5, 60)))
+    >>> wrap_spectra(np.ones((3, 60)), cube)
+    <Signal1D, title: spectra, dimensions: (3|60)>
+    """
+    if channels is not None:
+        like = like.isig[channels[0] : channels[1]]
+    _check_shape("spectra", spectra.shape[1:], spectra_last(like).shape[-1:])
+    axes = [_component_axis(spectra.shape[0]), _channel_axis(like)]
+    return _new_signal(np.ascontiguousarray(spectra), axes, _metadata(like, "spectra", own=True))
+
+
+def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None) -> Any:
+    """Wrap one value a pixel, one value a channel, or both, such as a residual.
+
+    Parameters
+    ----------
+    array : ndarray, shape (*domain), (channels,) or (*domain, channels)
+        What to wrap.
+    like : hyperspy.api.signals.BaseSignal
+        The spectrum image that the array belongs to.
+    title : str
+        Added to the title of ``like``.
+    over : {"pixels", "channels", "both"}, optional
+        Which of the three it is; told from the shape by default.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        An image on the domain's axes, a spectrum of the same signal type, or a spectrum image.
+
+    Raises
+    ------
+    ValueError
+        The shape fits none of the three, or two of them without ``over``.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> wrap_like(np.ones((4, 5)), hs.signals.Signal1D(np.zeros((4, 5, 60))), "residual")
+    <Signal2D, title: residual, dimensions: (|5, 4)>
+    """
+    pixels, channels = _domain_axes(like), [_channel_axis(like)]
+    images = [{**axis, "navigate": True} for axis in pixels]
+    axes = {"pixels": pixels, "channels": channels, "both": [*images, *channels]}
+    shape = tuple(spectra_last(like).shape)
+    shapes = {"pixels": shape[:-1], "channels": shape[-1:], "both": shape}
+    fitting = [name for name, shape in shapes.items() if shape == array.shape]
+    if over is None and len(fitting) == 1:
+        over = fitting[0]
+    if over not in fitting:
+        allowed = ", ".join(f"{shape} over {name}" for name, shape in shapes.items())
+        raise ValueError(f"an array of shape {array.shape} can be {allowed}; name one with over=")
+    return _new_signal(array, axes[over], _metadata(like, title, own=over != "pixels"))
+
+
+def fill_learning_results(
+    signal: Any, maps: np.ndarray, spectra: np.ndarray, algorithm: str = "Endmember"
+) -> None:
+    """Put an answer where HyperSpy keeps its own decompositions, in place.
+
+    HyperSpy's ``plot_decomposition_results``, ``get_decomposition_model``,
+    ``get_decomposition_factors`` and ``get_decomposition_loadings`` work on it then. What was there
+    before is replaced.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        The spectrum image that was unmixed; its ``learning_results`` are edited.
+    maps : ndarray, shape (*domain, k)
+        As an estimator's ``maps_``; HyperSpy calls them loadings.
+    spectra : ndarray, shape (k, channels)
+        As an estimator's ``components_``; HyperSpy calls them factors.
+    algorithm : str
+        The name to show.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not belong to the signal, or its channels are not last in its array (HyperSpy
+        itself rebuilds a model for no other order).
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> cube = hs.signals.Signal1D(np.zeros((4, 5, 60)))
+    >>> fill_learning_results(cube, np.ones((4, 5, 2)), np.ones((2, 60)))
+    >>> float(cube.get_decomposition_model().data.max())
+    2.0
+    """
+    *domain, channels = spectra_last(signal).shape
+    _check_shape("maps", maps.shape, (*domain, spectra.shape[0]))
+    _check_shape("spectra", spectra.shape[1:], (channels,))
+    if spectra_last(signal) is not signal.data:
+        raise ValueError(
+            "HyperSpy needs the channels last in the array to show a decomposition; "
+            "give it signal.as_signal1D(axis), where axis is the energy axis"
+        )
+    results = type(signal.learning_results)()
+    results.loadings = np.ascontiguousarray(maps.reshape(-1, spectra.shape[0]))
+    results.factors = np.ascontiguousarray(spectra.T)
+    results.output_dimension = int(spectra.shape[0])
+    results.decomposition_algorithm = algorithm
+    results.poissonian_noise_normalized = False
+    results.unfolded = False
+    results.original_shape = tuple(signal.data.shape)
+    signal.learning_results = results
+
+
+def _unit(axis: Any) -> str:
+    units = axis.units
+    return f" {units}" if isinstance(units, str) and units != "<undefined>" else ""
+
+
+def _check_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if tuple(given) != expected:
+        raise ValueError(f"the {name} have shape {tuple(given)}, but the signal has {expected}")
+
+
+def _component_axis(size: int) -> dict[str, Any]:
+    return {"name": "component", "size": size, "navigate": True}
+
+
+def _domain_axes(like: Any) -> list[dict[str, Any]]:
+    """Return the navigation axes, in array order, as dictionaries of signal axes."""
+    axes = sorted(like.axes_manager.navigation_axes, key=lambda axis: axis.index_in_array)
+    return [{**axis.get_axis_dictionary(), "navigate": False} for axis in axes]
+
+
+def _channel_axis(like: Any) -> dict[str, Any]:
+    """Return the signal axis as a dictionary."""
+    (axis,) = like.axes_manager.signal_axes
+    return axis.get_axis_dictionary()
+
+
+def _metadata(like: Any, title: str, own: bool = False) -> dict[str, Any]:
+    """Return what the metadata of ``like`` also say of its parts; ``own``: and of its spectra."""
+    known = like.metadata.as_dictionary()
+    metadata = {name: known[name] for name in ("Acquisition_instrument", "Sample") if name in known}
+    before = known.get("General", {}).get("title", "")
+    metadata["General"] = {"title": f"{before} {title}".strip()}
+    metadata["Signal"] = {}
+    if own:
+        kept = ("signal_type", "quantity")
+        metadata["Signal"] = {
+            name: known["Signal"][name] for name in kept if name in known.get("Signal", {})
+        }
+    return metadata
+
+
+def _new_signal(data: np.ndarray, axes: list[dict[str, Any]], metadata: dict[str, Any]) -> Any:
+    """Make a signal of the class that its axes and signal type ask for."""
+    import hyperspy.api as hs
+
+    signal = hs.signals.BaseSignal(data, axes=axes, metadata=metadata)
+    signal.set_signal_type(metadata["Signal"].get("signal_type", ""))
+    return signal

@@ -1,0 +1,374 @@
+"""Look at a file before its reader does: whether it is whole and its declared lengths possible.
+
+Readers trust what a file says about itself; a damaged length makes them stop at an exception that
+explains nothing, reserve absurd amounts of memory or never return. Everything here reads a few
+kilobytes, never the data, and answers with the fault in words, or ``None``.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+HDF5_EXTENSIONS = ("hspy", "emd", "de5", "hdf5", "h5", "nxs")
+
+_TOO_SHORT = "it ends before its own header does"
+_MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1
+_NEVER_ABSURD = 16 * 2**20  # bytes: an array of this size is allowed whatever the file's length
+
+
+class _Fault(Exception):
+    """A fault found while looking at a header; its text says which."""
+
+
+def header_fault(path: Path) -> str | None:
+    r"""Say what is wrong with a file's beginning and declared lengths.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file, or the folder of a ``.zspy`` store. Its extension says what to look for;
+        extensions without a check are only tested for emptiness.
+
+    Returns
+    -------
+    str or None
+        The fault, worded to follow "cannot be read:", or ``None`` where nothing is wrong.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "cut.dm3")
+    ...     _ = file.write_bytes(b"\x00\x00\x00\x03\x00\x00\x10\x00\x00\x00\x00\x01")
+    ...     header_fault(file)
+    'it is truncated: 12 bytes of the 4,096 that its header declares'
+    """
+    extension = path.suffix[1:].lower()
+    if path.is_dir():
+        return None if any(path.iterdir()) else "it is an empty folder"
+    length = path.stat().st_size
+    if length == 0:
+        return "it is empty (0 bytes)"
+    check = _CHECKS.get(extension)
+    if check is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            check(file, length)
+        if extension in HDF5_EXTENSIONS:
+            _check_datasets(path)
+    except _Fault as fault:
+        return str(fault)
+    return None
+
+
+def absurd_size(n_bytes: int, file_length: int, extension: str) -> bool:
+    """Tell whether an array of ``n_bytes`` can have come out of a file of ``file_length`` bytes.
+
+    Formats without compression hold at most their own length (twice that for packed complex
+    numbers, and text needs two characters for a value of eight bytes); a Velox file may hold one
+    two-byte mark for an empty pixel of 4096 channels, compressed on top; the others are bounded by
+    what compression reaches.
+
+    Examples
+    --------
+    >>> absurd_size(2**40, 400_000, "dm3"), absurd_size(400_000, 400_000, "dm3")
+    (True, False)
+    """
+    expansion = {"dm3": 2, "dm4": 2, "msa": 4, "emd": 4096 * 64}.get(extension, _MOST_EXPANSION)
+    allowance = 0 if extension in ("dm3", "dm4", "msa") else _NEVER_ABSURD
+    return n_bytes > expansion * file_length + allowance
+
+
+def _truncated(length: int, declared: int) -> _Fault:
+    return _Fault(f"it is truncated: {length:,} bytes of the {declared:,} that its header declares")
+
+
+def _take(file: BinaryIO, layout: str) -> tuple[Any, ...]:
+    """Read the next numbers of a binary file, or fault where it ends too early."""
+    n_bytes = struct.calcsize(layout)
+    raw = file.read(n_bytes)
+    if len(raw) < n_bytes:
+        raise _Fault(_TOO_SHORT)
+    return struct.unpack(layout, raw)
+
+
+# Gatan DigitalMicrograph ---------------------------------------------------------------------
+_DM_SIZES = {2: 2, 3: 4, 4: 2, 5: 4, 6: 4, 7: 8, 8: 1, 9: 1, 10: 1, 11: 8, 12: 8}  # bytes by code
+_DM_GROUP, _DM_DATA = 20, 21  # the two kinds of tag
+_DM_STRUCT, _DM_STRING, _DM_ARRAY = 15, 18, 20  # the compound types
+_DM_DEEPEST = 64  # groups within groups; real files stay below ten
+
+
+def _check_digital_micrograph(file: BinaryIO, length: int) -> None:
+    (version,) = _take(file, ">i")
+    if version not in (3, 4):
+        raise _Fault("it does not begin as a Gatan file of version 3 or 4 does")
+    number = "q" if version == 4 else "i"
+    declared, _ = _take(file, f">{number}i")
+    if declared <= 0:
+        raise _Fault(f"its header declares a length of {declared:,} bytes")
+    if declared > length:
+        raise _truncated(length, declared)
+    _walk_group(file, length, number, depth=0)
+
+
+def _walk_group(file: BinaryIO, length: int, number: str, depth: int) -> None:
+    """Visit every tag of a group without reading the data, so that no declared size is believed."""
+    if depth > _DM_DEEPEST:
+        raise _Fault(f"its tags are nested more than {_DM_DEEPEST} deep")
+    size = number if depth and number == "q" else ""
+    n_tags = _take(file, f">bb{size}{number}")[-1]
+    if not 0 <= n_tags <= (length - file.tell()) // 3 + 1:
+        raise _Fault(f"a group declares {n_tags:,} tags, more than the rest of the file can hold")
+    for _ in range(n_tags):
+        kind, name_length = _take(file, ">bh")
+        _skip(file, length, name_length, "a tag's name")
+        if kind == _DM_GROUP:
+            _walk_group(file, length, number, depth + 1)
+        elif kind == _DM_DATA:
+            _walk_data(file, length, number)
+        else:
+            raise _Fault(f"a tag is of kind {kind}, which does not exist")
+
+
+def _walk_data(file: BinaryIO, length: int, number: str) -> None:
+    """Step over one tag's value, whose encoding precedes it as a short list of numbers."""
+    if number == "q":
+        _take(file, ">q")
+    if file.read(4) != b"%%%%":
+        raise _Fault("the mark before a tag's value is missing")
+    (n_codes,) = _take(file, f">{number}")
+    if not 1 <= n_codes <= (length - file.tell()) // struct.calcsize(f">{number}"):
+        raise _Fault(f"a tag's type takes {n_codes:,} numbers, more than the file can hold")
+    codes = list(_take(file, f">{n_codes}{number}"))
+    n_bytes = _value_size(codes)
+    if codes:
+        raise _Fault("a tag's type is longer than its own description")
+    _skip(file, length, n_bytes, "a tag's value")
+
+
+def _value_size(codes: list[int]) -> int:
+    """Bytes that a value takes; uses up the numbers of its type from the front of ``codes``."""
+    code = _next(codes)
+    if code in _DM_SIZES:
+        return _DM_SIZES[code]
+    if code == _DM_STRING:
+        return _next(codes)
+    if code == _DM_STRUCT:
+        _next(codes)
+        n_fields = _next(codes)
+        if not 1 <= n_fields <= len(codes):
+            raise _Fault(f"a record declares {n_fields:,} fields")
+        return sum(_field_size(codes) for _ in range(n_fields))
+    if code == _DM_ARRAY:
+        element = _value_size(codes)
+        return element * _next(codes)
+    raise _Fault(f"a tag's value has type {code}, which does not exist")
+
+
+def _field_size(codes: list[int]) -> int:
+    _next(codes)  # the length of the field's name
+    code = _next(codes)
+    if code not in _DM_SIZES:
+        raise _Fault(f"a record's field has type {code}, which does not exist")
+    return _DM_SIZES[code]
+
+
+def _next(codes: list[int]) -> int:
+    if not codes:
+        raise _Fault("a tag's type stops before it is complete")
+    return codes.pop(0)
+
+
+def _skip(file: BinaryIO, length: int, n_bytes: int, what: str) -> None:
+    if not 0 <= n_bytes <= length - file.tell():
+        raise _Fault(f"{what} declares {n_bytes:,} bytes, more than the rest of the file")
+    file.seek(n_bytes, 1)
+
+
+# HDF5: hspy, emd, h5 ----------------------------------------------------------------------------
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_HEAP_MARK = b"GCOL\x01\x00\x00\x00"
+_HEAPS_UP_TO = 2**28  # bytes searched: the heaps are written with the metadata, near the start
+
+
+def _check_hdf5(file: BinaryIO, length: int) -> None:
+    """Compare the file's length with the end-of-file address of the HDF5 superblock."""
+    start = 0
+    while start < length:
+        file.seek(start)
+        if file.read(8) == _HDF5_SIGNATURE:
+            break
+        start = max(512, 2 * start)
+    else:
+        raise _Fault("it does not begin as an HDF5 file does")
+    (version,) = _take(file, "<B")
+    if version > 3:
+        raise _Fault(f"its HDF5 superblock has version {version}, which does not exist")
+    if version < 2:
+        size = _take(file, "<4xBxx4xI" if version == 0 else "<4xBxx4xI4x")[0]
+    else:
+        size = _take(file, "<BBx")[0]
+    if size not in (2, 4, 8):
+        raise _Fault(f"its HDF5 superblock declares addresses of {size} bytes")
+    letter = {2: "H", 4: "I", 8: "Q"}[size]
+    _, _, end = _take(file, f"<3{letter}")
+    if end > length:
+        raise _truncated(length, end)
+    _check_global_heaps(file, length)
+
+
+def _check_global_heaps(file: BinaryIO, length: int) -> None:
+    """Refuse heaps of texts with an empty piece of free space: the HDF5 library never leaves them.
+
+    A heap is "GCOL", a version, its size, and objects: an index (0 for free space), 6 bytes, and
+    the object's size (for free space: including this header of 16 bytes).
+    """
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(_HEAP_MARK, 0, _HEAPS_UP_TO)
+        while start >= 0:
+            (size,) = struct.unpack_from("<Q", content, start + 8) if start + 16 <= length else (0,)
+            if not 16 <= size <= length - start:
+                raise _Fault(f"a heap of texts declares {size:,} bytes")
+            place = start + 16
+            while place + 16 <= start + size:
+                index, n_bytes = struct.unpack_from("<H6xQ", content, place)
+                if index == 0 and n_bytes == 0:
+                    raise _Fault("a heap of texts in it was overwritten with zeros")
+                if n_bytes > size:
+                    raise _Fault(f"a text in it declares {n_bytes:,} bytes")
+                place += n_bytes if index == 0 else 16 + -(-n_bytes // 8) * 8
+            start = content.find(_HEAP_MARK, start + size, _HEAPS_UP_TO)
+
+
+def _check_datasets(path: Path) -> None:
+    """Refuse arrays whose declared shape cannot have come from what is stored of them."""
+    import h5py
+
+    faults: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset) or item.shape is None or item.external:
+            return
+        stored = item.id.get_storage_size()
+        declared = item.size * item.dtype.itemsize
+        if not _ordinary(item):
+            return
+        if declared > _MOST_EXPANSION * stored + _NEVER_ABSURD:
+            faults.append(
+                f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
+            )
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except Exception as problem:
+        raise _Fault(f"its HDF5 structure is damaged ({problem})") from problem
+    if faults:
+        raise _Fault(faults[0])
+
+
+def _ordinary(dataset: Any) -> bool:
+    """Tell whether a dataset is stored with filters that reach no more than `_MOST_EXPANSION`."""
+    plan = dataset.id.get_create_plist()
+    codes = {plan.get_filter(index)[0] for index in range(plan.get_nfilters())}
+    return codes <= {1, 2, 3, 32000} and not dataset.is_virtual  # deflate, shuffle, checksum, lzf
+
+
+# Bruker bcf -----------------------------------------------------------------------------------
+_BCF_START, _BCF_CHUNK_HEADER, _BCF_ENTRY = 0x118, 0x20, 0x200  # bytes
+
+
+def _check_bruker(file: BinaryIO, length: int) -> None:
+    """Check the container's chunk count and its table of inner files."""
+    if file.read(8) != b"AAMVHFSS":
+        raise _Fault("it does not begin as a Bruker file does")
+    file.seek(0x128)
+    (chunk,) = _take(file, "<I")
+    file.seek(0x140)
+    table, n_entries, n_chunks = _take(file, "<III")
+    if not _BCF_CHUNK_HEADER + _BCF_ENTRY <= chunk <= length:
+        raise _Fault(f"its header declares chunks of {chunk:,} bytes")
+    if _BCF_START + n_chunks * chunk > length:
+        raise _truncated(length, _BCF_START + n_chunks * chunk)
+    if not 1 <= n_entries <= length // _BCF_ENTRY:
+        raise _Fault(f"its table declares {n_entries:,} inner files")
+    parents = []
+    for entry in _bruker_entries(file, table, chunk, n_entries, n_chunks):
+        size, parent = struct.unpack("<4xQ28xi", entry[:44])
+        if size > length:
+            raise _Fault(f"an inner file declares {size:,} bytes, more than the whole file")
+        parents.append(parent)
+    _check_no_cycle(parents)
+
+
+def _bruker_entries(
+    file: BinaryIO, table: int, chunk: int, n_entries: int, n_chunks: int
+) -> list[bytes]:
+    """Read the table of inner files, which may continue from chunk to chunk."""
+    per_chunk = (chunk - _BCF_CHUNK_HEADER) // _BCF_ENTRY
+    entries: list[bytes] = []
+    for _ in range(-(-n_entries // per_chunk)):
+        if table >= n_chunks:
+            raise _Fault("its table of inner files lies beyond its end")
+        file.seek(_BCF_START + table * chunk)
+        (table,) = _take(file, "<I28x")
+        for _ in range(min(per_chunk, n_entries - len(entries))):
+            entries.append(_take(file, f"{_BCF_ENTRY}s")[0])
+    return entries
+
+
+def _check_no_cycle(parents: list[int]) -> None:
+    for parent in parents:
+        for _ in range(len(parents)):
+            if parent == -1:
+                break
+            if not 0 <= parent < len(parents):
+                raise _Fault("an inner file lies in a folder that does not exist")
+            parent = parents[parent]
+        if parent != -1:
+            raise _Fault("its inner folders lie inside one another")
+
+
+# EMSA/MSA text --------------------------------------------------------------------------------
+def _check_msa(file: BinaryIO, length: int) -> None:
+    """Compare the number of values with the ``#NPOINTS`` line, and see that they are numbers."""
+    lines = file.read().decode("latin-1").splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if not first.upper().startswith("#FORMAT"):
+        raise _Fault("its first line is not the '#FORMAT' line of an EMSA/MSA file")
+    keywords = dict(line[1:].split(":", 1) for line in lines if line[:1] == "#" and ":" in line)
+    declared = next((v for k, v in keywords.items() if k.strip().upper() == "NPOINTS"), "")
+    n_points = _number(declared.strip(), "its '#NPOINTS' line")
+    columns = 2 if keywords.get("DATATYPE", "").strip() == "XY" else 1
+    n_values = 0
+    for row, line in enumerate(lines, start=1):
+        values = line.replace(",", " ").split() if line[:1] != "#" else []
+        for value in values:
+            _number(value, f"line {row}")
+        if 0 < len(values) < columns:
+            raise _Fault(f"line {row} holds one value where there should be two")
+        n_values += len(values)
+    if n_points > n_values:
+        raise _Fault(f"it is truncated: {n_values:,} values of the {n_points:,.0f} it declares")
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        return float(text)
+    except ValueError as problem:
+        raise _Fault(f"{where} says {text[:40]!r} where a number belongs") from problem
+
+
+_CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
+    "dm3": _check_digital_micrograph,
+    "dm4": _check_digital_micrograph,
+    "bcf": _check_bruker,
+    **dict.fromkeys(("msa", "emsa", "mas", "ems"), _check_msa),
+    **dict.fromkeys(HDF5_EXTENSIONS, _check_hdf5),
+}

@@ -1,0 +1,172 @@
+"""What a report says about an answer, in sentences and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from endmember import show
+from endmember.show.html import Report, Section
+
+if TYPE_CHECKING:
+    from endmember.signals.unmixing import Unmixing
+
+#: Starts whose cost is within this fraction of the best count as equally good,
+EQUAL_COST = 0.01
+#: and spectra more than this many degrees apart as different.
+DIFFERENT = 5.0
+
+
+def compose(result: Unmixing) -> Report:
+    """Return the report of an answer."""
+    model, data = result.model, result.record["data"]
+    source = data["source"]
+    return Report(
+        title=data["title"] or "Unmixed spectrum image",
+        subtitle=f"{model.n_components_} components by {type(model).__name__}",
+        sentences=_findings(result),
+        warnings=_warnings(model),
+        sections=[
+            Section("Components", figure=show.components(result),
+                    caption="Maps and spectra of the components."),
+            Section("Residual", figure=show.residual(result),
+                    caption="What the components leave unexplained, in space and in energy."),
+            *_convergence(model),
+            Section("Data", table=_about_data(data, source)),
+            Section("Parameters", table=_parameters(result)),
+        ],
+        methods=methods_paragraph(result),
+        references=references(model),
+        footer=_footer(result.record),
+    )  # fmt: skip
+
+
+def methods_paragraph(result: Unmixing) -> str:
+    """Return how the answer was made, in sentences to paste into a paper."""
+    model, data = result.model, result.record["data"]
+    *domain, channels = data["shape"]
+    energy, version = data["energy"], result.record["versions"]["endmember"]
+    units = f" {energy['units']}" if energy["units"] else ""
+    steps = "".join(f" Before, {_step_in_words(step)}." for step in result.record["steps"])
+    return (
+        f"The spectrum image of {' × '.join(map(str, domain))} pixels and {channels} channels "
+        f"({energy['first']:.6g} to {energy['last']:.6g}{units}) was unmixed with Endmember {version}.{steps} "
+        f"{_in_words(model)}{_outcome(model)}"
+    )
+
+
+def references(model: Any) -> list[str]:
+    """Return the works that the model, its loss, solver and penalties come from, each once."""
+    found: list[str] = []
+    for part in _parts(model):
+        for work in getattr(part, "references", ()):
+            if work not in found:
+                found.append(work)
+    return found
+
+
+def _parts(model: Any) -> list[Any]:
+    return [model, *(part for _, part in model.parts())] if hasattr(model, "parts") else [model]
+
+
+def _in_words(model: Any) -> str:
+    """Return one sentence on the model and one on everything it is put together from."""
+    opening = f"{phrase(model)}."
+    parts = [(role, phrase(part)) for role, part in getattr(model, "parts", list)()]
+    said = "; ".join(f"{role}: {words}" for role, words in parts if words)
+    return f"{opening} {said[0].upper()}{said[1:]}." if said else opening
+
+
+def phrase(part: Any) -> str:
+    """Return a part of a model in words, with the values of its parameters."""
+    words = getattr(part, "in_words", type(part).__name__)
+    return words.format(**part.get_params(deep=False))
+
+
+def _outcome(model: Any) -> str:
+    if not hasattr(model, "n_iter_"):
+        return ""
+    end = "converged" if model.converged_ else "was stopped"
+    return f" The fit {end} after {model.n_iter_} sweeps with a relative KKT residual of {model.optimality_:.1e}."
+
+
+def _step_in_words(step: dict[str, Any]) -> str:
+    details = ", ".join(f"{name} = {value}" for name, value in step.items() if name != "step")
+    return f"{step['step'].replace('_', ' ')} ({details}) was applied"
+
+
+def _findings(result: Unmixing) -> list[str]:
+    model, misfit = result.model, result.misfit()
+    k = model.n_components_
+    found = [f"{k} component{'s' if k > 1 else ''} explain{'' if k > 1 else 's'} the data."]
+    size = np.sqrt(np.nanmean(misfit.map**2))
+    mean = np.nanmean(np.abs(misfit.data_spectrum))
+    if mean > 0:
+        found.append(f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean intensity.")
+    if hasattr(model, "n_iter_"):
+        end = "converged" if model.converged_ else "did not converge"
+        found.append(
+            f"The fit {end} in {model.n_iter_} sweeps, {result.record['fit_seconds']:.3g} s; its optimality (KKT residual on "
+            f"the full data, 0 at a stationary point) is {model.optimality_:.1e}."
+        )
+    return found
+
+
+def _warnings(model: Any) -> list[str]:
+    said = []
+    if getattr(model, "converged_", True) is False:
+        said.append("The fit had not converged when it was stopped: the components may still move.")
+    starts = getattr(model, "starts_", [])
+    if starts:
+        best = min(start.objective for start in starts)
+        equal = [start for start in starts if start.objective <= best * (1 + EQUAL_COST)]
+        apart = max(start.angle for start in equal)
+        if apart > DIFFERENT:
+            said.append(
+                f"{len(equal)} of {len(starts)} starts came within {EQUAL_COST:.0%} of the lowest cost, with spectra up to "
+                f"{apart:.0f}° apart on average: the data alone do not fix the answer. Use what you know (known spectra, disjoint phases, "
+                "smoothness), or compare methods."
+            )
+    return said
+
+
+def _convergence(model: Any) -> list[Section]:
+    if len(getattr(model, "objective_", [])) == 0:
+        return []
+    starts = getattr(model, "starts_", [])
+    figure = show.convergence(
+        model.objective_, starts=[start.objective for start in starts] or None, converged=model.converged_
+    )
+    table = [
+        (f"Start {number}, {start.init.replace('_', ' ')}",
+         f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one{' (chosen)' if start.chosen else ''}")
+        for number, start in enumerate(starts, 1)
+    ]  # fmt: skip
+    caption = "Objective after every sweep above its last value; ticks: where short runs from the other starts ended."
+    return [Section("Convergence", table=table or None, figure=figure, caption=caption)]
+
+
+def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tuple[object, object]]:
+    energy = data["energy"]
+    axis = f"{energy['name'] or 'channel'}, {energy['first']:.6g} to {energy['last']:.6g} {energy['units']}"
+    return [
+        ("File", source["path"] if source else "in memory"),
+        ("Shape", " × ".join(map(str, data["shape"]))),
+        ("Type", data["dtype"]),
+        ("Spectral axis", axis.strip()),
+        ("Fingerprint", data["hash"]),
+    ]
+
+
+def _parameters(result: Unmixing) -> list[tuple[object, object]]:
+    rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
+    rows += [(name, repr(value)) for name, value in result.model.get_params(deep=False).items()]
+    rows += [(name, f"array of shape {np.shape(value)}") for name, value in result.options.items()]
+    rows += [("Before the fit", _step_in_words(step)) for step in result.record["steps"]]
+    return rows
+
+
+def _footer(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return f"Fitted {record['written']}. {versions}."

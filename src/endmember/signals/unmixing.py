@@ -1,0 +1,449 @@
+"""An answer: maps and spectra as HyperSpy signals, with everything needed to judge, keep and repeat it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+
+from endmember.factor.inputs import observe, unwrap, unwrap_mask
+from endmember.factor.scaling import area
+from endmember.show.contents import Components, Misfit
+from endmember.signals import provenance, storage
+from endmember.signals.bridge import fill_learning_results, load, region, wrap_like, wrap_maps, wrap_spectra
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: Learned numbers of a model that are kept with an answer.
+_LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_")
+#: The parts of a misfit and their titles in ``misfit.hspy``.
+_MISFIT_TITLES = {
+    "map": "residual map",
+    "spectrum": "residual spectrum",
+    "data_spectrum": "mean spectrum of the data",
+    "model_spectrum": "mean spectrum of the model",
+}
+
+
+def unmix(
+    signal: Any,
+    model: Any = None,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    callback: Any = None,
+) -> Unmixing:
+    """Separate a spectrum image into pure spectra and their maps.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal or array_like, (*domain, channels)
+        With one signal axis; an array gets axes without units. Never changed.
+    model : estimator
+        Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is.
+    mask, channel_mask, weights, domain, callback
+        As in ``em.NMF.fit``.
+
+    Returns
+    -------
+    Unmixing
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be unmixed as asked; the message says what is allowed.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> phantom = em.synthetic.diode(shape=(12, 12), channels=60)
+    >>> result = em.unmix(phantom.signal, em.NMF(3, random_state=0))
+    >>> result.maps.data.shape, result.spectra.data.shape
+    ((3, 12, 12), (3, 60))
+    """
+    if model is None:
+        raise ValueError("say how to unmix: give a model such as em.NMF(3), where 3 is how many components to look for")
+    if not hasattr(model, "fit") or not hasattr(model, "get_params"):
+        raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
+    signal = _as_signal(signal, domain)
+    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
+    model = _seeded(clone(model))
+    began, start = datetime.now(UTC), time.perf_counter()
+    model.fit(signal, **options, callback=callback)
+    seconds = time.perf_counter() - start
+    record = {
+        "written": began.isoformat(timespec="seconds"),
+        "fit_seconds": round(seconds, 3),
+        "data": _describe_data(signal),
+        "steps": provenance.steps(signal),
+        "versions": provenance.versions(),
+    }
+    return Unmixing(
+        maps=wrap_maps(model.maps_, signal),
+        spectra=wrap_spectra(model.components_, signal),
+        model=model,
+        options={name: _plain(value) for name, value in options.items() if value is not None},
+        record=record,
+        misfit=_misfit(signal, model, options),
+    )
+
+
+class Unmixing:
+    """What came out of a spectrum image.
+
+    Attributes
+    ----------
+    maps : HyperSpy signal
+        Data ``(k, *domain)``: one map a component, with the scan's axes.
+    spectra : HyperSpy signal
+        Data ``(k, channels)``: one spectrum a component, of the input's signal class, with its energy axis.
+    model : estimator
+        The fitted model with all that it learned.
+    options : dict
+        Masks and weights of the fit.
+    record : dict
+        Data path and hash, processing steps, versions, timings.
+    """
+
+    def __init__(
+        self,
+        *,
+        maps: Any,
+        spectra: Any,
+        model: Any,
+        options: dict[str, Any],
+        record: dict[str, Any],
+        misfit: dict[str, np.ndarray],
+    ) -> None:
+        self.maps, self.spectra = maps, spectra
+        self.model = model
+        self.options, self.record = options, record
+        self._misfit = misfit
+
+    def __repr__(self) -> str:
+        k, *domain = self.maps.data.shape
+        channels = self.spectra.data.shape[-1]
+        size = " x ".join(str(n) for n in domain)
+        return f"<Unmixing: {k} components, {size} pixels, {channels} channels, {type(self.model).__name__}>"
+
+    def plot(self) -> Figure:
+        """Draw the map and the spectrum of every component side by side."""
+        from endmember import show
+
+        return show.components(self)
+
+    def fractions(self, window: tuple[float, float] | None = None) -> Any:
+        """Return maps of fractions: maps times the area of their spectra, summing to one in every pixel.
+
+        Parameters
+        ----------
+        window : (start, stop), optional
+            The part of the energy axis whose area counts, in its unit; all of it unless given.
+
+        Returns
+        -------
+        HyperSpy signal
+            Data ``(k, *domain)``; NaN where a pixel holds nothing.
+
+        Raises
+        ------
+        ValueError
+            If a spectrum has no positive area over the window, so that fractions mean nothing.
+        """
+        energy = np.asarray(self.spectra.axes_manager.signal_axes[0].axis, dtype=float)
+        areas = area(self.spectra.data.T, energy, window)
+        if not (areas > 0).all():
+            without = np.flatnonzero(~(areas > 0))[0] + 1
+            raise ValueError(
+                f"component {without} has no positive area over the window, so fractions mean nothing; choose a window "
+                "in which every component has intensity"
+            )
+        amounts = np.moveaxis(np.asarray(self.maps.data, dtype=float), 0, -1) * areas
+        total = amounts.sum(axis=-1, keepdims=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fractions = np.where(total > 0, amounts / total, np.nan)
+        wrapped = self.maps.deepcopy()
+        wrapped.data = np.ascontiguousarray(np.moveaxis(fractions, -1, 0))
+        wrapped.metadata.General.title = "fractions"
+        return wrapped
+
+    def to_hyperspy(self, signal: Any) -> None:
+        """Put this answer into ``signal.learning_results``, where HyperSpy's own plots of a decomposition find it."""
+        maps = np.moveaxis(self.maps.data, 0, -1)
+        fill_learning_results(signal, maps, self.spectra.data, type(self.model).__name__)
+
+    def picture(self) -> Components:
+        """Return what :func:`endmember.show.components` draws."""
+        energy = self.spectra.axes_manager.signal_axes[0]
+        return Components(
+            maps=np.moveaxis(self.maps.data, 0, -1),
+            spectra=self.spectra.data,
+            title=self.record["data"]["title"] or None,
+            **_energy_of(energy),
+            **_pixels_of(self.maps),
+        )
+
+    def misfit(self) -> Misfit:
+        """Return what :func:`endmember.show.residual` draws."""
+        energy = self.spectra.axes_manager.signal_axes[0]
+        return Misfit(**self._misfit, **_energy_of(energy), **_pixels_of(self.maps))
+
+    def report(self, file: str | Path) -> Path:
+        """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.
+
+        Parameters
+        ----------
+        file : str or Path
+            Replaced if it exists.
+        """
+        from endmember.show import html
+        from endmember.signals.reporting import compose
+
+        return html.write(compose(self), file)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False, residual: bool = False) -> Path:
+        """Keep the answer in formats that others read.
+
+        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json`` and ``report.html``. Written beside
+        and renamed: a crash leaves the old answer.
+
+        Parameters
+        ----------
+        folder : str or Path
+        overwrite : bool
+            Replace an earlier answer of that name.
+        residual : bool
+            Keep the full residual too (``residual.hspy``); it is as large as the data and needs them where they were.
+
+        Raises
+        ------
+        FileExistsError
+            If the folder exists and may not be replaced.
+        """
+        folder = Path(folder)
+        with storage.replacing(folder, overwrite) as new:
+            self.maps.save(new / "maps.hspy")
+            self.spectra.save(new / "spectra.hspy")
+            _save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
+            if residual:
+                self._residual().save(new / "residual.hspy")
+            arrays: dict[str, np.ndarray] = {}
+            storage.write_record(new, self._written(arrays), arrays)
+            self.report(new / "report.html")
+        return folder
+
+    def reproduce(self, data: Any = None) -> Unmixing:
+        """Run the same model with the same options and seed again.
+
+        Parameters
+        ----------
+        data : HyperSpy signal or array_like, optional
+            The spectrum image; read again from where it came from unless given.
+
+        Raises
+        ------
+        ValueError
+            If the data are not those of this answer, or it is not known where they came from.
+        """
+        return unmix(self._data_again() if data is None else data, self.model, **self.options)
+
+    def _written(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Return all that ``unmixing.json`` says; arrays go to ``arrays``."""
+        learned = {name: getattr(self.model, name) for name in _LEARNED if hasattr(self.model, name)}
+        starts = [vars(start) for start in getattr(self.model, "starts_", [])]
+        return {
+            **self.record,
+            "model": storage.encode(self.model, arrays, "model"),
+            "options": storage.encode(self.options, arrays, "options"),
+            "learned": storage.encode(learned, arrays, "learned"),
+            "objective": [float(value) for value in getattr(self.model, "objective_", [])],
+            "starts": storage.encode(starts, arrays, "starts"),
+        }
+
+    def _data_again(self) -> Any:
+        source = self.record["data"]["source"]
+        if source is None:
+            raise ValueError("these data came from no file; give them: result.reproduce(data)")
+        signal = load(source["path"], lazy=source["lazy"], signal=source["signal"])
+        for step in self.record["steps"]:
+            signal = _do_again(signal, step)
+        if provenance.data_hash(signal) != self.record["data"]["hash"]:
+            raise ValueError(
+                f"{source['path']} no longer gives the data that were unmixed; give them: result.reproduce(data)"
+            )
+        return signal
+
+    def _residual(self) -> Any:
+        data = self._data_again()
+        model = np.tensordot(np.moveaxis(self.maps.data, 0, -1), self.spectra.data, axes=1)
+        return wrap_like(unwrap(data) - model, data, "residual", over="both")
+
+
+def open_folder(folder: str | Path) -> Unmixing:
+    """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged.
+    """
+    place = storage.existing(Path(folder))
+    record, arrays = storage.read_record(place)
+    try:
+        model = storage.decode(record.pop("model"), arrays)
+        options = storage.decode(record.pop("options"), arrays)
+        learned = storage.decode(record.pop("learned"), arrays)
+        objective, starts = record.pop("objective"), storage.decode(record.pop("starts"), arrays)
+        maps, spectra, misfit = _open_signals(place)
+    except (KeyError, TypeError, OSError) as problem:
+        raise ValueError(f"{place} is a damaged result ({problem!r}); unmix the data again") from problem
+    for name, value in learned.items():
+        setattr(model, name, value)
+    model.maps_, model.components_ = np.moveaxis(maps.data, 0, -1), spectra.data
+    model.objective_ = np.array(objective)
+    model.starts_ = _starts(starts)
+    return Unmixing(
+        maps=maps, spectra=spectra, model=model, options=options, record=record, misfit=misfit
+    )
+
+
+def _starts(starts: list[dict[str, Any]]) -> list[Any]:
+    from endmember.factor.initialise import StartReport
+
+    return [StartReport(**start) for start in starts]
+
+
+def _open_signals(folder: Path) -> tuple[Any, Any, dict[str, np.ndarray]]:
+    import hyperspy.api as hs
+
+    maps, spectra = hs.load(folder / "maps.hspy"), hs.load(folder / "spectra.hspy")
+    parts = {part.metadata.General.title: part.data for part in hs.load(folder / "misfit.hspy")}
+    return maps, spectra, {name: parts[title] for name, title in _MISFIT_TITLES.items()}
+
+
+def _save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: Any) -> None:
+    """Write the residual map and the mean spectra of residual, data and model into one file."""
+    import h5py
+
+    for name, title in _MISFIT_TITLES.items():
+        part = (maps if name == "map" else spectra).inav[0].deepcopy()
+        part.data = misfit[name]
+        part.metadata.General.title = title
+        single = file.with_name(f"{name}.hspy")
+        part.save(single if file.exists() else file)
+        if single.exists():
+            with h5py.File(single) as one, h5py.File(file, "a") as whole:
+                one.copy(f"Experiments/{title}", whole["Experiments"])
+            single.unlink()
+
+
+def _as_signal(X: Any, domain: tuple[int, ...] | None) -> Any:
+    """Return a signal: the one given, or the array as one."""
+    if hasattr(X, "axes_manager"):
+        return X
+    import hyperspy.api as hs
+
+    array = X.toarray() if hasattr(X, "toarray") else X
+    array = array if hasattr(array, "dask") else np.asarray(array)
+    if array.ndim < 2 or array.dtype.kind not in "fiub":
+        observe(array)  # says what is wrong
+    if domain is not None:
+        array = array.reshape(*domain, array.shape[-1])
+    signal = hs.signals.Signal1D(array)
+    return signal.as_lazy() if hasattr(array, "dask") and not signal._lazy else signal
+
+
+def _seeded(model: Any) -> Any:
+    """Give a model whose seed is no number one, so that it can be run again."""
+    parameters = model.get_params(deep=False)
+    seed = parameters.get("random_state", 0)
+    if not isinstance(seed, int | np.integer):
+        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng()
+        model.set_params(random_state=int(rng.integers(2**31)))
+    return model
+
+
+def _plain(value: Any) -> np.ndarray:
+    """Return a mask or weights as an array that can be kept."""
+    return np.array(value.data if hasattr(value, "axes_manager") else value)
+
+
+def _misfit(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model."""
+    observed = observe(signal, **options, keep_empty=True)
+    data, k = observed.data, model.components_.shape[0]
+    C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
+    S = np.asarray(model.components_, dtype=float).T[observed.columns]
+    n, m = data.shape
+    squares, total = np.empty((n, 1)), np.zeros((m, 1))
+    for rows, residual in data.residual_blocks(C, S):
+        squares[rows, 0] = np.einsum("ij,ij->i", residual, residual)
+        total[:, 0] += residual.sum(axis=0)
+    # Residuals come times the root of their weight: with weights 0 and 1 these are means over what is not missing.
+    root = np.sqrt(data.W) if data.weighted else np.ones((1, 1))
+    per_pixel = np.broadcast_to((root**2).sum(axis=1) * (1 if data.weighted else m), n)
+    per_channel = np.broadcast_to(root.sum(axis=0) * (1 if data.weighted else n), m)
+    spectrum = total / np.maximum(per_channel, 1e-300)[:, None]
+    model_spectrum = (S @ C.mean(axis=0))[:, None]
+    return {
+        "map": observed.maps(np.sqrt(squares / np.maximum(per_pixel, 1e-300)[:, None]))[..., 0],
+        "spectrum": observed.spectra(spectrum)[0],
+        "data_spectrum": observed.spectra(model_spectrum + spectrum)[0],
+        "model_spectrum": observed.spectra(model_spectrum)[0],
+    }
+
+
+def _describe_data(signal: Any) -> dict[str, Any]:
+    """Return what is kept of the data themselves: where from, how large, which fingerprint."""
+    axis = signal.axes_manager.signal_axes[0]
+    return {
+        "title": signal.metadata.get_item("General.title", default="") or "",
+        "source": provenance.source(signal),
+        "hash": provenance.data_hash(signal),
+        "shape": [int(size) for size in unwrap(signal).shape],
+        "dtype": str(signal.data.dtype),
+        "energy": {
+            "name": _text(axis.name), "units": _text(axis.units),
+            "first": float(axis.axis[0]), "last": float(axis.axis[-1]),
+        },
+    }  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    """Return a name or unit of HyperSpy, whose unset ones are not texts."""
+    return value if isinstance(value, str) else ""
+
+
+def _energy_of(axis: Any) -> dict[str, Any]:
+    return {
+        "energy": np.asarray(axis.axis, dtype=float),
+        "energy_label": _text(axis.name) or "Channel",
+        "energy_units": _text(axis.units) or None,
+    }
+
+
+def _pixels_of(maps: Any) -> dict[str, Any]:
+    """Return the step and unit of every axis of the domain, in data order."""
+    axes = sorted(maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
+    if not any(_text(axis.units) for axis in axes):
+        return {"pixel_size": None, "pixel_units": None}
+    return {
+        "pixel_size": [float(abs(axis.scale)) if axis.is_uniform else None for axis in axes],
+        "pixel_units": [_text(axis.units) or None for axis in axes],
+    }
+
+
+def _do_again(signal: Any, step: dict[str, Any]) -> Any:
+    """Apply a recorded processing step."""
+    if step["step"] == "crop":
+        return region(signal, (step["start"], step["stop"]))
+    raise ValueError(f"the step {step['step']!r} is not known to this version; give the data: result.reproduce(data)")

@@ -1,0 +1,22 @@
+"""Phantoms: spectrum images made from known maps and spectra, for tests, examples and benchmarks.
+
+Every function returns a `Phantom` and draws everything from its `seed`: the same seed gives the
+same bits. Maps, spectra and noise come from independent streams, so that another dose leaves the
+truth as it is, up to its scale.
+"""
+
+from .edxs import Concurrent, concurrent, edxs_phases
+from .eels import channelling, diode, mixed_phases, multilayer, oxygen_edge
+from .phantom import Phantom
+
+__all__ = [
+    "Concurrent",
+    "Phantom",
+    "channelling",
+    "concurrent",
+    "diode",
+    "edxs_phases",
+    "mixed_phases",
+    "multilayer",
+    "oxygen_edge",
+]

@@ -1,0 +1,246 @@
+"""EDXS phantoms: minerals in characteristic lines, alone or with EELS of the same area."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import fields
+from .eels import mixed_phases
+from .phantom import (
+    Phantom,
+    check_amount,
+    check_image,
+    check_whole,
+    count,
+    count_sparse,
+    energy_axis,
+    multiply,
+    streams,
+)
+from .shapes import Bremsstrahlung, Peak, Shape, evaluate, evaluate_background, line_width
+
+# Energy in keV and intensity relative to the element's K-alpha line, thin specimen.
+_LINES: Mapping[str, tuple[tuple[float, float], ...]] = {
+    "C": ((0.2774, 1.0),),
+    "O": ((0.5249, 1.0),),
+    "Mg": ((1.2536, 1.0),),
+    "Al": ((1.4865, 1.0), (1.5576, 0.013)),
+    "Si": ((1.7397, 1.0), (1.8389, 0.028)),
+    "Ca": ((3.6917, 1.0), (4.0127, 0.112)),
+    "Ti": ((4.5109, 1.0), (4.9318, 0.117), (0.4555, 0.25)),
+    "V": ((4.9522, 1.0), (5.4273, 0.130), (0.5113, 0.30)),
+    "Cr": ((5.4147, 1.0), (5.9467, 0.134), (0.5722, 0.35)),
+    "Mn": ((5.8987, 1.0), (6.4904, 0.135), (0.6316, 0.40)),
+    "Fe": ((6.4039, 1.0), (7.0580, 0.127), (0.7045, 0.45)),
+    "Cu": ((8.0478, 1.0), (8.9053, 0.130), (0.9295, 0.60)),
+}
+
+# Intensity of each element's K-alpha line. Copper of the grid and carbon are in every phase.
+_MINERALS: Mapping[str, Mapping[str, float]] = {
+    "bridgmanite": {"O": 1.0, "Mg": 0.55, "Al": 0.08, "Si": 0.75, "Ca": 0.02, "Fe": 0.14},
+    "ferropericlase": {"O": 0.75, "Mg": 1.0, "Fe": 0.55},
+    "davemaoite": {"O": 1.0, "Si": 0.70, "Ca": 0.85, "Ti": 0.06},
+    "iron": {"O": 0.06, "Si": 0.05, "Fe": 1.3},
+    "rutile": {"O": 0.9, "Ti": 1.1, "Fe": 0.05},
+    "corundum": {"O": 1.0, "Al": 1.1, "Cr": 0.06},
+    "carbon": {"C": 1.1, "O": 0.08},
+    "chromite": {"O": 0.9, "Mg": 0.12, "Al": 0.14, "Cr": 0.9, "Fe": 0.45},
+}
+_OXIDES: Mapping[str, Mapping[str, float]] = {
+    "TiO2": {"Ti": 1.0, "O": 1.0},
+    "Cr2O3": {"Cr": 1.1, "O": 0.9},
+    "MnO": {"Mn": 1.3, "O": 0.7},
+    "Mn2O3": {"Mn": 1.1, "O": 0.95},
+    "V2O3": {"V": 1.1, "O": 0.9},
+    "Ti2O3": {"Ti": 1.15, "O": 0.85},
+    "CrO2": {"Cr": 0.95, "O": 1.1},
+    "V2O5": {"V": 0.8, "O": 1.2},
+}
+_EVERYWHERE = {"C": 0.05, "Cu": 0.08}
+
+
+@dataclass(frozen=True, eq=False)
+class Concurrent:
+    """EELS and EDXS of one scan: two phantoms with the same `maps`.
+
+    Attributes
+    ----------
+    eels, edxs : Phantom
+        One phantom for each detector.
+    maps : ndarray (ny, nx, k)
+        The maps that both share.
+    """
+
+    eels: Phantom
+    edxs: Phantom
+    maps: np.ndarray
+
+
+def edxs_phases(
+    shape: Sequence[int] = (64, 64),
+    channels: int = 1024,
+    k: int = 3,
+    dose: float = 5.0,
+    sparse: bool = False,
+    seed: int = 0,
+) -> Phantom:
+    """Make k minerals that mix smoothly, counted by an EDXS detector: lines on bremsstrahlung.
+
+    The minerals share elements (O, Mg, Si, Fe), a little carbon and the copper of the grid. The
+    shares of the phases in a pixel sum to one, and every phase is alone in some pixels; `maps` are
+    these shares times a smooth relative thickness between 0.8 and 1.2. Lines are as wide as a
+    detector with 130 eV at Mn K-alpha makes them.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), with at least k pixels.
+    channels : int
+        How many channels divide the window from 0.1 to 10.34 keV (0.01 keV each by default), at
+        least 2 and k.
+    k : int
+        Number of phases, at least 1.
+    dose : float
+        Expected counts in the brightest voxel, ``max(clean)``. The default gives about 0.1 counts
+        a voxel on average, as real sets have.
+    sparse : bool
+        Return `Phantom.data` as CSR (ny * nx, channels), equal to the dense counts;
+        `Phantom.signal` is dense all the same.
+    seed : int
+        Decides the maps, the details of the spectra and the counts.
+
+    Returns
+    -------
+    Phantom
+        Poisson counts (ny, nx, channels), unsigned integers; `Phantom.background` is the
+        bremsstrahlung of each phase, which `Phantom.spectra` include.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.edxs_phases(shape=(32, 32), sparse=True)
+    >>> phantom.data.format, str(phantom.data.dtype), bool(phantom.data.toarray().mean() < 0.2)
+    ('csr', 'uint8', True)
+    """
+    shape = check_image(shape)
+    check_whole("channels", channels, 2)
+    check_whole("k", k, 1, min(shape[0] * shape[1], channels))
+    layout, chemistry, hiss = streams(seed, 3)
+    maps = fields.phase_maps(shape, k, layout, pure=True, contrast=2.5)
+    maps *= fields.thickness(shape, layout, 0.2)[..., None]
+    spectra: dict[str, Sequence[Shape]] = {}
+    for i in range(k):
+        name, composition = _mineral(i, chemistry)
+        spectra[name] = _parts(composition, chemistry)
+    return _counted("Minerals", maps, spectra, channels, dose, sparse, hiss)
+
+
+def concurrent(
+    shape: Sequence[int] = (48, 48),
+    k: int = 3,
+    eels_dose: float = 300,
+    edxs_dose: float = 5.0,
+    seed: int = 0,
+) -> Concurrent:
+    """Make EELS and EDXS of the same area in one scan: the same maps, two detectors.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), with at least k pixels.
+    k : int
+        Number of phases, from 1 to 8.
+    eels_dose, edxs_dose : float
+        Expected counts in the brightest voxel of each detector.
+    seed : int
+        Decides the maps, the details of the spectra and the counts.
+
+    Returns
+    -------
+    Concurrent
+        `Concurrent.eels` as from `mixed_phases` (512 channels) and `Concurrent.edxs` as from
+        `edxs_phases` (1024 channels), with the maps of the former. The oxides of the EDXS
+        phantom are those of the EELS phantom.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> both = synthetic.concurrent(shape=(16, 16))
+    >>> both.eels.maps is both.edxs.maps, both.eels.names == both.edxs.names
+    (True, True)
+    """
+    check_whole("k", k, 1, len(_OXIDES))
+    check_amount("eels_dose", eels_dose, zero=False)
+    check_amount("edxs_dose", edxs_dose, zero=False)
+    eels = mixed_phases(shape, k=k, dose=eels_dose, seed=seed)
+    # The first four streams are those of the EELS phantom.
+    chemistry, hiss = streams(seed, 6)[4:]
+    spectra = {name: _parts(_OXIDES[name], chemistry) for name in eels.names}
+    edxs = _counted("Mixed oxides", eels.maps, spectra, 1024, edxs_dose, False, hiss)
+    return Concurrent(eels=eels, edxs=edxs, maps=eels.maps)
+
+
+def _counted(
+    title: str,
+    maps: np.ndarray,
+    spectra: Mapping[str, Sequence[Shape]],
+    channels: int,
+    dose: float,
+    sparse: bool,
+    rng: np.random.Generator,
+) -> Phantom:
+    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them."""
+    check_amount("dose", dose, zero=False)
+    energy = energy_axis(0.1, 10.24, channels)
+    truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
+    background = np.stack([evaluate_background(parts, energy) for parts in spectra.values()])
+    scale = dose / max(multiply(row, truth).max() for row in maps)
+    truth *= scale
+    return Phantom(
+        title=title,
+        data=count_sparse(maps, truth, rng) if sparse else count(multiply(maps, truth), rng),
+        maps=maps,
+        spectra=truth,
+        energy=energy,
+        names=tuple(spectra),
+        background=scale * background,
+        drift=np.zeros(maps.shape[:2]),
+        detector="EDS_TEM",
+        pixel_size=2.0,
+    )
+
+
+def _mineral(i: int, rng: np.random.Generator) -> tuple[str, Mapping[str, float]]:
+    """Name the i-th mineral with its composition; after the table's last it is drawn."""
+    if i < len(_MINERALS):
+        return list(_MINERALS.items())[i]
+    elements = rng.choice(list(_LINES), size=3, replace=False)
+    return f"phase {i + 1}", dict(zip(elements, rng.uniform(0.2, 1.0, 3), strict=True))
+
+
+def _parts(composition: Mapping[str, float], rng: np.random.Generator) -> tuple[Shape, ...]:
+    """Return the bremsstrahlung and the lines of a phase, contents varied by about 10 %."""
+    contents = dict(composition)
+    for element, amount in _EVERYWHERE.items():
+        contents[element] = contents.get(element, 0.0) + amount
+    parts: list[Shape] = [Bremsstrahlung(rng.uniform(0.3, 0.5), rng.uniform(0.35, 0.45))]
+    for element, amount in contents.items():
+        area = amount * np.exp(rng.normal(0, 0.1))
+        for line, relative in _LINES[element]:
+            width = float(line_width(line))
+            # The area under a Gaussian is 1.0645 times its height times its full width.
+            parts.append(Peak(line, area * relative / (1.0645 * width), width))
+    return tuple(parts)

@@ -1,0 +1,444 @@
+"""EELS phantoms: a diode, mixed oxides, diffuse layers, a lattice, oxygen in three oxides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from . import fields
+from .phantom import (
+    Phantom,
+    check_amount,
+    check_image,
+    check_whole,
+    count,
+    energy_axis,
+    multiply,
+    streams,
+)
+from .shapes import Edge, Peak, PowerLaw, Shape, evaluate, evaluate_background, vary
+
+Spectra = Mapping[str, Sequence[Shape]]
+
+# Si-L2,3 of three states of silicon, the pedestal first. Onsets and peaks are where the literature
+# puts them: elemental silicon 99.3 eV (L3) and 99.9 eV (L2), nitride about 103.5 eV, oxide 105.5 eV
+# with peaks at 106.4, 108.4 and 115.2 eV.
+_SILICON: Spectra = {
+    "Si": (
+        PowerLaw(0.34, 2.6, 99),
+        Edge(99.3, 0.38, 0.18, 3.0, (Peak(101.0, 0.20, 2.2),)),
+        Edge(99.9, 0.19, 0.18, 3.0, (Peak(104.0, 0.10, 3.4), Peak(114.0, 0.22, 22.0))),
+    ),
+    "SiO2": (
+        PowerLaw(0.30, 2.7, 99),
+        Edge(105.4, 0.28, 0.30, 2.0, (Peak(106.4, 0.22, 1.3), Peak(108.4, 0.66, 2.2))),
+        Edge(112.5, 0.08, 0.80, 1.0, (Peak(115.2, 0.44, 4.8), Peak(125.0, 0.16, 14.0))),
+    ),
+    "Si3N4": (
+        PowerLaw(0.32, 2.7, 99),
+        Edge(103.4, 0.34, 0.50, 2.0, (Peak(105.8, 0.16, 3.0), Peak(109.4, 0.34, 5.0))),
+        Edge(111.0, 0.04, 0.80, 1.0, (Peak(116.5, 0.26, 11.0),)),
+    ),
+}
+
+# Transition-metal oxides: energies of L3 and L2 in eV, height of L3, L3 : L2, and the O-K peaks.
+_OXIDES: Mapping[str, tuple[float, float, float, float, tuple[Peak, ...]]] = {
+    "TiO2": (458.5, 464.0, 1.6, 1.15, (Peak(531.5, 0.8, 1.9), Peak(534.2, 0.7, 2.4))),
+    "Cr2O3": (577.2, 585.8, 1.7, 1.6, (Peak(532.3, 0.6, 2.2), Peak(539.5, 0.9, 4.0))),
+    "MnO": (640.2, 651.2, 2.6, 3.4, (Peak(535.8, 0.55, 2.8), Peak(541.0, 0.9, 5.0))),
+    "Mn2O3": (642.3, 653.0, 2.1, 2.3, (Peak(530.3, 0.75, 2.0), Peak(541.9, 0.7, 5.5))),
+    "V2O3": (515.6, 522.4, 1.7, 1.3, (Peak(532.0, 0.65, 2.6), Peak(540.0, 0.7, 5.0))),
+    "Ti2O3": (456.9, 462.2, 1.5, 1.2, (Peak(532.6, 0.6, 3.6), Peak(541.5, 0.7, 5.2))),
+    "CrO2": (578.9, 587.2, 1.8, 1.5, (Peak(529.4, 0.8, 1.7), Peak(542.5, 0.6, 4.5))),
+    "V2O5": (518.6, 525.4, 1.8, 1.2, (Peak(529.8, 0.9, 1.8), Peak(532.1, 0.6, 2.2))),
+}
+
+
+def diode(
+    shape: Sequence[int] = (48, 48), channels: int = 160, noise: float = 0.03, seed: int = 0
+) -> Phantom:
+    """Make a silicon diode in cross-section: Si-L2,3 EELS of disjoint layers of Si, SiO2, Si3N4.
+
+    Each pixel belongs to exactly one layer (its map is 1 there, the others 0), so the maps are
+    orthogonal. The spectra, which do not depend on the seed, overlap strongly and are non-zero in
+    every channel: plain NMF is free to subtract some of one spectrum from another, and its spectra
+    may be wrong by tens of degrees while the fit is as good as that of the truth.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), at least (3, 1).
+    channels : int
+        How many channels divide the window from 92 to 132 eV, at least 3.
+    noise : float
+        Standard deviation of the Gaussian white noise, relative to ``max(clean)``. Nothing is
+        clipped: with much noise some values are negative.
+    seed : int
+        Decides the roughness of the interfaces and the noise.
+
+    Returns
+    -------
+    Phantom
+        Float data (ny, nx, channels); `Phantom.background` is the pedestal under the edges.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    References
+    ----------
+    The specimen follows Fig. 3 of S. Muto and M. Shiga, Microscopy 69 (2020) 110.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.diode()
+    >>> phantom.names, bool((phantom.maps.sum(axis=-1) == 1).all())
+    (('Si', 'SiO2', 'Si3N4'), True)
+    """
+    shape = check_image(shape, rows=3)
+    layout, hiss = streams(seed, 2)
+    rows = fields.interfaces(shape, np.array([0.34, 0.56]), layout, 0.02)
+    maps = fields.layer_maps(rows, shape[0])[..., ::-1]
+    return _with_white_noise("Silicon diode", maps, _SILICON, channels, noise, hiss)
+
+
+def multilayer(
+    shape: Sequence[int] = (64, 48),
+    channels: int = 160,
+    layers: int = 7,
+    diffuseness: float = 2.0,
+    noise: float = 0.03,
+    seed: int = 0,
+) -> Phantom:
+    """Make a stack of alternating Si, SiO2 and Si3N4 layers with diffuse interfaces, Si-L2,3 EELS.
+
+    Unlike in `diode`, pixels at the interfaces are mixed: the share of a layer falls as
+    ``(1 - tanh(distance / diffuseness)) / 2``, and the shares of each pixel sum to one.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), ny at least `layers`.
+    channels : int
+        How many channels divide the window from 92 to 132 eV, at least 3.
+    layers : int
+        Number of layers, at least 3.
+    diffuseness : float
+        Half-width of an interface in pixels; 0 makes the layers disjoint.
+    noise : float
+        Standard deviation of the Gaussian white noise, relative to ``max(clean)``.
+    seed : int
+        Decides the roughness of the interfaces and the noise.
+
+    Returns
+    -------
+    Phantom
+        Float data (ny, nx, channels).
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.multilayer(layers=5)
+    >>> bool(abs(phantom.maps.sum(axis=-1) - 1).max() < 1e-12)
+    True
+    """
+    check_whole("layers", layers, 3)
+    shape = check_image(shape, rows=layers)
+    check_amount("diffuseness", diffuseness)
+    layout, hiss = streams(seed, 2)
+    depths = np.arange(1, layers) / layers
+    rows = fields.interfaces(shape, depths, layout, 0.1 / layers)
+    stack = fields.layer_maps(rows, shape[0], diffuseness)[..., ::-1]
+    maps = np.stack([stack[..., first::3].sum(-1) for first in range(3)], -1)
+    return _with_white_noise("Silicon multilayer", maps, _SILICON, channels, noise, hiss)
+
+
+def mixed_phases(
+    shape: Sequence[int] = (64, 64),
+    channels: int = 512,
+    k: int = 4,
+    dose: float = 300,
+    background: bool = False,
+    drift: float = 0.0,
+    pure: bool = True,
+    seed: int = 0,
+) -> Phantom:
+    """Make k transition-metal oxides that mix smoothly, counted: O-K and metal L2,3 EELS.
+
+    The phases share the O-K edge at about 530 eV with different near-edge peaks; the metals' L2,3
+    edges overlap it or follow it. The shares of the phases in a pixel sum to one; `maps` are these
+    shares times a smooth relative thickness between 0.9 and 1.1.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), with at least k pixels.
+    channels : int
+        How many channels divide the window from 440 to 696 eV (0.5 eV each by default), at
+        least 2 and k.
+    k : int
+        Number of phases, at least 1.
+    dose : float
+        Expected counts in the brightest voxel, ``max(clean)``.
+    background : bool
+        Add a power law :math:`A E^{-r}` to each spectrum, each phase with its own A and r. It is
+        part of `Phantom.spectra`, and alone in `Phantom.background`.
+    drift : float
+        Peak-to-peak drift of the energy axis over the scan, in channels, smooth in scan order and
+        of zero mean: `Phantom.drift`. Each pixel's spectrum is computed at shifted energies, never
+        interpolated; `maps` and `spectra` remain the truth without drift.
+    pure : bool
+        With True, every phase is alone in some pixels; with False (k at least 2), no phase makes
+        up more than 80 % of any.
+    seed : int
+        Decides the maps, the details of the spectra, the drift and the counts.
+
+    Returns
+    -------
+    Phantom
+        Poisson counts (ny, nx, channels), unsigned integers.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.mixed_phases(shape=(16, 16), k=3, dose=100)
+    >>> phantom.names, round(float(phantom.clean.max()), 6)
+    (('TiO2', 'Cr2O3', 'MnO'), 100.0)
+    """
+    shape = check_image(shape)
+    check_whole("channels", channels, 2)
+    check_whole("k", k, 1 if pure else 2, min(shape[0] * shape[1], channels))
+    check_amount("drift", drift)
+    layout, chemistry, course, hiss = streams(seed, 4)
+    maps = fields.phase_maps(shape, k, layout, pure=pure)
+    maps *= fields.thickness(shape, layout, 0.1)[..., None]
+    spectra = {_oxide_name(i): _oxide(i, chemistry, background) for i in range(k)}
+    shifts = fields.drift_course(shape, drift, course)
+    energy = energy_axis(440.0, 256.0, channels)
+    return _counted("Mixed oxides", maps, spectra, energy, dose, hiss, shifts)
+
+
+def channelling(
+    shape: Sequence[int] = (48, 48),
+    channels: int = 160,
+    period: float = 12.0,
+    dose: float = 300,
+    seed: int = 0,
+) -> Phantom:
+    """Make an atomically resolved lattice of Mn2+ and Mn3+ columns, counted: Mn-L2,3 EELS.
+
+    The two kinds of column lie on interleaved square lattices. The probe's tails and dechannelling
+    reach everywhere, so every pixel is mixed: no pixel is pure and no map is ever zero.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), with at least 2 pixels.
+    channels : int
+        How many channels divide the window from 630 to 670 eV, at least 2.
+    period : float
+        Distance between columns of one kind in pixels.
+    dose : float
+        Expected counts in the brightest voxel, ``max(clean)``.
+    seed : int
+        Decides the lattice's orientation, the details of the spectra and the counts.
+
+    Returns
+    -------
+    Phantom
+        Poisson counts (ny, nx, channels), unsigned integers; pixels of 0.4 nm / `period`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.channelling()
+    >>> fractions = phantom.maps / phantom.maps.sum(axis=-1, keepdims=True)
+    >>> bool(fractions.max() < 0.95)
+    True
+    """
+    shape = check_image(shape, pixels=2)
+    check_whole("channels", channels, 2)
+    check_amount("period", period, zero=False)
+    layout, chemistry, hiss = streams(seed, 3)
+    maps = fields.lattice_maps(shape, period, layout.uniform(0.05, 0.3))
+    spectra: dict[str, Sequence[Shape]] = {}
+    for name, oxide in (("Mn2+", "MnO"), ("Mn3+", "Mn2O3")):
+        metal = tuple(vary(edge, chemistry, 0.1, 0.05) for edge in _metal_edges(oxide))
+        spectra[name] = (PowerLaw(0.35, 3.0, 640), *metal)
+    energy = energy_axis(630.0, 40.0, channels)
+    return _counted("Manganese columns", maps, spectra, energy, dose, hiss, pixel_size=0.4 / period)
+
+
+def oxygen_edge(
+    shape: Sequence[int] = (64, 64), channels: int = 256, dose: float = 500, seed: int = 0
+) -> Phantom:
+    """Make three oxides that share most of their O-K edge, on a strong background, counted.
+
+    The hard case of the near-edge structure: the edges differ in their first peaks alone and lie on
+    a power-law background that is brighter than they are, each phase with its own A and r.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), with at least 3 pixels.
+    channels : int
+        How many channels divide the window from 490 to 570 eV, at least 3.
+    dose : float
+        Expected counts in the brightest voxel, ``max(clean)``.
+    seed : int
+        Decides the maps, the details of the spectra and the counts.
+
+    Returns
+    -------
+    Phantom
+        Poisson counts (ny, nx, channels), unsigned integers; `Phantom.background` is the power law
+        of each phase, which `Phantom.spectra` include.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.oxygen_edge(shape=(16, 16))
+    >>> net = phantom.spectra - phantom.background
+    >>> bool(phantom.background.sum() > net.sum())
+    True
+    """
+    shape = check_image(shape, pixels=3)
+    check_whole("channels", channels, 3)
+    layout, chemistry, hiss = streams(seed, 3)
+    maps = fields.phase_maps(shape, 3, layout, pure=True)
+    maps *= fields.thickness(shape, layout, 0.1)[..., None]
+    spectra: dict[str, Sequence[Shape]] = {}
+    for name, first, height in (
+        ("layered oxide", 528.8, 0.50),
+        ("spinel", 530.2, 0.42),
+        ("rock salt", 532.4, 0.30),
+    ):
+        edge = Edge(first - 1.6, 0.42, 0.5, 2.0, (Peak(first, height, 2.2), Peak(541.0, 0.50, 8.5)))
+        spectra[name] = (_power_law(chemistry, 1.1, 490.0), vary(edge, chemistry, 0.15, 0.06))
+    energy = energy_axis(490.0, 80.0, channels)
+    return _counted("Oxygen edge of three oxides", maps, spectra, energy, dose, hiss)
+
+
+def _with_white_noise(
+    title: str,
+    maps: np.ndarray,
+    spectra: Spectra,
+    channels: int,
+    noise: float,
+    rng: np.random.Generator,
+) -> Phantom:
+    """Make a silicon phantom, 92 to 132 eV, with Gaussian noise of `noise` times its maximum."""
+    check_whole("channels", channels, 3)
+    check_amount("noise", noise)
+    energy = energy_axis(92.0, 40.0, channels)
+    truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
+    clean = multiply(maps, truth)
+    return Phantom(
+        title=title,
+        data=clean + noise * clean.max() * rng.standard_normal(clean.shape),
+        maps=np.ascontiguousarray(maps),
+        spectra=truth,
+        energy=energy,
+        names=tuple(spectra),
+        background=np.stack([evaluate_background(parts, energy) for parts in spectra.values()]),
+        drift=np.zeros(maps.shape[:2]),
+    )
+
+
+def _counted(
+    title: str,
+    maps: np.ndarray,
+    spectra: Spectra,
+    energy: np.ndarray,
+    dose: float,
+    rng: np.random.Generator,
+    shifts: np.ndarray | None = None,
+    pixel_size: float = 1.0,
+) -> Phantom:
+    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them."""
+    check_amount("dose", dose, zero=False)
+    shifts = np.zeros(maps.shape[:2]) if shifts is None else shifts
+    truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
+    drifted = _multiply_drifted(maps, spectra, energy, shifts) if shifts.any() else None
+    scale = dose / (multiply(maps, truth) if drifted is None else drifted).max()
+    drifted = None if drifted is None else scale * drifted
+    truth *= scale
+    return Phantom(
+        title=title,
+        data=count(multiply(maps, truth) if drifted is None else drifted, rng),
+        maps=maps,
+        spectra=truth,
+        energy=energy,
+        names=tuple(spectra),
+        background=scale
+        * np.stack([evaluate_background(parts, energy) for parts in spectra.values()]),
+        drift=shifts,
+        pixel_size=pixel_size,
+        drifted=drifted,
+    )
+
+
+def _multiply_drifted(
+    maps: np.ndarray, spectra: Spectra, energy: np.ndarray, shifts: np.ndarray
+) -> np.ndarray:
+    """Return ``maps @ spectra`` with each pixel's spectra moved up by `shifts` channels."""
+    step = energy[1] - energy[0]
+    product = np.empty((*shifts.shape, energy.size))
+    for row, weights, shift in zip(product, maps, shifts, strict=True):
+        moved = energy - step * shift[:, None]
+        parts = zip(np.moveaxis(weights, -1, 0), spectra.values(), strict=True)
+        row[:] = sum(weight[:, None] * evaluate(shapes, moved) for weight, shapes in parts)
+    return product
+
+
+def _oxide_name(i: int) -> str:
+    """Name the i-th phase; after the last of the table it starts again with a number."""
+    name = list(_OXIDES)[i % len(_OXIDES)]
+    return name if i < len(_OXIDES) else f"{name} ({i // len(_OXIDES) + 1})"
+
+
+def _oxide(i: int, rng: np.random.Generator, background: bool) -> tuple[Shape, ...]:
+    """Return the parts of the i-th oxide's spectrum, its details drawn from `rng`."""
+    oxide = list(_OXIDES)[i % len(_OXIDES)]
+    peaks = _OXIDES[oxide][-1]
+    oxygen = Edge(peaks[0].energy - 1.5, 0.5, 0.5, 2.5, (*peaks, Peak(562.0, 0.12, 20.0)))
+    edges = tuple(vary(edge, rng, 0.3, 0.12) for edge in (oxygen, *_metal_edges(oxide)))
+    power_law = _power_law(rng, 1.6, 440.0)
+    return (power_law, *edges) if background else edges
+
+
+def _metal_edges(oxide: str) -> tuple[Edge, Edge]:
+    """Return the L3 and L2 edges of an oxide's metal: white lines on a continuum."""
+    third, second, height, ratio, _ = _OXIDES[oxide]
+    return (
+        Edge(third - 1.6, 0.30, 0.5, 2.5, (Peak(third, height, 2.8),)),
+        Edge(second - 1.6, 0.15, 0.6, 2.5, (Peak(second, height / ratio, 3.4),)),
+    )
+
+
+def _power_law(rng: np.random.Generator, amplitude: float, reference: float) -> PowerLaw:
+    """Draw a background of about `amplitude` at `reference` eV with an exponent from 2.5 to 3.8."""
+    return PowerLaw(amplitude * rng.uniform(0.75, 1.25), rng.uniform(2.5, 3.8), reference)

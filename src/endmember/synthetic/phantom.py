@@ -1,0 +1,191 @@
+"""The phantom itself: noisy data with the exact maps and spectra that it was made from.
+
+Also here, because every phantom needs them: the checks of what a caller may ask for, the product
+of maps and spectra, and counting noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import isfinite
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+_UNITS = {"EELS": "eV", "EDS_TEM": "keV"}
+_AXIS_NAMES = {"EELS": "Energy loss", "EDS_TEM": "Energy"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Phantom:
+    """A spectrum image of known truth.
+
+    Attributes
+    ----------
+    title : str
+        What the phantom shows; becomes the title of `signal`.
+    data : ndarray (ny, nx, channels) or scipy.sparse.csr_array (ny * nx, channels)
+        The noisy data.
+    maps : ndarray (ny, nx, k)
+        True maps, without unit.
+    spectra : ndarray (k, channels)
+        True spectra, in the unit of `data`.
+    energy : ndarray (channels,)
+        Energy of each channel, uniformly spaced: eV for EELS, keV for EDXS.
+    names : tuple of str
+        One name for each component.
+    background : ndarray (k, channels)
+        The part of `spectra` that is background (power law or bremsstrahlung), zero where there
+        is none: ``spectra - background`` are the net edges or lines.
+    drift : ndarray (ny, nx)
+        Energy shift of each pixel in channels, positive = moved to higher energy.
+    detector : {"EELS", "EDS_TEM"}
+        The signal type of `signal`.
+    pixel_size : float
+        Distance between pixels in nm.
+    drifted : ndarray (ny, nx, channels), optional
+        What `clean` returns where the energy axis drifts.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> synthetic.diode()
+    Phantom('Silicon diode': 48 x 48 pixels, 160 channels; Si, SiO2, Si3N4)
+    """
+
+    title: str
+    data: Any
+    maps: np.ndarray
+    spectra: np.ndarray
+    energy: np.ndarray
+    names: tuple[str, ...]
+    background: np.ndarray
+    drift: np.ndarray
+    detector: str = "EELS"
+    pixel_size: float = 1.0
+    drifted: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        ny, nx, _ = self.maps.shape
+        size = f"{ny} x {nx} pixels, {self.energy.size} channels"
+        return f"Phantom({self.title!r}: {size}; {', '.join(self.names)})"
+
+    @cached_property
+    def clean(self) -> np.ndarray:
+        """The data without noise, (ny, nx, channels).
+
+        ``maps @ spectra``; where the energy axis drifts, each pixel's spectrum is moved by its
+        `drift`, while `maps` and `spectra` stay the truth on the undrifted axis.
+        """
+        return multiply(self.maps, self.spectra) if self.drifted is None else self.drifted
+
+    @cached_property
+    def signal(self) -> Any:
+        """The noisy data as HyperSpy's EELSSpectrum or EDSTEMSpectrum, built on first access.
+
+        The navigation axes x and y are in nm, the energy axis is in eV (EELS) or keV (EDXS).
+        """
+        import exspy.signals
+
+        kind = {"EELS": exspy.signals.EELSSpectrum, "EDS_TEM": exspy.signals.EDSTEMSpectrum}
+        dense = self.data.toarray() if sparse.issparse(self.data) else self.data.copy()
+        return kind[self.detector](
+            dense.reshape(*self.maps.shape[:2], -1),
+            axes=self._axes(),
+            metadata={
+                "General": {"title": self.title},
+                "Signal": {"signal_type": self.detector, "quantity": "Intensity (Counts)"},
+                "Acquisition_instrument": {"TEM": {"beam_energy": 200.0}},
+            },
+        )
+
+    def _axes(self) -> list[dict[str, Any]]:
+        """Describe the axes in the order of the dense data: y, x, energy."""
+        lengths = zip("yx", self.maps.shape[:2], strict=True)
+        navigation = [
+            {"name": name, "size": n, "scale": self.pixel_size, "units": "nm", "navigate": True}
+            for name, n in lengths
+        ]
+        step = (self.energy[-1] - self.energy[0]) / (self.energy.size - 1)
+        energy = {
+            "name": _AXIS_NAMES[self.detector],
+            "size": self.energy.size,
+            "offset": float(self.energy[0]),
+            "scale": float(step),
+            "units": _UNITS[self.detector],
+            "navigate": False,
+        }
+        return [*navigation, energy]
+
+
+def multiply(maps: np.ndarray, spectra: np.ndarray) -> np.ndarray:
+    """Return ``maps @ spectra``: (..., k) and (k, channels) give (..., channels)."""
+    return np.einsum("...k,kc->...c", maps, spectra)
+
+
+def count(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw Poisson counts in the smallest unsigned integers that hold them."""
+    counts = rng.poisson(expected)
+    return counts.astype(np.min_scalar_type(counts.max()))
+
+
+def count_sparse(
+    maps: np.ndarray, spectra: np.ndarray, rng: np.random.Generator
+) -> sparse.csr_array:
+    """Draw the counts of ``count(maps @ spectra)`` as CSR, one row of the image at a time."""
+    rows = [sparse.csr_array(count(multiply(row, spectra), rng)) for row in maps]
+    return sparse.csr_array(sparse.vstack(rows, format="csr"))
+
+
+def energy_axis(start: float, width: float, channels: int) -> np.ndarray:
+    """Divide a window of given start and width into channels; (channels,)."""
+    return start + width / channels * np.arange(channels)
+
+
+def check_image(shape: Sequence[int], rows: int = 1, pixels: int = 1) -> tuple[int, int]:
+    """Return (ny, nx), or say what an image's shape may be."""
+    try:
+        ny, nx = shape
+        check_whole("ny", ny, rows)
+        check_whole("nx", nx, 1)
+        check_whole("pixels", ny * nx, pixels)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"shape={shape!r} is not allowed; it must be two whole numbers (ny, nx) of at least "
+            f"({rows}, 1), with {max(rows, pixels)} or more pixels in all: try shape=(48, 48)."
+        ) from None
+    return int(ny), int(nx)
+
+
+def check_whole(name: str, value: Any, smallest: int, largest: int | None = None) -> None:
+    """Refuse anything but a whole number from `smallest` to `largest`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if whole and value >= smallest and (largest is None or value <= largest):
+        return
+    allowed = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
+    raise ValueError(
+        f"{name}={value!r} is not allowed; it must be a whole number {allowed}: "
+        f"try {name}={smallest}."
+    )
+
+
+def check_amount(name: str, value: Any, *, zero: bool = True) -> None:
+    """Refuse anything but a finite number that is positive, or zero where that is allowed."""
+    number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    if number and (value > 0 or (zero and value == 0)):
+        return
+    allowed = "not below zero" if zero else "above zero"
+    raise ValueError(
+        f"{name}={value!r} is not allowed; it must be a finite number {allowed}: "
+        f"try the default by leaving {name} out."
+    )
+
+
+def streams(seed: int, n: int) -> list[np.random.Generator]:
+    """Return independent generators, so that e.g. another dose leaves the maps as they are."""
+    check_whole("seed", seed, 0)
+    return np.random.default_rng(seed).spawn(n)

@@ -1,0 +1,134 @@
+"""The rooms of the house: who may import whom, what names mean, what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import endmember
+
+SOURCE = Path(endmember.__file__).parent
+#: Each room may import from those named here, and from itself.
+MAY_IMPORT = {
+    "factor": set(),
+    "methods": {"factor"},
+    "preprocess": {"factor"},
+    "synthetic": {"factor"},
+    "show": set(),
+    "assess": {"factor", "methods", "show"},
+    "signals": {"factor", "methods", "assess", "preprocess", "show"},
+    "cli": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic", "studio"},
+    "studio": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic"},
+}
+FILES = sorted(SOURCE.rglob("*.py"))
+LOCAL_RANDOMNESS = ("np.random.default_rng", "np.random.SeedSequence", "np.random.Generator")
+HEAVY = ("sklearn", "numba", "dask", "hyperspy", "matplotlib", "panel", "scipy", "numpy")
+
+
+def imports_of(file: Path):
+    """Yield ``(module, inside a function or type checking)`` of the package's own imports of a file."""
+    tree = ast.parse(file.read_text())
+    nested = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.If)
+        for inner in ast.walk(node)
+    }
+    package = ("endmember", *file.relative_to(SOURCE).parts[:-1])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*base, node.module] if node.module else base)
+            modules = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            if module.split(".")[0] == "endmember":
+                yield module, id(node) in nested
+
+
+def room_of(file: Path) -> str:
+    part = file.relative_to(SOURCE).parts[0]
+    return part.removesuffix(".py")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_point_one_way(file):
+    room = room_of(file)
+    if room == "__init__":
+        return
+    for module, _ in imports_of(file):
+        parts = module.split(".")
+        if len(parts) > 1 and parts[1] in MAY_IMPORT and parts[1] != room:
+            assert parts[1] in MAY_IMPORT[room], f"{room} must not import {module}"
+
+
+def test_modules_form_no_cycle():
+    names = {}
+    for file in FILES:
+        parts = file.relative_to(SOURCE.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    graph = {
+        name: {
+            max((known for known in names if (module + ".").startswith(known + ".")), key=len)
+            for module, nested in imports_of(file)
+            if not nested
+        }
+        - {name, "endmember"}
+        for name, file in names.items()
+    }
+    done: set[str] = set()
+
+    def visit(name, path):
+        assert name not in path, f"a cycle of imports: {' -> '.join([*path, name])}"
+        if name not in done:
+            for other in graph[name]:
+                visit(other, [*path, name])
+            done.add(name)
+
+    for name in graph:
+        visit(name, [])
+
+
+def test_no_module_bears_the_name_of_a_public_name():
+    modules = {file.stem for file in FILES} | {folder.name for folder in SOURCE.iterdir()}
+    public = set(endmember.__all__) - set(endmember._MODULES)
+    assert not modules & public
+
+
+@pytest.mark.parametrize("name", endmember.__all__)
+def test_every_public_name_resolves_and_is_documented(name):
+    value = getattr(endmember, name)
+    assert name == "__version__" or (value.__doc__ and len(value.__doc__) > 40)
+
+
+def loaded_after(code: str) -> set[str]:
+    program = f"import sys; {code}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    return set(answer.stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    assert not loaded_after("import endmember") & set(HEAVY)
+
+
+def test_making_a_model_imports_neither_files_nor_pictures():
+    loaded = loaded_after("import endmember as em; em.NMF(3)")
+    assert not loaded & {"hyperspy", "matplotlib", "dask", "numba", "panel"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_library_code_neither_prints_nor_uses_global_randomness_nor_pickles(file):
+    if room_of(file) == "cli":
+        return
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call):
+            said = ast.unparse(node.func)
+            assert said != "print", file
+            assert not said.startswith("np.random.") or said.startswith(LOCAL_RANDOMNESS), said
+        if isinstance(node, ast.Import):
+            assert all(alias.name != "pickle" for alias in node.names)

@@ -1,0 +1,294 @@
+"""The command line: what it answers, what it refuses and how, and that Ctrl-C loses nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import endmember as em
+from endmember.cli import main
+from endmember.cli.console import Watch, explain
+
+DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+COMMAND = [sys.executable, "-c", "import sys; from endmember.cli import main; sys.exit(main())"]
+HEAVY = ("hyperspy", "exspy", "sklearn", "scipy", "numba", "dask", "matplotlib", "numpy")
+
+
+@pytest.fixture
+def cube(tmp_path):
+    """A file with a small spectrum image of two phases."""
+    path = tmp_path / "two phases.hspy"
+    em.synthetic.mixed_phases((12, 10), channels=64, k=2).signal.save(path)
+    return path
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch):
+    """Run the command in an empty folder; return exit code, stdout and stderr."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def run(*words):
+        capsys.readouterr()
+        code = main([str(word) for word in words])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def write(path, data, **axes):
+    import hyperspy.api as hs
+
+    made = hs.signals.Signal1D(data)
+    for name, value in axes.items():
+        setattr(made.axes_manager[-1], name, value)
+    made.save(path)
+    return path
+
+
+def assert_refused(answer, *words):
+    """Exit code 2, nothing on stdout, one line on stderr that holds the words."""
+    code, out, err = answer
+    assert code == 2, err
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("endmember: ") and lines[0].endswith(".")
+    assert "Traceback" not in err and not any(ord(letter) < 32 for letter in lines[0])
+    for word in words:
+        assert word in err
+
+
+def modules_after(*words):
+    """Names of the modules that a fresh interpreter holds after the command."""
+    source = (
+        "import sys; from endmember.cli import main; main(sys.argv[1:]); "
+        "print('\\n' + ' '.join(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source, *words], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["unmix", "--help"]])
+def test_help_and_version_import_nothing_heavy(words):
+    assert not modules_after(*words) & set(HEAVY)
+
+
+def test_version_is_that_of_the_package(call):
+    assert call("--version") == (0, f"endmember {em.__version__}\n", "")
+
+
+def test_unmix_keeps_what_the_library_finds(call, cube):
+    code, out, _ = call("unmix", cube, "-k", 2, "--starts", 3, "--seed", 5)
+    assert code == 0
+    folder = cube.parent / "two phases-unmixed"
+    assert out.splitlines()[-1] == f"Report:  {folder / 'report.html'}"
+    assert (folder / "report.html").stat().st_size > 0
+    assert (folder / "components.png").read_bytes().startswith(b"\x89PNG")
+    found = em.open(folder)
+    same = em.NMF(2, n_starts=3, random_state=5).fit(em.load(cube))
+    np.testing.assert_allclose(found.spectra.data, same.components_, rtol=1e-10)
+    np.testing.assert_allclose(np.moveaxis(found.maps.data, 0, -1), same.maps_, rtol=1e-10)
+
+
+def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
+    code, _, _ = call("unmix", cube, "-k", 2, "--starts", 1, "--crop", "500:600", "-o", "cropped")
+    assert code == 0
+    axis = em.open("cropped").spectra.axes_manager.signal_axes[0]
+    assert 500 <= axis.low_value < 504 and 596 <= axis.high_value < 600
+
+
+def test_report_is_written_anew(call, cube):
+    call("unmix", cube, "-k", 2, "--starts", 1, "-o", "kept")
+    for name in ("report.html", "components.png"):
+        (Path("kept") / name).unlink()
+    code, out, _ = call("report", "kept")
+    assert code == 0 and out.splitlines()[-1] == f"Report:  {Path('kept/report.html')}"
+    assert Path("kept/report.html").exists() and Path("kept/components.png").exists()
+
+
+def test_an_earlier_result_stays_unless_overwrite_is_said(call, cube):
+    call("unmix", cube, "-k", 2, "--starts", 1, "-o", "kept")
+    before = em.open("kept").spectra.data.copy()
+    again = ("unmix", cube, "-k", 1, "--starts", 1, "-o", "kept")
+    assert_refused(call(*again), "kept exists already", "--overwrite")
+    np.testing.assert_array_equal(em.open("kept").spectra.data, before)
+    assert call(*again, "--overwrite")[0] == 0
+    assert em.open("kept").spectra.data.shape[0] == 1
+
+
+def test_a_folder_that_is_no_result_is_never_overwritten(call, cube):
+    Path("thesis").mkdir()
+    Path("thesis/chapter.txt").write_text("years of work")
+    refusal = call("unmix", cube, "-k", 2, "-o", "thesis", "--overwrite")
+    assert_refused(refusal, "something else than a result")
+    assert Path("thesis/chapter.txt").read_text() == "years of work"
+
+
+def test_info_tells_what_the_file_holds_and_what_to_type(call, tmp_path):
+    data = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
+    path = write(tmp_path / "map.hspy", data, name="Energy", units="keV", scale=0.5, offset=1.0)
+    code, out, err = call("info", path)
+    assert code == 0 and err == ""
+    assert "3 x 4 pixels of 5 channels" in out and "from 1 to 3 keV" in out
+    assert "uint16, counts" in out and "1.67 %; negative 0 %" in out
+    assert out.splitlines()[-1] == f"  endmember unmix {path} -k 3"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["unmix"], "Missing argument"),
+        (["unmix", "FILE"], "-k"),
+        (["unmix", "FILE", "-k", "0"], "-k"),
+        (["unmix", "FILE", "-k", "2.5"], "-k"),
+        (["unmix", "FILE", "-k", "65"], "65"),
+        (["unmix", "FILE", "-k", "2", "--crop", "450"], "--crop '450' is no window"),
+        (["unmix", "FILE", "-k", "2", "--crop", "low:high"], "--crop 'low:high' is no window"),
+        (["unmix", "FILE", "-k", "2", "--crop", "450:9000"], "leaves the axis"),
+        (["unmix", "FILE", "-k", "2", "--crop", "600:500"], "reversed"),
+        (["unmix", "FILE", "-k", "2", "--signal", "7"], "no signal 7"),
+        (["unmix", "nowhere.dm4", "-k", "2"], "does not exist"),
+        (["unmix", ".", "-k", "2"], "folder"),
+        (["info", "nowhere.dm4"], "does not exist"),
+        (["report", "nowhere"], "nowhere"),
+        (["unfold", "FILE"], "unfold"),
+    ],
+)
+def test_a_wrong_call_gets_one_sentence(call, cube, words, said):
+    words = [cube if word == "FILE" else word for word in words]
+    assert_refused(call(*words), said)
+    assert not list(Path.cwd().iterdir())
+
+
+def test_a_damaged_file_gets_one_sentence(call, cube):
+    whole = cube.read_bytes()
+    damaged = cube.with_name("damaged.hspy")
+    damaged.write_bytes(whole[: len(whole) // 2])
+    assert_refused(call("unmix", damaged, "-k", 2), "damaged.hspy", "cannot be read")
+    assert_refused(call("info", damaged), "damaged.hspy", "cannot be read")
+
+
+def _with_nan(data):
+    data[1, 2, 3] = np.nan
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (np.zeros((4, 5, 6)), "zero"),
+        (_with_nan(np.ones((4, 5, 6))), "1 NaN"),
+        (np.ones(6), "spectrum image"),
+    ],
+)
+def test_data_that_cannot_be_unmixed_get_one_sentence(call, tmp_path, data, said):
+    assert_refused(call("unmix", write(tmp_path / "odd.hspy", data), "-k", 2), said)
+
+
+def test_a_full_disk_loses_nothing(call, cube, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    save = em.Unmixing.save
+
+    def full(self, folder, **options):
+        if Path(folder).name == Path(folder).parent.name or Path(folder) == Path("target"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return save(self, folder, **options)
+
+    monkeypatch.setattr(em.Unmixing, "save", full)
+    code, _, err = call("unmix", cube, "-k", 2, "--starts", 1, "-o", "target")
+    assert code == 2 and "No space left on device" in err and not Path("target").exists()
+    (rescued,) = tmp_path.glob("endmember-*/target")
+    assert em.open(rescued).spectra.data.shape == (2, 64)
+
+
+def test_ctrl_c_keeps_the_best_so_far(tmp_path):
+    path, folder = tmp_path / "slow.hspy", tmp_path / "kept"
+    em.synthetic.mixed_phases((16, 16), channels=64, k=3).signal.save(path)
+    words = ["unmix", path, "-k", 5, "-o", folder, "--starts", 3000, "--tol", 0]
+    with subprocess.Popen(
+        [*COMMAND, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        first = running.stderr.readline()
+        assert first.startswith("Fitting"), first
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    assert "stopped by you" in out and "Traceback" not in err and "\x1b" not in out + err
+    assert em.open(folder).spectra.data.shape == (5, 64)
+
+
+def test_nothing_is_kept_when_interrupted_before_the_first_sweep(call, cube, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("endmember.signals.bridge.load", interrupted)
+    code, out, err = call("unmix", cube, "-k", 2)
+    assert code == 130 and out == "" and len(err.splitlines()) == 1
+    assert not cube.with_name("two phases-unmixed").exists()
+
+
+def test_the_second_ctrl_c_interrupts_for_good():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Watch() as watch:
+        signal.raise_signal(signal.SIGINT)
+        assert watch.stopped
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_fault_of_the_program_is_told_from_wrong_input(call, cube, monkeypatch):
+    def broken(*_, **__):
+        return np.ones(3) + np.ones(4)  # a ValueError that nobody raised on purpose
+
+    monkeypatch.setattr("endmember.signals.bridge.load", broken)
+    code, out, err = call("unmix", cube, "-k", 2)
+    assert code == 1 and out == "" and len(err.splitlines()) == 1
+    assert "--debug" in err and "Traceback" not in err
+    code, _, err = call("unmix", cube, "-k", 2, "--debug")
+    assert code == 1 and "Traceback" in err and "in broken" in err
+
+
+def test_an_error_of_ours_is_wrong_input_and_one_of_numpy_is_a_fault():
+    with pytest.raises(ValueError) as ours:
+        em.NMF(0).fit(np.ones((4, 5)))
+    assert explain(ours.value)[0] == 2
+    with pytest.raises(ValueError) as theirs:
+        em.spectral_angle(np.ones(3), np.ones(4))
+    assert explain(theirs.value)[0] == 1
+
+
+def test_demo_comes_close_to_the_truth_and_replaces_an_earlier_one(call, cube):
+    call("unmix", cube, "-k", 2, "--starts", 1, "-o", "endmember-demo")
+    code, out, _ = call("demo")
+    assert code == 0
+    assert em.open("endmember-demo").spectra.data.shape[0] == 4
+    lines = out.splitlines()
+    assert float(next(line for line in lines if "angle" in line).split()[-2]) < 3
+    for name, line in zip(("components.png", "report.html"), lines[-2:], strict=True):
+        assert line.endswith(str(Path("endmember-demo") / name))
+        assert Path(line.split(maxsplit=1)[1]).exists()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real data is not here")
+def test_a_gatan_file_of_two_lines_goes_all_the_way(call):
+    code, _, _ = call("unmix", DATA / "eels/NMC_TM_O.dm3", "-k", 2, "--starts", 2, "-o", "cathode")
+    assert code == 0
+    kept = em.open("cathode")
+    assert kept.maps.data.shape == (2, 2, 21)
+    assert kept.spectra.axes_manager.signal_axes[0].units == "eV"
