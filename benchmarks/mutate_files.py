@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 import endmember as em
+from endmember.signals.bridge import read
 
 ROOT = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DEFAULT = [
@@ -156,16 +157,13 @@ def main():
     parser.add_argument("--causes", action="store_true", help="list the causes and their number")
     arguments = parser.parse_args()
     files = arguments.files or [ROOT / name for name in DEFAULT if (ROOT / name).exists()]
-    import hyperspy.api as hs  # imported once, before the children are forked
-
-    hs.set_log_level("CRITICAL")
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     context = multiprocessing.get_context(method)
     counts, causes, failures, slowest = {}, collections.Counter(), [], 0.0
     with tempfile.TemporaryDirectory() as folder:
         for index, file in enumerate(files):
             raw = file.read_bytes()
-            hs.load(file)  # so that compiled code need not be compiled in every child
+            read(file)  # once in the parent, so that no child need compile or import anything
             counts[file.name] = collections.Counter()
             for number in range(arguments.count):
                 rng = np.random.default_rng([arguments.seed, index, number])

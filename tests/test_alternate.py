@@ -54,7 +54,9 @@ def test_scaling_the_data_changes_nothing(solver, scale, slack):
     _, scaled = run(NOISY * scale, solver)
     assert abs(len(plain.objective) - len(scaled.objective)) <= slack
     tolerance = 1e-12 if slack == 0 else 1e-4
-    np.testing.assert_allclose(scaled.factors[0] / scale, plain.factors[0], rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        scaled.factors[0] / scale, plain.factors[0], rtol=tolerance, atol=tolerance
+    )
     np.testing.assert_allclose(scaled.factors[1], plain.factors[1], rtol=tolerance, atol=tolerance)
 
 
@@ -116,7 +118,9 @@ def test_starts_scale_with_the_data_and_repeat(name):
     again = STARTS[name](Dense(X), 3, np.random.default_rng(5))
     np.testing.assert_array_equal(C, again[0])
     scaled = STARTS[name](Dense(X * 2.0**20), 3, np.random.default_rng(5))
-    np.testing.assert_allclose(scaled[0] @ scaled[1].T, 2.0**20 * (C @ S.T), rtol=1e-9, atol=1e-9 * 2.0**20)
+    np.testing.assert_allclose(
+        scaled[0] @ scaled[1].T, 2.0**20 * (C @ S.T), rtol=1e-9, atol=1e-9 * 2.0**20
+    )
     assert (C >= 0).all() and (S >= 0).all()
 
 

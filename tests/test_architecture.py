@@ -108,7 +108,9 @@ def test_every_public_name_resolves_and_is_documented(name):
 
 def loaded_after(code: str) -> set[str]:
     program = f"import sys; {code}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
     return set(answer.stdout.split())
 
 

@@ -38,7 +38,7 @@ def eels(domain=(3, 4), channels=50, seed=0):
     signal = hs.signals.Signal1D(data, axes=[*axes, {**energy, "size": channels}])
     signal.set_signal_type("EELS")
     signal.metadata.set_item("General.title", "film")
-    signal.metadata.set_item("Sample.elements", ["O", "Ti"])
+    signal.metadata.set_item("Sample.elements", ["Ti"])
     signal.metadata.set_item("Acquisition_instrument.TEM.beam_energy", 200.0)
     return signal
 

@@ -68,7 +68,9 @@ def test_survey_counts_what_is_there_outside_the_masks(kind):
     X = np.zeros((6, 5))
     X[1, 2], X[3, 4], X[4, 0], X[5, 1] = 2.0, -1.0, np.nan, np.inf
     skip_rows = np.arange(6) == 5
-    given = {"dense": X, "sparse": sparse.csr_array(X), "lazy": da.from_array(X, chunks=(2, 5))}[kind]
+    given = {"dense": X, "sparse": sparse.csr_array(X), "lazy": da.from_array(X, chunks=(2, 5))}[
+        kind
+    ]
     found = survey(given, skip_rows, None)
     assert (found.n_nonfinite, found.first_nonfinite, found.n_negative) == (1, (4, 0), 1)
     assert np.flatnonzero(found.filled_rows).tolist() == [1, 3, 4]
@@ -109,7 +111,10 @@ def test_image_order_is_kept_on_a_square_image():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"mask": np.zeros((5, 4), bool)}, r"mask has the shape \(5, 4\) and the pixels have \(4, 5\)"),
+        (
+            {"mask": np.zeros((5, 4), bool)},
+            r"mask has the shape \(5, 4\) and the pixels have \(4, 5\)",
+        ),
         ({"channel_mask": np.zeros(4, bool)}, r"channel_mask has the shape \(4,\)"),
         ({"mask": np.full((4, 5), 2)}, "True"),
         ({"mask": np.ones((4, 5), bool)}, "every pixel is masked"),
@@ -127,7 +132,9 @@ def test_values_that_are_no_numbers_are_counted_and_located():
     cube = np.ones((4, 5, 6))
     cube[1, 2, 3] = np.nan
     cube[3, 4, 5] = np.inf
-    with pytest.raises(ValueError, match=r"2 NaN or infinite values, the first at pixel \(1, 2\), channel 3"):
+    with pytest.raises(
+        ValueError, match=r"2 NaN or infinite values, the first at pixel \(1, 2\), channel 3"
+    ):
         observe(cube)
     mask = np.isnan(cube).any(axis=2) | np.isinf(cube).any(axis=2)
     assert observe(cube, mask=mask).data.shape == (18, 6)

@@ -7,8 +7,8 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
 import endmember as em
-from endmember.factor.lowrank import sketch
 from endmember.factor.inputs import observe
+from endmember.factor.lowrank import sketch
 
 RNG = np.random.default_rng(0)
 TALL = RNG.random((400, 4)) @ RNG.random((4, 90))
@@ -47,7 +47,11 @@ def test_sparse_lazy_and_dense_give_the_same_sketch():
     counts = RNG.poisson(0.2, (300, 200))
     dense, kept_sparse, lazy = (
         em.compress(X, 8).singular_values
-        for X in (counts.astype(float), sparse.csr_array(counts), da.from_array(counts, chunks=(70, 50)))
+        for X in (
+            counts.astype(float),
+            sparse.csr_array(counts),
+            da.from_array(counts, chunks=(70, 50)),
+        )
     )
     np.testing.assert_allclose(kept_sparse, dense, rtol=1e-10)
     np.testing.assert_allclose(lazy, dense, rtol=1e-10)
@@ -59,7 +63,9 @@ def test_a_sketch_takes_the_place_of_the_data():
     compressed = em.NMF(3, random_state=0, tol=1e-9).fit(em.compress(cube, 12))
     assert compressed.maps_.shape == (10, 10, 3)
     np.testing.assert_allclose(
-        compressed.inverse_transform(compressed.maps_), direct.inverse_transform(direct.maps_), atol=1e-4
+        compressed.inverse_transform(compressed.maps_),
+        direct.inverse_transform(direct.maps_),
+        atol=1e-4,
     )
     with pytest.raises(ValueError, match="masks already"):
         em.NMF(3).fit(em.compress(cube, 12), mask=np.zeros((10, 10), bool))

@@ -11,7 +11,9 @@ def test_angle_is_that_of_the_definition_and_has_no_scale():
     a, b = rng.random((5, 40)), rng.random((5, 40))
     cosine = np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     np.testing.assert_allclose(em.spectral_angle(a, b), np.degrees(np.arccos(cosine)), rtol=1e-10)
-    np.testing.assert_allclose(em.spectral_angle(1e-200 * a, 1e200 * b), em.spectral_angle(a, b), rtol=1e-10)
+    np.testing.assert_allclose(
+        em.spectral_angle(1e-200 * a, 1e200 * b), em.spectral_angle(a, b), rtol=1e-10
+    )
 
 
 def test_small_angles_are_exact():

@@ -79,7 +79,9 @@ def test_settling_what_pivoting_left_over_gives_the_same_minimiser():
 def test_one_hals_column_equals_the_closed_form():
     X, Z, sub = problem(1)
     closed = np.maximum(X @ Z / (Z.T @ Z), 0)
-    np.testing.assert_allclose(HALS(inner=1).improve(sub, np.zeros((120, 1)), 60), closed, atol=1e-14)
+    np.testing.assert_allclose(
+        HALS(inner=1).improve(sub, np.zeros((120, 1)), 60), closed, atol=1e-14
+    )
 
 
 def test_hals_column_without_the_others_equals_the_closed_form():
@@ -112,7 +114,9 @@ def test_hals_fixed_point_is_the_anls_solution():
     _, _, sub = problem(4, skew=2.0)
     exact = ANLS().improve(sub, np.zeros((120, 4)), 60)
     np.testing.assert_allclose(HALS(inner=1).improve(sub, exact, 60), exact, atol=1e-12)
-    np.testing.assert_allclose(HALS(inner=3000).improve(sub, np.zeros((120, 4)), 60), exact, atol=1e-7)
+    np.testing.assert_allclose(
+        HALS(inner=3000).improve(sub, np.zeros((120, 4)), 60), exact, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)

@@ -83,7 +83,7 @@ class WhiteData:
     def deviation(self) -> Floats:
         """Standard deviation (n, m) of the whitened noise, from a low-rank fit of the data."""
         U, scree, V = self.decomposition
-        r = safe_rank(scree.values, *sorted(scree.shape), total=scree.total)
+        r = safe_rank(scree.values, min(scree.shape), max(scree.shape), scree.total)
         rows, columns = self.weights
         fit = (U[:, :r] * np.sqrt(scree.values[:r])) @ V[:, :r].T / rows[:, None] / columns
         variance = self.noise.variance(fit)
@@ -166,12 +166,23 @@ def whitened(
     )
     data = observed.data
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
-    weights = whitening_weights(raw, noise)
+    weights = whitening_weights(raw, noise, _lone_count_floor(raw) if noise.poisson else 0.0)
     if noise.gain == 0 and noise.read_variance == 0:
         weights = np.ones(raw.shape[0]), np.ones(raw.shape[1])
     white = WhiteData(raw, raw, weights, noise, observed.domain, observed.rows, observed.columns)
     white.Y = white.scaled(raw)
     return white
+
+
+def _lone_count_floor(counts: Any) -> float:
+    """Floor of the variances below which a lone count would look like a component.
+
+    In whitened data a count in a pixel with a counts and a channel with b has the square
+    ``total / (a b)``; it must stay below a fifth of the noise edge ``(√n + √m)²``.
+    """
+    n, m = counts.shape
+    mean = float(counts.sum()) / (n * m)
+    return min(math.sqrt(5 / mean) / (math.sqrt(n) + math.sqrt(m)), 1.0)
 
 
 def decompose(Y: Any) -> tuple[Floats, Scree, Floats]:
@@ -280,9 +291,7 @@ def measure_colour(white: WhiteData, rank: int) -> Colour:
     pixels = []
     image = np.nan_to_num(white.grid(residual))
     vectors = np.nan_to_num(white.grid(U))
-    present = np.zeros(math.prod(white.domain))
-    present[white.rows] = 1.0
-    present = present.reshape(white.domain)
+    present = np.isfinite(white.grid(np.zeros((white.rows.size, 1)))[..., 0]).astype(float)
     for axis in range(len(white.domain)):
         pixels.append(
             _lags(

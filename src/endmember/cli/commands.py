@@ -99,8 +99,8 @@ def demo() -> None:
 def info(file: FileArgument) -> None:
     """Say what a file holds and which command unmixes it.
 
-    For every signal: shape, axes with units, kind of data, zeros, negative values, noise, and the
-    memory that a fit will need.
+    For every signal: shape, axes with units, kind of data, zeros, negative
+    values, noise, and the memory that a fit will need.
     """
     with at_home():
         from endmember.signals.bridge import guard
@@ -151,8 +151,9 @@ def unmix(
 ) -> None:
     """Separate a spectrum image into K pure spectra and their maps, by NMF.
 
-    Ctrl-C ends the fit after the sweep: the best result so far is saved, the command says so and
-    its exit code is 0. Ctrl-C before the first sweep, or pressed twice, keeps nothing (130).
+    Ctrl-C ends the fit after the sweep: the best result so far is saved,
+    the command says so, and its exit code is 0. Ctrl-C before the fit, or
+    pressed twice, keeps nothing: exit code 130.
     """
     window = _parse_window(crop)
     folder = _default_folder(file) if output is None else output

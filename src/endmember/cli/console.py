@@ -125,22 +125,19 @@ def _stopped(text: str) -> str:
 
 @contextmanager
 def listening(debug: bool) -> Iterator[None]:
-    """Pass on our own warnings and log as notes; keep those of other libraries for ``--debug``."""
-    if debug:
-        logging.basicConfig(level=logging.INFO)
-        yield
-        return
-    handler = _Notes(logging.INFO)
-    logger = logging.getLogger("endmember")
+    """Pass on our own warnings and log as notes; with ``debug``, all that anyone says."""
+    logger = logging.getLogger(None if debug else "endmember")
+    handler = logging.StreamHandler() if debug else _Notes()
     before = logger.level, logger.propagate
+    silenced = {} if debug else _silence("hyperspy", "rsciio", "exspy", "matplotlib", "numba")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    silenced = _silence("hyperspy", "rsciio", "exspy", "matplotlib", "numba")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
-            warnings.showwarning = _pass_on
+            if not debug:
+                warnings.showwarning = _pass_on
             yield
     finally:
         logger.removeHandler(handler)

@@ -1,6 +1,7 @@
 """The mathematics of one factor: arrays in, arrays out.
 
-Every factor ``F`` of every model faces ``X ≈ F Zᵀ``, with ``Z`` made from the other factors. A *loss* turns
-the data into a subproblem for ``F``, *penalties* add their wishes to it, a *solver* improves ``F`` without
-ever seeing the data, and :func:`~endmember.factor.alternate.alternate` takes the factors in turn.
+Every factor ``F`` of every model faces ``X ≈ F Zᵀ``, with ``Z`` made from the other factors. A
+*loss* turns the data into a subproblem for ``F``, *penalties* add their wishes to it, a *solver*
+improves ``F`` without ever seeing the data, and :func:`~endmember.factor.alternate.alternate`
+takes the factors in turn.
 """

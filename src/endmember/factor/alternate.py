@@ -107,9 +107,9 @@ def alternate(
 ) -> Fit:
     """Improve the factors in turn, the first one last, until progress ends.
 
-    Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten sweeps, when the fit is
-    exact, after ``max_iter`` sweeps, or when the callback returns True. Every rule is a ratio, so that scaling the
-    data changes nothing.
+    Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
+    sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True.
+    Every rule is a ratio, so that scaling the data changes nothing.
 
     Parameters
     ----------
@@ -180,15 +180,17 @@ def _has_converged(objective: list[float], reference: float, tol: float) -> bool
 def _revive(problem: Problem, factors: list[np.ndarray], plain: Quadratic) -> None:
     """Give dead components the part of the data that is explained worst.
 
-    A dead column of the last factor becomes the positive part of the row with the largest residual; the first factor
-    follows in the next sweep.
+    A dead column of the last factor becomes the positive part of the row with the largest
+    residual; the first factor follows in the next sweep.
     """
     C, S = factors
     strength = np.linalg.norm(C, axis=0) * np.linalg.norm(S, axis=0)
     dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
     if len(dead) == 0 or plain.G.ndim == 3:
         return
-    unexplained = problem.data.squared_row_norms - np.einsum("ik,ik->i", C, 2 * plain.H - C @ plain.G)
+    unexplained = problem.data.squared_row_norms - np.einsum(
+        "ik,ik->i", C, 2 * plain.H - C @ plain.G
+    )
     for k, row in zip(dead, np.argsort(-unexplained), strict=False):
         spectrum = problem.data.rows(np.array([row]))[0] - C[row] @ S.T
         spectrum = np.maximum(spectrum, 0.0)
@@ -213,9 +215,9 @@ class _Clock:
         pace = (time.monotonic() - self.start) / done
         now, before, earlier = objective[-1], objective[-1 - WINDOW], objective[-1 - 2 * WINDOW]
         late, early = before - now, earlier - before
-        goal = self.tol * WINDOW * max(abs(now), np.finfo(float).tiny)
+        goal = self.tol * WINDOW * abs(now)
         sweeps = float(self.max_iter - done)
-        if 0 < late < early and late > goal:
+        if 0 < goal < late < early:
             sweeps = min(sweeps, WINDOW * np.log(late / goal) / np.log(early / late))
         elif late <= goal:
             sweeps = 0.0

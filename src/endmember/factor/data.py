@@ -1,7 +1,8 @@
 """The data, behind the few products that the mathematics needs.
 
-``X`` (n, m) is never copied whole: integers and float32 are read in blocks as float64, sparse counts stay sparse,
-Dask arrays are read chunk by chunk. ``F`` (n, k) and ``Z`` (m, k) are factors in float64.
+``X`` (n, m) is never copied whole: integers and float32 are read in blocks as float64, sparse
+counts stay sparse, Dask arrays are read chunk by chunk. ``F`` (n, k) and ``Z`` (m, k) are factors
+in float64.
 """
 
 from __future__ import annotations
@@ -32,11 +33,6 @@ class Data(ABC):
     dtype: np.dtype
     #: Whether every entry has its own weight, so that every row has its own Gram matrix.
     weighted = False
-
-    @property
-    def n_entries(self) -> int:
-        """The entries that a product has to touch."""
-        return self.shape[0] * self.shape[1]
 
     @abstractmethod
     def dot(self, Z: np.ndarray) -> np.ndarray:
@@ -207,10 +203,6 @@ class Sparse(Data):
         self.X = X.astype(np.float64, copy=False)
         self.shape = self.X.shape
 
-    @property
-    def n_entries(self) -> int:
-        return self.X.nnz
-
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.X @ np.ascontiguousarray(Z)
 
@@ -235,7 +227,8 @@ class Sparse(Data):
 class Weighted(Data):
     r"""Dense data whose entries have weights: every product is with ``W ∘ X``, every row has its own Gram.
 
-    The misfit is :math:`\tfrac12\sum_{ij} w_{ij}(x_{ij} - \hat x_{ij})^2`. Missing entries have weight 0.
+    The misfit is :math:`\tfrac12\sum_{ij} w_{ij}(x_{ij} - \hat x_{ij})^2`. Missing entries have
+    weight 0.
     """
 
     weighted = True

@@ -1,6 +1,7 @@
 """Where a fit starts: single starts, and the best of many.
 
-A start is the pair ``[C, S]``: maps (n, k) and spectra (m, k), scaled so that ``C Sᵀ`` is of the size of the data.
+A start is the pair ``[C, S]``: maps (n, k) and spectra (m, k), scaled so that ``C Sᵀ`` is of the
+size of the data.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblem import Quadratic
 
 Start = list[np.ndarray]
-#: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at zero.
+#: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at
+#: zero.
 MEAN_FRACTION = 0.01
 
 
 def random(data: Data, k: int, rng: np.random.Generator) -> Start:
     r"""Uniform maps and spectra, times the one scalar that fits best.
 
-    :math:`\alpha = \langle X S, C\rangle / \langle C^\top C, S^\top S\rangle`: a start of the wrong size costs more than one of the
-    wrong shape.
+    :math:`\alpha = \langle X S, C\rangle / \langle C^\top C, S^\top S\rangle`: a start of the
+    wrong size costs more than one of the wrong shape.
     """
     C, S = rng.random((data.shape[0], k)), rng.random((data.shape[1], k))
     scale = np.vdot(data.dot(S), C) / np.vdot(C.T @ C, S.T @ S)
@@ -36,7 +38,8 @@ def random(data: Data, k: int, rng: np.random.Generator) -> Start:
 def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     """Spectra averaged over small groups of distinct random pixels, maps by least squares.
 
-    A group holds a twentieth of a component's share of the pixels: no empty pixel of a sparse map becomes a spectrum.
+    A group holds a twentieth of a component's share of the pixels: no empty pixel of a sparse map
+    becomes a spectrum.
     """
     n = data.shape[0]
     size = max(1, -(-n // (20 * k)))
@@ -51,8 +54,9 @@ def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
 def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") -> Start:
     r"""Non-negative double singular value decomposition (Boutsidis & Gallopoulos, Pattern Recogn. 41 (2008) 1350).
 
-    Each singular pair gives the stronger of its positive and negative parts. Zeros are kept (best for least squares), filled
-    with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with random values up to φ/100 (``"random"``).
+    Each singular pair gives the stronger of its positive and negative parts. Zeros are kept (best
+    for least squares), filled with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with
+    random values up to φ/100 (``"random"``).
     """
     low = data if isinstance(data, LowRank) and data.rank >= k else sketch(data, k, rng)
     norms = low.singular_values[:k]
@@ -84,8 +88,9 @@ def _stronger_parts(U: np.ndarray, V: np.ndarray, norms: np.ndarray) -> Start:
 def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     """Spectra of the k most extreme pixels by successive projection, maps by least squares.
 
-    The pixel with the largest remainder is taken and projected out, k times (Araújo et al., Chemom. Intell. Lab. Syst. 57
-    (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact for noise-free data with a pure pixel of every component.
+    The pixel with the largest remainder is taken and projected out, k times (Araújo et al.,
+    Chemom. Intell. Lab. Syst. 57 (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact
+    for noise-free data with a pure pixel of every component.
     """
     S = np.maximum(data.rows(successive_projection(data, k)), 0.0).T
     return _with_maps(data, S)
@@ -141,8 +146,8 @@ class StartReport:
     objective : float
         Where its short run ended.
     angle : float
-        Mean angle in degrees between its spectra and those of the chosen start, matched. Low cost and a large angle together
-        are a first sign that the data do not fix the answer.
+        Mean angle in degrees between its spectra and those of the chosen start, matched. Low cost
+        and a large angle together are a first sign that the data do not fix the answer.
     chosen : bool
     """
 
@@ -165,8 +170,9 @@ def multistart(
 ) -> tuple[Fit, list[StartReport]]:
     """Run short fits from many starts and return the one of lowest objective, to be continued.
 
-    One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of three from pixels. Each has
-    its own generator, so that the answer depends neither on their order nor on where they run.
+    One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of
+    three from pixels. Each has its own generator, so that the answer depends neither on their
+    order nor on where they run.
     """
     names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
     fits: list[Fit] = []

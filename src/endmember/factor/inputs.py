@@ -1,7 +1,8 @@
 """From what a user has to what the mathematics needs: signals, cubes, counts, masks and weights.
 
-A spectrum image has the shape ``(*domain, channels)``. Here it becomes :class:`~endmember.factor.data.Data` of the pixels
-and channels that take part, together with the way back to the domain.
+A spectrum image has the shape ``(*domain, channels)``. Here it becomes
+:class:`~endmember.factor.data.Data` of the pixels and channels that take part, together with the
+way back to the domain.
 """
 
 from __future__ import annotations
@@ -206,7 +207,8 @@ def observe(
     Raises
     ------
     ValueError
-        If shapes do not fit, if everything is zero or masked, or if NaN or infinite values are neither masked nor missing.
+        If shapes do not fit, if everything is zero or masked, or if NaN or infinite values are
+        neither masked nor missing.
     """
     if isinstance(X, Data):
         return _observe_again(X, mask, channel_mask, weights)
@@ -245,7 +247,8 @@ def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Obser
     """Return what compressed data were made from, with the compressed data in its place."""
     if mask is not None or channel_mask is not None or weights is not None:
         raise ValueError(
-            "compressed data have their masks already and take no weights; give mask and channel_mask to "
+            "compressed data have their masks already and take no weights; give mask and "
+            "channel_mask to "
             "em.compress, and the uncompressed data for weights"
         )
     origin = getattr(X, "origin", None)
@@ -272,7 +275,8 @@ def _image_shape(X: Any, domain: tuple[int, ...] | None) -> tuple[int, ...]:
         raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
     if X.ndim < 2:
         raise ValueError(
-            f"a spectrum image has the shape (*domain, channels), at least 2-D; this has {X.ndim} axes: "
+            "a spectrum image has the shape (*domain, channels), at least 2-D; this has "
+            f"{X.ndim} axes: "
             "reshape one spectrum to (1, channels)"
         )
     found = tuple(int(size) for size in X.shape[:-1])
@@ -281,7 +285,8 @@ def _image_shape(X: Any, domain: tuple[int, ...] | None) -> tuple[int, ...]:
     domain = tuple(int(size) for size in domain)
     if np.prod(domain) != np.prod(found):
         raise ValueError(
-            f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must agree"
+            f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must "
+            "agree"
         )
     return domain
 
@@ -293,7 +298,8 @@ def _check_mask(
         return None
     if mask.shape != shape:
         raise ValueError(
-            f"{name} has the shape {mask.shape} and the {what} have {shape}; give one True (left out) or False "
+            f"{name} has the shape {mask.shape} and the {what} have {shape}; give one True (left "
+            "out) or False "
             f"for each, in the order of the data"
         )
     return mask if mask.any() else None
@@ -304,7 +310,9 @@ def _check_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     weights = np.asarray(unwrap(weights), dtype=np.float64)
     if weights.shape != shape:
-        raise ValueError(f"weights have the shape {weights.shape} and X has {shape}; they must agree")
+        raise ValueError(
+            f"weights have the shape {weights.shape} and X has {shape}; they must agree"
+        )
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("weights must be finite and not negative; use 0 for a missing entry")
     return weights
@@ -316,7 +324,8 @@ def _refuse_nonfinite(found: Survey, domain: tuple[int, ...], may_be_missing: bo
     row, column = found.first_nonfinite
     pixel = tuple(int(index) for index in np.unravel_index(row, domain))
     raise ValueError(
-        f"X holds {found.n_nonfinite} NaN or infinite values, the first at pixel {pixel}, channel {column}; "
+        f"X holds {found.n_nonfinite} NaN or infinite values, the first at pixel {pixel}, "
+        f"channel {column}; "
         "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
     )
 

@@ -10,14 +10,16 @@ from sklearn.base import BaseEstimator
 from endmember.factor.data import Data
 from endmember.factor.subproblem import Quadratic
 
-#: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of products has no digits left.
+#: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
+#: products has no digits left.
 EXPLICIT_BELOW = 1e-10
 
 
 class SquaredError(BaseEstimator):
     r"""Half the sum of squared residuals, :math:`\tfrac12\|X - F Z^\top\|^2`: the likelihood of white Gaussian noise.
 
-    Accepts negative data (a subtracted background leaves some). Entry-wise weights come with the data.
+    Accepts negative data (a subtracted background leaves some). Entry-wise weights come with the
+    data.
 
     Examples
     --------

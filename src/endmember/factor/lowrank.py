@@ -1,7 +1,7 @@
 """Compressed data: the few directions that carry the signal, behind the same products.
 
-``X`` (n, m) is replaced by ``Z Vᵀ`` with ``V`` (m, r) orthonormal and ``Z = X V`` (n, r): a sweep then costs
-``(n + m) r k`` instead of ``n m k``.
+``X`` (n, m) is replaced by ``Z Vᵀ`` with ``V`` (m, r) orthonormal and ``Z = X V`` (n, r): a sweep
+then costs ``(n + m) r k`` instead of ``n m k``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from endmember.factor.data import Data, row_blocks
 from endmember.factor.inputs import Observed, observe
+from endmember.factor.threads import one_blas_thread
 
 #: Up to this many channels the Gram matrix of the channels is cheaper than random projections.
 GRAM_CHANNELS = 512
@@ -24,9 +25,10 @@ POWER_PASSES = 2
 class LowRank(Data):
     r"""A sketch :math:`X \approx Z V^\top` of a matrix that answers its products.
 
-    :math:`\|X - C S^\top\|^2 = \|Z - C (V^\top S)^\top\|^2 + \|(X - C S^\top)(I - V V^\top)\|^2`, so a model of the
-    sketch is a model of the data as far as the second term does not depend on it; it does not where the rank of ``X``
-    is at most ``r``. Products and norm are all that it answers.
+    :math:`\|X - C S^\top\|^2 = \|Z - C (V^\top S)^\top\|^2 + \|(X - C S^\top)(I - V V^\top)\|^2`,
+    so a model of the sketch is a model of the data as far as the second term does not depend on
+    it; it does not where the rank of ``X`` is at most ``r``. Products and norm are all that it
+    answers.
 
     Parameters
     ----------
@@ -35,7 +37,8 @@ class LowRank(Data):
     V : ndarray, (m, r)
         Orthonormal basis, by falling variance.
     squared_norm : float
-        ``‖X‖²`` of the data that the sketch stands for, so that misfits are on the scale of the full data.
+        ``‖X‖²`` of the data that the sketch stands for, so that misfits are on the scale of the
+        full data.
     dtype : numpy dtype
         The type of answers.
 
@@ -102,8 +105,9 @@ class LowRank(Data):
 def sketch(data: Data, rank: int, random_state: int | np.random.Generator | None = 0) -> LowRank:
     """Compress ``data`` to ``rank`` directions.
 
-    With few channels the leading eigenvectors of ``XᵀX`` are exact; with many, a random projection is refined by two
-    power passes (Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217), each two products with the data.
+    With few channels the leading eigenvectors of ``XᵀX`` are exact; with many, a random
+    projection is refined by two power passes (Halko, Martinsson & Tropp, SIAM Rev. 53 (2011)
+    217), each two products with the data.
 
     Parameters
     ----------
@@ -164,7 +168,8 @@ def compress(
     Returns
     -------
     LowRank
-        ``.Z`` (n, r), ``.V`` (m, r), ``.singular_values`` (r,); n pixels and m channels that are neither masked nor empty.
+        ``.Z`` (n, r), ``.V`` (m, r), ``.singular_values`` (r,); n pixels and m channels that are
+        neither masked nor empty.
 
     Examples
     --------
@@ -176,6 +181,7 @@ def compress(
     rank = 20 if rank is None else rank
     if rank < 1:
         raise ValueError(f"rank={rank} keeps nothing; give a whole number of at least 1")
-    low = sketch(observed.data, rank, random_state)
+    with one_blas_thread():
+        low = sketch(observed.data, rank, random_state)
     low.origin = observed
     return low

@@ -11,7 +11,8 @@ def spectral_angle(a: np.ndarray, b: np.ndarray) -> np.ndarray | float:
     Parameters
     ----------
     a, b : array_like, (..., channels)
-        Spectra along the last axis; leading axes broadcast. Channels that are NaN in either are left out.
+        Spectra along the last axis; leading axes broadcast. Channels that are NaN in either are
+        left out.
 
     Returns
     -------
@@ -43,7 +44,8 @@ def _unit(a: np.ndarray) -> np.ndarray:
 def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Order of ``found`` that pairs its spectra with ``true`` at the smallest sum of angles.
 
-    The assignment problem is solved exactly by the Hungarian method (Kuhn, Naval Res. Logist. 2 (1955) 83).
+    The assignment problem is solved exactly by the Hungarian method (Kuhn, Naval Res. Logist. 2
+    (1955) 83).
 
     Parameters
     ----------
@@ -72,7 +74,8 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     found, true = np.atleast_2d(found), np.atleast_2d(true)
     if found.shape[-1] != true.shape[-1] or len(true) > len(found):
         raise ValueError(
-            f"cannot give each of the {true.shape} true spectra one of the {found.shape} found: the channels must "
+            f"cannot give each of the {true.shape} true spectra one of the {found.shape} found: "
+            "the channels must "
             "agree, and true may not hold more spectra than found"
         )
     angles = spectral_angle(true[:, None, :], found[None, :, :])

@@ -386,7 +386,7 @@ def _neighbour_pairs(pixels: Indices, domain: tuple[int, ...]) -> Iterator[tuple
         yield one[both], other[both]
 
 
-def whitening_weights(X: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
+def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Floats, Floats]:
     """Weights of pixels and channels that give the noise variance one, as far as a product can.
 
     The variance of an entry is approximated by ``row_i column_j / overall``, with the mean
@@ -400,6 +400,9 @@ def whitening_weights(X: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
         The data.
     noise : NoiseModel
         Its noise.
+    floor : float
+        Pixels and channels whose variance is below this share of the mean are weighted as if they
+        had that much, so that lone counts in empty channels get no say.
 
     Returns
     -------
@@ -424,6 +427,9 @@ def whitening_weights(X: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
     row_mean = np.asarray(X.sum(axis=1), dtype=np.float64).ravel() / m
     column_mean = np.asarray(X.sum(axis=0), dtype=np.float64).ravel() / n
     rows, columns = rank_one_variance(noise.variance(row_mean), noise.variance(column_mean))
+    if floor > 0:
+        rows = np.maximum(rows, floor * rows.mean())
+        columns = np.maximum(columns, floor * columns.mean())
     return _reciprocal_root(rows), _reciprocal_root(columns)
 
 

@@ -26,11 +26,16 @@ def check_normalise(normalise: Any) -> None:
         return
     try:
         which, norm = normalise
-        known = which in ("spectra", "maps") and (norm in _NORMS if isinstance(norm, str) else _is_area(norm))
+        known = which in ("spectra", "maps") and (
+            norm in _NORMS if isinstance(norm, str) else _is_area(norm)
+        )
     except (TypeError, ValueError):
         known = False
     if not known or (which == "maps" and not isinstance(norm, str)):
-        raise ValueError(f"normalise={normalise!r} is not known; allowed: {_ALLOWED} (an area is of spectra only)")
+        raise ValueError(
+            f"normalise={normalise!r} is not known; allowed: {_ALLOWED} (an area is of spectra "
+            "only)"
+        )
 
 
 def _is_area(norm: Any) -> bool:
@@ -43,8 +48,9 @@ def rescale(
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Give the columns of one factor unit norm and their scale to the other; ``C Sᵀ`` stays.
 
-    The area of a spectrum over a window is :math:`\sum_{a \le E_j < b} s_j\,\Delta E_j`, in the unit of the energy axis. Columns
-    that are zero, or whose area is not positive, stay as they are.
+    The area of a spectrum over a window is :math:`\sum_{a \le E_j < b} s_j\,\Delta E_j`, in the
+    unit of the energy axis. Columns that are zero, or whose area is not positive, stay as they
+    are.
 
     Parameters
     ----------
@@ -81,7 +87,8 @@ def area(S: np.ndarray, energy: np.ndarray, window: tuple[float, float] | None) 
         inside = (energy >= window[0]) & (energy < window[1])
         if not inside.any():
             raise ValueError(
-                f"no channel lies in the window {window}; the axis runs from {energy.min():g} to {energy.max():g}"
+                f"no channel lies in the window {window}; the axis runs from {energy.min():g} to "
+                f"{energy.max():g}"
             )
     width = np.abs(np.gradient(energy)) if len(energy) > 1 else np.ones(1)
     return np.nansum(S[inside] * width[inside, None], axis=0)

@@ -1,6 +1,7 @@
 """Solvers: each improves one factor ``F`` (n, k) of a subproblem and never sees the data.
 
-A solver lists the methods it needs of a subproblem and of penalties; it knows neither loss nor model.
+A solver lists the methods it needs of a subproblem and of penalties; it knows neither loss nor
+model.
 """
 
 from __future__ import annotations
@@ -40,13 +41,15 @@ class HALS(Solver):
     Parameters
     ----------
     inner : int or "accelerated"
-        How often the columns are gone through per sweep. "accelerated" repeats as long as that is cheap beside
-        the products with the data and still changes much: :math:`\lfloor 1 + \tfrac12\rho\rfloor \le 10` times with
-        :math:`\rho = 1 + m(n + k)/(n(k + 1))`, or until a pass changes less than a tenth of the first.
+        How often the columns are gone through per sweep. "accelerated" repeats as long as that is
+        cheap beside the products with the data and still changes much: :math:`\lfloor 1 +
+        \tfrac12\rho\rfloor \le 10` times with :math:`\rho = 1 + m(n + k)/(n(k + 1))`, or until a
+        pass changes less than a tenth of the first.
 
     References
     ----------
-    Cichocki & Phan, IEICE Trans. Fundam. E92-A (2009) 708. Gillis & Glineur, Neural Comput. 24 (2012) 1085.
+    Cichocki & Phan, IEICE Trans. Fundam. E92-A (2009) 708. Gillis & Glineur, Neural Comput. 24
+    (2012) 1085.
 
     Examples
     --------
@@ -102,15 +105,18 @@ class HALS(Solver):
 class ANLS(Solver):
     """Alternating non-negative least squares: the exact minimiser of every subproblem, by block pivoting.
 
-    Each row's entries are free or at a bound. All rows that share a pattern of free entries are solved with one
-    Cholesky factorisation; every entry that breaks a bound, and every bound whose multiplier has the wrong sign,
-    changes side; where that stops helping, only the last one does (Murty's rule, which always ends).
+    Each row's entries are free or at a bound. All rows that share a pattern of free entries are
+    solved with one Cholesky factorisation; every entry that breaks a bound, and every bound whose
+    multiplier has the wrong sign, changes side; where that stops helping, only the last one does
+    (Murty's rule, which always ends).
 
-    Works between any bounds, so that fixed entries (equal bounds) and free ones (infinite bounds) are cases of it.
+    Works between any bounds, so that fixed entries (equal bounds) and free ones (infinite bounds)
+    are cases of it.
 
     References
     ----------
-    Kim & Park, SIAM J. Sci. Comput. 33 (2011) 3261. Júdice & Pires, Comput. Oper. Res. 21 (1994) 587, for the box.
+    Kim & Park, SIAM J. Sci. Comput. 33 (2011) 3261. Júdice & Pires, Comput. Oper. Res. 21 (1994)
+    587, for the box.
 
     Examples
     --------
@@ -179,8 +185,8 @@ class _Pivoting:
         F, at = F[rows], side[rows]
         G = self.G if self.G.ndim == 2 else self.G[rows]
         pull = self.H[rows] - times_gram(F, G)
-        outside = (F < self.lower[rows] - self.tolerance_x) | (
-            F > self.upper[rows] + self.tolerance_x
+        outside = (self.lower[rows] - self.tolerance_x > F) | (
+            self.upper[rows] + self.tolerance_x < F
         )
         wrong = (at == 0) & outside
         wrong |= (at < 0) & (pull > self.tolerance_y) | (at > 0) & (pull < -self.tolerance_y)

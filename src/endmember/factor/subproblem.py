@@ -1,7 +1,8 @@
 """What a solver is given instead of the data.
 
-``F`` (n, k) is the factor to improve, ``G`` (k, k) the Gram matrix of all the other factors, ``H`` (n, k) the data
-contracted with them. Losses make subproblems, penalties add to them, solvers solve them; none imports another.
+``F`` (n, k) is the factor to improve, ``G`` (k, k) the Gram matrix of all the other factors,
+``H`` (n, k) the data contracted with them. Losses make subproblems, penalties add to them,
+solvers solve them; none imports another.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Quadratic:
     Parameters
     ----------
     G : ndarray, (k, k) or (n, k, k)
-        Symmetric positive semi-definite; one matrix for all rows, or one a row (entry-wise weights).
+        Symmetric positive semi-definite; one matrix for all rows, or one a row (entry-wise
+        weights).
     H : ndarray, (n, k)
         The linear term.
     lower, upper : float or ndarray, broadcastable to (n, k)
@@ -65,8 +67,8 @@ class Quadratic:
     def optimality(self, F: np.ndarray) -> float:
         r"""Return the unit-free Karush-Kuhn-Tucker residual :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
 
-        Columns are measured as if the other factors had columns of unit length, which makes ``F`` and its gradient
-        comparable; the scale of the data plays no part.
+        Columns are measured as if the other factors had columns of unit length, which makes ``F``
+        and its gradient comparable; the scale of the data plays no part.
         """
         curvature = self.diagonal()
         curvature = np.where(curvature > 0, curvature, 1.0)

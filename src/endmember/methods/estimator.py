@@ -13,13 +13,14 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 
 from endmember.factor.data import Data
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
+from endmember.factor.threads import one_blas_thread
 
 
 class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A scikit-learn transformer whose ``X`` is ``(…, n_channels)``: a matrix, a cube, counts, a lazy array or a signal.
+    """A scikit-learn transformer of spectrum images: matrices, cubes, counts, lazy arrays and signals.
 
-    A subclass learns ``components_`` (k, n_channels) and ``maps_`` (*domain, k) in ``_fit`` and solves for maps with
-    the spectra held in ``_maps_of``.
+    A subclass learns ``components_`` (k, n_channels) and ``maps_`` (*domain, k) in ``_fit`` and
+    solves for maps with the spectra held in ``_maps_of``.
     """
 
     components_: np.ndarray
@@ -63,8 +64,8 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
         callback : callable, optional
-            Called after every sweep with ``stage``, ``sweep``, ``objective`` and ``seconds_left``; returning True stops and keeps
-            the best so far.
+            Called after every sweep with ``stage``, ``sweep``, ``objective`` and
+            ``seconds_left``; returning True stops and keeps the best so far.
 
         Returns
         -------
@@ -78,7 +79,8 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._check_parameters()
         X, energy = self._read(X, reset=True)
         observed = observe(X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain)
-        self._fit(observed, energy, callback)
+        with one_blas_thread():
+            self._fit(observed, energy, callback)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
@@ -105,7 +107,8 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             X, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True
         )  # fmt: skip
         S = np.asarray(self.components_.T[observed.columns], dtype=np.float64)
-        return observed.maps(self._maps_of(observed.data, S))
+        with one_blas_thread():
+            return observed.maps(self._maps_of(observed.data, S))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
@@ -171,7 +174,9 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
         If it is missing, not a whole number, or below 1.
     """
     if k is None:
-        raise ValueError(f"{name} is missing: say how many components; em.assess.rank(X) suggests a number")
+        raise ValueError(
+            f"{name} is missing: say how many components; em.assess.rank(X) suggests a number"
+        )
     if not isinstance(k, Integral) or isinstance(k, bool):
         raise TypeError(f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3")
     if k < 1:
@@ -190,7 +195,8 @@ def check_fits(k: int, observed: Observed) -> None:
     n, m = observed.data.shape
     if k > min(n, m):
         raise ValueError(
-            f"n_components={k} is more than the data can hold: n_samples = {n} pixels and n_features = {m} channels are "
+            f"n_components={k} is more than the data can hold: n_samples = {n} pixels and "
+            f"n_features = {m} channels are "
             f"neither masked nor empty; at most {min(n, m)} components are allowed"
         )
 
@@ -201,7 +207,8 @@ def warn_of_negatives(observed: Observed) -> None:
     if found.n_negative:
         share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
         warnings.warn(
-            f"{share:.2%} of the values are negative; squared error accepts them (a subtracted background leaves some), "
+            f"{share:.2%} of the values are negative; squared error accepts them (a subtracted "
+            "background leaves some), "
             "but non-negative components cannot follow them",
             UserWarning,
             stacklevel=4,

@@ -36,8 +36,9 @@ class NMF(SpectralEstimator):
 
     .. math:: \min_{C, S}\ \ell(X, C S^\top) + \sum R_C(C) + \sum R_S(S), \qquad C \ge 0,\ S \ge 0
 
-    The best of several starts is continued until the objective stands still; large data are first compressed to the few
-    directions that carry the signal, and the answer is finished on the full data.
+    The best of several starts is continued until the objective stands still; large data are first
+    compressed to the few directions that carry the signal, and the answer is finished on the full
+    data.
 
     Parameters
     ----------
@@ -46,17 +47,19 @@ class NMF(SpectralEstimator):
     loss : loss, optional
         ``em.SquaredError()`` unless given.
     maps, spectra : penalty or list of penalties, optional
-        Wishes about the maps and about the spectra. Both are non-negative unless ``em.Free()`` is given.
+        Wishes about the maps and about the spectra. Both are non-negative unless ``em.Free()`` is
+        given.
     solver : solver, optional
         ``em.ANLS()`` unless given.
     init : str or tuple of arrays
-        "multistart", one of "random", "random_pixels", "nndsvd", "nndsvda", "nndsvdar", "pure_pixels", or your own
-        ``(maps, spectra)`` of shapes (*domain, k) and (k, channels).
+        "multistart", one of "random", "random_pixels", "nndsvd", "nndsvda", "nndsvdar",
+        "pure_pixels", or your own ``(maps, spectra)`` of shapes (*domain, k) and (k, channels).
     n_starts : int
         Starts of "multistart".
     normalise : tuple or None
-        Which factor has unit norm in the answer, and which norm: ``("spectra" | "maps", "l1" | "l2" | "max")`` or
-        ``("spectra", ("area", (start, stop)))`` over an energy window, in the signal's unit (channels for arrays).
+        Which factor has unit norm in the answer, and which norm: ``("spectra" | "maps", "l1" |
+        "l2" | "max")`` or ``("spectra", ("area", (start, stop)))`` over an energy window, in the
+        signal's unit (channels for arrays).
     compress : "auto" or bool
         Whether starts and first sweeps run on a low-rank sketch.
     max_iter : int
@@ -85,7 +88,8 @@ class NMF(SpectralEstimator):
 
     References
     ----------
-    Paatero & Tapper, Environmetrics 5 (1994) 111. Lee & Seung, Nature 401 (1999) 788. Muto & Shiga, Microscopy 69 (2020) 110.
+    Paatero & Tapper, Environmetrics 5 (1994) 111. Lee & Seung, Nature 401 (1999) 788. Muto &
+    Shiga, Microscopy 69 (2020) 110.
 
     Examples
     --------
@@ -102,7 +106,8 @@ class NMF(SpectralEstimator):
     starts_: list[StartReport]
 
     in_words = (
-        "The data were factorised into {n_components} components by non-negative matrix factorisation (NMF), from "
+        "The data were factorised into {n_components} components by non-negative matrix "
+        "factorisation (NMF), from "
         "{n_starts} starts, until the objective fell by less than {tol:g} of itself per sweep"
     )
     references = (
@@ -152,16 +157,24 @@ class NMF(SpectralEstimator):
         _check_positive_whole("n_starts", self.n_starts)
         _check_positive_whole("max_iter", self.max_iter)
         if not isinstance(self.tol, Real) or not self.tol >= 0:
-            raise ValueError(f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6")
+            raise ValueError(
+                f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6"
+            )
         if self.solver is not None and not isinstance(self.solver, Solver):
-            raise TypeError(f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None")
+            raise TypeError(
+                f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
+            )
         if self.loss is not None and not hasattr(self.loss, "subproblem"):
             raise TypeError(f"loss={self.loss!r} is not a loss; give em.SquaredError() or None")
         if not (isinstance(self.compress, bool) or self.compress == "auto"):
-            raise ValueError(f'compress={self.compress!r} is not known; allowed: "auto", True, False')
+            raise ValueError(
+                f'compress={self.compress!r} is not known; allowed: "auto", True, False'
+            )
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:
-            raise ValueError(f"init={self.init!r} is not known; allowed: {', '.join(known)}, or (maps, spectra)")
+            raise ValueError(
+                f"init={self.init!r} is not known; allowed: {', '.join(known)}, or (maps, spectra)"
+            )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_number_of_components(self.n_components)
@@ -184,7 +197,8 @@ class NMF(SpectralEstimator):
     def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
         rank = max(2 * k, k + 10)
-        pays = data.n_entries >= PAYS_FROM * rank * sum(data.shape)
+        n, m = data.shape
+        pays = n * m >= PAYS_FROM * rank * (n + m)
         wanted = pays if self.compress == "auto" else self.compress
         if not wanted or data.weighted or isinstance(data, LowRank):
             return data
@@ -230,7 +244,8 @@ class NMF(SpectralEstimator):
         self.n_iter_, self.converged_ = len(fit.objective), fit.converged
         if not fit.converged and not fit.stopped:
             warnings.warn(
-                f"not converged after {self.n_iter_} sweeps (KKT residual {self.optimality_:.1e}): raise max_iter, accept "
+                f"not converged after {self.n_iter_} sweeps (KKT residual "
+                f"{self.optimality_:.1e}): raise max_iter, accept "
                 "more progress per sweep with a larger tol, or ask for fewer components",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -262,16 +277,19 @@ def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
         maps, spectra = (np.array(F, dtype=np.float64) for F in init)
         maps = maps.reshape(-1, maps.shape[-1])
         fits = maps.shape == (n_pixels, k) and spectra.shape == (k, observed.n_channels)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, IndexError):
         fits = False
     if not fits:
         raise ValueError(
-            f"init must be the name of a start or (maps, spectra) of shapes {(*observed.domain, k)} and "
+            "init must be the name of a start or (maps, spectra) of shapes "
+            f"{(*observed.domain, k)} and "
             f"{(k, observed.n_channels)}"
         )
     C, S = maps[observed.rows], spectra.T[observed.columns]
     if not (np.isfinite(C).all() and np.isfinite(S).all()):
-        raise ValueError("init holds NaN or infinite values at pixels or channels that take part in the fit")
+        raise ValueError(
+            "init holds NaN or infinite values at pixels or channels that take part in the fit"
+        )
     return [C, S]
 
 

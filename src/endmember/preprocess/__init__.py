@@ -1,1 +1,1 @@
-"""TODO"""
+"""Before the factorisation: functions on arrays and signals alike."""

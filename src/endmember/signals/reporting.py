@@ -51,7 +51,8 @@ def methods_paragraph(result: Unmixing) -> str:
     steps = "".join(f" Before, {_step_in_words(step)}." for step in result.record["steps"])
     return (
         f"The spectrum image of {' × '.join(map(str, domain))} pixels and {channels} channels "
-        f"({energy['first']:.6g} to {energy['last']:.6g}{units}) was unmixed with Endmember {version}.{steps} "
+        f"({energy['first']:.6g} to {energy['last']:.6g}{units}) was unmixed with Endmember "
+        f"{version}.{steps} "
         f"{_in_words(model)}{_outcome(model)}"
     )
 
@@ -103,11 +104,15 @@ def _findings(result: Unmixing) -> list[str]:
     size = np.sqrt(np.nanmean(misfit.map**2))
     mean = np.nanmean(np.abs(misfit.data_spectrum))
     if mean > 0:
-        found.append(f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean intensity.")
+        found.append(
+            f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
+            "intensity."
+        )
     if hasattr(model, "n_iter_"):
         end = "converged" if model.converged_ else "did not converge"
         found.append(
-            f"The fit {end} in {model.n_iter_} sweeps, {result.record['fit_seconds']:.3g} s; its optimality (KKT residual on "
+            f"The fit {end} in {model.n_iter_} sweeps, {result.record['fit_seconds']:.3g} s; its "
+            "optimality (KKT residual on "
             f"the full data, 0 at a stationary point) is {model.optimality_:.1e}."
         )
     return found
@@ -124,8 +129,10 @@ def _warnings(model: Any) -> list[str]:
         apart = max(start.angle for start in equal)
         if apart > DIFFERENT:
             said.append(
-                f"{len(equal)} of {len(starts)} starts came within {EQUAL_COST:.0%} of the lowest cost, with spectra up to "
-                f"{apart:.0f}° apart on average: the data alone do not fix the answer. Use what you know (known spectra, disjoint phases, "
+                f"{len(equal)} of {len(starts)} starts came within {EQUAL_COST:.0%} of the "
+                "lowest cost, with spectra up to "
+                f"{apart:.0f}° apart on average: the data alone do not fix the answer. Use what "
+                "you know (known spectra, disjoint phases, "
                 "smoothness), or compare methods."
             )
     return said
@@ -136,7 +143,9 @@ def _convergence(model: Any) -> list[Section]:
         return []
     starts = getattr(model, "starts_", [])
     figure = show.convergence(
-        model.objective_, starts=[start.objective for start in starts] or None, converged=model.converged_
+        model.objective_,
+        starts=[start.objective for start in starts] or None,
+        converged=model.converged_,
     )
     table = [
         (f"Start {number}, {start.init.replace('_', ' ')}",

@@ -1,7 +1,8 @@
 """How models are written down, and how a folder is replaced without ever being half there.
 
-A model becomes JSON (its public class and its parameters, nested ones too) and named arrays. Only classes that the package
-itself offers are made again on reading; nothing is executed, nothing is pickled.
+A model becomes JSON (its public class and its parameters, nested ones too) and named arrays. Only
+classes that the package itself offers are made again on reading; nothing is executed, nothing is
+pickled.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     Raises
     ------
     TypeError
-        If a value is neither a number, a text, an array, a collection of such nor a public class of the package.
+        If a value is neither a number, a text, an array, a collection of such nor a public class
+        of the package.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -47,7 +49,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     if isinstance(value, dict):
         pairs = [(key, encode(item, arrays, f"{name}.{key}")) for key, item in value.items()]
         return {"dict": [[encode(key, arrays, name), item] for key, item in pairs]}
-    if isinstance(value, BaseEstimator) and getattr(endmember, type(value).__name__, None) is type(value):
+    if isinstance(value, BaseEstimator) and getattr(endmember, type(value).__name__, None) is type(
+        value
+    ):
         parameters = value.get_params(deep=False)
         return {
             "class": type(value).__name__,
@@ -55,7 +59,10 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
                 key: encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()
             },
         }
-    raise TypeError(f"{name} = {value!r} cannot be written down; use numbers, texts, arrays or the package's own classes")
+    raise TypeError(
+        f"{name} = {value!r} cannot be written down; use numbers, texts, arrays or the package's "
+        "own classes"
+    )
 
 
 def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -99,7 +106,9 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
     except (ValueError, OSError, KeyError) as problem:
-        raise ValueError(f"{folder} is a damaged result ({problem}); unmix the data again") from problem
+        raise ValueError(
+            f"{folder} is a damaged result ({problem}); unmix the data again"
+        ) from problem
     return record, arrays
 
 
@@ -116,7 +125,8 @@ def existing(folder: Path) -> Path:
             return place
     what = "no result in it" if folder.exists() else "no such folder"
     raise FileNotFoundError(
-        f"{folder} cannot be opened: {what}; give the folder that Unmixing.save or 'endmember unmix' wrote"
+        f"{folder} cannot be opened: {what}; give the folder that Unmixing.save or 'endmember "
+        "unmix' wrote"
     )
 
 
@@ -124,8 +134,8 @@ def existing(folder: Path) -> Path:
 def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Give a new folder to write in, which takes the place of ``folder`` only when all is written.
 
-    ``name.new`` is written, ``name`` becomes ``name.old``, ``name.new`` becomes ``name``, and ``name.old`` is dropped: at every moment
-    one complete result exists.
+    ``name.new`` is written, ``name`` becomes ``name.old``, ``name.new`` becomes ``name``, and
+    ``name.old`` is dropped: at every moment one complete result exists.
 
     Raises
     ------
@@ -134,7 +144,9 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     """
     new, old = _beside(folder, ".new"), _beside(folder, ".old")
     if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} exists already; choose another name, or replace it with overwrite=True")
+        raise FileExistsError(
+            f"{folder} exists already; choose another name, or replace it with overwrite=True"
+        )
     for place in (folder, new, old):
         _refuse_strange(place)
     if old.exists() and not folder.exists():
@@ -172,4 +184,3 @@ def _refuse_strange(folder: Path) -> None:
 def _drop(folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
-

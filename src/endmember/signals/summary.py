@@ -117,7 +117,25 @@ def signals_in(path: str | Path) -> list[Description]:
 
 
 def describe_signal(signal: Any, number: int = 0) -> Description:
-    """Describe one signal by its axes and metadata, without reading its data."""
+    """Describe one signal by its axes and metadata, without reading its data.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        Of any kind.
+    number : int
+        Its place in its file, counted from 0.
+
+    Returns
+    -------
+    Description
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> print(describe_signal(hs.signals.Signal1D(np.zeros((4, 5, 60)))))
+    0: untitled, Signal1D, 4 x 5 pixels of 60 channels, float64
+    """
     axes = tuple(
         _axis(axis, navigation=navigation)
         for navigation, group in (
@@ -139,7 +157,15 @@ def describe_signal(signal: Any, number: int = 0) -> Description:
 
 
 def is_spectrum_image(signal: Any) -> bool:
-    """Tell whether a signal is a real-valued spectrum at every one of its pixels."""
+    """Tell whether a signal is a real-valued spectrum at every one of its pixels.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> data = np.zeros((4, 5, 60))
+    >>> is_spectrum_image(hs.signals.Signal1D(data)), is_spectrum_image(hs.signals.Signal2D(data))
+    (True, False)
+    """
     manager = signal.axes_manager
     one_spectrum_a_pixel = manager.navigation_dimension >= 1 and manager.signal_dimension == 1
     return one_spectrum_a_pixel and signal.data.dtype.kind in "biuf"

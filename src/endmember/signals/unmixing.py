@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.factor.inputs import observe, unwrap, unwrap_mask
+from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
 from endmember.show.contents import Components, Misfit
 from endmember.signals import provenance, storage
-from endmember.signals.bridge import fill_learning_results, load, region, wrap_like, wrap_maps, wrap_spectra
+from endmember.signals.bridge import (
+    fill_learning_results,
+    load,
+    region,
+    wrap_like,
+    wrap_maps,
+    wrap_spectra,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +76,10 @@ def unmix(
     ((3, 12, 12), (3, 60))
     """
     if model is None:
-        raise ValueError("say how to unmix: give a model such as em.NMF(3), where 3 is how many components to look for")
+        raise ValueError(
+            "say how to unmix: give a model such as em.NMF(3), where 3 is how many components to "
+            "look for"
+        )
     if not hasattr(model, "fit") or not hasattr(model, "get_params"):
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     signal = _as_signal(signal, domain)
@@ -103,7 +113,8 @@ class Unmixing:
     maps : HyperSpy signal
         Data ``(k, *domain)``: one map a component, with the scan's axes.
     spectra : HyperSpy signal
-        Data ``(k, channels)``: one spectrum a component, of the input's signal class, with its energy axis.
+        Data ``(k, channels)``: one spectrum a component, of the input's signal class, with its
+        energy axis.
     model : estimator
         The fitted model with all that it learned.
     options : dict
@@ -162,7 +173,8 @@ class Unmixing:
         if not (areas > 0).all():
             without = np.flatnonzero(~(areas > 0))[0] + 1
             raise ValueError(
-                f"component {without} has no positive area over the window, so fractions mean nothing; choose a window "
+                f"component {without} has no positive area over the window, so fractions mean "
+                "nothing; choose a window "
                 "in which every component has intensity"
             )
         amounts = np.moveaxis(np.asarray(self.maps.data, dtype=float), 0, -1) * areas
@@ -211,8 +223,8 @@ class Unmixing:
     def save(self, folder: str | Path, *, overwrite: bool = False, residual: bool = False) -> Path:
         """Keep the answer in formats that others read.
 
-        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json`` and ``report.html``. Written beside
-        and renamed: a crash leaves the old answer.
+        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json`` and
+        ``report.html``. Written beside and renamed: a crash leaves the old answer.
 
         Parameters
         ----------
@@ -220,7 +232,8 @@ class Unmixing:
         overwrite : bool
             Replace an earlier answer of that name.
         residual : bool
-            Keep the full residual too (``residual.hspy``); it is as large as the data and needs them where they were.
+            Keep the full residual too (``residual.hspy``); it is as large as the data and needs
+            them where they were.
 
         Raises
         ------
@@ -256,7 +269,9 @@ class Unmixing:
 
     def _written(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return all that ``unmixing.json`` says; arrays go to ``arrays``."""
-        learned = {name: getattr(self.model, name) for name in _LEARNED if hasattr(self.model, name)}
+        learned = {
+            name: getattr(self.model, name) for name in _LEARNED if hasattr(self.model, name)
+        }
         starts = [vars(start) for start in getattr(self.model, "starts_", [])]
         return {
             **self.record,
@@ -276,7 +291,8 @@ class Unmixing:
             signal = _do_again(signal, step)
         if provenance.data_hash(signal) != self.record["data"]["hash"]:
             raise ValueError(
-                f"{source['path']} no longer gives the data that were unmixed; give them: result.reproduce(data)"
+                f"{source['path']} no longer gives the data that were unmixed; give them: "
+                "result.reproduce(data)"
             )
         return signal
 
@@ -305,7 +321,9 @@ def open_folder(folder: str | Path) -> Unmixing:
         objective, starts = record.pop("objective"), storage.decode(record.pop("starts"), arrays)
         maps, spectra, misfit = _open_signals(place)
     except (KeyError, TypeError, OSError) as problem:
-        raise ValueError(f"{place} is a damaged result ({problem!r}); unmix the data again") from problem
+        raise ValueError(
+            f"{place} is a damaged result ({problem!r}); unmix the data again"
+        ) from problem
     for name, value in learned.items():
         setattr(model, name, value)
     model.maps_, model.components_ = np.moveaxis(maps.data, 0, -1), spectra.data
@@ -388,7 +406,8 @@ def _misfit(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.nd
     for rows, residual in data.residual_blocks(C, S):
         squares[rows, 0] = np.einsum("ij,ij->i", residual, residual)
         total[:, 0] += residual.sum(axis=0)
-    # Residuals come times the root of their weight: with weights 0 and 1 these are means over what is not missing.
+    # Residuals come times the root of their weight: with weights 0 and 1 these are means over
+    # what is not missing.
     root = np.sqrt(data.W) if data.weighted else np.ones((1, 1))
     per_pixel = np.broadcast_to((root**2).sum(axis=1) * (1 if data.weighted else m), n)
     per_channel = np.broadcast_to(root.sum(axis=0) * (1 if data.weighted else n), m)
@@ -446,4 +465,7 @@ def _do_again(signal: Any, step: dict[str, Any]) -> Any:
     """Apply a recorded processing step."""
     if step["step"] == "crop":
         return region(signal, (step["start"], step["stop"]))
-    raise ValueError(f"the step {step['step']!r} is not known to this version; give the data: result.reproduce(data)")
+    raise ValueError(
+        f"the step {step['step']!r} is not known to this version; give the data: "
+        "result.reproduce(data)"
+    )

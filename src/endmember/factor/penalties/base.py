@@ -50,7 +50,8 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
     for penalty in given:
         if not isinstance(penalty, Penalty):
             raise TypeError(
-                f"{name}={penalty!r} is not a penalty; give one such as em.Free(), a list of them, or None"
+                f"{name}={penalty!r} is not a penalty; give one such as em.Free(), a list of "
+                "them, or None"
             )
     if not any(isinstance(penalty, Free | NonNegative) for penalty in given):
         given.insert(0, NonNegative())

@@ -1,0 +1,280 @@
+"""How often the suggested number of components is right, and how well the noise is known.
+
+python benchmarks/rank.py                    every block, few seeds
+python benchmarks/rank.py phases --seeds 20  one block
+python benchmarks/rank.py files --data FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import convolve1d
+from scipy.signal import lfilter
+
+from endmember import synthetic
+from endmember.assess.criteria import elbow
+from endmember.assess.number import rank
+from endmember.assess.surrogates import whitened
+from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
+from endmember.factor.spiked import detection_limit
+
+DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+FILES = {
+    "edxs/two_phase_50x50.bcf": "2",
+    "other/uvvis_three_component.npz": "3",
+    "edxs/mineral_71GPa.hspy": "3-4",
+    "edxs/chevkinite.bcf": "printed",
+    "edxs/SiO2_on_carbon.hspy": "printed",
+    "edxs/FePt_bare_core.hspy": "printed",
+    "edxs/low_dose_TEM.bcf": "printed",
+    "edxs/velox_16x16.emd": "printed",
+    "eels/NMC_TM_O.dm3": "printed",
+    "eels/NMC_Si.dm3": "printed",
+    "eels/LSMO_STO_linescan.hspy": "printed",
+    "other/raman_carbohydrates.npz": "3",
+    "Indian Pines": "printed",
+}
+
+
+def suggested(data, **options):
+    return rank(data, stability=False, **options).suggested
+
+
+def strength_over_limit(clean, noise):
+    """Strength of every component of noise-free data over the limit of the spiked model."""
+    X = clean.reshape(-1, clean.shape[-1])
+    n, m = X.shape
+    rows, columns = whitening_weights(X, noise)
+    values = np.linalg.svd(X * rows[:, None] * columns, compute_uv=False) ** 2
+    return values / n / detection_limit(m / n)
+
+
+def phases(seeds):
+    """Four mixed phases, doses 10 to 1000: how often 4, beside the elbow counted as HyperSpy does."""
+    for dose in (10, 30, 100, 300, 1000):
+        found, knees, weakest = [], [], []
+        for seed in range(seeds):
+            phantom = synthetic.mixed_phases(k=4, dose=dose, seed=seed)
+            weakest.append(strength_over_limit(phantom.clean, NoiseModel(poisson=True))[3])
+            found.append(suggested(phantom.data))
+            values = np.linalg.svd(
+                phantom.data.reshape(-1, phantom.data.shape[-1]).astype(float), compute_uv=False
+            )
+            knees.append(elbow(values**2) + 1)
+        right = np.mean(np.equal(found, 4))
+        print(
+            f"dose {dose:5d}: right {right:4.0%} of {seeds}, found {_tally(found)}; weakest component "
+            f"{min(weakest):.1f} x limit; unscaled elbow counted from 1: {_tally(knees)}"
+        )
+
+
+def weak(seeds):
+    """A weak fourth phase from 0.3 to 5 times the limit: how often it is seen."""
+    print(
+        "strength / limit   suggested 4   suggested > 4   scree elbow 4   thinning 4   range holds 4"
+    )
+    for factor in (0.3, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0):
+        reports = [rank(weak_phase(factor, seed), stability=False) for seed in range(seeds)]
+        votes = [{vote.criterion: vote.count for vote in report.table} for report in reports]
+        print(
+            f"{factor:10.1f} {np.mean([r.suggested == 4 for r in reports]):16.0%}"
+            f" {np.mean([r.suggested > 4 for r in reports]):14.0%}"
+            f" {np.mean([v['scree elbow'] == 4 for v in votes]):14.0%}"
+            f" {np.mean([v['thinning'] == 4 for v in votes]):13.0%}"
+            f" {np.mean([r.range[0] <= 4 <= r.range[1] for r in reports]):14.0%}"
+        )
+
+
+def weak_phase(factor, seed, dose=100):
+    """Counts of four phases, the fourth scaled so that its strength is ``factor`` times the limit."""
+    phantom = synthetic.mixed_phases(k=4, dose=dose, seed=seed)
+    maps, spectra = phantom.maps.reshape(-1, 4), phantom.spectra
+
+    def clean(share):
+        pure = maps * [1, 1, 1, share]
+        return (pure + (1 - share) * maps[:, 3:] * [1, 0, 0, 0]) @ spectra
+
+    low, high = 1e-4, 1.0
+    for _ in range(25):
+        middle = math.sqrt(low * high)
+        if strength_over_limit(clean(middle), NoiseModel(poisson=True))[3] > factor:
+            high = middle
+        else:
+            low = middle
+    counts = np.random.default_rng(1000 + seed).poisson(clean(middle))
+    return counts.reshape(phantom.data.shape)
+
+
+def diode(seeds):
+    """The diode of three layers."""
+    print("diode:", _tally([suggested(synthetic.diode(seed=seed).data) for seed in range(seeds)]))
+
+
+def pure_noise(seeds):
+    """Noise without phases."""
+    for name, draw in {
+        "Gaussian of mean 0": lambda rng: rng.standard_normal((48, 48, 160)),
+        "Gaussian of mean 5": lambda rng: 5 + rng.standard_normal((48, 48, 160)),
+        "counts of mean 3": lambda rng: rng.poisson(np.full((48, 48, 160), 3.0)),
+        "counts of mean 0.02": lambda rng: rng.poisson(np.full((48, 48, 160), 0.02)),
+    }.items():
+        reports = [
+            rank(draw(np.random.default_rng(seed)), stability=False) for seed in range(seeds)
+        ]
+        print(f"{name}: {_tally([r.suggested for r in reports])}. {reports[0].sentence}")
+
+
+def manganese(seeds):
+    """The Mn3O4 phantom with noise of 0.20 of its maximum."""
+    import scipy.io
+
+    clean = scipy.io.loadmat(DATA / "phantoms" / "Mn3O4_theory.mat")["datar"][..., 36:116]
+    found = []
+    for seed in range(seeds):
+        noise = np.random.default_rng(seed).standard_normal(clean.shape)
+        found.append(suggested(clean + 0.20 * clean.max() * noise))
+    print(f"Mn3O4 theory + noise 0.20 max: {_tally(found)}")
+
+
+def files(_seeds):
+    """Real files."""
+    for name, expected in FILES.items():
+        try:
+            data = _read(name)
+        except FileNotFoundError:
+            print(f"{name}: not there")
+            continue
+        start = time.perf_counter()
+        report = rank(data)
+        votes = ", ".join(f"{vote.criterion} {vote.count}" for vote in report.table)
+        low, high = report.range
+        print(
+            f"{name} (expected {expected}): {report.suggested} [{low}, {high}] in "
+            f"{time.perf_counter() - start:.1f} s\n  {report.sentence}\n  {report.noise.sentence()}\n"
+            f"  {votes}\n  " + "\n  ".join(report.warnings)
+        )
+
+
+def gain(seeds):
+    """Planted gain and read noise."""
+    for planted in (0.25, 1.0, 3.4):
+        for read in (0.0, 1.0, 3.0):
+            errors = []
+            for seed in range(seeds):
+                rng = np.random.default_rng(seed)
+                counts = rng.poisson(synthetic.mixed_phases(dose=20, seed=seed).clean)
+                data = planted * (counts + read * rng.standard_normal(counts.shape))
+                noise = estimate_noise(data)
+                deviation = math.sqrt(noise.read_variance) / planted
+                errors.append((noise.gain / planted - 1, deviation - read))
+            worst = np.abs(errors).max(axis=0)
+            print(
+                f"gain {planted}, read noise {read} counts: worst error of the gain {worst[0]:.1%}, "
+                f"of the read noise {worst[1]:.2f} counts"
+            )
+
+
+def correlated(seeds):
+    """Four phases in noise whose neighbours correlate by 0.6."""
+    for name, colour in {
+        "channels, moving average": lambda w: convolve1d(w, [1, 2, 2, 1], axis=2, mode="wrap"),
+        "channels, exponential": lambda w: lfilter([1], [1, -0.6], w, axis=2),
+        "pixels, moving average": lambda w: convolve1d(w, [1, 2, 2, 1], axis=1, mode="wrap"),
+        "pixels, exponential": lambda w: lfilter(
+            [1], [1, -0.6], lfilter([1], [1, -0.6], w, axis=0), axis=1
+        ),
+    }.items():
+        found, named, edge = [], 0, []
+        for seed in range(seeds):
+            clean = synthetic.mixed_phases((48, 48), 256, dose=100, seed=seed).clean
+            noise = colour(np.random.default_rng(seed).standard_normal(clean.shape))
+            report = rank(clean + 3 * noise / noise.std(), stability=False)
+            found.append(report.suggested)
+            edge.append(next(v.count for v in report.table if v.criterion == "noise edge"))
+            named += any(name.split(",")[0] in sentence for sentence in report.warnings)
+        print(
+            f"correlation 0.6 of {name}: suggested {_tally(found)} (planted 4), named in {named} of "
+            f"{seeds}; the edge for white noise counts {_tally(edge)}"
+        )
+
+
+def timing(_seeds):
+    """Time of the panel by the size of the data."""
+    for shape, channels in (((32, 32), 256), ((64, 64), 512), ((128, 128), 1024)):
+        data = synthetic.mixed_phases(shape, channels, dose=30).data
+        start = time.perf_counter()
+        estimate_noise(data)
+        middle = time.perf_counter()
+        white = whitened(data)
+        assert white.scree.total > 0
+        rank(data, stability=False)
+        print(
+            f"{shape[0]} x {shape[1]} x {channels}: noise {middle - start:.2f} s, panel "
+            f"{time.perf_counter() - middle:.2f} s"
+        )
+
+
+def _tally(found):
+    values, counts = np.unique(found, return_counts=True)
+    return ", ".join(f"{v} ({c} x)" for v, c in zip(values, counts, strict=True))
+
+
+def _read(name):
+    if name == "Indian Pines":
+        try:
+            from tensorly.datasets import load_indian_pines
+        except ImportError as error:
+            raise FileNotFoundError(name) from error
+        return np.asarray(load_indian_pines().tensor, dtype=float)
+    path = DATA / name
+    if not path.exists():
+        raise FileNotFoundError(path)
+    if path.suffix == ".npz":
+        return np.load(path)["D"]
+    import hyperspy.api as hs
+
+    loaded = hs.load(path)
+    signals = loaded if isinstance(loaded, list) else [loaded]
+    return next(
+        s
+        for s in signals
+        if s.axes_manager.signal_dimension == 1 and s.axes_manager.navigation_dimension >= 1
+    )
+
+
+BLOCKS = {
+    "phases": phases,
+    "weak": weak,
+    "diode": diode,
+    "noise": pure_noise,
+    "manganese": manganese,
+    "files": files,
+    "gain": gain,
+    "correlated": correlated,
+    "timing": timing,
+}
+
+
+def main():
+    """Run the chosen blocks."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("blocks", nargs="*", choices=[*BLOCKS, []], default=list(BLOCKS))
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    for name in arguments.blocks:
+        print(f"== {name}: {BLOCKS[name].__doc__}", flush=True)
+        BLOCKS[name](arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()
