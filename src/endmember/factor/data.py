@@ -33,6 +33,8 @@ class Data(ABC):
     dtype: np.dtype
     #: Whether every entry has its own weight, so that every row has its own Gram matrix.
     weighted = False
+    #: The pixels, channels and image that compressed data were made from; None for all others.
+    origin: Any = None
 
     @abstractmethod
     def dot(self, Z: np.ndarray) -> np.ndarray:

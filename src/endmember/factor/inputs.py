@@ -92,7 +92,9 @@ def survey(X: Any, skip_rows: np.ndarray | None, skip_columns: np.ndarray | None
         filled_columns[column] = True
         n_filled += len(values)
         n_negative += int(np.count_nonzero(values < 0)) if values.dtype.kind in "fi" else 0
-        wrong = np.flatnonzero(~np.isfinite(values)) if values.dtype.kind == "f" else ()
+        wrong = (
+            np.flatnonzero(~np.isfinite(values)) if values.dtype.kind == "f" else np.empty(0, int)
+        )
         if len(wrong):
             n_nonfinite += len(wrong)
             first = first or (int(row[wrong[0]]), int(column[wrong[0]]))
@@ -251,10 +253,9 @@ def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Obser
             "channel_mask to "
             "em.compress, and the uncompressed data for weights"
         )
-    origin = getattr(X, "origin", None)
-    if origin is None:
+    if X.origin is None:
         raise ValueError("these data do not know where they come from; make them with em.compress")
-    return replace(origin, data=X)
+    return replace(X.origin, data=X)
 
 
 def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Data:

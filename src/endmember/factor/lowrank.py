@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.data import Data, row_blocks
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.inputs import observe
 from endmember.factor.threads import one_blas_thread
 
 #: Up to this many channels the Gram matrix of the channels is cheaper than random projections.
@@ -47,8 +47,6 @@ class LowRank(Data):
     origin : Observed or None
         The pixels, channels and image that the sketch was made from.
     """
-
-    origin: Observed | None = None
 
     def __init__(
         self,

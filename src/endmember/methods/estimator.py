@@ -137,7 +137,7 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:
         """Return the array of ``X`` and the energy of every channel, and check or learn the number of channels."""
         if isinstance(X, Data):
-            n_channels = X.origin.n_channels if getattr(X, "origin", None) else X.shape[1]
+            n_channels = X.origin.n_channels if X.origin else X.shape[1]
             _check_n_features(self, np.empty((0, n_channels)), reset=reset)
             return X, np.arange(n_channels, dtype=float)
         energy = energy_axis(X)

@@ -237,7 +237,8 @@ class NMF(SpectralEstimator):
 
     def _keep(self, observed: Observed, fit: Fit, energy: np.ndarray) -> None:
         """Learn the answer of a fit."""
-        C, S = rescale(*fit.factors, self.normalise, energy[observed.columns])
+        C, S = fit.factors
+        C, S = rescale(C, S, self.normalise, energy[observed.columns])
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
         self.n_components_ = C.shape[1]
         self.objective_ = np.array(fit.objective)

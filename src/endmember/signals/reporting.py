@@ -148,12 +148,16 @@ def _convergence(model: Any) -> list[Section]:
         converged=model.converged_,
     )
     table = [
-        (f"Start {number}, {start.init.replace('_', ' ')}",
-         f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one{' (chosen)' if start.chosen else ''}")
+        (f"Start {number}, {start.init.replace('_', ' ')}", _start_in_words(start))
         for number, start in enumerate(starts, 1)
-    ]  # fmt: skip
+    ]
     caption = "Objective after every sweep above its last value; ticks: where short runs from the other starts ended."
     return [Section("Convergence", table=table or None, figure=figure, caption=caption)]
+
+
+def _start_in_words(start: Any) -> str:
+    chosen = " (chosen)" if start.chosen else ""
+    return f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one{chosen}"
 
 
 def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tuple[object, object]]:

@@ -71,9 +71,10 @@ def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return value
     if "array" in value:
         return arrays[value["array"]]
-    if "tuple" in value or "list" in value:
-        items = [decode(item, arrays) for item in value.get("tuple", value.get("list"))]
-        return tuple(items) if "tuple" in value else items
+    if "tuple" in value:
+        return tuple(decode(item, arrays) for item in value["tuple"])
+    if "list" in value:
+        return [decode(item, arrays) for item in value["list"]]
     if "dict" in value:
         return {decode(key, arrays): decode(item, arrays) for key, item in value["dict"]}
     kind = getattr(endmember, value["class"], None)

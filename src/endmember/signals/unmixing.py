@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember.factor.data import Weighted
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
 from endmember.show.contents import Components, Misfit
@@ -205,7 +206,8 @@ class Unmixing:
     def misfit(self) -> Misfit:
         """Return what :func:`endmember.show.residual` draws."""
         energy = self.spectra.axes_manager.signal_axes[0]
-        return Misfit(**self._misfit, **_energy_of(energy), **_pixels_of(self.maps))
+        arrays: dict[str, Any] = dict(self._misfit)
+        return Misfit(**arrays, **_energy_of(energy), **_pixels_of(self.maps))
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.
@@ -408,9 +410,8 @@ def _misfit(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.nd
         total[:, 0] += residual.sum(axis=0)
     # Residuals come times the root of their weight: with weights 0 and 1 these are means over
     # what is not missing.
-    root = np.sqrt(data.W) if data.weighted else np.ones((1, 1))
-    per_pixel = np.broadcast_to((root**2).sum(axis=1) * (1 if data.weighted else m), n)
-    per_channel = np.broadcast_to(root.sum(axis=0) * (1 if data.weighted else n), m)
+    weights = data.W if isinstance(data, Weighted) else np.broadcast_to(1.0, (n, m))
+    per_pixel, per_channel = weights.sum(axis=1), np.sqrt(weights).sum(axis=0)
     spectrum = total / np.maximum(per_channel, 1e-300)[:, None]
     model_spectrum = (S @ C.mean(axis=0))[:, None]
     return {
