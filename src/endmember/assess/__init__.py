@@ -1,1 +1,1 @@
-"""TODO"""
+"""After the fit: how many, how sure, which model."""

@@ -36,6 +36,7 @@ Floats = NDArray[np.floating]
 _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about once in 100 times
 _STABLE_ANGLE = 20.0  # degrees between the spectra of two halves of the data
 _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
+_STABILITY_STEPS = 4  # numbers tried
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
 
 
@@ -333,26 +334,34 @@ def _thinning(white: WhiteData, most: int, rng: np.random.Generator) -> int:
 
 
 def _structured(white: WhiteData, most: int) -> int | None:
-    """Count the leading components whose maps are alike in neighbouring pixels."""
-    pixels = white.noise.pixel_correlation
-    if len(white.domain) < 2 or math.isnan(pixels) or not white.noise.white:
+    """Count the leading components whose maps are alike in neighbouring pixels.
+
+    Components of noise give the value that maps without structure have (it is not 0 if the noise
+    of neighbours is slightly correlated): the median of the later half of those looked at.
+    """
+    if len(white.domain) < 2 or not white.noise.white or min(white.domain) < 3:
         return None
-    maps = white.grid(white.decomposition[0][:, :most])
-    products, pairs = np.zeros(most), 0
+    maps = white.grid(white.decomposition[0])
+    number = maps.shape[-1]
+    products, pairs = np.zeros(number), 0
     for axis in range(len(white.domain)):
         moved = np.moveaxis(maps, axis, 0)
         product = moved[1:] * moved[:-1]
-        products += np.nansum(product.reshape(-1, most), axis=0)
+        products += np.nansum(product.reshape(-1, number), axis=0)
         pairs += int(np.count_nonzero(np.isfinite(product[..., 0])))
-    power = np.nanmean(maps.reshape(-1, most) ** 2, axis=0)
-    scores = products / np.maximum(power, 1e-300) / math.sqrt(max(pairs, 1))
-    return _leading(scores / _STRUCTURED)
+    alike = products / max(pairs, 1) / np.nanmean(maps.reshape(-1, number) ** 2, axis=0)
+    usual = float(np.median(alike[number // 2 :])) if number > 3 else 0.0
+    scores = (alike - max(usual, 0.0)) * math.sqrt(max(pairs, 1))
+    return _leading(scores[:most] / _STRUCTURED)
 
 
 def _stable(white: WhiteData, count: int, most: int, rng: np.random.Generator) -> int | None:
     """Largest number, around the count, for which NMF finds the same spectra in both halves."""
+    if count >= most > 2:
+        return None
     one, other = white.halves(rng)
-    for k in range(min(count + 1, most), 0, -1):
+    first = min(count + 1, most)
+    for k in range(first, max(first - _STABILITY_STEPS, 0), -1):
         if k == 1 or _disagreement(one, other, k) <= _STABLE_ANGLE:
             return k
     return None
@@ -391,6 +400,7 @@ def _conclude(
     """
     count = {vote.criterion: vote.count for vote in votes}
     visible = count["parallel analysis"] or 0
+    mapped = min(count.get("map structure") or 0, visible + 1)
     cautious = [count.get(name) for name in ("optimal threshold", "thinning", "scree elbow")]
     low = min(visible, max((c for c in cautious if c is not None), default=visible))
     high = visible

@@ -301,8 +301,9 @@ def _settle_line(fit: ResidualFit, block: Floats, precision: float) -> tuple[flo
         return 0.0, 0.0
     slope, intercept = fit.slope, fit.intercept
     tolerance = _count_tolerance(block)
-    near_one = abs(slope - 1) <= max(4 * fit.slope_error, tolerance)
-    allowed = max(4 * fit.intercept_error, tolerance * abs(slope) * fit.mean_signal)
+    near_one = abs(slope - 1) <= min(max(4 * fit.slope_error, tolerance), 0.5)
+    expected = abs(slope) * fit.mean_signal
+    allowed = min(max(4 * fit.intercept_error, tolerance * expected), 0.5 * expected)
     if tolerance > 0 and near_one and abs(intercept) <= allowed:
         return 1.0, 0.0
     if slope <= 3 * fit.slope_error:

@@ -18,6 +18,7 @@ Indices = NDArray[np.integer]
 LEAST_SHARE = 0.3  # entries that the fit swallows by more than the rest say nothing of the noise
 _WHITENING_FLOOR = 0.2  # of the mean variance: lone counts in empty channels are no components
 _N_BINS = 40
+_NEGLIGIBLE = 0.005  # share of the variance that a component left in the residual may have
 _TRIMMED = 0.003  # share of entries that the search for spikes leaves out at first
 _MAX_LOST = 0.03  # of the entries that are not zero: what is more than this is no spike
 
@@ -95,7 +96,7 @@ def _low_rank_fit(filled: Floats, rows: Floats, columns: Floats) -> tuple[Floats
 
 
 def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int:
-    """Smallest rank that leaves no component worth a percent of the variance.
+    """Smallest rank that leaves no component worth half a percent of the variance.
 
     A component is what stands above the floor, a straight line through the logarithms of
     eigenvalues further down (noise that is correlated or rare has a steep floor and no sharp
@@ -113,7 +114,7 @@ def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int
     for rank in range(start):
         level = rest[rank] / ((n - rank) * (m - rank))
         edge = level * (math.sqrt(n - rank) + math.sqrt(m - rank)) ** 2
-        if values[rank] <= 1.05 * edge or excess[rank] <= 0.01 * rest[rank]:
+        if values[rank] <= 1.05 * edge or excess[rank] <= _NEGLIGIBLE * rest[rank]:
             return rank
     return start
 

@@ -100,7 +100,7 @@ def _step_in_words(step: dict[str, Any]) -> str:
 def _findings(result: Unmixing) -> list[str]:
     model, misfit = result.model, result.misfit()
     k = model.n_components_
-    found = [f"{k} component{'s' if k > 1 else ''} explain{'' if k > 1 else 's'} the data."]
+    found = [f"The data were separated into {k} component{'s' if k > 1 else ''}."]
     size = np.sqrt(np.nanmean(misfit.map**2))
     mean = np.nanmean(np.abs(misfit.data_spectrum))
     if mean > 0:
