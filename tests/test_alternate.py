@@ -5,6 +5,7 @@ import pytest
 
 from endmember.factor.alternate import Problem, alternate
 from endmember.factor.data import Dense
+from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
     STARTS,
     nndsvd,
@@ -21,6 +22,7 @@ RNG = np.random.default_rng(0)
 TRUE_C, TRUE_S = RNG.dirichlet(np.ones(3) * 0.3, 200), RNG.random((50, 3)) ** 3
 NOISY = TRUE_C @ TRUE_S.T + 0.02 * RNG.normal(size=(200, 50))
 WISHES = [[NonNegative()], [NonNegative()]]
+GRIDS = [Grid((200,)), Grid((50,))]
 
 
 def start(X, k=3, seed=0):
@@ -28,8 +30,8 @@ def start(X, k=3, seed=0):
 
 
 def run(X, solver, k=3, tol=1e-6, max_iter=2000, wishes=WISHES):
-    problem = Problem(Dense(X), SquaredError(), wishes)
-    return problem, alternate(problem, start(X, k), solver, max_iter=max_iter, tol=tol)
+    problem = Problem(Dense(X), SquaredError(), wishes, GRIDS)
+    return problem, alternate(problem, start(X, k), [solver, solver], max_iter=max_iter, tol=tol)
 
 
 @pytest.mark.parametrize("solver", [ANLS(), HALS(), HALS(inner=1)], ids=repr)
@@ -88,10 +90,10 @@ def test_all_but_the_first_factor_have_unit_columns():
 
 @pytest.mark.parametrize("solver", [ANLS(), HALS()], ids=repr)
 def test_a_dead_component_is_revived(solver):
-    problem = Problem(Dense(NOISY), SquaredError(), WISHES)
+    problem = Problem(Dense(NOISY), SquaredError(), WISHES, GRIDS)
     C, S = start(NOISY)
     C[:, 2], S[:, 2] = 0.0, 0.0
-    fit = alternate(problem, [C, S], solver, max_iter=300, tol=0.0)
+    fit = alternate(problem, [C, S], [solver, solver], max_iter=300, tol=0.0)
     _, healthy = run(NOISY, solver)
     assert np.linalg.norm(fit.factors[0], axis=0).min() > 0
     assert fit.objective[-1] == pytest.approx(healthy.objective[-1], rel=1e-3)
@@ -104,8 +106,10 @@ def test_the_callback_hears_every_sweep_and_can_stop():
         heard.append(progress)
         return progress.sweep == 7
 
-    problem = Problem(Dense(NOISY), SquaredError(), WISHES)
-    fit = alternate(problem, start(NOISY), HALS(), max_iter=50, tol=0, callback=listen, stage="fit")
+    problem = Problem(Dense(NOISY), SquaredError(), WISHES, GRIDS)
+    fit = alternate(
+        problem, start(NOISY), [HALS(), HALS()], max_iter=50, tol=0, callback=listen, stage="fit"
+    )
     assert fit.stopped and not fit.converged
     assert [p.sweep for p in heard] == list(range(1, 8))
     assert [p.objective for p in heard] == fit.objective

@@ -68,7 +68,7 @@ def test_anls_with_equal_components_reaches_the_optimum():
 
 
 def test_settling_what_pivoting_left_over_gives_the_same_minimiser():
-    from endmember.factor.solvers import _Pivoting
+    from endmember.factor.solvers.pivoting import _Pivoting
 
     X, Z, sub = problem(5)
     bounds = np.zeros((120, 5)), np.full((120, 5), np.inf)

@@ -12,9 +12,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES_BY_MODULE = {
-    "factor.losses": ["SquaredError"],
-    "factor.penalties": ["Free", "NonNegative"],
-    "factor.solvers": ["ANLS", "HALS"],
+    "factor.losses": ["BetaDivergence", "Poisson", "PoissonScaled", "SquaredError"],
+    "factor.penalties": ["Free", "NonNegative", "Ridge", "Sparse"],
+    "factor.solvers": ["ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton"],
     "factor.matching": ["match_components", "spectral_angle"],
     "factor.lowrank": ["LowRank", "compress"],
     "methods.nmf": ["NMF"],

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from endmember.factor.data import Data
-from endmember.factor.losses import SquaredError
-from endmember.factor.penalties import Penalty, bounds_of
-from endmember.factor.solvers import Solver
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.grid import Grid
+from endmember.factor.losses import Loss
+from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers
+from endmember.factor.solvers import Memory, Solver
+from endmember.factor.subproblem import Quadratic, Setting, Subproblem
 
-#: Sweeps over which progress is measured.
-WINDOW = 10
+#: Sweeps over which progress is measured, and where the objective may rise in between.
+WINDOW, PATIENCE = 10, 20
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
 #: A component is dead when its share of the data's norm is below this.
@@ -64,40 +65,141 @@ class Fit:
 class Problem:
     """Data, loss and the penalties of every factor: all that defines the optimum.
 
-    ``penalties[mode]`` are the wishes about factor number ``mode``.
+    ``penalties[mode]`` are the wishes about factor number ``mode``, ``grids[mode]`` says where its
+    rows lie, ``settings[mode]`` what a weight of 1 is worth for it.
     """
 
     data: Data
-    loss: SquaredError
+    loss: Loss
     penalties: Sequence[Sequence[Penalty]]
+    grids: Sequence[Grid]
+    settings: Sequence[Setting] | None = None
 
-    def plain(self, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+    def settled(self, factors: Sequence[np.ndarray]) -> Problem:
+        """Return the problem with the size of every weight fixed, measured at ``factors``.
+
+        Raises
+        ------
+        ValueError
+            If a wish makes no sense for its factor.
+        """
+        factors = self.scales(factors[0].shape[1]).balanced(factors)
+        settings = []
+        for mode, F in enumerate(factors):
+            plain = self.plain(factors, mode)
+            settings.append(Setting(plain.curvature(F), plain.peak(F), self.grids[mode]))
+            for penalty in self.penalties[mode]:
+                penalty.check(F.shape, settings[mode])
+        return replace(self, settings=settings)
+
+    def scales(self, k: int) -> Scales:
+        """Return who carries the scale of each of ``k`` components."""
+        weights = [self.data.row_weights(mode) for mode in range(len(self.penalties))]
+        return Scales(self.penalties, k, weights)
+
+    def plain(self, factors: Sequence[np.ndarray], mode: int) -> Subproblem:
         """Return what the data alone ask of factor number ``mode``."""
         return self.loss.subproblem(self.data, factors, mode)
 
-    def wished(self, plain: Quadratic, mode: int) -> Quadratic:
-        """Return the subproblem with the bounds that the penalties put on it."""
-        lower, upper = bounds_of(self.penalties[mode], plain.H.shape)
-        return Quadratic(plain.G, plain.H, lower, upper)
+    def wished(self, plain: Subproblem, mode: int, F: np.ndarray) -> Subproblem:
+        """Return the subproblem with everything that the penalties put into it at ``F``."""
+        subproblem = plain if not isinstance(plain, Quadratic) else replace(plain)
+        subproblem.lower, subproblem.upper = bounds_of(self.penalties[mode], subproblem.shape)
+        subproblem.setting = self.settings[mode] if self.settings else None
+        for penalty in self.penalties[mode]:
+            if "add" in offers(penalty):
+                penalty.add(subproblem, F)
+        return subproblem
 
     def penalty(self, factors: Sequence[np.ndarray]) -> float:
         """Return what all penalties add to the objective."""
-        pairs = zip(self.penalties, factors, strict=True)
-        return sum(penalty.value(F) for wishes, F in pairs for penalty in wishes)
+        total = 0.0
+        for mode, (wishes, F) in enumerate(zip(self.penalties, factors, strict=True)):
+            setting = self.settings[mode] if self.settings else None
+            total += sum(penalty.value(F, setting) for penalty in wishes)
+        return total
 
     def optimality(self, factors: Sequence[np.ndarray]) -> float:
         """Return the largest unit-free KKT residual of all factors (two products with the data)."""
+        scales = self.scales(factors[0].shape[1])
         residuals = []
         for mode, F in enumerate(factors):
-            subproblem = self.wished(self.plain(factors, mode), mode)
+            subproblem = self.wished(self.plain(factors, mode), mode, F)
+            if scales.on_sphere(mode):
+                # Along a column itself the sphere bears the gradient: only what is across counts.
+                subproblem.add_linear(-subproblem.along(F))
             residuals.append(subproblem.optimality(F))
         return max(residuals)
+
+
+class Scales:
+    """Which factor carries the scale of each component, so that it cannot flee from a penalty.
+
+    A factor whose penalties charge for its size, or fix it, keeps its scale; the others then have
+    columns of unit length. With no such penalty the first factor carries the scale.
+
+    Attributes
+    ----------
+    unit : ndarray of bool, (modes, k)
+        Where a column has unit length.
+    charged : ndarray of bool, (modes,)
+        Whether moving scale into this factor changes the objective.
+    """
+
+    def __init__(
+        self,
+        penalties: Sequence[Sequence[Penalty]],
+        k: int,
+        row_weights: Sequence[np.ndarray | None] | None = None,
+    ) -> None:
+        self.row_weights = row_weights or [None] * len(penalties)
+        fixed = np.array([_any_fixes(wishes, k) for wishes in penalties])
+        self.charged = np.array([any(p.has_scale for p in wishes) for wishes in penalties])
+        pinned = fixed | self.charged[:, None]
+        self.carrier = np.argmax(pinned, axis=0)
+        n_modes = len(pinned)
+        self.unit = ~pinned & (np.arange(n_modes)[:, None] != self.carrier) & ~fixed.any(axis=0)
+
+    def balance(self, factors: list[np.ndarray], mode: int) -> None:
+        """Give the columns that want it unit length and their scale to the carrier, in place."""
+        columns = np.flatnonzero(self.unit[mode])
+        if len(columns) == 0:
+            return
+        size = lengths(factors[mode][:, columns], self.row_weights[mode])
+        size[size == 0] = 1.0
+        scale = np.ones(self.unit.shape[1])
+        scale[columns] = size
+        factors[mode] = factors[mode] / scale
+        for carrier in set(self.carrier[columns]):
+            factors[carrier] = factors[carrier] * np.where(self.carrier == carrier, scale, 1.0)
+
+    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return factors with every column as long as it will be in the fit."""
+        factors = [np.array(F, dtype=np.float64) for F in factors]
+        for mode in range(len(factors)):
+            self.balance(factors, mode)
+        return factors
+
+    def on_sphere(self, mode: int) -> bool:
+        """Tell whether the columns of a factor must find their direction at the present scale."""
+        return bool(self.unit[mode].all() and self.charged[self.carrier].any())
+
+
+def lengths(F: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
+    """Return the length of every column, as the misfit measures it."""
+    if row_weights is None:
+        return np.linalg.norm(F, axis=0)
+    return np.sqrt(row_weights @ F**2)
+
+
+def _any_fixes(wishes: Sequence[Penalty], k: int) -> np.ndarray:
+    return np.any([penalty.fixes_scale(k) for penalty in wishes] or [np.zeros(k, bool)], axis=0)
 
 
 def alternate(
     problem: Problem,
     factors: Sequence[np.ndarray],
-    solver: Solver,
+    solvers: Sequence[Solver],
     *,
     max_iter: int,
     tol: float,
@@ -109,14 +211,16 @@ def alternate(
 
     Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
     sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True.
-    Every rule is a ratio, so that scaling the data changes nothing.
+    Every rule is a ratio, so that scaling the data changes nothing. Where a solver may let the
+    objective rise, the best iterate is kept, and the average is taken over twenty sweeps.
 
     Parameters
     ----------
     problem : Problem
     factors : sequence of ndarray
         Where to start.
-    solver : Solver
+    solvers : sequence of Solver
+        One a factor.
     max_iter : int
         Sweeps at most.
     tol : float
@@ -128,75 +232,99 @@ def alternate(
     first_sweep : int
         Sweeps done before, for ``Progress``.
     """
-    fit = Fit([np.array(F, dtype=np.float64) for F in factors])
+    run = _Run(problem, factors, solvers)
+    fit, best = Fit(list(run.factors)), np.inf
+    kept = np.inf
+    if not run.monotone:
+        kept = problem.loss.misfit(problem.data, run.factors)
+        best = kept + problem.penalty(run.factors)
     clock = _Clock(max_iter, tol)
     reference = problem.loss.reference(problem.data)
     for sweep in range(1, max_iter + 1):
-        plain = _sweep(problem, fit.factors, solver)
-        misfit = problem.loss.misfit(problem.data, fit.factors, 0, plain)
-        fit.misfit.append(misfit)
-        fit.objective.append(misfit + problem.penalty(fit.factors))
+        plain = run.sweep()
+        misfit = problem.loss.misfit(problem.data, run.factors, 0, plain)
+        objective = misfit + problem.penalty(run.factors)
+        if run.monotone or objective < best:
+            best, kept, fit.factors = objective, misfit, list(run.factors)
+        fit.misfit.append(kept)
+        fit.objective.append(best)
         if callback is not None:
             left = clock.seconds_left(fit.objective)
-            told = Progress(stage, first_sweep + sweep, fit.objective[-1], left)
-            fit.stopped = bool(callback(told))
-        fit.converged = _has_converged(fit.objective, reference, tol)
+            fit.stopped = bool(callback(Progress(stage, first_sweep + sweep, best, left)))
+        window = WINDOW if run.monotone else PATIENCE
+        fit.converged = _has_converged(fit.objective, reference, tol, window)
         if fit.converged or fit.stopped:
             break
-        if sweep % REVIVE_EVERY == 0:
-            _revive(problem, fit.factors, plain)
+        if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic):
+            _revive(problem, run.factors, plain)
     return fit
 
 
-def _sweep(problem: Problem, factors: list[np.ndarray], solver: Solver) -> Quadratic:
-    """Improve every factor once, in place; return the data's side of the last subproblem."""
-    for mode in reversed(range(len(factors))):
-        plain = problem.plain(factors, mode)
-        n_others = problem.data.shape[1 - mode]
-        factors[mode] = solver.improve(problem.wished(plain, mode), factors[mode], n_others)
-        if mode > 0:
-            _balance(factors, mode)
-    return plain
+class _Run:
+    """The state of one run: factors, what every solver remembers, who carries the scale."""
+
+    def __init__(
+        self, problem: Problem, factors: Sequence[np.ndarray], solvers: Sequence[Solver]
+    ) -> None:
+        self.problem, self.solvers = problem, solvers
+        self.scales = problem.scales(factors[0].shape[1])
+        self.factors = self.scales.balanced(factors)
+        self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
+        self.monotone = all(solver.monotone for solver in solvers)
+        self.penalties: list[list[Penalty]] = []
+        for mode, solver in enumerate(solvers):
+            rules = list(problem.penalties[mode])
+            if self.scales.on_sphere(mode):
+                rules.append(UnitColumns(self.scales.row_weights[mode]))
+                self.monotone &= "column" in solver.obeys
+            self.penalties.append(rules)
+
+    def sweep(self) -> Subproblem:
+        """Improve every factor once; return the data's side of the last subproblem."""
+        for mode in reversed(range(len(self.factors))):
+            F = self.factors[mode]
+            plain = self.problem.plain(self.factors, mode)
+            self.factors[mode] = self.solvers[mode].improve(
+                self.problem.wished(plain, mode, F), F, self.problem.data.shape[1 - mode],
+                penalties=self.penalties[mode], memory=self.memory[mode],
+            )  # fmt: skip
+            self.scales.balance(self.factors, mode)
+        return plain
 
 
-def _balance(factors: list[np.ndarray], mode: int) -> None:
-    """Give the columns of a factor unit length and their scale to the first factor; the product stays."""
-    scale = np.linalg.norm(factors[mode], axis=0)
-    scale[scale == 0] = 1.0
-    factors[mode] = factors[mode] / scale
-    factors[0] = factors[0] * scale
-
-
-def _has_converged(objective: list[float], reference: float, tol: float) -> bool:
+def _has_converged(objective: list[float], reference: float, tol: float, window: int) -> bool:
     floor = EXACT * reference
     if objective[-1] <= floor:
         return True
-    if len(objective) <= WINDOW:
+    if len(objective) <= window:
         return False
-    progress = objective[-1 - WINDOW] - objective[-1]
-    return progress <= tol * WINDOW * max(objective[-1], floor)
+    progress = objective[-1 - window] - objective[-1]
+    return progress <= tol * window * max(abs(objective[-1]), floor)
 
 
 def _revive(problem: Problem, factors: list[np.ndarray], plain: Quadratic) -> None:
     """Give dead components the part of the data that is explained worst.
 
-    A dead column of the last factor becomes the positive part of the row with the largest
-    residual; the first factor follows in the next sweep.
+    A dead column of the last factor becomes the positive part of the row with the largest residual;
+    the first factor follows in the next sweep.
     """
     C, S = factors
     strength = np.linalg.norm(C, axis=0) * np.linalg.norm(S, axis=0)
     dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
     if len(dead) == 0 or plain.G.ndim == 3:
         return
-    unexplained = problem.data.squared_row_norms - np.einsum(
-        "ik,ik->i", C, 2 * plain.H - C @ plain.G
-    )
+    explained = np.einsum("ik,ik->i", C, 2 * plain.H - C @ plain.G)
+    weights = 1.0 if plain.row_weights is None else plain.row_weights
+    unexplained = problem.data.squared_row_norms - weights * explained
+    lower, upper = bounds_of(problem.penalties[1], S.shape)
     for k, row in zip(dead, np.argsort(-unexplained), strict=False):
         spectrum = problem.data.rows(np.array([row]))[0] - C[row] @ S.T
-        spectrum = np.maximum(spectrum, 0.0)
-        size = np.linalg.norm(spectrum)
+        revived = S.copy()
+        revived[:, k] = np.maximum(spectrum, 0.0)
+        revived = np.clip(revived, lower, upper)
+        size = np.linalg.norm(revived[:, k])
         if size > 0:
-            S[:, k] = spectrum / size
+            S[:, k] = revived[:, k] / size
             C[:, k] = 0.0
             C[row, k] = size
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.entries import DenseEntries, Entries, SparseEntries
+
 #: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
 BLOCK_ENTRIES = 2**19
 
@@ -75,6 +77,23 @@ class Data(ABC):
         others = [F.T @ F for other, F in enumerate(factors) if other != mode]
         return np.prod(others, axis=0)
 
+    def row_weights(self, mode: int) -> np.ndarray | None:
+        """Return the weight of every row of factor number ``mode``, or None where all are 1."""
+        return None
+
+    def entries(self, dense: bool = False) -> Entries:
+        """Return the data entry by entry, for losses that are no sum of squares.
+
+        Raises
+        ------
+        ValueError
+            If the data answer only products.
+        """
+        raise ValueError(
+            "these data are compressed or scaled: they answer only products, which is enough for "
+            "squared error; give the data themselves for em.Poisson() and other divergences"
+        )
+
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
         blocks = self.residual_blocks(factors[0], factors[1])
@@ -128,6 +147,16 @@ class BlockData(Data):
         for rows, block in self.blocks():
             norms[rows] = np.einsum("ij,ij->i", block, block)
         return norms
+
+    def entries(self, dense: bool = False) -> Entries:
+        return self._all_entries
+
+    @cached_property
+    def _all_entries(self) -> Entries:
+        whole = np.empty(self.shape)
+        for rows, block in self.blocks():
+            whole[rows] = block
+        return DenseEntries(whole)
 
 
 class Selection:
@@ -225,6 +254,13 @@ class Sparse(Data):
     def squared_row_norms(self) -> np.ndarray:
         return np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
 
+    def entries(self, dense: bool = False) -> Entries:
+        return DenseEntries(self.X.toarray()) if dense else self._nonzeros
+
+    @cached_property
+    def _nonzeros(self) -> Entries:
+        return SparseEntries(self.X)
+
 
 class Weighted(Data):
     r"""Dense data whose entries have weights: every product is with ``W ∘ X``, every row has its own Gram.
@@ -267,3 +303,113 @@ class Weighted(Data):
     @cached_property
     def squared_row_norms(self) -> np.ndarray:
         return np.einsum("ij,ij->i", self._weighted, self.X)
+
+    def entries(self, dense: bool = False) -> Entries:
+        return DenseEntries(self.X, self.W)
+
+
+class Rescaled(Data):
+    """``diag(r) X diag(c)`` for any other data: what whitening makes of them.
+
+    Parameters
+    ----------
+    X : Data, (n, m)
+    r : ndarray, (n,)
+    c : ndarray, (m,)
+    """
+
+    def __init__(self, X: Data, r: np.ndarray, c: np.ndarray) -> None:
+        self.X, self.r, self.c = X, r[:, None], c[:, None]
+        self.shape, self.dtype = X.shape, X.dtype
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.r * self.X.dot(self.c * Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.c * self.X.transposed_dot(self.r * F)
+
+    def channel_gram(self) -> np.ndarray:
+        product = np.zeros((self.shape[1], self.shape[1]))
+        for _, block in self.residual_blocks(
+            np.zeros((self.shape[0], 1)), np.zeros((self.shape[1], 1))
+        ):
+            product += block.T @ block
+        return product
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.r[index] * self.X.rows(index) * self.c.T
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows, block in self.X.residual_blocks(F / self.r, Z / self.c):
+            yield rows, self.r[rows] * block * self.c.T
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        norms = np.empty(self.shape[0])
+        nothing = np.zeros((self.shape[0], 1)), np.zeros((self.shape[1], 1))
+        for rows, block in self.residual_blocks(*nothing):
+            norms[rows] = np.einsum("ij,ij->i", block, block)
+        return norms
+
+
+class Reweighted(Data):
+    r"""Data whose pixels and channels have weights, :math:`r_i^2 c_j^2` for entry ij.
+
+    The misfit is that of the scaled data :math:`\tilde x_{ij} = r_i x_{ij} c_j`; factors stay in the
+    unit of the unscaled data. Pixels do not interact, so their weights only matter to penalties.
+
+    Parameters
+    ----------
+    scaled : Data, (n, m)
+        The scaled data, whole or compressed.
+    r : ndarray, (n,)
+    c : ndarray, (m,)
+    """
+
+    def __init__(self, scaled: Data, r: np.ndarray, c: np.ndarray) -> None:
+        self.scaled, self.scales = scaled, (r[:, None], c[:, None])
+        self.shape, self.dtype = scaled.shape, scaled.dtype
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        r, c = self.scales
+        return self.scaled.dot(Z / c) / r
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        r, c = self.scales
+        return self.scaled.transposed_dot(F / r) / c
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        (r, c), scaled = self.scales, self.scaled
+        if mode == 0:
+            return scaled.dot(c * factors[1]) / r
+        return scaled.transposed_dot(r * factors[0]) / c
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        Z = self.scales[1 - mode] * factors[1 - mode]
+        return Z.T @ Z
+
+    def row_weights(self, mode: int) -> np.ndarray:
+        return self.scales[mode][:, 0] ** 2
+
+    def channel_gram(self) -> np.ndarray:
+        return self.scaled.channel_gram()
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        r, c = self.scales
+        return self.scaled.rows(index) / r[index] / c.T
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        r, c = self.scales
+        return self.scaled.residual_blocks(r * F, c * Z)
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        r, c = self.scales
+        return self.scaled.misfit([r * factors[0], c * factors[1]])
+
+    @cached_property
+    def squared_norm(self) -> float:
+        return self.scaled.squared_norm
+
+    @property
+    def squared_row_norms(self) -> np.ndarray:
+        return self.scaled.squared_row_norms

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
-from endmember.factor.data import Data
+from endmember.factor.data import Data, Reweighted
 from endmember.factor.lowrank import LowRank, sketch
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.penalties import bounds_of
+from endmember.factor.solvers import ALS, ANLS, Solver
+from endmember.factor.subproblem import Quadratic, Ratio
 
 Start = list[np.ndarray]
 #: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at
@@ -58,6 +59,9 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
     for least squares), filled with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with
     random values up to φ/100 (``"random"``).
     """
+    if isinstance(data, Reweighted):
+        C, S = nndsvd(data.scaled, k, rng, zeros)
+        return [C / data.scales[0], S / data.scales[1]]
     low = data if isinstance(data, LowRank) and data.rank >= k else sketch(data, k, rng)
     norms = low.singular_values[:k]
     U = low.Z[:, :k] / np.where(norms > 0, norms, 1.0)
@@ -92,7 +96,8 @@ def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     Chemom. Intell. Lab. Syst. 57 (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact
     for noise-free data with a pure pixel of every component.
     """
-    S = np.maximum(data.rows(successive_projection(data, k)), 0.0).T
+    scaled = data.scaled if isinstance(data, Reweighted) else data
+    S = np.maximum(data.rows(successive_projection(scaled, k)), 0.0).T
     return _with_maps(data, S)
 
 
@@ -118,11 +123,32 @@ def successive_projection(data: Data, k: int) -> np.ndarray:
     return np.array(chosen)
 
 
+def start_maps(problem: Problem, S: np.ndarray) -> Start:
+    """Return a start of the maps that go with given spectra, by least squares, and the spectra."""
+    factors = _with_maps(problem.data, S)
+    if issubclass(problem.loss.makes, Ratio):
+        factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
+    factors[0] = np.clip(factors[0], *bounds_of(problem.penalties[0], factors[0].shape))
+    return factors
+
+
 def _with_maps(data: Data, S: np.ndarray) -> Start:
     """Return the non-negative least-squares maps that go with the spectra, and the spectra."""
     factors = [np.zeros((data.shape[0], S.shape[1])), S]
     subproblem = Quadratic(data.gram(factors, 0), data.contract(factors, 0))
     return [ANLS().improve(subproblem, factors[0], data.shape[1]), S]
+
+
+def als(data: Data, k: int, rng: np.random.Generator) -> Start:
+    """Twenty sweeps of alternating least squares from random factors."""
+    C, S = random(data, k, rng)
+    for _ in range(20):
+        for mode, other in ((1, 0), (0, 1)):
+            factors = [C, S]
+            subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
+            factors[mode] = ALS().improve(subproblem, factors[mode], data.shape[other])
+            C, S = factors
+    return [C, S]
 
 
 STARTS: dict[str, Callable[[Data, int, np.random.Generator], Start]] = {
@@ -132,6 +158,7 @@ STARTS: dict[str, Callable[[Data, int, np.random.Generator], Start]] = {
     "nndsvda": lambda data, k, rng: nndsvd(data, k, rng, "mean"),
     "nndsvdar": lambda data, k, rng: nndsvd(data, k, rng, "random"),
     "pure_pixels": pure_pixels,
+    "als": als,
 }
 
 
@@ -157,10 +184,25 @@ class StartReport:
     chosen: bool
 
 
+def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Start:
+    """Return the start called ``name``, between the bounds of the problem.
+
+    Losses that are no sum of squares lock what is zero: they start from filled factors.
+    """
+    if issubclass(problem.loss.makes, Ratio):
+        name = "nndsvda" if name == "nndsvd" else name
+    factors = STARTS[name](problem.data, k, rng)
+    for mode, F in enumerate(factors):
+        if issubclass(problem.loss.makes, Ratio):
+            F = np.maximum(F, MEAN_FRACTION * np.mean(F))
+        factors[mode] = np.clip(F, *bounds_of(problem.penalties[mode], F.shape))
+    return factors
+
+
 def multistart(
     problem: Problem,
     k: int,
-    solver: Solver,
+    solvers: Sequence[Solver],
     *,
     n_starts: int,
     tol: float,
@@ -175,12 +217,14 @@ def multistart(
     order nor on where they run.
     """
     names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
+    short = max(solver.short_sweeps for solver in solvers)
     fits: list[Fit] = []
     sweeps = 0
     for name, rng in zip(names[:n_starts], seeds, strict=False):
+        factors = start(problem, name, k, rng)
+        problem = problem if problem.settings else problem.settled(factors)
         fit = alternate(
-            problem, STARTS[name](problem.data, k, rng), solver, tol=tol,
-            max_iter=min(solver.short_sweeps, max_iter), callback=callback,
+            problem, factors, solvers, tol=tol, max_iter=min(short, max_iter), callback=callback,
             stage=f"start {len(fits) + 1} of {n_starts}", first_sweep=sweeps,
         )  # fmt: skip
         fits.append(fit)

@@ -151,6 +151,8 @@ class Observed:
         True where the user left a pixel or channel out.
     survey : Survey
         What the data hold.
+    domain_known : bool
+        Whether the pixels form an image or a line, and are no mere list.
     """
 
     data: Data
@@ -161,6 +163,7 @@ class Observed:
     mask: np.ndarray | None
     channel_mask: np.ndarray | None
     survey: Survey
+    domain_known: bool = True
 
     def maps(self, F: np.ndarray) -> np.ndarray:
         """Return maps (n, k) as ``(*domain, k)``: zero at empty pixels, NaN at masked ones."""
@@ -214,6 +217,7 @@ def observe(
     """
     if isinstance(X, Data):
         return _observe_again(X, mask, channel_mask, weights)
+    domain_known = domain is not None or is_signal(X) or getattr(X, "ndim", 2) > 2
     X = unwrap(X)
     X = X if sparse.issparse(X) or is_lazy(X) else np.asarray(X)
     domain = _image_shape(X, domain)
@@ -235,7 +239,9 @@ def observe(
     data = _as_data(X, found, rows, columns)
     if weights is not None:
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
-    return Observed(data, domain, n_channels, rows, columns, mask, channel_mask, found)
+    return Observed(
+        data, domain, n_channels, rows, columns, mask, channel_mask, found, domain_known
+    )  # fmt: skip
 
 
 def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) -> np.ndarray:

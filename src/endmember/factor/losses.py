@@ -3,20 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from scipy.special import xlogy
 from sklearn.base import BaseEstimator
 
-from endmember.factor.data import Data
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.data import Data, Rescaled, Reweighted
+from endmember.factor.entries import Entries
+from endmember.factor.subproblem import Quadratic, Ratio, Subproblem
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
 #: products has no digits left.
 EXPLICIT_BELOW = 1e-10
+#: A model value is never taken for less than this fraction of the mean datum.
+FLOOR = 1e-16
 
 
-class SquaredError(BaseEstimator):
-    r"""Half the sum of squared residuals, :math:`\tfrac12\|X - F Z^\top\|^2`: the likelihood of white Gaussian noise.
+class Loss(BaseEstimator):
+    """How far a model is from the data; a subclass makes the subproblems that go with it."""
+
+    #: The kind of subproblem it makes.
+    makes: type[Subproblem] = Quadratic
+    in_words = ""
+    references: tuple[str, ...] = ()
+
+    def prepare(self, data: Data) -> Data:
+        """Return the data as the loss wants them, or refuse them with a reason."""
+        return data
+
+    def reference(self, data: Data) -> float:
+        """Return the misfit of a trivial model: the scale on which others are small or large."""
+        raise NotImplementedError
+
+    def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Any:
+        """Return the problem of factor number ``mode`` with the others fixed, without bounds."""
+        raise NotImplementedError
+
+    def misfit(
+        self,
+        data: Data,
+        factors: Sequence[np.ndarray],
+        mode: int = 0,
+        subproblem: Any = None,
+    ) -> float:
+        """Return the loss; cheaper where the subproblem of factor ``mode`` is at hand."""
+        raise NotImplementedError
+
+
+class SquaredError(Loss):
+    r"""Half the sum of squared residuals, :math:`\tfrac12\|X - F Z^\top\|^2`: white Gaussian noise.
 
     Accepts negative data (a subtracted background leaves some). Entry-wise weights come with the
     data.
@@ -30,16 +66,18 @@ class SquaredError(BaseEstimator):
     """
 
     in_words = "squared error"
-    references: tuple[str, ...] = ()
 
     def reference(self, data: Data) -> float:
-        """Return the misfit of an empty model: the scale against which all others are small or large."""
         return 0.5 * data.squared_norm
 
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
-        """Return the problem of factor number ``mode`` with the others fixed, without bounds."""
-        G, H = data.gram(factors, mode), data.contract(factors, mode)
-        return Quadratic(G, H, lower=-np.inf, upper=np.inf)
+        return Quadratic(
+            data.gram(factors, mode),
+            data.contract(factors, mode),
+            lower=-np.inf,
+            upper=np.inf,
+            row_weights=data.row_weights(mode),
+        )
 
     def misfit(
         self,
@@ -48,9 +86,232 @@ class SquaredError(BaseEstimator):
         mode: int = 0,
         subproblem: Quadratic | None = None,
     ) -> float:
-        """Return the loss; free of charge where the subproblem of factor ``mode`` is at hand."""
         if subproblem is None:
             return data.misfit(factors)
         reference = self.reference(data)
         misfit = reference + subproblem.value(factors[mode])
         return misfit if misfit > EXPLICIT_BELOW * reference else data.misfit(factors)
+
+
+class PoissonScaled(SquaredError):
+    r"""Squared error with every pixel and every channel weighted by its total count.
+
+    .. math:: \tfrac12\sum_{ij}\frac{n}{a_i b_j}(x_{ij} - \hat x_{ij})^2,\qquad
+              a_i = \sum_j x_{ij},\ b_j = \sum_i x_{ij},\ n = \sum_{ij} x_{ij}
+
+    The variance of a count is its mean, and :math:`a_i b_j / n` is the mean that one component
+    would have: noise becomes nearly white, at the price of squared error. Maps and spectra stay in
+    the data's own unit.
+
+    References
+    ----------
+    Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
+
+    Examples
+    --------
+    >>> from endmember.factor.data import Dense
+    >>> data = PoissonScaled().prepare(Dense(np.array([[2.0, 2.0], [4.0, 4.0]])))
+    >>> round(data.squared_norm, 9)
+    12.0
+    """
+
+    in_words = "squared error with pixels and channels weighted by their counts (Keenan-Kotula)"
+    references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
+
+    def prepare(self, data: Data) -> Data:
+        if data.weighted:
+            raise ValueError(
+                "em.PoissonScaled() weights whole pixels and channels and takes no weights of single "
+                "entries; use em.SquaredError() or em.Poisson() with weights"
+            )
+        if isinstance(data, Reweighted):
+            return data
+        n, m = data.shape
+        a, b = data.dot(np.ones((m, 1)))[:, 0], data.transposed_dot(np.ones((n, 1)))[:, 0]
+        # Read noise can take a total to zero or below: such a row weighs as the faintest honest one.
+        a, b = _positive(a), _positive(b)
+        size = np.sqrt(np.sum(a))
+        r, c = np.sqrt(size / a), np.sqrt(size / b)
+        return Reweighted(Rescaled(data, r, c), r, c)
+
+
+def _positive(totals: np.ndarray) -> np.ndarray:
+    good = totals > 1e-3 * np.mean(np.abs(totals))
+    if not good.any():
+        raise ValueError(
+            "em.PoissonScaled() needs data whose pixels and channels have positive totals; use "
+            "em.SquaredError() for data around zero"
+        )
+    return np.where(good, totals, totals[good].min())
+
+
+class BetaDivergence(Loss):
+    r"""The beta-divergence between data and model, in the convention of Févotte.
+
+    .. math:: d_\beta(x, v) = \frac{x^\beta + (\beta - 1) v^\beta - \beta x v^{\beta-1}}{\beta(\beta - 1)}
+
+    :math:`\beta = 2` is half the squared error, 1 the Kullback-Leibler divergence (:class:`Poisson`), 0 that of Itakura
+    and Saito. Some authors count :math:`\beta - 1`.
+
+    Parameters
+    ----------
+    beta : float
+
+    References
+    ----------
+    Févotte & Idier, Neural Comput. 23 (2011) 2421.
+
+    Examples
+    --------
+    >>> from endmember.factor.data import Dense
+    >>> X = Dense(np.array([[2.0, 1.0], [1.0, 3.0]]))
+    >>> round(BetaDivergence(2).misfit(X, [np.eye(2), 2 * np.eye(2)]), 6)
+    1.5
+    """
+
+    makes = Ratio
+    in_words = "beta-divergence (beta = {beta:g})"
+    references: tuple[str, ...] = ("C. Févotte and J. Idier, Neural Comput. 23 (2011) 2421.",)
+
+    def __init__(self, beta: float = 1.0) -> None:
+        self.beta = beta
+
+    def prepare(self, data: Data) -> Data:
+        x = data.entries(dense=self.beta != 1).x
+        if x.size and x.min() < 0:
+            raise ValueError(
+                f"{self!r} needs data without negative values and {np.mean(x < 0):.2%} are negative; use "
+                "em.SquaredError(), or leave the background in"
+            )
+        if self.beta <= 0 and not (x > 0).all():
+            raise ValueError(f"{self!r} needs positive data and some are zero; use em.Poisson()")
+        return data
+
+    def reference(self, data: Data) -> float:
+        entries = self._entries(data, 0)
+        n, m = entries.shape
+        totals = entries.dot(entries.x, np.ones((m, 1)))
+        flat = [totals / m, np.ones((m, 1))]
+        return self.misfit(data, flat) or float(totals.sum())
+
+    def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Ratio:
+        return _Divergence(self._entries(data, mode), factors[1 - mode], factors[mode], self.beta)
+
+    def misfit(
+        self,
+        data: Data,
+        factors: Sequence[np.ndarray],
+        mode: int = 0,
+        subproblem: Any = None,
+    ) -> float:
+        entries = self._entries(data, 0)
+        F, Z = factors
+        v = np.maximum(entries.model(F, Z), FLOOR * _mean(entries))
+        x, beta = entries.x, self.beta
+        weights = getattr(entries, "weights", None)
+        if beta == 1:
+            whole = np.sum(entries.everywhere(Z) * (F if weights is not None else F.sum(axis=0)))
+            terms = xlogy(x, x / v) - x
+            return float(np.sum(terms if weights is None else terms * weights) + whole)
+        if beta == 0:
+            terms = x / v - np.log(x / v) - 1
+        else:
+            terms = (x**beta + (beta - 1) * v**beta - beta * x * v ** (beta - 1)) / (
+                beta * (beta - 1)
+            )
+        return float(np.sum(terms if weights is None else terms * weights))
+
+    def _entries(self, data: Data, mode: int) -> Entries:
+        entries = data.entries(dense=self.beta != 1)
+        return entries if mode == 0 else entries.transposed()
+
+
+class Poisson(BetaDivergence):
+    r"""Generalised Kullback-Leibler divergence: the likelihood of Poisson counts.
+
+    .. math:: \sum_{ij} x_{ij}\ln\frac{x_{ij}}{v_{ij}} - x_{ij} + v_{ij}
+
+    The model is only needed where there are counts: for sparse data, work is in proportion to the
+    non-zeros. Data must be counts of gain 1, or nothing is lost but the scale of what is reported.
+
+    References
+    ----------
+    Lee & Seung, Nature 401 (1999) 788.
+
+    Examples
+    --------
+    >>> from endmember.factor.data import Dense
+    >>> X = Dense(np.array([[2.0, 1.0], [1.0, 3.0]]))
+    >>> round(Poisson().misfit(X, [X.X, np.eye(2)]), 12)
+    0.0
+    """
+
+    in_words = "Poisson likelihood (generalised Kullback-Leibler divergence)"
+    references = ("D. D. Lee and H. S. Seung, Nature 401 (1999) 788.",)
+
+    #: It is the beta-divergence of beta = 1, and no parameter.
+    beta = 1.0
+
+    def __init__(self) -> None:
+        """Take no parameters."""
+
+
+def _mean(entries: Entries) -> float:
+    n, m = entries.shape
+    return float(entries.x.sum()) / (n * m)
+
+
+class _Divergence(Ratio):
+    """The subproblem of one factor under a beta-divergence."""
+
+    def __init__(self, entries: Entries, Z: np.ndarray, F: np.ndarray, beta: float) -> None:
+        super().__init__(F.shape, beta)
+        self.entries, self.Z = entries, Z
+        self._floor = FLOOR * _mean(entries)
+        self._V = entries.model(F, Z)
+        self._at = F
+
+    def _model(self, F: np.ndarray) -> np.ndarray:
+        if F is not self._at:
+            self._V, self._at = self.entries.model(F, self.Z), F
+        return np.maximum(self._V, self._floor)
+
+    def parts(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        V, x = self._model(F), self.entries.x
+        if self.beta == 1:
+            denominator = np.broadcast_to(self.entries.everywhere(self.Z), F.shape)
+            return self.entries.dot(x / V, self.Z), denominator
+        return (
+            self.entries.dot(x * V ** (self.beta - 2), self.Z),
+            self.entries.dot(V ** (self.beta - 1), self.Z),
+        )
+
+    def slope(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        V, x, z = self._model(F), self.entries.x, self.Z[:, j : j + 1]
+        quotient = x / V
+        whole = np.broadcast_to(self.entries.everywhere(z), (F.shape[0], 1))
+        first = whole - self.entries.dot(quotient, z)
+        second = self.entries.dot(quotient / V, z**2)
+        return first[:, 0], second[:, 0]
+
+    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
+        self._model(F)
+        self.entries.add_outer(self._V, step, self.Z[:, j])
+        F[:, j] += step
+
+    def self_concordance(self) -> np.ndarray:
+        return 1.0 / np.sqrt(self.entries.smallest_positive())
+
+    def total(self) -> float:
+        weights = getattr(self.entries, "weights", None)
+        return float(np.sum(self.entries.x if weights is None else self.entries.x * weights))
+
+    def curvature(self, F: np.ndarray | None = None) -> float:
+        F = self._at if F is None else F
+        _, denominator = self.parts(F)
+        mean = float(np.mean(F))
+        return float(np.mean(denominator)) / mean if mean > 0 else 1.0
+
+    def peak(self, F: np.ndarray | None = None) -> float:
+        F = self._at if F is None else F
+        return float(np.max(self.parts(F)[1], initial=0.0))

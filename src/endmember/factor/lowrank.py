@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Data, row_blocks
+from endmember.factor.data import Data, Reweighted, row_blocks
 from endmember.factor.inputs import observe
 from endmember.factor.threads import one_blas_thread
 
@@ -98,6 +98,14 @@ class LowRank(Data):
         """Return ``½‖X − F Zᵀ‖²``, taking what the sketch left out for unexplained."""
         left_out = max(0.0, self.squared_norm - float(self.squared_row_norms.sum()))
         return super().misfit(factors) + 0.5 * left_out
+
+
+def sketch_of(data: Data, rank: int, random_state: Any = 0) -> Data:
+    """Compress data to ``rank`` directions, those of the scaled data where pixels have weights."""
+    if isinstance(data, Reweighted):
+        low = sketch(data.scaled, rank, random_state)
+        return Reweighted(low, data.scales[0][:, 0], data.scales[1][:, 0])
+    return sketch(data, rank, random_state)
 
 
 def sketch(data: Data, rank: int, random_state: int | np.random.Generator | None = 0) -> LowRank:

@@ -134,7 +134,7 @@ class NoiseModel:
             )
         if self.outliers > 1e-5:
             found.append(
-                f"{self.outliers:.2%} of the entries look like spikes and were left out of the "
+                f"{100 * self.outliers:.2g} % of the entries look like spikes and were left out of the "
                 "noise estimate; consider removing spikes first."
             )
         return found

@@ -44,7 +44,11 @@ def _is_area(norm: Any) -> bool:
 
 
 def rescale(
-    C: np.ndarray, S: np.ndarray, normalise: Any, energy: np.ndarray
+    C: np.ndarray,
+    S: np.ndarray,
+    normalise: Any,
+    energy: np.ndarray,
+    held: np.ndarray | bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Give the columns of one factor unit norm and their scale to the other; ``C Sᵀ`` stays.
 
@@ -62,6 +66,8 @@ def rescale(
         See ``em.NMF``.
     energy : ndarray, (m,)
         The energy of every channel.
+    held : ndarray of bool, (k,), optional
+        Components whose scale a constraint has fixed: they stay as they are.
     """
     if normalise is None:
         return C, S
@@ -70,7 +76,7 @@ def rescale(
         size = _NORMS[norm](S if which == "spectra" else C)
     else:
         size = area(S, energy, norm[1])
-    size = np.where(size > 0, size, 1.0)
+    size = np.where((size > 0) & ~np.asarray(held), size, 1.0)
     return (C * size, S / size) if which == "spectra" else (C / size, S * size)
 
 

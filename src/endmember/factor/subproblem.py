@@ -1,30 +1,100 @@
 """What a solver is given instead of the data.
 
-``F`` (n, k) is the factor to improve, ``G`` (k, k) the Gram matrix of all the other factors,
-``H`` (n, k) the data contracted with them. Losses make subproblems, penalties add to them,
-solvers solve them; none imports another.
+``F`` (n, k) is the factor to improve, ``G`` (k, k) the Gram matrix of all the other factors, ``H``
+(n, k) the data contracted with them. Losses make subproblems, penalties add to them, solvers solve
+them; none imports another.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+
+from endmember.factor.grid import Grid
 
 #: An array of bounds, or one bound for every entry.
 Bound = np.ndarray | float
 
 
 def times_gram(F: np.ndarray, G: np.ndarray) -> np.ndarray:
-    """Multiply every row of ``F`` (n, k) with one Gram matrix (k, k) or with its own (n, k, k)."""
+    """Multiply every row of ``F`` (n, k) with one Gram matrix (k, k) or its own (n, k, k)."""
     if G.ndim == 2:
         return F @ G
     return np.einsum("ik,ikl->il", F, G)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What makes a dimensionless weight the right size for one factor, fixed once for a whole fit.
+
+    Attributes
+    ----------
+    curvature : float
+        The mean curvature of the misfit in one entry of the factor, ``trace(G) / k``.
+    peak : float
+        The largest slope of the misfit at an empty factor, ``max |H|``.
+    grid : Grid
+        Where the rows of the factor lie in their image or along their axis.
+    """
+
+    curvature: float
+    peak: float
+    grid: Grid
+
+
+class Subproblem(ABC):
+    """The problem of one factor with the others fixed, between bounds.
+
+    Attributes
+    ----------
+    lower, upper : float or ndarray, broadcastable to (n, k)
+        Bounds on ``F``; ``-inf`` and ``inf`` where there is none.
+    """
+
+    lower: Bound
+    upper: Bound
+    #: The size of weights and the places of the rows; None where no penalty asks for them.
+    setting: Setting | None
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """``(n, k)``."""
+
+    @abstractmethod
+    def add_linear(self, A: np.ndarray | float) -> None:
+        """Add ``⟨A, F⟩`` to the objective; ``A`` is broadcastable to (n, k)."""
+
+    @abstractmethod
+    def add_quadratic(self, W: np.ndarray | float) -> None:
+        """Add ``½⟨F W, F⟩``; ``W`` (k, k), or one number for that times the identity."""
+
+    @abstractmethod
+    def optimality(self, F: np.ndarray) -> float:
+        """Return the unit-free Karush-Kuhn-Tucker residual at ``F``: 0 at a stationary point."""
+
+    @abstractmethod
+    def curvature(self, F: np.ndarray | None = None) -> float:
+        """Return the mean curvature of the misfit in one entry."""
+
+    @abstractmethod
+    def peak(self, F: np.ndarray | None = None) -> float:
+        """Return the largest slope of the misfit at an empty factor."""
+
+    @abstractmethod
+    def along(self, F: np.ndarray) -> np.ndarray:
+        """Return the part of the gradient that points along each column of ``F``, (n, k)."""
+
+    def clip(self, F: np.ndarray) -> np.ndarray:
+        """Return the point of the feasible box nearest to ``F``."""
+        return np.clip(F, self.lower, self.upper)
+
+
 @dataclass
-class Quadratic:
-    r"""Minimise :math:`\tfrac12\langle F G, F\rangle - \langle F, H\rangle` between bounds.
+class Quadratic(Subproblem):
+    r"""Minimise :math:`\sum_i r_i(\tfrac12 f_i G f_i^\top - f_i h_i^\top)` between bounds.
 
     Parameters
     ----------
@@ -35,6 +105,8 @@ class Quadratic:
         The linear term.
     lower, upper : float or ndarray, broadcastable to (n, k)
         Bounds on ``F``; ``-inf`` and ``inf`` where there is none.
+    row_weights : ndarray, (n,), optional
+        ``r``, positive; 1 unless given. Rows do not interact, so only what a penalty adds feels it.
 
     Examples
     --------
@@ -47,25 +119,55 @@ class Quadratic:
     H: np.ndarray
     lower: Bound = 0.0
     upper: Bound = np.inf
+    row_weights: np.ndarray | None = None
+    setting: Setting | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, k = self.H.shape
+        return n, k
 
     def value(self, F: np.ndarray) -> float:
         """Return the objective at ``F``."""
-        return float(0.5 * np.vdot(times_gram(F, self.G), F) - np.vdot(F, self.H))
+        rows = np.einsum("ik,ik->i", F, 0.5 * times_gram(F, self.G) - self.H)
+        return float(rows.sum() if self.row_weights is None else rows @ self.row_weights)
 
     def gradient(self, F: np.ndarray) -> np.ndarray:
-        """Return ``F G − H``, (n, k)."""
+        """Return ``F G − H``, (n, k): the gradient but for the weight of each row."""
         return times_gram(F, self.G) - self.H
-
-    def clip(self, F: np.ndarray) -> np.ndarray:
-        """Return the point of the feasible box nearest to ``F``."""
-        return np.clip(F, self.lower, self.upper)
 
     def diagonal(self) -> np.ndarray:
         """Return the diagonal of ``G``: (k,), or (n, k) where every row has its own."""
         return np.diagonal(self.G, axis1=-2, axis2=-1)
 
+    def along(self, F: np.ndarray) -> np.ndarray:
+        weights = 1.0 if self.row_weights is None else self.row_weights[:, None]
+        return weights * _along(self.gradient(F), F, weights)
+
+    def add_linear(self, A: np.ndarray | float) -> None:
+        self.H = self.H - (A if self.row_weights is None else A / self.row_weights[:, None])
+
+    def add_quadratic(self, W: np.ndarray | float) -> None:
+        matrix = np.asarray(W) * np.eye(self.shape[1]) if np.ndim(W) == 0 else np.asarray(W)
+        if self.row_weights is None:
+            self.G = self.G + matrix
+        else:
+            self.G = self.G + matrix / self.row_weights[:, None, None]
+
+    def curvature(self, F: np.ndarray | None = None) -> float:
+        """Return ``trace(G) / k``, averaged over the rows."""
+        diagonal = self.diagonal()
+        if self.row_weights is not None:
+            diagonal = self.row_weights[:, None] * diagonal
+        return float(np.mean(diagonal))
+
+    def peak(self, F: np.ndarray | None = None) -> float:
+        """Return the largest slope at ``F = 0``, ``max |r H|``."""
+        H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
+        return float(np.max(np.abs(H), initial=0.0))
+
     def optimality(self, F: np.ndarray) -> float:
-        r"""Return the unit-free Karush-Kuhn-Tucker residual :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
+        r"""Return :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
 
         Columns are measured as if the other factors had columns of unit length, which makes ``F``
         and its gradient comparable; the scale of the data plays no part.
@@ -76,3 +178,85 @@ class Quadratic:
         residual = F - self.clip(F - self.gradient(F) / curvature)
         size = np.linalg.norm(F * unit)
         return float(np.linalg.norm(residual * unit) / size) if size > 0 else 0.0
+
+
+def _along(gradient: np.ndarray, F: np.ndarray, weights: np.ndarray | float) -> np.ndarray:
+    """Return the projection of every column of a gradient on that of ``F``."""
+    length = np.sum(weights * F**2, axis=0)
+    return F * np.sum(weights * F * gradient, axis=0) / np.where(length > 0, length, 1.0)
+
+
+class Ratio(Subproblem):
+    r"""Minimise a divergence whose gradient is a difference of two non-negative parts.
+
+    :math:`\nabla = D - N` with the numerator :math:`N = (X \circ V^{\beta-2}) Z` and the denominator
+    :math:`D = V^{\beta-1} Z`, where :math:`V = F Z^\top` follows ``F``. A loss subclasses it with what it knows
+    of the data.
+
+    Attributes
+    ----------
+    beta : float
+        The divergence: 1 Poisson (Kullback-Leibler), 2 Euclid, 0 Itakura-Saito.
+    linear : ndarray or float
+        What penalties add to the gradient.
+    quadratic : ndarray, (k, k)
+        What penalties add to the curvature.
+    """
+
+    def __init__(self, shape: tuple[int, int], beta: float) -> None:
+        self._shape, self.beta = shape, beta
+        self.lower, self.upper = 0.0, np.inf
+        self.setting = None
+        self.linear: np.ndarray | float = 0.0
+        self.quadratic = np.zeros((shape[1], shape[1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self._shape
+
+    @abstractmethod
+    def parts(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numerator and the denominator of the misfit at ``F``, both (n, k)."""
+
+    @abstractmethod
+    def slope(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first and second derivative of the misfit in column ``j``, both (n,)."""
+
+    @abstractmethod
+    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
+        """Add ``step`` (n,) to column ``j`` of ``F`` in place, and let ``V`` follow."""
+
+    @abstractmethod
+    def self_concordance(self) -> np.ndarray:
+        """Return what damps a Newton step of every row, (n,): one over the root of its smallest count."""
+
+    @abstractmethod
+    def total(self) -> float:
+        """Return ``Σ x``."""
+
+    def gradient(self, F: np.ndarray) -> np.ndarray:
+        """Return the gradient of misfit and penalties, (n, k)."""
+        numerator, denominator = self.parts(F)
+        return denominator - numerator + self.linear + F @ self.quadratic
+
+    def along(self, F: np.ndarray) -> np.ndarray:
+        return _along(self.gradient(F), F, 1.0)
+
+    def add_linear(self, A: np.ndarray | float) -> None:
+        self.linear = self.linear + A
+
+    def add_quadratic(self, W: np.ndarray | float) -> None:
+        self.quadratic = self.quadratic + np.asarray(W) * (
+            np.eye(self.shape[1]) if np.ndim(W) == 0 else 1.0
+        )
+
+    def optimality(self, F: np.ndarray) -> float:
+        r"""Return :math:`(\sum f|\nabla| + \sum \bar f_k \max(-\nabla, 0)) / \sum x`, unit-free."""
+        gradient = self.gradient(F)
+        at_upper = np.broadcast_to(self.upper, F.shape) <= F
+        gradient = np.where(at_upper & (gradient < 0), 0.0, gradient)
+        fixed = np.broadcast_to(self.lower, F.shape) == np.broadcast_to(self.upper, F.shape)
+        gradient = np.where(fixed, 0.0, gradient)
+        inside = np.sum(np.abs(F * gradient))
+        growing = np.sum(np.maximum(-gradient, 0.0) * F.mean(axis=0))
+        return float((inside + growing) / self.total())

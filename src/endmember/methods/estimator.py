@@ -77,6 +77,8 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             If the data cannot be unmixed as asked; the message says what is allowed.
         """
         self._check_parameters()
+        if domain is None and is_signal(X):
+            domain = unwrap(X).shape[:-1]
         X, energy = self._read(X, reset=True)
         observed = observe(X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain)
         with one_blas_thread():
@@ -108,7 +110,7 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         )  # fmt: skip
         S = np.asarray(self.components_.T[observed.columns], dtype=np.float64)
         with one_blas_thread():
-            return observed.maps(self._maps_of(observed.data, S))
+            return observed.maps(self._maps_of(observed, S))
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
@@ -131,7 +133,7 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         raise NotImplementedError
 
-    def _maps_of(self, data: Data, S: np.ndarray) -> np.ndarray:
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 
     def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:

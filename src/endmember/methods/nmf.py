@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.alternate import Callback, Fit, Problem, Scales, alternate
+from endmember.factor.compatibility import check_combination, default_solver
 from endmember.factor.data import Data
-from endmember.factor.initialise import STARTS, StartReport, multistart
+from endmember.factor.grid import Grid
+from endmember.factor.initialise import STARTS, StartReport, multistart, start, start_maps
 from endmember.factor.inputs import Observed
-from endmember.factor.losses import SquaredError
-from endmember.factor.lowrank import LowRank, sketch
-from endmember.factor.penalties import resolve
+from endmember.factor.losses import Loss, SquaredError
+from endmember.factor.lowrank import LowRank, sketch_of
+from endmember.factor.penalties import Penalty, UnitColumns, resolve
 from endmember.factor.scaling import check_normalise, rescale
-from endmember.factor.solvers import ANLS, Solver
+from endmember.factor.solvers import Solver
 from endmember.factor.subproblem import Quadratic
 from endmember.methods.estimator import (
     SpectralEstimator,
@@ -27,6 +29,8 @@ from endmember.methods.estimator import (
     warn_of_negatives,
 )
 
+#: Maps of new data are found when a step changes them by less than this fraction.
+TRANSFORM_TOLERANCE = 1e-10
 #: Compression pays where the data have this many times the entries of their sketch.
 PAYS_FROM = 4
 
@@ -116,10 +120,10 @@ class NMF(SpectralEstimator):
     )
 
     def parts(self) -> list[tuple[str, Any]]:
-        problem = self._problem(None)
-        wishes = zip(("maps", "spectra"), problem.penalties, strict=True)
-        named = [(factor, penalty) for factor, penalties in wishes for penalty in penalties]
-        return [*named, ("loss", problem.loss), ("solver", self._solver())]
+        named = [(name, penalty) for name, wishes in self._wishes().items() for penalty in wishes]
+        solvers = self._solvers(int(self.n_components or 1))
+        distinct = solvers if repr(solvers[0]) != repr(solvers[1]) else solvers[1:]
+        return [*named, ("loss", self._loss()), *(("solver", solver) for solver in distinct)]
 
     def __init__(
         self,
@@ -153,7 +157,7 @@ class NMF(SpectralEstimator):
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
         check_normalise(self.normalise)
-        resolve(self.maps, "maps"), resolve(self.spectra, "spectra")
+        wishes = self._wishes()
         _check_positive_whole("n_starts", self.n_starts)
         _check_positive_whole("max_iter", self.max_iter)
         if not isinstance(self.tol, Real) or not self.tol >= 0:
@@ -164,8 +168,11 @@ class NMF(SpectralEstimator):
             raise TypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
-        if self.loss is not None and not hasattr(self.loss, "subproblem"):
+        if self.loss is not None and not isinstance(self.loss, Loss):
             raise TypeError(f"loss={self.loss!r} is not a loss; give em.SquaredError() or None")
+        solvers = self._solvers(int(self.n_components or 1))
+        for solver, (name, penalties) in zip(solvers, wishes.items(), strict=True):
+            check_combination(self._loss(), solver, penalties, name)
         if not (isinstance(self.compress, bool) or self.compress == "auto"):
             raise ValueError(
                 f'compress={self.compress!r} is not known; allowed: "auto", True, False'
@@ -181,18 +188,47 @@ class NMF(SpectralEstimator):
         check_fits(k, observed)
         warn_of_negatives(observed)
         rng = _generator(self.random_state)
-        full = self._problem(observed.data)
-        quick = replace(full, data=self._compressed(observed.data, k, rng))
-        fit, self.starts_ = self._start(quick, observed, k, rng, callback)
+        full = self._problem(observed)
+        quick = replace(full, data=self._compressed(full.data, k, rng))
+        quick, fit, self.starts_ = self._start(quick, observed, k, rng, callback)
+        full = replace(full, settings=quick.settings)
         fit = self._continue(quick, fit, callback, "fit")
         if quick.data is not full.data:
             fit = self._continue(full, _moved(fit, quick, full), callback, "full data")
         self.optimality_ = full.optimality(fit.factors)
         self._keep(observed, fit, energy)
 
-    def _problem(self, data: Any) -> Problem:
-        penalties = [resolve(self.maps, "maps"), resolve(self.spectra, "spectra")]
-        return Problem(data, SquaredError() if self.loss is None else self.loss, penalties)
+    def _loss(self) -> Loss:
+        return SquaredError() if self.loss is None else self.loss
+
+    def _wishes(self) -> dict[str, list[Penalty]]:
+        return {"maps": resolve(self.maps, "maps"), "spectra": resolve(self.spectra, "spectra")}
+
+    def _problem(self, observed: Observed) -> Problem:
+        return Problem(
+            self._loss().prepare(observed.data),
+            self._loss(),
+            list(self._wishes().values()),
+            [
+                Grid(observed.domain, observed.rows, observed.domain_known),
+                Grid((observed.n_channels,), observed.columns),
+            ],
+        )
+
+    def _solvers(self, k: int) -> list[Solver]:
+        """Return the solver of each factor: the one given, or the one that measures best."""
+        if self.solver is not None:
+            return [self.solver, self.solver]
+        loss, wishes = self._loss(), list(self._wishes().values())
+        scales = Scales(wishes, k)
+        rules = [
+            [UnitColumns()] if loss.makes is Quadratic and scales.on_sphere(mode) else []
+            for mode in range(2)
+        ]
+        return [
+            default_solver(loss, [*penalties, *rule], k)
+            for penalties, rule in zip(wishes, rules, strict=True)
+        ]
 
     def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
@@ -200,22 +236,28 @@ class NMF(SpectralEstimator):
         n, m = data.shape
         pays = n * m >= PAYS_FROM * rank * (n + m)
         wanted = pays if self.compress == "auto" else self.compress
-        if not wanted or data.weighted or isinstance(data, LowRank):
+        possible = self._loss().makes is Quadratic and not data.weighted
+        if not wanted or not possible or isinstance(data, LowRank):
             return data
-        return sketch(data, rank, rng)
+        return sketch_of(data, rank, rng)
 
     def _start(
         self, problem: Problem, observed: Observed, k: int, rng: np.random.Generator, callback: Any
-    ) -> tuple[Fit, list[StartReport]]:
-        solver = self._solver()
-        if isinstance(self.init, str) and self.init == "multistart":
-            return multistart(
-                problem, k, solver, n_starts=self.n_starts, tol=self.tol, max_iter=self.max_iter,
-                seeds=rng.spawn(self.n_starts), callback=callback,
-            )  # fmt: skip
-        if isinstance(self.init, str):
-            return Fit(STARTS[self.init](problem.data, k, rng)), []
-        return Fit(_given_start(self.init, observed, k)), []
+    ) -> tuple[Problem, Fit, list[StartReport]]:
+        """Return the problem with the size of its weights fixed, and where to continue from."""
+        if not isinstance(self.init, str):
+            factors = _given_start(self.init, observed, k)
+        else:
+            first = "nndsvd" if self.init == "multistart" else self.init
+            factors = start(problem, first, k, rng)
+        problem = problem.settled(factors)
+        if self.init != "multistart":
+            return problem, Fit(factors), []
+        fit, starts = multistart(
+            problem, k, self._solvers(k), n_starts=self.n_starts, tol=self.tol,
+            max_iter=self.max_iter, seeds=rng.spawn(self.n_starts), callback=callback,
+        )  # fmt: skip
+        return problem, fit, starts
 
     def _continue(self, problem: Problem, fit: Fit, callback: Any, stage: str) -> Fit:
         """Go on from where a fit stands; its sweeps count."""
@@ -223,7 +265,7 @@ class NMF(SpectralEstimator):
         if fit.stopped or left < 1:
             return fit
         further = alternate(
-            problem, fit.factors, self._solver(), max_iter=left, tol=self.tol,
+            problem, fit.factors, self._solvers(fit.factors[0].shape[1]), max_iter=left, tol=self.tol,
             callback=callback, stage=stage, first_sweep=len(fit.objective),
         )  # fmt: skip
         return replace(
@@ -232,13 +274,13 @@ class NMF(SpectralEstimator):
             misfit=fit.misfit + further.misfit,
         )
 
-    def _solver(self) -> Solver:
-        return ANLS() if self.solver is None else self.solver
-
     def _keep(self, observed: Observed, fit: Fit, energy: np.ndarray) -> None:
         """Learn the answer of a fit."""
         C, S = fit.factors
-        C, S = rescale(C, S, self.normalise, energy[observed.columns])
+        held = np.any(
+            [p.fixes_scale(C.shape[1]) for w in self._wishes().values() for p in w], axis=0
+        )
+        C, S = rescale(C, S, self.normalise, energy[observed.columns], held)
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
         self.n_components_ = C.shape[1]
         self.objective_ = np.array(fit.objective)
@@ -252,11 +294,22 @@ class NMF(SpectralEstimator):
                 stacklevel=4,
             )
 
-    def _maps_of(self, data: Data, S: np.ndarray) -> np.ndarray:
-        problem = self._problem(data)
-        factors = [np.zeros((data.shape[0], S.shape[1])), S]
-        subproblem: Quadratic = problem.wished(problem.plain(factors, 0), 0)
-        return ANLS().improve(subproblem, factors[0], data.shape[1])
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        problem = self._problem(observed)
+        solver = self._solvers(S.shape[1])[0]
+        factors = start_maps(problem, S)
+        problem = problem.settled(factors)
+        memory: dict[str, Any] = {"mode": 0}
+        for sweep in range(self.max_iter):
+            before = factors[0]
+            subproblem = problem.wished(problem.plain(factors, 0), 0, before)
+            factors[0] = solver.improve(
+                subproblem, before, S.shape[0], penalties=problem.penalties[0], memory=memory
+            )
+            change = np.linalg.norm(factors[0] - before)
+            if change <= TRANSFORM_TOLERANCE * np.linalg.norm(factors[0]) or sweep > 200:
+                break
+        return factors[0]
 
 
 def _moved(fit: Fit, quick: Problem, full: Problem) -> Fit:

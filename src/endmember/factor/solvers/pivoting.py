@@ -1,105 +1,14 @@
-"""Solvers: each improves one factor ``F`` (n, k) of a subproblem and never sees the data.
-
-A solver lists the methods it needs of a subproblem and of penalties; it knows neither loss nor
-model.
-"""
+"""Exact bounded least squares for many rows at once."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
 from endmember.factor.subproblem import Quadratic, times_gram
-
-#: Bounds count as met, and multipliers as zero, within this fraction of the largest entry.
-TOLERANCE = 1e-12
-
-
-class Solver(BaseEstimator):
-    """Improves a factor; a subclass implements :meth:`improve`."""
-
-    #: Sweeps that a short run from one start takes (a sweep of ANLS does more than one of HALS).
-    short_sweeps = 50
-    #: The solver in words, for reports; may name parameters in braces.
-    in_words = ""
-    references: tuple[str, ...] = ()
-
-    @abstractmethod
-    def improve(self, subproblem: Quadratic, F: np.ndarray, n_channels: int) -> np.ndarray:
-        """Return a better ``F``; ``n_channels`` is the number of entries that each row was made from."""
-
-
-class HALS(Solver):
-    r"""Hierarchical alternating least squares: one column after another, each exactly (article eqs 11 and 12).
-
-    .. math:: f_j \leftarrow \left[f_j + (H - F G)_j / G_{jj}\right]_{\rm box}
-
-    Each column is the exact minimiser with the others fixed, so the objective never rises.
-
-    Parameters
-    ----------
-    inner : int or "accelerated"
-        How often the columns are gone through per sweep. "accelerated" repeats as long as that is
-        cheap beside the products with the data and still changes much: :math:`\lfloor 1 +
-        \tfrac12\rho\rfloor \le 10` times with :math:`\rho = 1 + m(n + k)/(n(k + 1))`, or until a
-        pass changes less than a tenth of the first.
-
-    References
-    ----------
-    Cichocki & Phan, IEICE Trans. Fundam. E92-A (2009) 708. Gillis & Glineur, Neural Comput. 24
-    (2012) 1085.
-
-    Examples
-    --------
-    >>> sub = Quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 3.0]]))
-    >>> HALS(inner=100).improve(sub, np.zeros((1, 2)), n_channels=2).round(6)
-    array([[1., 1.]])
-    """
-
-    in_words = "hierarchical alternating least squares (HALS)"
-    references = (
-        "A. Cichocki and A.-H. Phan, IEICE Trans. Fundam. E92-A (2009) 708.",
-        "N. Gillis and F. Glineur, Neural Comput. 24 (2012) 1085.",
-    )
-
-    def __init__(self, inner: int | str = "accelerated") -> None:
-        self.inner = inner
-
-    def improve(self, subproblem: Quadratic, F: np.ndarray, n_channels: int) -> np.ndarray:
-        F = np.array(F, order="F")
-        first = None
-        for _ in range(self._passes(F.shape, n_channels)):
-            before = F.copy()
-            self._pass(subproblem, F)
-            change = np.linalg.norm(F - before)
-            first = change if first is None else first
-            if change <= 0.1 * first and self.inner == "accelerated":
-                break
-            if change == 0:
-                break
-        return np.ascontiguousarray(F)
-
-    def _passes(self, shape: tuple[int, int], n_channels: int) -> int:
-        if isinstance(self.inner, str):
-            n, k = shape
-            rho = 1 + n_channels * (n + k) / (n * (k + 1))
-            return min(10, int(1 + 0.5 * rho))
-        return self.inner
-
-    @staticmethod
-    def _pass(subproblem: Quadratic, F: np.ndarray) -> None:
-        """Go through the columns once, in place."""
-        G, H, diagonal = subproblem.G, subproblem.H, subproblem.diagonal()
-        lower = np.broadcast_to(subproblem.lower, F.shape)
-        upper = np.broadcast_to(subproblem.upper, F.shape)
-        for j in range(F.shape[1]):
-            curvature = diagonal[..., j]
-            gradient = np.einsum("ik,ik->i", F, G[..., j]) if G.ndim == 3 else F @ G[:, j]
-            step = (H[:, j] - gradient) / np.where(curvature > 0, curvature, 1.0)
-            column = np.where(curvature > 0, F[:, j] + step, F[:, j])
-            F[:, j] = np.clip(column, lower[:, j], upper[:, j])
 
 
 class ANLS(Solver):
@@ -121,7 +30,7 @@ class ANLS(Solver):
     Examples
     --------
     >>> sub = Quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 0.0]]))
-    >>> ANLS().improve(sub, np.zeros((1, 2)), n_channels=2)
+    >>> ANLS().improve(sub, np.zeros((1, 2)), 2)
     array([[1.5, 0. ]])
     """
 
@@ -129,7 +38,15 @@ class ANLS(Solver):
     in_words = "alternating non-negative least squares (ANLS) by block principal pivoting"
     references = ("J. Kim and H. Park, SIAM J. Sci. Comput. 33 (2011) 3261.",)
 
-    def improve(self, subproblem: Quadratic, F: np.ndarray, n_channels: int) -> np.ndarray:
+    def improve(
+        self,
+        subproblem: Quadratic,
+        F: np.ndarray,
+        n_others: int,
+        *,
+        penalties: Sequence[Any] = (),
+        memory: Memory | None = None,
+    ) -> np.ndarray:
         lower = np.broadcast_to(subproblem.lower, F.shape)
         upper = np.broadcast_to(subproblem.upper, F.shape)
         return _Pivoting(subproblem, lower, upper).solve(F)

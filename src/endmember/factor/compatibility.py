@@ -1,0 +1,86 @@
+"""Which solver can do what, and one sentence for every combination that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from endmember.factor.losses import Loss
+from endmember.factor.penalties import Free, Penalty, offers
+from endmember.factor.solvers import (
+    ADMM,
+    ALS,
+    ANLS,
+    HALS,
+    MALS,
+    MultiplicativeUpdate,
+    Newton,
+    Solver,
+)
+from endmember.factor.subproblem import Ratio
+
+#: Solvers that a refusal can name, in the order in which they are worth trying.
+CANDIDATES: tuple[Solver, ...] = (
+    ANLS(), HALS(), Newton(), MultiplicativeUpdate(), ADMM(), ALS(), MALS(),
+)  # fmt: skip
+#: Above this many components going through the columns is quicker than pivoting.
+MANY = 20
+
+
+def can_obey(solver: Solver, penalty: Penalty) -> bool:
+    """Tell whether a solver can do what a penalty wishes."""
+    needs = offers(penalty) - {"bounds"}
+    return not needs or "add" in needs or bool(needs & set(solver.obeys))
+
+
+def can_solve(solver: Solver, loss: Loss) -> bool:
+    """Tell whether a solver can work on the subproblems of a loss."""
+    if isinstance(solver, Newton) and getattr(loss, "beta", None) != 1:
+        return False
+    return any(issubclass(loss.makes, kind) for kind in solver.solves)
+
+
+def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
+    """Return the solver that measures best for one factor."""
+    candidates = (HALS(), *CANDIDATES) if k > MANY else CANDIDATES
+    for solver in candidates:
+        if can_solve(solver, loss) and all(can_obey(solver, penalty) for penalty in penalties):
+            return solver
+    return candidates[0]
+
+
+def check_combination(
+    loss: Loss, solver: Solver, penalties: Sequence[Penalty], factor: str
+) -> None:
+    """Refuse a combination that cannot work, and name the way out.
+
+    Raises
+    ------
+    ValueError
+        If the solver cannot work with the loss, or cannot do what a penalty of ``factor`` wishes.
+    """
+    if not can_solve(solver, loss):
+        raise ValueError(
+            f"{solver!r} cannot minimise {loss!r}; {_named(loss, penalties, 'use')}, or solver=None to have it chosen"
+        )
+    if issubclass(loss.makes, Ratio) and any(isinstance(penalty, Free) for penalty in penalties):
+        raise ValueError(
+            f"{loss!r} needs a model without negative values, so the {factor} cannot be em.Free(); use "
+            "em.SquaredError() or leave em.Free() out"
+        )
+    for penalty in penalties:
+        if not can_obey(solver, penalty):
+            raise ValueError(
+                f"{penalty!r} on the {factor} is not compatible with {solver!r}, which cannot apply "
+                f"{' or '.join(sorted(offers(penalty)))} steps; {_named(loss, penalties, 'use')}"
+            )
+
+
+def _named(loss: Loss, penalties: Sequence[Penalty], verb: str) -> str:
+    fitting = [
+        solver
+        for solver in CANDIDATES
+        if can_solve(solver, loss) and all(can_obey(solver, penalty) for penalty in penalties)
+    ]
+    if not fitting:
+        return f"{verb} em.SquaredError() instead of {loss!r}, or leave a penalty out"
+    return f"{verb} " + " or ".join(f"solver=em.{solver!r}" for solver in fitting[:3])

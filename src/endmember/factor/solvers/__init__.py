@@ -1,0 +1,20 @@
+"""Solvers: each improves one factor ``F`` (n, k) of a subproblem and never sees the data."""
+
+from endmember.factor.solvers.base import Memory, Solver
+from endmember.factor.solvers.columns import HALS
+from endmember.factor.solvers.least_squares import ALS, MALS
+from endmember.factor.solvers.pivoting import ANLS
+from endmember.factor.solvers.ratios import MultiplicativeUpdate, Newton
+from endmember.factor.solvers.splitting import ADMM
+
+__all__ = [
+    "ADMM",
+    "ALS",
+    "ANLS",
+    "HALS",
+    "MALS",
+    "Memory",
+    "MultiplicativeUpdate",
+    "Newton",
+    "Solver",
+]

@@ -1,0 +1,162 @@
+"""Unconstrained least squares, put right afterwards: the practice of MCR-ALS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
+from endmember.factor.subproblem import Quadratic
+
+#: Weights of MALS start here, never exceed LARGEST, and are dropped below SMALLEST.
+START, LARGEST, SMALLEST = 1.0, 10.0, 1e-8
+#: A column whose negative part is below this fraction of it needs no weight any more.
+CALM = 1e-3
+
+
+class ALS(Solver):
+    r"""Alternating least squares: solve without bounds, then clip and apply every constraint.
+
+    .. math:: F \leftarrow [H G^{-1}]_+
+
+    Equations (5) and (6) of Muto & Shiga. Clipping is not the bounded minimum, so the objective
+    may rise; the best iterate is kept. Use it to compare with MCR-ALS, and :class:`ANLS` to unmix.
+
+    Parameters
+    ----------
+    floor : float
+        Entries below this fraction of the factor's largest are raised to it: the small constant of the article,
+        made relative.
+
+    References
+    ----------
+    Paatero & Tapper, Environmetrics 5 (1994) 111. Jaumot, de Juan & Tauler, Chemom. Intell. Lab.
+    Syst. 140 (2015) 1.
+
+    Examples
+    --------
+    >>> sub = Quadratic(np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[3.0, 0.0]]))
+    >>> ALS().improve(sub, np.zeros((1, 2)), 2)
+    array([[2., 0.]])
+    """
+
+    obeys = ("column", "prox")
+    monotone = False
+    short_sweeps = 20
+    in_words = "alternating least squares (ALS) with constraints applied after every half step"
+    references = ("P. Paatero and U. Tapper, Environmetrics 5 (1994) 111.",)
+
+    def __init__(self, floor: float = 0.0) -> None:
+        self.floor = floor
+
+    def improve(
+        self,
+        subproblem: Quadratic,
+        F: np.ndarray,
+        n_others: int,
+        *,
+        penalties: Sequence[Any] = (),
+        memory: Memory | None = None,
+    ) -> np.ndarray:
+        free = solve_rows(subproblem.G, subproblem.H)
+        return put_right(free, subproblem, penalties, self.floor)
+
+
+class MALS(Solver):
+    r"""Modified ALS: the step from the last estimate is damped while negative values still change.
+
+    .. math:: F \leftarrow [(H + F_{\rm old} W)(G + W)^{-1}]_+ , \qquad W = {\rm diag}(\omega_k)\,{\rm trace}(G)/k
+
+    Equations (7) and (8) of Muto & Shiga. Every :math:`\omega_k` starts at 1, is halved when the negative part of its
+    column before clipping did not grow, and is raised by half (up to 10) when it did.
+
+    Parameters
+    ----------
+    form : "proximal" or "as_printed"
+        "as_printed" leaves :math:`F_{\rm old} W` out for the maps, as equation (8) does: a ridge that must fade away.
+
+    Notes
+    -----
+    The published rule for the weights (Wang, Hopke, Hancewicz & Zhang, Anal. Chim. Acta 476 (2003)
+    93) speaks of the change of the negative values between estimates; the factors 1/2 and 3/2 are
+    ours.
+
+    Examples
+    --------
+    >>> sub = Quadratic(np.eye(2), np.array([[3.0, -1.0]]))
+    >>> MALS().improve(sub, np.array([[1.0, 1.0]]), 2)
+    array([[2., 0.]])
+    """
+
+    obeys = ("column", "prox")
+    monotone = False
+    short_sweeps = 20
+    in_words = "modified alternating least squares (MALS, {form})"
+    references = (
+        "J.-H. Wang, P. K. Hopke, T. M. Hancewicz and S. L. Zhang, Anal. Chim. Acta 476 (2003) 93.",
+    )
+
+    def __init__(self, form: str = "proximal") -> None:
+        self.form = form
+
+    def improve(
+        self,
+        subproblem: Quadratic,
+        F: np.ndarray,
+        n_others: int,
+        *,
+        penalties: Sequence[Any] = (),
+        memory: Memory | None = None,
+    ) -> np.ndarray:
+        memory = {} if memory is None else memory
+        omega = memory.setdefault("omega", np.full(F.shape[1], START))
+        W = omega * np.mean(subproblem.diagonal())
+        ridge_only = self.form == "as_printed" and memory.get("mode") == 0
+        H = subproblem.H if ridge_only else subproblem.H + F * W
+        free = solve_rows(subproblem.G + np.diag(W), H)
+        memory["omega"], memory["negativity"] = _next_weights(omega, free, memory.get("negativity"))
+        return put_right(free, subproblem, penalties, 0.0)
+
+
+def _next_weights(
+    omega: np.ndarray, free: np.ndarray, before: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weights of the next sweep and the negativity of every column."""
+    size = np.linalg.norm(free, axis=0)
+    negativity = np.linalg.norm(np.minimum(free, 0.0), axis=0) / np.where(size > 0, size, 1.0)
+    calmer = np.full(len(omega), True) if before is None else negativity <= before
+    omega = np.where(calmer, omega / 2, np.minimum(1.5 * omega, LARGEST))
+    return np.where((negativity < CALM) | (omega < SMALLEST), 0.0, omega), negativity
+
+
+def solve_rows(G: np.ndarray, H: np.ndarray) -> np.ndarray:
+    """Return ``H G⁻¹`` for one Gram or one a row; the pseudo-inverse where it is singular."""
+    if np.all(np.linalg.eigvalsh(G)[..., 0] > TOLERANCE * np.linalg.eigvalsh(G)[..., -1]):
+        return (
+            np.linalg.solve(G, H.T).T if G.ndim == 2 else np.linalg.solve(G, H[:, :, None])[:, :, 0]
+        )
+    inverse = np.linalg.pinv(G, rcond=TOLERANCE, hermitian=True)
+    return H @ inverse if G.ndim == 2 else np.einsum("ikl,il->ik", inverse, H)
+
+
+def put_right(
+    F: np.ndarray, subproblem: Quadratic, penalties: Sequence[Any], floor: float
+) -> np.ndarray:
+    """Return ``F`` between its bounds and with every constraint and rule of the penalties applied."""
+    lower = subproblem.lower
+    if floor:
+        lower = np.maximum(lower, floor * np.max(np.abs(F), initial=0.0))
+    F = np.clip(F, lower, subproblem.upper)
+    diagonal = np.broadcast_to(subproblem.diagonal(), F.shape)
+    for penalty in penalties:
+        if hasattr(penalty, "column"):
+            for j in range(F.shape[1]):
+                divisor = np.where(diagonal[:, j] > 0, diagonal[:, j], 1.0)
+                F[:, j] = penalty.column(F[:, j] * divisor, divisor, F, j, subproblem.setting)
+        elif hasattr(penalty, "prox"):
+            step = 1.0 / max(float(np.mean(diagonal)), np.finfo(float).tiny)
+            F = penalty.prox(F, step, subproblem.setting)
+        F = np.clip(F, subproblem.lower, subproblem.upper)
+    return F
