@@ -89,7 +89,7 @@ def test_version_is_that_of_the_package(call):
 
 
 def test_unmix_keeps_what_the_library_finds(call, cube):
-    code, out, _ = call("unmix", cube, "-k", 2, "--starts", 3, "--seed", 5)
+    code, out, _ = call("unmix", cube, "-k", 2, "--starts", 3, "--seed", 5, "--loss", "squared")
     assert code == 0
     folder = cube.parent / "two phases-unmixed"
     assert out.splitlines()[-1] == f"Report:  {folder / 'report.html'}"
@@ -99,6 +99,20 @@ def test_unmix_keeps_what_the_library_finds(call, cube):
     same = em.NMF(2, n_starts=3, random_state=5).fit(em.load(cube))
     np.testing.assert_allclose(found.spectra.data, same.components_, rtol=1e-10)
     np.testing.assert_allclose(np.moveaxis(found.maps.data, 0, -1), same.maps_, rtol=1e-10)
+
+
+def test_without_k_the_suggestion_is_taken_and_said(call, cube):
+    report = em.assess.rank(em.load(cube))
+    code, out, _ = call("unmix", cube, "--starts", 1, "-o", "suggested")
+    assert code == 0 and report.sentence in out.splitlines()[0]
+    assert em.open("suggested").model.n_components_ == report.suggested
+
+
+def test_rank_prints_the_panel_and_draws_it(call, cube):
+    code, out, _ = call("rank", cube, "--max-rank", 6)
+    picture = cube.parent / "two phases-rank.png"
+    assert code == 0 and out.splitlines()[-1] == f"Picture: {picture}"
+    assert "parallel analysis" in out and picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
@@ -149,7 +163,10 @@ def test_info_tells_what_the_file_holds_and_what_to_type(call, tmp_path):
     ("words", "said"),
     [
         (["unmix"], "Missing argument"),
-        (["unmix", "FILE"], "-k"),
+        (
+            ["unmix", "FILE", "-k", "2", "--loss", "least"],
+            "allowed: auto, squared, scaled, poisson",
+        ),
         (["unmix", "FILE", "-k", "0"], "-k"),
         (["unmix", "FILE", "-k", "2.5"], "-k"),
         (["unmix", "FILE", "-k", "65"], "65"),

@@ -286,9 +286,16 @@ def test_the_report_says_what_was_done(folder):
         assert words in " ".join(page.words.split()), words
 
 
+def test_without_a_model_everything_is_chosen_and_the_report_says_why(tmp_path):
+    phantom = em.synthetic.mixed_phases(shape=(24, 24), channels=80, k=3, dose=800, seed=2)
+    result = em.unmix(phantom.signal)
+    assert result.model.n_components_ == 3 and repr(result.model.loss) == "PoissonScaled()"
+    text = result.report(tmp_path / "report.html").read_text()
+    assert "because the data are counts" in text and "Number of components:" in text
+    assert em.open(result.save(tmp_path / "out")).record["reasons"] == result.record["reasons"]
+
+
 def test_no_model_and_no_signal_are_refused():
-    with pytest.raises(ValueError, match="em.NMF"):
-        em.unmix(PHANTOM.signal)
     with pytest.raises(TypeError, match="not a model"):
         em.unmix(PHANTOM.signal, "nmf")
     with pytest.raises(ValueError, match="at least 2-D"):

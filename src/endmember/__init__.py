@@ -13,16 +13,32 @@ __version__ = "0.1.0"
 
 _NAMES_BY_MODULE = {
     "factor.losses": ["BetaDivergence", "Poisson", "PoissonScaled", "SquaredError"],
-    "factor.penalties": ["Free", "NonNegative", "Ridge", "Sparse"],
+    "factor.penalties": [
+        "Absent",
+        "Free",
+        "Known",
+        "MinimumVolume",
+        "Monotone",
+        "NonNegative",
+        "PowerLaws",
+        "Ridge",
+        "Smooth",
+        "Sparse",
+        "SumToOne",
+        "TotalVariation",
+        "Unimodal",
+        "ZeroOutside",
+    ],
     "factor.solvers": ["ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton"],
     "factor.matching": ["match_components", "spectral_angle"],
     "factor.lowrank": ["LowRank", "compress"],
     "methods.nmf": ["NMF"],
+    "methods.projections": ["PCA"],
     "signals.bridge": ["UnreadableFileError", "load"],
     "signals.unmixing": ["Unmixing", "unmix"],
     "signals.unmixing:open_folder": ["open"],
 }
-_MODULES = ["show", "synthetic"]
+_MODULES = ["assess", "show", "synthetic"]
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = sorted([*_MODULE_OF, *_MODULES, "__version__"])

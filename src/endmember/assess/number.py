@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,16 +14,15 @@ from numpy.typing import NDArray
 
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
+from endmember.assess.resampling import STABLE_ANGLE, map_structure, stable_number, thinning
 from endmember.assess.surrogates import (
     Colour,
     WhiteData,
-    decompose,
     largest_value,
     measure_colour,
     whitened,
 )
 from endmember.factor.alternate import Callback, Progress
-from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.noise import NoiseModel
 from endmember.factor.photon_transfer import safe_rank
 from endmember.factor.spiked import spiked_overlap, spiked_strength
@@ -34,9 +32,9 @@ logger = logging.getLogger("endmember")
 Floats = NDArray[np.floating]
 
 _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about once in 100 times
-_STABLE_ANGLE = 20.0  # degrees between the spectra of two halves of the data
+_JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be judged
 _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
-_STABILITY_STEPS = 4  # numbers tried
+_COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is itself measured
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
 
 
@@ -192,14 +190,19 @@ def rank(
     if white.noise.gain == 0 and white.noise.read_variance == 0:
         return _numerical_rank(white, most)
     rng = np.random.default_rng(random_state)
-    visibility, colour = _visibility(white, most, rng)
+    visibility, surprise, colour = _visibility(white, most, rng)
     count = _leading(visibility)
+    structure = map_structure(white, most)
     votes = [
         Vote("parallel analysis", count, "above noise of the same variance and correlation"),
         *_scree_votes(white, most, count),
+        _structure_vote(structure),
         *_resampling_votes(white, most, count, rng, stability, callback),
     ]
-    return _conclude(white, tuple(votes), visibility, colour, most)
+    evidence = surprise / _DEVIATIONS
+    if structure is not None:
+        evidence = (surprise + structure) / math.sqrt(2) / _JOINT_DEVIATIONS
+    return _conclude(white, tuple(votes), visibility, _leading(evidence), colour)
 
 
 def _leading(visibility: Floats) -> int:
@@ -213,31 +216,36 @@ def _leading(visibility: Floats) -> int:
 
 def _visibility(
     white: WhiteData, most: int, rng: np.random.Generator
-) -> tuple[Floats, Colour | None]:
-    """Squared singular values in units of the noise edge, for 0 … most components.
+) -> tuple[Floats, Floats, Colour | None]:
+    """Squared singular values over the noise edge, and by how many deviations above noise.
 
-    The noise variance of what is left after each component is used, so that only the shape of the
-    noise matters and not its scale. Correlation is measured on what the components leave, starting
-    from the few that are beyond doubt.
+    Correlation is measured on what the components beyond doubt leave: a component of noise taken
+    out as well would hide correlation. If it vanishes with the weaker ones, it was theirs.
     """
-    plain = _relative(white.scree, _noise_edge(white, rng, None), most)
-    if white.counting:
-        return plain, None
     scree = white.scree
-    count = safe_rank(scree.values, min(scree.shape), max(scree.shape), scree.total)
-    for _ in range(4):
-        colour = measure_colour(white, min(count, most))
+    if white.counting:
+        return *_compare(scree, _drawn_edge(white, rng, None), most), None
+    plain = _compare(scree, _drawn_edge(white, rng, None), most)
+    sure = safe_rank(scree.values, min(scree.shape), max(scree.shape), scree.total)
+    count = min(sure, criteria.elbow(scree.values), most)
+    while True:
+        colour = measure_colour(white, count)
         if colour.white:
-            return plain, None
-        visibility = _relative(scree, _noise_edge(white, rng, colour), most)
-        if _leading(visibility) == count:
+            return *plain, None
+        compared = _compare(scree, _drawn_edge(white, rng, colour), most)
+        found = _leading(compared[0])
+        if found >= count:
             break
-        count = _leading(visibility)
-    return visibility, colour
+        count = found
+    if found > count and measure_colour(white, found).white:
+        return *plain, None
+    return *compared, colour
 
 
-def _noise_edge(white: WhiteData, rng: np.random.Generator, colour: Colour | None) -> float:
-    """Largest squared singular value that drawn noise of mean variance one hardly ever exceeds."""
+def _drawn_edge(
+    white: WhiteData, rng: np.random.Generator, colour: Colour | None
+) -> tuple[float, float]:
+    """Mean and deviation of the largest squared singular value of noise of mean variance one."""
     n, m = white.Y.shape
     found = []
     for _ in range(10 if n * m <= _SMALL else 4):
@@ -247,15 +255,24 @@ def _noise_edge(white: WhiteData, rng: np.random.Generator, colour: Colour | Non
     mean = float(np.mean(found))
     ideal = criteria.noise_edge(n, m, 0.0)
     deviation = (criteria.noise_edge(n, m, 1.0) - ideal) * mean / ideal
-    return mean + _DEVIATIONS * max(float(np.std(found, ddof=1)), deviation)
+    deviation = max(float(np.std(found, ddof=1)), deviation)
+    if colour is not None:
+        deviation = math.hypot(deviation, _COLOUR_ERROR * mean)
+    return mean, deviation
 
 
-def _relative(scree: Scree, edge: float, most: int) -> Floats:
-    """Values over the edge, which shrinks with the components taken out."""
+def _compare(scree: Scree, edge: tuple[float, float], most: int) -> tuple[Floats, Floats]:
+    """Values over the edge (above 1: signal), and their distance from its mean in deviations.
+
+    The noise variance of what is left after each component is used, so that only the shape of the
+    noise matters and not its scale; the edge shrinks with the components taken out.
+    """
+    mean, deviation = edge
     n, m = scree.shape
     k = np.arange(most)
     side = (np.sqrt(n - k) + np.sqrt(m - k)) ** 2 / (math.sqrt(n) + math.sqrt(m)) ** 2
-    return scree.values[:most] / np.maximum(scree.level()[:most] * edge * side, 1e-300)
+    relative = scree.values[:most] / np.maximum(scree.level()[:most] * side, 1e-300)
+    return relative / (mean + _DEVIATIONS * deviation), (relative - mean) / deviation
 
 
 # --- the other criteria ---------------------------------------------------------------------------
@@ -289,6 +306,13 @@ def _scree_votes(white: WhiteData, most: int, count: int) -> list[Vote]:
     ]
 
 
+def _structure_vote(structure: Floats | None) -> Vote:
+    if structure is None:
+        return Vote("map structure", None, "needs an image with noise independent between pixels")
+    count = _leading(structure / _STRUCTURED)
+    return Vote("map structure", count, "neighbouring pixels are alike in the component's map")
+
+
 def _resampling_votes(
     white: WhiteData,
     most: int,
@@ -304,81 +328,21 @@ def _resampling_votes(
             lambda: int(np.argmin(criteria.bi_cross_validation(white.Y, most, rng))),
             "predicts held-out blocks of pixels and channels",
         ),
-        ("thinning", lambda: _thinning(white, most, rng), f"one half predicts the other: {split}"),
-        ("map structure", lambda: _structured(white, most), "neighbouring pixels alike"),
+        (
+            "thinning",
+            lambda: thinning(white, min(most, count + 5), rng),
+            f"one half predicts the other: {split}",
+        ),
     ]
     if stability:
-        note = f"NMF of two halves agrees within {_STABLE_ANGLE:.0f}°: {split}"
-        tasks.append(("NMF stability", lambda: _stable(white, count, most, rng), note))
+        note = f"NMF of two halves agrees within {STABLE_ANGLE:.0f}°: {split}"
+        tasks.append(("NMF stability", lambda: stable_number(white, count, most, rng), note))
     votes = []
     for number, (name, task, note) in enumerate(tasks, start=1):
         if callback is not None and callback(Progress(name, number, math.nan)):
             break
         votes.append(Vote(name, task(), note))
     return votes
-
-
-def _thinning(white: WhiteData, most: int, rng: np.random.Generator) -> int:
-    """Count the components of one half that predict the other best.
-
-    ``‖B − Σ_{j≤k} σ_j u_j v_jᵀ‖²`` for the truncated SVD of half A changes by
-    ``σ_k² − 2 σ_k u_kᵀ B v_k`` with the k-th component.
-    """
-    gain = np.zeros(most)
-    for _ in range(2):
-        one, other = white.halves(rng)
-        U, scree, V = decompose(one)
-        s = np.sqrt(scree.values[:most])
-        gain += 2 * s * np.einsum("ik,ik->k", U[:, :most], other @ V[:, :most]) - s**2
-    return int(np.argmax(np.concatenate([[0.0], np.cumsum(gain)])))
-
-
-def _structured(white: WhiteData, most: int) -> int | None:
-    """Count the leading components whose maps are alike in neighbouring pixels.
-
-    Components of noise give the value that maps without structure have (it is not 0 if the noise
-    of neighbours is slightly correlated): the median of the later half of those looked at.
-    """
-    if len(white.domain) < 2 or not white.noise.white or min(white.domain) < 3:
-        return None
-    maps = white.grid(white.decomposition[0])
-    number = maps.shape[-1]
-    products, pairs = np.zeros(number), 0
-    for axis in range(len(white.domain)):
-        moved = np.moveaxis(maps, axis, 0)
-        product = moved[1:] * moved[:-1]
-        products += np.nansum(product.reshape(-1, number), axis=0)
-        pairs += int(np.count_nonzero(np.isfinite(product[..., 0])))
-    alike = products / max(pairs, 1) / np.nanmean(maps.reshape(-1, number) ** 2, axis=0)
-    usual = float(np.median(alike[number // 2 :])) if number > 3 else 0.0
-    scores = (alike - max(usual, 0.0)) * math.sqrt(max(pairs, 1))
-    return _leading(scores[:most] / _STRUCTURED)
-
-
-def _stable(white: WhiteData, count: int, most: int, rng: np.random.Generator) -> int | None:
-    """Largest number, around the count, for which NMF finds the same spectra in both halves."""
-    if count >= most > 2:
-        return None
-    one, other = white.halves(rng)
-    first = min(count + 1, most)
-    for k in range(first, max(first - _STABILITY_STEPS, 0), -1):
-        if k == 1 or _disagreement(one, other, k) <= _STABLE_ANGLE:
-            return k
-    return None
-
-
-def _disagreement(one: Any, other: Any, k: int) -> float:
-    """Largest angle between the NMF spectra of two halves, in degrees."""
-    from endmember.methods.nmf import NMF
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = [
-            NMF(k, n_starts=2, max_iter=100, tol=1e-4, random_state=0).fit(half).components_
-            for half in (one, other)
-        ]
-    order = match_components(found[1], found[0])
-    return float(np.max(spectral_angle(found[0], found[1][order])))
 
 
 # --- the conclusion -------------------------------------------------------------------------------
@@ -388,31 +352,24 @@ def _conclude(
     white: WhiteData,
     votes: tuple[Vote, ...],
     visibility: Floats,
+    visible: int,
     colour: Colour | None,
-    most: int,
 ) -> RankReport:
-    """Suggest what stands above the noise; let the other votes bound the range.
+    """Suggest what is visible; let the other votes bound the range.
 
     Down: to what the most generous of the cautious criteria still counts (optimal threshold,
-    thinning, elbow). Up: by one component at most, if its map is structured although its singular
-    value is not above the noise. If every component looked at stands above the noise, the noise
-    model does not hold and the elbow is suggested.
+    thinning, elbow). Up: to what parallel analysis or the structure of the maps alone would count,
+    by one component at most. If every component looked at is visible, the noise model does not
+    hold and the elbow is suggested.
     """
     count = {vote.criterion: vote.count for vote in votes}
-    visible = count["parallel analysis"] or 0
-    mapped = min(count.get("map structure") or 0, visible + 1)
     cautious = [count.get(name) for name in ("optimal threshold", "thinning", "scree elbow")]
-    low = min(visible, max((c for c in cautious if c is not None), default=visible))
-    high = visible
-    if (count.get("map structure") or 0) > visible:
-        high = visible + 1
-    saturated = visible >= most and most > 2
+    generous = [count.get(name) or 0 for name in ("parallel analysis", "map structure")]
+    saturated = visible >= visibility.size > 2
     suggested = min(count["scree elbow"] or 1, visible) if saturated else visible
-    gamma = white.Y.shape[1] / white.Y.shape[0]
-    level = white.scree.level()[min(visible, most)]
-    strengths = spiked_strength(white.scree.values[:suggested] / (level * white.Y.shape[0]), gamma)
-    overlaps = spiked_overlap(strengths, gamma)
-    low = min(low, suggested)
+    low = min(suggested, max((c for c in cautious if c is not None), default=suggested))
+    high = visible if saturated else min(max(visible, *generous), visible + 1)
+    strengths, overlaps = _strengths(white, suggested)
     return RankReport(
         suggested=suggested,
         range=(low, high),
@@ -424,6 +381,14 @@ def _conclude(
         strengths=strengths,
         overlaps=overlaps,
     )
+
+
+def _strengths(white: WhiteData, count: int) -> tuple[Floats, Floats]:
+    """Strength and overlap of the leading components, by the spiked model."""
+    n, m = white.Y.shape
+    eigenvalues = white.scree.values[:count] / (white.scree.level()[count] * n)
+    strengths = spiked_strength(eigenvalues, m / n)
+    return strengths, spiked_overlap(strengths, m / n)
 
 
 def _sentence(suggested: int, low: int, high: int, visibility: Floats, saturated: bool) -> str:
@@ -444,15 +409,15 @@ def _sentence(suggested: int, low: int, high: int, visibility: Floats, saturated
             "told from noise, so there is nothing to unmix."
         )
     text = (
-        f"{suggested} components stand above the noise, the weakest by a factor of "
-        f"{visibility[suggested - 1]:.2f}"
+        f"{suggested} components can be told from noise: the weakest reaches "
+        f"{visibility[suggested - 1]:.2f} of what noise alone may reach"
     )
     if visibility.size > suggested:
-        text += f", while the next reaches {visibility[suggested]:.2f} of the noise"
+        text += f", the next {visibility[suggested]:.2f}"
     if low < high:
         text += f"; {low} to {high} can be defended"
         text += ", the weakest being hard to see" if low < suggested else ""
-        text += ", as one more has a structured map" if high > suggested else ""
+        text += ", one more being on the edge" if high > suggested else ""
     return text + "."
 
 

@@ -185,13 +185,13 @@ def _lone_count_floor(counts: Any) -> float:
     return min(math.sqrt(5 / mean) / (math.sqrt(n) + math.sqrt(m)), 1.0)
 
 
-def decompose(Y: Any) -> tuple[Floats, Scree, Floats]:
-    """Singular vectors and squared singular values, all of them if one side is short."""
+def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
+    """Singular vectors and squared singular values: all if one side is short, else ``number``."""
     n, m = Y.shape
     total = float(Y.multiply(Y).sum() if sp.issparse(Y) else np.vdot(Y, Y))
     if min(n, m) > _FULL_SIDE:
         start = np.random.default_rng(0).standard_normal(min(n, m))
-        U, s, Vt = svds(Y, k=_N_LARGEST, tol=1e-3, v0=start)
+        U, s, Vt = svds(Y, k=number, tol=1e-3, v0=start)
         order = np.argsort(s)[::-1]
         return U[:, order], Scree(s[order] ** 2, total, (n, m)), Vt[order].T
     if n < m:
@@ -254,8 +254,8 @@ class Colour:
     def paint(self, white: Floats, rng: np.random.Generator) -> Floats:
         """Give white noise (n, m) these correlations, keeping its variance."""
         if any(lags.size for lags in self.pixels):
-            image = rng.standard_normal((math.prod(self.domain), white.shape[1]))
-            image = image.reshape(*self.domain, white.shape[1])
+            shape = (*self.domain, white.shape[1])
+            image: Floats = rng.standard_normal(shape)
             for axis, lags in enumerate(self.pixels):
                 image = _filtered(image, lags, axis)
             white = image.reshape(-1, white.shape[1])[self.rows]
@@ -280,48 +280,72 @@ def _filtered(white: Floats, lags: Floats, axis: int) -> Floats:
 def measure_colour(white: WhiteData, rank: int) -> Colour:
     """Measure the correlation of what a fit with ``rank`` components leaves.
 
-    What the fit absorbs (it makes residuals anticorrelated even if the noise is white) is given
-    back. Correlation is followed to larger lags until it falls below one percent.
+    Correlation is followed to larger lags until it falls below one percent.
     """
     U, scree, V = white.decomposition
     U, V = U[:, :rank], V[:, :rank]
     residual = white.Y - (U * np.sqrt(scree.values[:rank])) @ V.T
     residual /= white.deviation
-    channels = _correlation(residual, V, 1)
-    pixels = []
+    channels = _correlation(residual.T, V, np.ones(V.shape[0]))
     image = np.nan_to_num(white.grid(residual))
-    vectors = np.nan_to_num(white.grid(U))
-    present = np.isfinite(white.grid(np.zeros((white.rows.size, 1)))[..., 0]).astype(float)
-    for axis in range(len(white.domain)):
-        pixels.append(
-            _lags(
-                np.moveaxis(image, axis, 0),
-                np.moveaxis(vectors, axis, 0),
-                np.moveaxis(present, axis, 0),
-            )
-        )
-    return Colour(channels, tuple(pixels), white.domain, white.rows)
+    maps = np.nan_to_num(white.grid(U))
+    present = np.zeros(math.prod(white.domain))
+    present[white.rows] = 1.0
+    present = present.reshape(white.domain)
+    pixels = tuple(
+        _correlation(*(np.moveaxis(array, axis, 0) for array in (image, maps, present)))
+        for axis in range(len(white.domain))
+    )
+    return Colour(channels, pixels, white.domain, white.rows)
 
 
-def _correlation(residual: Floats, basis: Floats, axis: int) -> Floats:
-    moved = np.moveaxis(residual, axis, 0)
-    return _lags(moved, basis, np.ones(moved.shape[0]))
+def _correlation(residual: Floats, basis: Floats, present: Floats) -> Floats:
+    """Correlation of the noise along the first axis at lags 1, 2, … until it ends.
 
-
-def _lags(moved: Floats, basis: Floats, present: Floats) -> Floats:
-    """Correlation along the first axis at lags 1, 2, … until it ends."""
-    size = moved.shape[0]
-    per_place = moved.size / max(present.size, 1)
-    power = float(np.vdot(moved, moved)) / max(present.sum() * per_place, 1)
-    found: list[float] = []
+    ``residual`` is noise minus its projection P on the orthonormal ``basis``, so its covariance is
+    ``(I − P) Σ (I − P)`` with ``Σ = Σ_l ρ_l T_l``, T_l the shifts by ± l. The sums along its
+    diagonals are linear in ρ and are solved for it.
+    """
+    size = residual.shape[0]
+    repeats = residual.size / present.size
+    sums = [_lagged(residual, residual, 0) / repeats]
     for lag in range(1, min(_MAX_LAG, size // 3) + 1):
-        pairs = float(np.sum(present[lag:] * present[:-lag]))
-        if pairs == 0 or power == 0:
+        pairs = _lagged(present, present, lag)
+        sums.append(_lagged(residual, residual, lag) / repeats)
+        expected = sums[0] / present.sum() * pairs
+        limit = max(_LEAST_CORRELATION, 4 / math.sqrt(max(pairs * repeats, 1)))
+        absorbed = _lagged(basis, basis, lag)
+        if pairs == 0 or abs(sums[-1] / max(expected, 1e-300) + absorbed / pairs) < limit:
+            sums.pop()
             break
-        product = float(np.vdot(moved[lag:], moved[:-lag])) / (pairs * per_place)
-        absorbed = float(np.vdot(basis[lag:], basis[:-lag])) / pairs
-        value = product / power + absorbed
-        if abs(value) < max(_LEAST_CORRELATION, 4 / math.sqrt(pairs * per_place)):
-            break
-        found.append(value)
-    return np.array(found)
+    number = len(sums)
+    if number == 1 or sums[0] == 0:
+        return np.empty(0)
+    system = np.array([_diagonal_sums(basis, present, shift, number) for shift in range(number)])
+    found = np.linalg.solve(system.T, np.array(sums))
+    return found[1:] / found[0]
+
+
+def _diagonal_sums(basis: Floats, present: Floats, shift: int, number: int) -> list[float]:
+    """Sum the diagonals 0 … number − 1 of ``(I − P) T (I − P)``, T the shifts by ± shift."""
+    moved = basis.copy() if shift == 0 else _shifted(basis, shift)
+    flat = basis.reshape(-1, basis.shape[-1])
+    twice = basis @ (flat.T @ moved.reshape(flat.shape))
+    sums = []
+    for lag in range(number):
+        plain = _lagged(present, present, lag) if lag == shift else 0.0
+        once = _lagged(basis, moved, lag) + _lagged(moved, basis, lag)
+        sums.append(plain - once + _lagged(twice, basis, lag))
+    return sums
+
+
+def _shifted(array: Floats, shift: int) -> Floats:
+    """Sum of an array moved up and down its first axis."""
+    moved = np.zeros_like(array)
+    moved[shift:] += array[:-shift]
+    moved[:-shift] += array[shift:]
+    return moved
+
+
+def _lagged(one: Floats, other: Floats, lag: int) -> float:
+    return float(np.vdot(one[lag:], other[: one.shape[0] - lag]))

@@ -23,6 +23,9 @@ DEMO_FOLDER = Path("endmember-demo")
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
 _ROOM_FOR_PICTURES = 20_000_000
 
+#: Components that the result is reckoned for while their number is not yet known.
+_MOST_SUGGESTED = 20
+
 app = typer.Typer(
     help="Unmix spectrum images: pure spectra and their maps.",
     epilog="Exit code: 0 success, 2 wrong call or wrong input, 1 fault of the program, "
@@ -37,6 +40,14 @@ FileArgument = Annotated[
 SignalOption = Annotated[
     int | None,
     typer.Option("--signal", min=0, help="Which signal of the file, as 'endmember info' counts."),
+]
+CropOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Use this window of the spectral axis alone, in the unit of the axis; either end may "
+        "be left out.",
+        metavar="START:STOP",
+    ),
 ]
 LazyOption = Annotated[
     bool, typer.Option("--lazy", help="Leave the data on disk and read them piece by piece.")
@@ -117,16 +128,22 @@ def info(file: FileArgument) -> None:
 def unmix(
     file: FileArgument,
     components: Annotated[
-        int, typer.Option("-k", "--components", min=1, help="How many pure spectra to look for.")
-    ],
-    crop: Annotated[
-        str | None,
+        int | None,
         typer.Option(
-            help="Use this window of the spectral axis alone, in the unit of the axis; "
-            "either end may be left out.",
-            metavar="START:STOP",
+            "-k",
+            "--components",
+            min=1,
+            help="How many pure spectra to look for; the suggestion of 'endmember rank' unless given.",
         ),
     ] = None,
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="What noise to allow for: squared (constant), scaled (counts, by weights), poisson "
+            "(counts, exactly), or auto (scaled for counts, else squared).",
+        ),
+    ] = "auto",
+    crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
     output: Annotated[
@@ -159,17 +176,51 @@ def unmix(
     folder = _default_folder(file) if output is None else output
     _check_target(folder, overwrite)
     with at_home():
-        from endmember.methods.nmf import NMF
+        from endmember.signals.choosing import choose_model
         from endmember.signals.unmixing import unmix as run
 
         image = _load(file, lazy, signal, window)
-        _check_room(folder, image, components)
-        model = NMF(components, n_starts=starts, random_state=seed, max_iter=max_iter, tol=tol)
+        _check_room(folder, image, components or _MOST_SUGGESTED)
+        model, reasons, panel = choose_model(
+            image, components, loss=loss, n_starts=starts, random_state=seed, max_iter=max_iter, tol=tol
+        )  # fmt: skip
+        if panel is not None:
+            typer.echo(panel.sentence)
         with Watch() as watch:
-            result = run(image, model, callback=watch)
+            result = run(image, model, callback=watch, reasons=reasons)
             watch.finish()
             typer.echo(_summary(result, watch))
             _keep(result, folder, overwrite)
+
+
+@app.command()
+def rank(
+    file: FileArgument,
+    crop: CropOption = None,
+    signal: SignalOption = None,
+    lazy: LazyOption = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PICTURE",
+            help="Where to draw the panel (png, pdf, svg); by default FILE-rank.png beside the "
+            "file, or in the current folder where that of the file cannot be written.",
+        ),
+    ] = None,
+    max_rank: Annotated[int, typer.Option(min=1, help="Largest number considered.")] = 20,
+) -> None:
+    """Say how many components a spectrum image holds, with a range and the reasons."""
+    window = _parse_window(crop)
+    picture = output or _beside(file, f"{file.stem}-rank.png")
+    with at_home():
+        from endmember.assess.number import rank as judge
+
+        panel = judge(_load(file, lazy, signal, window), max_rank)
+        typer.echo(str(panel))
+        panel.plot().savefig(picture, dpi=150)
+    typer.echo(f"Picture: {picture}")
 
 
 @app.command()
@@ -232,7 +283,11 @@ def _free_memory() -> float | None:
 
 
 def _default_folder(file: Path) -> Path:
-    name = f"{file.stem}-unmixed"
+    return _beside(file, f"{file.stem}-unmixed")
+
+
+def _beside(file: Path, name: str) -> Path:
+    """Return that name beside the file, or here where the file's folder cannot be written."""
     return file.parent / name if os.access(file.parent, os.W_OK) else Path(name)
 
 

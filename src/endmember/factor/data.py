@@ -231,7 +231,7 @@ class Sparse(Data):
             X = X[selection.rows]
         if selection.columns is not None:
             X = X[:, selection.columns]
-        self.X = X.astype(np.float64, copy=False)
+        self.X = _canonical(X).astype(np.float64, copy=False)
         self.shape = self.X.shape
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
@@ -260,6 +260,16 @@ class Sparse(Data):
     @cached_property
     def _nonzeros(self) -> Entries:
         return SparseEntries(self.X)
+
+
+def _canonical(X: sparse.csr_array) -> sparse.csr_array:
+    """Return ``X`` with every non-zero stored once and no zero stored, without changing the one given."""
+    if X.has_canonical_format and np.all(X.data):
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    return X
 
 
 class Weighted(Data):
@@ -305,7 +315,9 @@ class Weighted(Data):
         return np.einsum("ij,ij->i", self._weighted, self.X)
 
     def entries(self, dense: bool = False) -> Entries:
-        return DenseEntries(self.X, self.W)
+        # What is missing gets a harmless value: no divergence may stumble over its zero.
+        known = self.W > 0
+        return DenseEntries(np.where(known, self.X, np.mean(self.X[known])), self.W)
 
 
 class Rescaled(Data):
@@ -350,6 +362,45 @@ class Rescaled(Data):
         for rows, block in self.residual_blocks(*nothing):
             norms[rows] = np.einsum("ij,ij->i", block, block)
         return norms
+
+
+class Centred(Data):
+    """``X − 1 μᵀ`` for any other data, without touching them.
+
+    Parameters
+    ----------
+    X : Data, (n, m)
+    mean : ndarray, (m,)
+        What is taken from every row.
+    """
+
+    def __init__(self, X: Data, mean: np.ndarray) -> None:
+        self.X, self.mean = X, mean
+        self.shape, self.dtype = X.shape, X.dtype
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.X.dot(Z) - self.mean @ Z
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.X.transposed_dot(F) - np.outer(self.mean, F.sum(axis=0))
+
+    def channel_gram(self) -> np.ndarray:
+        total = self.X.transposed_dot(np.ones((self.shape[0], 1)))[:, 0]
+        crossed = np.outer(total, self.mean)
+        n = self.shape[0]
+        return self.X.channel_gram() - crossed - crossed.T + n * np.outer(self.mean, self.mean)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.X.rows(index) - self.mean
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows, block in self.X.residual_blocks(F, Z):
+            yield rows, block - self.mean
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        across = self.X.dot(self.mean[:, None])[:, 0]
+        return self.X.squared_row_norms - 2 * across + self.mean @ self.mean
 
 
 class Reweighted(Data):
@@ -413,3 +464,36 @@ class Reweighted(Data):
     @property
     def squared_row_norms(self) -> np.ndarray:
         return self.scaled.squared_row_norms
+
+
+def count_scaled(data: Data) -> Reweighted:
+    r"""Weight pixels and channels by their totals, :math:`n / (a_i b_j)`, so that counts have white noise.
+
+    Read noise can take a total to zero or below: such a row weighs as the faintest honest one. The largest
+    singular value of the scaled data is :math:`\sqrt n` with :math:`n` the sum of all data.
+
+    Raises
+    ------
+    ValueError
+        If no pixel or no channel has a positive total.
+
+    References
+    ----------
+    Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
+    """
+    n, m = data.shape
+    pixels = _positive(data.dot(np.ones((m, 1)))[:, 0])
+    channels = _positive(data.transposed_dot(np.ones((n, 1)))[:, 0])
+    size = np.sqrt(pixels.sum())
+    r, c = np.sqrt(size / pixels), np.sqrt(size / channels)
+    return Reweighted(Rescaled(data, r, c), r, c)
+
+
+def _positive(totals: np.ndarray) -> np.ndarray:
+    good = totals > 1e-3 * np.mean(np.abs(totals))
+    if not good.any():
+        raise ValueError(
+            "weights by counts need pixels and channels with positive totals; use em.SquaredError() "
+            "for data around zero"
+        )
+    return np.where(good, totals, totals[good].min())

@@ -45,7 +45,7 @@ class Entries(ABC):
 
     @abstractmethod
     def smallest_positive(self) -> np.ndarray:
-        """Return the smallest positive ``x`` of every row, (n,); infinity where there is none."""
+        """Return the smallest positive ``w x`` of every row, (n,); infinity where there is none."""
 
 
 class DenseEntries(Entries):
@@ -70,7 +70,8 @@ class DenseEntries(Entries):
         return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
 
     def smallest_positive(self) -> np.ndarray:
-        return np.min(np.where(self.x > 0, self.x, np.inf), axis=1, initial=np.inf)
+        x = self.x if self.weights is None else self.x * self.weights
+        return np.min(np.where(x > 0, x, np.inf), axis=1, initial=np.inf)
 
 
 class SparseEntries(Entries):

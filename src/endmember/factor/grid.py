@@ -35,6 +35,10 @@ class Grid:
         self.shape, self.known = shape, known
         self.index = np.arange(int(np.prod(shape))) if index is None else index
 
+    def take(self, rows: np.ndarray) -> Grid:
+        """Return the places of some of the rows."""
+        return Grid(self.shape, self.index[rows], self.known)
+
     @property
     def n_axes(self) -> int:
         """The number of axes of the image."""

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.base import BaseEstimator
 
-from endmember.factor.data import Data, Rescaled, Reweighted
+from endmember.factor.data import Data, Reweighted, count_scaled
 from endmember.factor.entries import Entries
 from endmember.factor.subproblem import Quadratic, Ratio, Subproblem
 
@@ -124,25 +124,7 @@ class PoissonScaled(SquaredError):
                 "em.PoissonScaled() weights whole pixels and channels and takes no weights of single "
                 "entries; use em.SquaredError() or em.Poisson() with weights"
             )
-        if isinstance(data, Reweighted):
-            return data
-        n, m = data.shape
-        a, b = data.dot(np.ones((m, 1)))[:, 0], data.transposed_dot(np.ones((n, 1)))[:, 0]
-        # Read noise can take a total to zero or below: such a row weighs as the faintest honest one.
-        a, b = _positive(a), _positive(b)
-        size = np.sqrt(np.sum(a))
-        r, c = np.sqrt(size / a), np.sqrt(size / b)
-        return Reweighted(Rescaled(data, r, c), r, c)
-
-
-def _positive(totals: np.ndarray) -> np.ndarray:
-    good = totals > 1e-3 * np.mean(np.abs(totals))
-    if not good.any():
-        raise ValueError(
-            "em.PoissonScaled() needs data whose pixels and channels have positive totals; use "
-            "em.SquaredError() for data around zero"
-        )
-    return np.where(good, totals, totals[good].min())
+        return data if isinstance(data, Reweighted) else count_scaled(data)
 
 
 class BetaDivergence(Loss):
@@ -301,10 +283,6 @@ class _Divergence(Ratio):
 
     def self_concordance(self) -> np.ndarray:
         return 1.0 / np.sqrt(self.entries.smallest_positive())
-
-    def total(self) -> float:
-        weights = getattr(self.entries, "weights", None)
-        return float(np.sum(self.entries.x if weights is None else self.entries.x * weights))
 
     def curvature(self, F: np.ndarray | None = None) -> float:
         F = self._at if F is None else F

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Data, Reweighted, row_blocks
+from endmember.factor.data import Data, Reweighted, count_scaled, row_blocks
 from endmember.factor.inputs import observe
 from endmember.factor.threads import one_blas_thread
 
@@ -70,6 +70,12 @@ class LowRank(Data):
         """Singular values of the sketch, (r,), falling."""
         return np.linalg.norm(self.Z, axis=0)
 
+    def take(self, rows: np.ndarray) -> LowRank:
+        """Return the sketch of some of the pixels."""
+        Z = self.Z[rows]
+        left_out = (self._squared_norm - float(np.vdot(self.Z, self.Z))) * len(rows) / len(self.Z)
+        return LowRank(Z, self.V, float(np.vdot(Z, Z)) + max(left_out, 0.0), self.dtype)
+
     @cached_property
     def squared_norm(self) -> float:
         return self._squared_norm
@@ -100,6 +106,15 @@ class LowRank(Data):
         return super().misfit(factors) + 0.5 * left_out
 
 
+def some_pixels(data: Data, rows: np.ndarray) -> Data:
+    """Return compressed data of some of the pixels only."""
+    if isinstance(data, Reweighted):
+        r, c = data.scales
+        return Reweighted(some_pixels(data.scaled, rows), r[rows, 0], c[:, 0])
+    assert isinstance(data, LowRank)
+    return data.take(rows)
+
+
 def sketch_of(data: Data, rank: int, random_state: Any = 0) -> Data:
     """Compress data to ``rank`` directions, those of the scaled data where pixels have weights."""
     if isinstance(data, Reweighted):
@@ -108,7 +123,12 @@ def sketch_of(data: Data, rank: int, random_state: Any = 0) -> Data:
     return sketch(data, rank, random_state)
 
 
-def sketch(data: Data, rank: int, random_state: int | np.random.Generator | None = 0) -> LowRank:
+def sketch(
+    data: Data,
+    rank: int,
+    random_state: int | np.random.Generator | None = 0,
+    power_passes: int = POWER_PASSES,
+) -> LowRank:
     """Compress ``data`` to ``rank`` directions.
 
     With few channels the leading eigenvectors of ``XᵀX`` are exact; with many, a random
@@ -121,6 +141,8 @@ def sketch(data: Data, rank: int, random_state: int | np.random.Generator | None
     rank : int
         Directions to keep; at most min(n, m).
     random_state : int, numpy Generator or None
+    power_passes : int
+        More passes resolve directions whose variances lie close together.
     """
     n, m = data.shape
     rank = min(rank, n, m)
@@ -128,7 +150,7 @@ def sketch(data: Data, rank: int, random_state: int | np.random.Generator | None
     if m <= GRAM_CHANNELS or size == min(n, m):
         V = _gram_basis(data, size)
     else:
-        V = _random_basis(data, size, np.random.default_rng(random_state))
+        V = _random_basis(data, size, power_passes, np.random.default_rng(random_state))
     Z = data.dot(V)
     rotation = np.linalg.svd(Z, full_matrices=False)[2][:rank].T
     return LowRank(Z @ rotation, V @ rotation, data.squared_norm, data.dtype)
@@ -143,9 +165,9 @@ def _gram_basis(data: Data, size: int) -> np.ndarray:
     return np.linalg.eigh((G + G.T) / 2)[1][:, : -size - 1 : -1]
 
 
-def _random_basis(data: Data, size: int, rng: np.random.Generator) -> np.ndarray:
+def _random_basis(data: Data, size: int, power_passes: int, rng: np.random.Generator) -> np.ndarray:
     V = rng.standard_normal((data.shape[1], size))
-    for _ in range(POWER_PASSES):
+    for _ in range(power_passes):
         V, _ = np.linalg.qr(data.transposed_dot(data.dot(V)))
     return V
 
@@ -154,11 +176,12 @@ def compress(
     X: Any,
     rank: int | None = None,
     *,
+    scaling: str | None = None,
     mask: Any = None,
     channel_mask: Any = None,
     domain: tuple[int, ...] | None = None,
     random_state: int | np.random.Generator | None = 0,
-) -> LowRank:
+) -> Data:
     """Reduce a spectrum image to a low-rank sketch that takes its place in least-squares models.
 
     Parameters
@@ -166,6 +189,9 @@ def compress(
     X : array_like, Dask array, sparse matrix or HyperSpy signal, (*domain, channels)
     rank : int, optional
         Directions to keep; 20 unless given, never more than the data have.
+    scaling : None or "poisson"
+        Choose the directions after weighting pixels and channels by their counts (Keenan & Kotula
+        2004), which whitens the noise of counts; least-squares models then use these weights.
     mask, channel_mask, domain
         As in the estimators.
     random_state : int, numpy Generator or None
@@ -173,7 +199,7 @@ def compress(
 
     Returns
     -------
-    LowRank
+    LowRank, or the same with weights
         ``.Z`` (n, r), ``.V`` (m, r), ``.singular_values`` (r,); n pixels and m channels that are
         neither masked nor empty.
 
@@ -187,7 +213,12 @@ def compress(
     rank = 20 if rank is None else rank
     if rank < 1:
         raise ValueError(f"rank={rank} keeps nothing; give a whole number of at least 1")
+    data = observed.data
+    if scaling == "poisson":
+        data = count_scaled(data)
+    elif scaling is not None:
+        raise ValueError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
     with one_blas_thread():
-        low = sketch(observed.data, rank, random_state)
+        low = sketch_of(data, rank, random_state)
     low.origin = observed
     return low

@@ -230,10 +230,6 @@ class Ratio(Subproblem):
     def self_concordance(self) -> np.ndarray:
         """Return what damps a Newton step of every row, (n,): one over the root of its smallest count."""
 
-    @abstractmethod
-    def total(self) -> float:
-        """Return ``Σ x``."""
-
     def gradient(self, F: np.ndarray) -> np.ndarray:
         """Return the gradient of misfit and penalties, (n, k)."""
         numerator, denominator = self.parts(F)
@@ -251,7 +247,10 @@ class Ratio(Subproblem):
         )
 
     def optimality(self, F: np.ndarray) -> float:
-        r"""Return :math:`(\sum f|\nabla| + \sum \bar f_k \max(-\nabla, 0)) / \sum x`, unit-free."""
+        r"""Return :math:`(\sum f|\nabla| + \sum \bar f_k \max(-\nabla, 0)) / \sum f D`, unit-free.
+
+        For Poisson :math:`\sum f D` is the sum of the model, which is that of the data.
+        """
         gradient = self.gradient(F)
         at_upper = np.broadcast_to(self.upper, F.shape) <= F
         gradient = np.where(at_upper & (gradient < 0), 0.0, gradient)
@@ -259,4 +258,5 @@ class Ratio(Subproblem):
         gradient = np.where(fixed, 0.0, gradient)
         inside = np.sum(np.abs(F * gradient))
         growing = np.sum(np.maximum(-gradient, 0.0) * F.mean(axis=0))
-        return float((inside + growing) / self.total())
+        whole = float(np.sum(F * self.parts(F)[1]))
+        return float((inside + growing) / whole) if whole > 0 else 0.0

@@ -17,7 +17,7 @@ from endmember.factor.grid import Grid
 from endmember.factor.initialise import STARTS, StartReport, multistart, start, start_maps
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, SquaredError
-from endmember.factor.lowrank import LowRank, sketch_of
+from endmember.factor.lowrank import LowRank, sketch_of, some_pixels
 from endmember.factor.penalties import Penalty, UnitColumns, resolve
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
@@ -31,6 +31,8 @@ from endmember.methods.estimator import (
 
 #: Maps of new data are found when a step changes them by less than this fraction.
 TRANSFORM_TOLERANCE = 1e-10
+#: Pixels of compressed data on which starts are compared.
+START_PIXELS = 4096
 #: Compression pays where the data have this many times the entries of their sketch.
 PAYS_FROM = 4
 
@@ -253,11 +255,33 @@ class NMF(SpectralEstimator):
         problem = problem.settled(factors)
         if self.init != "multistart":
             return problem, Fit(factors), []
+        few = self._few_pixels(problem, rng)
         fit, starts = multistart(
-            problem, k, self._solvers(k), n_starts=self.n_starts, tol=self.tol,
+            few, k, self._solvers(k), n_starts=self.n_starts, tol=self.tol,
             max_iter=self.max_iter, seeds=rng.spawn(self.n_starts), callback=callback,
         )  # fmt: skip
+        if few is not problem:
+            factors = start_maps(problem, fit.factors[1])
+            misfit = problem.loss.misfit(problem.data, factors)
+            objective = misfit + problem.penalty(factors)
+            fit = Fit(factors, [objective], [misfit], stopped=fit.stopped)
         return problem, fit, starts
+
+    def _few_pixels(self, problem: Problem, rng: np.random.Generator) -> Problem:
+        """Return the problem of at most 4096 pixels of compressed data: enough to compare starts."""
+        n = problem.data.shape[0]
+        compressed = isinstance(getattr(problem.data, "scaled", problem.data), LowRank)
+        if n <= START_PIXELS or not compressed or any(p.spatial for p in problem.penalties[0]):
+            return problem
+        rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
+        grids = [problem.grids[0].take(rows), problem.grids[1]]
+        settings = problem.settings and [
+            replace(setting, grid=grid)
+            for setting, grid in zip(problem.settings, grids, strict=True)
+        ]
+        return replace(
+            problem, data=some_pixels(problem.data, rows), grids=grids, settings=settings
+        )
 
     def _continue(self, problem: Problem, fit: Fit, callback: Any, stage: str) -> Fit:
         """Go on from where a fit stands; its sweeps count."""

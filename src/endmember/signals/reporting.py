@@ -101,6 +101,7 @@ def _findings(result: Unmixing) -> list[str]:
     model, misfit = result.model, result.misfit()
     k = model.n_components_
     found = [f"The data were separated into {k} component{'s' if k > 1 else ''}."]
+    found += result.record["reasons"]
     size = np.sqrt(np.nanmean(misfit.map**2))
     mean = np.nanmean(np.abs(misfit.data_spectrum))
     if mean > 0:

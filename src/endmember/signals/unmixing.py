@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from endmember.signals.bridge import (
     wrap_maps,
     wrap_spectra,
 )
+from endmember.signals.choosing import choose_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,6 +49,7 @@ def unmix(
     weights: Any = None,
     domain: tuple[int, ...] | None = None,
     callback: Any = None,
+    reasons: Sequence[str] = (),
 ) -> Unmixing:
     """Separate a spectrum image into pure spectra and their maps.
 
@@ -54,10 +57,13 @@ def unmix(
     ----------
     signal : HyperSpy signal or array_like, (*domain, channels)
         With one signal axis; an array gets axes without units. Never changed.
-    model : estimator
-        Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is.
+    model : estimator, optional
+        Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is. Without one, the rank
+        panel says how many components, the noise which loss, and the report why.
     mask, channel_mask, weights, domain, callback
         As in ``em.NMF.fit``.
+    reasons : sequence of str, optional
+        Why this model, for the report.
 
     Returns
     -------
@@ -76,14 +82,12 @@ def unmix(
     >>> result.maps.data.shape, result.spectra.data.shape
     ((3, 12, 12), (3, 60))
     """
-    if model is None:
-        raise ValueError(
-            "say how to unmix: give a model such as em.NMF(3), where 3 is how many components to "
-            "look for"
-        )
-    if not hasattr(model, "fit") or not hasattr(model, "get_params"):
+    if model is not None and not (hasattr(model, "fit") and hasattr(model, "get_params")):
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
-    signal = _as_signal(signal, domain)
+    signal, reasons = _as_signal(signal, domain), list(reasons)
+    if model is None:
+        model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
+        reasons += why
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
     model = _seeded(clone(model))
     began, start = datetime.now(UTC), time.perf_counter()
@@ -95,6 +99,7 @@ def unmix(
         "data": _describe_data(signal),
         "steps": provenance.steps(signal),
         "versions": provenance.versions(),
+        "reasons": reasons,
     }
     return Unmixing(
         maps=wrap_maps(model.maps_, signal),
@@ -267,7 +272,12 @@ class Unmixing:
         ValueError
             If the data are not those of this answer, or it is not known where they came from.
         """
-        return unmix(self._data_again() if data is None else data, self.model, **self.options)
+        return unmix(
+            self._data_again() if data is None else data,
+            self.model,
+            **self.options,
+            reasons=self.record["reasons"],
+        )
 
     def _written(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return all that ``unmixing.json`` says; arrays go to ``arrays``."""

@@ -1,17 +1,39 @@
 """Penalties: wishes about one factor, to be combined freely."""
 
-from endmember.factor.penalties.base import Penalty, bounds_of, offers, resolve
+from endmember.factor.penalties.base import Penalty, bounds_of, check_together, offers, resolve
 from endmember.factor.penalties.columns import UnitColumns
-from endmember.factor.penalties.elementwise import Free, NonNegative, Ridge, Sparse
+from endmember.factor.penalties.elementwise import (
+    Absent,
+    Free,
+    Known,
+    NonNegative,
+    Ridge,
+    Sparse,
+    ZeroOutside,
+)
+from endmember.factor.penalties.mixtures import MinimumVolume, SumToOne
+from endmember.factor.penalties.spatial import Smooth, TotalVariation
+from endmember.factor.penalties.spectral import Monotone, PowerLaws, Unimodal
 
 __all__ = [
+    "Absent",
     "Free",
+    "Known",
+    "MinimumVolume",
+    "Monotone",
     "NonNegative",
     "Penalty",
+    "PowerLaws",
     "Ridge",
+    "Smooth",
     "Sparse",
+    "SumToOne",
+    "TotalVariation",
+    "Unimodal",
     "UnitColumns",
+    "ZeroOutside",
     "bounds_of",
+    "check_together",
     "offers",
     "resolve",
 ]

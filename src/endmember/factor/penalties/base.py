@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.factor.grid import Grid
 from endmember.factor.subproblem import Bound, Setting
 
 
@@ -15,8 +16,8 @@ class Penalty(BaseEstimator):
 
     ``add(subproblem, F)``
         Adds to the subproblem, by a quadratic that touches the penalty at ``F`` and lies above it.
-    ``bounds(shape)``
-        Returns the lower and upper bound of a factor of that shape.
+    ``bounds(shape, grid)``
+        Returns the lower and upper bound of a factor of that shape, whose rows lie on that grid.
     ``column(h, d, F, j, setting)``
         Returns column ``j`` that is best for ``½ d f² − h f``, one column at a time.
     ``prox(F, step, setting)``
@@ -31,9 +32,15 @@ class Penalty(BaseEstimator):
     has_scale = False
     #: Whether it speaks of neighbours in an image, so that a mere list of pixels will not do.
     spatial = False
+    #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.
+    on_sphere = False
     #: The wish in words, for reports; may name parameters in braces.
     in_words = ""
     references: tuple[str, ...] = ()
+
+    def offers(self) -> set[str]:
+        """Return what it offers to solvers, of "add", "bounds", "column" and "prox"."""
+        return {name for name in ("add", "bounds", "column", "prox") if hasattr(self, name)}
 
     def fixes_scale(self, k: int) -> np.ndarray:
         """Return for each component whether its scale in this factor is given, (k,) bool."""
@@ -46,10 +53,23 @@ class Penalty(BaseEstimator):
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         """Refuse a factor (n, k) on which the wish makes no sense, before the first sweep."""
 
+    def finish(self, factors: Sequence[np.ndarray], mode: int) -> list[np.ndarray]:
+        """Return the factors of a finished fit, of which number ``mode`` is this one, at their last scale."""
+        return list(factors)
+
+    def conflict(
+        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+    ) -> str | None:
+        """Return in one sentence why the wish cannot stand beside others, and the way out; or None.
+
+        ``own`` are all wishes about this factor, ``others`` those about each of the other factors.
+        """
+        return None
+
 
 def offers(penalty: Penalty) -> set[str]:
     """Return what a penalty offers to solvers, of "add", "bounds", "column" and "prox"."""
-    return {name for name in ("add", "bounds", "column", "prox") if hasattr(penalty, name)}
+    return penalty.offers()
 
 
 def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penalty]:
@@ -78,16 +98,56 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
             )
     if not any(isinstance(penalty, Free | NonNegative) for penalty in given):
         given.insert(0, NonNegative())
-    return given
+    # What must hold exactly has the last word.
+    return sorted(given, key=lambda penalty: "prox" in offers(penalty) and not penalty.has_scale)
 
 
-def bounds_of(penalties: Sequence[Penalty], shape: tuple[int, int]) -> tuple[Bound, Bound]:
-    """Return the box in which all penalties' boxes overlap."""
+def check_together(wishes: Mapping[str, Sequence[Penalty]], k: int) -> None:
+    """Refuse wishes about the factors of a model, by name, that cannot all be granted.
+
+    Raises
+    ------
+    ValueError
+        With the sentence of the first penalty that is in conflict.
+    """
+    for name, own in wishes.items():
+        others = [penalties for other, penalties in wishes.items() if other != name]
+        for penalty in own:
+            reason = penalty.conflict(own, others, k)
+            if reason:
+                raise ValueError(f"{type(penalty).__name__} on the {name}: {reason}")
+
+
+def bounds_of(
+    penalties: Sequence[Penalty], shape: tuple[int, int], grid: Grid | None = None
+) -> tuple[Bound, Bound]:
+    """Return the box in which all penalties' boxes overlap.
+
+    Parameters
+    ----------
+    penalties : sequence of Penalty
+    shape : (int, int)
+        Of the factor, (n, k).
+    grid : Grid, optional
+        Says which pixels or channels are the rows of the factor; all of them unless given.
+
+    Raises
+    ------
+    ValueError
+        If the boxes do not overlap.
+    """
     lower: Bound = -np.inf
     upper: Bound = np.inf
     for penalty in penalties:
         if not hasattr(penalty, "bounds"):
             continue
-        low, high = penalty.bounds(shape)
+        low, high = penalty.bounds(shape, grid)
         lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+    crossed = np.count_nonzero(np.greater(lower, upper))
+    if crossed:
+        names = " and ".join(type(p).__name__ for p in penalties if hasattr(p, "bounds"))
+        raise ValueError(
+            f"{names} contradict each other in {crossed} entries of the factor: a given value below "
+            "zero needs em.Free() beside it, and an entry that must be absent cannot be given"
+        )
     return lower, upper

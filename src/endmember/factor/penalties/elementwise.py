@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
+from endmember.factor.grid import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.subproblem import Bound, Setting, Subproblem
 
@@ -19,7 +23,7 @@ class NonNegative(Penalty):
 
     in_words = "non-negative"
 
-    def bounds(self, shape: tuple[int, int]) -> tuple[Bound, Bound]:
+    def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
         return 0.0, np.inf
 
 
@@ -34,7 +38,7 @@ class Free(Penalty):
 
     in_words = "of any sign"
 
-    def bounds(self, shape: tuple[int, int]) -> tuple[Bound, Bound]:
+    def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
         return -np.inf, np.inf
 
 
@@ -98,6 +102,206 @@ class Sparse(Penalty):
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         return self.weight * (setting.peak if setting else 1.0) * float(np.sum(F))
+
+
+class Absent(Penalty):
+    """Components that are known to be missing in places: entries held at zero.
+
+    Called selectivity or local rank in multivariate curve resolution; it removes most of the
+    ambiguity of an unmixing.
+
+    Parameters
+    ----------
+    mask : array of bool or HyperSpy signal, (*domain, k) for maps or (k, channels) for spectra
+        True = must be zero; over the whole image or axis, whatever takes part in the fit. For maps
+        along a single axis of as many pixels as components, the components come first.
+
+    Raises
+    ------
+    ValueError
+        If the mask has another shape, or leaves a component no entry.
+
+    References
+    ----------
+    Tauler, Smilde & Kowalski, J. Chemom. 9 (1995) 31.
+
+    Examples
+    --------
+    >>> lower, upper = Absent([[True, False, False], [False, False, True]]).bounds((3, 2))
+    >>> upper
+    array([[ 0., inf],
+           [inf, inf],
+           [inf,  0.]])
+    """
+
+    in_words = "absent in given places"
+    references = ("R. Tauler, A. Smilde and B. Kowalski, J. Chemom. 9 (1995) 31.",)
+
+    def __init__(self, mask: Any) -> None:
+        self.mask = mask
+
+    def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
+        absent = _as_rows(as_array(self.mask).astype(bool), shape, grid, "em.Absent(mask)")
+        return np.where(absent, 0.0, -np.inf), np.where(absent, 0.0, np.inf)
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if as_array(self.mask).dtype != bool:
+            raise ValueError("em.Absent(mask) needs a mask of bool, where True = must be zero")
+        absent = _as_rows(as_array(self.mask), shape, setting.grid, "em.Absent(mask)")
+        if absent.all(axis=0).any():
+            raise ValueError(
+                f"em.Absent(mask) leaves component {int(np.argmax(absent.all(axis=0)))} no place at "
+                "all; give fewer components, or False where it may be"
+            )
+
+
+class Known(Penalty):
+    """Given columns: spectra (or maps) that are known and stay exactly as they are.
+
+    The scale of a given spectrum is kept, so its map comes in that unit. NaN leaves an entry free,
+    for spectra known over a part of their axis.
+
+    Parameters
+    ----------
+    columns : dict of int to array or HyperSpy signal
+        For each known component, counted from 0, its spectrum ``(channels,)`` or map ``domain``
+        over the whole axis or image.
+
+    Raises
+    ------
+    ValueError
+        If a component or a shape does not fit, or nothing of a column is above or below zero.
+
+    Examples
+    --------
+    >>> lower, upper = Known({1: [0.5, 2.0]}).bounds((2, 2))
+    >>> lower
+    array([[-inf,  0.5],
+           [-inf,  2. ]])
+    """
+
+    in_words = "known in part"
+
+    def __init__(self, columns: Mapping[int, Any]) -> None:
+        self.columns = columns
+
+    def fixes_scale(self, k: int) -> np.ndarray:
+        return np.isin(np.arange(k), [int(j) for j in self.columns])
+
+    def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
+        lower, upper = np.full(shape, -np.inf), np.full(shape, np.inf)
+        for j, column in self.columns.items():
+            values = self._column(column, shape, grid)
+            given = ~np.isnan(values)
+            lower[given, int(j)] = upper[given, int(j)] = values[given]
+        return lower, upper
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        wrong = [j for j in self.columns if not 0 <= int(j) < shape[1]]
+        if wrong:
+            raise ValueError(
+                f"em.Known names component {wrong[0]}, but the {shape[1]} components are counted from "
+                f"0 to {shape[1] - 1}"
+            )
+        for j, column in self.columns.items():
+            values = self._column(column, shape, setting.grid)
+            if np.isinf(values).any() or not np.any(np.nan_to_num(values)):
+                raise ValueError(
+                    f"em.Known gives component {j} no finite value other than zero where data take "
+                    "part; leave it out, or use em.Absent for zeros"
+                )
+
+    @staticmethod
+    def _column(column: Any, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
+        values = as_array(column).astype(np.float64).ravel()
+        n_places = places_of(shape, grid)
+        if len(values) != n_places:
+            raise ValueError(
+                f"em.Known got a column of {len(values)} values for {n_places} channels or pixels; give "
+                "it over the whole axis or image, or interpolate it to the energies of the data"
+            )
+        return values if grid is None else values[grid.index]
+
+
+class ZeroOutside(Penalty):
+    """Zero outside channels ``start:stop``, e.g. before an ionisation edge.
+
+    Parameters
+    ----------
+    start, stop : int or None
+        Channels counted from 0 over the whole axis, as in a slice: ``stop`` itself is outside.
+
+    Raises
+    ------
+    ValueError
+        If no channel that takes part is inside, or the factor lies in an image.
+
+    Examples
+    --------
+    >>> ZeroOutside(1, 3).bounds((4, 1))[1].T
+    array([[ 0., inf, inf,  0.]])
+    """
+
+    in_words = "zero outside channels {start}:{stop}"
+
+    def __init__(self, start: int | None, stop: int | None = None) -> None:
+        self.start, self.stop = start, stop
+
+    def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
+        inside = np.zeros(places_of(shape, grid), dtype=bool)
+        inside[self.start : self.stop] = True
+        inside = inside if grid is None else inside[grid.index]
+        column = inside[:, None]
+        return np.where(column, -np.inf, np.zeros(shape)), np.where(column, np.inf, np.zeros(shape))
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        check_line(self, setting)
+        if not np.any(self.bounds(shape, setting.grid)[1]):
+            raise ValueError(
+                f"{self!r} leaves none of the {places_of(shape, setting.grid)} channels; give start and stop "
+                "as channels, not as energies"
+            )
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Return an array of what was given: an array, a list, or a signal with its axes."""
+    return np.asarray(values.data if hasattr(values, "axes_manager") else values)
+
+
+def places_of(shape: tuple[int, int], grid: Grid | None) -> int:
+    """Return how many pixels or channels there are, left out or not."""
+    return shape[0] if grid is None else int(np.prod(grid.shape))
+
+
+def check_line(penalty: Penalty, setting: Setting) -> None:
+    """Refuse a penalty on rows that follow no line.
+
+    Raises
+    ------
+    ValueError
+        If the rows are the pixels of an image or a mere list of pixels.
+    """
+    if setting.grid.n_axes != 1 or not setting.grid.known:
+        raise ValueError(
+            f"{type(penalty).__name__} needs rows along one axis, such as channels or a line scan, "
+            "and these are the pixels of an image; wish it for the spectra instead"
+        )
+
+
+def _as_rows(mask: np.ndarray, shape: tuple[int, int], grid: Grid | None, name: str) -> np.ndarray:
+    """Return a mask over the whole image or axis as the rows (n, k) of the factor."""
+    n, k = places_of(shape, grid), shape[1]
+    domain = (n,) if grid is None else grid.shape
+    if mask.shape == (k, n) and len(domain) == 1:
+        rows = mask.T
+    elif mask.shape == (*domain, k):
+        rows = mask.reshape(n, k)
+    else:
+        raise ValueError(
+            f"{name} has shape {mask.shape}; allowed: {(*domain, k)} for maps"
+            + (f" or {(k, n)} for spectra" if len(domain) == 1 else "")
+        )
+    return rows if grid is None else rows[grid.index]
 
 
 def curvature_of(subproblem: Subproblem, F: np.ndarray) -> float:

@@ -145,9 +145,10 @@ def put_right(
     F: np.ndarray, subproblem: Quadratic, penalties: Sequence[Any], floor: float
 ) -> np.ndarray:
     """Return ``F`` between its bounds and with every constraint and rule of the penalties applied."""
-    lower = subproblem.lower
+    lower = np.asarray(subproblem.lower)
     if floor:
-        lower = np.maximum(lower, floor * np.max(np.abs(F), initial=0.0))
+        raised = floor * np.max(np.abs(F), initial=0.0)
+        lower = np.where((lower == 0) & (subproblem.upper > raised), raised, lower)
     F = np.clip(F, lower, subproblem.upper)
     diagonal = np.broadcast_to(subproblem.diagonal(), F.shape)
     for penalty in penalties:

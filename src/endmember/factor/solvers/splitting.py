@@ -64,6 +64,8 @@ class ADMM(Solver):
         memory = {} if memory is None else memory
         steps = [penalty for penalty in penalties if hasattr(penalty, "prox")] or [None]
         rho = subproblem.curvature()
+        if rho <= 0:  # nothing depends on this factor
+            return subproblem.clip(F)
         copies = [F.copy() for _ in steps]
         apart = memory.setdefault("apart", [np.zeros_like(F) for _ in steps])
         damped = replace(subproblem)

@@ -1,0 +1,259 @@
+"""What can be seen at this dose, size and noise: limits of detection, and a map of the local rank."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from endmember.assess.surrogates import WhiteData, whitened
+from endmember.factor.noise import NoiseModel, whitening_weights
+from endmember.factor.spiked import detection_limit, spiked_overlap
+
+Floats = NDArray[np.floating]
+
+_BIASED = 0.8  # right share of a principal component below which denoising by it is warned of
+_FALSE_ALARMS = 0.01  # share of windows without signal that may exceed the noise edge
+
+
+@dataclass(frozen=True)
+class Detectability:
+    """How visible every component is.
+
+    Attributes
+    ----------
+    strengths : ndarray of shape (k,)
+        Variance of what only this component explains, along its spectrum, over the noise variance.
+    limit : float
+        Strength that a component needs to leave a trace.
+    overlaps : ndarray of shape (k,)
+        How much of its principal component is right (cos²); 0 where nothing is seen.
+    warnings : tuple of str
+        One sentence for every component that denoising by PCA would remove or bias.
+    """
+
+    strengths: Floats
+    limit: float
+    overlaps: Floats
+    warnings: tuple[str, ...]
+
+    @property
+    def detectable(self) -> NDArray[np.bool_]:
+        """Whether each component is above the limit."""
+        return self.strengths > self.limit
+
+    @property
+    def dose_factor(self) -> Floats:
+        """How much more dose each component needs to reach the limit, for counting noise."""
+        return self.limit / np.maximum(self.strengths, 1e-300)
+
+
+def detectability(
+    maps: ArrayLike, spectra: ArrayLike, noise: NoiseModel | None = None
+) -> Detectability:
+    """Say which components can be seen, from their maps and spectra and the noise.
+
+    In whitened units component j adds ``c_j s_jᵀ``. What the others cannot explain of it is
+    ``(I − P_C) c_j s_jᵀ (I − P_S)``, with the projections on the other maps and spectra; its
+    square over the number of pixels is the strength ℓ. The component is seen in the eigenvalues
+    if ``ℓ > √γ``, γ = channels / pixels, and its principal component is right to
+    ``cos² = (1 − γ/ℓ²) / (1 + γ/ℓ)``.
+
+    Parameters
+    ----------
+    maps : array_like of shape (*domain, k)
+        True, fitted or planned maps.
+    spectra : array_like of shape (k, channels)
+        Their spectra; ``maps @ spectra`` in data units (counts, for Poisson noise).
+    noise : NoiseModel, optional
+        Poisson counting if not given.
+
+    Returns
+    -------
+    Detectability
+
+    Raises
+    ------
+    ValueError
+        If maps and spectra differ in the number of components.
+
+    References
+    ----------
+    S. Lichtert and J. Verbeeck, *Ultramicroscopy* **125** (2013) 35; J. Spiegelberg and J. Rusz,
+    *Ultramicroscopy* **172** (2017) 40; B. Nadler, *Ann. Statist.* **36** (2008) 2791.
+
+    Examples
+    --------
+    >>> maps = np.eye(2).repeat(50, axis=0)
+    >>> spectra = np.array([[10.0, 10.0, 10.0, 10.0], [10.0, 10.0, 10.0, 30.0]])
+    >>> detectability(maps, spectra).detectable
+    array([ True,  True])
+    """
+    S = np.asarray(spectra, dtype=float)
+    C = np.asarray(maps, dtype=float)
+    if S.ndim != 2 or C.ndim < 2 or C.shape[-1] != S.shape[0]:
+        raise ValueError(
+            f"maps {C.shape} and spectra {S.shape} do not belong together; give maps of shape "
+            "(*domain, k) and spectra of shape (k, channels)."
+        )
+    C = C.reshape(-1, C.shape[-1])
+    rows, columns = whitening_weights(C @ S, noise or NoiseModel(poisson=True))
+    C, S = C * rows[:, None], S * columns
+    n, m = C.shape[0], S.shape[1]
+    strengths = np.array([_own_power(C, j) * _own_power(S.T, j) / n for j in range(len(S))])
+    overlaps = spiked_overlap(strengths, m / n)
+    limit = detection_limit(m / n)
+    return Detectability(strengths, limit, overlaps, _pca_warnings(strengths, limit, overlaps))
+
+
+def _own_power(F: Floats, j: int) -> float:
+    """Square of column j of F that the other columns do not explain."""
+    others = np.delete(F, j, axis=1)
+    fit = others @ np.linalg.lstsq(others, F[:, j], rcond=1e-10)[0]
+    return float(np.sum((F[:, j] - fit) ** 2))
+
+
+def _pca_warnings(strengths: Floats, limit: float, overlaps: Floats) -> tuple[str, ...]:
+    found = []
+    for number, (strength, overlap) in enumerate(zip(strengths, overlaps, strict=True), start=1):
+        if strength <= limit:
+            found.append(
+                f"Component {number} has {strength / limit:.2f} of the strength that can be seen: "
+                "denoising by PCA would remove it without trace."
+            )
+        elif overlap < _BIASED:
+            found.append(
+                f"Component {number} is seen, but its principal component is only {overlap:.0%} "
+                "right: denoising by PCA would bias it."
+            )
+    return tuple(found)
+
+
+def smallest_amplitude(fraction: float, sigma: float, n_pixels: int, n_channels: int) -> float:
+    """Weakest visible amplitude of a component that is present in a fraction of the pixels.
+
+    A spectrum of unit norm and amplitude a has the strength ``ℓ = fraction · a² / σ²``, and is seen
+    from ``ℓ = √γ``: ``a = σ (γ)^(1/4) / √fraction``.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the pixels that hold the component, above 0 and up to 1.
+    sigma : float
+        Standard deviation of the noise of one entry, in data units.
+    n_pixels, n_channels : int
+        Size of the data.
+
+    Returns
+    -------
+    float
+        Norm of the spectrum (over channels), in data units.
+
+    Raises
+    ------
+    ValueError
+        If ``fraction`` is not above 0 and up to 1.
+
+    Examples
+    --------
+    >>> smallest_amplitude(0.01, 1.0, 10_000, 100)
+    3.1622776601683795
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction={fraction} is no share of pixels; give one in (0, 1].")
+    return sigma * math.sqrt(detection_limit(n_channels / n_pixels) / fraction)
+
+
+def local_rank(
+    X: Any,
+    window: int = 3,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    domain: tuple[int, ...] | None = None,
+    noise: NoiseModel | None = None,
+    random_state: int | None = 0,
+) -> NDArray[np.int_]:
+    """Map the number of components in a small window around every pixel.
+
+    The squared singular values of the whitened spectra in the window are compared with those of
+    noise drawn for the same pixels. A pixel of rank 1 lies inside a phase; the map can serve as a
+    mask or as a hint where components must be absent, and is never applied by itself.
+
+    Parameters
+    ----------
+    X : array_like, Dask array, sparse matrix or HyperSpy signal of shape (ny, nx, channels)
+        The spectrum image.
+    window : int
+        Side of the window in pixels, odd.
+    mask, channel_mask, domain
+        As in the estimators.
+    noise : NoiseModel, optional
+        Known noise; estimated if not given.
+    random_state : int or None
+        Seed of the drawn noise.
+
+    Returns
+    -------
+    ndarray of int of shape (ny, nx)
+        Number of components; −1 where a pixel is masked or empty.
+
+    Raises
+    ------
+    ValueError
+        If the window is not odd, or the image does not have two axes.
+
+    References
+    ----------
+    A. de Juan, M. Maeder, T. Hancewicz and R. Tauler, *Chemom. Intell. Lab. Syst.* **77** (2005)
+    64 (fixed-size image window evolving factor analysis).
+
+    Examples
+    --------
+    >>> maps = np.eye(2).repeat(8, axis=0).reshape(16, 1, 2).repeat(16, axis=1)
+    >>> spectra = np.array([[90.0] * 30 + [10.0] * 30, [10.0] * 30 + [90.0] * 30])
+    >>> ranks = local_rank(np.random.default_rng(0).poisson(maps @ spectra))
+    >>> int(ranks[3, 8]), int(ranks[8, 8])
+    (1, 2)
+    """
+    white = whitened(X, mask=mask, channel_mask=channel_mask, domain=domain, noise=noise)
+    if window < 1 or window % 2 == 0 or len(white.domain) != 2:
+        raise ValueError(
+            f"window={window} on an image of {len(white.domain)} axes; an odd window and a "
+            "two-dimensional image (domain=(ny, nx) for a matrix) are needed."
+        )
+    drawn = _window_values(white, white.noise_like(np.random.default_rng(random_state)), window)
+    edge = float(np.quantile(drawn[:, 0], 1 - _FALSE_ALARMS))
+    values = _window_values(white, white.Y, window)
+    side, m = window**2, white.Y.shape[1]
+    k = np.arange(side)
+    shrink = (np.sqrt(side - k) + math.sqrt(m)) ** 2 / (math.sqrt(side) + math.sqrt(m)) ** 2
+    visible = np.cumprod(values > edge * shrink, axis=1)
+    ranks = np.full(math.prod(white.domain), -1)
+    ranks[white.rows] = visible.sum(axis=1)
+    return ranks.reshape(white.domain)
+
+
+def _window_values(white: WhiteData, Y: Any, window: int) -> Floats:
+    """Squared singular values (n, window²) of the spectra around every pixel; mirrored at edges."""
+    ny, nx = white.domain
+    half = window // 2
+    row_of = np.full(ny * nx, -1)
+    row_of[white.rows] = np.arange(white.rows.size)
+    places = np.pad(row_of.reshape(ny, nx), half, mode="symmetric")
+    around = np.lib.stride_tricks.sliding_window_view(places, (window, window))
+    around = around.reshape(ny * nx, window**2)[white.rows]
+    values = np.empty((around.shape[0], window**2))
+    step = max(1, 2**22 // (window**2 * Y.shape[1]))
+    for start in range(0, around.shape[0], step):
+        index = around[start : start + step]
+        spectra = Y[np.maximum(index, 0).ravel()]
+        spectra = spectra.toarray() if sp.issparse(spectra) else spectra
+        spectra = np.where(index.ravel()[:, None] >= 0, spectra, 0).reshape(*index.shape, -1)
+        grams = spectra @ spectra.transpose(0, 2, 1)
+        values[start : start + step] = np.linalg.eigvalsh(grams)[:, ::-1]
+    return values

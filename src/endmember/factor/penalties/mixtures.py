@@ -1,0 +1,242 @@
+"""Penalties that tie the components to each other: shares that sum to one, little volume."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from numbers import Real
+
+import numpy as np
+
+from endmember.factor.penalties.base import Penalty
+from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
+from endmember.factor.subproblem import Setting, Subproblem
+
+logger = logging.getLogger("endmember")
+
+
+class SumToOne(Penalty):
+    r"""Closure: the components of every pixel sum to a given total.
+
+    Parameters
+    ----------
+    total : float
+        What every pixel sums to, above zero.
+    mode : "hard" or "scale"
+        "hard" holds every row at the total: the maps are fractions, and the spectra are in the
+        unit of the data. "scale" only chooses the scale of each component at the end, such that
+        the sums are as near to the total as they can be, and leaves the fit as it is: choose it where
+        the thickness varies.
+
+    References
+    ----------
+    Heinz & Chang, IEEE Trans. Geosci. Remote Sens. 39 (2001) 529. Duchi, Shalev-Shwartz, Singer &
+    Chandra, ICML (2008) 272, for the projection. Tauler, Chemom. Intell. Lab. Syst. 30 (1995) 133, for the scale.
+
+    Examples
+    --------
+    >>> SumToOne().prox(np.array([[0.5, 1.5], [0.2, 0.2]]), 1.0, None)
+    array([[0. , 1. ],
+           [0.5, 0.5]])
+    """
+
+    in_words = "summing to {total:g} in every pixel ({mode})"
+    references = (
+        "D. C. Heinz and C.-I Chang, IEEE Trans. Geosci. Remote Sens. 39 (2001) 529.",
+        "J. Duchi, S. Shalev-Shwartz, Y. Singer and T. Chandra, ICML (2008) 272.",
+    )
+
+    def __init__(self, total: float = 1.0, mode: str = "hard") -> None:
+        self.total, self.mode = total, mode
+
+    def offers(self) -> set[str]:
+        """Return what it offers to solvers: a proximal step, or nothing where only the scale is chosen."""
+        return {"prox"} if self.mode == "hard" else set()
+
+    def fixes_scale(self, k: int) -> np.ndarray:
+        return np.full(k, self.mode == "hard")
+
+    def prox(self, F: np.ndarray, step: float, setting: Setting | None) -> np.ndarray:
+        """Return the nearest non-negative rows that sum to the total; in "scale" mode ``F`` itself."""
+        return onto_simplex(F, self.total) if self.mode == "hard" else F.copy()
+
+    def finish(self, factors: Sequence[np.ndarray], mode: int) -> list[np.ndarray]:
+        """Return the factors of a finished fit, closed by their scales if that is the mode.
+
+        Parameters
+        ----------
+        factors : sequence of ndarray, (n, k), (m, k)
+        mode : int
+            Which of two factors the wish is about.
+        """
+        factors = list(factors)
+        if self.mode == "scale":
+            factors[mode], factors[1 - mode] = close(factors[mode], factors[1 - mode], self.total)
+        return factors
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if not isinstance(self.total, Real) or not 0 < self.total < np.inf:
+            raise ValueError(f"total={self.total!r} must be a number above zero, such as 1.0")
+
+    def conflict(
+        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+    ) -> str | None:
+        if self.mode not in ("hard", "scale"):
+            return f'mode={self.mode!r} is not known; allowed: "hard", "scale"'
+        if self.mode == "scale":
+            return self._conflict_of_scale([p for wishes in [own, *others] for p in wishes], k)
+        for penalty in own:
+            name = f"em.{type(penalty).__name__}"
+            if isinstance(penalty, Free):
+                return (
+                    "shares of a total are not negative; leave em.Free() out, or use mode='scale'"
+                )
+            if isinstance(penalty, Sparse):
+                return (
+                    f"{penalty!r} charges for the sum of each pixel, which is given; use em.TotalVariation "
+                    "or em.Smooth instead, or leave it out"
+                )
+            if not isinstance(penalty, SumToOne | NonNegative) and not penalty.has_scale:
+                return f"{name} and the sum cannot both be held exactly; use mode='scale' with it"
+        if any(p.fixes_scale(k).any() for wishes in others for p in wishes):
+            return (
+                "the other factor's scale is given as well; use mode='scale' without it, or leave one of "
+                "them out"
+            )
+        return None
+
+    @staticmethod
+    def _conflict_of_scale(wishes: Sequence[Penalty], k: int) -> str | None:
+        for penalty in wishes:
+            if penalty.has_scale or penalty.fixes_scale(k).any():
+                return (
+                    f"em.{type(penalty).__name__} decides on the scale already, which mode='scale' would "
+                    "choose anew at the end; use mode='hard', or leave one of them out"
+                )
+        return None
+
+
+class MinimumVolume(Penalty):
+    r"""Columns that span little volume: :math:`\tfrac{w}{2}\tau\ln\det(I + F^\top F/\delta)`.
+
+    Where no pixel is pure, many sets of spectra fit as well, and of these the tightest around the data is
+    closest to the truth; where every spectrum has channels of its own, the same holds for the maps.
+    Columns have unit length, so that nothing is gained by shrinking them, and the other factor carries
+    the scale: pixels need not sum to one, and the thickness may vary.
+
+    Parameters
+    ----------
+    weight : float
+        ``w``; too much draws the columns into the data. Several values that give about the same
+        answer are a good sign.
+    delta : float
+        :math:`\delta`: below about this squared sine of an angle, columns count as alike.
+
+    Notes
+    -----
+    Solvers get the tangent of the log-determinant, the quadratic with
+    :math:`W = w\tau(F^\top F + \delta I)^{-1}`, which lies above it.
+
+    References
+    ----------
+    Leplat, Ang & Gillis, ICASSP (2019) 3402. Fu, Huang, Yang, Ma & Sidiropoulos, IEEE Trans. Signal
+    Process. 64 (2016) 6254.
+
+    Examples
+    --------
+    >>> apart, close = np.eye(3, 2), np.array([[1.0, 0.8], [0.0, 0.6], [0.0, 0.0]])
+    >>> MinimumVolume().value(close, None) < MinimumVolume().value(apart, None)
+    True
+    """
+
+    on_sphere = True
+    in_words = "of minimum volume (w = {weight:g})"
+    references = (
+        "V. Leplat, A. M. S. Ang and N. Gillis, ICASSP (2019) 3402.",
+        "X. Fu et al., IEEE Trans. Signal Process. 64 (2016) 6254.",
+    )
+
+    def __init__(self, weight: float = 0.002, delta: float = 0.1) -> None:
+        self.weight, self.delta = weight, delta
+
+    def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
+        mu = self.weight * curvature_of(subproblem, F)
+        subproblem.add_quadratic(mu * np.linalg.inv(F.T @ F + self.delta * np.eye(F.shape[1])))
+
+    def value(self, F: np.ndarray, setting: Setting | None) -> float:
+        mu = self.weight * (setting.curvature if setting else 1.0)
+        gram = np.eye(F.shape[1]) + F.T @ F / self.delta
+        return 0.5 * mu * float(np.linalg.slogdet(gram)[1])
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if not self.delta > 0:
+            raise ValueError(f"delta={self.delta!r} must be above zero, such as 0.1")
+
+    def conflict(
+        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+    ) -> str | None:
+        for penalty in own:
+            if penalty.has_scale or penalty.fixes_scale(k).any():
+                return (
+                    f"it needs columns of unit length and em.{type(penalty).__name__} decides on their "
+                    "scale; leave one of them out"
+                )
+        if any(p.fixes_scale(k).any() for wishes in others for p in wishes):
+            return (
+                "it needs columns of unit length and the scale of the other factor is given; use "
+                "em.SumToOne(mode='scale'), or leave one of them out"
+            )
+        if any(p.on_sphere for wishes in others for p in wishes):
+            return (
+                "one factor must carry the scale; wish it for the spectra or for the maps, not both"
+            )
+        return None
+
+
+def onto_simplex(F: np.ndarray, total: float = 1.0) -> np.ndarray:
+    r"""Return for every row of ``F`` (n, k) the nearest non-negative row that sums to ``total``.
+
+    :math:`[f - \theta]_+` with the one :math:`\theta` that gives the sum, found by sorting.
+    """
+    k = F.shape[1]
+    descending = -np.sort(-F, axis=1)
+    thresholds = (np.cumsum(descending, axis=1) - total) / np.arange(1, k + 1)
+    n_positive = np.count_nonzero(descending > thresholds, axis=1)
+    return np.maximum(F - np.take_along_axis(thresholds, n_positive[:, None] - 1, axis=1), 0.0)
+
+
+def close(C: np.ndarray, S: np.ndarray, total: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    r"""Scale components so that rows of ``C`` sum to ``total`` as nearly as can be; ``C Sᵀ`` stays.
+
+    :math:`d = \arg\min_{d \ge 0} \|C d - t\|`, :math:`C \leftarrow C\,{\rm diag}(d)`, :math:`S \leftarrow S\,{\rm
+    diag}(1/d)`. A component that would have to vanish for it keeps its scale, and a warning says so.
+
+    Parameters
+    ----------
+    C : ndarray, (n, k)
+    S : ndarray, (m, k)
+    total : float
+
+    Examples
+    --------
+    >>> C, S = close(np.array([[2.0, 0.0], [1.0, 2.0]]), np.eye(2))
+    >>> C
+    array([[1. , 0. ],
+           [0.5, 0.5]])
+    """
+    from scipy.optimize import nnls
+
+    size = np.linalg.norm(C, axis=0)
+    size[size == 0] = 1.0
+    d, _ = nnls(C / size, np.full(len(C), float(total)))
+    d = d / size
+    lost = np.flatnonzero(d == 0)
+    if len(lost):
+        logger.warning(
+            "closure: components %s would have to vanish for the sum to be %g and keep their scale; the "
+            "data are not closed, or there are too many components",
+            ", ".join(map(str, lost)),
+            total,
+        )
+        d[lost] = 1.0
+    return C * d, S / d

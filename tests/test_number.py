@@ -1,0 +1,304 @@
+"""The number of components: identities of the criteria, planted answers, limits of detection."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.signal import lfilter
+
+from endmember import synthetic
+from endmember.assess import criteria
+from endmember.assess.criteria import Scree
+from endmember.assess.detection import detectability, local_rank, smallest_amplitude
+from endmember.assess.number import rank
+from endmember.assess.resampling import map_structure, thinning
+from endmember.assess.surrogates import decompose, whitened
+from endmember.factor.noise import NoiseModel
+
+DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def gaussian_mixture(sigma, k=4, n=600, m=120, seed=0):
+    rng = np.random.default_rng(seed)
+    clean = rng.dirichlet(np.ones(k), n) @ rng.random((k, m))
+    return clean + sigma * rng.standard_normal((n, m))
+
+
+def scree_of(Y):
+    return decompose(Y)[1]
+
+
+def votes_of(report):
+    return {vote.criterion: vote.count for vote in report.table}
+
+
+# --- identities -----------------------------------------------------------------------------------
+
+
+def test_malinowski_errors_add_in_squares_and_recover_the_noise():
+    errors = criteria.malinowski(scree_of(gaussian_mixture(0.1)))
+    np.testing.assert_allclose(errors["RE"] ** 2, errors["IE"] ** 2 + errors["XE"] ** 2)
+    assert errors["RE"][4] == pytest.approx(0.1, rel=0.02)
+
+
+def test_f_test_is_the_definition_written_out():
+    scree = scree_of(gaussian_mixture(0.1, n=40, m=12))
+    n, m = scree.shape
+    weight = [(n - j) * (m - j) for j in range(m)]
+    k = 2
+    statistic = sum(weight[k:]) / weight[k - 1] * scree.values[k - 1] / sum(scree.values[k:])
+    from scipy.stats import f
+
+    significant = f.sf(statistic, 1, m - k) < 0.05
+    assert significant == (criteria.f_test(scree, 2) == 2)
+
+
+def test_square_threshold_is_four_over_root_three():
+    assert criteria.optimal_threshold(1.0) == pytest.approx(4 / math.sqrt(3))
+
+
+@pytest.mark.parametrize("beta", [0.1, 0.5, 1.0])
+def test_median_of_noise_agrees_with_drawn_noise(beta):
+    m = 800
+    noise = np.random.default_rng(0).standard_normal((m, round(beta * m)))
+    drawn = np.median(np.linalg.svd(noise, compute_uv=False) ** 2) / m
+    assert criteria.median_noise_value(beta) == pytest.approx(drawn, rel=0.02)
+
+
+def test_noise_edge_is_where_noise_ends():
+    rng = np.random.default_rng(1)
+    largest = [np.linalg.norm(rng.standard_normal((200, 80)), 2) ** 2 for _ in range(200)]
+    mean, one = criteria.noise_edge(200, 80, 0.0), criteria.noise_edge(200, 80, 1.0)
+    assert np.mean(largest) == pytest.approx(mean, rel=0.01)
+    assert np.std(largest) == pytest.approx(one - mean, rel=0.2)
+    assert np.mean(np.array(largest) > criteria.noise_edge(200, 80, 1.73)) < 0.1
+
+
+def test_elbow_does_not_count_the_noise_floor():
+    floor = 1 - 0.01 * np.arange(16)
+    assert criteria.elbow(np.concatenate([[1e4, 1e3, 3e2, 1e2], floor])) == 4
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.05])
+def test_criteria_agree_on_a_clear_gaussian_mixture(sigma):
+    X = gaussian_mixture(sigma)
+    scree = scree_of(X / sigma)
+    counts = {
+        "elbow": criteria.elbow(scree.values),
+        "indicator": criteria.indicator(scree, 10),
+        "edge": criteria.marchenko_pastur(scree, 10),
+        "threshold": criteria.gavish_donoho(scree, 10, 1.0),
+        "threshold of unknown noise": criteria.gavish_donoho(scree, 10),
+        "length": criteria.description_length(scree, 10),
+        "cross-validation": int(
+            np.argmin(criteria.bi_cross_validation(X, 10, np.random.default_rng(0)))
+        ),
+    }
+    assert set(counts.values()) == {4}, counts
+
+
+def test_nothing_is_counted_that_noise_hides():
+    scree = scree_of(gaussian_mixture(2.0) / 2.0)
+    assert criteria.marchenko_pastur(scree, 10) < 4
+    assert criteria.gavish_donoho(scree, 10, 1.0) < 4
+
+
+def test_scree_of_sparse_and_wide_data_is_that_of_dense():
+    counts = np.random.default_rng(0).poisson(0.2, (90, 40)).astype(float)
+    direct = np.linalg.svd(counts, compute_uv=False) ** 2
+    for Y in (counts, counts.T, sp.csr_array(counts)):
+        left, scree, right = decompose(Y)
+        np.testing.assert_allclose(scree.values, direct, rtol=1e-8)
+        assert scree.total == pytest.approx(direct.sum())
+        np.testing.assert_allclose(Y @ right[:, 0], left[:, 0] * math.sqrt(direct[0]), atol=1e-8)
+    cut = Scree(direct[:10], direct.sum(), (90, 40))
+    np.testing.assert_allclose(cut.rest(), scree.rest()[:11])
+
+
+# --- drawn noise ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_halves_of_counts_add_up_and_differ_by_pure_noise(sparse):
+    counts = synthetic.mixed_phases((30, 30), 100, dose=2, seed=1).data.reshape(-1, 100)
+    white = whitened(sp.csr_array(counts) if sparse else counts, domain=(30, 30))
+    rng = np.random.default_rng(0)
+    one, other = white.halves(rng)
+    assert abs((one + other) / 2 - white.Y).max() < 1e-12
+    noise = white.noise_like(rng)
+    dense = noise.toarray() if sp.issparse(noise) else noise
+    assert abs(dense.mean()) < 0.01
+
+
+def test_drawn_noise_has_the_variance_of_the_data():
+    counts = np.random.default_rng(0).poisson(np.full((400, 60), 2.0))
+    noise = whitened(counts).noise_like(np.random.default_rng(1))
+    assert noise.var() == pytest.approx(1.0, rel=0.03)
+
+
+# --- the panel ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dose", [3, 30, 1000])
+def test_four_mixed_phases(dose):
+    report = rank(synthetic.mixed_phases((40, 40), 256, 4, dose=dose, seed=5).data, stability=False)
+    assert report.suggested == 4 and report.range[0] <= 4 <= report.range[1]
+
+
+def test_sparse_counts_give_the_same_number():
+    counts = synthetic.mixed_phases((40, 40), 256, 3, dose=2, seed=5).data
+    sparse = rank(sp.csr_array(counts.reshape(-1, 256)), domain=(40, 40), stability=False)
+    assert sparse.suggested == rank(counts, stability=False).suggested == 3
+
+
+def test_diode_has_three_and_is_scale_free():
+    data = synthetic.diode(seed=3).data
+    one, other = rank(data, stability=False), rank(data * 2.0**-30, stability=False)
+    assert one.suggested == other.suggested == 3
+    np.testing.assert_allclose(one.visibility, other.visibility, rtol=1e-6)
+
+
+def test_two_halves_give_the_same_spectra_only_for_the_right_number():
+    report = rank(synthetic.diode(seed=3).data)
+    assert votes_of(report)["NMF stability"] == 3
+
+
+@pytest.mark.parametrize("mean", [0.0, 5.0])
+def test_noise_alone_is_no_reason_to_unmix(mean):
+    data = mean + np.random.default_rng(2).standard_normal((30, 30, 100))
+    report = rank(data, stability=False)
+    assert report.suggested == (1 if mean else 0)
+    assert ("nothing to unmix" if mean else "without signal") in report.sentence
+
+
+@pytest.mark.parametrize("axis", [2, 0])
+def test_correlated_noise_is_named_and_not_counted(axis):
+    clean = synthetic.mixed_phases((40, 40), 200, 4, dose=100, seed=1).clean
+    noise = lfilter([1], [1, -0.6], np.random.default_rng(3).standard_normal(clean.shape), axis)
+    report = rank(clean + 3 * noise, stability=False)
+    assert report.suggested == 4
+    assert votes_of(report)["noise edge"] > 4
+    assert any("correlated" in sentence for sentence in report.warnings)
+
+
+def test_exact_data_have_their_exact_rank():
+    report = rank(synthetic.mixed_phases((20, 20), 60, 3, seed=1).clean)
+    assert report.suggested == 3 and report.range == (3, 3)
+
+
+def test_masks_leave_a_phase_out():
+    phantom = synthetic.diode(seed=3)
+    gone = phantom.maps[..., 2] > 0.01
+    assert rank(phantom.data, mask=gone, stability=False).suggested == 2
+
+
+def test_a_component_below_the_limit_is_not_seen_and_one_above_is():
+    rng = np.random.default_rng(0)
+    n, m = 1600, 100
+    direction = rng.standard_normal(m) / math.sqrt(m)
+    for factor, seen in ((0.5, 0), (3.0, 1)):
+        strength = factor * math.sqrt(m / n)
+        scores = math.sqrt(strength) * rng.standard_normal(n)
+        data = rng.standard_normal((n, m)) + np.outer(scores, direction)
+        assert rank(data, stability=False).suggested == seen
+
+
+def test_structure_needs_an_image():
+    assert map_structure(whitened(gaussian_mixture(0.1)), 5) is None
+
+
+def test_one_half_predicts_the_other_by_the_right_number():
+    white = whitened(synthetic.mixed_phases((30, 30), 120, 3, dose=50, seed=2).data)
+    assert thinning(white, 10, np.random.default_rng(0)) == 3
+
+
+def test_callback_ends_the_panel_early():
+    report = rank(synthetic.diode(seed=3).data, callback=lambda progress: True)
+    assert report.suggested == 3
+    assert "bi-cross-validation" not in votes_of(report)
+
+
+def test_figure_shows_every_vote():
+    report = rank(synthetic.diode((20, 20), seed=3).data, stability=False)
+    figure = report.plot()
+    labels = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert set(labels) == {vote.criterion for vote in report.table if vote.count is not None}
+    assert str(report).startswith(report.sentence)
+
+
+def test_max_rank_must_allow_something():
+    with pytest.raises(ValueError, match="whole number from 1"):
+        rank(np.ones((4, 5)), max_rank=0)
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_detectability_agrees_with_the_formula_for_a_lone_component():
+    n, m, sigma = 900, 100, 2.0
+    maps = np.zeros((n, 1))
+    maps[:90] = 1.0
+    spectrum = np.ones((1, m)) / math.sqrt(m)
+    noise = NoiseModel(gain=0.0, read_variance=sigma**2)
+    amplitude = smallest_amplitude(0.1, sigma, n, m)
+    found = detectability(amplitude * maps, spectrum, noise)
+    assert found.strengths[0] == pytest.approx(found.limit)
+    assert detectability(1.01 * amplitude * maps, spectrum, noise).detectable.all()
+    assert "remove" in detectability(0.9 * amplitude * maps, spectrum, noise).warnings[0]
+
+
+def test_collinear_component_cannot_be_seen():
+    maps = np.random.default_rng(0).random((200, 3))
+    spectra = np.random.default_rng(1).random((3, 40)) * 50
+    spectra[2] = spectra[0] + spectra[1]
+    np.testing.assert_array_equal(detectability(maps, spectra).detectable, [False, False, False])
+
+
+def test_counting_longer_by_the_dose_factor_reaches_the_limit():
+    phantom = synthetic.mixed_phases((20, 20), 80, 3, dose=1, seed=0)
+    first = detectability(phantom.maps, phantom.spectra)
+    longer = detectability(phantom.maps, phantom.spectra * first.dose_factor[1])
+    assert longer.strengths[1] == pytest.approx(longer.limit)
+
+
+def test_local_rank_is_one_inside_a_phase_and_two_across_the_boundary():
+    maps = np.zeros((12, 15, 2))
+    maps[:6, :, 0], maps[6:, :, 1] = 1, 1
+    spectra = np.array([[80.0] * 20 + [10.0] * 20, [10.0] * 20 + [80.0] * 20])
+    ranks = local_rank(np.random.default_rng(0).poisson(maps @ spectra))
+    inside = np.r_[0:4, 8:12]
+    assert np.mean(ranks[inside] == 1) > 0.95
+    assert np.all(ranks[5:7] == 2)
+
+
+def test_local_rank_marks_what_is_masked():
+    mask = np.zeros((8, 8), bool)
+    mask[2, 3] = True
+    ranks = local_rank(np.random.default_rng(0).poisson(9.0, (8, 8, 30)), mask=mask)
+    assert ranks[2, 3] == -1 and np.all(ranks[~mask] >= 0)
+    with pytest.raises(ValueError, match="odd window"):
+        local_rank(np.ones((5, 5, 4)), window=2)
+
+
+# --- real data ------------------------------------------------------------------------------------
+
+
+def test_two_phase_file_has_two():
+    path = DATA / "edxs" / "two_phase_50x50.bcf"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; ENDMEMBER_DATA names the folder of real data")
+    import hyperspy.api as hs
+
+    signals = hs.load(path)
+    cube = next(s for s in signals if s.axes_manager.signal_dimension == 1)
+    assert rank(cube, stability=False).suggested == 2
+
+
+def test_uv_vis_mixture_has_three():
+    path = DATA / "other" / "uvvis_three_component.npz"
+    if not path.exists():
+        pytest.skip(f"{path} is not there; ENDMEMBER_DATA names the folder of real data")
+    assert rank(np.load(path)["D"]).suggested == 3
