@@ -12,6 +12,8 @@ import typer
 
 from .console import Watch, at_home
 from .listing import bytes_in_words, describe_file
+from .wishes import penalties
+from .wishes import solver as solver_named
 
 if TYPE_CHECKING:
     from endmember.signals.unmixing import Unmixing
@@ -160,6 +162,34 @@ def unmix(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier result in FOLDER.")
     ] = False,
+    sparse: Annotated[
+        float | None,
+        typer.Option(help="Weight of sparse maps (0.01 is little, 1 empties them).", metavar="W"),
+    ] = None,
+    smooth: Annotated[
+        float | None, typer.Option(help="Weight of smooth maps (0.1 is little).", metavar="W")
+    ] = None,
+    closure: Annotated[
+        bool, typer.Option("--closure", help="Maps sum to one in every pixel.")
+    ] = False,
+    known: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The spectrum of component N is that of FILE; may be given several times.",
+            metavar="N=FILE",
+        ),
+    ] = None,
+    minimum_volume: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of spectra as alike as the data allow, with maps that sum to one: for "
+            "data without pure pixels.",
+            metavar="W",
+        ),
+    ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help="anls, hals, als, mals, newton, multiplicativeupdate, admm.")
+    ] = None,
     starts: Annotated[int, typer.Option(min=1, help="How many random starts to try.")] = 10,
     max_iter: Annotated[int, typer.Option(min=1, help="Most sweeps of one start.")] = 2000,
     tol: Annotated[
@@ -181,8 +211,13 @@ def unmix(
 
         image = _load(file, lazy, signal, window)
         _check_room(folder, image, components or _MOST_SUGGESTED)
+        wishes = penalties(
+            image, sparse=sparse, smooth=smooth, closure=closure, known=known or [],
+            minimum_volume=minimum_volume,
+        )  # fmt: skip
         model, reasons, panel = choose_model(
-            image, components, loss=loss, n_starts=starts, random_state=seed, max_iter=max_iter, tol=tol
+            image, components, loss=loss, solver=solver_named(solver), n_starts=starts,
+            random_state=seed, max_iter=max_iter, tol=tol, **wishes,
         )  # fmt: skip
         if panel is not None:
             typer.echo(panel.sentence)
