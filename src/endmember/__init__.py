@@ -24,6 +24,7 @@ _NAMES_BY_MODULE = {
         "Ridge",
         "Smooth",
         "Sparse",
+        "SoftOrthogonal",
         "SumToOne",
         "TotalVariation",
         "Unimodal",

@@ -17,6 +17,8 @@ from endmember.factor.subproblem import Quadratic, Setting, Subproblem
 
 #: Sweeps over which progress is measured, and where the objective may rise in between.
 WINDOW, PATIENCE = 10, 20
+#: Ten sweeps of a rule count as standing still below this many times the tolerance.
+STILL = 10
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
 #: A component is dead when its share of the data's norm is below this.
@@ -87,7 +89,9 @@ class Problem:
         settings = []
         for mode, F in enumerate(factors):
             plain = self.plain(factors, mode)
-            settings.append(Setting(plain.curvature(F), plain.peak(F), self.grids[mode]))
+            weights = self.data.row_weights(mode)
+            setting = Setting(plain.curvature(F), plain.peak(F), self.grids[mode], weights)
+            settings.append(setting)
             for penalty in self.penalties[mode]:
                 penalty.check(F.shape, settings[mode])
         return replace(self, settings=settings)
@@ -156,6 +160,9 @@ class Scales:
         fixed = np.array([_any_fixes(wishes, k) for wishes in penalties])
         self.charged = np.array([any(p.has_scale for p in wishes) for wishes in penalties])
         pinned = fixed | self.charged[:, None]
+        for mode, wishes in enumerate(penalties):
+            if any(p.wants_unit for p in wishes):
+                pinned[np.arange(len(pinned)) != mode] = True
         self.carrier = np.argmax(pinned, axis=0)
         n_modes = len(pinned)
         self.unit = ~pinned & (np.arange(n_modes)[:, None] != self.carrier) & ~fixed.any(axis=0)
@@ -210,7 +217,9 @@ def alternate(
     """Improve the factors in turn, the first one last, until progress ends.
 
     Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
-    sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True.
+    sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
+    where a rule without an objective takes part, when ten sweeps move the first factor by less than
+    ``10 tol`` of its length.
     Every rule is a ratio, so that scaling the data changes nothing. Where a solver may let the
     objective rise, the best iterate is kept, and the average is taken over twenty sweeps.
 
@@ -241,10 +250,9 @@ def alternate(
     clock = _Clock(max_iter, tol)
     reference = problem.loss.reference(problem.data)
     for sweep in range(1, max_iter + 1):
-        plain = run.sweep()
-        misfit = problem.loss.misfit(problem.data, run.factors, 0, plain)
+        plain, misfit = run.sweep()
         objective = misfit + problem.penalty(run.factors)
-        if run.monotone or objective < best:
+        if run.monotone or run.ruled or objective < best:
             best, kept, fit.factors = objective, misfit, list(run.factors)
         fit.misfit.append(kept)
         fit.objective.append(best)
@@ -252,7 +260,10 @@ def alternate(
             left = clock.seconds_left(fit.objective)
             fit.stopped = bool(callback(Progress(stage, first_sweep + sweep, best, left)))
         window = WINDOW if run.monotone else PATIENCE
-        fit.converged = _has_converged(fit.objective, reference, tol, window)
+        if run.ruled:
+            fit.converged = sweep % WINDOW == 0 and run.stands_still(STILL * tol)
+        else:
+            fit.converged = _has_converged(fit.objective, reference, tol, window)
         if fit.converged or fit.stopped:
             break
         if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic):
@@ -271,6 +282,8 @@ class _Run:
         self.factors = self.scales.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
         self.monotone = all(solver.monotone for solver in solvers)
+        self.ruled = any(not p.has_objective for wishes in problem.penalties for p in wishes)
+        self.before = self.factors[0]
         self.penalties: list[list[Penalty]] = []
         for mode, solver in enumerate(solvers):
             rules = list(problem.penalties[mode])
@@ -279,8 +292,8 @@ class _Run:
                 self.monotone &= "column" in solver.obeys
             self.penalties.append(rules)
 
-    def sweep(self) -> Subproblem:
-        """Improve every factor once; return the data's side of the last subproblem."""
+    def sweep(self) -> tuple[Subproblem, float]:
+        """Improve every factor once; return the data's side of the last subproblem, and the misfit."""
         for mode in reversed(range(len(self.factors))):
             F = self.factors[mode]
             plain = self.problem.plain(self.factors, mode)
@@ -288,8 +301,16 @@ class _Run:
                 self.problem.wished(plain, mode, F), F, self.problem.data.shape[1 - mode],
                 penalties=self.penalties[mode], memory=self.memory[mode],
             )  # fmt: skip
+            if mode == 0:
+                misfit = self.problem.loss.misfit(self.problem.data, self.factors, 0, plain)
             self.scales.balance(self.factors, mode)
-        return plain
+        return plain, misfit
+
+    def stands_still(self, tolerance: float) -> bool:
+        """Tell whether the first factor has hardly moved since this was last asked."""
+        now, before = self.factors[0], self.before
+        self.before = now
+        return bool(np.linalg.norm(now - before) <= tolerance * np.linalg.norm(now))
 
 
 def _has_converged(objective: list[float], reference: float, tol: float, window: int) -> bool:

@@ -274,14 +274,13 @@ class NMF(SpectralEstimator):
         if n <= START_PIXELS or not compressed or any(p.spatial for p in problem.penalties[0]):
             return problem
         rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
+        data = some_pixels(problem.data, rows)
         grids = [problem.grids[0].take(rows), problem.grids[1]]
         settings = problem.settings and [
-            replace(setting, grid=grid)
-            for setting, grid in zip(problem.settings, grids, strict=True)
+            replace(setting, grid=grid, row_weights=data.row_weights(mode))
+            for mode, (setting, grid) in enumerate(zip(problem.settings, grids, strict=True))
         ]
-        return replace(
-            problem, data=some_pixels(problem.data, rows), grids=grids, settings=settings
-        )
+        return replace(problem, data=data, grids=grids, settings=settings)
 
     def _continue(self, problem: Problem, fit: Fit, callback: Any, stage: str) -> Fit:
         """Go on from where a fit stands; its sweeps count."""

@@ -12,6 +12,7 @@ from endmember.factor.penalties.elementwise import (
     ZeroOutside,
 )
 from endmember.factor.penalties.mixtures import MinimumVolume, SumToOne
+from endmember.factor.penalties.orthogonality import SoftOrthogonal
 from endmember.factor.penalties.spatial import Smooth, TotalVariation
 from endmember.factor.penalties.spectral import Monotone, PowerLaws, Unimodal
 
@@ -27,6 +28,7 @@ __all__ = [
     "Ridge",
     "Smooth",
     "Sparse",
+    "SoftOrthogonal",
     "SumToOne",
     "TotalVariation",
     "Unimodal",

@@ -30,6 +30,10 @@ class Penalty(BaseEstimator):
 
     #: Whether a larger factor costs more, so that the scale must not flee to the other factors.
     has_scale = False
+    #: Whether it has an objective; a mere rule has none, and the fit stops when it stands still.
+    has_objective = True
+    #: Whether columns must have unit length for it to make sense.
+    wants_unit = False
     #: Whether it speaks of neighbours in an image, so that a mere list of pixels will not do.
     spatial = False
     #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.

@@ -156,7 +156,7 @@ class MinimumVolume(Penalty):
         "X. Fu et al., IEEE Trans. Signal Process. 64 (2016) 6254.",
     )
 
-    def __init__(self, weight: float = 0.002, delta: float = 0.1) -> None:
+    def __init__(self, weight: float = 0.001, delta: float = 0.1) -> None:
         self.weight, self.delta = weight, delta
 
     def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
