@@ -238,6 +238,7 @@ def test_missing_entries_are_filled_in(solver):
     np.testing.assert_allclose(model.maps_ @ model.components_, EXACT, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:not converged")
 def test_scaling_by_a_power_of_two_changes_no_sweep():
     fits = [
         em.NMF(3, solver=em.MALS(), init="nndsvd", max_iter=60, compress=False).fit(X)

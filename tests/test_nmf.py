@@ -348,3 +348,15 @@ def test_hyperspy_decomposes_with_its_own_mask():
         algorithm=em.NMF(3, random_state=0), navigation_mask=mask, print_info=False
     )
     assert np.isnan(signal.learning_results.loadings).any(axis=1).sum() == mask.sum()
+
+
+@pytest.mark.parametrize("init", ["nndsvd", "pure_pixels", "multistart"])
+def test_closure_has_no_scale_either(init):
+    options = {"maps": em.SumToOne(), "init": init, "random_state": 0, "max_iter": 300}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = em.NMF(3, **options).fit(COUNTS)
+        for scale in (1e-9, 1e7):
+            scaled = em.NMF(3, **options).fit(COUNTS * scale)
+            np.testing.assert_allclose(scaled.maps_, plain.maps_, atol=1e-4)
+    np.testing.assert_allclose(plain.maps_.sum(axis=-1), 1.0, rtol=1e-12)

@@ -89,9 +89,7 @@ class Problem:
         settings = []
         for mode, F in enumerate(factors):
             plain = self.plain(factors, mode)
-            weights = self.data.row_weights(mode)
-            setting = Setting(plain.curvature(F), plain.peak(F), self.grids[mode], weights)
-            settings.append(setting)
+            settings.append(Setting(plain.curvature(F), plain.peak(F), self.grids[mode]))
             for penalty in self.penalties[mode]:
                 penalty.check(F.shape, settings[mode])
         return replace(self, settings=settings)
@@ -108,7 +106,9 @@ class Problem:
     def wished(self, plain: Subproblem, mode: int, F: np.ndarray) -> Subproblem:
         """Return the subproblem with everything that the penalties put into it at ``F``."""
         subproblem = plain if not isinstance(plain, Quadratic) else replace(plain)
-        subproblem.lower, subproblem.upper = bounds_of(self.penalties[mode], subproblem.shape)
+        subproblem.lower, subproblem.upper = bounds_of(
+            self.penalties[mode], subproblem.shape, self.grids[mode]
+        )
         subproblem.setting = self.settings[mode] if self.settings else None
         for penalty in self.penalties[mode]:
             if "add" in offers(penalty):
@@ -131,7 +131,7 @@ class Problem:
             subproblem = self.wished(self.plain(factors, mode), mode, F)
             if scales.on_sphere(mode):
                 # Along a column itself the sphere bears the gradient: only what is across counts.
-                subproblem.add_linear(-subproblem.along(F))
+                subproblem.add_linear(-subproblem.along(F) * scales.sphere(mode))
             residuals.append(subproblem.optimality(F))
         return max(residuals)
 
@@ -163,7 +163,9 @@ class Scales:
         for mode, wishes in enumerate(penalties):
             if any(p.wants_unit for p in wishes):
                 pinned[np.arange(len(pinned)) != mode] = True
-        self.carrier = np.argmax(pinned, axis=0)
+        self.directed = np.array([any(p.on_sphere for p in wishes) for wishes in penalties])
+        # A factor that pins the scale carries it; failing that the first that is free to.
+        self.carrier = np.argmax(2 * pinned + ~self.directed[:, None], axis=0)
         n_modes = len(pinned)
         self.unit = ~pinned & (np.arange(n_modes)[:, None] != self.carrier) & ~fixed.any(axis=0)
 
@@ -188,8 +190,12 @@ class Scales:
         return factors
 
     def on_sphere(self, mode: int) -> bool:
-        """Tell whether the columns of a factor must find their direction at the present scale."""
-        return bool(self.unit[mode].all() and self.charged[self.carrier].any())
+        """Tell whether some columns of a factor must find their direction at the present scale."""
+        return bool(self.sphere(mode).any())
+
+    def sphere(self, mode: int) -> np.ndarray:
+        """Return for each component whether its column must find its direction at the present scale, (k,) bool."""
+        return self.unit[mode] & (self.charged[self.carrier] | self.directed[mode])
 
 
 def lengths(F: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
@@ -213,15 +219,16 @@ def alternate(
     callback: Callback | None = None,
     stage: str = "fit",
     first_sweep: int = 0,
+    goes_on: bool = False,
 ) -> Fit:
     """Improve the factors in turn, the first one last, until progress ends.
 
     Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
     sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
     where a rule without an objective takes part, when ten sweeps move the first factor by less than
-    ``10 tol`` of its length.
-    Every rule is a ratio, so that scaling the data changes nothing. Where a solver may let the
-    objective rise, the best iterate is kept, and the average is taken over twenty sweeps.
+    ``10 tol`` of its length. Every rule is a ratio, so that scaling the data changes nothing. Where
+    a solver may let the objective rise, the best iterate is kept, and the average is taken over
+    twenty sweeps.
 
     Parameters
     ----------
@@ -240,11 +247,14 @@ def alternate(
         The name of this run in ``Progress``.
     first_sweep : int
         Sweeps done before, for ``Progress``.
+    goes_on : bool
+        Whether the factors are those of a fit, which a worse one must not replace. A mere start may
+        break constraints and is no iterate yet.
     """
     run = _Run(problem, factors, solvers)
     fit, best = Fit(list(run.factors)), np.inf
     kept = np.inf
-    if not run.monotone:
+    if not run.monotone and goes_on:
         kept = problem.loss.misfit(problem.data, run.factors)
         best = kept + problem.penalty(run.factors)
     clock = _Clock(max_iter, tol)
@@ -288,7 +298,8 @@ class _Run:
         for mode, solver in enumerate(solvers):
             rules = list(problem.penalties[mode])
             if self.scales.on_sphere(mode):
-                rules.append(UnitColumns(self.scales.row_weights[mode]))
+                columns = np.flatnonzero(self.scales.sphere(mode)).tolist()
+                rules.append(UnitColumns(self.scales.row_weights[mode], columns))
                 self.monotone &= "column" in solver.obeys
             self.penalties.append(rules)
 
@@ -337,7 +348,7 @@ def _revive(problem: Problem, factors: list[np.ndarray], plain: Quadratic) -> No
     explained = np.einsum("ik,ik->i", C, 2 * plain.H - C @ plain.G)
     weights = 1.0 if plain.row_weights is None else plain.row_weights
     unexplained = problem.data.squared_row_norms - weights * explained
-    lower, upper = bounds_of(problem.penalties[1], S.shape)
+    lower, upper = bounds_of(problem.penalties[1], S.shape, problem.grids[1])
     for k, row in zip(dead, np.argsort(-unexplained), strict=False):
         spectrum = problem.data.rows(np.array([row]))[0] - C[row] @ S.T
         revived = S.copy()

@@ -128,7 +128,8 @@ def start_maps(problem: Problem, S: np.ndarray) -> Start:
     factors = _with_maps(problem.data, S)
     if issubclass(problem.loss.makes, Ratio):
         factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
-    factors[0] = np.clip(factors[0], *bounds_of(problem.penalties[0], factors[0].shape))
+    bounds = bounds_of(problem.penalties[0], factors[0].shape, problem.grids[0])
+    factors[0] = np.clip(factors[0], *bounds)
     return factors
 
 
@@ -195,7 +196,12 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
     for mode, F in enumerate(factors):
         if issubclass(problem.loss.makes, Ratio):
             F = np.maximum(F, MEAN_FRACTION * np.mean(F))
-        factors[mode] = np.clip(F, *bounds_of(problem.penalties[mode], F.shape))
+        bounds = bounds_of(problem.penalties[mode], F.shape, problem.grids[mode])
+        factors[mode] = np.clip(F, *bounds)
+    for mode, wishes in enumerate(problem.penalties):
+        oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in wishes]))
+        factors[mode] = factors[mode] / oversize
+        factors[1 - mode] = factors[1 - mode] * oversize
     return factors
 
 

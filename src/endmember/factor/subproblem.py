@@ -37,14 +37,11 @@ class Setting:
         The largest slope of the misfit at an empty factor, ``max |H|``.
     grid : Grid
         Where the rows of the factor lie in their image or along their axis.
-    row_weights : ndarray, (n,), optional
-        The weight of every row in the misfit; 1 unless given.
     """
 
     curvature: float
     peak: float
     grid: Grid
-    row_weights: np.ndarray | None = None
 
 
 class Subproblem(ABC):

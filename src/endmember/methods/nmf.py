@@ -18,7 +18,7 @@ from endmember.factor.initialise import STARTS, StartReport, multistart, start, 
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.lowrank import LowRank, sketch_of, some_pixels
-from endmember.factor.penalties import Penalty, UnitColumns, resolve
+from endmember.factor.penalties import Penalty, UnitColumns, check_together, resolve
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblem import Quadratic
@@ -160,6 +160,7 @@ class NMF(SpectralEstimator):
         check_number_of_components(self.n_components)
         check_normalise(self.normalise)
         wishes = self._wishes()
+        check_together(wishes, int(self.n_components or 1))
         _check_positive_whole("n_starts", self.n_starts)
         _check_positive_whole("max_iter", self.max_iter)
         if not isinstance(self.tol, Real) or not self.tol >= 0:
@@ -262,9 +263,11 @@ class NMF(SpectralEstimator):
         )  # fmt: skip
         if few is not problem:
             factors = start_maps(problem, fit.factors[1])
-            misfit = problem.loss.misfit(problem.data, factors)
-            objective = misfit + problem.penalty(factors)
-            fit = Fit(factors, [objective], [misfit], stopped=fit.stopped)
+            further = Fit(factors)
+            if fit.stopped:
+                further = alternate(problem, factors, self._solvers(k), max_iter=1, tol=self.tol)
+                further.stopped = True
+            fit = further
         return problem, fit, starts
 
     def _few_pixels(self, problem: Problem, rng: np.random.Generator) -> Problem:
@@ -277,8 +280,8 @@ class NMF(SpectralEstimator):
         data = some_pixels(problem.data, rows)
         grids = [problem.grids[0].take(rows), problem.grids[1]]
         settings = problem.settings and [
-            replace(setting, grid=grid, row_weights=data.row_weights(mode))
-            for mode, (setting, grid) in enumerate(zip(problem.settings, grids, strict=True))
+            replace(setting, grid=grid)
+            for setting, grid in zip(problem.settings, grids, strict=True)
         ]
         return replace(problem, data=data, grids=grids, settings=settings)
 
@@ -290,6 +293,7 @@ class NMF(SpectralEstimator):
         further = alternate(
             problem, fit.factors, self._solvers(fit.factors[0].shape[1]), max_iter=left, tol=self.tol,
             callback=callback, stage=stage, first_sweep=len(fit.objective),
+            goes_on=bool(fit.objective),
         )  # fmt: skip
         return replace(
             further,
@@ -304,6 +308,9 @@ class NMF(SpectralEstimator):
             [p.fixes_scale(C.shape[1]) for w in self._wishes().values() for p in w], axis=0
         )
         C, S = rescale(C, S, self.normalise, energy[observed.columns], held)
+        for mode, penalties in enumerate(self._wishes().values()):
+            for penalty in penalties:
+                C, S = penalty.finish([C, S], mode)
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
         self.n_components_ = C.shape[1]
         self.objective_ = np.array(fit.objective)

@@ -29,11 +29,11 @@ class Penalty(BaseEstimator):
     """
 
     #: Whether a larger factor costs more, so that the scale must not flee to the other factors.
-    has_scale = False
+    has_scale: bool = False
     #: Whether it has an objective; a mere rule has none, and the fit stops when it stands still.
-    has_objective = True
+    has_objective: bool = True
     #: Whether columns must have unit length for it to make sense.
-    wants_unit = False
+    wants_unit: bool = False
     #: Whether it speaks of neighbours in an image, so that a mere list of pixels will not do.
     spatial = False
     #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.
@@ -56,6 +56,10 @@ class Penalty(BaseEstimator):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         """Refuse a factor (n, k) on which the wish makes no sense, before the first sweep."""
+
+    def oversize(self, F: np.ndarray) -> float:
+        """Return how many times too large a start is for a constraint that fixes its size; 1 if none does."""
+        return 1.0
 
     def finish(self, factors: Sequence[np.ndarray], mode: int) -> list[np.ndarray]:
         """Return the factors of a finished fit, of which number ``mode`` is this one, at their last scale."""

@@ -53,6 +53,10 @@ class SumToOne(Penalty):
         """Return what it offers to solvers: a proximal step, or nothing where only the scale is chosen."""
         return {"prox"} if self.mode == "hard" else set()
 
+    def oversize(self, F: np.ndarray) -> float:
+        mean = float(np.mean(F.sum(axis=1)))
+        return mean / self.total if self.mode == "hard" and mean > 0 else 1.0
+
     def fixes_scale(self, k: int) -> np.ndarray:
         return np.full(k, self.mode == "hard")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from endmember.factor.penalties.base import Penalty
-from endmember.factor.subproblem import Setting
+from endmember.factor.penalties.elementwise import curvature_of
+from endmember.factor.subproblem import Setting, Subproblem
 
 MODES = ("shiga", "exact", "penalty")
 
@@ -16,7 +17,7 @@ class SoftOrthogonal(Penalty):
     With :math:`u = \sum_{j\ne k} f_j` and the multiplier :math:`\xi_k` that makes :math:`u^\top f_k = 0`,
 
     .. math:: f_k \leftarrow \left[(h - \tfrac{w}{2}\xi_k u)/d\right]_+,\qquad
-              \xi_k = 2\,\frac{\sum_i u_i h_i / d_i}{\sum_i u_i^2 / (r_i d_i)}
+              \xi_k = 2\,\frac{\sum_i u_i h_i / d_i}{\sum_i u_i^2 / d_i}
 
     A rule, not a penalty with an objective: the multiplier is found anew at every step. Columns have
     unit length, so that no component is pushed more for being stronger. The fit stops when the maps
@@ -27,9 +28,11 @@ class SoftOrthogonal(Penalty):
     weight : float
         0 to 1: none to full orthogonality. 0.01 suits phases in separate places.
     mode : "shiga", "exact" or "penalty"
-        "shiga" is the published rule; after clipping, maps overlap less than asked for. "exact" finds the multiplier by which
-        the *clipped* map has :math:`u^\top f_k = (1 - w)\,u^\top [h/d]_+`: with w = 1 supports are disjoint to the last bit.
-        "penalty" adds :math:`w\tau\sum_{j<k} f_j^\top f_k`, which has an objective and never rises.
+        "shiga" is the published rule; clipping keeps maps from being as far apart as asked for.
+        "exact" finds the multiplier by which the *clipped* map has
+        :math:`u^\top f_k = (1 - w)\,u^\top [h/d]_+`: with w = 1 supports are disjoint to the last
+        bit. "penalty" adds :math:`w\tau\sum_{j<k} f_j^\top f_k`: it has an objective that never
+        rises.
 
     References
     ----------
@@ -46,7 +49,8 @@ class SoftOrthogonal(Penalty):
 
     references = (
         "K. Kimura, Y. Tanaka and M. Kudo, Proc. Mach. Learn. Res. 39 (2014) 129.",
-        "M. Shiga, K. Tatsumi, S. Muto, K. Tsuda, Y. Yamamoto, T. Mori and T. Tanji, Ultramicroscopy 170 (2016) 43.",
+        "M. Shiga, K. Tatsumi, S. Muto, K. Tsuda, Y. Yamamoto, T. Mori and T. Tanji, "
+        "Ultramicroscopy 170 (2016) 43.",
     )
     in_words = "softly orthogonal (w = {weight:g}, {mode})"
 
@@ -55,17 +59,17 @@ class SoftOrthogonal(Penalty):
         self.mode = mode
 
     @property
-    def has_objective(self) -> bool:
+    def has_objective(self) -> bool:  # type: ignore[override]
         """Whether the objective means anything: only as a penalty."""
         return self.mode == "penalty" or self.weight == 0
 
     @property
-    def has_scale(self) -> bool:
+    def has_scale(self) -> bool:  # type: ignore[override]
         """Whether a larger factor costs more: only as a penalty."""
         return self.mode == "penalty" and self.weight > 0
 
     @property
-    def wants_unit(self) -> bool:
+    def wants_unit(self) -> bool:  # type: ignore[override]
         """Whether columns must have unit length: for the rules."""
         return self.mode != "penalty" and self.weight > 0
 
@@ -75,18 +79,20 @@ class SoftOrthogonal(Penalty):
         if not 0 <= self.weight <= 1 and self.mode != "penalty":
             raise ValueError(f"weight={self.weight} of em.SoftOrthogonal must lie between 0 and 1")
 
+    def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
+        if self.mode == "penalty":
+            k = F.shape[1]
+            strength = self.weight * curvature_of(subproblem, F)
+            subproblem.add_quadratic(strength * (np.ones((k, k)) - np.eye(k)))
+
     def column(
         self, h: np.ndarray, d: np.ndarray | float, F: np.ndarray, j: int, setting: Setting | None
     ) -> np.ndarray:
         target = h / d
         others = F.sum(axis=1) - F[:, j]
-        if self.weight == 0 or not np.any(others > 0):
+        if not self.wants_unit or not np.any(others > 0):
             return target
-        rows = 1.0 if setting is None or setting.row_weights is None else setting.row_weights
-        push = others / (rows * d)
-        if self.mode == "penalty":
-            strength = setting.curvature if setting else 1.0
-            return np.maximum(target - self.weight * strength * push, 0.0)
+        push = others / d
         if self.mode == "shiga":
             multiplier = (others @ target) / (others @ push)
             return np.maximum(target - self.weight * multiplier * push, 0.0)

@@ -10,6 +10,9 @@ import numpy as np
 from endmember.factor.solvers.base import Memory, Solver
 from endmember.factor.subproblem import Quadratic
 
+#: A column obeys its rules when they change it by less than this fraction of its largest entry.
+OBEYED = 1e-9
+
 
 class HALS(Solver):
     r"""Hierarchical alternating least squares: one column after another, each exactly.
@@ -84,6 +87,8 @@ class HALS(Solver):
         G, H, diagonal = subproblem.G, subproblem.H, subproblem.diagonal()
         lower = np.broadcast_to(subproblem.lower, F.shape)
         upper = np.broadcast_to(subproblem.upper, F.shape)
+        # Rules weigh the rows of a column against each other.
+        weights = 1.0 if subproblem.row_weights is None else subproblem.row_weights
         for j in range(F.shape[1]):
             curvature = diagonal[..., j]
             slope = np.einsum("ik,ik->i", F, G[..., j]) if G.ndim == 3 else F @ G[:, j]
@@ -91,6 +96,37 @@ class HALS(Solver):
             divisor = np.where(alive, curvature, 1.0)
             # h / d is where the column would go with nothing in its way.
             target = np.where(alive, F[:, j] + (H[:, j] - slope) / divisor, F[:, j])
-            for rule in rules:
-                target = rule.column(target * divisor, divisor, F, j, subproblem.setting)
+            if rules:
+                target = _ruled(target, divisor * weights, F, j, rules, subproblem)
             F[:, j] = np.clip(target, lower[:, j], upper[:, j])
+
+
+def _ruled(
+    target: np.ndarray,
+    d: np.ndarray,
+    F: np.ndarray,
+    j: int,
+    rules: Sequence[Any],
+    subproblem: Quadratic,
+) -> np.ndarray:
+    """Return column ``j`` with the rules applied in turn, between the bounds.
+
+    Rules that know nothing of each other or of the bounds may miss the best column: one that already
+    obeys stays where the new one is worse.
+    """
+    lower = np.broadcast_to(subproblem.lower, F.shape)[:, j]
+    upper = np.broadcast_to(subproblem.upper, F.shape)[:, j]
+
+    def applied(column: np.ndarray) -> np.ndarray:
+        column = np.minimum(column, upper)
+        for rule in rules:
+            ruled = rule.column(column * d, d, F, j, subproblem.setting)
+            column = np.clip(ruled, lower, upper)
+        return column
+
+    before, after = F[:, j], applied(target)
+    worse = np.sum(d * (after - target) ** 2) > np.sum(d * (before - target) ** 2)
+    obeyed = worse and np.allclose(
+        applied(before), before, rtol=0, atol=OBEYED * np.abs(before).max()
+    )
+    return before if obeyed else after

@@ -151,13 +151,14 @@ def put_right(
         lower = np.where((lower == 0) & (subproblem.upper > raised), raised, lower)
     F = np.clip(F, lower, subproblem.upper)
     diagonal = np.broadcast_to(subproblem.diagonal(), F.shape)
+    weights = 1.0 if subproblem.row_weights is None else subproblem.row_weights
     for penalty in penalties:
         if hasattr(penalty, "column"):
             for j in range(F.shape[1]):
-                divisor = np.where(diagonal[:, j] > 0, diagonal[:, j], 1.0)
+                divisor = weights * np.where(diagonal[:, j] > 0, diagonal[:, j], 1.0)
                 F[:, j] = penalty.column(F[:, j] * divisor, divisor, F, j, subproblem.setting)
         elif hasattr(penalty, "prox"):
-            step = 1.0 / max(float(np.mean(diagonal)), np.finfo(float).tiny)
+            step = 1.0 / max(subproblem.curvature(), np.finfo(float).tiny)
             F = penalty.prox(F, step, subproblem.setting)
         F = np.clip(F, subproblem.lower, subproblem.upper)
     return F
