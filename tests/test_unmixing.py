@@ -79,6 +79,16 @@ def test_fractions_sum_to_one_and_follow_the_areas():
         RESULT.fractions((1.0, 2.0))
 
 
+def test_fractions_are_refused_while_the_background_is_in():
+    phantom = em.synthetic.oxygen_edge(shape=(10, 10))
+    result = em.unmix(phantom.signal, em.NMF(2, random_state=0))
+    with pytest.raises(ValueError, match="the background is still in"):
+        result.fractions()
+    energy = phantom.energy
+    fractions = result.fractions((float(energy[100]), float(energy[-1]))).data
+    np.testing.assert_allclose(fractions.sum(axis=0), 1.0, rtol=1e-12)
+
+
 def test_a_folder_reads_back_as_it_was(folder):
     again = em.open(folder)
     np.testing.assert_array_equal(again.maps.data, RESULT.maps.data)

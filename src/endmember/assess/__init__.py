@@ -8,6 +8,7 @@ from typing import Any
 _NAMES_BY_MODULE = {
     "number": ["RankReport", "rank"],
     "detection": ["Detectability", "detectability", "local_rank"],
+    "weights": ["Path", "path"],
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

@@ -25,6 +25,11 @@ DEMO_FOLDER = Path("endmember-demo")
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
 _ROOM_FOR_PICTURES = 20_000_000
 
+#: Wishes whose weight ``endmember path`` varies, and the weights.
+_PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
+_WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+#: What ``--method`` knows.
+_METHODS = ("nmf",)
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 
@@ -138,6 +143,9 @@ def unmix(
             help="How many pure spectra to look for; the suggestion of 'endmember rank' unless given.",
         ),
     ] = None,
+    method: Annotated[
+        str, typer.Option(help="How to unmix: nmf (non-negative matrix factorisation).")
+    ] = "nmf",
     loss: Annotated[
         str,
         typer.Option(
@@ -168,6 +176,14 @@ def unmix(
     ] = None,
     smooth: Annotated[
         float | None, typer.Option(help="Weight of smooth maps (0.1 is little).", metavar="W")
+    ] = None,
+    soft_orthogonal: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of maps that overlap little (0.01 suits phases in separate places; "
+            "'endmember path' says what the data bear).",
+            metavar="W",
+        ),
     ] = None,
     closure: Annotated[
         bool, typer.Option("--closure", help="Maps sum to one in every pixel.")
@@ -205,6 +221,8 @@ def unmix(
     window = _parse_window(crop)
     folder = _default_folder(file) if output is None else output
     _check_target(folder, overwrite)
+    if method not in _METHODS:
+        raise ValueError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
     with at_home():
         from endmember.signals.choosing import choose_model
         from endmember.signals.unmixing import unmix as run
@@ -212,7 +230,8 @@ def unmix(
         image = _load(file, lazy, signal, window)
         _check_room(folder, image, components or _MOST_SUGGESTED)
         wishes = penalties(
-            image, sparse=sparse, smooth=smooth, closure=closure, known=known or [],
+            image, sparse=sparse, smooth=smooth,
+            soft_orthogonal=soft_orthogonal, closure=closure, known=known or [],
             minimum_volume=minimum_volume,
         )  # fmt: skip
         model, reasons, panel = choose_model(
@@ -255,6 +274,58 @@ def rank(
         panel = judge(_load(file, lazy, signal, window), max_rank)
         typer.echo(str(panel))
         panel.plot().savefig(picture, dpi=150)
+    typer.echo(f"Picture: {picture}")
+
+
+@app.command()
+def path(
+    file: FileArgument,
+    components: Annotated[
+        int, typer.Option("-k", "--components", min=1, help="How many pure spectra to look for.")
+    ],
+    soft_orthogonal: Annotated[
+        bool, typer.Option("--soft-orthogonal", help="Vary the weight of maps that overlap little.")
+    ] = False,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="Vary the weight of sparse maps.")
+    ] = False,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Vary the weight of smooth maps.")
+    ] = False,
+    crop: CropOption = None,
+    signal: SignalOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PICTURE",
+            help="Where to draw it (png, pdf, svg); by default FILE-path.png beside the file.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
+) -> None:
+    """Say how strong a wish about the maps the data bear: misfit, overlap and movement along its weight."""
+    window = _parse_window(crop)
+    chosen = [
+        name for name, on in zip(_PATHS, (soft_orthogonal, sparse, smooth), strict=True) if on
+    ]
+    if len(chosen) != 1:
+        raise ValueError("say which weight to vary: one of --soft-orthogonal, --sparse, --smooth")
+    picture = output or _beside(file, f"{file.stem}-path.png")
+    with at_home():
+        import endmember as em
+        from endmember.signals.choosing import choose_model
+
+        image = _load(file, False, signal, window)
+        wish = getattr(em, _PATHS[chosen[0]])()
+        model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
+        along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
+        typer.echo(along.sentence)
+        typer.echo("weight    misfit  overlap  movement")
+        for row in zip(along.values, along.misfit, along.overlap, along.angles, strict=True):
+            typer.echo("{:<8g} {:7.2f} {:8.2f} {:8.1f}°".format(*row))
+        along.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
 
 

@@ -15,6 +15,7 @@ def penalties(
     *,
     sparse: float | None,
     smooth: float | None,
+    soft_orthogonal: float | None,
     closure: bool,
     known: Sequence[str],
     minimum_volume: float | None,
@@ -25,7 +26,7 @@ def penalties(
     ----------
     image : hyperspy.api.signals.BaseSignal
         What will be unmixed.
-    sparse, smooth : float, optional
+    sparse, smooth, soft_orthogonal : float, optional
         Weights on the maps.
     closure : bool
         Whether maps sum to one.
@@ -41,6 +42,8 @@ def penalties(
         maps.append(em.Sparse(sparse))
     if smooth is not None:
         maps.append(em.Smooth(smooth))
+    if soft_orthogonal is not None:
+        maps.append(em.SoftOrthogonal(soft_orthogonal))
     if closure or minimum_volume is not None:
         maps.append(em.SumToOne())
     spectra: list[Any] = []

@@ -29,6 +29,8 @@ from endmember.signals.choosing import choose_model
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Spectra that start above this fraction of their maximum still hold their background.
+BACKGROUND = 0.1
 #: Learned numbers of a model that are kept with an answer.
 _LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_")
 #: The parts of a misfit and their titles in ``misfit.hspy``.
@@ -172,8 +174,15 @@ class Unmixing:
         Raises
         ------
         ValueError
-            If a spectrum has no positive area over the window, so that fractions mean nothing.
+            If a spectrum has no positive area over the window, or if the background of an energy-loss
+            spectrum is still in: its area says nothing of amounts.
         """
+        if window is None and self._has_background():
+            raise ValueError(
+                "the background is still in: spectra have intensity before their first edge, so their "
+                "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
+                "compare areas over a window all the same"
+            )
         energy = np.asarray(self.spectra.axes_manager.signal_axes[0].axis, dtype=float)
         areas = area(self.spectra.data.T, energy, window)
         if not (areas > 0).all():
@@ -191,6 +200,15 @@ class Unmixing:
         wrapped.data = np.ascontiguousarray(np.moveaxis(fractions, -1, 0))
         wrapped.metadata.General.title = "fractions"
         return wrapped
+
+    def _has_background(self) -> bool:
+        """Tell whether energy-loss spectra start well above zero and fall: a background, not an edge."""
+        if self.spectra.metadata.get_item("Signal.signal_type", default="") != "EELS":
+            return False
+        spectra = np.nan_to_num(np.asarray(self.spectra.data, dtype=float))
+        few = max(2, spectra.shape[1] // 30)
+        start = spectra[:, :few].mean(axis=1)
+        return bool(np.any(start > BACKGROUND * np.abs(spectra).max(axis=1)))
 
     def to_hyperspy(self, signal: Any) -> None:
         """Put this answer into ``signal.learning_results``, where HyperSpy's own plots of a decomposition find it."""

@@ -1,0 +1,182 @@
+"""How strong a wish may be: misfit, overlap and movement of the spectra along a weight."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+
+from endmember.factor.inputs import observe
+from endmember.factor.lowrank import sketch
+from endmember.factor.matching import match_components, spectral_angle
+from endmember.factor.threads import one_blas_thread
+
+#: Share of what a fit gains by following noise that a wish may cost.
+AFFORDABLE = 0.5
+
+
+@dataclass(frozen=True)
+class Path:
+    """What a weight does to an answer.
+
+    Attributes
+    ----------
+    parameter : str
+        Which parameter was varied.
+    values : ndarray, (n,)
+        Its values, rising.
+    misfit : ndarray, (n,)
+        Rise of the misfit above that of the smallest value, in units of what a fit gains by
+        following noise: 1 costs all of that, so values well below 1 are not contradicted by the
+        data.
+    overlap : ndarray, (n,)
+        Mean cosine between the maps of two components: 0 = nowhere together.
+    angles : ndarray, (n,)
+        How far the spectra have moved from those of the smallest value, largest of all
+        components, in degrees.
+    suggested : float
+        The largest value that the data do not contradict.
+    spectra : ndarray, (n, k, channels)
+        In the same order of components throughout.
+    """
+
+    parameter: str
+    values: np.ndarray
+    misfit: np.ndarray
+    overlap: np.ndarray
+    angles: np.ndarray
+    suggested: float
+    spectra: np.ndarray
+
+    @property
+    def sentence(self) -> str:
+        """The suggestion and its reason."""
+        chosen = int(np.flatnonzero(self.values == self.suggested)[0])
+        return (
+            f"{self.parameter} = {self.suggested:g} is the strongest that the data do not "
+            "contradict: it costs "
+            f"{self.misfit[chosen]:.2f} of what the fit gains by following noise, leaves an "
+            "overlap of "
+            f"{self.overlap[chosen]:.2f} and moves a spectrum by up to {self.angles[chosen]:.1f}°."
+        )
+
+    def plot(self) -> Any:
+        """Draw misfit, overlap and movement along the weight; returns a matplotlib Figure."""
+        from endmember.show.page import blank_figure, palette, quiet_axes
+
+        figure = blank_figure(7.0, 2.6, f"Misfit, overlap and movement along {self.parameter}")
+        rows = (
+            ("misfit rise / noise followed", self.misfit),
+            ("overlap of maps", self.overlap),
+            ("movement of spectra (degrees)", self.angles),
+        )
+        for axes, (label, curve), colour in zip(
+            figure.subplots(1, 3), rows, palette(3), strict=True
+        ):
+            axes.plot(self.values, curve, "o-", color=colour, markersize=3)
+            axes.axvline(self.suggested, color="0.6", linewidth=0.8, zorder=0)
+            linear = float(np.min(self.values[self.values > 0], initial=np.inf))
+            if np.isfinite(linear):
+                axes.set_xscale("symlog", linthresh=linear)
+                axes.set_xlim(-0.2 * linear, 1.4 * self.values[-1])
+            axes.tick_params(labelsize="x-small")
+            axes.set_xlabel(self.parameter.replace("__", " "), fontsize="small")
+            axes.set_title(label, fontsize="small", loc="left")
+            quiet_axes(axes)
+        return figure
+
+
+def path(model: Any, X: Any, parameter: str, values: Sequence[float], **fit_options: Any) -> Path:
+    r"""Fit a model along one of its parameters and say how strong a wish the data bear.
+
+    The rise of the misfit is compared with what the fit gains by following noise,
+    :math:`k(n + m - k)\sigma^2/2` with :math:`\sigma^2` from the residual: the truth itself is that
+    much worse than the best fit. The strongest value that costs less than half of it is suggested.
+
+    Parameters
+    ----------
+    model : estimator
+        Such as ``em.NMF(3, maps=em.SoftOrthogonal())``; a copy is fitted.
+    X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, channels)
+        Compressed once, so that every value costs little.
+    parameter : str
+        As in scikit-learn: ``"maps__weight"``.
+    values : sequence of float
+        At least two; the smallest is the yardstick.
+    **fit_options
+        ``mask``, ``channel_mask``, ``domain``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        If the model has no such parameter, or fewer than two values are given.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> phantom = em.synthetic.diode(shape=(16, 16), channels=60)
+    >>> nmf = em.NMF(3, maps=em.SoftOrthogonal(), random_state=0)
+    >>> path(nmf, phantom.data, "maps__weight", [0, 0.01, 0.1]).misfit.shape
+    (3,)
+    """
+    along = np.unique(np.asarray(values, dtype=float))
+    if len(along) < 2:
+        raise ValueError("a path needs at least two values of the weight, such as [0, 0.01, 0.1]")
+    if parameter not in model.get_params():
+        raise ValueError(
+            f"the model has no parameter {parameter!r}; allowed: "
+            f"{', '.join(sorted(model.get_params()))}"
+        )
+    observed = observe(X, **fit_options)
+    data, k = observed.data, int(model.n_components)
+    with one_blas_thread():
+        low = sketch(data, max(2 * k, k + 10))
+    low.origin = observed
+    fits = [_fitted(model, parameter, value, low) for value in along]
+    n, m = data.shape
+    losses = np.array([_squares(fit, low, observed) for fit in fits])
+    followed = k * (n + m - k) * losses[0] / max(n * m - k * (n + m - k), 1)
+    misfit = (losses - losses[0]) / followed if followed > 0 else np.zeros(len(along))
+    spectra = [fits[0].components_]
+    for fit in fits[1:]:
+        spectra.append(fit.components_[match_components(fit.components_, spectra[-1])])
+    bearable = np.flatnonzero(np.maximum.accumulate(misfit) <= AFFORDABLE)
+    return Path(
+        parameter=parameter,
+        values=along,
+        misfit=misfit,
+        overlap=np.array([_overlap(fit.maps_, k) for fit in fits]),
+        angles=np.array([np.max(spectral_angle(S, spectra[0])) for S in spectra]),
+        suggested=float(along[bearable[-1] if len(bearable) else 0]),
+        spectra=np.array(spectra),
+    )
+
+
+def _fitted(model: Any, parameter: str, value: float, low: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return clone(model).set_params(**{parameter: value}).fit(low)
+
+
+def _squares(fit: Any, low: Any, observed: Any) -> float:
+    """Return the sum of squared residuals of a fit."""
+    C = np.asarray(fit.maps_, dtype=float).reshape(-1, fit.maps_.shape[-1])[observed.rows]
+    S = np.asarray(fit.components_, dtype=float).T[observed.columns]
+    cross = np.vdot(low.dot(S), C)
+    return low.squared_norm - 2 * cross + float(np.vdot(C.T @ C, S.T @ S))
+
+
+def _overlap(maps: np.ndarray, k: int) -> float:
+    C = np.nan_to_num(maps.reshape(-1, maps.shape[-1]))
+    length = np.linalg.norm(C, axis=0)
+    C = C / np.where(length > 0, length, 1.0)
+    return float((C.T @ C)[np.triu_indices(k, 1)].mean()) if k > 1 else 0.0
