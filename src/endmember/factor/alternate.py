@@ -12,7 +12,7 @@ from endmember.factor.data import Data
 from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers
-from endmember.factor.solvers import Memory, Solver
+from endmember.factor.solvers import HALS, Memory, Solver
 from endmember.factor.subproblem import Quadratic, Setting, Subproblem
 
 #: Sweeps over which progress is measured, and where the objective may rise in between.
@@ -124,7 +124,12 @@ class Problem:
         return total
 
     def optimality(self, factors: Sequence[np.ndarray]) -> float:
-        """Return the largest unit-free KKT residual of all factors (two products with the data)."""
+        """Return the largest unit-free KKT residual of all factors (two products with the data).
+
+        Where a rule without an objective takes part, how far one more sweep would move the maps.
+        """
+        if self.ruled:
+            return self._unrest(factors)
         scales = self.scales(factors[0].shape[1])
         residuals = []
         for mode, F in enumerate(factors):
@@ -134,6 +139,19 @@ class Problem:
                 subproblem.add_linear(-subproblem.along(F) * scales.sphere(mode))
             residuals.append(subproblem.optimality(F))
         return max(residuals)
+
+    @property
+    def ruled(self) -> bool:
+        """Whether a rule without an objective takes part."""
+        return any(not penalty.has_objective for wishes in self.penalties for penalty in wishes)
+
+    def _unrest(self, factors: Sequence[np.ndarray]) -> float:
+        """Return how far one more sweep moves the first factor, relative to its length."""
+        run = _Run(self, factors, [HALS() for _ in factors])
+        before = run.factors[0]
+        run.sweep()
+        size = np.linalg.norm(before)
+        return float(np.linalg.norm(run.factors[0] - before) / size) if size > 0 else 0.0
 
 
 class Scales:
@@ -292,7 +310,7 @@ class _Run:
         self.factors = self.scales.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
         self.monotone = all(solver.monotone for solver in solvers)
-        self.ruled = any(not p.has_objective for wishes in problem.penalties for p in wishes)
+        self.ruled = problem.ruled
         self.before = self.factors[0]
         self.penalties: list[list[Penalty]] = []
         for mode, solver in enumerate(solvers):

@@ -47,7 +47,8 @@ def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
     for solver in candidates:
         if can_solve(solver, loss) and all(can_obey(solver, penalty) for penalty in penalties):
             return solver
-    return candidates[0]
+    # None can: the one that could but for the penalties makes the clearest refusal.
+    return next(solver for solver in candidates if can_solve(solver, loss))
 
 
 def check_combination(
