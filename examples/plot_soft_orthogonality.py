@@ -34,7 +34,7 @@ for axes, (name, model) in zip(rows, models.items(), strict=True):
         axes[3].plot(phantom.energy, true + 0.1 * k, "--", color=line.get_color(), linewidth=0.8)
     axes[0].set_ylabel(name)
     axes[3].set(xlabel="Energy loss (eV)", title="found, and true (dashed)", yticks=[])
-    axes[3].legend(fontsize="small", frameon=False)
+    axes[3].legend(fontsize="small", frameon=False, loc="upper right")
 
 if __name__ == "__main__":
     figure.savefig("soft_orthogonality.png", dpi=120)

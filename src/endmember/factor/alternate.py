@@ -13,12 +13,14 @@ from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblem import Quadratic, Setting, Subproblem
+from endmember.factor.subproblem import Quadratic, Ratio, Setting, Subproblem
 
 #: Sweeps over which progress is measured, and where the objective may rise in between.
 WINDOW, PATIENCE = 10, 20
 #: Ten sweeps of a rule count as standing still below this many times the tolerance.
 STILL = 10
+#: Multiplicative steps that take the place of a solver's step where columns stay of unit length.
+SPHERE_STEPS = 5
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
 #: A component is dead when its share of the data's norm is below this.
@@ -315,21 +317,31 @@ class _Run:
         self.penalties: list[list[Penalty]] = []
         for mode, solver in enumerate(solvers):
             rules = list(problem.penalties[mode])
-            if self.scales.on_sphere(mode):
+            if self.scales.on_sphere(mode) and issubclass(problem.loss.makes, Ratio):
+                self.monotone &= self._is_poisson
+            elif self.scales.on_sphere(mode):
                 columns = np.flatnonzero(self.scales.sphere(mode)).tolist()
                 rules.append(UnitColumns(self.scales.row_weights[mode], columns))
                 self.monotone &= "column" in solver.obeys
             self.penalties.append(rules)
+
+    @property
+    def _is_poisson(self) -> bool:
+        return getattr(self.problem.loss, "beta", None) == 1
 
     def sweep(self) -> tuple[Subproblem, float]:
         """Improve every factor once; return the data's side of the last subproblem, and the misfit."""
         for mode in reversed(range(len(self.factors))):
             F = self.factors[mode]
             plain = self.problem.plain(self.factors, mode)
-            self.factors[mode] = self.solvers[mode].improve(
-                self.problem.wished(plain, mode, F), F, self.problem.data.shape[1 - mode],
-                penalties=self.penalties[mode], memory=self.memory[mode],
-            )  # fmt: skip
+            subproblem = self.problem.wished(plain, mode, F)
+            if self.scales.on_sphere(mode) and isinstance(subproblem, Ratio) and self._is_poisson:
+                self.factors[mode] = _keep_lengths(subproblem, F, self.scales.sphere(mode))
+            else:
+                self.factors[mode] = self.solvers[mode].improve(
+                    subproblem, F, self.problem.data.shape[1 - mode],
+                    penalties=self.penalties[mode], memory=self.memory[mode],
+                )  # fmt: skip
             if mode == 0:
                 misfit = self.problem.loss.misfit(self.problem.data, self.factors, 0, plain)
             self.scales.balance(self.factors, mode)
@@ -340,6 +352,48 @@ class _Run:
         now, before = self.factors[0], self.before
         self.before = now
         return bool(np.linalg.norm(now - before) <= tolerance * np.linalg.norm(now))
+
+
+def _keep_lengths(subproblem: Ratio, F: np.ndarray, held: np.ndarray) -> np.ndarray:
+    r"""Return a better factor whose columns ``held`` stay of unit length.
+
+    The surrogate of the multiplicative update, :math:`\sum_i d_i f_i - a_i \ln f_i` with
+    :math:`a = f \circ N`, is minimised on the sphere: :math:`d_i + 2\mu f_i = a_i / f_i`.
+    """
+    for _ in range(SPHERE_STEPS):
+        up, down = subproblem.parts(F)
+        pull, down = F * up, np.broadcast_to(down, F.shape)
+        F = np.divide(pull, down, out=np.zeros_like(F), where=down > 0)
+        for k in np.flatnonzero(held & (F.sum(axis=0) > 0)):
+            F[:, k] = _on_sphere(pull[:, k], down[:, k])
+        F = subproblem.clip(F)
+    return F
+
+
+def _on_sphere(a: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """Return the positive ``f`` of unit length with ``d + 2 μ f = a / f``.
+
+    Where the free minimiser is much shorter than that, there may be none: its direction is
+    taken.
+    """
+    from scipy.optimize import brentq
+
+    free = a / d
+    a, d = a / np.mean(d), d / np.mean(d)
+
+    def at(mu: float) -> np.ndarray:
+        root = np.sqrt(np.maximum(d * d + 8.0 * mu * a, 0.0))
+        return 2.0 * a / (d + root)
+
+    def excess(mu: float) -> float:
+        return float(np.linalg.norm(at(mu))) - 1.0
+
+    # Below the lowest multiplier the largest entry has no minimum any more.
+    lowest = -float(np.min(np.where(a > 0, d * d / np.where(a > 0, 8.0 * a, 1.0), np.inf)))
+    highest = float(np.sum(a))
+    if excess(lowest) > 0 > excess(highest):
+        free = at(brentq(excess, lowest, highest, xtol=1e-14 * highest))
+    return free / np.linalg.norm(free)
 
 
 def _has_converged(objective: list[float], reference: float, tol: float, window: int) -> bool:

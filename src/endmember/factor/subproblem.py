@@ -85,7 +85,7 @@ class Subproblem(ABC):
 
     @abstractmethod
     def along(self, F: np.ndarray) -> np.ndarray:
-        """Return the part of the gradient that points along each column of ``F``, (n, k)."""
+        """Return the part of the gradient that changes only the length of each column, (n, k)."""
 
     def clip(self, F: np.ndarray) -> np.ndarray:
         """Return the point of the feasible box nearest to ``F``."""
