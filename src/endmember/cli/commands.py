@@ -12,6 +12,35 @@ import typer
 
 from .console import Watch, at_home
 from .listing import bytes_in_words, describe_file
+from .options import (
+    ClosureOption,
+    ComponentsOption,
+    CropOption,
+    FileArgument,
+    KnownOption,
+    LazyOption,
+    LossOption,
+    MaxIterOption,
+    MaxRankOption,
+    MethodOption,
+    MinimumVolumeOption,
+    OutputOption,
+    OverwriteOption,
+    PathComponentsOption,
+    PathOutputOption,
+    PathSmoothOption,
+    PathSoftOrthogonalOption,
+    PathSparseOption,
+    RankOutputOption,
+    SeedOption,
+    SignalOption,
+    SmoothOption,
+    SoftOrthogonalOption,
+    SolverOption,
+    SparseOption,
+    StartsOption,
+    TolOption,
+)
 from .wishes import penalties
 from .wishes import solver as solver_named
 
@@ -40,25 +69,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-FileArgument = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file.")
-]
-SignalOption = Annotated[
-    int | None,
-    typer.Option("--signal", min=0, help="Which signal of the file, as 'endmember info' counts."),
-]
-CropOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Use this window of the spectral axis alone, in the unit of the axis; either end may "
-        "be left out.",
-        metavar="START:STOP",
-    ),
-]
-LazyOption = Annotated[
-    bool, typer.Option("--lazy", help="Leave the data on disk and read them piece by piece.")
-]
 
 
 def _show_version(asked: bool) -> None:
@@ -134,83 +144,25 @@ def info(file: FileArgument) -> None:
 @app.command()
 def unmix(
     file: FileArgument,
-    components: Annotated[
-        int | None,
-        typer.Option(
-            "-k",
-            "--components",
-            min=1,
-            help="How many pure spectra to look for; the suggestion of 'endmember rank' unless given.",
-        ),
-    ] = None,
-    method: Annotated[
-        str, typer.Option(help="How to unmix: nmf (non-negative matrix factorisation).")
-    ] = "nmf",
-    loss: Annotated[
-        str,
-        typer.Option(
-            help="What noise to allow for: squared (constant), scaled (counts, by weights), poisson "
-            "(counts, exactly), or auto (scaled for counts, else squared).",
-        ),
-    ] = "auto",
+    components: ComponentsOption = None,
+    method: MethodOption = "nmf",
+    loss: LossOption = "auto",
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FOLDER",
-            help="Where to save; by default FILE-unmixed beside the file, or in the current "
-            "folder where that of the file cannot be written.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier result in FOLDER.")
-    ] = False,
-    sparse: Annotated[
-        float | None,
-        typer.Option(help="Weight of sparse maps (0.01 is little, 1 empties them).", metavar="W"),
-    ] = None,
-    smooth: Annotated[
-        float | None, typer.Option(help="Weight of smooth maps (0.1 is little).", metavar="W")
-    ] = None,
-    soft_orthogonal: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of maps that overlap little (0.01 suits phases in separate places; "
-            "'endmember path' says what the data bear).",
-            metavar="W",
-        ),
-    ] = None,
-    closure: Annotated[
-        bool, typer.Option("--closure", help="Maps sum to one in every pixel.")
-    ] = False,
-    known: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="The spectrum of component N is that of FILE; may be given several times.",
-            metavar="N=FILE",
-        ),
-    ] = None,
-    minimum_volume: Annotated[
-        float | None,
-        typer.Option(
-            help="Weight of spectra as alike as the data allow, with maps that sum to one: for "
-            "data without pure pixels.",
-            metavar="W",
-        ),
-    ] = None,
-    solver: Annotated[
-        str | None, typer.Option(help="anls, hals, als, mals, newton, multiplicativeupdate, admm.")
-    ] = None,
-    starts: Annotated[int, typer.Option(min=1, help="How many random starts to try.")] = 10,
-    max_iter: Annotated[int, typer.Option(min=1, help="Most sweeps of one start.")] = 2000,
-    tol: Annotated[
-        float, typer.Option(min=0, help="Stop when a sweep improves the fit by less (relative).")
-    ] = 1e-6,
+    output: OutputOption = None,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+    sparse: SparseOption = None,
+    smooth: SmoothOption = None,
+    soft_orthogonal: SoftOrthogonalOption = None,
+    closure: ClosureOption = False,
+    known: KnownOption = None,
+    minimum_volume: MinimumVolumeOption = None,
+    solver: SolverOption = None,
+    starts: StartsOption = 10,
+    max_iter: MaxIterOption = 2000,
+    tol: TolOption = 1e-6,
 ) -> None:
     """Separate a spectrum image into K pure spectra and their maps, by NMF.
 
@@ -253,17 +205,8 @@ def rank(
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="PICTURE",
-            help="Where to draw the panel (png, pdf, svg); by default FILE-rank.png beside the "
-            "file, or in the current folder where that of the file cannot be written.",
-        ),
-    ] = None,
-    max_rank: Annotated[int, typer.Option(min=1, help="Largest number considered.")] = 20,
+    output: RankOutputOption = None,
+    max_rank: MaxRankOption = 20,
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
     window = _parse_window(crop)
@@ -280,30 +223,14 @@ def rank(
 @app.command()
 def path(
     file: FileArgument,
-    components: Annotated[
-        int, typer.Option("-k", "--components", min=1, help="How many pure spectra to look for.")
-    ],
-    soft_orthogonal: Annotated[
-        bool, typer.Option("--soft-orthogonal", help="Vary the weight of maps that overlap little.")
-    ] = False,
-    sparse: Annotated[
-        bool, typer.Option("--sparse", help="Vary the weight of sparse maps.")
-    ] = False,
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Vary the weight of smooth maps.")
-    ] = False,
+    components: PathComponentsOption,
+    soft_orthogonal: PathSoftOrthogonalOption = False,
+    sparse: PathSparseOption = False,
+    smooth: PathSmoothOption = False,
     crop: CropOption = None,
     signal: SignalOption = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="PICTURE",
-            help="Where to draw it (png, pdf, svg); by default FILE-path.png beside the file.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the random starts.")] = 0,
+    output: PathOutputOption = None,
+    seed: SeedOption = 0,
 ) -> None:
     """Say how strong a wish about the maps the data bear: misfit, overlap and movement along its weight."""
     window = _parse_window(crop)

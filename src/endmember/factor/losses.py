@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ EXPLICIT_BELOW = 1e-10
 FLOOR = 1e-16
 
 
-class Loss(BaseEstimator):
+class Loss(BaseEstimator, ABC):
     """How far a model is from the data; a subclass makes the subproblems that go with it."""
 
     #: The kind of subproblem it makes.
@@ -32,14 +33,15 @@ class Loss(BaseEstimator):
         """Return the data as the loss wants them, or refuse them with a reason."""
         return data
 
+    @abstractmethod
     def reference(self, data: Data) -> float:
         """Return the misfit of a trivial model: the scale on which others are small or large."""
-        raise NotImplementedError
 
+    @abstractmethod
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Any:
         """Return the problem of factor number ``mode`` with the others fixed, without bounds."""
-        raise NotImplementedError
 
+    @abstractmethod
     def misfit(
         self,
         data: Data,
@@ -48,7 +50,6 @@ class Loss(BaseEstimator):
         subproblem: Any = None,
     ) -> float:
         """Return the loss; cheaper where the subproblem of factor ``mode`` is at hand."""
-        raise NotImplementedError
 
 
 class SquaredError(Loss):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from numbers import Integral
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwra
 from endmember.factor.threads import one_blas_thread
 
 
-class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """A scikit-learn transformer of spectrum images: matrices, cubes, counts, lazy arrays and signals.
 
     A subclass learns ``components_`` (k, n_channels) and ``maps_`` (*domain, k) in ``_fit`` and
@@ -130,11 +131,13 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _check_parameters(self) -> None:
         """Refuse parameters that cannot work, before the data are touched."""
 
+    @abstractmethod
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        raise NotImplementedError
+        """Learn everything from data that are read and checked."""
 
+    @abstractmethod
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Return the maps (n, k) of data with the spectra ``S`` (m, k) held."""
 
     def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:
         """Return the array of ``X`` and the energy of every channel, and check or learn the number of channels."""

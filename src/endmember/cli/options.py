@@ -1,0 +1,127 @@
+"""The options of the commands: what each is called, what it says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file.")
+]
+SignalOption = Annotated[
+    int | None,
+    typer.Option("--signal", min=0, help="Which signal of the file, as 'endmember info' counts."),
+]
+CropOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Use this window of the spectral axis alone, in the unit of the axis; either end may "
+        "be left out.",
+        metavar="START:STOP",
+    ),
+]
+LazyOption = Annotated[
+    bool, typer.Option("--lazy", help="Leave the data on disk and read them piece by piece.")
+]
+ComponentsOption = Annotated[
+    int | None,
+    typer.Option(
+        "-k",
+        "--components",
+        min=1,
+        help="How many pure spectra to look for; the suggestion of 'endmember rank' unless given.",
+    ),
+]
+MethodOption = Annotated[
+    str, typer.Option(help="How to unmix: nmf (non-negative matrix factorisation).")
+]
+LossOption = Annotated[
+    str,
+    typer.Option(
+        help="What noise to allow for: squared (constant), scaled (counts, by weights), poisson "
+        "(counts, exactly), or auto (scaled for counts, else squared).",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Where to save; by default FILE-unmixed beside the file, or in the current "
+        "folder where that of the file cannot be written.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option(min=0, help="Seed of the random starts.")]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier result in FOLDER.")
+]
+SparseOption = Annotated[
+    float | None,
+    typer.Option(help="Weight of sparse maps (0.01 is little, 1 empties them).", metavar="W"),
+]
+SmoothOption = Annotated[
+    float | None, typer.Option(help="Weight of smooth maps (0.1 is little).", metavar="W")
+]
+SoftOrthogonalOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Weight of maps that overlap little (0.01 suits phases in separate places; "
+        "'endmember path' says what the data bear).",
+        metavar="W",
+    ),
+]
+ClosureOption = Annotated[bool, typer.Option("--closure", help="Maps sum to one in every pixel.")]
+KnownOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The spectrum of component N is that of FILE; may be given several times.",
+        metavar="N=FILE",
+    ),
+]
+MinimumVolumeOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Weight of spectra as alike as the data allow, with maps that sum to one: for "
+        "data without pure pixels.",
+        metavar="W",
+    ),
+]
+SolverOption = Annotated[
+    str | None, typer.Option(help="anls, hals, als, mals, newton, multiplicativeupdate, admm.")
+]
+StartsOption = Annotated[int, typer.Option(min=1, help="How many random starts to try.")]
+MaxIterOption = Annotated[int, typer.Option(min=1, help="Most sweeps of one start.")]
+TolOption = Annotated[
+    float, typer.Option(min=0, help="Stop when a sweep improves the fit by less (relative).")
+]
+RankOutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PICTURE",
+        help="Where to draw the panel (png, pdf, svg); by default FILE-rank.png beside the "
+        "file, or in the current folder where that of the file cannot be written.",
+    ),
+]
+MaxRankOption = Annotated[int, typer.Option(min=1, help="Largest number considered.")]
+PathComponentsOption = Annotated[
+    int, typer.Option("-k", "--components", min=1, help="How many pure spectra to look for.")
+]
+PathSoftOrthogonalOption = Annotated[
+    bool, typer.Option("--soft-orthogonal", help="Vary the weight of maps that overlap little.")
+]
+PathSparseOption = Annotated[bool, typer.Option("--sparse", help="Vary the weight of sparse maps.")]
+PathSmoothOption = Annotated[bool, typer.Option("--smooth", help="Vary the weight of smooth maps.")]
+PathOutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PICTURE",
+        help="Where to draw it (png, pdf, svg); by default FILE-path.png beside the file.",
+    ),
+]
