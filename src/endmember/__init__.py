@@ -21,6 +21,7 @@ _NAMES_BY_MODULE = {
         "Monotone",
         "NonNegative",
         "PowerLaws",
+        "Relevance",
         "Ridge",
         "Smooth",
         "Sparse",

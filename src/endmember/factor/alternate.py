@@ -13,7 +13,7 @@ from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblem import Quadratic, Ratio, Setting, Subproblem
+from endmember.factor.subproblem import Noise, Quadratic, Ratio, Setting, Subproblem
 
 #: Sweeps over which progress is measured, and where the objective may rise in between.
 WINDOW, PATIENCE = 10, 20
@@ -70,7 +70,8 @@ class Problem:
     """Data, loss and the penalties of every factor: all that defines the optimum.
 
     ``penalties[mode]`` are the wishes about factor number ``mode``, ``grids[mode]`` says where its
-    rows lie, ``settings[mode]`` what a weight of 1 is worth for it.
+    rows lie, ``settings[mode]`` what a weight of 1 is worth for it. ``noise`` is measured where a
+    penalty decides how many components there are.
     """
 
     data: Data
@@ -78,6 +79,12 @@ class Problem:
     penalties: Sequence[Sequence[Penalty]]
     grids: Sequence[Grid]
     settings: Sequence[Setting] | None = None
+    noise: Noise | None = None
+
+    @property
+    def chooses(self) -> str:
+        """By which rule the number of components is decided; "" where it is given."""
+        return next((p.chooses for wishes in self.penalties for p in wishes if p.chooses), "")
 
     def settled(self, factors: Sequence[np.ndarray]) -> Problem:
         """Return the problem with the size of every weight fixed, measured at ``factors``.
@@ -91,10 +98,24 @@ class Problem:
         settings = []
         for mode, F in enumerate(factors):
             plain = self.plain(factors, mode)
-            settings.append(Setting(plain.curvature(F), plain.peak(F), self.grids[mode]))
+            settings.append(
+                Setting(
+                    plain.curvature(F), plain.peak(F), self.grids[mode],
+                    self.noise, self._typical(mode, F.shape[1]),
+                )
+            )  # fmt: skip
             for penalty in self.penalties[mode]:
                 penalty.check(F.shape, settings[mode])
         return replace(self, settings=settings)
+
+    def _typical(self, mode: int, k: int) -> float:
+        """Return the mean entry of a factor if its ``k`` components were alike, and the others flat."""
+        if self.noise is None:
+            return 1.0
+        m = self.data.shape[1 - mode]
+        mean = float(np.mean(self.data.dot(np.ones((self.data.shape[1], 1))))) / self.data.shape[1]
+        flat = lengths(np.ones((m, 1)), self.data.row_weights(1 - mode))[0]
+        return abs(mean) * float(flat) / k
 
     def scales(self, k: int) -> Scales:
         """Return who carries the scale of each of ``k`` components."""
@@ -122,8 +143,19 @@ class Problem:
         total = 0.0
         for mode, (wishes, F) in enumerate(zip(self.penalties, factors, strict=True)):
             setting = self.settings[mode] if self.settings else None
-            total += sum(penalty.value(F, setting) for penalty in wishes)
+            for penalty in wishes:
+                columns = self.strengths(factors, mode) if penalty.of_strength else F
+                total += penalty.value(columns, setting)
         return total
+
+    def strengths(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return one factor at the scale it has when the columns of the others have unit length."""
+        others = [
+            lengths(Z, self.data.row_weights(other))
+            for other, Z in enumerate(factors)
+            if other != mode
+        ]
+        return factors[mode] * np.prod(others, axis=0)
 
     def optimality(self, factors: Sequence[np.ndarray]) -> float:
         """Return the largest unit-free KKT residual of all factors (two products with the data).
@@ -178,7 +210,8 @@ class Scales:
     ) -> None:
         self.row_weights = row_weights or [None] * len(penalties)
         fixed = np.array([_any_fixes(wishes, k) for wishes in penalties])
-        self.charged = np.array([any(p.has_scale for p in wishes) for wishes in penalties])
+        unit = np.array([any(p.wants_unit for p in wishes) for wishes in penalties])
+        self.charged = np.array([any(p.has_scale for p in wishes) for wishes in penalties]) & ~unit
         pinned = fixed | self.charged[:, None]
         for mode, wishes in enumerate(penalties):
             if any(p.wants_unit for p in wishes):
@@ -296,7 +329,7 @@ def alternate(
             fit.converged = _has_converged(fit.objective, reference, tol, window)
         if fit.converged or fit.stopped:
             break
-        if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic):
+        if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic) and not problem.chooses:
             _revive(problem, run.factors, plain)
     return fit
 

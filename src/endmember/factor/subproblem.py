@@ -26,6 +26,25 @@ def times_gram(F: np.ndarray, G: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """What noise does in the data, in the metric of the loss.
+
+    Attributes
+    ----------
+    variance : float
+        Of an entry, averaged over the data.
+    edge : float
+        The squared singular value that noise alone does not exceed.
+    directions : int
+        How many singular values of the data do.
+    """
+
+    variance: float
+    edge: float
+    directions: int
+
+
+@dataclass(frozen=True)
 class Setting:
     """What makes a dimensionless weight the right size for one factor, fixed once for a whole fit.
 
@@ -37,11 +56,18 @@ class Setting:
         The largest slope of the misfit at an empty factor, ``max |H|``.
     grid : Grid
         Where the rows of the factor lie in their image or along their axis.
+    noise : Noise, optional
+        Measured where a penalty asks for it.
+    typical : float
+        The mean entry of the factor if all components were alike and flat, with other factors of unit
+        length.
     """
 
     curvature: float
     peak: float
     grid: Grid
+    noise: Noise | None = None
+    typical: float = 1.0
 
 
 class Subproblem(ABC):

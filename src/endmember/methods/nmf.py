@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from endmember.factor import moves
 from endmember.factor.alternate import Callback, Fit, Problem, Scales, alternate
 from endmember.factor.compatibility import check_combination, default_solver
 from endmember.factor.data import Data
@@ -18,7 +19,7 @@ from endmember.factor.initialise import STARTS, StartReport, multistart, start, 
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.lowrank import LowRank, sketch_of, some_pixels
-from endmember.factor.penalties import Penalty, UnitColumns, check_together, resolve
+from endmember.factor.penalties import Penalty, Relevance, UnitColumns, check_together, resolve
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblem import Quadratic
@@ -49,7 +50,8 @@ class NMF(SpectralEstimator):
     Parameters
     ----------
     n_components : int
-        How many components, k, at most min(pixels, channels).
+        How many components, k, at most min(pixels, channels); with ``em.Relevance()`` more than there
+        are, of which some are kept.
     loss : loss, optional
         ``em.SquaredError()`` unless given.
     maps, spectra : penalty or list of penalties, optional
@@ -82,6 +84,10 @@ class NMF(SpectralEstimator):
     maps_ : ndarray, (*domain, k)
         The maps; NaN at masked pixels.
     n_components_ : int
+        How many components there are in the answer.
+    relevance_ : ndarray, (n_components,)
+        With ``em.Relevance()``: the level of every component that was kept, in their order, then the lowest
+        there can be for each that was not.
     objective_ : ndarray, (n_iter_,)
         The chosen start's penalised objective after every sweep, on the scale of the full data.
     n_iter_ : int
@@ -110,6 +116,7 @@ class NMF(SpectralEstimator):
     converged_: bool
     optimality_: float
     starts_: list[StartReport]
+    relevance_: np.ndarray
 
     in_words = (
         "The data were factorised into {n_components} components by non-negative matrix "
@@ -192,14 +199,66 @@ class NMF(SpectralEstimator):
         warn_of_negatives(observed)
         rng = _generator(self.random_state)
         full = self._problem(observed)
+        if full.chooses:
+            full = replace(full, noise=moves.measure_noise(full.data, full.loss, k))
         quick = replace(full, data=self._compressed(full.data, k, rng))
-        quick, fit, self.starts_ = self._start(quick, observed, k, rng, callback)
+        first = 1 if full.chooses else None  # others follow when their number is known
+        quick, fit, self.starts_ = self._start(quick, observed, k, rng, callback, first)
         full = replace(full, settings=quick.settings)
+        if full.chooses:
+            fit = self._choose(quick, fit, observed, rng, callback)
         fit = self._continue(quick, fit, callback, "fit")
         if quick.data is not full.data:
             fit = self._continue(full, _moved(fit, quick, full), callback, "full data")
         self.optimality_ = full.optimality(fit.factors)
         self._keep(observed, fit, energy)
+        self._keep_relevance(full, fit, k)
+
+    def _choose(
+        self,
+        problem: Problem,
+        fit: Fit,
+        observed: Observed,
+        rng: np.random.Generator,
+        callback: Any,
+    ) -> Fit:
+        """Return a fit with as many components as the penalty that decides of it lets be."""
+
+        def improve(factors: Any, sweeps: int | None) -> Fit:
+            return alternate(
+                problem, factors, self._solvers(factors[0].shape[1]), tol=self.tol,
+                max_iter=min(sweeps or self.max_iter, self.max_iter), callback=callback,
+                stage="components",
+            )  # fmt: skip
+
+        def refit(k: int) -> Fit:
+            _, fresh, self.starts_ = self._start(problem, observed, k, rng, callback)
+            return fresh if fresh.stopped else improve(fresh.factors, None)
+
+        if not fit.objective:
+            fit = improve(fit.factors, None)
+        if problem.chooses == "published":
+            return moves.published(
+                fit, improve, self.max_iter, lambda fit: self._levels(problem, fit)[1]
+            )
+        assert problem.noise is not None
+        again = refit if isinstance(self.init, str) else None
+        return moves.guarded(fit, problem.noise, improve, again)
+
+    def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""
+        mode, penalty = next(
+            (mode, p) for mode, wishes in enumerate(problem.penalties) for p in wishes if p.chooses
+        )
+        assert isinstance(penalty, Relevance) and problem.settings is not None
+        F, scale = problem.strengths(fit.factors, mode), penalty.scale(problem.settings[mode])
+        levels, lowest = penalty.levels(F, scale), penalty.levels(0 * F[:, :1], scale)[0]
+        return levels, levels / lowest - 1, float(lowest)
+
+    def _keep_relevance(self, problem: Problem, fit: Fit, k: int) -> None:
+        if problem.chooses:
+            levels, _, lowest = self._levels(problem, fit)
+            self.relevance_ = np.append(levels, np.full(k - len(levels), lowest))
 
     def _loss(self) -> Loss:
         return SquaredError() if self.loss is None else self.loss
@@ -245,7 +304,13 @@ class NMF(SpectralEstimator):
         return sketch_of(data, rank, rng)
 
     def _start(
-        self, problem: Problem, observed: Observed, k: int, rng: np.random.Generator, callback: Any
+        self,
+        problem: Problem,
+        observed: Observed,
+        k: int,
+        rng: np.random.Generator,
+        callback: Any,
+        n_starts: int | None = None,
     ) -> tuple[Problem, Fit, list[StartReport]]:
         """Return the problem with the size of its weights fixed, and where to continue from."""
         if not isinstance(self.init, str):
@@ -258,8 +323,8 @@ class NMF(SpectralEstimator):
             return problem, Fit(factors), []
         few = self._few_pixels(problem, rng)
         fit, starts = multistart(
-            few, k, self._solvers(k), n_starts=self.n_starts, tol=self.tol,
-            max_iter=self.max_iter, seeds=rng.spawn(self.n_starts), callback=callback,
+            few, k, self._solvers(k), n_starts=n_starts or self.n_starts, tol=self.tol,
+            max_iter=self.max_iter, seeds=rng.spawn(n_starts or self.n_starts), callback=callback,
         )  # fmt: skip
         if few is not problem:
             factors = start_maps(problem, fit.factors[1])

@@ -13,6 +13,7 @@ from endmember.factor.penalties.elementwise import (
 )
 from endmember.factor.penalties.mixtures import MinimumVolume, SumToOne
 from endmember.factor.penalties.orthogonality import SoftOrthogonal
+from endmember.factor.penalties.relevance import Relevance
 from endmember.factor.penalties.spatial import Smooth, TotalVariation
 from endmember.factor.penalties.spectral import Monotone, PowerLaws, Unimodal
 
@@ -25,6 +26,7 @@ __all__ = [
     "NonNegative",
     "Penalty",
     "PowerLaws",
+    "Relevance",
     "Ridge",
     "Smooth",
     "Sparse",

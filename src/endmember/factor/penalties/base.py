@@ -38,6 +38,10 @@ class Penalty(BaseEstimator):
     spatial = False
     #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.
     on_sphere = False
+    #: Whether its value is that of whole components: columns times the length of the other factors'.
+    of_strength = False
+    #: By which rule of `endmember.factor.moves` it decides how many components are kept; "" where it does not.
+    chooses = ""
     #: The wish in words, for reports; may name parameters in braces.
     in_words = ""
     references: tuple[str, ...] = ()

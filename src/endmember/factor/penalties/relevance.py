@@ -1,0 +1,149 @@
+"""Components that must earn their place: automatic relevance determination."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import gammaln
+
+from endmember.factor.penalties.base import Penalty
+from endmember.factor.penalties.elementwise import Absent, Known
+from endmember.factor.subproblem import Quadratic, Setting, Subproblem
+
+PRIORS = ("exponential", "half-normal")
+MODES = ("guarded", "published")
+
+
+class Relevance(Penalty):
+    r"""Few components: give more than are there, and only those that the data need are kept.
+
+    The entries of map k have an exponential prior of mean :math:`\lambda_k`, which itself has an
+    inverse-gamma prior of shape a and scale b. With the best :math:`\lambda_k` and noise of
+    variance :math:`\sigma^2`, n pixels, spectra of unit length,
+
+    .. math:: \sigma^2 (n + a + 1)\sum_k\ln\Big(b + \sum_i c_{ik}\Big),\qquad
+              \lambda_k = \frac{b + \sum_i c_{ik}}{n + a + 1},\qquad
+              c_k \leftarrow [h_k - \sigma^2/\lambda_k]_+
+
+    and :math:`b = (a - 1)\,\bar x\sqrt m / K` lets the prior have the mean of the data.
+
+    Parameters
+    ----------
+    shape : float
+        a, above 1: how firmly the prior holds :math:`\lambda_k`.
+    prior : "exponential" or "half-normal"
+        Of the entries of a map. The half-normal shrinks bright and faint entries alike.
+    mode : "guarded" or "published"
+        Who decides how many are kept. "guarded": noise. There are never more components than singular
+        values of the data above the largest that noise reaches, and two are merged, or one deleted, as
+        long as the squared error rises by less than that singular value squared: what pure noise can
+        explain. "published": the posterior, as its authors do; two components whose spectra have a
+        cosine of 0.99 are merged, and those that have shrunk to nothing are dropped.
+
+    References
+    ----------
+    Shiga et al., Ultramicroscopy 170 (2016) 43. Tan & Févotte, IEEE TPAMI 35 (2013) 1592. The noise: Hong,
+    Sheng & Dobriban, arXiv:2012.02985 (2020).
+
+    Examples
+    --------
+    >>> Relevance(shape=2.0).levels(np.array([[1.0, 0.0], [3.0, 0.0]]), scale=2.0)
+    array([1.2, 0.4])
+    """
+
+    has_scale = True
+    of_strength = True
+    in_words = "relevance determination ({prior} prior, {mode})"
+    references = (
+        "M. Shiga, K. Tatsumi, S. Muto, K. Tsuda, Y. Yamamoto, T. Mori and T. Tanji, "
+        "Ultramicroscopy 170 (2016) 43.",
+        "V. Y. F. Tan and C. Févotte, IEEE Trans. Pattern Anal. Mach. Intell. 35 (2013) 1592.",
+    )
+
+    def __init__(
+        self, shape: float = 2.0, prior: str = "exponential", mode: str = "guarded"
+    ) -> None:
+        self.shape = shape
+        self.prior = prior
+        self.mode = mode
+
+    @property
+    def chooses(self) -> str:  # type: ignore[override]
+        """Who decides how many components are kept: "guarded" or "published"."""
+        return self.mode
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if self.prior not in PRIORS:
+            raise ValueError(f"prior={self.prior!r} is not known; allowed: {', '.join(PRIORS)}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
+        if not self.shape > 1:
+            raise ValueError(
+                f"shape={self.shape} of em.Relevance must be above 1, so that the prior has a mean; "
+                "2 is a good choice"
+            )
+
+    def conflict(
+        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+    ) -> str | None:
+        everything = [*own, *(penalty for wishes in others for penalty in wishes)]
+        if any(isinstance(p, Absent | Known) for p in everything):
+            return "components given by number cannot be merged; leave em.Known and em.Absent out"
+        if any(isinstance(p, Relevance) for wishes in others for p in wishes):
+            return "one factor carries the scale; give em.Relevance() for the maps only"
+        return None
+
+    def scale(self, setting: Setting) -> float:
+        """Return b, which gives the model of the prior the mean of the data, in units of ``F`` or its square."""
+        if self.prior == "exponential":
+            return (self.shape - 1) * setting.typical
+        ratio = np.exp(gammaln(self.shape) - gammaln(self.shape - 0.5))
+        return 0.5 * np.pi * (setting.typical * float(ratio)) ** 2
+
+    def levels(self, F: np.ndarray, scale: float) -> np.ndarray:
+        r"""Return the best :math:`\lambda_k` for a factor (n, k), (k,)."""
+        return (self._use(F) + scale) / self._count(len(F))
+
+    def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
+        setting = subproblem.setting
+        if setting is None or setting.noise is None:
+            return
+        length = np.ones(F.shape[1])
+        if isinstance(subproblem, Quadratic):
+            length = np.sqrt(np.mean(np.atleast_2d(subproblem.diagonal()), axis=0))
+        pull = setting.noise.variance / self.levels(F * length, self.scale(setting))
+        if self.prior == "exponential":
+            subproblem.add_linear(pull * length * np.ones(F.shape))
+        else:
+            subproblem.add_quadratic(np.diag(pull * length**2))
+
+    def value(self, F: np.ndarray, setting: Setting | None) -> float:
+        if setting is None or setting.noise is None:
+            return 0.0
+        b = self.scale(setting)
+        nats = self._count(len(F)) * np.log1p(self._use(F) / b).sum()
+        return float(setting.noise.variance * nats)
+
+    def minus_log_prior(self, F: np.ndarray, levels: np.ndarray, scale: float) -> float:
+        r"""Return :math:`-\ln p(F \mid \lambda) - \ln p(\lambda)`, in nats.
+
+        Parameters
+        ----------
+        F : ndarray, (n, k)
+            Maps that go with spectra of unit length.
+        levels : ndarray, (k,)
+            :math:`\lambda_k`: the mean of the exponential, or the square of the half-normal's scale.
+        scale : float
+            b.
+        """
+        n, k = F.shape
+        constant = 0.0 if self.prior == "exponential" else 0.5 * n * k * np.log(0.5 * np.pi)
+        weighed = np.sum(self._count(n) * np.log(levels) + (self._use(F) + scale) / levels)
+        return float(weighed + constant + k * (gammaln(self.shape) - self.shape * np.log(scale)))
+
+    def _use(self, F: np.ndarray) -> np.ndarray:
+        return F.sum(axis=0) if self.prior == "exponential" else 0.5 * np.sum(F**2, axis=0)
+
+    def _count(self, n: int) -> float:
+        return (n if self.prior == "exponential" else 0.5 * n) + self.shape + 1
