@@ -32,6 +32,7 @@ from .options import (
     PathSoftOrthogonalOption,
     PathSparseOption,
     RankOutputOption,
+    RelevanceOption,
     SeedOption,
     SignalOption,
     SmoothOption,
@@ -156,6 +157,7 @@ def unmix(
     sparse: SparseOption = None,
     smooth: SmoothOption = None,
     soft_orthogonal: SoftOrthogonalOption = None,
+    relevance: RelevanceOption = False,
     closure: ClosureOption = False,
     known: KnownOption = None,
     minimum_volume: MinimumVolumeOption = None,
@@ -183,7 +185,7 @@ def unmix(
         _check_room(folder, image, components or _MOST_SUGGESTED)
         wishes = penalties(
             image, sparse=sparse, smooth=smooth,
-            soft_orthogonal=soft_orthogonal, closure=closure, known=known or [],
+            soft_orthogonal=soft_orthogonal, relevance=relevance, closure=closure, known=known or [],
             minimum_volume=minimum_volume,
         )  # fmt: skip
         model, reasons, panel = choose_model(

@@ -73,6 +73,12 @@ SoftOrthogonalOption = Annotated[
         metavar="W",
     ),
 ]
+RelevanceOption = Annotated[
+    bool,
+    typer.Option(
+        "--relevance", help="Keep only as many of the K components as the data bear (ARD)."
+    ),
+]
 ClosureOption = Annotated[bool, typer.Option("--closure", help="Maps sum to one in every pixel.")]
 KnownOption = Annotated[
     list[str] | None,

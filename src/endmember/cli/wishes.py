@@ -16,6 +16,7 @@ def penalties(
     sparse: float | None,
     smooth: float | None,
     soft_orthogonal: float | None,
+    relevance: bool,
     closure: bool,
     known: Sequence[str],
     minimum_volume: float | None,
@@ -28,6 +29,8 @@ def penalties(
         What will be unmixed.
     sparse, smooth, soft_orthogonal : float, optional
         Weights on the maps.
+    relevance : bool
+        Whether superfluous components are dropped.
     closure : bool
         Whether maps sum to one.
     known : sequence of str
@@ -44,6 +47,8 @@ def penalties(
         maps.append(em.Smooth(smooth))
     if soft_orthogonal is not None:
         maps.append(em.SoftOrthogonal(soft_orthogonal))
+    if relevance:
+        maps.append(em.Relevance())
     if closure or minimum_volume is not None:
         maps.append(em.SumToOne())
     spectra: list[Any] = []

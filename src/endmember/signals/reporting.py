@@ -89,7 +89,9 @@ def _outcome(model: Any) -> str:
     if not hasattr(model, "n_iter_"):
         return ""
     end = "converged" if model.converged_ else "was stopped"
-    return f" The fit {end} after {model.n_iter_} sweeps with a relative KKT residual of {model.optimality_:.1e}."
+    asked = getattr(model, "n_components", model.n_components_)
+    kept = f" {model.n_components_} of them were kept." if asked != model.n_components_ else ""
+    return f"{kept} The fit {end} after {model.n_iter_} sweeps with a relative KKT residual of {model.optimality_:.1e}."
 
 
 def _step_in_words(step: dict[str, Any]) -> str:

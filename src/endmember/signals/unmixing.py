@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
 #: Learned numbers of a model that are kept with an answer.
-_LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_")
+_LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_")
 #: The parts of a misfit and their titles in ``misfit.hspy``.
 _MISFIT_TITLES = {
     "map": "residual map",
