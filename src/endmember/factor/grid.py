@@ -76,7 +76,3 @@ class Grid:
         full = np.full((int(np.prod(self.shape)), F.shape[1]), fill)
         full[self.index] = F
         return full.reshape(*self.shape, F.shape[1])
-
-    def gather(self, image: np.ndarray) -> np.ndarray:
-        """Return the rows (n, k) of an image ``(*shape, k)``."""
-        return image.reshape(-1, image.shape[-1])[self.index]
