@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _NAMES_BY_MODULE = {
+    "bands": ["Bands", "ambiguity"],
     "number": ["RankReport", "rank"],
     "detection": ["Detectability", "detectability", "local_rank"],
     "weights": ["Path", "path"],

@@ -291,7 +291,7 @@ class Unmixing:
             If the data are not those of this answer, or it is not known where they came from.
         """
         return unmix(
-            self._data_again() if data is None else data,
+            self.data_again() if data is None else data,
             self.model,
             **self.options,
             reasons=self.record["reasons"],
@@ -312,7 +312,18 @@ class Unmixing:
             "starts": storage.encode(starts, arrays, "starts"),
         }
 
-    def _data_again(self) -> Any:
+    def data_again(self) -> Any:
+        """Read the spectrum image again and do to it what was done before the fit.
+
+        Returns
+        -------
+        HyperSpy signal
+
+        Raises
+        ------
+        ValueError
+            If it came from no file, or the file has changed.
+        """
         source = self.record["data"]["source"]
         if source is None:
             raise ValueError("these data came from no file; give them: result.reproduce(data)")
@@ -327,7 +338,7 @@ class Unmixing:
         return signal
 
     def _residual(self) -> Any:
-        data = self._data_again()
+        data = self.data_again()
         model = np.tensordot(np.moveaxis(self.maps.data, 0, -1), self.spectra.data, axes=1)
         return wrap_like(unwrap(data) - model, data, "residual", over="both")
 

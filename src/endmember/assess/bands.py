@@ -1,0 +1,363 @@
+"""How far an answer could be different and fit as well: bands of feasible spectra and maps."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from endmember.factor.data import Data
+from endmember.factor.feasible import Feasible, three_components, two_components
+from endmember.factor.grid import Grid
+from endmember.factor.inputs import Observed, observe
+from endmember.factor.lowrank import sketch
+from endmember.factor.matching import spectral_angle
+from endmember.factor.penalties import bounds_of, resolve
+from endmember.factor.rotations import Fixed, sampled
+from endmember.factor.solvers import ANLS
+from endmember.factor.subproblem import Quadratic
+from endmember.factor.threads import one_blas_thread
+
+logger = logging.getLogger("endmember")
+
+#: A component whose band takes less than this share of its spectrum is fixed by the data.
+FIXED = 0.05
+#: Data are free of noise where as many directions as components leave this much less than the fit.
+FREE_OF_NOISE = 0.5
+#: Sweeps that bring an answer to the exact factors of data free of noise.
+POLISH = 500
+#: Bands are drawn this much wider, in parts of the largest entry: what rounding leaves uncertain.
+ROUNDING = 2e-7
+#: Entries of an envelope that are worked out at a time.
+BLOCK = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Bands:
+    """Between which spectra and maps the data cannot tell.
+
+    Every spectrum has unit sum, and maps have the scale that goes with it. The bands are pointwise:
+    not every curve between them is feasible.
+
+    Attributes
+    ----------
+    spectra_low, spectra_high : ndarray, (k, n_channels)
+        NaN at masked channels.
+    maps_low, maps_high : ndarray, (*domain, k)
+        NaN at masked pixels.
+    spectra : ndarray, (k, n_channels)
+        Those of the answer, of unit sum.
+    exact : bool
+        Whether the bands are the extremes (two and three components); otherwise an inner estimate:
+        the truth may be still less certain.
+    touching : bool
+        Whether the regions of the components are connected: then all have one and the same band.
+    width : ndarray, (k,)
+        Area of the band over the area of the spectrum.
+    angle : ndarray, (k,)
+        How far from that of the answer a feasible spectrum may be, in degrees.
+    """
+
+    spectra_low: np.ndarray
+    spectra_high: np.ndarray
+    maps_low: np.ndarray
+    maps_high: np.ndarray
+    spectra: np.ndarray
+    exact: bool
+    touching: bool
+    width: np.ndarray
+    angle: np.ndarray
+
+    @property
+    def fixed(self) -> np.ndarray:
+        """Which components the data fix, (k,) bool: the band has collapsed."""
+        return self.width < FIXED
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words."""
+        if self.fixed.all():
+            return "All components are fixed by the data: no other factors fit as well."
+        free = ", ".join(str(j + 1) for j in np.flatnonzero(~self.fixed))
+        several = np.count_nonzero(~self.fixed) > 1
+        at_least = "" if self.exact else "at least "
+        touching = " The components are not even told apart." if self.touching else ""
+        return (
+            f"Component{'s' if several else ''} {free} {'are' if several else 'is'} not fixed by the data: "
+            f"other spectra, {at_least}up to {np.max(self.angle):.1f}° away, fit as well.{touching} "
+            "What you know of them (zeros, references, disjoint phases) narrows the bands."
+        )
+
+    def plot(self, energy: Any = None, energy_label: str = "Channel") -> Any:
+        """Draw every spectrum with its band behind it; returns a matplotlib Figure.
+
+        Parameters
+        ----------
+        energy : array_like, (n_channels,), optional
+        energy_label : str
+            With its unit.
+        """
+        from endmember.show.drawing import draw_spectrum
+        from endmember.show.page import blank_figure, head, palette
+
+        k, channels = self.spectra.shape
+        energy = np.arange(channels) if energy is None else np.asarray(energy, dtype=float)
+        figure = blank_figure(6.5, 0.7 + 1.35 * k, "Bands of feasible spectra")
+        rows = figure.subplots(k, 1, sharex=True, squeeze=False)[:, 0]
+        for j, (axes, colour) in enumerate(zip(rows, palette(k), strict=True)):
+            draw_spectrum(axes, energy, self.spectra_high[j], colour="none")
+            axes.fill_between(
+                energy, self.spectra_low[j], self.spectra_high[j], color=colour, alpha=0.3, lw=0
+            )
+            draw_spectrum(axes, energy, self.spectra[j], colour=colour)
+            said = "fixed by the data" if self.fixed[j] else f"up to {self.angle[j]:.1f}° away"
+            head(axes, f"Component {j + 1}: {said}")
+        rows[-1].set_xlabel(energy_label)
+        return figure
+
+
+def ambiguity(
+    fitted: Any,
+    X: Any = None,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    slack: float | None = None,
+    random_state: int = 0,
+) -> Bands:
+    r"""Say between which spectra and maps the data cannot tell.
+
+    Every :math:`C T^{-1}, T S^\top` without negative entries fits as well as :math:`C, S^\top`. The band of
+    a spectrum is what all of them leave it: in closed form for two components, the area of
+    feasible solutions for three, for more an inner estimate from walks through the feasible set.
+    Entries that the model holds (:class:`em.Known`, :class:`em.Absent`, :class:`em.ZeroOutside`) stay held, and the
+    estimate is an inner one then; closure fixes no more than the scale of maps. Wishes about shape
+    (smooth, unimodal) are not asked: they would narrow the bands.
+
+    Parameters
+    ----------
+    fitted : fitted estimator or Unmixing
+        With non-negative maps and spectra.
+    X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, n_channels)
+        The data of the fit; an ``Unmixing`` reads its own again unless they are given.
+    mask, channel_mask, weights
+        As in the fit.
+    slack : float, optional
+        How far below zero noise may take an entry, in standard errors; unless given as far as the
+        largest of as many normal numbers is expected.
+    random_state : int
+        For the walks.
+
+    Returns
+    -------
+    Bands
+
+    Raises
+    ------
+    ValueError
+        If a factor may be negative, or a spectrum has no positive sum.
+
+    References
+    ----------
+    Lawton & Sylvestre, Technometrics 13 (1971) 617. Borgen & Kowalski, Anal. Chim. Acta 174 (1985)
+    1. Tauler, J. Chemom. 15 (2001) 627. Sawall et al., J. Chemom. 27 (2013) 106.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> maps, spectra = np.eye(3).repeat(2, axis=0), np.eye(3).repeat(3, axis=1)
+    >>> bands = ambiguity(em.NMF(3, random_state=0).fit(maps @ spectra), maps @ spectra)
+    >>> bands.fixed.tolist(), bands.exact
+    ([True, True, True], True)
+    """
+    model, X, options = _given(fitted, X, mask, channel_mask, weights)
+    if model.components_.shape[0] == 1:
+        return _alone(model)
+    observed = observe(X, **options, keep_empty=True)
+    with one_blas_thread():
+        answer = _Answer(model, observed)
+        fixed = _fixed(model, observed, answer)
+        found = answer.feasible(fixed, slack, np.random.default_rng(random_state))
+        return answer.bands(found, observed)
+
+
+def _given(
+    fitted: Any, X: Any, mask: Any, channel_mask: Any, weights: Any
+) -> tuple[Any, Any, dict[str, Any]]:
+    """Return the fitted model, its data and the options of the fit."""
+    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
+    if hasattr(fitted, "model") and hasattr(fitted, "data_again"):
+        options |= {name: value for name, value in fitted.options.items() if options[name] is None}
+        return fitted.model, fitted.data_again() if X is None else X, options
+    if not hasattr(fitted, "components_") or not hasattr(fitted, "maps_"):
+        raise TypeError(
+            f"{fitted!r} is not fitted; give a fitted model with its data, or what em.unmix returned"
+        )
+    if X is None:
+        raise TypeError("the data are missing: give a fitted model together with its data")
+    return fitted, X, options
+
+
+def _alone(model: Any) -> Bands:
+    """Return the bands of a single component, which nothing can be mixed with."""
+    spectrum = model.components_ / np.nansum(model.components_)
+    maps = model.maps_ * np.nansum(model.components_)
+    nothing = np.zeros(1)
+    return Bands(spectrum, spectrum, maps, maps, spectrum, True, False, nothing, nothing)
+
+
+class _Answer:
+    """Maps and spectra of an answer at the pixels and channels that took part, spectra of unit sum."""
+
+    def __init__(self, model: Any, observed: Observed) -> None:
+        k = model.components_.shape[0]
+        C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
+        S = np.asarray(model.components_, dtype=float).T[observed.columns]
+        self.k, self.free_of_noise = k, False
+        C, S = np.nan_to_num(C), np.nan_to_num(S)
+        if not observed.data.weighted:
+            C, S = self._exact(observed.data, C, S)
+        total = S.sum(axis=0)
+        if not (total > 0).all():
+            raise ValueError(
+                f"component {int(np.flatnonzero(~(total > 0))[0]) + 1} has no positive sum, so that nothing "
+                "can be said of what it could be; em.assess.ambiguity needs non-negative spectra"
+            )
+        self.S, self.C = S / total, C * total
+        self.by_pixel, self.by_channel = _residual(observed.data, self.C, self.S)
+
+    def _exact(self, data: Data, C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the exact factors next to an answer, where the data have as many directions as components."""
+        low = sketch(data, self.k, 0)
+        left = max(data.squared_norm - float(np.vdot(low.Z, low.Z)), 0.0)
+        if left > FREE_OF_NOISE**2 * 2.0 * data.misfit([C, S]):
+            return C, S
+        self.free_of_noise = True
+        if self.k > 3:
+            for _ in range(POLISH):
+                S = ANLS().improve(Quadratic(C.T @ C, low.transposed_dot(C)), S, len(C))
+                C = ANLS().improve(Quadratic(S.T @ S, low.dot(S)), C, len(S))
+        S = low.V @ (low.V.T @ S)
+        return np.linalg.solve(S.T @ S, low.dot(S).T).T, S
+
+    def feasible(
+        self, fixed: Fixed | None, slack: float | None, rng: np.random.Generator
+    ) -> Feasible:
+        """Return the feasible set with the slack that noise asks for."""
+        room, drawn = self._slack(slack)
+        totals = self.C.sum(axis=1)
+        bright = totals > 1e-12 * np.max(totals, initial=0.0)
+        points = self.C[bright] / totals[bright, None]
+        inwards = np.minimum(drawn[bright] / totals[bright], 1.0)[:, None]
+        points = points + inwards * (points.mean(axis=0) - points)
+        if fixed is None and self.k == 2:
+            return two_components(self.S, room, points)
+        walked = sampled(self.S, room, points, totals[bright], fixed, rng)
+        if fixed is not None or self.k > 3:
+            return walked
+        exact = three_components(self.S, room, points)
+        return exact if exact.touching else exact.joined(walked)
+
+    def _slack(self, slack: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far noise takes a channel below zero, and how far inwards a pixel is drawn."""
+        if self.free_of_noise:
+            return np.zeros(len(self.S)), np.zeros(len(self.C))
+        spread = [
+            np.sqrt(np.max(np.diag(np.linalg.pinv(F.T @ F)))) for F in (self.C, self.S)
+        ]  # fmt: skip
+        times = [
+            np.sqrt(2 * np.log(max(len(F), 2))) if slack is None else slack
+            for F in (self.S, self.C)
+        ]
+        room = times[0] * spread[0] * np.sqrt(self.by_channel)
+        return room, self.k * times[1] * spread[1] * np.sqrt(self.by_pixel)
+
+    def bands(self, found: Feasible, observed: Observed) -> Bands:
+        """Return the envelopes of the feasible set."""
+        spectra = [_envelope(corners, self.S) for corners in found.corners]
+        maps = [_envelope(duals, self.C) for duals in found.duals]
+        low, high = (np.column_stack(ends) for ends in zip(*spectra, strict=True))
+        width = (high - low).sum(axis=0)
+        low, high = _rounded(low, high)
+        below, above = _rounded(*(np.column_stack(ends) for ends in zip(*maps, strict=True)))
+        angle = [
+            np.max(spectral_angle(_corners(corners) @ self.S.T, self.S[:, j]), initial=0.0)
+            for j, corners in enumerate(found.corners)
+        ]
+        return Bands(
+            observed.spectra(low), observed.spectra(high), observed.maps(below), observed.maps(above),
+            observed.spectra(self.S), found.exact, found.touching,
+            width, np.array(angle),
+        )  # fmt: skip
+
+
+def _residual(data: Data, C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean square residual of every pixel and of every channel."""
+    n, m = data.shape
+    by_pixel, by_channel = np.empty(n), np.zeros(m)
+    for rows, block in data.residual_blocks(C, S):
+        by_pixel[rows] = np.einsum("ij,ij->i", block, block) / m
+        by_channel += np.einsum("ij,ij->j", block, block) / n
+    return by_pixel, by_channel
+
+
+def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
+    """Return which entries the model holds, or None where it holds none.
+
+    Raises
+    ------
+    ValueError
+        If a factor may be negative.
+    """
+    if not hasattr(model, "maps") or not hasattr(model, "spectra"):
+        return None
+    grids = [
+        Grid(observed.domain, observed.rows, observed.domain_known),
+        Grid((observed.n_channels,), observed.columns),
+    ]
+    held: list[np.ndarray] = []
+    for name, F, grid in zip(("maps", "spectra"), (answer.C, answer.S), grids, strict=True):
+        lower, upper = bounds_of(resolve(getattr(model, name), name), F.shape, grid)
+        if not np.all(np.isfinite(lower)):
+            raise ValueError(
+                f"the {name} may be negative (em.Free()), so that nothing limits what they could be; "
+                "em.assess.ambiguity needs non-negative factors"
+            )
+        held.append(np.array(np.broadcast_to(np.equal(lower, upper), F.shape)))
+    fixed = Fixed(spectra=held[1], maps=np.any(held[0], axis=0))
+    return fixed if fixed.spectra.any() or fixed.maps.any() else None
+
+
+def _envelope(points: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest of ``points @ F.T`` that is not negative, (n,) each."""
+    points = _corners(points)
+    low, high = np.empty(len(F)), np.empty(len(F))
+    step = max(1, BLOCK // len(points))
+    for start in range(0, len(F), step):
+        rows = slice(start, start + step)
+        values = F[rows] @ points.T
+        low[rows], high[rows] = values.min(axis=1), values.max(axis=1)
+    return np.maximum(low, 0.0), np.maximum(high, 0.0)
+
+
+def _rounded(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return bands wide enough for what rounding leaves uncertain."""
+    margin = ROUNDING * np.max(high, axis=0)
+    return np.maximum(low - margin, 0.0), high + margin
+
+
+def _corners(points: np.ndarray) -> np.ndarray:
+    """Return those of the points (n, k) that span all others; extremes of what is linear lie there."""
+    points = np.unique(points, axis=0)
+    flat = np.ptp(points.sum(axis=1)) < 1e-9
+    seen = points[:, 1:] if flat else points
+    if not 1 < seen.shape[1] < 5 or len(points) <= seen.shape[1] + 1:
+        return points
+    try:
+        return points[ConvexHull(seen).vertices]
+    except QhullError:  # all in one plane, or collapsed to a point
+        return points
