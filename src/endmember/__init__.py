@@ -36,6 +36,7 @@ _NAMES_BY_MODULE = {
     "factor.lowrank": ["LowRank", "compress"],
     "methods.nmf": ["NMF"],
     "methods.projections": ["PCA"],
+    "methods.tensors": ["CP"],
     "signals.bridge": ["UnreadableFileError", "load"],
     "signals.unmixing": ["Unmixing", "unmix"],
     "signals.unmixing:open_folder": ["open"],

@@ -112,10 +112,14 @@ class Problem:
         """Return the mean entry of a factor if its ``k`` components were alike, and the others flat."""
         if self.noise is None:
             return 1.0
-        m = self.data.shape[1 - mode]
-        mean = float(np.mean(self.data.dot(np.ones((self.data.shape[1], 1))))) / self.data.shape[1]
-        flat = lengths(np.ones((m, 1)), self.data.row_weights(1 - mode))[0]
-        return abs(mean) * float(flat) / k
+        m = self.data.shape[-1]
+        mean = float(np.mean(self.data.dot(np.ones((m, 1))))) / m
+        flat = [
+            lengths(np.ones((size, 1)), self.data.row_weights(other))[0]
+            for other, size in enumerate(self.data.shape)
+            if other != mode
+        ]
+        return abs(mean) * float(np.prod(flat)) / k
 
     def scales(self, k: int) -> Scales:
         """Return who carries the scale of each of ``k`` components."""
@@ -273,6 +277,7 @@ def alternate(
     stage: str = "fit",
     first_sweep: int = 0,
     goes_on: bool = False,
+    exact: float = EXACT,
 ) -> Fit:
     """Improve the factors in turn, the first one last, until progress ends.
 
@@ -303,6 +308,8 @@ def alternate(
     goes_on : bool
         Whether the factors are those of a fit, which a worse one must not replace. A mere start may
         break constraints and is no iterate yet.
+    exact : float
+        The fraction of the trivial misfit below which a fit counts as exact.
     """
     run = _Run(problem, factors, solvers)
     fit, best = Fit(list(run.factors)), np.inf
@@ -326,11 +333,11 @@ def alternate(
         if run.ruled:
             fit.converged = sweep % WINDOW == 0 and run.stands_still(STILL * tol)
         else:
-            fit.converged = _has_converged(fit.objective, reference, tol, window)
+            fit.converged = _has_converged(fit.objective, exact * reference, tol, window)
         if fit.converged or fit.stopped:
             break
         if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic) and not problem.chooses:
-            _revive(problem, run.factors, plain)
+            _revive(problem, run.factors)
     return fit
 
 
@@ -372,7 +379,7 @@ class _Run:
                 self.factors[mode] = _keep_lengths(subproblem, F, self.scales.sphere(mode))
             else:
                 self.factors[mode] = self.solvers[mode].improve(
-                    subproblem, F, self.problem.data.shape[1 - mode],
+                    subproblem, F, self.problem.data.n_others(mode),
                     penalties=self.penalties[mode], memory=self.memory[mode],
                 )  # fmt: skip
             if mode == 0:
@@ -429,8 +436,7 @@ def _on_sphere(a: np.ndarray, d: np.ndarray) -> np.ndarray:
     return free / np.linalg.norm(free)
 
 
-def _has_converged(objective: list[float], reference: float, tol: float, window: int) -> bool:
-    floor = EXACT * reference
+def _has_converged(objective: list[float], floor: float, tol: float, window: int) -> bool:
     if objective[-1] <= floor:
         return True
     if len(objective) <= window:
@@ -439,31 +445,34 @@ def _has_converged(objective: list[float], reference: float, tol: float, window:
     return progress <= tol * window * max(abs(objective[-1]), floor)
 
 
-def _revive(problem: Problem, factors: list[np.ndarray], plain: Quadratic) -> None:
+def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     """Give dead components the part of the data that is explained worst.
 
-    A dead column of the last factor becomes the positive part of the row with the largest residual;
-    the first factor follows in the next sweep.
+    A dead column of the last factor becomes the positive part of the row with the largest residual,
+    those of the others are one at its place and zero elsewhere.
     """
-    C, S = factors
-    strength = np.linalg.norm(C, axis=0) * np.linalg.norm(S, axis=0)
+    strength = np.prod([np.linalg.norm(F, axis=0) for F in factors], axis=0)
     dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
-    if len(dead) == 0 or plain.G.ndim == 3:
+    if len(dead) == 0 or problem.data.weighted:
         return
+    data, (C, S) = problem.data.matrix, problem.data.folded(factors)
+    plain = problem.loss.subproblem(data, [C, S], 0)
     explained = np.einsum("ik,ik->i", C, 2 * plain.H - C @ plain.G)
     weights = 1.0 if plain.row_weights is None else plain.row_weights
-    unexplained = problem.data.squared_row_norms - weights * explained
-    lower, upper = bounds_of(problem.penalties[1], S.shape, problem.grids[1])
+    unexplained = data.squared_row_norms - weights * explained
+    last = len(factors) - 1
+    lower, upper = bounds_of(problem.penalties[last], S.shape, problem.grids[last])
     for k, row in zip(dead, np.argsort(-unexplained), strict=False):
-        spectrum = problem.data.rows(np.array([row]))[0] - C[row] @ S.T
+        spectrum = data.rows(np.array([row]))[0] - C[row] @ S.T
         revived = S.copy()
         revived[:, k] = np.maximum(spectrum, 0.0)
         revived = np.clip(revived, lower, upper)
         size = np.linalg.norm(revived[:, k])
         if size > 0:
-            S[:, k] = revived[:, k] / size
-            C[:, k] = 0.0
-            C[row, k] = size
+            factors[last][:, k] = revived[:, k] / size
+            for mode, index in enumerate(problem.data.place(int(row))):
+                factors[mode][:, k] = 0.0
+                factors[mode][index, k] = size if mode == 0 else 1.0
 
 
 class _Clock:

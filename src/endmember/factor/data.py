@@ -31,7 +31,7 @@ class Data(ABC):
         The type in which answers are given back: float32 for float32 data, else float64.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     dtype: np.dtype
     #: Whether every entry has its own weight, so that every row has its own Gram matrix.
     weighted = False
@@ -80,6 +80,27 @@ class Data(ABC):
     def row_weights(self, mode: int) -> np.ndarray | None:
         """Return the weight of every row of factor number ``mode``, or None where all are 1."""
         return None
+
+    def n_others(self, mode: int) -> int:
+        """Return how many entries each row of factor number ``mode`` is made from."""
+        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
+
+    @property
+    def matrix(self) -> Data:
+        """The matrix of all spectra."""
+        return self
+
+    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the two factors of that matrix, maps and spectra, that the factors of all modes stand for."""
+        return list(factors)
+
+    def unfolded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return factors of all modes near two factors of that matrix."""
+        return list(factors)
+
+    def place(self, row: int) -> tuple[int, ...]:
+        """Return where a row of that matrix lies in each of the leading factors."""
+        return (row,)
 
     def entries(self, dense: bool = False) -> Entries:
         """Return the data entry by entry, for losses that are no sum of squares.

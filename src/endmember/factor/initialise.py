@@ -26,14 +26,15 @@ MEAN_FRACTION = 0.01
 
 
 def random(data: Data, k: int, rng: np.random.Generator) -> Start:
-    r"""Uniform maps and spectra, times the one scalar that fits best.
+    r"""Uniform factors of every mode, times the one scalar that fits best.
 
     :math:`\alpha = \langle X S, C\rangle / \langle C^\top C, S^\top S\rangle`: a start of the
     wrong size costs more than one of the wrong shape.
     """
-    C, S = rng.random((data.shape[0], k)), rng.random((data.shape[1], k))
-    scale = np.vdot(data.dot(S), C) / np.vdot(C.T @ C, S.T @ S)
-    return [C * abs(scale), S]
+    factors = [rng.random((size, k)) for size in data.shape]
+    F = factors[0]
+    scale = np.vdot(data.contract(factors, 0), F) / np.vdot(F.T @ F, data.gram(factors, 0))
+    return [F * abs(scale), *factors[1:]]
 
 
 def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
@@ -192,7 +193,11 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
     """
     if issubclass(problem.loss.makes, Ratio):
         name = "nndsvda" if name == "nndsvd" else name
-    factors = STARTS[name](problem.data, k, rng)
+    data = problem.data
+    if name == "random":
+        factors = random(data, k, rng)
+    else:
+        factors = data.unfolded(STARTS[name](data.matrix, k, rng))
     for mode, F in enumerate(factors):
         if issubclass(problem.loss.makes, Ratio):
             F = np.maximum(F, MEAN_FRACTION * np.mean(F))
@@ -201,7 +206,7 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
     for mode, wishes in enumerate(problem.penalties):
         oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in wishes]))
         factors[mode] = factors[mode] / oversize
-        factors[1 - mode] = factors[1 - mode] * oversize
+        factors[mode - 1] = factors[mode - 1] * oversize
     return factors
 
 
@@ -245,5 +250,5 @@ def multistart(
 
 
 def _mean_angle(fit: Fit, best: Fit) -> float:
-    found, true = fit.factors[1].T, best.factors[1].T
+    found, true = fit.factors[-1].T, best.factors[-1].T
     return float(np.mean(spectral_angle(found[match_components(found, true)], true)))

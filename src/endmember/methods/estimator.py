@@ -80,8 +80,13 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._check_parameters()
         if domain is None and is_signal(X):
             domain = unwrap(X).shape[:-1]
+        of_signal = is_signal(X)
         X, energy = self._read(X, reset=True)
-        observed = observe(X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain)
+        axes = len(X.origin.domain) if isinstance(X, Data) and X.origin else len(X.shape) - 1
+        observed = observe(
+            X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
+            keep_empty=self._keeps_empty(axes if domain is None else len(domain), of_signal),
+        )  # fmt: skip
         with one_blas_thread():
             self._fit(observed, energy, callback)
         return self
@@ -127,6 +132,10 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
+        """Tell whether pixels and channels that are all zero take part, for data of so many leading axes."""
+        return False
 
     def _check_parameters(self) -> None:
         """Refuse parameters that cannot work, before the data are touched."""

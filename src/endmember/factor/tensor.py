@@ -1,0 +1,179 @@
+"""Data of more than two modes: a series of spectrum images behind the products of one matrix.
+
+A tensor of shape ``(d_1, …, d_p, m)`` is kept as the matrix ``X`` (n, m) of its spectra, so that
+dense, sparse, lazy, weighted and compressed data serve as they are. With the Khatri-Rao product
+``P`` (n, k) of the leading factors and the spectra ``S`` (m, k), the model of ``X`` is ``P Sᵀ``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from endmember.factor.data import Data
+
+
+def khatri_rao(factors: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the column-wise Kronecker product of factors (d, k), the last index running fastest.
+
+    Examples
+    --------
+    >>> khatri_rao([np.array([[1.0], [2.0]]), np.array([[3.0], [5.0]])]).ravel()
+    array([ 3.,  5.,  6., 10.])
+    """
+    product = factors[0]
+    for F in factors[1:]:
+        product = (product[:, None, :] * F[None, :, :]).reshape(-1, F.shape[1])
+    return product
+
+
+class Tensor(Data):
+    r"""A tensor :math:`x_{i_1 \dots i_p j} \approx \sum_k f^1_{i_1 k} \cdots f^p_{i_p k} s_{jk}`.
+
+    The data are contracted with the spectra once for all the leading modes, so that a sweep over
+    any number of modes takes two products with them.
+
+    Parameters
+    ----------
+    matrix : Data, (n, m)
+        The spectra of all pixels that take part.
+    domain : tuple of int
+        The leading modes.
+    rows : ndarray of int, optional
+        Where in the domain, flat in C order, the rows of the matrix lie; everywhere unless given.
+        All other pixels are missing.
+
+    Examples
+    --------
+    >>> from endmember.factor.data import Dense
+    >>> X = Tensor(Dense(np.ones((6, 4))), (2, 3))
+    >>> X.contract([np.ones((2, 1)), np.ones((3, 1)), np.ones((4, 1))], 1).ravel()
+    array([8., 8., 8.])
+    """
+
+    def __init__(self, matrix: Data, domain: Sequence[int], rows: np.ndarray | None = None) -> None:
+        self._matrix, self.domain = matrix, tuple(domain)
+        size = int(np.prod(self.domain))
+        self._places = None if rows is None or len(rows) == size else rows
+        self.shape = (*self.domain, matrix.shape[1])
+        self.dtype, self.weighted = matrix.dtype, matrix.weighted
+        self._contracted: tuple[np.ndarray, np.ndarray] | None = None
+
+    def like(self, matrix: Data) -> Tensor:
+        """Return the same tensor with other data, such as compressed ones, for its matrix."""
+        return Tensor(matrix, self.domain, self._places)
+
+    @property
+    def last(self) -> int:
+        """The number of the mode of the channels."""
+        return len(self.domain)
+
+    @property
+    def matrix(self) -> Data:
+        return self._matrix
+
+    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [self.leading(factors), factors[self.last]]
+
+    def unfolded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return for every component the product of profiles that is nearest to its map."""
+        C, S = factors
+        grid = self._on_grid(C)
+        profiles = [np.empty((size, C.shape[1])) for size in self.domain]
+        for k in range(C.shape[1]):
+            size = np.linalg.norm(grid[..., k])
+            for mode in range(self.last):
+                flat = np.moveaxis(grid[..., k], mode, 0).reshape(self.domain[mode], -1)
+                column = np.linalg.svd(flat @ flat.T)[0][:, 0]
+                profiles[mode][:, k] = np.abs(column) * (size if mode == 0 else 1.0)
+        return [*profiles, S]
+
+    def place(self, row: int) -> tuple[int, ...]:
+        place = row if self._places is None else self._places[row]
+        return tuple(int(index) for index in np.unravel_index(place, self.domain))
+
+    @property
+    def squared_norm(self) -> float:  # type: ignore[override]
+        return self.matrix.squared_norm
+
+    @property
+    def squared_row_norms(self) -> np.ndarray:
+        return self.matrix.squared_row_norms
+
+    def leading(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the maps that the leading factors stand for, at the pixels that take part, (n, k)."""
+        product = khatri_rao(factors[: self.last])
+        return product if self._places is None else product[self._places]
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        P, S = self.leading(factors), factors[self.last]
+        if mode == self.last:
+            return self.matrix.contract([P, S], 1)
+        weights = self.matrix.row_weights(0)
+        scores = self._scores(P, S) if weights is None else weights[:, None] * self._scores(P, S)
+        return self._reduce(self._on_grid(scores), factors, mode)
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        weights = self.matrix.row_weights(0)
+        if self._places is None and weights is None and not self.weighted:
+            return super().gram(factors, mode)
+        P, S = self.leading(factors), factors[self.last]
+        G = self.matrix.gram([P, S], 0 if mode < self.last else 1)
+        if mode == self.last:
+            return G
+        n, k = P.shape
+        own = np.broadcast_to(G.reshape(-1, k * k), (n, k * k))
+        own = own if weights is None else weights[:, None] * own
+        pairs = [(F[:, :, None] * F[:, None, :]).reshape(-1, k * k) for F in factors]
+        return self._reduce(self._on_grid(own), pairs, mode).reshape(-1, k, k)
+
+    def row_weights(self, mode: int) -> np.ndarray | None:
+        return self.matrix.row_weights(1) if mode == self.last else None
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        return self.matrix.misfit([self.leading(factors), factors[self.last]])
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.matrix.dot(Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.matrix.transposed_dot(F)
+
+    def channel_gram(self) -> np.ndarray:
+        return self.matrix.channel_gram()
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.matrix.rows(index)
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        return self.matrix.residual_blocks(F, Z)
+
+    def core(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the data multiplied in every mode with the transpose of a matrix (d, r); (r, …, r)."""
+        grid = self._on_grid(self.matrix.dot(matrices[self.last]))
+        for mode, U in enumerate(matrices[: self.last]):
+            grid = np.moveaxis(np.tensordot(grid, U, axes=(mode, 0)), -1, mode)
+        return grid
+
+    def _scores(self, P: np.ndarray, S: np.ndarray) -> np.ndarray:
+        """Return the data contracted with the spectra, (n, k), computed once for all leading modes."""
+        if self._contracted is None or not np.array_equal(self._contracted[0], S):
+            self._contracted = S.copy(), self.matrix.contract([P, S], 0)
+        return self._contracted[1]
+
+    def _on_grid(self, values: np.ndarray) -> np.ndarray:
+        """Return values (n, q) of the pixels in their places, zero at missing ones; (*domain, q)."""
+        if self._places is not None:
+            everywhere = np.zeros((int(np.prod(self.domain)), values.shape[1]))
+            everywhere[self._places] = values
+            values = everywhere
+        return values.reshape(*self.domain, -1)
+
+    def _reduce(self, grid: np.ndarray, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Sum a grid (*domain, q) over all leading modes but one, weighted by their columns; (d, q)."""
+        for other in reversed(range(self.last)):
+            if other != mode:
+                moved = np.moveaxis(grid, other, -2)
+                grid = np.einsum("...iq,iq->...q", moved, factors[other])
+        return grid

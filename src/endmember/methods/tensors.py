@@ -1,0 +1,462 @@
+"""Models of series of spectrum images: data of three and more modes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from endmember.factor.alternate import Callback, Fit, Problem, Scales, alternate
+from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.data import Data
+from endmember.factor.grid import Grid
+from endmember.factor.initialise import StartReport, multistart, start
+from endmember.factor.inputs import Observed, observe
+from endmember.factor.losses import Loss, SquaredError
+from endmember.factor.penalties import Penalty, UnitColumns, check_together, resolve
+from endmember.factor.solvers import Solver
+from endmember.factor.subproblem import Quadratic
+from endmember.factor.tensor import Tensor, khatri_rao
+from endmember.factor.uniqueness import congruence, core_consistency, kruskal_unique
+from endmember.methods.estimator import (
+    SpectralEstimator,
+    check_number_of_components,
+    warn_of_negatives,
+)
+from endmember.methods.nmf import NMF, _generator
+
+#: A fit whose misfit is below this fraction of that of nothing is exact: unique factors are worth digits.
+EXACT = 1e-19
+#: Two components that are this alike, or this opposed, in all modes at once are degenerate.
+DEGENERATE = 0.97
+
+
+class CP(SpectralEstimator):
+    r"""Canonical polyadic decomposition: every component a product of one profile along each mode.
+
+    .. math:: x_{i_1 \dots i_p j} \approx \sum_k f^1_{i_1 k} \cdots f^p_{i_p k}\, s_{jk}
+
+    NMF of a matrix is the case of two modes. With three and more, components are mostly unique
+    without any constraint: what differs from mode to mode in its own way is told apart.
+
+    Parameters
+    ----------
+    n_components : int
+        How many components, k.
+    modes : sequence or mapping, optional
+        Wishes about the factor of each mode: for every mode in the order of the axes a penalty, a
+        list of them or None; or ``{mode: penalties}``, where −1 is the channels. All factors are
+        non-negative unless ``em.Free()`` is given.
+    joined : tuple of int, optional
+        Neighbouring axes that form one mode, such as ``(1, 2)`` for the images (y, x) of a series
+        (t, y, x, channels). For HyperSpy signals of three and more navigation axes the last two,
+        unless ``()`` is given; for arrays none.
+    loss, solver, n_starts, compress, max_iter, tol, random_state
+        As in :class:`em.NMF`.
+    init : str or sequence of arrays
+        As in :class:`em.NMF`; your own start is one array (size, k) a mode.
+
+    Attributes
+    ----------
+    components_ : ndarray, (k, n_channels)
+        The spectra, of unit length; NaN at masked channels.
+    maps_ : ndarray, (*domain, k)
+        The products of all leading profiles; NaN at masked pixels.
+    factors_ : list of ndarray, (size, k)
+        One a mode, the spectra last. All but the first have columns of unit length.
+    unique_ : bool
+        Whether Kruskal's condition proves the components unique, but for order and scale.
+    congruence_ : float
+        How alike, or opposed, the two most similar components are in all modes at once: near ±1
+        the fit is degenerate and there are too many components.
+    core_consistency_ : float
+        How well products of profiles describe the data, in percent: near 100 for a model that
+        holds, near zero or below with too many components.
+    objective_, n_iter_, converged_, optimality_, starts_, n_components_, n_features_in_
+        As in :class:`em.NMF`.
+
+    References
+    ----------
+    Harshman, UCLA Working Papers in Phonetics 16 (1970) 1. Kolda & Bader, SIAM Rev. 51 (2009) 455.
+    Bro & Kiers, J. Chemom. 17 (2003) 274. Muto & Shiga, Microscopy 69 (2020) 110.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> series = np.einsum("ak,bk,ck->abc", *(rng.random((n, 2)) for n in (5, 6, 7)))
+    >>> cp = CP(2, random_state=0, tol=1e-9).fit(series)
+    >>> bool(np.allclose(cp.inverse_transform(cp.maps_), series, atol=1e-4)), cp.unique_
+    (True, True)
+    """
+
+    factors_: list[np.ndarray]
+    unique_: bool
+    congruence_: float
+    core_consistency_: float
+    objective_: np.ndarray
+    n_iter_: int
+    converged_: bool
+    optimality_: float
+    starts_: list[StartReport]
+
+    in_words = (
+        "The data were decomposed into {n_components} products of one profile along each mode by "
+        "canonical polyadic decomposition (CP), from {n_starts} starts, until the objective fell by less "
+        "than {tol:g} of itself per sweep"
+    )
+    references = (
+        "T. G. Kolda and B. W. Bader, SIAM Rev. 51 (2009) 455.",
+        "S. Muto and M. Shiga, Microscopy 69 (2020) 110.",
+    )
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        modes: Any = None,
+        joined: tuple[int, ...] | None = None,
+        loss: Any = None,
+        solver: Any = None,
+        init: Any = "multistart",
+        n_starts: int = 10,
+        compress: bool | str = "auto",
+        max_iter: int = 2000,
+        tol: float = 1e-6,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.modes = modes
+        self.joined = joined
+        self.loss = loss
+        self.solver = solver
+        self.init = init
+        self.n_starts = n_starts
+        self.compress = compress
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def parts(self) -> list[tuple[str, Any]]:
+        modes = self.modes if isinstance(self.modes, Mapping) else dict(enumerate(self.modes or ()))
+        named = [
+            (f"mode {mode}", penalty)
+            for mode, wish in modes.items()
+            for penalty in resolve(wish, f"mode {mode}")
+        ]
+        return [*named, ("loss", self._loss())]
+
+    def _check_parameters(self) -> None:
+        self._matrix_model([None, None])._check_parameters()
+
+    def _loss(self) -> Loss:
+        return SquaredError() if self.loss is None else self.loss
+
+    def _matrix_model(self, wishes: Sequence[Any]) -> NMF:
+        """Return the model of two modes that goes with this one."""
+        return NMF(
+            self.n_components, loss=self.loss, maps=wishes[0], spectra=wishes[1],
+            solver=self.solver, init=self.init if isinstance(self.init, str) else "multistart",
+            n_starts=self.n_starts, compress=self.compress, max_iter=self.max_iter, tol=self.tol,
+            random_state=self.random_state,
+        )  # fmt: skip
+
+    def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
+        joined = self.joined
+        if joined is None:
+            joined = (axes - 2, axes - 1) if of_signal and axes > 2 else ()
+        self._joined = _checked_joined(joined, axes)
+        return axes > 1
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
+        k = check_number_of_components(self.n_components)
+        if not observed.survey.filled_rows.any():
+            raise ValueError("all values of X are zero, so there is nothing to unmix")
+        warn_of_negatives(observed)
+        layout = Layout(observed, self._joined)
+        wishes = layout.wishes(self.modes)
+        if len(layout.long) > 2:
+            factors = self._fit_series(observed, layout, wishes, k, callback)
+        else:
+            factors = self._fit_matrix(observed, layout, wishes, energy, callback)
+        self._keep(observed, layout, factors)
+
+    def _fit_matrix(
+        self,
+        observed: Observed,
+        layout: Layout,
+        wishes: Sequence[Any],
+        energy: np.ndarray,
+        callback: Callback | None,
+    ) -> list[np.ndarray]:
+        """Return the factors where at most two modes have more than one entry: that is NMF."""
+        first, last = layout.two
+        nmf = self._matrix_model([wishes[first], wishes[last]])
+        nmf._check_parameters()
+        matrix = layout.as_matrix(observed)
+        nmf._fit(matrix, energy if matrix is observed else np.arange(matrix.n_channels), callback)
+        for name in ("objective_", "n_iter_", "converged_", "optimality_", "starts_"):
+            setattr(self, name, getattr(nmf, name))
+        factors = [np.ones((size, nmf.n_components_)) for size in layout.sizes]
+        factors[first] = np.nan_to_num(nmf.maps_).reshape(-1, nmf.n_components_)
+        factors[last] = np.nan_to_num(nmf.components_.T)
+        return factors
+
+    def _fit_series(
+        self,
+        observed: Observed,
+        layout: Layout,
+        wishes: Sequence[list[Penalty]],
+        k: int,
+        callback: Callback | None,
+    ) -> list[np.ndarray]:
+        """Return the factors of three and more modes."""
+        names = [layout.names[mode] for mode in layout.long]
+        chosen = [wishes[mode] for mode in layout.long]
+        rng, loss, solvers = _generator(self.random_state), self._loss(), self._solvers(chosen, k)
+        check_together(dict(zip(names, chosen, strict=True)), k)
+        for solver, penalties, name in zip(solvers, chosen, names, strict=True):
+            check_combination(loss, solver, penalties, name)
+        data = layout.tensor(loss.prepare(observed.data), observed)
+        full = Problem(data, loss, chosen, layout.grids(observed))
+        if full.chooses:
+            raise ValueError(
+                "em.Relevance() chooses among components of two modes and cannot for more; compare "
+                "core_consistency_ for several numbers of components"
+            )
+        matrix = self._matrix_model([None, None])._compressed(data.matrix, k, rng)
+        quick = full if matrix is data.matrix else replace(full, data=data.like(matrix))
+        quick, fit = self._start(quick, layout, k, solvers, rng, callback)
+        fit = self._continue(quick, fit, solvers, callback, "fit")
+        if quick.data is not data:
+            full = replace(full, settings=quick.settings)
+            fit = self._continue(full, fit, solvers, callback, "full data")
+        self._learn(full, fit)
+        factors = [np.ones((size, k)) for size in layout.sizes]
+        for mode, F in zip(layout.long, fit.factors, strict=True):
+            factors[mode] = F
+        for mode in range(1, len(factors)):
+            size = np.linalg.norm(factors[mode], axis=0)
+            size = np.where(size > 0, size, 1.0)
+            factors[mode], factors[0] = factors[mode] / size, factors[0] * size
+        return factors
+
+    def _solvers(self, wishes: Sequence[list[Penalty]], k: int) -> list[Solver]:
+        """Return the solver of each factor: the one given, or the one that measures best."""
+        if self.solver is not None:
+            return [self.solver] * len(wishes)
+        loss, scales = self._loss(), Scales(wishes, k)
+        rules = [
+            [UnitColumns()] if loss.makes is Quadratic and scales.on_sphere(mode) else []
+            for mode in range(len(wishes))
+        ]
+        return [
+            default_solver(loss, [*penalties, *rule], k)
+            for penalties, rule in zip(wishes, rules, strict=True)
+        ]
+
+    def _start(
+        self,
+        problem: Problem,
+        layout: Layout,
+        k: int,
+        solvers: Sequence[Solver],
+        rng: np.random.Generator,
+        callback: Callback | None,
+    ) -> tuple[Problem, Fit]:
+        """Return the problem with the size of its weights fixed, and where to continue from."""
+        if not isinstance(self.init, str):
+            factors = layout.given(self.init, k)
+        else:
+            factors = start(problem, "nndsvd" if self.init == "multistart" else self.init, k, rng)
+        problem = problem.settled(factors)
+        self.starts_ = []
+        if self.init != "multistart":
+            return problem, Fit(factors)
+        fit, self.starts_ = multistart(
+            problem, k, solvers, n_starts=self.n_starts, tol=self.tol, max_iter=self.max_iter,
+            seeds=rng.spawn(self.n_starts), callback=callback,
+        )  # fmt: skip
+        return problem, fit
+
+    def _continue(
+        self,
+        problem: Problem,
+        fit: Fit,
+        solvers: Sequence[Solver],
+        callback: Callback | None,
+        stage: str,
+    ) -> Fit:
+        """Go on from where a fit stands; its sweeps count."""
+        left = self.max_iter - len(fit.objective)
+        if fit.stopped or left < 1:
+            return fit
+        further = alternate(
+            problem, fit.factors, solvers, max_iter=left, tol=self.tol, callback=callback,
+            stage=stage, first_sweep=len(fit.objective), goes_on=bool(fit.objective), exact=EXACT,
+        )  # fmt: skip
+        return replace(further, objective=fit.objective + further.objective)
+
+    def _learn(self, problem: Problem, fit: Fit) -> None:
+        """Keep how the fit went."""
+        self.optimality_ = problem.optimality(fit.factors)
+        self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
+        self.converged_ = fit.converged
+        if not fit.converged and not fit.stopped:
+            warnings.warn(
+                f"not converged after {self.n_iter_} sweeps (KKT residual {self.optimality_:.1e}): "
+                "raise max_iter, accept more progress per sweep with a larger tol, or ask for fewer "
+                "components",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _keep(self, observed: Observed, layout: Layout, factors: list[np.ndarray]) -> None:
+        """Learn the answer, and what the factors say of themselves."""
+        k, dtype = factors[0].shape[1], observed.data.dtype
+        self.n_components_ = k
+        self.maps_ = khatri_rao(factors[:-1]).reshape(*observed.domain, k).astype(dtype)
+        if observed.mask is not None:
+            self.maps_[observed.mask] = np.nan
+        self.components_ = observed.spectra(factors[-1])
+        self.factors_ = [*(F.astype(dtype) for F in factors[:-1]), self.components_.T]
+        alike = congruence(factors)[np.triu_indices(k, 1)]
+        self.congruence_ = float(alike[np.argmax(np.abs(alike))]) if len(alike) else 0.0
+        self.unique_ = kruskal_unique(factors)
+        self.core_consistency_ = np.nan
+        if observed.mask is None and not observed.data.weighted:
+            data = Tensor(observed.data, layout.sizes[:-1], observed.rows)
+            self.core_consistency_ = core_consistency(
+                data.core([np.linalg.pinv(F).T for F in factors])
+            )
+        if abs(self.congruence_) > DEGENERATE:
+            warnings.warn(
+                f"two components are nearly the same in all modes, or cancel each other (congruence "
+                f"{self.congruence_:.2f}): ask for fewer components",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        return self._matrix_model([None, None])._maps_of(observed, S)
+
+
+class Layout:
+    """How the axes of a series form the modes of a tensor.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Of all modes, the channels that take part last.
+    shapes : list of tuple of int
+        The axes of every leading mode.
+    names : list of str
+        Of all modes, for messages.
+    long : list of int
+        The modes of more than one entry: the others carry nothing but scale.
+    """
+
+    def __init__(self, observed: Observed, joined: tuple[int, ...]) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        for axis, size in enumerate(observed.domain):
+            if axis in joined[1:]:
+                self.shapes[-1] = (*self.shapes[-1], size)
+            else:
+                self.shapes.append((size,))
+        self.sizes = [int(np.prod(shape)) for shape in self.shapes] + [observed.data.shape[1]]
+        self.names = [f"mode {mode}" for mode in range(len(self.shapes))] + ["spectra"]
+        self.long = [mode for mode, size in enumerate(self.sizes) if size > 1]
+
+    @property
+    def two(self) -> tuple[int, int]:
+        """The two modes of a matrix: those of more than one entry, and others where there are fewer."""
+        short = [mode for mode in range(len(self.sizes)) if mode not in self.long]
+        first, last = sorted([*self.long, *short[::-1]][:2])
+        return first, last
+
+    def wishes(self, modes: Any) -> list[list[Penalty]]:
+        """Return the penalties of every mode.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many as modes, or a mode is named that is not there.
+        """
+        n = len(self.sizes)
+        given: list[Any] = [None] * n
+        if isinstance(modes, Mapping):
+            for mode, wish in modes.items():
+                if not isinstance(mode, Integral) or not -n <= int(mode) < n:
+                    raise ValueError(
+                        f"modes names mode {mode!r}, but the {n} modes are 0 to {n - 1}"
+                    )
+                given[int(mode)] = wish
+        elif modes is not None:
+            given = list(modes)
+            if len(given) != n:
+                raise ValueError(
+                    f"modes holds the wishes about {len(given)} modes, but the data have {n}; give one "
+                    "entry a mode, None where there is no wish, or a dictionary {mode: penalties}"
+                )
+        return [resolve(wish, name) for wish, name in zip(given, self.names, strict=True)]
+
+    def grids(self, observed: Observed) -> list[Grid]:
+        """Return where the rows of the factor of every long mode lie."""
+        leading = [Grid(shape) for shape in self.shapes]
+        grids = [*leading, Grid((observed.n_channels,), observed.columns)]
+        return [grids[mode] for mode in self.long]
+
+    def tensor(self, matrix: Data, observed: Observed) -> Tensor:
+        """Return the data of the long modes."""
+        rows = None if observed.mask is None else observed.rows
+        return Tensor(
+            matrix, [self.sizes[mode] for mode in self.long if mode < len(self.shapes)], rows
+        )
+
+    def as_matrix(self, observed: Observed) -> Observed:
+        """Return the data of two modes as a matrix, without what is empty."""
+        first, last = self.two
+        if last != len(self.shapes):
+            values = observed.data.rows(np.arange(observed.data.shape[0]))
+            return observe(values.reshape(self.sizes[first], self.sizes[last]))
+        return observed
+
+    def given(self, init: Any, k: int) -> list[np.ndarray]:
+        """Return the user's own start of the long modes.
+
+        Raises
+        ------
+        ValueError
+            If it does not have one array of the right shape a mode.
+        """
+        try:
+            factors = [np.array(F, dtype=np.float64) for F in init]
+        except (TypeError, ValueError):
+            factors = []
+        shapes = [(size, k) for size in self.sizes]
+        if [F.shape for F in factors] != shapes:
+            raise ValueError(
+                f"init must be the name of a start or one array a mode, of shapes {shapes}"
+            )
+        return [factors[mode] for mode in self.long]
+
+
+def _checked_joined(joined: Any, axes: int) -> tuple[int, ...]:
+    """Return the axes that form one mode.
+
+    Raises
+    ------
+    ValueError
+        If they are not neighbours among the leading axes.
+    """
+    chosen = tuple(sorted(int(axis) for axis in joined))
+    if chosen and (chosen[0] < 0 or chosen[-1] >= axes or np.any(np.diff(chosen) != 1)):
+        raise ValueError(
+            f"joined={joined!r} must name neighbouring axes among the {axes} before the channels, such "
+            "as (1, 2)"
+        )
+    return chosen

@@ -1,0 +1,178 @@
+"""CP: exact series are found, matrices are NMF, and every mode is treated alike."""
+
+import dask.array as da
+import hyperspy.api as hs
+import numpy as np
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import endmember as em
+
+
+def product(factors):
+    """Return the tensor that factors stand for."""
+    letters = "abcdefg"[: len(factors)]
+    return np.einsum(",".join(f"{x}z" for x in letters) + f"->{letters}", *factors)
+
+
+def series(shape, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    factors = [rng.random((size, k)) for size in shape]
+    return product(factors), factors
+
+
+def angles(model, factors):
+    """Return the largest angle of any profile to the true one, components matched."""
+    order = em.match_components(model.components_, factors[-1].T)
+    pairs = zip(model.factors_, factors, strict=True)
+    return max(np.max(em.spectral_angle(F.T[order], G.T)) for F, G in pairs)
+
+
+T, TRUE = series((6, 7, 8))
+FITTED = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(T)
+
+
+@parametrize_with_checks([em.CP(2)])
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("shape", [(6, 7, 8), (4, 5, 6, 7)])
+def test_exact_series_are_found_to_the_last_digits(shape):
+    X, factors = series(shape)
+    model = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(X)
+    assert angles(model, factors) < 1e-6
+    assert model.unique_ and model.core_consistency_ == pytest.approx(100.0, abs=1e-4)
+    assert model.maps_.shape == (*shape[:-1], 3)
+    np.testing.assert_allclose(model.inverse_transform(model.maps_), X, atol=1e-8)
+    np.testing.assert_allclose(product(model.factors_), X, atol=1e-8)
+    assert (np.diff(model.objective_) <= 1e-12 * model.objective_[0]).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_mode_of_one_entry_leaves_nmf_bit_for_bit(axis):
+    rng = np.random.default_rng(1)
+    X = rng.random((20, 3)) @ rng.random((3, 30)) + 0.01 * rng.random((20, 30))
+    nmf = em.NMF(3, random_state=0).fit(X)
+    cp = em.CP(3, random_state=0).fit(np.expand_dims(X, axis))
+    long = [F for F in cp.factors_ if len(F) > 1]
+    assert np.array_equal(long[0], nmf.maps_) and np.array_equal(long[1], nmf.components_.T)
+    assert cp.objective_.tolist() == nmf.objective_.tolist()
+    assert np.array_equal(em.CP(3, random_state=0).fit(X).maps_, nmf.maps_)
+
+
+def test_permuted_modes_give_permuted_factors():
+    X, factors = series((5, 6, 7), seed=4)
+    turned = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(X.transpose(2, 0, 1))
+    assert angles(turned, [factors[2], factors[0], factors[1]]) < 1e-6
+
+
+def test_whole_numbers_are_data_like_any_other():
+    X, factors = series((5, 6, 7), k=2)
+    counts = np.round(1000 * X).astype(np.uint16)
+    whole = em.CP(2, random_state=0, n_starts=3).fit(counts)
+    same = em.CP(2, random_state=0, n_starts=3).fit(counts.astype(float))
+    np.testing.assert_allclose(whole.components_, same.components_, atol=1e-8)
+    assert angles(whole, factors) < 0.1
+    assert em.CP(2, random_state=0).fit(X.astype(np.float32)).components_.dtype == np.float32
+
+
+def test_lazy_and_compressed_give_the_same_answer():
+    X, _ = series((6, 7, 40))
+    X = X + 0.01 * np.random.default_rng(0).random(X.shape)
+    plain = em.CP(3, random_state=0, compress=False).fit(X)
+    for same in (
+        em.CP(3, random_state=0, compress=True).fit(X),
+        em.CP(3, random_state=0).fit(da.from_array(X, chunks=(3, 7, 11))),
+    ):
+        order = em.match_components(same.components_, plain.components_)
+        assert np.max(em.spectral_angle(same.components_[order], plain.components_)) < 0.05
+        assert same.objective_[-1] == pytest.approx(plain.objective_[-1], rel=1e-4)
+
+
+def test_masked_pixels_and_missing_entries_are_not_seen():
+    rng = np.random.default_rng(2)
+    X, factors = series((6, 7, 8))
+    mask = rng.random((6, 7)) < 0.2
+    spoiled = np.where(mask[..., None], 100.0, X)
+    model = em.CP(3, random_state=0, tol=1e-10, n_starts=4).fit(spoiled, mask=mask)
+    assert angles(model, factors) < 1e-3
+    assert np.isnan(model.maps_[mask]).all() and np.isfinite(model.maps_[~mask]).all()
+    weights = (rng.random(X.shape) > 0.2).astype(float)
+    missing = em.CP(3, random_state=0, tol=1e-10, n_starts=4)
+    missing.fit(np.where(weights > 0, X, np.nan), weights=weights)
+    assert angles(missing, factors) < 1e-2
+
+
+def test_wishes_reach_the_mode_they_are_about():
+    rng = np.random.default_rng(3)
+    profile = np.stack([np.exp(-0.5 * ((np.arange(20) - c) / 3) ** 2) for c in (6, 13)], axis=1)
+    factors = [profile, rng.random((7, 2)), rng.random((9, 2))]
+    X = product(factors) + 0.05 * rng.random((20, 7, 9))
+    smooth = em.CP(2, modes={0: em.Smooth(3.0)}, random_state=0, n_starts=3).fit(X)
+    plain = em.CP(2, random_state=0, n_starts=3).fit(X)
+
+    def roughness(model):
+        F = model.factors_[0] / np.linalg.norm(model.factors_[0], axis=0)
+        return np.sum(np.diff(F, axis=0) ** 2)
+
+    assert roughness(smooth) < 0.8 * roughness(plain)
+    known = em.CP(2, modes=[None, None, em.Known({0: factors[2][:, 0]})], random_state=0).fit(X)
+    assert em.spectral_angle(known.components_[0], factors[2][:, 0]) < 1e-5
+    signed = em.CP(2, modes=[em.Free()] * 3, random_state=0).fit(
+        product([f - 0.5 for f in factors])
+    )
+    assert signed.core_consistency_ > 99
+
+
+def test_images_of_a_series_are_one_mode():
+    rng = np.random.default_rng(5)
+    images, tilts, spectra = rng.random((4, 5, 2)), rng.random((6, 2)), rng.random((2, 30))
+    X = np.einsum("tk,yxk,ke->tyxe", tilts, images, spectra)
+    signal = hs.signals.Signal1D(X)
+    model = em.CP(2, random_state=0, tol=1e-12).fit(signal)
+    assert [len(F) for F in model.factors_] == [6, 20, 30]
+    assert angles(model, [tilts, images.reshape(20, 2), spectra.T]) < 1e-6
+    same = em.CP(2, joined=(1, 2), random_state=0, tol=1e-12).fit(X)
+    assert np.array_equal(same.maps_, model.maps_)
+
+
+def test_too_many_components_show():
+    rng = np.random.default_rng(0)
+    noisy = T + 0.02 * T.std() * rng.standard_normal(T.shape)
+    right = em.CP(3, random_state=0).fit(noisy)
+    many = em.CP(5, random_state=0).fit(noisy)
+    assert right.core_consistency_ > 90 > 50 > many.core_consistency_
+
+
+def test_components_that_cancel_each_other_are_named():
+    # The tensor a∘a∘b + a∘b∘a + b∘a∘a has rank three, and two opposed components come ever nearer to it.
+    a, b = np.eye(2)
+    limit = sum(np.einsum("a,b,c->abc", *x) for x in ((a, a, b), (a, b, a), (b, a, a)))
+    with pytest.warns(UserWarning, match="cancel each other"):
+        model = em.CP(2, modes=[em.Free()] * 3, random_state=0, tol=1e-9, n_starts=3).fit(limit)
+    assert abs(model.congruence_) > 0.97
+
+
+def test_own_start_and_scale():
+    again = em.CP(3, init=FITTED.factors_, random_state=0).fit(T)
+    assert again.objective_[0] < 1e-12 * np.sum(T**2) and again.starts_ == []
+    tiny = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(2.0**-40 * T)
+    np.testing.assert_allclose(tiny.components_, FITTED.components_, atol=1e-9)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="have 3"):
+        em.CP(2, modes=[None, None]).fit(T)
+    with pytest.raises(ValueError, match="names mode 5"):
+        em.CP(2, modes={5: em.Smooth()}).fit(T)
+    with pytest.raises(ValueError, match="neighbouring axes"):
+        em.CP(2, joined=(0, 3)).fit(T)
+    with pytest.raises(ValueError, match="one array a mode"):
+        em.CP(2, init=[np.ones((6, 2))]).fit(T)
+    with pytest.raises(ValueError, match="how many"):
+        em.CP().fit(T)
+    with pytest.raises(ValueError, match="all values of X are zero"):
+        em.CP(2).fit(np.zeros((3, 4, 5)))
+    with pytest.raises(ValueError, match="core_consistency_"):
+        em.CP(3, modes=[em.Relevance(), None, None]).fit(T)
