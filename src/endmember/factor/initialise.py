@@ -17,7 +17,7 @@ from endmember.factor.lowrank import LowRank, sketch
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import bounds_of
 from endmember.factor.solvers import ALS, ANLS, Solver
-from endmember.factor.subproblem import Quadratic, Ratio
+from endmember.factor.subproblem import Quadratic, Ratio, times_gram
 
 Start = list[np.ndarray]
 #: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at
@@ -28,12 +28,12 @@ MEAN_FRACTION = 0.01
 def random(data: Data, k: int, rng: np.random.Generator) -> Start:
     r"""Uniform factors of every mode, times the one scalar that fits best.
 
-    :math:`\alpha = \langle X S, C\rangle / \langle C^\top C, S^\top S\rangle`: a start of the
+    :math:`\alpha = \langle H, F\rangle / \langle F G, F\rangle` for the first factor: a start of the
     wrong size costs more than one of the wrong shape.
     """
     factors = [rng.random((size, k)) for size in data.shape]
     F = factors[0]
-    scale = np.vdot(data.contract(factors, 0), F) / np.vdot(F.T @ F, data.gram(factors, 0))
+    scale = np.vdot(data.contract(factors, 0), F) / np.vdot(times_gram(F, data.gram(factors, 0)), F)
     return [F * abs(scale), *factors[1:]]
 
 
