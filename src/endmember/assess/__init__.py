@@ -9,6 +9,7 @@ _NAMES_BY_MODULE = {
     "bands": ["Bands", "ambiguity"],
     "number": ["RankReport", "rank"],
     "detection": ["Detectability", "detectability", "local_rank"],
+    "standard_errors": ["Errors", "uncertainty"],
     "weights": ["Path", "path"],
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

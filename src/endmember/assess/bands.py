@@ -174,7 +174,7 @@ def ambiguity(
     >>> bands.fixed.tolist(), bands.exact
     ([True, True, True], True)
     """
-    model, X, options = _given(fitted, X, mask, channel_mask, weights)
+    model, X, options = given_fit(fitted, X, mask, channel_mask, weights)
     if model.components_.shape[0] == 1:
         return _alone(model)
     observed = observe(X, **options, keep_empty=True)
@@ -185,7 +185,7 @@ def ambiguity(
         return answer.bands(found, observed)
 
 
-def _given(
+def given_fit(
     fitted: Any, X: Any, mask: Any, channel_mask: Any, weights: Any
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return the fitted model, its data and the options of the fit."""
@@ -313,23 +313,31 @@ def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
     ValueError
         If a factor may be negative.
     """
-    if not hasattr(model, "maps") or not hasattr(model, "spectra"):
-        return None
+    held, negative = held_entries(model, observed, answer.k)
+    if negative:
+        raise ValueError(
+            f"the {negative} may be negative (em.Free()), so that nothing limits what they could be; "
+            "em.assess.ambiguity needs non-negative factors"
+        )
+    fixed = Fixed(spectra=held[1], maps=np.any(held[0], axis=0))
+    return fixed if fixed.spectra.any() or fixed.maps.any() else None
+
+
+def held_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarray], str]:
+    """Return which entries of maps (n, k) and spectra (m, k) a model holds, and which factor may be negative."""
+    shapes = [(size, k) for size in observed.data.shape]
+    held, negative = [np.zeros(shape, bool) for shape in shapes], ""
     grids = [
         Grid(observed.domain, observed.rows, observed.domain_known),
         Grid((observed.n_channels,), observed.columns),
     ]
-    held: list[np.ndarray] = []
-    for name, F, grid in zip(("maps", "spectra"), (answer.C, answer.S), grids, strict=True):
-        lower, upper = bounds_of(resolve(getattr(model, name), name), F.shape, grid)
-        if not np.all(np.isfinite(lower)):
-            raise ValueError(
-                f"the {name} may be negative (em.Free()), so that nothing limits what they could be; "
-                "em.assess.ambiguity needs non-negative factors"
-            )
-        held.append(np.array(np.broadcast_to(np.equal(lower, upper), F.shape)))
-    fixed = Fixed(spectra=held[1], maps=np.any(held[0], axis=0))
-    return fixed if fixed.spectra.any() or fixed.maps.any() else None
+    for number, name in enumerate(("maps", "spectra")):
+        if hasattr(model, name):
+            penalties = resolve(getattr(model, name), name)
+            lower, upper = bounds_of(penalties, shapes[number], grids[number])
+            negative = negative or ("" if np.all(np.isfinite(lower)) else name)
+            held[number] |= np.equal(lower, upper)
+    return held, negative
 
 
 def _envelope(points: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,272 @@
+"""How large the error bars are: what noise alone does to spectra and maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.base import clone
+
+from endmember.assess.bands import given_fit, held_entries
+from endmember.factor.data import Data
+from endmember.factor.information import Information, Weights
+from endmember.factor.inputs import Observed, observe
+from endmember.factor.losses import Poisson, PoissonScaled
+from endmember.factor.matching import match_components
+from endmember.factor.noise import NoiseModel
+from endmember.factor.threads import one_blas_thread
+
+#: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
+MOST_WORK = 3e11
+#: Largest number of entries of all spectra whose covariance is worked out.
+MOST_ENTRIES = 8000
+#: An entry is held at zero when it is below this fraction of the largest of its component.
+AT_ZERO = 1e-8
+#: The limit of an entry at zero has this much of the probability below it, as one standard error has.
+BELOW = float(norm.cdf(1.0))
+#: Expected counts are never taken for less than this fraction of the largest.
+FAINTEST = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Standard errors of an answer, in the unit of its spectra and maps.
+
+    Attributes
+    ----------
+    spectra : ndarray, (k, n_channels)
+        One standard error, 0 where the model holds the entry; at entries that are zero the limit
+        below which they lie with the same probability (84 %). NaN at masked channels.
+    maps : ndarray, (*domain, k)
+        Likewise.
+    spectra_at_zero, maps_at_zero : ndarray of bool
+        Where the error is a one-sided limit.
+    rotations : int
+        Rotations that neither data nor zeros fix: the errors are those with them held, and
+        :func:`em.assess.ambiguity` says how far they go.
+    method : str
+    exact : bool
+        Whether every entry had its own variance; else variances were a product of one of the pixel and
+        one of the channel.
+    """
+
+    spectra: np.ndarray
+    maps: np.ndarray
+    spectra_at_zero: np.ndarray
+    maps_at_zero: np.ndarray
+    rotations: int
+    method: str
+    exact: bool = True
+
+    @property
+    def sentence(self) -> str:
+        """What the errors are worth."""
+        held = ""
+        if self.rotations:
+            several = "s" if self.rotations > 1 else ""
+            held = (
+                f" {self.rotations} rotation{several} of the components {'are' if several else 'is'} not fixed by the "
+                "data and not part of these errors: see em.assess.ambiguity."
+            )
+        if self.method == "bootstrap":
+            return f"Errors from fits to simulated data: noise alone, not ambiguity.{held}"
+        return (
+            "Errors are the Cramér-Rao bound: what the best estimator makes of this noise. Least squares of "
+            f'counts does worse; method="bootstrap" says by how much.{held}'
+        )
+
+
+def uncertainty(
+    fitted: Any,
+    X: Any = None,
+    *,
+    method: str = "cramer-rao",
+    noise: NoiseModel | None = None,
+    n_bootstrap: int = 100,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    random_state: int = 0,
+) -> Errors:
+    r"""Return standard errors of spectra and maps under a noise model.
+
+    "cramer-rao" inverts the Fisher information of all spectra and maps together, with entries at zero
+    held there and every spectrum held at its norm (that of the model's ``normalise``; unit length where
+    that speaks of maps). "bootstrap" fits the model again to data simulated from the answer.
+
+    Parameters
+    ----------
+    fitted : fitted estimator or Unmixing
+    X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, n_channels)
+        The data of the fit; an ``Unmixing`` reads its own again unless they are given.
+    method : "cramer-rao" or "bootstrap"
+    noise : NoiseModel, optional
+        Poisson for models with a loss for counts, else constant and as large as the residual,
+        unless given.
+    n_bootstrap : int
+        Simulated data sets.
+    mask, channel_mask, weights
+        As in the fit.
+    random_state : int
+        For the simulated data.
+
+    Returns
+    -------
+    Errors
+
+    References
+    ----------
+    Stoica & Ng, IEEE Signal Process. Lett. 5 (1998) 177, for bounds under constraints.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.eye(2).repeat(200, axis=0) @ np.eye(2).repeat(9, axis=1)
+    >>> X = X + 0.1 * rng.standard_normal(X.shape)
+    >>> X = np.abs(X)
+    >>> errors = uncertainty(em.NMF(2, random_state=0).fit(X), X)
+    >>> errors.spectra.shape, errors.maps.shape
+    ((2, 18), (400, 2))
+    """
+    if method not in ("cramer-rao", "bootstrap"):
+        raise ValueError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
+    model, X, options = given_fit(fitted, X, mask, channel_mask, weights)
+    observed = observe(X, **options, keep_empty=True)
+    with one_blas_thread():
+        answer = _Answer(model, observed, noise)
+    if method == "bootstrap":
+        return answer.simulated(n_bootstrap, np.random.default_rng(random_state))
+    with one_blas_thread():
+        return answer.bound()
+
+
+class _Answer:
+    """An answer at the pixels and channels that took part, with the noise that goes with it."""
+
+    def __init__(self, model: Any, observed: Observed, noise: NoiseModel | None) -> None:
+        self.model, self.observed = model, observed
+        k = model.components_.shape[0]
+        C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
+        S = np.asarray(model.components_, dtype=float).T[observed.columns]
+        self.C, self.S = np.nan_to_num(C), np.nan_to_num(S)
+        known, negative = held_entries(model, observed, k)
+        zero = [AT_ZERO * np.max(F, axis=0) >= F for F in (self.C, self.S)]
+        self.at_zero = [z & ~h & (not negative) for z, h in zip(zero, known, strict=True)]
+        self.held = [z | h for z, h in zip(self.at_zero, known, strict=True)]
+        self.noise = noise or self._noise(observed.data)
+
+    def _noise(self, data: Data) -> NoiseModel:
+        """Return the noise that the loss of the model stands for."""
+        if isinstance(getattr(self.model, "loss", None), Poisson | PoissonScaled):
+            return NoiseModel(gain=1.0, poisson=True)
+        n, m = data.shape
+        free = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]
+        squares = 2.0 * data.misfit([self.C, self.S])
+        return NoiseModel(gain=0.0, read_variance=squares / max(n * m - free, 1))
+
+    def bound(self) -> Errors:
+        """Return the Cramér-Rao bound."""
+        n, k = self.C.shape
+        m = len(self.S)
+        if k * m > MOST_ENTRIES:
+            raise ValueError(
+                f"{k} spectra of {m} channels have more entries than the {MOST_ENTRIES} whose errors can "
+                "be worked out together; bin or crop the energy axis"
+            )
+        weights, exact = self._weights(n * k**3 * m**2)
+        known = Information(self.C, self.S, weights, *self.held)
+        covariance = known.with_scale(self._gauge())
+        spectra, maps = known.spectra_errors(covariance), known.maps_errors(covariance)
+        limits = self._limits(known)
+        maps = np.where(self.at_zero[0], limits[0], maps)
+        spectra = np.where(self.at_zero[1], limits[1], spectra)
+        return self._errors(spectra, maps, len(known.rotations), "cramer-rao", exact)
+
+    def _weights(self, work: float) -> tuple[Weights, bool]:
+        """Return one over the variance of every entry, and whether that is exact."""
+        n, m = self.observed.data.shape
+        noise = self.noise
+        if noise.gain == 0:
+            return Weights(np.full(n, 1.0 / noise.read_variance), np.ones(m)), True
+        floor = FAINTEST * float(np.max(self.C.sum(axis=1)) * np.max(self.S))
+        if work <= MOST_WORK:
+            return Weights(
+                np.ones(n), np.ones(m), lambda model: 1 / noise.variance(np.maximum(model, floor))
+            ), True
+        by_pixel = noise.variance(np.maximum(self.C @ self.S.mean(axis=0), floor))
+        by_channel = noise.variance(np.maximum(self.S @ self.C.mean(axis=0), floor))
+        return Weights(1 / by_pixel, np.mean(by_channel) / by_channel), False
+
+    def _gauge(self) -> np.ndarray:
+        """Return the direction of every spectrum that its norm holds, (m, k)."""
+        which, norm = getattr(self.model, "normalise", None) or ("spectra", "l2")
+        S = self.S
+        if which == "spectra" and norm == "l1":
+            return np.sign(S) + (S == 0)
+        if which == "spectra" and norm == "max":
+            return (S.max(axis=0) == S).astype(float)
+        return S
+
+    def _limits(self, known: Information) -> list[np.ndarray]:
+        """Return below which value entries at zero lie, all others held: of maps (n, k) and of spectra (m, k)."""
+        push = [np.zeros(self.C.shape), np.zeros(self.S.shape)]
+        for rows, residual in self.observed.data.residual_blocks(self.C, self.S):
+            weighted = residual * known.weights.block(rows, self.C[rows] @ self.S.T)
+            push[0][rows] = -weighted @ self.S
+            push[1] -= weighted.T @ self.C[rows]
+        return [_upper_limit(slope, h) for slope, h in zip(push, known.curvatures(), strict=True)]
+
+    def simulated(self, number: int, rng: np.random.Generator) -> Errors:
+        """Return the spread of fits to data simulated from the answer."""
+        observed, k = self.observed, self.S.shape[1]
+        if observed.data.weighted:
+            raise ValueError(
+                "the bootstrap does not know weights of single entries; leave them out"
+            )
+        mean = self.C @ self.S.T
+        found: list[list[np.ndarray]] = [[], []]
+        for _ in range(number):
+            again = clone(self.model)
+            if "init" in again.get_params():
+                again.set_params(init=(self.C, self.S.T))
+            again.fit(_simulate(mean, self.noise, rng))
+            order = match_components(again.components_, self.S.T)
+            found[0].append(np.asarray(again.maps_).reshape(-1, k)[:, order])
+            found[1].append(again.components_[order].T)
+        spread = [np.std(draws, axis=0, ddof=1) for draws in found]
+        above = [np.quantile(draws, BELOW, axis=0) for draws in found]
+        maps, spectra = (
+            np.where(held, limit, error)
+            for held, limit, error in zip(self.at_zero, above, spread, strict=True)
+        )
+        return self._errors(spectra, maps, 0, "bootstrap", True)
+
+    def _errors(
+        self, spectra: np.ndarray, maps: np.ndarray, rotations: int, method: str, exact: bool
+    ) -> Errors:
+        observed = self.observed
+        return Errors(
+            observed.spectra(spectra), observed.maps(maps),
+            observed.spectra(self.at_zero[1].astype(float)) > 0.5,
+            observed.maps(self.at_zero[0].astype(float)) > 0.5,
+            rotations, method, exact,
+        )  # fmt: skip
+
+
+def _upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    r"""Return the quantile of :math:`\exp(-g x - h x^2/2)`, :math:`x \ge 0`, that one standard error leaves below."""
+    root = np.sqrt(np.maximum(curvature, 1e-300))
+    start = np.maximum(slope, 0.0) / root
+    normal = (norm.isf((1 - BELOW) * norm.sf(np.minimum(start, 30.0))) - start) / root
+    steep = -np.log(1 - BELOW) / np.where(slope > 0, slope, 1.0)
+    return np.where(start < 30.0, normal, steep)
+
+
+def _simulate(mean: np.ndarray, noise: NoiseModel, rng: np.random.Generator) -> np.ndarray:
+    """Return data with this mean and noise."""
+    if noise.poisson:
+        return rng.poisson(np.maximum(mean, 0.0)).astype(float)
+    return mean + rng.standard_normal(mean.shape) * np.sqrt(noise.variance(mean))

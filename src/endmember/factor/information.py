@@ -1,0 +1,227 @@
+r"""What the data know of maps and spectra: Fisher information and the Cramér-Rao bound.
+
+With weights :math:`w_{ij} = 1/\sigma^2_{ij}` the log-likelihood of :math:`X = C S^\top` has the curvature
+:math:`J^\top W J`. Maps are profiled out pixel by pixel, so that what is left is one matrix of the spectra,
+(k channels)². Entries held at zero take no part. Scale, and every rotation that the held entries
+allow, is a direction in which nothing changes: the bound is that with these directions held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+#: Rotations whose effect on the held entries is below this fraction of the largest are free.
+FREE = 1e-8
+#: Entries of a block of pixels that are worked on at a time.
+BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One over the variance of every entry: ``rows[i] columns[j]``, or a function of the model.
+
+    Attributes
+    ----------
+    rows : ndarray, (n,)
+    columns : ndarray, (m,)
+    of_model : callable, optional
+        Returns the weights of a block from the model there; the product of rows and columns unless
+        given.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    of_model: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def block(self, rows: slice, model: np.ndarray) -> np.ndarray:
+        """Return the weights of some rows, (rows, m)."""
+        if self.of_model is not None:
+            return self.of_model(model)
+        return self.rows[rows, None] * self.columns
+
+    @property
+    def separable(self) -> bool:
+        """Whether the weights are a product."""
+        return self.of_model is None
+
+
+class Information:
+    """The information on the spectra with the maps profiled out, and the bounds that follow.
+
+    Parameters
+    ----------
+    C : ndarray, (n, k)
+    S : ndarray, (m, k)
+    weights : Weights
+    held_maps : ndarray of bool, (n, k)
+        Entries at a bound.
+    held_spectra : ndarray of bool, (m, k)
+    """
+
+    def __init__(
+        self,
+        C: np.ndarray,
+        S: np.ndarray,
+        weights: Weights,
+        held_maps: np.ndarray,
+        held_spectra: np.ndarray,
+    ) -> None:
+        self.C, self.S, self.weights = C, S, weights
+        self.held_maps, self.held_spectra = held_maps, held_spectra
+        self.k, self.m = S.shape[1], S.shape[0]
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """The information on all spectra, (k, m, k, m)."""
+        whole = np.zeros((self.k, self.m, self.k, self.m))
+        diagonal = np.arange(self.m)
+        if self.weights.separable:
+            for pixels, _, basis in self._patterns():
+                gram = (self.C[pixels] * self.weights.rows[pixels, None]).T @ self.C[pixels]
+                known = np.diag(self.weights.columns) - basis @ basis.T
+                whole += gram[:, None, :, None] * known[None, :, None, :]
+            return whole
+        for rows, W in self._blocks():
+            root, C = self._explained(rows, W)[0], self.C[rows]
+            for q in range(self.k):
+                for r in range(q, self.k):
+                    both = C[:, q] * C[:, r]
+                    part = -_product(root * both[:, None, None], root)
+                    part[diagonal, diagonal] += both @ W
+                    whole[q, :, r, :] += part
+                    if r > q:
+                        whole[r, :, q, :] += part.T
+        return whole
+
+    @cached_property
+    def rotations(self) -> np.ndarray:
+        """The free rotations beyond scale that leave all held entries at zero, (number, k, k)."""
+        k, C, S = self.k, self.C, self.S
+        gram = np.zeros((k, k, k, k))  # of the entries of R in S R and -C Rᵀ, at what is held
+        for q in range(k):
+            held = S[self.held_spectra[:, q]]
+            gram[:, q, :, q] += held.T @ held / max(np.sum(S**2), 1e-300)
+            held = C[self.held_maps[:, q]]
+            gram[q, :, q, :] += held.T @ held / max(np.sum(C**2), 1e-300)
+        off = ~np.eye(k, dtype=bool).ravel()
+        values, vectors = np.linalg.eigh(gram.reshape(k * k, k * k)[np.ix_(off, off)])
+        found = vectors[:, values <= FREE].T
+        rotations = np.zeros((len(found), k * k))
+        rotations[:, off] = found
+        return rotations.reshape(-1, k, k)
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """The bound on the covariance of the spectra, of unit length, with free rotations held; (k, m, k, m)."""
+        k, m = self.k, self.m
+        free = ~self.held_spectra.T.ravel()
+        if not free.any():
+            return np.zeros((k, m, k, m))
+        information = self.matrix.reshape(k * m, k * m)[np.ix_(free, free)]
+        still = [np.diag(np.eye(k)[q]) for q in range(k)] + list(self.rotations)
+        directions = np.stack([(self.S @ R).T.ravel()[free] for R in still], axis=1)
+        basis, _ = np.linalg.qr(directions)
+        size = float(np.mean(np.diag(information)))
+        factor = cho_factor(information + size * basis @ basis.T, check_finite=False)
+        covariance = cho_solve(factor, np.eye(len(information)), check_finite=False)
+        covariance -= basis @ basis.T / size
+        whole = np.zeros((k * m, k * m))
+        whole[np.ix_(free, free)] = covariance
+        return whole.reshape(k, m, k, m)
+
+    def with_scale(self, gauge: np.ndarray) -> np.ndarray:
+        """Return that bound where ``gauge[:, q] · s_q`` is held instead of the length, (k, m, k, m).
+
+        Parameters
+        ----------
+        gauge : ndarray, (m, k)
+        """
+        k, covariance = self.k, self.covariance.copy()
+        along = gauge / np.sum(gauge * self.S, axis=0)
+        if not covariance.any():
+            return covariance
+        for q in range(k):  # T = 1 - s gᵀ / gᵀ s from the left, then from the right
+            covariance[q] -= np.multiply.outer(
+                self.S[:, q], np.tensordot(along[:, q], covariance[q], 1)
+            )
+        for q in range(k):
+            across = np.tensordot(covariance[:, :, q, :], along[:, q], axes=(2, 0))
+            covariance[:, :, q, :] -= across[:, :, None] * self.S[:, q]
+        return covariance
+
+    def spectra_errors(self, covariance: np.ndarray) -> np.ndarray:
+        """Return the standard errors of the spectra, (m, k)."""
+        variance = np.stack([np.diagonal(covariance[q, :, q, :]) for q in range(self.k)], axis=1)
+        return np.sqrt(np.maximum(variance, 0.0))
+
+    def maps_errors(self, covariance: np.ndarray) -> np.ndarray:
+        """Return the standard errors of the maps, their own noise and that of the spectra, (n, k)."""
+        variance = np.zeros(self.C.shape)
+        if self.weights.separable:
+            for pixels, solve, _ in self._patterns():
+                own = np.diagonal((solve / self.weights.columns) @ solve.T)
+                spread = np.einsum("lj,qjrh,lh->lqr", solve, covariance, solve, optimize=True)
+                C = self.C[pixels]
+                variance[pixels] = own / self.weights.rows[pixels, None]
+                variance[pixels] += np.einsum("iq,lqr,ir->il", C, spread, C, optimize=True)
+        else:
+            for rows, W in self._blocks():
+                _, solve, own = self._explained(rows, W)
+                C = self.C[rows]
+                part = own
+                for q in range(self.k):
+                    for r in range(self.k):
+                        moved = np.einsum("ilj,ilj->il", solve @ covariance[q, :, r, :], solve)
+                        part = part + (C[:, q] * C[:, r])[:, None] * moved
+                variance[rows] = part
+        return np.where(self.held_maps, 0.0, np.sqrt(np.maximum(variance, 0.0)))
+
+    def curvatures(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the information of every single entry with all others held: of maps (n, k) and of spectra (m, k)."""
+        maps, spectra = np.empty(self.C.shape), np.zeros(self.S.shape)
+        for rows, W in self._blocks():
+            maps[rows] = W @ self.S**2
+            spectra += W.T @ self.C[rows] ** 2
+        return maps, spectra
+
+    def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield blocks of pixels with their weights."""
+        step = max(1, BLOCK // (self.m * self.k))
+        for start in range(0, len(self.C), step):
+            rows = slice(start, start + step)
+            yield rows, self.weights.block(rows, self.C[rows] @ self.S.T)
+
+    def _patterns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return for every pattern of held maps its pixels, what turns data to maps, and the explained part."""
+        found = []
+        patterns, label = np.unique(self.held_maps, axis=0, return_inverse=True)
+        for number, held in enumerate(patterns):
+            A = self.S * ~held
+            weighted = self.weights.columns[:, None] * A
+            inverse = np.linalg.pinv(A.T @ weighted, hermitian=True)
+            values, vectors = np.linalg.eigh(inverse)
+            basis = weighted @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+            found.append((np.flatnonzero(label.ravel() == number), inverse @ weighted.T, basis))
+        return found
+
+    def _explained(self, rows: slice, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return for every pixel the root of what its maps explain (k, m), what solves for them, and their variance."""
+        A = self.S.T[None, :, :] * ~self.held_maps[rows][:, :, None]
+        weighted = A * W[:, None, :]
+        inverse = np.linalg.pinv(weighted @ A.transpose(0, 2, 1), hermitian=True)
+        values, vectors = np.linalg.eigh(inverse)
+        root = (vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]).transpose(
+            0, 2, 1
+        ) @ weighted
+        return root, inverse @ weighted, np.diagonal(inverse, axis1=1, axis2=2)
+
+
+def _product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """Return the sum over pixels and components of the outer products, (m, m)."""
+    m = A.shape[-1]
+    return A.reshape(-1, m).T @ B.reshape(-1, m)
