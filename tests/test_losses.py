@@ -90,17 +90,28 @@ def test_squared_error_gradient_is_that_of_the_misfit(weighted, mode):
 def test_newtons_two_derivatives_are_those_of_the_misfit(weighted, mode):
     data = Weighted(Dense(COUNTS), WEIGHTS) if weighted else Dense(COUNTS)
     loss, h = Poisson(), 1e-5
+    first, second = loss.subproblem(data, START, mode).curvatures(START[mode])
+    np.testing.assert_allclose(first, gradient(loss, data, START, mode), rtol=1e-10, atol=1e-10)
     for j in range(3):
-        first, second = loss.subproblem(data, START, mode).slope(START[mode], j)
-        np.testing.assert_allclose(
-            first, gradient(loss, data, START, mode)[:, j], rtol=1e-10, atol=1e-10
-        )
         sides = []
         for sign in (1, -1):
             moved = [F.copy() for F in START]
             moved[mode][:, j] += sign * h
-            sides.append(gradient(loss, data, moved, mode)[:, j])
-        np.testing.assert_allclose(second, (sides[0] - sides[1]) / (2 * h), rtol=1e-6)
+            sides.append(gradient(loss, data, moved, mode))
+        numeric = (sides[0] - sides[1]) / (2 * h)
+        np.testing.assert_allclose(second[:, j], numeric, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_the_fall_of_the_model_is_where_counts_are(weighted, mode):
+    data = Weighted(Dense(COUNTS), WEIGHTS) if weighted else Dense(COUNTS)
+    X, W = (COUNTS, WEIGHTS) if mode == 0 else (COUNTS.T, WEIGHTS.T)
+    F, Z = START[mode], START[1 - mode]
+    step = RNG.normal(size=F.shape)
+    falls = np.where(X * (W if weighted else 1.0) > 0, -(step @ Z.T) / (F @ Z.T), 0.0)
+    ours = Poisson().subproblem(data, START, mode).fall(F, step)
+    np.testing.assert_allclose(ours, falls.max(axis=1).clip(0), rtol=1e-12)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
@@ -143,15 +154,15 @@ def test_sparse_counts_are_the_same_as_dense_ones(beta, mode):
 
 
 @pytest.mark.parametrize("mode", [0, 1])
-def test_sparse_slopes_are_the_same_as_dense_ones(mode):
+def test_sparse_derivatives_are_the_same_as_dense_ones(mode):
     subs = [
         Poisson().subproblem(data, START, mode)
         for data in (Sparse(sparse.csr_array(COUNTS)), Dense(COUNTS))
     ]
-    for j in range(3):
-        for ours, theirs in zip(*(sub.slope(START[mode], j) for sub in subs), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
-    np.testing.assert_array_equal(*(sub.self_concordance() for sub in subs))
+    F, step = START[mode], RNG.normal(size=START[mode].shape)
+    for ours, theirs in zip(*(sub.curvatures(F) for sub in subs), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(*(sub.fall(F, step) for sub in subs), rtol=1e-12)
 
 
 def test_stored_zeros_change_nothing():
@@ -159,7 +170,8 @@ def test_stored_zeros_change_nothing():
     stored.data[:] = COUNTS.ravel()
     clean = sparse.csr_array(COUNTS)
     subs = [Poisson().subproblem(Sparse(X), START, 0) for X in (stored, clean)]
-    np.testing.assert_array_equal(*(sub.self_concordance() for sub in subs))
+    step = -START[0] / 3
+    np.testing.assert_array_equal(*(sub.fall(START[0], step) for sub in subs))
     assert Poisson().misfit(Sparse(stored), START) == pytest.approx(
         Poisson().misfit(Sparse(clean), START), rel=1e-12
     )

@@ -12,6 +12,9 @@ from typing import Self
 
 import numpy as np
 from scipy import sparse
+from scipy.special import xlogy
+
+from endmember.factor.kernels import Counts, run, worthwhile
 
 #: Entries whose model is gathered at a time.
 CHUNK = 2**18
@@ -22,6 +25,8 @@ class Entries(ABC):
 
     x: np.ndarray
     shape: tuple[int, int]
+    #: The weight of every entry, or None where all are 1.
+    weights: np.ndarray | None = None
 
     @abstractmethod
     def transposed(self) -> Self:
@@ -36,16 +41,35 @@ class Entries(ABC):
         """Return ``Σ_j values_ij z_jk``, (n, k)."""
 
     @abstractmethod
-    def add_outer(self, values: np.ndarray, f: np.ndarray, z: np.ndarray) -> None:
-        """Add ``f_i z_j`` to values in the layout, in place."""
-
-    @abstractmethod
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
 
     @abstractmethod
-    def smallest_positive(self) -> np.ndarray:
-        """Return the smallest positive ``w x`` of every row, (n,); infinity where there is none."""
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        """Return the largest of the values in the layout in every row, over entries that hold counts; at least 0."""
+
+    @abstractmethod
+    def some_rows(self, rows: slice) -> Self:
+        """Return the entries of some of the rows."""
+
+    def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
+        """Return ``Σ_j x_ij z_jk / v_ij`` with ``v = F Zᵀ``, at least ``floor``; (n, k)."""
+        return self.dot(self.x / np.maximum(self.model(F, Z), floor), Z)
+
+    def deviance(self, F: np.ndarray, Z: np.ndarray, floor: float) -> float:
+        """Return ``Σ_ij w_ij (x_ij ln(x_ij / v_ij) − x_ij)`` with ``v = F Zᵀ``, at least ``floor``."""
+        terms = xlogy(self.x, self.x / np.maximum(self.model(F, Z), floor)) - self.x
+        return float(np.sum(terms if self.weights is None else terms * self.weights))
+
+    def total(self, F: np.ndarray, Z: np.ndarray) -> float:
+        """Return ``Σ_ij w_ij v_ij`` with ``v = F Zᵀ``, zeros included."""
+        if self.weights is None:
+            return float(F.sum(axis=0) @ Z.sum(axis=0))
+        return float(np.sum(F * self.everywhere(Z)))
+
+    def counts(self, floor: float) -> Counts | None:
+        """Return what compiled loops work on, or None where NumPy does as well."""
+        return None
 
 
 class DenseEntries(Entries):
@@ -63,15 +87,15 @@ class DenseEntries(Entries):
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return (values if self.weights is None else values * self.weights) @ Z
 
-    def add_outer(self, values: np.ndarray, f: np.ndarray, z: np.ndarray) -> None:
-        values += np.multiply.outer(f, z)
-
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
 
-    def smallest_positive(self) -> np.ndarray:
-        x = self.x if self.weights is None else self.x * self.weights
-        return np.min(np.where(x > 0, x, np.inf), axis=1, initial=np.inf)
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        matter = self.x > 0 if self.weights is None else self.x * self.weights > 0
+        return np.max(values, axis=1, initial=0.0, where=matter)
+
+    def some_rows(self, rows: slice) -> DenseEntries:
+        return DenseEntries(self.x[rows], None if self.weights is None else self.weights[rows])
 
 
 class SparseEntries(Entries):
@@ -102,14 +126,35 @@ class SparseEntries(Entries):
         matrix = sparse.csr_array((values, self.X.indices, self.X.indptr), shape=self.shape)
         return matrix @ np.ascontiguousarray(Z)
 
-    def add_outer(self, values: np.ndarray, f: np.ndarray, z: np.ndarray) -> None:
-        values += f[self._row] * z[self.X.indices]
-
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         return Z.sum(axis=0)[None, :]
 
-    def smallest_positive(self) -> np.ndarray:
+    def largest(self, values: np.ndarray) -> np.ndarray:
         filled = np.diff(self.X.indptr) > 0
-        smallest = np.full(self.shape[0], np.inf)
-        smallest[filled] = np.minimum.reduceat(self.x, self.X.indptr[:-1][filled])
-        return smallest
+        largest = np.zeros(self.shape[0])
+        largest[filled] = np.maximum.reduceat(values, self.X.indptr[:-1][filled])
+        return np.maximum(largest, 0.0)
+
+    def some_rows(self, rows: slice) -> SparseEntries:
+        return SparseEntries(self.X[rows])
+
+    def counts(self, floor: float) -> Counts | None:
+        if not worthwhile(len(self.x)):
+            return None
+        return Counts(self.X.indptr, self.X.indices, self.x, floor)
+
+    def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
+        counts = self.counts(floor)
+        if counts is None:
+            return super().quotients(F, Z, floor)
+        sums = np.empty(F.shape)
+        run("numerators", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        return sums
+
+    def deviance(self, F: np.ndarray, Z: np.ndarray, floor: float) -> float:
+        counts = self.counts(floor)
+        if counts is None:
+            return super().deviance(F, Z, floor)
+        sums = np.empty(len(F))
+        run("deviances", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        return float(sums.sum())

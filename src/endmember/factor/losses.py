@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import xlogy
 from sklearn.base import BaseEstimator
 
 from endmember.factor.data import Data, Reweighted, count_scaled
 from endmember.factor.entries import Entries
+from endmember.factor.kernels import Counts
 from endmember.factor.subproblem import Quadratic, Ratio, Subproblem
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
@@ -189,13 +189,10 @@ class BetaDivergence(Loss):
     ) -> float:
         entries = self._entries(data, 0)
         F, Z = factors
-        v = np.maximum(entries.model(F, Z), FLOOR * _mean(entries))
-        x, beta = entries.x, self.beta
-        weights = getattr(entries, "weights", None)
+        x, beta, floor = entries.x, self.beta, FLOOR * _mean(entries)
         if beta == 1:
-            whole = np.sum(entries.everywhere(Z) * (F if weights is not None else F.sum(axis=0)))
-            terms = xlogy(x, x / v) - x
-            return float(np.sum(terms if weights is None else terms * weights) + whole)
+            return entries.deviance(F, Z, floor) + entries.total(F, Z)
+        v, weights = np.maximum(entries.model(F, Z), floor), entries.weights
         if beta == 0:
             terms = x / v - np.log(x / v) - 1
         else:
@@ -251,39 +248,51 @@ class _Divergence(Ratio):
         super().__init__(F.shape, beta)
         self.entries, self.Z = entries, Z
         self._floor = FLOOR * _mean(entries)
-        self._V = entries.model(F, Z)
         self._at = F
-
-    def _model(self, F: np.ndarray) -> np.ndarray:
-        if F is not self._at:
-            self._V, self._at = self.entries.model(F, self.Z), F
-        return np.maximum(self._V, self._floor)
+        self._parts: tuple[np.ndarray, np.ndarray] | None = None
 
     def parts(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        V, x = self._model(F), self.entries.x
+        if self._parts is None or F is not self._at:
+            self._at, self._parts = F, self._parts_at(F)
+        return self._parts
+
+    def _parts_at(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        entries, Z = self.entries, self.Z
         if self.beta == 1:
-            denominator = np.broadcast_to(self.entries.everywhere(self.Z), F.shape)
-            return self.entries.dot(x / V, self.Z), denominator
+            return entries.quotients(F, Z, self._floor), self.everywhere()
+        V = self._model(F)
         return (
-            self.entries.dot(x * V ** (self.beta - 2), self.Z),
-            self.entries.dot(V ** (self.beta - 1), self.Z),
+            entries.dot(entries.x * V ** (self.beta - 2), Z),
+            entries.dot(V ** (self.beta - 1), Z),
         )
 
-    def slope(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        V, x, z = self._model(F), self.entries.x, self.Z[:, j : j + 1]
+    def everywhere(self) -> np.ndarray:
+        return np.broadcast_to(self.entries.everywhere(self.Z), self.shape)
+
+    def _model(self, F: np.ndarray) -> np.ndarray:
+        return np.maximum(self.entries.model(F, self.Z), self._floor)
+
+    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        V, x, Z = self._model(F), self.entries.x, self.Z
+        k = Z.shape[1]
         quotient = x / V
-        whole = np.broadcast_to(self.entries.everywhere(z), (F.shape[0], 1))
-        first = whole - self.entries.dot(quotient, z)
-        second = self.entries.dot(quotient / V, z**2)
-        return first[:, 0], second[:, 0]
+        i, j = np.triu_indices(k)
+        packed = self.entries.dot(quotient / V, Z[:, i] * Z[:, j])
+        H = np.empty((len(F), k, k))
+        H[:, i, j] = H[:, j, i] = packed
+        return self.everywhere() - self.entries.dot(quotient, Z), H
 
-    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
-        self._model(F)
-        self.entries.add_outer(self._V, step, self.Z[:, j])
-        F[:, j] += step
+    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
 
-    def self_concordance(self) -> np.ndarray:
-        return 1.0 / np.sqrt(self.entries.smallest_positive())
+    def some_rows(self, F: np.ndarray, rows: slice) -> _Divergence:
+        entries = self.entries.some_rows(rows)
+        part = _Divergence(entries, self.Z, F[rows], self.beta)
+        part._floor = self._floor
+        return part
+
+    def counts(self) -> Counts | None:
+        return self.entries.counts(self._floor)
 
     def curvature(self, F: np.ndarray | None = None) -> float:
         F = self._at if F is None else F

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from endmember.factor.grid import Grid
+from endmember.factor.kernels import Counts
 
 #: An array of bounds, or one bound for every entry.
 Bound = np.ndarray | float
@@ -223,11 +224,15 @@ class Ratio(Subproblem):
     ----------
     beta : float
         The divergence: 1 Poisson (Kullback-Leibler), 2 Euclid, 0 Itakura-Saito.
+    Z : ndarray, (m, k)
+        The other factor.
     linear : ndarray or float
         What penalties add to the gradient.
     quadratic : ndarray, (k, k)
         What penalties add to the curvature.
     """
+
+    Z: np.ndarray
 
     def __init__(self, shape: tuple[int, int], beta: float) -> None:
         self._shape, self.beta = shape, beta
@@ -245,16 +250,24 @@ class Ratio(Subproblem):
         """Return the numerator and the denominator of the misfit at ``F``, both (n, k)."""
 
     @abstractmethod
-    def slope(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first and second derivative of the misfit in column ``j``, both (n,)."""
+    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient of the misfit, (n, k), and the matrix of second derivatives of every row, (n, k, k)."""
 
     @abstractmethod
-    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
-        """Add ``step`` (n,) to column ``j`` of ``F`` in place, and let ``V`` follow."""
+    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return by how much of itself ``V`` falls with a step, where it falls most in every row; (n,), at least 0."""
 
     @abstractmethod
-    def self_concordance(self) -> np.ndarray:
-        """Return what damps a Newton step of every row, (n,): one over the root of its smallest count."""
+    def some_rows(self, F: np.ndarray, rows: slice) -> Ratio:
+        """Return the misfit of some of the rows, without what penalties added."""
+
+    @abstractmethod
+    def everywhere(self) -> np.ndarray:
+        """Return the gradient of the sum of ``V``, (n, k)."""
+
+    @abstractmethod
+    def counts(self) -> Counts | None:
+        """Return what compiled loops work on, or None where NumPy does as well."""
 
     def gradient(self, F: np.ndarray) -> np.ndarray:
         """Return the gradient of misfit and penalties, (n, k)."""

@@ -1,10 +1,20 @@
-"""How many threads the linear algebra takes."""
+"""How many threads the linear algebra and the compiled loops take.
+
+The environment variable ``ENDMEMBER_THREADS`` says how many threads a fit may use; unless it is set, all cores that the
+process may run on.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
+
+#: The environment variable that limits the threads of a fit.
+SWITCH = "ENDMEMBER_THREADS"
 
 
 @cache
@@ -21,3 +31,37 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     busy machine; and the bits of an answer no longer depend on how many threads there are.
     """
     return _controller().limit(limits=1, user_api="blas")
+
+
+def n_threads() -> int:
+    """Return how many threads a fit may use: what ``ENDMEMBER_THREADS`` says, or all cores of the process.
+
+    Raises
+    ------
+    ValueError
+        If the variable holds no whole number of at least 1.
+    """
+    said = os.environ.get(SWITCH, "")
+    if not said:
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if not said.isdecimal() or int(said) < 1:
+        raise ValueError(
+            f"{SWITCH}={said!r} is no number of threads; give a whole number of at least 1, or unset it"
+        )
+    return int(said)
+
+
+def in_threads(function: Callable[[Any], Any], parts: Iterable[Any]) -> None:
+    """Call ``function`` with every part, in as many threads as a fit may use; it should free the interpreter's lock."""
+    parts = list(parts)
+    threads = min(n_threads(), len(parts))
+    if threads < 2:
+        for part in parts:
+            function(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(function, parts))
