@@ -429,7 +429,8 @@ def _on_sphere(a: np.ndarray, d: np.ndarray) -> np.ndarray:
         return float(np.linalg.norm(at(mu))) - 1.0
 
     # Below the lowest multiplier the largest entry has no minimum any more.
-    lowest = -float(np.min(np.where(a > 0, d * d / np.where(a > 0, 8.0 * a, 1.0), np.inf)))
+    with np.errstate(over="ignore"):
+        lowest = -float(np.min(np.where(a > 0, d * d / np.where(a > 0, 8.0 * a, 1.0), np.inf)))
     highest = float(np.sum(a))
     if excess(lowest) > 0 > excess(highest):
         free = at(brentq(excess, lowest, highest, xtol=1e-14 * highest))

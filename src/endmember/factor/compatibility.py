@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from endmember.factor.alternate import Scales
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Free, Penalty, offers
+from endmember.factor.penalties import Free, Penalty, UnitColumns, offers
 from endmember.factor.solvers import (
     ADMM,
     ALS,
@@ -16,7 +17,7 @@ from endmember.factor.solvers import (
     Newton,
     Solver,
 )
-from endmember.factor.subproblem import Ratio
+from endmember.factor.subproblem import Quadratic, Ratio
 
 #: Solvers that a refusal can name, in the order in which they are worth trying.
 CANDIDATES: tuple[Solver, ...] = (
@@ -49,6 +50,19 @@ def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
             return solver
     # None can: the one that could but for the penalties makes the clearest refusal.
     return next(solver for solver in candidates if can_solve(solver, loss))
+
+
+def default_solvers(loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
+    """Return the solver that measures best for every factor, given the wishes about each."""
+    scales = Scales(wishes, k)
+    rules = [
+        [UnitColumns()] if loss.makes is Quadratic and scales.on_sphere(mode) else []
+        for mode in range(len(wishes))
+    ]
+    return [
+        default_solver(loss, [*penalties, *rule], k)
+        for penalties, rule in zip(wishes, rules, strict=True)
+    ]
 
 
 def check_combination(

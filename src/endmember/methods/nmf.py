@@ -8,18 +8,28 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor import moves
-from endmember.factor.alternate import Callback, Fit, Problem, Scales, alternate
-from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.compatibility import check_combination, default_solvers
 from endmember.factor.data import Data
 from endmember.factor.grid import Grid
-from endmember.factor.initialise import STARTS, StartReport, multistart, start, start_maps
+from endmember.factor.initialise import (
+    STARTS,
+    StartReport,
+    fill,
+    multistart,
+    on_the_scale_of,
+    stand_in,
+    start,
+    start_maps,
+)
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.lowrank import LowRank, sketch_of, some_pixels
-from endmember.factor.penalties import Penalty, Relevance, UnitColumns, check_together, resolve
+from endmember.factor.penalties import Penalty, Relevance, check_together, resolve
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblem import Quadratic
@@ -281,27 +291,19 @@ class NMF(SpectralEstimator):
         """Return the solver of each factor: the one given, or the one that measures best."""
         if self.solver is not None:
             return [self.solver, self.solver]
-        loss, wishes = self._loss(), list(self._wishes().values())
-        scales = Scales(wishes, k)
-        rules = [
-            [UnitColumns()] if loss.makes is Quadratic and scales.on_sphere(mode) else []
-            for mode in range(2)
-        ]
-        return [
-            default_solver(loss, [*penalties, *rule], k)
-            for penalties, rule in zip(wishes, rules, strict=True)
-        ]
+        return default_solvers(self._loss(), list(self._wishes().values()), k)
 
     def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
-        rank = max(2 * k, k + 10)
-        n, m = data.shape
-        pays = n * m >= PAYS_FROM * rank * (n + m)
-        wanted = pays if self.compress == "auto" else self.compress
         possible = self._loss().makes is Quadratic and not data.weighted
-        if not wanted or not possible or isinstance(data, LowRank):
+        if not possible or not self._wants_sketch(data, k) or isinstance(data, LowRank):
             return data
-        return sketch_of(data, rank, rng)
+        return sketch_of(data, _rank(k), rng)
+
+    def _wants_sketch(self, data: Data, k: int) -> bool:
+        n, m = data.shape
+        pays = n * m >= PAYS_FROM * _rank(k) * (n + m)
+        return pays if self.compress == "auto" else bool(self.compress)
 
     def _start(
         self,
@@ -313,6 +315,10 @@ class NMF(SpectralEstimator):
         n_starts: int | None = None,
     ) -> tuple[Problem, Fit, list[StartReport]]:
         """Return the problem with the size of its weights fixed, and where to continue from."""
+        if self.init == "multistart" and self._wants_sketch(problem.data, k):
+            other = stand_in(problem, _rank(k), rng)
+            if other is not None:
+                return self._start_from(other, problem, observed, k, rng, callback)
         if not isinstance(self.init, str):
             factors = _given_start(self.init, observed, k)
         else:
@@ -333,6 +339,26 @@ class NMF(SpectralEstimator):
                 further = alternate(problem, factors, self._solvers(k), max_iter=1, tol=self.tol)
                 further.stopped = True
             fit = further
+        return problem, fit, starts
+
+    def _start_from(
+        self, other: Problem, problem: Problem, observed: Observed, k: int,
+        rng: np.random.Generator, callback: Any,
+    ) -> tuple[Problem, Fit, list[StartReport]]:  # fmt: skip
+        """Return the same as :meth:`_start`, found by another problem on compressed data."""
+        beside = clone(self).set_params(
+            loss=other.loss, maps=other.penalties[0] or None, solver=None
+        )
+        other, fit, starts = beside._start(other, observed, k, rng, callback)
+        if not fit.stopped:
+            fit = beside._continue(other, fit, callback, "compressed data")
+        factors = fill(problem, fit.factors)
+        problem = problem.settled(factors)
+        starts = on_the_scale_of(problem, factors, starts)
+        stopped, fit = fit.stopped, Fit(factors)
+        if stopped:
+            fit = alternate(problem, factors, self._solvers(k), max_iter=1, tol=self.tol)
+            fit.stopped = True
         return problem, fit, starts
 
     def _few_pixels(self, problem: Problem, rng: np.random.Generator) -> Problem:
@@ -445,6 +471,11 @@ def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
 def _check_positive_whole(name: str, value: Any) -> None:
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def _rank(k: int) -> int:
+    """Return how many directions a sketch keeps for ``k`` components."""
+    return max(2 * k, k + 10)
 
 
 def _generator(random_state: Any) -> np.random.Generator:
