@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.entries import DenseEntries, Entries, SparseEntries
+from endmember.factor.entries import DenseEntries, Entries, SparseEntries, nonzeros_of
 
 #: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
 BLOCK_ENTRIES = 2**19
@@ -178,14 +178,7 @@ class BlockData(Data):
 
     @cached_property
     def _nonzeros(self) -> Entries | None:
-        """The non-zeros alone, where at least half of the data are zero: smaller, and quicker to go through."""
-        parts, left = [], self.shape[0] * self.shape[1] // 2
-        for _, block in self.blocks():
-            left -= np.count_nonzero(block)
-            if left < 0:
-                return None
-            parts.append(sparse.csr_array(block))
-        return SparseEntries(sparse.csr_array(sparse.vstack(parts)))
+        return nonzeros_of((block for _, block in self.blocks()), self.shape)
 
     @cached_property
     def _all_entries(self) -> Entries:

@@ -7,6 +7,7 @@ non-zeros for sparse data. Both answer the same few calls, so that a loss is wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Self
 
@@ -158,3 +159,14 @@ class SparseEntries(Entries):
         sums = np.empty(len(F))
         run("deviances", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
         return float(sums.sum())
+
+
+def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> SparseEntries | None:
+    """Return the non-zeros alone where at least half of the entries are zero: smaller, and quicker to go through."""
+    parts, left = [], shape[0] * shape[1] // 2
+    for block in blocks:
+        left -= int(np.count_nonzero(block))
+        if left < 0:
+            return None
+        parts.append(sparse.csr_array(block))
+    return SparseEntries(sparse.csr_array(sparse.vstack(parts)))

@@ -16,8 +16,10 @@ import numpy as np
 
 from endmember.factor.threads import in_threads
 
-#: Passes over the entries of a step at most, and the share of the first pass that still counts.
-PASSES, NEGLIGIBLE = 20, 1e-12
+#: Passes over the entries of a step at most, and the share of the first pass's gain that ends them.
+PASSES, SETTLED = 20, 1e-8
+#: An entry with a smaller share of a step's curvature does not move.
+NEGLIGIBLE = 1e-12
 #: A step that is too long is made shorter by this factor, so often at most.
 SHORTER, TIMES = 0.7, 60
 #: The share of the promised descent that a step must keep.
@@ -202,7 +204,7 @@ def best_step(
             step[c] = now
         if turn == 0:
             first_gain = gain
-        if gain <= NEGLIGIBLE * first_gain:
+        if gain <= SETTLED * first_gain:
             break
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.kernels import ENOUGH, NEGLIGIBLE, PASSES, SHORTER, TIMES, Rest, run
+from endmember.factor.kernels import ENOUGH, NEGLIGIBLE, PASSES, SETTLED, SHORTER, TIMES, Rest, run
 from endmember.factor.solvers.base import Memory, Solver
 from endmember.factor.subproblem import Quadratic, Ratio, Subproblem, times_gram
 
@@ -187,7 +187,7 @@ def best_steps(g: np.ndarray, H: np.ndarray, low: np.ndarray, high: np.ndarray) 
             gain += curvature * (now - step[:, c]) ** 2
             step[:, c] = now
         first_gain = gain if turn == 0 else first_gain
-        going &= gain > NEGLIGIBLE * first_gain
+        going &= gain > SETTLED * first_gain
         if not going.any():
             break
     return step
