@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.entries import DenseEntries, Entries, SparseEntries, nonzeros_of
+from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical, nonzeros_of
 
 #: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
 BLOCK_ENTRIES = 2**19
@@ -121,8 +121,7 @@ class Data(ABC):
 
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
-        blocks = self.residual_blocks(factors[0], factors[1])
-        return 0.5 * sum(float(np.vdot(block, block)) for _, block in blocks)
+        return 0.5 * sum(float(np.vdot(R, R)) for _, R in self.residual_blocks(*factors[:2]))
 
 
 def answer_dtype(dtype: np.dtype) -> np.dtype:
@@ -260,7 +259,7 @@ class Sparse(Data):
             X = X[selection.rows]
         if selection.columns is not None:
             X = X[:, selection.columns]
-        self.X = _canonical(X).astype(np.float64, copy=False)
+        self.X = canonical(X).astype(np.float64, copy=False)
         self.shape = self.X.shape
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
@@ -276,9 +275,8 @@ class Sparse(Data):
         return self.X[np.asarray(index)].toarray()
 
     def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
-        scaled = self.X.copy()
-        scaled.data *= np.repeat(r, np.diff(scaled.indptr)) * c[scaled.indices]
-        return Sparse(scaled)
+        x = self.X.data * np.repeat(r, np.diff(self.X.indptr)) * c[self.X.indices]
+        return Sparse(sparse.csr_array((x, self.X.indices, self.X.indptr), shape=self.shape))
 
     def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         for rows in row_blocks(*self.shape):
@@ -294,16 +292,6 @@ class Sparse(Data):
     @cached_property
     def _nonzeros(self) -> Entries:
         return SparseEntries(self.X)
-
-
-def _canonical(X: sparse.csr_array) -> sparse.csr_array:
-    """Return ``X`` with every non-zero stored once and no zero stored, without changing the one given."""
-    if X.has_canonical_format and np.all(X.data):
-        return X
-    X = X.copy()
-    X.sum_duplicates()
-    X.eliminate_zeros()
-    return X
 
 
 class Weighted(Data):

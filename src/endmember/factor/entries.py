@@ -170,3 +170,13 @@ def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> SparseE
             return None
         parts.append(sparse.csr_array(block))
     return SparseEntries(sparse.csr_array(sparse.vstack(parts)))
+
+
+def canonical(X: sparse.csr_array) -> sparse.csr_array:
+    """Return ``X`` with every non-zero stored once and no zero stored, without changing the one given."""
+    if X.hascanonical_format and np.all(X.data):
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    return X

@@ -135,6 +135,7 @@ def newton_steps(
         longest = max(longest, counts.pointers[i + 1] - counts.pointers[i])
     z, v, work = np.empty((k, longest)), np.empty(longest), np.empty(longest)
     H, g, step = np.empty((k, k)), np.empty(k), np.empty(k)
+    low, high = np.empty(k), np.empty(k)
     for i in range(first, last):
         start, stop = counts.pointers[i], counts.pointers[i + 1]
         n, x, f = stop - start, counts.x[start:stop], F[i]
@@ -149,10 +150,10 @@ def newton_steps(
             derivatives(x, v, z, work, g, H)
             for c in range(k):
                 g[c] += rest.slopes[i, c]
+                low[c], high[c] = rest.lower[i, c] - f[c], rest.upper[i, c] - f[c]
                 for b in range(k):
                     g[c] += f[b] * rest.quadratic[b, c]
                     H[c, b] += rest.quadratic[c, b]
-            low, high = rest.lower[i] - f, rest.upper[i] - f
             best_step(g, H, low, high, step)
             fall = steepest_fall(v[:n], z[:, :n], step, work)
             t = length_of_step(g, H, rest.quadratic, low, high, step, fall, relaxation)
