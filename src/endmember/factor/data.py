@@ -337,8 +337,9 @@ class Weighted(Data):
         return np.einsum("ij,ij->i", self._weighted, self.X)
 
     def entries(self, dense: bool = False) -> Entries:
-        # What is missing gets a harmless value: no divergence may stumble over its zero.
-        known = self.W > 0
+        known = (
+            self.W > 0
+        )  # what is missing gets a harmless value, over whose zero no divergence stumbles
         return DenseEntries(np.where(known, self.X, np.mean(self.X[known])), self.W)
 
 

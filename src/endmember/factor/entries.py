@@ -174,7 +174,7 @@ def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> SparseE
 
 def canonical(X: sparse.csr_array) -> sparse.csr_array:
     """Return ``X`` with every non-zero stored once and no zero stored, without changing the one given."""
-    if X.hascanonical_format and np.all(X.data):
+    if X.has_canonical_format and np.all(X.data):
         return X
     X = X.copy()
     X.sum_duplicates()
