@@ -252,13 +252,9 @@ class Sparse(Data):
     """Counts in compressed sparse rows; work is proportional to the non-zeros."""
 
     def __init__(self, X: sparse.csr_array, selection: Selection | None = None) -> None:
-        selection = selection or Selection()
-        self.dtype = answer_dtype(X.dtype)
-        X = sparse.csr_array(X)
-        if selection.rows is not None:
-            X = X[selection.rows]
-        if selection.columns is not None:
-            X = X[:, selection.columns]
+        self.dtype, X = answer_dtype(X.dtype), sparse.csr_array(X)
+        if selection is not None:
+            X = selection.take(X, slice(None))
         self.X = canonical(X).astype(np.float64, copy=False)
         self.shape = self.X.shape
 
@@ -337,10 +333,9 @@ class Weighted(Data):
         return np.einsum("ij,ij->i", self._weighted, self.X)
 
     def entries(self, dense: bool = False) -> Entries:
-        known = (
-            self.W > 0
-        )  # what is missing gets a harmless value, over whose zero no divergence stumbles
-        return DenseEntries(np.where(known, self.X, np.mean(self.X[known])), self.W)
+        # What is missing gets a harmless value: no divergence may stumble over its zero.
+        harmless = np.mean(self.X[self.W > 0])
+        return DenseEntries(np.where(self.W > 0, self.X, harmless), self.W)
 
 
 class Rescaled(Data):
