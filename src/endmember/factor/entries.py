@@ -161,7 +161,7 @@ class SparseEntries(Entries):
         return float(sums.sum())
 
 
-def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, int]) -> SparseEntries | None:
+def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> SparseEntries | None:
     """Return the non-zeros alone where at least half of the entries are zero: smaller, and quicker to go through."""
     parts, left = [], shape[0] * shape[1] // 2
     for block in blocks:
