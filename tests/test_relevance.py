@@ -149,6 +149,20 @@ def test_counts_keep_what_is_there(loss):
     assert model.fit(rng.poisson(mean)).n_components_ == 3
 
 
+def test_counts_and_soft_orthogonality_go_together():
+    phantom = em.synthetic.diode(shape=(16, 16), channels=60, noise=0.0)
+    mean = np.maximum(phantom.data, 0) * 100 / phantom.data.mean()
+    X = np.random.default_rng(0).poisson(mean)
+    wishes = [em.SoftOrthogonal(0.1), em.Relevance()]
+    model = em.NMF(6, loss=em.Poisson(), maps=wishes, n_starts=2, random_state=0).fit(X)
+    assert model.n_components_ == 3
+    order = em.match_components(model.components_, phantom.spectra)
+    assert em.spectral_angle(model.components_[order], phantom.spectra).max() < 2
+    # The level of a map is its mean, where spectra have unit length.
+    means = (model.maps_ * np.linalg.norm(model.components_, axis=1)).mean(axis=(0, 1))
+    np.testing.assert_allclose(model.relevance_[:3], means, rtol=0.05)
+
+
 def test_the_published_rule_merges_look_alikes():
     X = em.synthetic.diode(shape=(16, 16), channels=60, noise=0.03, seed=1).data
     wishes = [em.SoftOrthogonal(0.01), em.Relevance(mode="published")]

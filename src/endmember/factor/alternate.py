@@ -351,7 +351,7 @@ class _Run:
         self.scales = problem.scales(factors[0].shape[1])
         self.factors = self.scales.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
-        self.monotone = all(solver.monotone for solver in solvers)
+        self.monotone = all(solver.monotone for solver in solvers) and not self._rules_divergence
         self.ruled = problem.ruled
         self.before = self.factors[0]
         self.penalties: list[list[Penalty]] = []
@@ -368,6 +368,13 @@ class _Run:
     @property
     def _is_poisson(self) -> bool:
         return getattr(self.problem.loss, "beta", None) == 1
+
+    @property
+    def _rules_divergence(self) -> bool:
+        """Whether rules for columns, which take weighted squares for the misfit, meet a divergence."""
+        wishes = [p for penalties in self.problem.penalties for p in penalties]
+        ruled = any("column" in offers(p) and p.rules_columns for p in wishes)
+        return ruled and issubclass(self.problem.loss.makes, Ratio)
 
     def sweep(self) -> tuple[Subproblem, float]:
         """Improve every factor once; return the data's side of the last subproblem, and the misfit."""

@@ -44,6 +44,12 @@ class Entries(ABC):
         """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
 
     @abstractmethod
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        """Return ``Σ_j w_ij values_j / v_ij`` over all entries, zeros included, for ``V = F Zᵀ ≥ floor``, (n,)."""
+
+    @abstractmethod
     def smallest_positive(self) -> np.ndarray:
         """Return the smallest positive ``w x`` of every row, (n,); infinity where there is none."""
 
@@ -68,6 +74,11 @@ class DenseEntries(Entries):
 
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
+
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        return self.dot(1.0 / np.maximum(self.model(F, Z), floor), values)
 
     def smallest_positive(self) -> np.ndarray:
         x = self.x if self.weights is None else self.x * self.weights
@@ -107,6 +118,15 @@ class SparseEntries(Entries):
 
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         return Z.sum(axis=0)[None, :]
+
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        sums, rows = np.empty(len(F)), max(CHUNK // len(Z), 1)
+        for start in range(0, len(F), rows):
+            part = slice(start, start + rows)
+            sums[part] = (1.0 / np.maximum(F[part] @ Z.T, floor)) @ values
+        return sums
 
     def smallest_positive(self) -> np.ndarray:
         filled = np.diff(self.X.indptr) > 0

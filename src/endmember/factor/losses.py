@@ -277,6 +277,34 @@ class _Divergence(Ratio):
         second = self.entries.dot(quotient / V, z**2)
         return first[:, 0], second[:, 0]
 
+    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        V, x, z = self._model(F), self.entries.x, self.Z[:, j]
+        if self.beta == 1:
+            whole = np.broadcast_to(self.entries.everywhere(z[:, None]), (len(F), 1))[:, 0]
+            curvature = self.entries.over_model(F, self.Z, self._floor, z**2)
+            return whole - self.entries.dot(x / V, z), curvature
+        weights = V ** (self.beta - 2)
+        return self.entries.dot((V - x) * weights, z), self.entries.dot(weights, z**2)
+
+    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
+        V, x, beta = self._model(F), self.entries.x, self.beta
+        moved = V.copy()
+        self.entries.add_outer(moved, step, self.Z[:, j])
+        moved = np.maximum(moved, self._floor)
+        ones = np.ones(self.entries.shape[1])
+        if beta == 1:
+            whole = np.broadcast_to(self.entries.everywhere(self.Z[:, j : j + 1]), (len(F), 1))
+            return step * whole[:, 0] - self.entries.dot(x * np.log(moved / V), ones)
+        if beta == 0:
+            terms = np.log(moved / V) + x / moved - x / V
+        else:
+            powers = (moved ** (beta - 1) - V ** (beta - 1)) / (beta - 1)
+            terms = (moved**beta - V**beta) / beta - x * powers
+        return self.entries.dot(terms, ones)
+
+    def lengths(self) -> np.ndarray:
+        return np.linalg.norm(self.Z, axis=0)
+
     def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
         self._model(F)
         self.entries.add_outer(self._V, step, self.Z[:, j])
