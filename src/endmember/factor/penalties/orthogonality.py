@@ -20,9 +20,9 @@ class SoftOrthogonal(Penalty):
               \xi_k = 2\,\frac{\sum_i u_i h_i / d_i}{\sum_i u_i^2 / d_i}
 
     For a divergence h and d are those of the weighted squares that stand in for it, with weights
-    :math:`V^{\beta-2}`. A rule, not a penalty with an objective: the multiplier is found anew at every step. Columns have
-    unit length, so that no component is pushed more for being stronger. The fit stops when the maps
-    stand still.
+    :math:`V^{\beta-2}`. A rule, not a penalty with an objective: the multiplier is found anew at
+    every step. Columns have unit length, so that no component is pushed more for being stronger.
+    The fit stops when the maps stand still.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class SoftOrthogonal(Penalty):
         "shiga" is the published rule; clipping keeps maps from being as far apart as asked for.
         "exact" finds the multiplier by which the *clipped* map has
         :math:`u^\top f_k = (1 - w)\,u^\top [h/d]_+`: with w = 1 supports are disjoint to the last
-        bit, and the start is the published rule's answer. "penalty" adds :math:`w\tau\sum_{j<k} f_j^\top f_k`: it has an objective that never
-        rises.
+        bit, and the start is the answer of the published rule. "penalty" adds
+        :math:`w\tau\sum_{j<k} f_j^\top f_k`: it has an objective that never rises.
 
     References
     ----------
