@@ -25,12 +25,11 @@ axes = figure.subplots(1, len(order) + 1, width_ratios=[1] * len(order) + [2.2])
 for k, title in enumerate(phantom.names):
     angle = em.spectral_angle(spectra[k], phantom.spectra[k])
     axes[k].imshow(maps[..., k], vmin=0)
-    axes[k].set(xticks=[], yticks=[], title=title)
+    axes[k].set(xticks=[], yticks=[], title=f"{title}, {angle:.1f}° off")
     true = phantom.spectra[k] / np.linalg.norm(phantom.spectra[k])
-    (line,) = axes[-1].plot(phantom.energy, spectra[k] + 0.1 * k, label=f"{angle:.1f}° off")
+    (line,) = axes[-1].plot(phantom.energy, spectra[k] + 0.1 * k)
     axes[-1].plot(phantom.energy, true + 0.1 * k, "--", color=line.get_color(), linewidth=0.8)
 axes[-1].set(xlabel="Energy loss (eV)", title="found, and true (dashed)", yticks=[])
-axes[-1].legend(fontsize="small", frameon=False, loc="upper right")
 
 if __name__ == "__main__":
     figure.savefig("relevance.png", dpi=120)
