@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 import endmember as em
 
-phantom = em.synthetic.diode(noise=0.03, seed=0)
-model = em.NMF(10, maps=[em.SoftOrthogonal(0.01), em.Relevance()], random_state=0)
+phantom = em.synthetic.diode(shape=(32, 32), noise=0.03, seed=0)
+model = em.NMF(10, maps=[em.SoftOrthogonal(0.01), em.Relevance()], n_starts=3, random_state=0)
 model.fit(phantom.data)
 
 levels = em.show.relevance(model)
