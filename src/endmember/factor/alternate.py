@@ -11,7 +11,7 @@ import numpy as np
 from endmember.factor.data import Data
 from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers
+from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers, steers_columns
 from endmember.factor.solvers import HALS, Memory, Solver
 from endmember.factor.subproblem import Noise, Quadratic, Ratio, Setting, Subproblem
 
@@ -351,7 +351,8 @@ class _Run:
         self.scales = problem.scales(factors[0].shape[1])
         self.factors = self.scales.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
-        self.monotone = all(solver.monotone for solver in solvers) and not self._rules_divergence
+        steered = any(map(steers_columns, problem.penalties)) and problem.loss.makes is Ratio
+        self.monotone = all(solver.monotone for solver in solvers) and not steered
         self.ruled = problem.ruled
         self.before = self.factors[0]
         self.penalties: list[list[Penalty]] = []
@@ -368,13 +369,6 @@ class _Run:
     @property
     def _is_poisson(self) -> bool:
         return getattr(self.problem.loss, "beta", None) == 1
-
-    @property
-    def _rules_divergence(self) -> bool:
-        """Whether rules for columns, which take weighted squares for the misfit, meet a divergence."""
-        wishes = [p for penalties in self.problem.penalties for p in penalties]
-        ruled = any("column" in offers(p) and p.rules_columns for p in wishes)
-        return ruled and issubclass(self.problem.loss.makes, Ratio)
 
     def sweep(self) -> tuple[Subproblem, float]:
         """Improve every factor once; return the data's side of the last subproblem, and the misfit."""

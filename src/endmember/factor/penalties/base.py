@@ -94,6 +94,11 @@ def offers(penalty: Penalty) -> set[str]:
     return penalty.offers()
 
 
+def steers_columns(wishes: Iterable[Penalty]) -> bool:
+    """Tell whether one of the wishes about a factor has a rule for columns."""
+    return any("column" in penalty.offers() and penalty.rules_columns for penalty in wishes)
+
+
 def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penalty]:
     """Return the penalties of one factor as a list, with non-negativity unless ``Free()`` is among them.
 
