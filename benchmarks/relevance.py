@@ -32,9 +32,9 @@ def tally(kept):
     return ", ".join(f"{k} kept in {count}" for k, count in sorted(Counter(kept).items()))
 
 
-def diode(seeds):
+def diode(seeds, noises):
     """Print how many are kept of the three of the diode, and by how much their spectra are off."""
-    for noise in (0.01, 0.03, 0.05):
+    for noise in noises or (0.01, 0.03, 0.05):
         kept, worst = [], 0.0
         for seed in range(seeds):
             phantom = em.synthetic.diode(noise=noise, seed=seed)
@@ -44,15 +44,18 @@ def diode(seeds):
                 order = em.match_components(model.components_, phantom.spectra)
                 angles = em.spectral_angle(model.components_[order], phantom.spectra)
                 worst = max(worst, float(angles.max()))
-        print(f"diode, noise {noise:.0%}: {tally(kept)}; worst spectrum {worst:.2f} degrees")
+        print(
+            f"diode, noise {noise:.0%}: {tally(kept)}; worst spectrum {worst:.2f} degrees",
+            flush=True,
+        )
 
 
-def manganese(seeds, clipped=False, modes=("guarded",)):
+def manganese(seeds, noises, clipped=False, modes=("guarded",)):
     """Print how many are kept of the two of the Mn3O4 phantom, with noise as it is or cut off at 0."""
     clean = loadmat(DATA / "phantoms" / "Mn3O4_theory.mat")["datar"][..., 36:116]
     clean = clean / clean.max()
     for mode in modes:
-        for level in LEVELS:
+        for level in noises or LEVELS:
             kept = []
             for seed in range(seeds):
                 X = clean + level * np.random.default_rng(seed).standard_normal(clean.shape)
@@ -67,15 +70,16 @@ def main():
     blocks = {
         "diode": diode,
         "manganese": manganese,
-        "clipped": lambda seeds: manganese(seeds, True, ("guarded", "published")),
+        "clipped": lambda seeds, noises: manganese(seeds, noises, True, ("guarded", "published")),
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("block", nargs="?", choices=blocks, help="every block unless given")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--noises", type=float, nargs="+", help="the usual ones unless given")
     given = parser.parse_args()
     for name, block in blocks.items():
         if given.block in (None, name):
-            block(given.seeds)
+            block(given.seeds, given.noises)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import endmember as em
+from endmember.factor.data import Dense
 from endmember.factor.penalties import SoftOrthogonal
 
 RNG = np.random.default_rng(0)
@@ -43,6 +44,77 @@ def test_full_weight_gives_disjoint_maps_to_the_last_bit():
     X = em.synthetic.diode(shape=(16, 16), channels=60, noise=0.02).data
     maps = em.NMF(3, maps=SoftOrthogonal(1.0, "exact"), random_state=0).fit(X).maps_
     assert (np.count_nonzero(maps, axis=-1) <= 1).all() and (maps.max(axis=(0, 1)) > 0).all()
+
+
+LOSSES = [em.Poisson(), em.BetaDivergence(0.5), em.BetaDivergence(1.5)]
+
+
+def counted(dose, size=16):
+    """Counts of the diode: the clean data, with a mean of `dose`."""
+    phantom = em.synthetic.diode(shape=(size, size), channels=60, noise=0.0)
+    clean = np.maximum(phantom.data, 0.0)
+    return phantom, np.random.default_rng(0).poisson(clean * dose / clean.mean()) + 0.0
+
+
+def weighted_squares(X, C, S, beta):
+    """Return h and d of the last column of C by their definition."""
+    P = (C @ S.T) ** (beta - 2.0)
+    remainder = X - C[:, :-1] @ S[:, :-1].T
+    return (P * remainder) @ S[:, -1], P @ S[:, -1] ** 2
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("mode", ["shiga", "exact"])
+def test_the_multiplier_is_weighted_as_the_divergence_is(loss, mode):
+    C, S = RNG.random((40, 2)) + 0.5, RNG.random((30, 2)) + 0.1
+    X = RNG.poisson(200 * C @ S.T) / 200 + 0.01
+    subproblem = loss.subproblem(Dense(X), [C, S], 0)
+    after = em.HALS().improve(subproblem, C, 30, penalties=[SoftOrthogonal(0.2, mode)])
+    others = after[:, 0]
+    assert (after > 0).all()  # nothing is clipped, where the published rule keeps its promise
+    h, d = weighted_squares(X, np.column_stack([others, C[:, 1]]), S, loss.beta)
+    np.testing.assert_allclose(others @ after[:, 1], 0.8 * others @ (h / d), rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_no_weight_is_the_plain_solver_under_divergences_too(loss):
+    X = counted(30)[1] + 0.1
+    settings = {"loss": loss, "solver": em.HALS(), "n_starts": 2, "max_iter": 60, "random_state": 0}
+    plain = em.NMF(3, **settings).fit(X)
+    for mode in ("shiga", "exact", "penalty"):
+        model = em.NMF(3, maps=SoftOrthogonal(0.0, mode), **settings).fit(X)
+        np.testing.assert_array_equal(model.maps_, plain.maps_)
+        np.testing.assert_array_equal(model.components_, plain.components_)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_full_weight_is_disjoint_and_right_under_divergences_too(loss):
+    phantom, X = counted(100)
+    X = X + 0.1 if loss.beta < 1 else X
+    wish = SoftOrthogonal(1.0, "exact")
+    model = em.NMF(3, loss=loss, maps=wish, n_starts=3, random_state=0).fit(X)
+    assert (np.count_nonzero(model.maps_, axis=-1) <= 1).all()
+    order = em.match_components(model.components_, phantom.spectra)
+    assert em.spectral_angle(model.components_[order], phantom.spectra).max() < 2
+
+
+def test_counts_of_the_diode_are_resolved_where_plain_factorisation_is_not():
+    phantom, X = counted(30)
+    worst = {}
+    for wish in (None, SoftOrthogonal(0.1), SoftOrthogonal(0.1, "exact")):
+        model = em.NMF(3, loss=em.Poisson(), maps=wish, n_starts=3, random_state=0).fit(X)
+        order = em.match_components(model.components_, phantom.spectra)
+        worst[repr(wish)] = em.spectral_angle(model.components_[order], phantom.spectra).max()
+    plain = worst.pop("None")
+    assert plain > 5 and max(worst.values()) < 2.5
+
+
+def test_as_a_penalty_the_objective_of_counts_never_rises():
+    X = counted(30)[1]
+    wish = SoftOrthogonal(0.1, "penalty")
+    model = em.NMF(3, loss=em.Poisson(), maps=wish, n_starts=2, random_state=0).fit(X)
+    assert (np.diff(model.objective_) <= 1e-12 * model.objective_[0]).all()
 
 
 def test_as_a_penalty_the_objective_never_rises():

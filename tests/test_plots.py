@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
-from endmember.show import Components, Misfit, components, convergence, residual
+from endmember.show import Components, Misfit, components, convergence, relevance, residual
 from endmember.show.drawing import round_length, scale_bar
 from endmember.show.page import blank_figure, palette
 
@@ -434,3 +435,32 @@ def test_no_sweep_and_no_numbers_are_refused():
         convergence([])
     with pytest.raises(TypeError, match="sequence of numbers"):
         convergence("abc")
+
+
+# ---- relevance ---------------------------------------------------------------------------------
+
+
+def test_what_was_kept_is_coloured_as_its_component_and_the_rest_lies_on_the_line():
+    figure = drawn(relevance([7.0, 3.0, 0.2, 0.2, 0.2], kept=2))
+    axes = figure.axes[0]
+    kept, gone = (collection.get_facecolor() for collection in axes.collections[1::2])
+    np.testing.assert_allclose(kept, [to_rgba(colour) for colour in palette(2)])
+    assert len(gone) == 3 and len(np.unique(gone, axis=0)) == 1
+    (line,) = (line for line in axes.lines if line.get_gid() == "lowest")
+    assert line.get_ydata()[0] == 0.2 and axes.get_yscale() == "log"
+    np.testing.assert_array_equal(axes.collections[1].get_offsets(), [[1, 7], [2, 3]])
+
+
+def test_where_all_are_kept_there_is_no_line():
+    axes = drawn(relevance(SimpleNamespace(relevance_=np.ones(3), n_components_=3))).axes[0]
+    assert not [line for line in axes.lines if line.get_gid() == "lowest"]
+    assert len(axes.collections[1].get_offsets()) == 3
+
+
+@pytest.mark.parametrize(
+    "levels, kept, error",
+    [("abc", 1, TypeError), ([0.0, 1.0], 1, ValueError), ([1.0], 2, ValueError)],
+)
+def test_relevance_without_levels_is_refused(levels, kept, error):
+    with pytest.raises(error, match="component|levels must be numbers"):
+        relevance(levels, kept=kept)

@@ -10,7 +10,7 @@ from sklearn.decomposition._nmf import _multiplicative_update_h, _multiplicative
 import endmember as em
 from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.losses import BetaDivergence, Poisson, SquaredError
-from endmember.factor.solvers import MultiplicativeUpdate, Newton
+from endmember.factor.solvers import HALS, MultiplicativeUpdate, Newton
 from endmember.factor.solvers.ratios import _exponent
 
 RNG = np.random.default_rng(1)
@@ -19,7 +19,7 @@ COUNTS = RNG.poisson(1.5 * TRUE[0] @ TRUE[1].T).astype(float)
 POSITIVE = COUNTS + 0.3
 START = [RNG.random((60, 3)) + 0.1, RNG.random((45, 3)) + 0.1]
 BETAS = (0, 0.5, 1, 1.5, 2, 3)
-SOLVERS = [MultiplicativeUpdate(), Newton(), Newton(inner=1), Newton(inner=10)]
+SOLVERS = [MultiplicativeUpdate(), Newton(), Newton(inner=1), Newton(inner=10), HALS()]
 
 
 def sweep(solver, loss, data, factors, memory=(None, None)):
@@ -172,6 +172,26 @@ def test_newton_comes_down_from_far_above_whatever_the_weights(weight):
         misfits.append(Poisson().misfit(data, [C, S]))
     assert (np.diff(misfits) <= 1e-12 * misfits[0]).all()
     np.testing.assert_allclose(C[:, 0], X.mean(axis=1), rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_weighted_squares_column_by_column_descend_to_where_others_do(beta):
+    loss, data = BetaDivergence(beta), Dense(POSITIVE)
+    ours, misfits = descent(HALS(), loss, data, START, 300)
+    assert (np.diff(misfits) <= 1e-12 * misfits[0]).all()
+    _, others = descent(MultiplicativeUpdate(), loss, data, ours, 100)
+    np.testing.assert_allclose(others[-1], misfits[-1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("beta", BETAS)
+def test_the_rise_of_every_row_is_that_of_the_misfit(beta):
+    loss, data = BetaDivergence(beta), Dense(POSITIVE)
+    step = np.where(np.arange(60) == 7, 0.3, 0.0)
+    rise = loss.subproblem(data, START, 0).rise(START[0], 1, step)
+    moved = [START[0] + np.outer(step, [0, 1, 0]), START[1]]
+    expected = loss.misfit(data, moved) - loss.misfit(data, START)
+    np.testing.assert_allclose(rise[7], expected, rtol=1e-9)
+    assert np.count_nonzero(rise) == 1
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 from scipy.io import loadmat
 
 import endmember as em
@@ -147,6 +147,29 @@ def test_counts_keep_what_is_there(loss):
     mean = rng.dirichlet([0.5] * 3, 400) @ rng.random((3, 40)) ** 3 * 30
     model = em.NMF(5, loss=loss, maps=em.Relevance(), n_starts=2, random_state=0)
     assert model.fit(rng.poisson(mean)).n_components_ == 3
+
+
+def test_maps_of_new_data_are_those_of_the_kept_spectra():
+    X = em.synthetic.diode(shape=(12, 12), channels=40, noise=0.03, seed=1).data
+    model = em.NMF(6, maps=em.Relevance(), n_starts=2, random_state=0).fit(X)
+    again = model.transform(X[:2])
+    assert again.shape == (2, 12, model.n_components_) and model.n_components_ < 6
+    expected = np.array([optimize.nnls(model.components_.T, x)[0] for x in X[:2].reshape(-1, 40)])
+    np.testing.assert_allclose(again.reshape(-1, model.n_components_), expected, atol=1e-6)
+
+
+def test_counts_and_soft_orthogonality_go_together():
+    phantom = em.synthetic.diode(shape=(16, 16), channels=60, noise=0.0)
+    mean = np.maximum(phantom.data, 0) * 100 / phantom.data.mean()
+    X = np.random.default_rng(0).poisson(mean)
+    wishes = [em.SoftOrthogonal(0.1), em.Relevance()]
+    model = em.NMF(6, loss=em.Poisson(), maps=wishes, n_starts=2, random_state=0).fit(X)
+    assert model.n_components_ == 3
+    order = em.match_components(model.components_, phantom.spectra)
+    assert em.spectral_angle(model.components_[order], phantom.spectra).max() < 2
+    # The level of a map is its mean, where spectra have unit length.
+    means = (model.maps_ * np.linalg.norm(model.components_, axis=1)).mean(axis=(0, 1))
+    np.testing.assert_allclose(model.relevance_[:3], means, rtol=0.05)
 
 
 def test_the_published_rule_merges_look_alikes():

@@ -11,7 +11,7 @@ import numpy as np
 from endmember.factor.data import Data
 from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers
+from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers, steers_columns
 from endmember.factor.solvers import HALS, Memory, Solver
 from endmember.factor.subproblem import Noise, Quadratic, Ratio, Setting, Subproblem
 
@@ -351,7 +351,8 @@ class _Run:
         self.scales = problem.scales(factors[0].shape[1])
         self.factors = self.scales.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
-        self.monotone = all(solver.monotone for solver in solvers)
+        steered = any(map(steers_columns, problem.penalties)) and problem.loss.makes is Ratio
+        self.monotone = all(solver.monotone for solver in solvers) and not steered
         self.ruled = problem.ruled
         self.before = self.factors[0]
         self.penalties: list[list[Penalty]] = []

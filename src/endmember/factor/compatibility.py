@@ -21,7 +21,7 @@ from endmember.factor.subproblem import Quadratic, Ratio
 
 #: Solvers that a refusal can name, in the order in which they are worth trying.
 CANDIDATES: tuple[Solver, ...] = (
-    ANLS(), HALS(), Newton(), MultiplicativeUpdate(), ADMM(), ALS(), MALS(),
+    ANLS(), Newton(), MultiplicativeUpdate(), HALS(), ADMM(), ALS(), MALS(),
 )  # fmt: skip
 #: Above this many components going through the columns is quicker than pivoting.
 MANY = 20
@@ -44,7 +44,7 @@ def can_solve(solver: Solver, loss: Loss) -> bool:
 
 def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
     """Return the solver that measures best for one factor."""
-    candidates = (HALS(), *CANDIDATES) if k > MANY else CANDIDATES
+    candidates = (HALS(), *CANDIDATES) if k > MANY and loss.makes is Quadratic else CANDIDATES
     for solver in candidates:
         if can_solve(solver, loss) and all(can_obey(solver, penalty) for penalty in penalties):
             return solver

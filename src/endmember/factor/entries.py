@@ -72,6 +72,12 @@ class Entries(ABC):
         """Return what compiled loops work on, or None where NumPy does as well."""
         return None
 
+    @abstractmethod
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        """Return ``Σ_j w_ij values_j / v_ij`` over all entries, zeros included, for ``V = F Zᵀ ≥ floor``, (n,)."""
+
 
 class DenseEntries(Entries):
     """A dense array, with a weight for every entry if wanted."""
@@ -97,6 +103,11 @@ class DenseEntries(Entries):
 
     def some_rows(self, rows: slice) -> DenseEntries:
         return DenseEntries(self.x[rows], None if self.weights is None else self.weights[rows])
+
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        return self.dot(1.0 / np.maximum(self.model(F, Z), floor), values)
 
 
 class SparseEntries(Entries):
@@ -129,6 +140,15 @@ class SparseEntries(Entries):
 
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         return Z.sum(axis=0)[None, :]
+
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        sums, rows = np.empty(len(F)), max(CHUNK // len(Z), 1)
+        for start in range(0, len(F), rows):
+            part = slice(start, start + rows)
+            sums[part] = (1.0 / np.maximum(F[part] @ Z.T, floor)) @ values
+        return sums
 
     def largest(self, values: np.ndarray) -> np.ndarray:
         filled = np.diff(self.X.indptr) > 0

@@ -250,6 +250,8 @@ class _Divergence(Ratio):
         self._floor = FLOOR * _mean(entries)
         self._at = F
         self._parts: tuple[np.ndarray, np.ndarray] | None = None
+        self._follows: np.ndarray | None = None
+        self._V = np.empty(0)
 
     def parts(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self._parts is None or F is not self._at:
@@ -284,6 +286,45 @@ class _Divergence(Ratio):
 
     def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
         return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
+
+    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        V, x, z = self._followed(F), self.entries.x, self.Z[:, j]
+        if self.beta == 1:
+            whole = np.broadcast_to(self.entries.everywhere(z[:, None]), (len(F), 1))[:, 0]
+            curvature = self.entries.over_model(F, self.Z, self._floor, z**2)
+            return whole - self.entries.dot(x / V, z), curvature
+        weights = V ** (self.beta - 2)
+        return self.entries.dot((V - x) * weights, z), self.entries.dot(weights, z**2)
+
+    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
+        V, x, beta = self._followed(F), self.entries.x, self.beta
+        change = self.entries.model(step[:, None], self.Z[:, j : j + 1])
+        moved = np.maximum(V + change, self._floor)
+        ones = np.ones(self.entries.shape[1])
+        if beta == 1:
+            whole = np.broadcast_to(self.entries.everywhere(self.Z[:, j : j + 1]), (len(F), 1))
+            return step * whole[:, 0] - self.entries.dot(x * np.log(moved / V), ones)
+        if beta == 0:
+            terms = np.log(moved / V) + x / moved - x / V
+        else:
+            powers = (moved ** (beta - 1) - V ** (beta - 1)) / (beta - 1)
+            terms = (moved**beta - V**beta) / beta - x * powers
+        return self.entries.dot(terms, ones)
+
+    def lengths(self) -> np.ndarray:
+        return np.linalg.norm(self.Z, axis=0)
+
+    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
+        self._followed(F)
+        self._V += self.entries.model(step[:, None], self.Z[:, j : j + 1])
+        F[:, j] += step
+        self._parts = None
+
+    def _followed(self, F: np.ndarray) -> np.ndarray:
+        """Return the model at an ``F`` that changes by :meth:`move` only."""
+        if F is not self._follows:
+            self._V, self._follows = self.entries.model(F, self.Z), F
+        return np.maximum(self._V, self._floor)
 
     def some_rows(self, F: np.ndarray, rows: slice) -> _Divergence:
         entries = self.entries.some_rows(rows)

@@ -114,6 +114,10 @@ class Subproblem(ABC):
     def along(self, F: np.ndarray) -> np.ndarray:
         """Return the part of the gradient that changes only the length of each column, (n, k)."""
 
+    @abstractmethod
+    def lengths(self) -> np.ndarray:
+        """Return the length of the column that the other factors have for each component, (k,)."""
+
     def clip(self, F: np.ndarray) -> np.ndarray:
         """Return the point of the feasible box nearest to ``F``."""
         return np.clip(F, self.lower, self.upper)
@@ -166,6 +170,9 @@ class Quadratic(Subproblem):
     def diagonal(self) -> np.ndarray:
         """Return the diagonal of ``G``: (k,), or (n, k) where every row has its own."""
         return np.diagonal(self.G, axis1=-2, axis2=-1)
+
+    def lengths(self) -> np.ndarray:
+        return np.sqrt(np.mean(np.atleast_2d(self.diagonal()), axis=0))
 
     def along(self, F: np.ndarray) -> np.ndarray:
         weights = 1.0 if self.row_weights is None else self.row_weights[:, None]
@@ -256,6 +263,22 @@ class Ratio(Subproblem):
     @abstractmethod
     def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return by how much of itself ``V`` falls with a step, where it falls most in every row; (n,), at least 0."""
+
+    @abstractmethod
+    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        r"""Return slope and curvature of the weighted squares that stand in for the misfit in column ``j``, both (n,).
+
+        The weights are :math:`V^{\beta-2}`, so the curvature :math:`\sum_j v_{ij}^{\beta-2} z_j^2` is
+        positive wherever ``z`` is.
+        """
+
+    @abstractmethod
+    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
+        """Return by how much the misfit of every row rises with ``step`` (n,) added to column ``j``, (n,)."""
+
+    @abstractmethod
+    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
+        """Add ``step`` (n,) to column ``j`` of ``F`` in place, and let ``V`` follow."""
 
     @abstractmethod
     def some_rows(self, F: np.ndarray, rows: slice) -> Ratio:

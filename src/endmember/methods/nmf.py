@@ -315,6 +315,15 @@ class NMF(SpectralEstimator):
         n_starts: int | None = None,
     ) -> tuple[Problem, Fit, list[StartReport]]:
         """Return the problem with the size of its weights fixed, and where to continue from."""
+        wishes = [[penalty.gentler() for penalty in own] for own in problem.penalties]
+        if wishes != list(problem.penalties) and isinstance(self.init, str):
+            gentle = replace(problem, penalties=wishes)
+            gentle, fit, starts = self._start(gentle, observed, k, rng, callback, n_starts)
+            fit = self._continue(gentle, fit, callback, "fit")
+            for mode, own in enumerate(problem.penalties):
+                for penalty in own:
+                    fit.factors[mode] = penalty.begin(fit.factors[mode])
+            return replace(problem, settings=gentle.settings), fit, starts
         if self.init == "multistart" and self._wants_sketch(problem.data, k):
             other = stand_in(problem, _rank(k), rng)
             if other is not None:

@@ -4,6 +4,7 @@ Matplotlib and Jinja are imported when something is drawn or written, not before
 """
 
 from endmember.show.html import Report, Section, render, write
+from endmember.show.levels import relevance
 from endmember.show.plots import Components, Misfit, components, convergence, residual
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Section",
     "components",
     "convergence",
+    "relevance",
     "render",
     "residual",
     "write",

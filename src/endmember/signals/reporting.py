@@ -32,6 +32,7 @@ def compose(result: Unmixing) -> Report:
                     caption="Maps and spectra of the components."),
             Section("Residual", figure=show.residual(result),
                     caption="What the components leave unexplained, in space and in energy."),
+            *_relevance(model),
             *_convergence(model),
             Section("Data", table=_about_data(data, source)),
             Section("Parameters", table=_parameters(result)),
@@ -139,6 +140,13 @@ def _warnings(model: Any) -> list[str]:
                 "smoothness), or compare methods."
             )
     return said
+
+
+def _relevance(model: Any) -> list[Section]:
+    if not hasattr(model, "relevance_"):
+        return []
+    caption = "How much every component contributes; those in grey were merged or dropped."
+    return [Section("Relevance", figure=show.relevance(model), caption=caption)]
 
 
 def _convergence(model: Any) -> list[Section]:

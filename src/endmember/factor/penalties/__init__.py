@@ -1,6 +1,13 @@
 """Penalties: wishes about one factor, to be combined freely."""
 
-from endmember.factor.penalties.base import Penalty, bounds_of, check_together, offers, resolve
+from endmember.factor.penalties.base import (
+    Penalty,
+    bounds_of,
+    check_together,
+    offers,
+    resolve,
+    steers_columns,
+)
 from endmember.factor.penalties.columns import UnitColumns
 from endmember.factor.penalties.elementwise import (
     Absent,
@@ -40,4 +47,5 @@ __all__ = [
     "check_together",
     "offers",
     "resolve",
+    "steers_columns",
 ]

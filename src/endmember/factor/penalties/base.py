@@ -34,6 +34,8 @@ class Penalty(BaseEstimator):
     has_objective: bool = True
     #: Whether columns must have unit length for it to make sense.
     wants_unit: bool = False
+    #: Whether its rule for columns does anything at its present parameters.
+    rules_columns: bool = True
     #: Whether it speaks of neighbours in an image, so that a mere list of pixels will not do.
     spatial = False
     #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.
@@ -65,6 +67,14 @@ class Penalty(BaseEstimator):
         """Return how many times too large a start is for a constraint that fixes its size; 1 if none does."""
         return 1.0
 
+    def gentler(self) -> Penalty:
+        """Return the wish for finding a start, where this one leaves no way from one solution to another."""
+        return self
+
+    def begin(self, F: np.ndarray) -> np.ndarray:
+        """Return a factor near ``F``, found with the gentler wish, from which this one can be followed."""
+        return F
+
     def finish(self, factors: Sequence[np.ndarray], mode: int) -> list[np.ndarray]:
         """Return the factors of a finished fit, of which number ``mode`` is this one, at their last scale."""
         return list(factors)
@@ -82,6 +92,11 @@ class Penalty(BaseEstimator):
 def offers(penalty: Penalty) -> set[str]:
     """Return what a penalty offers to solvers, of "add", "bounds", "column" and "prox"."""
     return penalty.offers()
+
+
+def steers_columns(wishes: Iterable[Penalty]) -> bool:
+    """Tell whether one of the wishes about a factor has a rule for columns."""
+    return any("column" in penalty.offers() and penalty.rules_columns for penalty in wishes)
 
 
 def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penalty]:

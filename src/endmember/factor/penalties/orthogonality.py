@@ -19,9 +19,10 @@ class SoftOrthogonal(Penalty):
     .. math:: f_k \leftarrow \left[(h - \tfrac{w}{2}\xi_k u)/d\right]_+,\qquad
               \xi_k = 2\,\frac{\sum_i u_i h_i / d_i}{\sum_i u_i^2 / d_i}
 
-    A rule, not a penalty with an objective: the multiplier is found anew at every step. Columns have
-    unit length, so that no component is pushed more for being stronger. The fit stops when the maps
-    stand still.
+    For a divergence h and d are those of the weighted squares that stand in for it, with weights
+    :math:`V^{\beta-2}`. A rule, not a penalty with an objective: the multiplier is found anew at
+    every step. Columns have unit length, so that no component is pushed more for being stronger.
+    The fit stops when the maps stand still.
 
     Parameters
     ----------
@@ -31,12 +32,13 @@ class SoftOrthogonal(Penalty):
         "shiga" is the published rule; clipping keeps maps from being as far apart as asked for.
         "exact" finds the multiplier by which the *clipped* map has
         :math:`u^\top f_k = (1 - w)\,u^\top [h/d]_+`: with w = 1 supports are disjoint to the last
-        bit. "penalty" adds :math:`w\tau\sum_{j<k} f_j^\top f_k`: it has an objective that never
-        rises.
+        bit, and the start is the answer of the published rule. "penalty" adds
+        :math:`w\tau\sum_{j<k} f_j^\top f_k`: it has an objective that never rises.
 
     References
     ----------
-    Kimura, Tanaka & Kudo, PMLR 39 (2014) 129. Shiga et al., Ultramicroscopy 170 (2016) 43.
+    Kimura, Tanaka & Kudo, PMLR 39 (2014) 129. Kimura, Kudo & Tanaka, Mach. Learn. 103 (2016)
+    285. Shiga et al., Ultramicroscopy 170 (2016) 43.
 
     Examples
     --------
@@ -73,6 +75,11 @@ class SoftOrthogonal(Penalty):
         """Whether columns must have unit length: for the rules."""
         return self.mode != "penalty" and self.weight > 0
 
+    @property
+    def rules_columns(self) -> bool:  # type: ignore[override]
+        """Whether columns are steered: by the rules."""
+        return self.wants_unit
+
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if self.mode not in MODES:
             raise ValueError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
@@ -97,6 +104,22 @@ class SoftOrthogonal(Penalty):
             multiplier = (others @ target) / (others @ push)
             return np.maximum(target - self.weight * multiplier * push, 0.0)
         return _exactly_apart(np.maximum(target, 0.0), others, push, 1.0 - self.weight)
+
+    def gentler(self) -> Penalty:
+        """Return the published rule instead of full orthogonality, under which no pixel changes hands."""
+        return SoftOrthogonal(self.weight) if self._is_full else self
+
+    def begin(self, F: np.ndarray) -> np.ndarray:
+        """Leave every pixel to the component that is strongest there, where supports must be disjoint."""
+        if not self._is_full:
+            return F
+        length = np.linalg.norm(F, axis=0)
+        strongest = np.argmax(F / np.where(length > 0, length, 1.0), axis=1)
+        return np.where(np.arange(F.shape[1]) == strongest[:, None], F, 0.0)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.mode == "exact" and self.weight == 1
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         """Return the overlap: the penalty itself, or for the rules what ranks starts."""

@@ -9,7 +9,7 @@ from scipy.special import gammaln
 
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
-from endmember.factor.subproblem import Quadratic, Setting, Subproblem
+from endmember.factor.subproblem import Setting, Subproblem
 
 PRIORS = ("exponential", "half-normal")
 MODES = ("guarded", "published")
@@ -109,9 +109,7 @@ class Relevance(Penalty):
         setting = subproblem.setting
         if setting is None or setting.noise is None:
             return
-        length = np.ones(F.shape[1])
-        if isinstance(subproblem, Quadratic):
-            length = np.sqrt(np.mean(np.atleast_2d(subproblem.diagonal()), axis=0))
+        length = subproblem.lengths()
         pull = setting.noise.variance / self.levels(F * length, self.scale(setting))
         if self.prior == "exponential":
             subproblem.add_linear(pull * length * np.ones(F.shape))

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblem import Quadratic, Ratio, Subproblem
 
+#: A step that makes a divergence worse is halved so often, then left out.
+HALVINGS = 10
 #: A column obeys its rules when they change it by less than this fraction of its largest entry.
 OBEYED = 1e-9
 
@@ -21,6 +23,14 @@ class HALS(Solver):
 
     Equations (11) and (12) of Muto & Shiga. Each column is the exact minimiser with the others
     fixed, so the objective never rises. Penalties with a rule for a column apply it here.
+
+    For a divergence every column takes one step of weighted least squares, with weights
+    :math:`V^{\beta-2}` anew for each:
+
+    .. math:: f_j \leftarrow [h / d]_+,\quad d_i = \sum_l v_{il}^{\beta-2} z_l^2,\quad
+              h = d \circ f_j - \nabla_j
+
+    halved in every row until the divergence does not rise there.
 
     Parameters
     ----------
@@ -34,7 +44,7 @@ class HALS(Solver):
     References
     ----------
     Cichocki & Phan, IEICE Trans. Fundam. E92-A (2009) 708. Gillis & Glineur, Neural Comput. 24
-    (2012) 1085.
+    (2012) 1085. Li, Lebanon & Park, KDD (2012) 307.
 
     Examples
     --------
@@ -43,6 +53,7 @@ class HALS(Solver):
     array([[1., 1.]])
     """
 
+    solves: tuple[type[Subproblem], ...] = (Quadratic, Ratio)
     obeys = ("column",)
     in_words = "hierarchical alternating least squares (HALS)"
     references = (
@@ -55,7 +66,7 @@ class HALS(Solver):
 
     def improve(
         self,
-        subproblem: Quadratic,
+        subproblem: Quadratic | Ratio,
         F: np.ndarray,
         n_others: int,
         *,
@@ -63,8 +74,10 @@ class HALS(Solver):
         memory: Memory | None = None,
     ) -> np.ndarray:
         F = np.array(F, order="F")
-        rules = [penalty for penalty in penalties if hasattr(penalty, "column")]
+        rules = [p for p in penalties if hasattr(p, "column") and p.rules_columns]
         first = None
+        if isinstance(subproblem, Ratio):
+            return _weighted_pass(subproblem, F, rules)
         for _ in range(self._passes(F.shape, n_others)):
             before = F.copy()
             self._pass(subproblem, F, rules)
@@ -101,13 +114,45 @@ class HALS(Solver):
             F[:, j] = np.clip(target, lower[:, j], upper[:, j])
 
 
+def _weighted_pass(subproblem: Ratio, F: np.ndarray, rules: Sequence[Any]) -> np.ndarray:
+    """Return a factor after one step of weighted least squares for every column."""
+    lower = np.broadcast_to(subproblem.lower, F.shape)
+    upper = np.broadcast_to(subproblem.upper, F.shape)
+    linear = np.broadcast_to(subproblem.linear, F.shape)
+    for j in range(F.shape[1]):
+        slope, d = subproblem.weighted(F, j)
+        slope = slope + linear[:, j] + F @ subproblem.quadratic[:, j]
+        d = d + subproblem.quadratic[j, j]
+        alive = d > 0
+        d = np.where(alive, d, 1.0)
+        free = F[:, j] - np.where(alive, slope / d, 0.0)
+        if rules:
+            free = _ruled(free, d, F, j, rules, subproblem)
+        step = np.clip(free, lower[:, j], upper[:, j]) - F[:, j]
+        subproblem.move(F, j, step if rules else _downhill(subproblem, F, j, step))
+    # Moving by differences leaves the last bits of a bound behind.
+    return np.ascontiguousarray(subproblem.clip(F))
+
+
+def _downhill(subproblem: Ratio, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
+    """Return a step of column ``j``, halved in every row until the objective does not rise there."""
+    linear = np.broadcast_to(subproblem.linear, F.shape)[:, j] + F @ subproblem.quadratic[:, j]
+    for _ in range(HALVINGS):
+        extra = step * (linear + 0.5 * subproblem.quadratic[j, j] * step)
+        worse = subproblem.rise(F, j, step) + extra > 0
+        if not worse.any():
+            return step
+        step = np.where(worse, 0.5 * step, step)
+    return np.where(worse, 0.0, step)
+
+
 def _ruled(
     target: np.ndarray,
     d: np.ndarray,
     F: np.ndarray,
     j: int,
     rules: Sequence[Any],
-    subproblem: Quadratic,
+    subproblem: Subproblem,
 ) -> np.ndarray:
     """Return column ``j`` with the rules applied in turn, between the bounds.
 
