@@ -7,6 +7,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
+from endmember.factor.penalties import Penalty
 
 
 def product(factors):
@@ -176,3 +177,95 @@ def test_refusals():
         em.CP(2).fit(np.zeros((3, 4, 5)))
     with pytest.raises(ValueError, match="core_consistency_"):
         em.CP(3, modes=[em.Relevance(), None, None]).fit(T)
+
+
+def tucker_series(ranks, shape=(6, 7, 9), seed=0):
+    rng = np.random.default_rng(seed)
+    core = rng.random(ranks)
+    factors = [rng.random((n, r)) for n, r in zip(shape, ranks, strict=True)]
+    return np.einsum("abc,ia,jb,kc->ijk", core, *factors), core, factors
+
+
+@parametrize_with_checks([em.Tucker(1)])
+def test_tucker_keeps_the_scikit_learn_contract(estimator, check):
+    check(estimator)
+
+
+def test_free_tucker_is_the_best_approximation_of_these_ranks():
+    from tensorly import tucker_to_tensor
+    from tensorly.decomposition import tucker
+
+    X, _, _ = tucker_series((2, 2, 3))
+    free = {"modes": [em.Free()] * 3, "core": em.Free()}
+    exact = em.Tucker((2, 2, 3), **free).fit(X)
+    np.testing.assert_allclose(exact.inverse_transform(exact.maps_), X, atol=1e-12)
+    for F in exact.factors_:
+        np.testing.assert_allclose(F.T @ F, np.eye(F.shape[1]), atol=1e-12)
+    noisy = X + 0.1 * np.random.default_rng(1).random(X.shape)
+    ours = em.Tucker((2, 2, 3), tol=1e-12, **free).fit(noisy)
+    theirs = tucker_to_tensor(tucker(noisy, (2, 2, 3), n_iter_max=500, tol=1e-14))
+    assert ours.objective_[-1] == pytest.approx(0.5 * np.sum((noisy - theirs) ** 2), rel=1e-9)
+
+
+def test_tucker_products_are_sums_over_everything_else():
+    from endmember.factor.data import Dense
+    from endmember.factor.tensor import Tensor
+    from endmember.factor.tucker import WithCore
+
+    X, core, factors = tucker_series((2, 3, 4))
+    data = WithCore(Tensor(Dense(X.reshape(-1, 9)), (6, 7)), (2, 3, 4))
+    all_factors = [core.reshape(1, -1), *factors]
+    for mode, (letter, column) in enumerate(zip("ijk", "abc", strict=True)):
+        others = [
+            (F, s) for F, s in zip(factors, ("ia", "jb", "kc"), strict=True) if s[0] != letter
+        ]
+        Z = np.einsum(
+            f"abc,{others[0][1]},{others[1][1]}->{others[0][1][0]}{others[1][1][0]}{column}",
+            core, others[0][0], others[1][0],
+        ).reshape(-1, core.shape[mode])  # fmt: skip
+        unfolded = np.moveaxis(X, mode, 0).reshape(X.shape[mode], -1)
+        np.testing.assert_allclose(data.contract(all_factors, mode + 1), unfolded @ Z, rtol=1e-10)
+        np.testing.assert_allclose(data.gram(all_factors, mode + 1), Z.T @ Z, rtol=1e-10)
+    Z = np.einsum("ia,jb,kc->ijkabc", *factors).reshape(-1, 24)
+    np.testing.assert_allclose(data.contract(all_factors, 0), (X.ravel() @ Z)[None], rtol=1e-10)
+    np.testing.assert_allclose(data.gram(all_factors, 0), Z.T @ Z, rtol=1e-10)
+    assert data.misfit(all_factors) == pytest.approx(0.0, abs=1e-18)
+
+
+def test_a_superdiagonal_core_stays_cp():
+    X, factors = series((6, 7, 8))
+
+    class Superdiagonal(Penalty):
+        def bounds(self, shape, grid=None):
+            upper = np.zeros((3, 3, 3))
+            upper[np.arange(3), np.arange(3), np.arange(3)] = np.inf
+            return 0.0, upper.reshape(1, -1)
+
+    allowed = Superdiagonal()
+    noisy = X + 0.01 * np.random.default_rng(0).random(X.shape)
+    tucker = em.Tucker(3, core=allowed, tol=1e-10).fit(noisy)
+    cp = em.CP(3, tol=1e-10, random_state=0).fit(noisy)
+    assert np.count_nonzero(tucker.core_) == 3
+    assert tucker.objective_[-1] == pytest.approx(cp.objective_[-1], rel=1e-4)
+
+
+def test_tucker_is_not_negative_and_falls():
+    X, _, _ = tucker_series((2, 3, 4))
+    model = em.Tucker((2, 3, 4), random_state=0).fit(np.round(1000 * X).astype(np.int32))
+    assert model.core_.min() >= 0 and min(F.min() for F in model.factors_) >= 0
+    assert (np.diff(model.objective_) <= 1e-12 * np.sum((1000 * X) ** 2)).all()
+    assert model.objective_[-1] < 1e-5 * np.sum((1000 * X) ** 2)
+    assert model.maps_.shape == (6, 7, 4) and model.core_.shape == (2, 3, 4)
+
+
+def test_tucker_refusals():
+    with pytest.raises(ValueError, match="how many profiles"):
+        em.Tucker().fit(T)
+    with pytest.raises(ValueError, match="names 2 modes"):
+        em.Tucker((2, 2)).fit(T)
+    with pytest.raises(ValueError, match="more than its"):
+        em.Tucker((7, 2, 2)).fit(T)
+    with pytest.raises(ValueError, match="flee into the core"):
+        em.Tucker(2, modes={0: em.Ridge(0.1)}).fit(T)
+    with pytest.raises(ValueError, match="masked"):
+        em.Tucker(2).fit(T, mask=np.eye(6, 7, dtype=bool))

@@ -37,6 +37,7 @@ _NAMES_BY_MODULE = {
     "methods.nmf": ["NMF"],
     "methods.projections": ["PCA"],
     "methods.tensors": ["CP"],
+    "methods.tucker": ["Tucker"],
     "signals.bridge": ["UnreadableFileError", "load"],
     "signals.unmixing": ["Unmixing", "unmix"],
     "signals.unmixing:open_folder": ["open"],

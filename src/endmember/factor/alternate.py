@@ -123,6 +123,9 @@ class Problem:
 
     def scales(self, k: int) -> Scales:
         """Return who carries the scale of each of ``k`` components."""
+        own = self.data.own_scales()
+        if own is not None:
+            return own
         weights = [self.data.row_weights(mode) for mode in range(len(self.penalties))]
         return Scales(self.penalties, k, weights)
 
@@ -154,6 +157,8 @@ class Problem:
 
     def strengths(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         """Return one factor at the scale it has when the columns of the others have unit length."""
+        if not self.data.componentwise:
+            return factors[mode]
         others = [
             lengths(Z, self.data.row_weights(other))
             for other, Z in enumerate(factors)
@@ -453,6 +458,8 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     A dead column of the last factor becomes the positive part of the row with the largest residual,
     those of the others are one at its place and zero elsewhere.
     """
+    if not problem.data.componentwise:
+        return
     strength = np.prod([np.linalg.norm(F, axis=0) for F in factors], axis=0)
     dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
     if len(dead) == 0 or problem.data.weighted:

@@ -35,6 +35,8 @@ class Data(ABC):
     dtype: np.dtype
     #: Whether every entry has its own weight, so that every row has its own Gram matrix.
     weighted = False
+    #: Whether column j of every factor belongs to component j.
+    componentwise = True
     #: The pixels, channels and image that compressed data were made from; None for all others.
     origin: Any = None
 
@@ -84,6 +86,10 @@ class Data(ABC):
     def n_others(self, mode: int) -> int:
         """Return how many entries each row of factor number ``mode`` is made from."""
         return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
+
+    def own_scales(self) -> Any:
+        """Return who carries the scale, where the data know; None where the penalties decide."""
+        return None
 
     @property
     def matrix(self) -> Data:

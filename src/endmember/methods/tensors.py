@@ -166,10 +166,7 @@ class CP(SpectralEstimator):
         )  # fmt: skip
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
-        joined = self.joined
-        if joined is None:
-            joined = (axes - 2, axes - 1) if of_signal and axes > 2 else ()
-        self._joined = _checked_joined(joined, axes)
+        self._joined = checked_joined(self.joined, axes, of_signal)
         return axes > 1
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
@@ -445,14 +442,16 @@ class Layout:
         return [factors[mode] for mode in self.long]
 
 
-def _checked_joined(joined: Any, axes: int) -> tuple[int, ...]:
-    """Return the axes that form one mode.
+def checked_joined(joined: Any, axes: int, of_signal: bool) -> tuple[int, ...]:
+    """Return the axes that form one mode: those given, or the images of a series of signals.
 
     Raises
     ------
     ValueError
         If they are not neighbours among the leading axes.
     """
+    if joined is None:
+        joined = (axes - 2, axes - 1) if of_signal and axes > 2 else ()
     chosen = tuple(sorted(int(axis) for axis in joined))
     if chosen and (chosen[0] < 0 or chosen[-1] >= axes or np.any(np.diff(chosen) != 1)):
         raise ValueError(

@@ -1,0 +1,286 @@
+"""The Tucker model of series: profiles along every mode and a core that combines them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from endmember.factor.alternate import Callback, Problem, alternate
+from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.grid import Grid
+from endmember.factor.inputs import Observed
+from endmember.factor.losses import SquaredError
+from endmember.factor.lowrank import sketch
+from endmember.factor.penalties import Free, Penalty, bounds_of, resolve
+from endmember.factor.solvers import ANLS, Solver
+from endmember.factor.subproblem import Quadratic
+from endmember.factor.tensor import Tensor
+from endmember.factor.tucker import WithCore
+from endmember.methods.estimator import SpectralEstimator, warn_of_negatives
+from endmember.methods.nmf import NMF
+from endmember.methods.tensors import Layout, checked_joined
+
+#: Sweeps of the short runs that starts are compared by.
+SHORT = 20
+
+
+class Tucker(SpectralEstimator):
+    r"""Tucker decomposition: profiles along every mode, combined by a core array.
+
+    .. math:: x_{i \dots j} \approx \sum_{a \dots z} g_{a \dots z}\, f^1_{ia} \cdots s_{jz}
+
+    The article's tensor picture: the number of profiles may differ from mode to mode. With as many along
+    every mode and a core that is zero off its diagonal it is :class:`em.CP`. Profiles and core are non-negative
+    unless ``em.Free()`` is given; with all of them free the profiles come out orthonormal. Rotations of
+    profiles against the core are not fixed unless constraints fix them.
+
+    Parameters
+    ----------
+    ranks : int or sequence of int
+        How many profiles along every mode, the channels last; one number for all.
+    modes : sequence or mapping, optional
+        Wishes about the profiles of every mode, as in :class:`em.CP`.
+    core : penalty or list of penalties, optional
+        Wishes about the core, such as ``em.Sparse(0.1)`` or ``em.Free()``.
+    joined : tuple of int, optional
+        As in :class:`em.CP`.
+    solver, n_starts, max_iter, tol, random_state
+        As in :class:`em.NMF`. The loss is the squared error. Without constraints one start is enough.
+
+    Attributes
+    ----------
+    components_ : ndarray, (r, n_channels)
+        The spectra, of unit length; NaN at masked channels.
+    maps_ : ndarray, (*domain, r)
+        The core with the profiles of all leading modes: what goes with the spectra.
+    core_ : ndarray, (*ranks)
+    factors_ : list of ndarray, (size, rank)
+        Profiles along every mode, the spectra last.
+    objective_, n_iter_, converged_, optimality_, n_components_, n_features_in_
+        As in :class:`em.NMF`.
+
+    References
+    ----------
+    Tucker, Psychometrika 31 (1966) 279. De Lathauwer, De Moor & Vandewalle, SIAM J. Matrix Anal.
+    Appl. 21 (2000) 1324. Kolda & Bader, SIAM Rev. 51 (2009) 455.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> core, factors = rng.random((2, 2, 3)), [rng.random((n, r)) for n, r in ((6, 2), (7, 2), (9, 3))]
+    >>> series = np.einsum("abc,ia,jb,kc->ijk", core, *factors)
+    >>> tucker = Tucker((2, 2, 3), modes=[Free()] * 3, core=Free(), tol=1e-9).fit(series)
+    >>> bool(np.allclose(tucker.inverse_transform(tucker.maps_), series, atol=1e-6))
+    True
+    """
+
+    core_: np.ndarray
+    factors_: list[np.ndarray]
+    objective_: np.ndarray
+    n_iter_: int
+    converged_: bool
+    optimality_: float
+
+    in_words = (
+        "The data were decomposed into {ranks} profiles along the modes and a core by Tucker decomposition, "
+        "until the objective fell by less than {tol:g} of itself per sweep"
+    )
+    references = (
+        "L. R. Tucker, Psychometrika 31 (1966) 279.",
+        "T. G. Kolda and B. W. Bader, SIAM Rev. 51 (2009) 455.",
+    )
+
+    def __init__(
+        self,
+        ranks: Any = None,
+        *,
+        modes: Any = None,
+        core: Any = None,
+        joined: tuple[int, ...] | None = None,
+        solver: Any = None,
+        n_starts: int = 10,
+        max_iter: int = 2000,
+        tol: float = 1e-6,
+        random_state: Any = None,
+    ) -> None:
+        self.ranks = ranks
+        self.modes = modes
+        self.core = core
+        self.joined = joined
+        self.solver = solver
+        self.n_starts = n_starts
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        if self.ranks is None:
+            raise ValueError(
+                "ranks is missing: say how many profiles along every mode, such as (2, 3, 4)"
+            )
+        given = [self.ranks] if isinstance(self.ranks, Integral) else list(self.ranks)
+        if not all(
+            isinstance(r, Integral) and not isinstance(r, bool) and int(r) > 0 for r in given
+        ):
+            raise ValueError(
+                f"ranks={self.ranks!r} must be whole numbers of at least 1, one a mode"
+            )
+
+    def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
+        self._joined = checked_joined(self.joined, axes, of_signal)
+        return True
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
+        warn_of_negatives(observed)
+        layout = Layout(observed, self._joined)
+        ranks = self._ranks(observed, layout)
+        wishes = [resolve(self.core, "core"), *layout.wishes(self.modes)]
+        names = ["core", *layout.names]
+        loss = SquaredError()
+        solvers = [
+            self._solver(penalties, name) for penalties, name in zip(wishes, names, strict=True)
+        ]
+        data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
+        grids = [Grid((1,)), *(Grid(shape) for shape in layout.shapes)]
+        grids.append(Grid((observed.n_channels,), observed.columns))
+        problem = Problem(data, loss, wishes, grids)
+        first = self._first_start(problem, ranks)
+        problem = problem.settled(first)
+        start = self._best_start(problem, first, solvers)
+        fit = alternate(
+            problem, start, solvers, max_iter=self.max_iter, tol=self.tol, callback=callback
+        )
+        self.optimality_, self.converged_ = problem.optimality(fit.factors), fit.converged
+        self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
+        if not fit.converged and not fit.stopped:
+            warnings.warn(
+                f"not converged after {self.n_iter_} sweeps (KKT residual {self.optimality_:.1e}): "
+                "raise max_iter, accept more progress per sweep with a larger tol, or ask for fewer "
+                "profiles",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self._keep(observed, data, fit.factors, wishes)
+
+    def _ranks(self, observed: Observed, layout: Layout) -> tuple[int, ...]:
+        """Return one rank a mode that the data can have.
+
+        Raises
+        ------
+        ValueError
+            If the number of ranks, or one of them, does not go with the data.
+        """
+        if observed.mask is not None or observed.data.weighted:
+            raise ValueError(
+                "em.Tucker() takes neither masked pixels nor weights of entries; em.CP() does"
+            )
+        n = len(layout.sizes)
+        one = isinstance(self.ranks, Integral)
+        ranks = tuple(int(r) for r in ([self.ranks] * n if one else self.ranks))
+        if len(ranks) != n:
+            raise ValueError(
+                f"ranks={self.ranks!r} names {len(ranks)} modes and the data have {n}, the channels last"
+            )
+        for mode, (rank, size) in enumerate(zip(ranks, layout.sizes, strict=True)):
+            others = int(np.prod(ranks)) // rank
+            if rank > min(size, others if n > 2 else max(ranks)):
+                raise ValueError(
+                    f"{rank} profiles along {layout.names[mode]} are more than its {size} entries and the "
+                    f"{others} combinations of the other profiles can tell apart"
+                )
+        return ranks
+
+    def _solver(self, penalties: Sequence[Penalty], name: str) -> Solver:
+        """Return the solver of one factor: the one given, or the one that measures best."""
+        loss = SquaredError()
+        for penalty in penalties:
+            if penalty.has_scale and name != "core":
+                raise ValueError(
+                    f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
+                    "core=, or use em.CP()"
+                )
+        solver = self.solver or default_solver(loss, penalties, 1)
+        check_combination(loss, solver, penalties, name)
+        return solver
+
+    def _first_start(self, problem: Problem, ranks: tuple[int, ...]) -> list[np.ndarray]:
+        """Return the leading singular vectors of every mode, made feasible, and the core that goes with them."""
+        data = problem.data
+        assert isinstance(data, WithCore)
+        low = sketch(data.tensor.matrix, max(ranks), self._rng())
+        grid = low.Z.reshape(*data.tensor.domain, -1)
+        profiles = []
+        for mode, rank in enumerate(ranks[:-1]):
+            flat = np.moveaxis(grid, mode, 0).reshape(grid.shape[mode], -1)
+            profiles.append(np.linalg.svd(flat, full_matrices=False)[0][:, :rank])
+        return self._with_core(problem, [*profiles, low.V[:, : ranks[-1]]])
+
+    def _best_start(
+        self, problem: Problem, first: list[np.ndarray], solvers: Sequence[Solver]
+    ) -> list[np.ndarray]:
+        """Return where the best of several short runs ended; the first start where nothing is constrained."""
+        free = all(any(isinstance(p, Free) for p in own) for own in problem.penalties)
+        rng, starts = self._rng(), [first]
+        for _ in range(0 if free else self.n_starts - 1):
+            starts.append(self._with_core(problem, [rng.random(F.shape) for F in first[1:]]))
+        if len(starts) == 1:
+            return first
+        fits = [
+            alternate(problem, factors, solvers, max_iter=min(SHORT, self.max_iter), tol=self.tol)
+            for factors in starts
+        ]
+        return min(fits, key=lambda fit: fit.objective[-1]).factors
+
+    def _with_core(self, problem: Problem, profiles: list[np.ndarray]) -> list[np.ndarray]:
+        """Return feasible factors: the stronger sides of the profiles, and the core of least squares."""
+        for mode, F in enumerate(profiles):
+            lower, upper = bounds_of(problem.penalties[mode + 1], F.shape, problem.grids[mode + 1])
+            if not np.all(np.isneginf(lower)):
+                sides = np.stack([np.maximum(F, 0.0), np.maximum(-F, 0.0)])
+                strength = np.linalg.norm(sides, axis=1)
+                F = np.where(strength[0] >= strength[1], sides[0], sides[1])
+            profiles[mode] = np.clip(F, lower, upper)
+        size = int(np.prod([F.shape[1] for F in profiles]))
+        factors = [np.ones((1, size)), *profiles]
+        subproblem = Quadratic(problem.data.gram(factors, 0), problem.data.contract(factors, 0))
+        subproblem.lower, subproblem.upper = bounds_of(
+            problem.penalties[0], (1, size), problem.grids[0]
+        )
+        factors[0] = ANLS().improve(subproblem, factors[0], 1)
+        return factors
+
+    def _rng(self) -> np.random.Generator:
+        seed = self.random_state
+        return np.random.default_rng(
+            seed.randint(2**31) if isinstance(seed, np.random.RandomState) else seed
+        )
+
+    def _keep(
+        self,
+        observed: Observed,
+        data: WithCore,
+        factors: list[np.ndarray],
+        wishes: Sequence[Sequence[Penalty]],
+    ) -> None:
+        """Learn the answer; profiles that nothing constrains are made orthonormal."""
+        core, profiles = factors[0].reshape(data.ranks), list(factors[1:])
+        if all(any(isinstance(p, Free) for p in own) for own in wishes):
+            for mode, F in enumerate(profiles):
+                profiles[mode], R = np.linalg.qr(F)
+                core = np.moveaxis(np.tensordot(core, R, axes=(mode, 1)), -1, mode)
+        dtype = observed.data.dtype
+        self.core_ = core.astype(dtype)
+        maps = data.maps([core.reshape(1, -1), *profiles])
+        self.maps_ = maps.reshape(*observed.domain, -1).astype(dtype)
+        self.components_ = observed.spectra(profiles[-1])
+        self.factors_ = [*(F.astype(dtype) for F in profiles[:-1]), self.components_.T]
+        self.n_components_ = data.ranks[-1]
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        free = np.any(self.maps_ < 0)
+        return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
