@@ -23,7 +23,9 @@ MAY_IMPORT = {
     "studio": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic"},
 }
 FILES = sorted(SOURCE.rglob("*.py"))
-LOCAL_RANDOMNESS = ("np.random.default_rng", "np.random.SeedSequence", "np.random.Generator")
+LOCAL_RANDOMNESS = tuple(
+    f"np.random.{name}" for name in ("default_rng", "SeedSequence", "Generator", "Philox")
+)
 HEAVY = ("sklearn", "numba", "dask", "hyperspy", "matplotlib", "panel", "scipy", "numpy")
 
 

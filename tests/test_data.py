@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from endmember.factor.data import Dense, Lazy, Selection, Sparse, Weighted
-from endmember.factor.inputs import observe, survey
+from endmember.factor.chunks import Lazy
+from endmember.factor.data import Dense, Selection, Sparse, Weighted
+from endmember.factor.inputs import observe, survey, survey_lazy
+from endmember.factor.passes import Wanted
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.poisson(0.3, (700, 900)).astype(np.uint8)
@@ -68,10 +70,10 @@ def test_survey_counts_what_is_there_outside_the_masks(kind):
     X = np.zeros((6, 5))
     X[1, 2], X[3, 4], X[4, 0], X[5, 1] = 2.0, -1.0, np.nan, np.inf
     skip_rows = np.arange(6) == 5
-    given = {"dense": X, "sparse": sparse.csr_array(X), "lazy": da.from_array(X, chunks=(2, 5))}[
-        kind
-    ]
-    found = survey(given, skip_rows, None)
+    if kind == "lazy":
+        found, _ = survey_lazy(da.from_array(X, chunks=(2, 3)), skip_rows, None, Wanted())
+    else:
+        found = survey(X if kind == "dense" else sparse.csr_array(X), skip_rows, None)
     assert (found.n_nonfinite, found.first_nonfinite, found.n_negative) == (1, (4, 0), 1)
     assert np.flatnonzero(found.filled_rows).tolist() == [1, 3, 4]
     assert np.flatnonzero(found.filled_columns).tolist() == [0, 2, 4]

@@ -39,6 +39,8 @@ class Data(ABC):
     componentwise = True
     #: The pixels, channels and image that compressed data were made from; None for all others.
     origin: Any = None
+    #: The number of every column among the channels that are not masked; None where all are filled.
+    channels: np.ndarray | None = None
 
     @abstractmethod
     def dot(self, Z: np.ndarray) -> np.ndarray:
@@ -111,6 +113,12 @@ class Data(ABC):
     def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
         """Return ``diag(r) X diag(c)``."""
         return Rescaled(self, r, c)
+
+    def totals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sum of every row, (n,), and of every column, (m,)."""
+        n, m = self.shape
+        rows = self.dot(np.ones((m, 1)))[:, 0]
+        return rows, self.transposed_dot(np.ones((n, 1)))[:, 0]
 
     def entries(self, dense: bool = False) -> Entries:
         """Return the data entry by entry, for losses that are no sum of squares.
@@ -225,33 +233,6 @@ class Dense(BlockData):
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         return self.selection.take(self.X, np.asarray(index)).astype(np.float64)
-
-
-class Lazy(BlockData):
-    """A Dask array (n, m), read one chunk of rows at a time."""
-
-    def __init__(self, X: Any, selection: Selection | None = None) -> None:
-        self.X, self.selection = X.rechunk({1: -1}), selection or Selection()
-        self.shape = self.selection.shape(X.shape)
-        self.dtype = answer_dtype(X.dtype)
-
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        start, chosen = 0, self.selection
-        edges = np.cumsum([0, *self.X.chunks[0]])
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
-            block = np.asarray(self.X[first:last].compute())
-            if chosen.rows is not None:
-                low, high = np.searchsorted(chosen.rows, [first, last])
-                block = block[chosen.rows[low:high] - first]
-            if chosen.columns is not None:
-                block = block[:, chosen.columns]
-            yield slice(start, start + len(block)), block.astype(np.float64, copy=False)
-            start += len(block)
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        order = np.argsort(index, kind="stable")
-        block = self.selection.take(self.X, np.asarray(index)[order]).compute()
-        return np.asarray(block, dtype=np.float64)[np.argsort(order)]
 
 
 class Sparse(Data):
@@ -505,12 +486,12 @@ def count_scaled(data: Data) -> Reweighted:
     ----------
     Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
     """
-    n, m = data.shape
-    pixels = _positive(data.dot(np.ones((m, 1)))[:, 0])
-    channels = _positive(data.transposed_dot(np.ones((n, 1)))[:, 0])
+    pixels, channels = (_positive(sums) for sums in data.totals())
     size = np.sqrt(pixels.sum())
     r, c = np.sqrt(size / pixels), np.sqrt(size / channels)
-    return Reweighted(data.rescaled(r, c), r, c)
+    weighted = Reweighted(data.rescaled(r, c), r, c)
+    weighted.channels = data.channels
+    return weighted
 
 
 def _positive(totals: np.ndarray) -> np.ndarray:

@@ -14,12 +14,18 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.data import Data, Dense, Lazy, Selection, Sparse, Weighted, row_blocks
+from endmember.factor.chunks import Lazy, in_memory
+from endmember.factor.data import Data, Dense, Selection, Sparse, Weighted, row_blocks
+from endmember.factor.layout import Blocks
+from endmember.factor.passes import FirstLook, Wanted, first_look
+from endmember.factor.session import current, fingerprint
 
 logger = logging.getLogger("endmember")
 
 #: Dense counts with more zeros than this are turned into sparse ones, once.
 SPARSE_FROM = 0.8
+#: Lazy data up to this size are read once and kept, in bytes: no more than a block of larger ones.
+KEPT_UP_TO = 2**26
 
 
 def is_signal(X: Any) -> bool:
@@ -123,12 +129,7 @@ def _entries(X: Any, use_rows: np.ndarray, use_columns: np.ndarray) -> Any:
 
 
 def _raw_blocks(X: Any) -> Any:
-    """Yield ``(first row, block)`` of an ndarray, a CSR matrix or a Dask array, in its own dtype."""
-    if is_lazy(X):
-        edges = np.cumsum([0, *X.chunks[0]])
-        for first, last in zip(edges[:-1], edges[1:], strict=True):
-            yield int(first), np.asarray(X[first:last].compute())
-        return
+    """Yield ``(first row, block)`` of an ndarray or a CSR matrix, in its own dtype."""
     for rows in row_blocks(*X.shape):
         yield rows.start, X[rows]
 
@@ -193,6 +194,7 @@ def observe(
     weights: Any = None,
     domain: tuple[int, ...] | None = None,
     keep_empty: bool = False,
+    wanted: Wanted | None = None,
 ) -> Observed:
     """Read a spectrum image of any kind for a fit.
 
@@ -208,6 +210,8 @@ def observe(
         The image that the pixels of a 2-D ``X`` form.
     keep_empty : bool
         Keep pixels and channels that are all zero, which are left out of a fit otherwise.
+    wanted : Wanted, optional
+        What to find of lazy data in the same pass.
 
     Raises
     ------
@@ -225,18 +229,25 @@ def observe(
     mask = _check_mask(unwrap_mask(mask), domain, "mask", "pixels")
     channel_mask = _check_mask(unwrap_mask(channel_mask), (n_channels,), "channel_mask", "channels")
     weights = _check_weights(weights, X.shape)
-    if X.ndim != 2:
-        X = X.reshape(-1, n_channels)
+    wanted = wanted or Wanted()
     if is_lazy(X):
-        X = X.rechunk({1: -1})
-    X = sparse.csr_array(X) if sparse.issparse(X) else X
-    found = survey(X, None if mask is None else mask.ravel(), channel_mask)
+        X = _kept(X, wanted, weights is not None)
+    if is_lazy(X):
+        found, look = survey_lazy(X, mask, channel_mask, wanted)
+    else:
+        X = X.reshape(-1, n_channels) if X.ndim != 2 else X
+        X = sparse.csr_array(X) if sparse.issparse(X) else X
+        found = survey(X, None if mask is None else mask.ravel(), channel_mask)
     _refuse_nonfinite(found, domain, weights is not None)
     if not found.filled_rows.any() and not keep_empty:
         raise ValueError(_why_nothing_is_left(mask, channel_mask))
     rows = _taking_part(mask, found.filled_rows, keep_empty)
     columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
-    data = _as_data(X, found, rows, columns)
+    if is_lazy(X):
+        data: Data = _as_lazy(X, look, rows, columns, wanted)
+    else:
+        data = _as_data(X, found, rows, columns)
+    data.channels = np.searchsorted(_taking_part(channel_mask, found.filled_columns, True), columns)
     if weights is not None:
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
     return Observed(
@@ -264,11 +275,64 @@ def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Obser
     return replace(X.origin, data=X)
 
 
+def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
+    """Return lazy data as they are, or in memory where they are small or every entry is asked for."""
+    limit = current().memory
+    if 8 * X.size <= (8 * KEPT_UP_TO if limit is None else limit // 4) and X.nbytes <= KEPT_UP_TO:
+        return in_memory(X, _blocks(X))
+    if not (wanted.entries or weighted):
+        return X
+    return in_memory(X, _blocks(X), 1.0 if weighted else SPARSE_FROM)
+
+
+def _blocks(X: Any) -> Blocks:
+    """Return how a Dask array is read, decided once a session."""
+    notes, key = current().notes, ("blocks", X.name)
+    if key not in notes:
+        notes[key] = Blocks(X, current().memory)
+    return notes[key]
+
+
+def survey_lazy(
+    X: Any, mask: np.ndarray | None, channel_mask: np.ndarray | None, wanted: Wanted
+) -> tuple[Survey, FirstLook]:
+    """Return what one pass over lazy data finds, among the entries that are not masked."""
+    shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
+    rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
+    columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
+    if not (len(rows) and len(columns)):
+        raise ValueError(_why_nothing_is_left(mask, channel_mask))
+    session, key = current(), ("look", X.name, fingerprint([rows, columns]), wanted.by_counts)
+    look = session.notes.get(key)
+    if look is None or look.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
+        data = Lazy(X, _selection(rows, columns, shape), _blocks(X))
+        look = session.notes[key] = first_look(data, columns, rows, shape, wanted)
+    first = tuple(int(index) for index in look.first_nonfinite)
+    n_nonfinite, n_negative, n_zero = (int(count) for count in look.counts)
+    found = Survey(
+        look.filled_rows, look.filled_columns, n_nonfinite, n_negative, n_zero,
+        (first[0], first[1]) if first else None, X.dtype.kind in "iub",
+    )  # fmt: skip
+    return found, look
+
+
+def _as_lazy(
+    X: Any, look: FirstLook, rows: np.ndarray, columns: np.ndarray, wanted: Wanted
+) -> Lazy:
+    """Return the lazy data that take part, with what is known of them."""
+    data = Lazy(X, _selection(rows, columns, (len(look.pixels), len(look.channels))), _blocks(X))
+    data.found = look.pixels[rows], look.channels[columns], look.directions[columns]
+    data.by_counts = wanted.by_counts
+    return data
+
+
+def _selection(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Selection:
+    everywhere = len(rows) == shape[0], len(columns) == shape[1]
+    return Selection(None if everywhere[0] else rows, None if everywhere[1] else columns)
+
+
 def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Data:
-    everywhere = len(rows) == X.shape[0], len(columns) == X.shape[1]
-    selection = Selection(None if everywhere[0] else rows, None if everywhere[1] else columns)
-    if is_lazy(X):
-        return Lazy(X, selection)
+    selection = _selection(rows, columns, X.shape)
     if sparse.issparse(X):
         return Sparse(X, selection)
     if found.integer and found.n_zero > SPARSE_FROM * X.size:

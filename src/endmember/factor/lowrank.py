@@ -14,11 +14,12 @@ import numpy as np
 
 from endmember.factor.data import Data, Reweighted, count_scaled, row_blocks
 from endmember.factor.inputs import observe
+from endmember.factor.passes import OVERSAMPLING, Wanted, sketched
+from endmember.factor.session import session
 from endmember.factor.threads import one_blas_thread
 
 #: Up to this many channels the Gram matrix of the channels is cheaper than random projections.
 GRAM_CHANNELS = 512
-OVERSAMPLING = 10
 POWER_PASSES = 2
 
 
@@ -115,12 +116,14 @@ def some_pixels(data: Data, rows: np.ndarray) -> Data:
     return data.take(rows)
 
 
-def sketch_of(data: Data, rank: int, random_state: Any = 0) -> Data:
-    """Compress data to ``rank`` directions, those of the scaled data where pixels have weights."""
+def sketch_of(data: Data, rank: int) -> Data:
+    """Compress data to ``rank`` directions, those of the scaled data where pixels have weights.
+
+    The road is the same for data in memory and on disk, so that their fits are the same.
+    """
     if isinstance(data, Reweighted):
-        low = sketch(data.scaled, rank, random_state)
-        return Reweighted(low, data.scales[0][:, 0], data.scales[1][:, 0])
-    return sketch(data, rank, random_state)
+        return Reweighted(sketch_of(data.scaled, rank), data.scales[0][:, 0], data.scales[1][:, 0])
+    return LowRank(*sketched(data, rank), data.dtype)
 
 
 def sketch(
@@ -181,6 +184,7 @@ def compress(
     channel_mask: Any = None,
     domain: tuple[int, ...] | None = None,
     random_state: int | np.random.Generator | None = 0,
+    memory: int | str | None = None,
 ) -> Data:
     """Reduce a spectrum image to a low-rank sketch that takes its place in least-squares models.
 
@@ -196,6 +200,8 @@ def compress(
         As in the estimators.
     random_state : int, numpy Generator or None
         For the random projection.
+    memory : int or str, optional
+        What lazy data may take while they are read, such as ``"1GB"``; no limit unless given.
 
     Returns
     -------
@@ -209,16 +215,15 @@ def compress(
     >>> bool(np.isclose(sketch.singular_values[0] ** 2, sketch.squared_norm))
     True
     """
-    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
     rank = 20 if rank is None else rank
     if rank < 1:
         raise ValueError(f"rank={rank} keeps nothing; give a whole number of at least 1")
-    data = observed.data
-    if scaling == "poisson":
-        data = count_scaled(data)
-    elif scaling is not None:
+    if scaling not in (None, "poisson"):
         raise ValueError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
-    with one_blas_thread():
-        low = sketch_of(data, rank, random_state)
+    wanted = Wanted(rank + OVERSAMPLING, scaling is not None)
+    with session(memory), one_blas_thread():
+        observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain, wanted=wanted)
+        data = observed.data if scaling is None else count_scaled(observed.data)
+        low = sketch_of(data, rank)
     low.origin = observed
     return low

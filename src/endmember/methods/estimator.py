@@ -14,6 +14,8 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 
 from endmember.factor.data import Data
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
+from endmember.factor.passes import Wanted
+from endmember.factor.session import session
 from endmember.factor.threads import one_blas_thread
 
 
@@ -83,12 +85,14 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         of_signal = is_signal(X)
         X, energy = self._read(X, reset=True)
         axes = len(X.origin.domain) if isinstance(X, Data) and X.origin else len(X.shape) - 1
-        observed = observe(
-            X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
-            keep_empty=self._keeps_empty(axes if domain is None else len(domain), of_signal),
-        )  # fmt: skip
-        with one_blas_thread():
-            self._fit(observed, energy, callback)
+        with session():
+            observed = observe(
+                X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
+                keep_empty=self._keeps_empty(axes if domain is None else len(domain), of_signal),
+                wanted=self._wanted(),
+            )  # fmt: skip
+            with one_blas_thread():
+                self._fit(observed, energy, callback)
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
@@ -139,6 +143,10 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def _check_parameters(self) -> None:
         """Refuse parameters that cannot work, before the data are touched."""
+
+    def _wanted(self) -> Wanted:
+        """Return what a first look at lazy data shall find for this model."""
+        return Wanted()
 
     @abstractmethod
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:

@@ -13,8 +13,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor import moves
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.chunks import Lazy
 from endmember.factor.compatibility import check_combination, default_solvers
 from endmember.factor.data import Data
+from endmember.factor.finish import finish
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
     STARTS,
@@ -27,8 +29,9 @@ from endmember.factor.initialise import (
     start_maps,
 )
 from endmember.factor.inputs import Observed
-from endmember.factor.losses import Loss, SquaredError
-from endmember.factor.lowrank import LowRank, sketch_of, some_pixels
+from endmember.factor.losses import Loss, PoissonScaled, SquaredError
+from endmember.factor.lowrank import OVERSAMPLING, LowRank, sketch_of, some_pixels
+from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import Penalty, Relevance, check_together, resolve
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
@@ -219,10 +222,21 @@ class NMF(SpectralEstimator):
             fit = self._choose(quick, fit, observed, rng, callback)
         fit = self._continue(quick, fit, callback, "fit")
         if quick.data is not full.data:
-            fit = self._continue(full, _moved(fit, quick, full), callback, "full data")
-        self.optimality_ = full.optimality(fit.factors)
+            fit, self.optimality_ = finish(
+                full, quick.data, fit, self.tol,
+                lambda problem, fit: self._continue(problem, fit, callback, "full data"),
+            )  # fmt: skip
+        else:
+            self.optimality_ = full.optimality(fit.factors)
         self._keep(observed, fit, energy)
         self._keep_relevance(full, fit, k)
+
+    def _wanted(self) -> Wanted:
+        products = self._loss().makes is Quadratic
+        if not products or self.compress is False:
+            return Wanted(entries=not products)
+        k = int(self.n_components or 1)
+        return Wanted(_rank(k) + OVERSAMPLING, isinstance(self._loss(), PoissonScaled))
 
     def _choose(
         self,
@@ -298,11 +312,11 @@ class NMF(SpectralEstimator):
         possible = self._loss().makes is Quadratic and not data.weighted
         if not possible or not self._wants_sketch(data, k) or isinstance(data, LowRank):
             return data
-        return sketch_of(data, _rank(k), rng)
+        return sketch_of(data, _rank(k))
 
     def _wants_sketch(self, data: Data, k: int) -> bool:
         n, m = data.shape
-        pays = n * m >= PAYS_FROM * _rank(k) * (n + m)
+        pays = n * m >= PAYS_FROM * _rank(k) * (n + m) or isinstance(unscaled(data)[0], Lazy)
         return pays if self.compress == "auto" else bool(self.compress)
 
     def _start(
@@ -442,16 +456,9 @@ class NMF(SpectralEstimator):
         return factors[0]
 
 
-def _moved(fit: Fit, quick: Problem, full: Problem) -> Fit:
-    """Return the fit of compressed data with its objectives shifted to the scale of the full data."""
-    plain = full.plain(fit.factors, 0)
-    misfit = full.loss.misfit(full.data, fit.factors, 0, plain)
-    shift = misfit - fit.misfit[-1]
-    return replace(
-        fit,
-        objective=[value + shift for value in fit.objective],
-        misfit=[value + shift for value in fit.misfit],
-    )
+def _rank(k: int) -> int:
+    """Return how many directions of the signal are kept for ``k`` components."""
+    return max(2 * k, k + 10)
 
 
 def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:

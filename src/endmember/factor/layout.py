@@ -1,0 +1,202 @@
+"""How a Dask array is cut into blocks: whole energy axis, each chunk read once, within the memory."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.data import Selection, row_blocks
+from endmember.factor.session import in_words
+
+logger = logging.getLogger("endmember")
+
+#: Neighbouring chunks are read together up to this size, in bytes.
+SMALL_BLOCK = 2**25
+#: A block that must be cut out of larger chunks has this size at most, in bytes.
+LARGE_BLOCK = 2**26
+#: The share of the memory that blocks may take; the rest is for factors and sums.
+SHARE = 0.4
+#: Data are written anew in better chunks when a pass would read each chunk more often than this.
+AMPLIFICATION = 2
+
+
+class Blocks:
+    """The blocks of a Dask array ``(*domain, m)``; iterating gives ``(place, pixel numbers)``.
+
+    Parameters
+    ----------
+    X : Dask array, (*domain, m)
+    memory : int, optional
+        Bytes that all of the work may take.
+
+    Attributes
+    ----------
+    X : Dask array
+        The one given, or its copy in chunks that can be read.
+    n : int
+        Number of pixels.
+    threads : int
+        Blocks that are in memory at a time.
+    amplification : int
+        How often every chunk is read in a pass.
+
+    Raises
+    ------
+    ValueError
+        If not even one block fits; the message says which chunks do.
+    """
+
+    def __init__(self, X: Any, memory: int | None = None) -> None:
+        self.X, self.domain = X, tuple(int(size) for size in X.shape[:-1])
+        self.n = math.prod(self.domain)
+        self._pixel = int(X.shape[-1]) * X.dtype.itemsize
+        self.amplification = 1
+        share = math.inf if memory is None else SHARE * memory
+        chunk = math.prod(max(sizes) for sizes in X.chunks[:-1]) * self._pixel
+        pieces = len(X.chunks[-1])
+        #: Parts are put together in a copy: a block of several chunks takes twice its size.
+        self._copies = 1 if pieces == 1 else 2
+        if self._copies * chunk > min(share, math.inf if pieces == 1 else 2 * LARGE_BLOCK):
+            self._cut(chunk, share)
+        self.edges = self._grouped(min(share, SMALL_BLOCK))
+        self.bytes_of_block = self._copies * self._largest() * self._pixel
+        fitting = cores() if memory is None else int(share // max(self.bytes_of_block, 1))
+        self.threads = max(1, min(cores(), fitting))
+
+    def __iter__(self) -> Iterator[tuple[tuple[slice, ...], Any]]:
+        for place in self._places():
+            yield place, tight(self._numbers[place].ravel())
+
+    def __len__(self) -> int:
+        return math.prod(len(edges) - 1 for edges in self.edges)
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        return np.arange(self.n).reshape(self.domain)
+
+    def _places(self) -> Iterator[tuple[slice, ...]]:
+        for corner in np.ndindex(*(len(edges) - 1 for edges in self.edges)):
+            yield tuple(
+                slice(edges[i], edges[i + 1]) for i, edges in zip(corner, self.edges, strict=True)
+            )
+
+    def _largest(self) -> int:
+        return math.prod(int(np.diff(edges).max(initial=0)) for edges in self.edges)
+
+    def _grouped(self, limit: float) -> list[list[int]]:
+        """Return the edges of the blocks along every axis: those of the chunks, small ones together."""
+        edges = [[0, *np.cumsum(sizes).tolist()] for sizes in self.X.chunks[:-1]]
+        largest = [max(sizes) for sizes in self.X.chunks[:-1]]
+        for axis in reversed(range(len(edges))):
+            together = int(limit // max(2 * math.prod(largest) * self._pixel, 1))
+            if together > 1:
+                edges[axis] = [*edges[axis][:-1:together], edges[axis][-1]]
+                largest[axis] = int(np.diff(edges[axis]).max())
+                self._copies = 2
+        return edges
+
+    def _cut(self, chunk: int, share: float) -> None:
+        """Make blocks that are smaller than the chunks, or refuse."""
+        whole = len(self.X.chunks[-1]) == 1
+        goal = min(share / 2, LARGE_BLOCK)
+        if whole or goal < self._pixel:
+            raise ValueError(self._advice(chunk, goal))
+        self.amplification = math.ceil(chunk / goal)
+        if self.amplification > AMPLIFICATION:
+            self.X = self._written_anew(chunk, goal)
+            self.amplification = 1
+        else:
+            self.X = self.X.rechunk((*self._fitting(goal), self.X.shape[-1]))
+            self._copies = 2
+
+    def _fitting(self, goal: float) -> tuple[int, ...]:
+        """Return the largest pixel chunks of about ``goal`` bytes, square-like, last axis first."""
+        left, shape = max(1, int(goal // self._pixel)), []
+        for axis, size in reversed(list(enumerate(self.domain))):
+            shape.append(min(size, max(1, math.floor(left ** (1 / (axis + 1))))))
+            left = max(1, left // shape[-1])
+        return tuple(reversed(shape))
+
+    def _advice(self, chunk: int, goal: float) -> str:
+        fitting = (*self._fitting(goal), int(self.X.shape[-1]))
+        largest = tuple(max(sizes) for sizes in self.X.chunks)
+        return (
+            f"the data are cut into chunks of {largest}, of which one takes {in_words(chunk)} with "
+            "its whole energy axis, more than the limit of memory leaves for it; raise memory=, or "
+            f"save the data in chunks of at most {fitting}"
+        )
+
+    def _written_anew(self, chunk: int, goal: float) -> Any:
+        """Return the data in chunks with the whole energy axis: a copy on disk, for which each chunk is read once."""
+        fitting = (*self._fitting(goal), int(self.X.shape[-1]))
+        folder = Path(tempfile.gettempdir())
+        free = shutil.disk_usage(folder).free
+        if self.X.nbytes > free:
+            raise ValueError(
+                f"{self._advice(chunk, goal)}; a copy in such chunks takes {in_words(self.X.nbytes)} "
+                f"and {folder} has {in_words(free)}"
+            )
+        logger.warning(
+            "the chunks split the energy axis, so a pass would read everything %d times: the data "
+            "are written anew, once, in chunks of %s (%s in %s); save them so to spare this",
+            self.amplification, fitting, in_words(self.X.nbytes), folder,
+        )  # fmt: skip
+        return _copied(self.X, fitting)
+
+
+def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
+    """Return a copy of a Dask array in other chunks, in a temporary file, reading each chunk once."""
+    import dask.array as da
+    import h5py
+
+    handle, name = tempfile.mkstemp(prefix="endmember-", suffix=".hdf5")
+    os.close(handle)
+    pieces = (*chunks[:-1], min(max(X.chunks[-1]), chunks[-1]))
+    file = h5py.File(name, "w")
+    copy = file.create_dataset("data", shape=X.shape, dtype=X.dtype, chunks=pieces)
+    weakref.finalize(copy, _remove, name)
+    starts = [[0, *np.cumsum(sizes).tolist()] for sizes in X.chunks]
+    for corner in np.ndindex(*X.numblocks):
+        place = tuple(slice(s[i], s[i + 1]) for i, s in zip(corner, starts, strict=True))
+        copy[place] = X[place].compute(scheduler="synchronous")
+    return da.from_array(copy, chunks=chunks)
+
+
+def _remove(name: str) -> None:
+    Path(name).unlink(missing_ok=True)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def tight(index: np.ndarray) -> Any:
+    """Return increasing numbers as a slice where they are one."""
+    if len(index) and index[-1] - index[0] + 1 == len(index):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+class Block:
+    """The chosen rows and columns of one block; iterating gives a few MiB of float64 at a time."""
+
+    def __init__(self, raw: np.ndarray, selection: Selection) -> None:
+        self.raw, self.selection = raw, selection
+        self.shape = selection.shape(raw.shape)
+
+    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
+        for piece in row_blocks(*self.shape):
+            yield piece, self.selection.take(self.raw, piece).astype(np.float64, copy=False)

@@ -1,0 +1,470 @@
+r"""Least squares on data that are read, not held: every pass gives all that it can.
+
+1. :func:`first_look`: what the data hold, their totals, and :math:`Y = X^\top (X \Omega)` with random
+   :math:`\Omega`: the directions of the signal, refined by one power step.
+2. :func:`sketched`: :math:`Z = X V` and :math:`X^\top Z` with :math:`V` an orthonormal basis of Y, hence the
+   projection :math:`Q Q^\top X` on the range of Z. Starts and sweeps run on it in memory.
+3. :func:`examined`, once a round: :math:`X S`, :math:`X^\top C` and the residual itself. They certify the
+   factors on the full data, and make the sketch exact for them (:class:`Refined`); sweeps go on from there.
+
+A round is a Newton-like step: where the sketch is exact for ``(C, S)``, its error for factors nearby is of second
+order, so that one or two rounds do what dozens of sweeps over the full data would.
+
+Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217, sections 4.5 and 5.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.chunks import Lazy
+from endmember.factor.data import Data, Rescaled, Reweighted, row_blocks
+from endmember.factor.layout import Block
+from endmember.factor.session import current
+
+#: Directions of the signal that are followed besides those that are kept.
+OVERSAMPLING = 10
+#: Directions with less than this fraction of the largest squared singular value are rounding.
+ROUNDING = 1e-13
+#: New directions of factors are left out below this fraction of their squared length.
+KNOWN = 1e-13
+#: Seed of the random directions; what they find does not depend on them.
+SEED = 20260
+#: A pixel counts for at least this fraction of the mean of its block when pixels are weighted by counts.
+FAINT = 1e-3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a first look shall find besides what the data hold.
+
+    Attributes
+    ----------
+    directions : int
+        How many directions of the signal.
+    by_counts : bool
+        Whether pixels are weighted by their counts.
+    entries : bool
+        Whether the model looks at single entries, so that the data must be in memory.
+    """
+
+    directions: int = 0
+    by_counts: bool = False
+    entries: bool = False
+
+
+@dataclass
+class FirstLook:
+    """What the first pass finds; ``n`` pixels and ``m`` channels, those left out included.
+
+    Attributes
+    ----------
+    filled_rows, filled_columns : ndarray of bool
+    counts : ndarray of int, (3,)
+        Non-finite, negative and zero entries.
+    first_nonfinite : ndarray of int, (0,) or (2,)
+    pixels : ndarray, (n,)
+        Sum of every pixel.
+    channels : ndarray, (m,)
+        Sum of every channel.
+    directions : ndarray, (m, s)
+        ``Xᵀ W X Ω`` with W the weights of the pixels.
+    """
+
+    filled_rows: np.ndarray
+    filled_columns: np.ndarray
+    counts: np.ndarray
+    first_nonfinite: np.ndarray
+    pixels: np.ndarray
+    channels: np.ndarray
+    directions: np.ndarray
+
+
+def first_look(
+    data: Lazy, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int], wanted: Wanted
+) -> FirstLook:
+    """Look at everything once.
+
+    Parameters
+    ----------
+    data : Lazy
+        The pixels and channels that are not masked.
+    columns, rows : ndarray of int
+        Their numbers among all.
+    shape : tuple of int
+        All pixels and channels.
+    wanted : Wanted
+    """
+
+    def compute() -> dict[str, np.ndarray]:
+        n, m = shape
+        size = min(wanted.directions, *data.shape)
+        omega = _random_directions(data, size)
+        look = FirstLook(
+            np.zeros(n, bool), np.zeros(m, bool), np.zeros(3, int), np.empty(0, int),
+            np.zeros(n), np.zeros(m), np.zeros((m, size)),
+        )  # fmt: skip
+        arguments = (omega, wanted.by_counts)
+        for where, part in data.a_pass("first look", _look, lambda _: arguments):
+            filled, filled_columns, counts, first, pixels, channels, directions = part
+            here = rows[where]
+            look.filled_rows[here], look.pixels[here] = filled, pixels
+            look.filled_columns[columns] |= filled_columns
+            look.counts += counts
+            look.channels[columns] += channels
+            look.directions[columns] += directions
+            if len(first) and not len(look.first_nonfinite):
+                look.first_nonfinite = np.array([here[first[0]], columns[first[1]]])
+        return vars(look)
+
+    inputs = [shape, rows, columns, wanted.directions, wanted.by_counts]
+    return FirstLook(**current().kept("look", inputs, compute))
+
+
+def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray, ...]:
+    n, m = block.shape
+    filled, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
+    counts, first = np.zeros(3, int), np.empty(0, int)
+    pixels, channels, directions = np.empty(n), np.zeros(m), np.zeros(omega.shape)
+    signed, may_be_wrong = block.raw.dtype.kind in "fi", block.raw.dtype.kind == "f"
+    for piece, X in block:
+        something = X != 0
+        filled[piece] = something.any(axis=1)
+        if not filled_columns.all():
+            filled_columns |= something.any(axis=0)
+        counts[2] += X.size - np.count_nonzero(something)
+        counts[1] += np.count_nonzero(X < 0) if signed else 0
+        pixels[piece] = X.sum(axis=1)
+        if may_be_wrong and not np.isfinite(pixels[piece]).all():
+            wrong = np.argwhere(~np.isfinite(X))
+            counts[0] += len(wrong)
+            if len(wrong) and not len(first):
+                first = wrong[0] + [piece.start, 0]
+        channels += X.sum(axis=0)
+        if omega.size:
+            scores = X @ omega
+            if by_counts:
+                totals = pixels[piece]
+                scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
+            directions += X.T @ scores
+    return filled, filled_columns, counts, first, pixels, channels, directions
+
+
+def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:
+    """Return the data that scaled ones are made of, and the scales of their pixels and channels."""
+    data = data.scaled if isinstance(data, Reweighted) else data
+    if isinstance(data, Rescaled):
+        return data.X, data.r[:, 0], data.c[:, 0]
+    return data, None, None
+
+
+def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
+    r"""Return the scores, the basis and ``‖X‖²`` of a sketch: one pass more than the first look, or two.
+
+    With ``V`` an orthonormal basis of :math:`X^\top X \Omega` and :math:`X V = Q R`, the sketch is
+    :math:`Q Q^\top X = Q R^{-\top} (X^\top X V)^\top`, cut to its ``rank`` largest directions.
+
+    Parameters
+    ----------
+    data : Data, (n, m)
+        Scaled or not.
+    rank : int
+
+    Returns
+    -------
+    Z : ndarray, (n, rank)
+        Orthogonal columns, by falling length.
+    V : ndarray, (m, rank)
+        Orthonormal.
+    squared_norm : float
+    """
+    X, r, c = unscaled(data)
+    start = _start(X, min(rank + OVERSAMPLING, *X.shape), r)
+    start = start if c is None else c[:, None] * start
+    basis = np.linalg.svd(start, full_matrices=False)[0]
+    inputs = [X.shape, basis, _hashed(r), _hashed(c)]
+    if isinstance(X, Lazy):
+        seen = current().kept("sketch", inputs, lambda: _project(X, basis, r, c))
+    else:
+        Z = data.dot(basis)
+        norm = np.array(data.squared_norm)
+        seen = {"Z": Z, "crossed": data.transposed_dot(Z), "squared_norm": norm}
+    Z, crossed = seen["Z"], seen["crossed"]
+    values, turn = np.linalg.eigh(basis.T @ crossed)
+    keep = values > ROUNDING * values[-1]
+    root = np.sqrt(values[keep])
+    left, sizes, V = np.linalg.svd((crossed @ turn[:, keep] / root).T, full_matrices=False)
+    mix = (turn[:, keep] / root) @ (left * sizes)[:, :rank]
+    for rows in row_blocks(*Z.shape):
+        Z[rows, : mix.shape[1]] = Z[rows] @ mix
+    return Z[:, : mix.shape[1]], V[:rank].T.copy(), float(seen["squared_norm"])
+
+
+def _start(X: Data, size: int, r: np.ndarray | None) -> np.ndarray:
+    """Return ``Xᵀ diag(r²) X Ω``, (m, size), as the first look has found it where it has."""
+    if isinstance(X, Lazy):
+        if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None):
+            return X.found[2]
+        inputs = [X.shape, size, _hashed(r)]
+        return current().kept("directions", inputs, lambda: _find(X, size, r))["found"]
+    scores = X.dot(_random_directions(X, size))
+    return X.transposed_dot(scores if r is None else r[:, None] ** 2 * scores)
+
+
+def _random_directions(X: Data, size: int) -> np.ndarray:
+    """Return standard normal numbers, (m, size): those of a channel hang on its number alone."""
+    numbers = np.arange(X.shape[1]) if X.channels is None else X.channels
+    rng = np.random.Generator(np.random.Philox(SEED))
+    return rng.standard_normal((int(numbers.max()) + 1, size))[numbers]
+
+
+def _find(X: Lazy, size: int, r: np.ndarray | None) -> dict[str, np.ndarray]:
+    omega = _random_directions(X, size)
+    found = np.zeros(omega.shape)
+    for _, part in X.a_pass(
+        "directions", _directions, lambda rows: (omega, None if r is None else r[rows] ** 2)
+    ):
+        found += part
+    return {"found": found}
+
+
+def _directions(block: Block, omega: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    found = np.zeros(omega.shape)
+    for piece, X in block:
+        scores = X @ omega
+        found += X.T @ (scores if weights is None else weights[piece, None] * scores)
+    return found
+
+
+def _hashed(scale: np.ndarray | None) -> Any:
+    return "none" if scale is None else scale
+
+
+def _project(
+    data: Lazy, basis: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    n, m = data.shape
+    Z, crossed, norm = np.empty((n, basis.shape[1])), np.zeros(basis.shape), 0.0
+    right = basis if c is None else c[:, None] * basis
+    squares = None if c is None else c**2
+    for rows, (scores, products, square) in data.a_pass(
+        "sketch", _scores, lambda rows: (right, None if r is None else r[rows], squares)
+    ):
+        Z[rows] = scores
+        crossed += products
+        norm += square
+    if c is not None:
+        crossed *= c[:, None]
+    return {"Z": Z, "crossed": crossed, "squared_norm": np.array(norm)}
+
+
+def _scores(
+    block: Block, right: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    Z, crossed = np.empty((block.shape[0], right.shape[1])), np.zeros(right.shape)
+    norm = 0.0
+    for piece, X in block:
+        np.matmul(X, right, out=Z[piece])
+        size = (
+            np.einsum("ij,ij->i", X, X)
+            if squares is None
+            else np.einsum("ij,ij,j->i", X, X, squares)
+        )
+        if r is not None:
+            Z[piece] *= r[piece, None]
+            size *= r[piece] ** 2
+        norm += float(size.sum())
+        crossed += X.T @ (Z[piece] if r is None else r[piece, None] * Z[piece])
+    return Z, crossed, norm
+
+
+@dataclass
+class Seen:
+    """What one pass says of factors ``C`` (n, k), ``S`` (m, k).
+
+    Attributes
+    ----------
+    right : ndarray, (n, k)
+        ``X S`` of the scaled data and factors.
+    left : ndarray, (m, k)
+        ``Xᵀ C`` of the scaled data and factors.
+    squares : ndarray, (n,)
+        Squared residual of every pixel, unscaled.
+    residual : ndarray, (m,)
+        Sum of the residual of every channel, unscaled.
+    misfit : float or ndarray, ()
+        ``½ ‖X − C Sᵀ‖²``, scaled, from the residual itself.
+    """
+
+    right: np.ndarray
+    left: np.ndarray
+    squares: np.ndarray
+    residual: np.ndarray
+    misfit: Any
+
+
+def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
+    """Compare factors with the full data, in one pass.
+
+    Parameters
+    ----------
+    data : Data, (n, m)
+        Scaled or not.
+    C, S : ndarray, (n, k), (m, k)
+        In the unit of the unscaled data.
+    """
+    X, r, c = unscaled(data)
+    if isinstance(X, Lazy):
+        inputs = [X.shape, C, S, _hashed(r), _hashed(c)]
+        return Seen(**current().kept("full-data", inputs, lambda: _examine(X, C, S, r, c)))
+    squares, residual = np.empty(len(C)), np.zeros(len(S))
+    for rows, rest in X.residual_blocks(C, S):
+        squares[rows] = np.einsum("ij,ij->i", rest, rest)
+        residual += rest.sum(axis=0)
+    misfit = 0.5 * squares.sum() if r is None else data.misfit([C, S])
+    if r is None or c is None:
+        return Seen(X.dot(S), X.transposed_dot(C), squares, residual, misfit)
+    right = r[:, None] * X.dot(c[:, None] ** 2 * S)
+    left = c[:, None] * X.transposed_dot(r[:, None] ** 2 * C)
+    return Seen(right, left, squares, residual, misfit)
+
+
+def _examine(
+    data: Lazy, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    n, m = data.shape
+    seen = Seen(np.empty(C.shape), np.zeros(S.shape), np.empty(n), np.zeros(m), np.zeros(()))
+    squares = None if c is None else c**2
+    for rows, part in data.a_pass(
+        "full data", _compare, lambda rows: (C[rows], S, None if r is None else r[rows], squares)
+    ):
+        seen.right[rows], left, seen.squares[rows], residual, misfit = part
+        seen.left += left
+        seen.residual += residual
+        seen.misfit += misfit
+    if c is not None:
+        seen.left *= c[:, None]
+    return vars(seen)
+
+
+def _compare(
+    block: Block, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
+) -> tuple[Any, ...]:
+    n, m = block.shape
+    right = S if squares is None else squares[:, None] * S
+    products, left = np.empty(C.shape), np.zeros(S.shape)
+    sizes, residual, misfit = np.empty(n), np.zeros(m), 0.0
+    for piece, X in block:
+        np.matmul(X, right, out=products[piece])
+        weighted = C[piece] if r is None else r[piece, None] ** 2 * C[piece]
+        left += X.T @ weighted
+        rest = X - C[piece] @ S.T
+        residual += rest.sum(axis=0)
+        sizes[piece] = np.einsum("ij,ij->i", rest, rest)
+        if squares is None:
+            misfit += 0.5 * float(sizes[piece].sum())
+        else:
+            assert r is not None
+            misfit += 0.5 * float(np.einsum("ij,ij,j,i->", rest, rest, squares, r[piece] ** 2))
+    if r is not None:
+        products *= r[:, None]
+    return products, left, sizes, residual, misfit
+
+
+class Refined(Data):
+    r"""A sketch that is exact for factors that the full data have been asked about.
+
+    With :math:`L` an orthonormal basis of the maps and :math:`R` one of the spectra whose products
+    :math:`L^\top X`, :math:`X R` are known,
+
+    .. math:: \hat X = X R R^\top + L L^\top X (I - R R^\top),\qquad
+              X - \hat X = (I - L L^\top) X (I - R R^\top)
+
+    Parameters
+    ----------
+    Z, V : ndarray, (n, r), (m, r)
+        A sketch as :func:`sketched` gives it.
+    squared_norm : float
+        ``‖X‖²`` of the data.
+    dtype : numpy dtype
+        The type of answers.
+    """
+
+    def __init__(self, Z: np.ndarray, V: np.ndarray, squared_norm: float, dtype: Any) -> None:
+        self.shape, self.dtype = (Z.shape[0], V.shape[0]), np.dtype(dtype)
+        self._squared_norm = squared_norm
+        sizes = np.linalg.norm(Z, axis=0)
+        sizes[sizes == 0] = 1.0
+        self._left, self._rows = [Z / sizes], [sizes[:, None] * V.T]
+        self._right: list[np.ndarray] = []
+        self._scores: list[np.ndarray] = []
+
+    def learn(self, C: np.ndarray, S: np.ndarray, right: np.ndarray, left: np.ndarray) -> None:
+        """Become exact for ``C`` (n, k) and ``S`` (m, k), given ``X S`` and ``Xᵀ C``."""
+        new, images = _extended(self._left, [rows.T for rows in self._rows], C, left)
+        self._left.append(new)
+        self._rows.append(images.T)
+        new, images = _extended(self._right, self._scores, S, right)
+        self._right.append(new)
+        self._scores.append(images)
+        self._rest = [rows - sum((rows @ R) @ R.T for R in self._right) for rows in self._rows]
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        known = sum(A @ (R.T @ Z) for A, R in zip(self._scores, self._right, strict=True))
+        return known + sum(L @ (D @ Z) for L, D in zip(self._left, self._rest, strict=True))
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        known = sum(R @ (A.T @ F) for A, R in zip(self._scores, self._right, strict=True))
+        return known + sum(D.T @ (L.T @ F) for L, D in zip(self._left, self._rest, strict=True))
+
+    def channel_gram(self) -> np.ndarray:
+        return self.transposed_dot(self.dot(np.eye(self.shape[1])))
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        known = sum(A[index] @ R.T for A, R in zip(self._scores, self._right, strict=True))
+        return known + sum(L[index] @ D for L, D in zip(self._left, self._rest, strict=True))
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, self.rows(np.arange(rows.start, rows.stop)) - F[rows] @ Z.T
+
+    @property
+    def squared_norm(self) -> float:  # type: ignore[override]
+        return self._squared_norm
+
+    @property
+    def squared_row_norms(self) -> np.ndarray:
+        norms = np.empty(self.shape[0])
+        for rows in row_blocks(*self.shape):
+            X = self.rows(np.arange(rows.start, rows.stop))
+            norms[rows] = np.einsum("ij,ij->i", X, X)
+        return norms
+
+
+def _extended(
+    known: list[np.ndarray], images: list[np.ndarray], F: np.ndarray, product: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return orthonormal directions that ``F`` adds to those known, and what the data make of them.
+
+    Parameters
+    ----------
+    known, images : list of ndarray
+        Orthonormal directions, and the data times each.
+    F, product : ndarray, (n, k), (m, k)
+        New directions, and the data times each.
+    """
+    size = np.linalg.norm(F, axis=0)
+    size[size == 0] = 1.0
+    F, product = F / size, product / size
+    for _ in range(2):  # twice, since once leaves rounding where F is nearly known
+        for directions, image in zip(known, images, strict=True):
+            shares = directions.T @ F
+            F, product = F - directions @ shares, product - image @ shares
+    values, turn = np.linalg.eigh(F.T @ F)
+    keep = values > KNOWN
+    turn = turn[:, keep] / np.sqrt(values[keep])
+    return F @ turn, product @ turn

@@ -1,0 +1,198 @@
+"""What the passes over lazy data have in common: a limit of memory, a count, and what is kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+logger = logging.getLogger("endmember")
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass
+class Session:
+    """One piece of work on lazy data.
+
+    Attributes
+    ----------
+    memory : int or None
+        Bytes that the work may take besides what the process holds already; None for no limit.
+    checkpoint : Checkpoint or None
+        Where the result of every pass is kept.
+    passes : list of str
+        The passes over the data so far.
+    notes : dict
+        What one step leaves for a later one, so that it need not read again.
+    """
+
+    memory: int | None = None
+    checkpoint: Checkpoint | None = None
+    passes: list[str] = field(default_factory=list)
+    notes: dict[Any, Any] = field(default_factory=dict)
+
+    def count(self, name: str) -> None:
+        """Take note of a pass that begins."""
+        self.passes.append(name)
+        logger.debug("pass %d over the data: %s", len(self.passes), name)
+
+    def check(self, needed: float, why: str) -> None:
+        """Refuse work that takes more than the limit.
+
+        Raises
+        ------
+        ValueError
+            If ``needed`` bytes do not fit.
+        """
+        if self.memory is not None and needed > self.memory:
+            raise ValueError(
+                f"memory={in_words(self.memory)} is too little: {why}, which takes "
+                f"{in_words(needed)}; raise the limit, bin or crop the data, or ask for less"
+            )
+
+    def kept(
+        self, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Return what a pass gives, from the checkpoint where it holds that."""
+        if self.checkpoint is None:
+            return compute()
+        return self.checkpoint.kept(name, inputs, compute)
+
+
+@dataclass
+class Checkpoint:
+    """A folder that holds the result of every pass under a hash of all that it follows from.
+
+    Attributes
+    ----------
+    folder : Path
+    about : str
+        What tells the data from others: the file, its size and time, the shape.
+    resume : bool
+        Whether results found there are used.
+    """
+
+    folder: Path
+    about: str = ""
+    resume: bool = False
+
+    def kept(
+        self, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Return the arrays that ``compute`` gives; read them where they were computed before."""
+        file = self.folder / f"{name}-{fingerprint([self.about, name, *inputs])}.npz"
+        if self.resume and file.exists():
+            logger.info("the pass %r is taken from %s", name, self.folder)
+            with np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+        result = compute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(".new")
+        with new.open("wb") as stream:
+            np.savez(stream, **result)  # type: ignore[arg-type]
+            stream.flush()
+            os.fsync(stream.fileno())
+        new.replace(file)
+        return result
+
+    def clear(self) -> None:
+        """Remove what is kept."""
+        if self.folder.is_dir():
+            for file in [*self.folder.glob("*.npz"), *self.folder.glob("*.new")]:
+                file.unlink()
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+
+_SESSION: ContextVar[Session | None] = ContextVar("endmember_session", default=None)
+
+
+def current() -> Session:
+    """Return the session that is open, or a new one without limits."""
+    return _SESSION.get() or Session()
+
+
+@contextmanager
+def session(memory: Any = None, checkpoint: Checkpoint | None = None) -> Iterator[Session]:
+    """Open a session for what runs inside; within another one that one goes on.
+
+    Parameters
+    ----------
+    memory : int or str, optional
+        As in :func:`parse_memory`.
+    checkpoint : Checkpoint, optional
+    """
+    open_one = _SESSION.get()
+    if open_one is not None and memory is None and checkpoint is None:
+        yield open_one
+        return
+    token = _SESSION.set(Session(parse_memory(memory), checkpoint))
+    try:
+        yield current()
+    finally:
+        _SESSION.reset(token)
+
+
+def parse_memory(memory: Any) -> int | None:
+    """Return an amount of memory in bytes: ``"1GB"``, ``"500 MB"``, a number of bytes, or None for no limit.
+
+    Raises
+    ------
+    ValueError
+        If it is no positive amount.
+
+    Examples
+    --------
+    >>> parse_memory("1GB"), parse_memory("2.5 MiB"), parse_memory(4096)
+    (1000000000, 2621440, 4096)
+    """
+    if memory is None:
+        return None
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)(i?)b?\s*", str(memory), re.IGNORECASE)
+    try:
+        amount = float(found[1]) if found else 0.0
+    except ValueError:
+        amount = 0.0
+    if found is None or not amount > 0:
+        raise ValueError(f'memory={memory!r} is no amount of memory; give one such as "1GB"')
+    unit = _UNITS[found[2].lower()]
+    if found[3]:
+        unit = 2 ** (10 * list(_UNITS).index(found[2].lower()))
+    return int(amount * unit)
+
+
+def in_words(size: float) -> str:
+    """Return a number of bytes in the unit that suits it.
+
+    Examples
+    --------
+    >>> in_words(2_500_000)
+    '2.5 MB'
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def fingerprint(parts: list[Any]) -> str:
+    """Return a hash of texts, numbers and arrays, equal for equal ones."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f"{part.shape}{part.dtype}".encode())
+            digest.update(np.ascontiguousarray(part).data)
+        else:
+            digest.update(repr(part).encode())
+    return digest.hexdigest()
