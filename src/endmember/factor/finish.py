@@ -21,9 +21,13 @@ ROUNDS = 8
 
 #: Improves a fit of a problem in memory until it stands still.
 GoOn = Callable[[Problem, Fit], Fit]
+#: Returns the maps that are best for the spectra as they are.
+BestMaps = Callable[[Problem, list[np.ndarray]], np.ndarray]
 
 
-def finish(problem: Problem, sketch: Data, fit: Fit, tol: float, go_on: GoOn) -> tuple[Fit, float]:
+def finish(
+    problem: Problem, sketch: Data, fit: Fit, tol: float, go_on: GoOn, best_maps: BestMaps
+) -> tuple[Fit, float]:
     r"""Improve a fit of a sketch until it is one of the full data, and certify it.
 
     A round is one pass: it measures the misfit and the Karush-Kuhn-Tucker residual :math:`\kappa` of the factors
@@ -42,6 +46,8 @@ def finish(problem: Problem, sketch: Data, fit: Fit, tol: float, go_on: GoOn) ->
         Relative progress per sweep that counts as none.
     go_on : callable
         ``go_on(problem, fit)`` continues a fit.
+    best_maps : callable
+        ``best_maps(problem, factors)``: the last word belongs to the maps, whose products are exact.
 
     Returns
     -------
@@ -66,13 +72,34 @@ def finish(problem: Problem, sketch: Data, fit: Fit, tol: float, go_on: GoOn) ->
         logger.info(
             "full data, round %d: misfit %.9g, optimality %.1e", round_, float(seen.misfit), optimality
         )  # fmt: skip
-        current().notes["seen"] = fit.factors, seen
         objective = float(seen.misfit) + problem.penalty(fit.factors)
         still = optimality <= goal or before - objective <= WINDOW * tol * abs(objective)
         if still or fit.stopped or round_ == ROUNDS:
             break
         before, fit = objective, go_on(here, fit)
+    fit, optimality, seen = _with_best_maps(here, fit, optimality, seen, best_maps)
+    current().notes["seen"] = seen, *fit.factors
     return replace(fit, converged=fit.converged and still), optimality
+
+
+def _with_best_maps(
+    problem: Problem, fit: Fit, optimality: float, seen: Seen, best_maps: BestMaps
+) -> tuple[Fit, float, Seen]:
+    """Return the fit with the maps that its spectra ask of the full data, where they carry the scale."""
+    C, S = fit.factors
+    if problem.scales(S.shape[1]).unit[0].any():
+        return fit, optimality, seen
+    factors = [best_maps(problem, [C, S]), S]
+    plain = problem.plain(factors, 0)
+    misfit = problem.loss.misfit(problem.data, factors, 0, plain)
+    objective = misfit + problem.penalty(factors)
+    if not objective <= fit.objective[-1]:
+        return fit, optimality, seen
+    fit = replace(
+        fit, factors=factors,
+        objective=[*fit.objective[:-1], objective], misfit=[*fit.misfit[:-1], misfit],
+    )  # fmt: skip
+    return fit, problem.optimality(factors), seen.moved(C, factors[0], S)
 
 
 def _learn(

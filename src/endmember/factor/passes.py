@@ -16,14 +16,14 @@ Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217, sections 4.5 and 5.5.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from endmember.factor.chunks import Lazy
-from endmember.factor.data import Data, Rescaled, Reweighted, row_blocks
-from endmember.factor.layout import Block
+from endmember.factor.data import BLOCK_ENTRIES, Data, Rescaled, Reweighted, row_blocks
+from endmember.factor.layout import Block, Blocks
 from endmember.factor.session import current
 
 #: Directions of the signal that are followed besides those that are kept.
@@ -55,6 +55,14 @@ class Wanted:
     directions: int = 0
     by_counts: bool = False
     entries: bool = False
+
+
+def working_memory(blocks: Blocks, k: int) -> float:
+    """Return the bytes that a fit of ``k`` components takes: blocks, the sketch, maps and what solves for them."""
+    rank = max(2 * k, k + 10)
+    a_block = blocks.bytes_of_block + 4 * 8 * BLOCK_ENTRIES
+    arrays = blocks.n * (2 * rank + OVERSAMPLING + 10 * k) + blocks.X.shape[-1] * 8 * rank
+    return blocks.threads * a_block + 8 * arrays
 
 
 @dataclass
@@ -292,6 +300,8 @@ class Seen:
         ``X S`` of the scaled data and factors.
     left : ndarray, (m, k)
         ``Xᵀ C`` of the scaled data and factors.
+    plain : ndarray, (n, k)
+        ``X S``, unscaled.
     squares : ndarray, (n,)
         Squared residual of every pixel, unscaled.
     residual : ndarray, (m,)
@@ -302,9 +312,17 @@ class Seen:
 
     right: np.ndarray
     left: np.ndarray
+    plain: np.ndarray
     squares: np.ndarray
     residual: np.ndarray
     misfit: Any
+
+    def moved(self, before: np.ndarray, C: np.ndarray, S: np.ndarray) -> Seen:
+        """Return the same with the residual of other maps ``C`` (n, k): exact, and read from no data."""
+        step, G = C - before, S.T @ S
+        change = np.einsum("ik,ik->i", step, (C + before) @ G - 2 * self.plain)
+        squares = np.maximum(self.squares + change, 0.0)
+        return replace(self, squares=squares, residual=self.residual - S @ step.sum(axis=0))
 
 
 def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
@@ -326,23 +344,26 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
         squares[rows] = np.einsum("ij,ij->i", rest, rest)
         residual += rest.sum(axis=0)
     misfit = 0.5 * squares.sum() if r is None else data.misfit([C, S])
+    plain = X.dot(S)
     if r is None or c is None:
-        return Seen(X.dot(S), X.transposed_dot(C), squares, residual, misfit)
+        return Seen(plain, X.transposed_dot(C), plain, squares, residual, misfit)
     right = r[:, None] * X.dot(c[:, None] ** 2 * S)
     left = c[:, None] * X.transposed_dot(r[:, None] ** 2 * C)
-    return Seen(right, left, squares, residual, misfit)
+    return Seen(right, left, plain, squares, residual, misfit)
 
 
 def _examine(
     data: Lazy, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     n, m = data.shape
-    seen = Seen(np.empty(C.shape), np.zeros(S.shape), np.empty(n), np.zeros(m), np.zeros(()))
+    right = np.empty(C.shape)
+    plain = right if c is None else np.empty(C.shape)
+    seen = Seen(right, np.zeros(S.shape), plain, np.empty(n), np.zeros(m), np.zeros(()))
     squares = None if c is None else c**2
     for rows, part in data.a_pass(
         "full data", _compare, lambda rows: (C[rows], S, None if r is None else r[rows], squares)
     ):
-        seen.right[rows], left, seen.squares[rows], residual, misfit = part
+        seen.right[rows], seen.plain[rows], left, seen.squares[rows], residual, misfit = part
         seen.left += left
         seen.residual += residual
         seen.misfit += misfit
@@ -357,10 +378,14 @@ def _compare(
     n, m = block.shape
     right = S if squares is None else squares[:, None] * S
     products, left = np.empty(C.shape), np.zeros(S.shape)
+    plain = products if r is None else np.empty(C.shape)
     sizes, residual, misfit = np.empty(n), np.zeros(m), 0.0
     for piece, X in block:
         np.matmul(X, right, out=products[piece])
-        weighted = C[piece] if r is None else r[piece, None] ** 2 * C[piece]
+        weighted = C[piece]
+        if r is not None:
+            np.matmul(X, S, out=plain[piece])
+            weighted = r[piece, None] ** 2 * weighted
         left += X.T @ weighted
         rest = X - C[piece] @ S.T
         residual += rest.sum(axis=0)
@@ -372,7 +397,7 @@ def _compare(
             misfit += 0.5 * float(np.einsum("ij,ij,j,i->", rest, rest, squares, r[piece] ** 2))
     if r is not None:
         products *= r[:, None]
-    return products, left, sizes, residual, misfit
+    return products, plain, left, sizes, residual, misfit
 
 
 class Refined(Data):

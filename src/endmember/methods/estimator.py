@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 from endmember.factor.data import Data
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
 from endmember.factor.passes import Wanted
-from endmember.factor.session import session
+from endmember.factor.session import current, session
 from endmember.factor.threads import one_blas_thread
 
 
@@ -91,6 +91,7 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 keep_empty=self._keeps_empty(axes if domain is None else len(domain), of_signal),
                 wanted=self._wanted(),
             )  # fmt: skip
+            current().notes["observed"] = observed
             with one_blas_thread():
                 self._fit(observed, energy, callback)
         return self

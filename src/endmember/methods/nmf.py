@@ -225,6 +225,7 @@ class NMF(SpectralEstimator):
             fit, self.optimality_ = finish(
                 full, quick.data, fit, self.tol,
                 lambda problem, fit: self._continue(problem, fit, callback, "full data"),
+                self._best_maps,
             )  # fmt: skip
         else:
             self.optimality_ = full.optimality(fit.factors)
@@ -440,20 +441,23 @@ class NMF(SpectralEstimator):
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         problem = self._problem(observed)
-        solver = self._solvers(S.shape[1])[0]
         factors = start_maps(problem, S)
-        problem = problem.settled(factors)
+        return self._best_maps(problem.settled(factors), factors)
+
+    def _best_maps(self, problem: Problem, factors: list[np.ndarray]) -> np.ndarray:
+        """Return the maps that are best for the spectra as they are."""
+        C, S = factors
+        solver = self._solvers(S.shape[1])[0]
         memory: dict[str, Any] = {"mode": 0}
         for sweep in range(self.max_iter):
-            before = factors[0]
-            subproblem = problem.wished(problem.plain(factors, 0), 0, before)
-            factors[0] = solver.improve(
+            before = C
+            subproblem = problem.wished(problem.plain([C, S], 0), 0, before)
+            C = solver.improve(
                 subproblem, before, S.shape[0], penalties=problem.penalties[0], memory=memory
             )
-            change = np.linalg.norm(factors[0] - before)
-            if change <= TRANSFORM_TOLERANCE * np.linalg.norm(factors[0]) or sweep > 200:
+            if np.linalg.norm(C - before) <= TRANSFORM_TOLERANCE * np.linalg.norm(C) or sweep > 200:
                 break
-        return factors[0]
+        return C
 
 
 def _rank(k: int) -> int:

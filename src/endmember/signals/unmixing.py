@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.factor.data import Weighted
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
+from endmember.factor.session import Checkpoint, current, session
 from endmember.show.contents import Components, Misfit
 from endmember.signals import provenance, storage
 from endmember.signals.bridge import (
@@ -25,6 +25,8 @@ from endmember.signals.bridge import (
     wrap_spectra,
 )
 from endmember.signals.choosing import choose_model
+from endmember.signals.misfits import misfit_of
+from endmember.signals.plan import about
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,6 +54,9 @@ def unmix(
     domain: tuple[int, ...] | None = None,
     callback: Any = None,
     reasons: Sequence[str] = (),
+    memory: int | str | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
 ) -> Unmixing:
     """Separate a spectrum image into pure spectra and their maps.
 
@@ -66,6 +71,13 @@ def unmix(
         As in ``em.NMF.fit``.
     reasons : sequence of str, optional
         Why this model, for the report.
+    memory : int or str, optional
+        What lazy data may take while they are read block by block, such as ``"1GB"``, besides what the
+        process holds already; what cannot fit is refused before it starts. No limit unless given.
+    checkpoint : str or Path, optional
+        A folder where the result of every pass over lazy data is kept until the fit has ended.
+    resume : bool
+        Use what an interrupted fit has left in ``checkpoint``.
 
     Returns
     -------
@@ -87,12 +99,25 @@ def unmix(
     if model is not None and not (hasattr(model, "fit") and hasattr(model, "get_params")):
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     signal, reasons = _as_signal(signal, domain), list(reasons)
-    if model is None:
-        model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
-        reasons += why
+    kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
-    model = _seeded(clone(model))
+    with session(memory, kept) as work:
+        if model is None:
+            model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
+            reasons += why
+        result = _unmixed(signal, _seeded(clone(model)), options, callback, reasons)
+        result.record["passes"] = len(work.passes)
+    if kept is not None:
+        kept.clear()
+    return result
+
+
+def _unmixed(
+    signal: Any, model: Any, options: dict[str, Any], callback: Any, reasons: list[str]
+) -> Unmixing:
+    """Fit a model and put everything together that is kept of it."""
     began, start = datetime.now(UTC), time.perf_counter()
+    current().notes.pop("seen", None)
     model.fit(signal, **options, callback=callback)
     seconds = time.perf_counter() - start
     record = {
@@ -109,7 +134,7 @@ def unmix(
         model=model,
         options={name: _plain(value) for name, value in options.items() if value is not None},
         record=record,
-        misfit=_misfit(signal, model, options),
+        misfit=misfit_of(signal, model, options),
     )
 
 
@@ -434,31 +459,6 @@ def _seeded(model: Any) -> Any:
 def _plain(value: Any) -> np.ndarray:
     """Return a mask or weights as an array that can be kept."""
     return np.array(value.data if hasattr(value, "axes_manager") else value)
-
-
-def _misfit(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model."""
-    observed = observe(signal, **options, keep_empty=True)
-    data, k = observed.data, model.components_.shape[0]
-    C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
-    S = np.asarray(model.components_, dtype=float).T[observed.columns]
-    n, m = data.shape
-    squares, total = np.empty((n, 1)), np.zeros((m, 1))
-    for rows, residual in data.residual_blocks(C, S):
-        squares[rows, 0] = np.einsum("ij,ij->i", residual, residual)
-        total[:, 0] += residual.sum(axis=0)
-    # Residuals come times the root of their weight: with weights 0 and 1 these are means over
-    # what is not missing.
-    weights = data.W if isinstance(data, Weighted) else np.broadcast_to(1.0, (n, m))
-    per_pixel, per_channel = weights.sum(axis=1), np.sqrt(weights).sum(axis=0)
-    spectrum = total / np.maximum(per_channel, 1e-300)[:, None]
-    model_spectrum = (S @ C.mean(axis=0))[:, None]
-    return {
-        "map": observed.maps(np.sqrt(squares / np.maximum(per_pixel, 1e-300)[:, None]))[..., 0],
-        "spectrum": observed.spectra(spectrum)[0],
-        "data_spectrum": observed.spectra(model_spectrum + spectrum)[0],
-        "model_spectrum": observed.spectra(model_spectrum)[0],
-    }
 
 
 def _describe_data(signal: Any) -> dict[str, Any]:

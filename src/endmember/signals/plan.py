@@ -1,0 +1,120 @@
+"""What a fit to lazy data will take, said before it starts: passes, memory, time."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from endmember.factor.chunks import cluster, read
+from endmember.factor.inputs import KEPT_UP_TO, is_lazy, unwrap
+from endmember.factor.layout import Blocks
+from endmember.factor.passes import working_memory
+from endmember.factor.session import current, in_words
+from endmember.signals import provenance
+
+#: Passes over the data of a fit with starts: two for the sketch, two that finish and certify.
+PASSES = 4
+#: Components that a plan reckons with while their number is not known.
+MOST_COMPONENTS = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What reading the data block by block comes to.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of the data.
+    passes : int
+        Over all of the data.
+    blocks : int
+    block_bytes : int
+        Of one block in memory.
+    threads : int
+        Blocks in memory at a time.
+    memory : float
+        Bytes of blocks, factors and sums, besides what the process holds already.
+    seconds : float
+        Expected, from the time that one block takes to read.
+    """
+
+    size: int
+    passes: int
+    blocks: int
+    block_bytes: int
+    threads: int
+    memory: float
+    seconds: float
+
+    def __str__(self) -> str:
+        """Say it in two sentences."""
+        where = "thread" if cluster() is None else "worker thread"
+        return (
+            f"Plan: {in_words(self.size)} on disk, read {self.passes} times in {self.blocks} blocks of "
+            f"up to {in_words(self.block_bytes)} by {self.threads} {where}{'s' * (self.threads > 1)}, "
+            f"in about {in_words(self.memory)} of memory. Reading alone takes about "
+            f"{max(1, round(self.seconds))} s."
+        )
+
+
+def plan(signal: Any, n_components: int | None = None) -> Plan | None:
+    """Return what a least-squares fit to a lazy signal takes; None where the data are in memory or small.
+
+    One block is read to learn how long that takes.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+    n_components : int, optional
+
+    Raises
+    ------
+    ValueError
+        If it does not fit the limit of memory of the open session.
+    """
+    X = unwrap(signal)
+    if not is_lazy(X) or X.nbytes <= KEPT_UP_TO:
+        return None
+    session = current()
+    blocks = session.notes.setdefault(("blocks", X.name), Blocks(X, session.memory))
+    k = MOST_COMPONENTS if n_components is None else n_components
+    needed = working_memory(blocks, k)
+    session.check(needed, f"a fit of {k} components keeps blocks, maps and a sketch")
+    start = time.perf_counter()
+    place, rows = next(iter(blocks))
+    part = read(blocks.X[place])
+    seconds = (time.perf_counter() - start) * X.size / max(part.size, 1)
+    client = cluster()
+    threads = blocks.threads if client is None else sum(client.nthreads().values())
+    return Plan(
+        X.nbytes, PASSES, len(blocks), blocks.bytes_of_block, threads, needed,
+        PASSES * seconds / threads,
+    )  # fmt: skip
+
+
+def about(signal: Any) -> str:
+    """Return what tells a signal from others without reading it: file, its size and time, shape, steps.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> about(hs.signals.Signal1D([[1.0, 2.0]]))
+    '{"dtype": "float64", "shape": [1, 2], "source": null, "steps": []}'
+    """
+    source = provenance.source(signal)
+    known: dict[str, Any] = {
+        "shape": [int(size) for size in unwrap(signal).shape],
+        "dtype": str(signal.data.dtype),
+        "steps": provenance.steps(signal),
+        "source": source,
+    }
+    if source is not None and Path(source["path"]).exists():
+        place = Path(source["path"])
+        files = [place, *sorted(place.rglob("*"))] if place.is_dir() else [place]
+        known["bytes"] = sum(file.stat().st_size for file in files)
+        known["changed"] = max(file.stat().st_mtime_ns for file in files)
+    return json.dumps(known, sort_keys=True)
