@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +24,7 @@ from .options import (
     LossOption,
     MaxIterOption,
     MaxRankOption,
+    MemoryOption,
     MethodOption,
     MinimumVolumeOption,
     OutputOption,
@@ -33,6 +36,8 @@ from .options import (
     PathSparseOption,
     RankOutputOption,
     RelevanceOption,
+    ResumeOption,
+    SchedulerOption,
     SeedOption,
     SignalOption,
     SmoothOption,
@@ -50,6 +55,8 @@ if TYPE_CHECKING:
 
 #: A damaged file can ask for any amount of time: reading one ends here, in seconds.
 LOAD_SECONDS = 600.0
+#: A scheduler that does not answer within this time is taken for absent, in seconds.
+_ANSWER_SECONDS = 10
 #: Where `endmember demo` leaves its result.
 DEMO_FOLDER = Path("endmember-demo")
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
@@ -151,6 +158,9 @@ def unmix(
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
+    memory: MemoryOption = None,
+    scheduler: SchedulerOption = None,
+    resume: ResumeOption = False,
     output: OutputOption = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
@@ -177,12 +187,18 @@ def unmix(
     _check_target(folder, overwrite)
     if method not in _METHODS:
         raise ValueError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
-    with at_home():
+    _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
+    passes = folder.with_name(f"{folder.name}.passes")
+    with at_home(), _session(memory, scheduler):
         from endmember.signals.choosing import choose_model
+        from endmember.signals.plan import plan
         from endmember.signals.unmixing import unmix as run
 
         image = _load(file, lazy, signal, window)
         _check_room(folder, image, components or _MOST_SUGGESTED)
+        planned = plan(image, components)
+        if planned is not None:
+            typer.echo(str(planned))
         wishes = penalties(
             image, sparse=sparse, smooth=smooth,
             soft_orthogonal=soft_orthogonal, relevance=relevance, closure=closure, known=known or [],
@@ -195,7 +211,10 @@ def unmix(
         if panel is not None:
             typer.echo(panel.sentence)
         with Watch() as watch:
-            result = run(image, model, callback=watch, reasons=reasons)
+            result = run(
+                image, model, callback=watch, reasons=reasons,
+                checkpoint=None if planned is None else passes, resume=resume,
+            )  # fmt: skip
             watch.finish()
             typer.echo(_summary(result, watch))
             _keep(result, folder, overwrite)
@@ -294,6 +313,42 @@ def _parse_window(text: str | None) -> tuple[float | None, float | None] | None:
             "colon between them, for example --crop 450:700"
         ) from None
     return start, stop
+
+
+def _check_lazy_options(lazy: bool, **options: Any) -> None:
+    """Refuse options that mean nothing for data in memory."""
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given and not lazy:
+        raise ValueError(f"{' and '.join(given)} need data that stay on disk; add --lazy")
+
+
+@contextmanager
+def _session(memory: str | None, scheduler: str | None) -> Iterator[None]:
+    """Open a session with a limit of memory, on a cluster where one is named."""
+    from endmember.factor.session import session
+
+    with ExitStack() as stack:
+        if scheduler is not None:
+            stack.enter_context(_client(scheduler))
+        stack.enter_context(session(memory))
+        yield
+
+
+def _client(scheduler: str) -> Any:
+    """Return a client of the cluster at that address."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "--scheduler needs dask.distributed: pip install 'endmember[cluster]'"
+        ) from None
+    try:
+        return Client(scheduler, timeout=_ANSWER_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler' "
+            "and give the address that it prints"
+        ) from error
 
 
 def _load(

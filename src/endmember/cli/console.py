@@ -28,6 +28,7 @@ _OPTIONS = {
     "lazy=True": "--lazy",
     "overwrite=True": "--overwrite",
     "n_components=": "-k ",
+    "memory=": "--memory ",
 }
 #: Seconds between two updates of the progress bar.
 _BAR_EVERY = 0.1

@@ -25,6 +25,23 @@ CropOption = Annotated[
 LazyOption = Annotated[
     bool, typer.Option("--lazy", help="Leave the data on disk and read them piece by piece.")
 ]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What lazy data may take in memory while they are read, besides the program itself.",
+        metavar="1GB",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Read and multiply on the Dask cluster that listens there.", metavar="tcp://HOST:PORT"
+    ),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on from the last pass of a lazy fit that was interrupted."),
+]
 ComponentsOption = Annotated[
     int | None,
     typer.Option(

@@ -277,15 +277,22 @@ def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Obser
 
 def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
     """Return lazy data as they are, or in memory where they are small or every entry is asked for."""
-    limit = current().memory
-    if 8 * X.size <= (8 * KEPT_UP_TO if limit is None else limit // 4) and X.nbytes <= KEPT_UP_TO:
-        return in_memory(X, _blocks(X))
+    if not stays_lazy(X):
+        return in_memory(X, blocks_of(X))
     if not (wanted.entries or weighted):
         return X
-    return in_memory(X, _blocks(X), 1.0 if weighted else SPARSE_FROM)
+    return in_memory(X, blocks_of(X), 1.0 if weighted else SPARSE_FROM)
 
 
-def _blocks(X: Any) -> Blocks:
+def stays_lazy(X: Any) -> bool:
+    """Tell whether ``X`` is a Dask array so large that it is read block by block rather than kept."""
+    if not is_lazy(X):
+        return False
+    limit = current().memory
+    return X.nbytes > KEPT_UP_TO or (limit is not None and 32 * X.size > limit)
+
+
+def blocks_of(X: Any) -> Blocks:
     """Return how a Dask array is read, decided once a session."""
     notes, key = current().notes, ("blocks", X.name)
     if key not in notes:
@@ -305,7 +312,7 @@ def survey_lazy(
     session, key = current(), ("look", X.name, fingerprint([rows, columns]), wanted.by_counts)
     look = session.notes.get(key)
     if look is None or look.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
-        data = Lazy(X, _selection(rows, columns, shape), _blocks(X))
+        data = Lazy(X, _selection(rows, columns, shape), blocks_of(X))
         look = session.notes[key] = first_look(data, columns, rows, shape, wanted)
     first = tuple(int(index) for index in look.first_nonfinite)
     n_nonfinite, n_negative, n_zero = (int(count) for count in look.counts)
@@ -320,7 +327,7 @@ def _as_lazy(
     X: Any, look: FirstLook, rows: np.ndarray, columns: np.ndarray, wanted: Wanted
 ) -> Lazy:
     """Return the lazy data that take part, with what is known of them."""
-    data = Lazy(X, _selection(rows, columns, (len(look.pixels), len(look.channels))), _blocks(X))
+    data = Lazy(X, _selection(rows, columns, (len(look.pixels), len(look.channels))), blocks_of(X))
     data.found = look.pixels[rows], look.channels[columns], look.directions[columns]
     data.by_counts = wanted.by_counts
     return data

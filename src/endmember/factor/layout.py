@@ -28,6 +28,8 @@ LARGE_BLOCK = 2**26
 SHARE = 0.4
 #: Data are written anew in better chunks when a pass would read each chunk more often than this.
 AMPLIFICATION = 2
+#: What is looked at where a part of the data will do: blocks, and pixels of each along every axis.
+SAMPLED_BLOCKS, SAMPLED_WIDTH = 9, 24
 
 
 class Blocks:
@@ -152,6 +154,21 @@ class Blocks:
             self.amplification, fitting, in_words(self.X.nbytes), folder,
         )  # fmt: skip
         return _copied(self.X, fitting)
+
+
+def sample(blocks: Blocks) -> np.ndarray:
+    """Return a small spectrum image out of a few blocks, evenly spread: parts of equal shape, one below the other."""
+    places = list(blocks._places())
+    shapes = [tuple(part.stop - part.start for part in place) for place in places]
+    alike = [place for place, shape in zip(places, shapes, strict=True) if shape == shapes[0]]
+    chosen = np.unique(np.linspace(0, len(alike) - 1, SAMPLED_BLOCKS).round().astype(int))
+    parts = []
+    for number in chosen:
+        place = tuple(
+            slice(part.start, min(part.stop, part.start + SAMPLED_WIDTH)) for part in alike[number]
+        )
+        parts.append(np.asarray(blocks.X[place].compute(scheduler="synchronous")))
+    return np.concatenate(parts)
 
 
 def _copied(X: Any, chunks: tuple[int, ...]) -> Any:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,11 +132,15 @@ def session(memory: Any = None, checkpoint: Checkpoint | None = None) -> Iterato
         As in :func:`parse_memory`.
     checkpoint : Checkpoint, optional
     """
-    open_one = _SESSION.get()
-    if open_one is not None and memory is None and checkpoint is None:
-        yield open_one
-        return
-    token = _SESSION.set(Session(parse_memory(memory), checkpoint))
+    outer = _SESSION.get()
+    if outer is None:
+        inner = Session(parse_memory(memory), checkpoint)
+    elif memory is None and checkpoint is None:
+        inner = outer
+    else:
+        limit = outer.memory if memory is None else parse_memory(memory)
+        inner = replace(outer, memory=limit, checkpoint=checkpoint or outer.checkpoint)
+    token = _SESSION.set(inner)
     try:
         yield current()
     finally:

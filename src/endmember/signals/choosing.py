@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from endmember.assess.number import RankReport, rank
-from endmember.factor.inputs import observe, unwrap
+from endmember.factor.inputs import blocks_of, observe, stays_lazy, unwrap
+from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.methods.nmf import NMF
@@ -58,19 +59,28 @@ def choose_model(
     ValueError
         If nothing stands above the noise, so that no number can be suggested.
     """
-    observe(signal, mask=mask, channel_mask=channel_mask)  # refuses what cannot be unmixed at all
     reasons: list[str] = []
-    report = None
+    report, judged = None, _judged(signal)
+    if judged is signal:
+        observe(
+            signal, mask=mask, channel_mask=channel_mask
+        )  # refuses what cannot be unmixed at all
+    else:
+        mask = None
     if n_components is None:
         report = rank(
-            signal, mask=mask, channel_mask=channel_mask, noise=noise_model(signal), callback=callback
+            judged, mask=mask, channel_mask=channel_mask, noise=noise_model(signal), callback=callback
         )  # fmt: skip
         if report.suggested < 1:
             raise ValueError(f"{report.sentence} To unmix all the same, say how many components.")
         n_components = report.suggested
         reasons.append(f"Number of components: {report.sentence}")
+        if judged is not signal:
+            reasons.append(
+                f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
+            )
     if loss == "auto":
-        noise = report.noise if report else _noise_of(signal)
+        noise = report.noise if report else _noise_of(signal, judged)
         chosen, why = choose_loss(noise)
         reasons.append(why)
     elif loss in LOSSES:
@@ -80,6 +90,14 @@ def choose_model(
     return NMF(n_components, loss=chosen, **parameters), reasons, report
 
 
-def _noise_of(signal: Any) -> NoiseModel:
+def _judged(signal: Any) -> Any:
+    """Return the signal, or where it is lazy and large a part of it, so that judging it costs no pass."""
     X = unwrap(signal)
+    if not stays_lazy(X):
+        return signal
+    return sample(blocks_of(X))
+
+
+def _noise_of(signal: Any, judged: Any) -> NoiseModel:
+    X = unwrap(judged)
     return noise_model(signal) or estimate_noise(X, domain=X.shape[:-1])

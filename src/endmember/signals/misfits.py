@@ -11,12 +11,25 @@ from endmember.factor.inputs import Observed, observe
 from endmember.factor.passes import Seen
 from endmember.factor.session import current
 
+#: Pixels on which the answer is compared with the factors that the last pass has seen.
+_COMPARED = 20
+
 
 def misfit_of(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model."""
     noted = current().notes
     if "seen" in noted and "observed" in noted:
-        return _noted(noted["observed"], *noted["seen"])
+        observed = noted["observed"]
+        seen, C, S = noted["seen"]
+        some = np.linspace(0, len(C) - 1, _COMPARED).astype(int)
+        maps = np.asarray(model.maps_, dtype=float).reshape(-1, len(model.components_))
+        answer = maps[observed.rows[some]] @ model.components_[:, observed.columns]
+        if np.allclose(answer, C[some] @ S.T, rtol=1e-4, atol=1e-4 * np.abs(answer).max()):
+            return _noted(observed, seen, C, S)
+    return _measured(signal, model, options)
+
+
+def _measured(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
     observed = observe(signal, **options, keep_empty=True)
     data, k = observed.data, model.components_.shape[0]
     C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]

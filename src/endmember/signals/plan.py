@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from endmember.factor.chunks import cluster, read
-from endmember.factor.inputs import KEPT_UP_TO, is_lazy, unwrap
-from endmember.factor.layout import Blocks
+from endmember.factor.inputs import blocks_of, stays_lazy, unwrap
+from endmember.factor.layout import sample
 from endmember.factor.passes import working_memory
 from endmember.factor.session import current, in_words
 from endmember.signals import provenance
@@ -77,15 +77,11 @@ def plan(signal: Any, n_components: int | None = None) -> Plan | None:
         If it does not fit the limit of memory of the open session.
     """
     X = unwrap(signal)
-    if not is_lazy(X) or X.nbytes <= KEPT_UP_TO:
+    if not stays_lazy(X):
         return None
-    session = current()
-    blocks = session.notes.setdefault(("blocks", X.name), Blocks(X, session.memory))
-    k = MOST_COMPONENTS if n_components is None else n_components
-    needed = working_memory(blocks, k)
-    session.check(needed, f"a fit of {k} components keeps blocks, maps and a sketch")
+    blocks, needed = blocks_of(X), check_memory(signal, n_components)
     start = time.perf_counter()
-    place, rows = next(iter(blocks))
+    place, _ = next(iter(blocks))
     part = read(blocks.X[place])
     seconds = (time.perf_counter() - start) * X.size / max(part.size, 1)
     client = cluster()
@@ -94,6 +90,23 @@ def plan(signal: Any, n_components: int | None = None) -> Plan | None:
         X.nbytes, PASSES, len(blocks), blocks.bytes_of_block, threads, needed,
         PASSES * seconds / threads,
     )  # fmt: skip
+
+
+def check_memory(signal: Any, n_components: int | None = None) -> float:
+    """Return the bytes that a least-squares fit takes besides what the process holds; 0 for data in memory.
+
+    Raises
+    ------
+    ValueError
+        If it does not fit the limit of memory of the open session.
+    """
+    X = unwrap(signal)
+    if not stays_lazy(X):
+        return 0.0
+    k = MOST_COMPONENTS if n_components is None else n_components
+    needed = working_memory(blocks_of(X), k)
+    current().check(needed, f"a fit of {k} components keeps blocks, maps and a sketch")
+    return needed
 
 
 def about(signal: Any) -> str:
@@ -118,3 +131,15 @@ def about(signal: Any) -> str:
         known["bytes"] = sum(file.stat().st_size for file in files)
         known["changed"] = max(file.stat().st_mtime_ns for file in files)
     return json.dumps(known, sort_keys=True)
+
+
+def fingerprint_of(signal: Any) -> str:
+    """Return the fingerprint that is kept with an answer; that of a sample where lazy data are large.
+
+    Reading everything once more would cost as much as a pass of the fit.
+    """
+    X = unwrap(signal)
+    if not stays_lazy(X):
+        return provenance.data_hash(signal)
+    part = provenance.data_hash(sample(blocks_of(X)))
+    return f"sample of {tuple(int(size) for size in X.shape)} {part}"

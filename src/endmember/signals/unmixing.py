@@ -26,7 +26,7 @@ from endmember.signals.bridge import (
 )
 from endmember.signals.choosing import choose_model
 from endmember.signals.misfits import misfit_of
-from endmember.signals.plan import about
+from endmember.signals.plan import about, check_memory, fingerprint_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,7 +73,7 @@ def unmix(
         Why this model, for the report.
     memory : int or str, optional
         What lazy data may take while they are read block by block, such as ``"1GB"``, besides what the
-        process holds already; what cannot fit is refused before it starts. No limit unless given.
+        process holds already; what cannot fit is refused. No limit unless given.
     checkpoint : str or Path, optional
         A folder where the result of every pass over lazy data is kept until the fit has ended.
     resume : bool
@@ -105,10 +105,11 @@ def unmix(
         if model is None:
             model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
             reasons += why
+        check_memory(signal, getattr(model, "n_components", None))
         result = _unmixed(signal, _seeded(clone(model)), options, callback, reasons)
         result.record["passes"] = len(work.passes)
-    if kept is not None:
-        kept.clear()
+        if kept is not None:
+            kept.clear()
     return result
 
 
@@ -119,10 +120,9 @@ def _unmixed(
     began, start = datetime.now(UTC), time.perf_counter()
     current().notes.pop("seen", None)
     model.fit(signal, **options, callback=callback)
-    seconds = time.perf_counter() - start
     record = {
         "written": began.isoformat(timespec="seconds"),
-        "fit_seconds": round(seconds, 3),
+        "fit_seconds": round(time.perf_counter() - start, 3),
         "data": _describe_data(signal),
         "steps": provenance.steps(signal),
         "versions": provenance.versions(),
@@ -355,7 +355,7 @@ class Unmixing:
         signal = load(source["path"], lazy=source["lazy"], signal=source["signal"])
         for step in self.record["steps"]:
             signal = _do_again(signal, step)
-        if provenance.data_hash(signal) != self.record["data"]["hash"]:
+        if fingerprint_of(signal) != self.record["data"]["hash"]:
             raise ValueError(
                 f"{source['path']} no longer gives the data that were unmixed; give them: "
                 "result.reproduce(data)"
@@ -467,7 +467,7 @@ def _describe_data(signal: Any) -> dict[str, Any]:
     return {
         "title": signal.metadata.get_item("General.title", default="") or "",
         "source": provenance.source(signal),
-        "hash": provenance.data_hash(signal),
+        "hash": fingerprint_of(signal),
         "shape": [int(size) for size in unwrap(signal).shape],
         "dtype": str(signal.data.dtype),
         "energy": {
