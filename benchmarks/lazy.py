@@ -28,6 +28,7 @@ def write(file, gigabytes, dtype, compressed):
     """Write the phantom as a zspy file in chunks of 64 x 64 pixels, a strip at a time."""
     import dask.array as da
     import hyperspy.api as hs
+    import numcodecs
 
     from endmember import synthetic
 
@@ -47,7 +48,7 @@ def write(file, gigabytes, dtype, compressed):
     chunks = ((SIDE,) * (side // SIDE), (SIDE,) * (side // SIDE), (CHANNELS,))
     lazy = da.map_blocks(strip, chunks=chunks, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
     signal = hs.signals.Signal1D(lazy).as_lazy()
-    options = {} if compressed else {"compressor": None}
+    options = {} if compressed else {"compressor": numcodecs.Blosc(clevel=0)}
     signal.save(file, chunks=(SIDE, SIDE, CHANNELS), show_progressbar=False, **options)
     return (side, side, CHANNELS)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Selection, row_blocks
+from endmember.factor.data import Selection
 from endmember.factor.session import in_words
 
 logger = logging.getLogger("endmember")
@@ -24,6 +24,8 @@ logger = logging.getLogger("endmember")
 SMALL_BLOCK = 2**25
 #: A block that must be cut out of larger chunks has this size at most, in bytes.
 LARGE_BLOCK = 2**26
+#: Entries worked on at a time: 1 MiB of float64 stays in the cache of a core.
+PIECE_ENTRIES = 2**17
 #: The share of the memory that blocks may take; the rest is for factors and sums.
 SHARE = 0.4
 #: Data are written anew in better chunks when a pass would read each chunk more often than this.
@@ -208,12 +210,20 @@ def tight(index: np.ndarray) -> Any:
 
 
 class Block:
-    """The chosen rows and columns of one block; iterating gives a few MiB of float64 at a time."""
+    """The chosen rows and columns of one block; iterating gives 1 MiB of float64 at a time, in one buffer."""
 
     def __init__(self, raw: np.ndarray, selection: Selection) -> None:
         self.raw, self.selection = raw, selection
         self.shape = selection.shape(raw.shape)
 
     def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
-        for piece in row_blocks(*self.shape):
-            yield piece, self.selection.take(self.raw, piece).astype(np.float64, copy=False)
+        n, m = self.shape
+        step = max(1, PIECE_ENTRIES // max(m, 1))
+        buffer = np.empty((min(step, n), m))
+        for start in range(0, n, step):
+            piece = slice(start, min(start + step, n))
+            values = self.selection.take(self.raw, piece)
+            if values.dtype != np.float64:
+                np.copyto(buffer[: len(values)], values)
+                values = buffer[: len(values)]
+            yield piece, values

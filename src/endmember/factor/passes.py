@@ -30,6 +30,8 @@ from endmember.factor.session import current
 OVERSAMPLING = 10
 #: Directions with less than this fraction of the largest squared singular value are rounding.
 ROUNDING = 1e-13
+#: Below this fraction of the data's squares the residual is taken entry by entry.
+EXPLICIT_BELOW = 1e-8
 #: New directions of factors are left out below this fraction of their squared length.
 KNOWN = 1e-13
 #: Seed of the random directions; what they find does not depend on them.
@@ -136,30 +138,30 @@ def first_look(
 def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray, ...]:
     n, m = block.shape
     filled, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
-    counts, first = np.zeros(3, int), np.empty(0, int)
-    pixels, channels, directions = np.empty(n), np.zeros(m), np.zeros(omega.shape)
+    counts, first, pixels = np.zeros(3, int), np.empty(0, int), np.empty(n)
     signed, may_be_wrong = block.raw.dtype.kind in "fi", block.raw.dtype.kind == "f"
+    with_sum = np.column_stack([omega, np.ones(m)])
+    found = np.zeros(with_sum.shape)
     for piece, X in block:
         something = X != 0
         filled[piece] = something.any(axis=1)
         if not filled_columns.all():
             filled_columns |= something.any(axis=0)
         counts[2] += X.size - np.count_nonzero(something)
-        counts[1] += np.count_nonzero(X < 0) if signed else 0
-        pixels[piece] = X.sum(axis=1)
-        if may_be_wrong and not np.isfinite(pixels[piece]).all():
+        if signed and not X.min() >= 0:
+            counts[1] += np.count_nonzero(X < 0)
+        scores = X @ with_sum
+        totals = pixels[piece] = scores[:, -1]
+        if may_be_wrong and not np.isfinite(totals).all():
             wrong = np.argwhere(~np.isfinite(X))
             counts[0] += len(wrong)
             if len(wrong) and not len(first):
                 first = wrong[0] + [piece.start, 0]
-        channels += X.sum(axis=0)
-        if omega.size:
-            scores = X @ omega
-            if by_counts:
-                totals = pixels[piece]
-                scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
-            directions += X.T @ scores
-    return filled, filled_columns, counts, first, pixels, channels, directions
+        if by_counts:
+            scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
+        scores[:, -1] = 1.0
+        found += X.T @ scores
+    return filled, filled_columns, counts, first, pixels, found[:, -1], found[:, :-1]
 
 
 def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:
@@ -375,29 +377,33 @@ def _examine(
 def _compare(
     block: Block, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
 ) -> tuple[Any, ...]:
-    n, m = block.shape
-    right = S if squares is None else squares[:, None] * S
-    products, left = np.empty(C.shape), np.zeros(S.shape)
-    plain = products if r is None else np.empty(C.shape)
-    sizes, residual, misfit = np.empty(n), np.zeros(m), 0.0
+    """Return the products of a block and its residual, from products where that leaves digits enough."""
+    n, k = C.shape
+    both = S if squares is None else np.column_stack([S, squares[:, None] * S])
+    products, left = np.empty((n, both.shape[1])), np.zeros((len(S), k + 1))
+    sizes, misfit, G = np.empty(n), 0.0, S.T @ S
     for piece, X in block:
-        np.matmul(X, right, out=products[piece])
-        weighted = C[piece]
-        if r is not None:
-            np.matmul(X, S, out=plain[piece])
-            weighted = r[piece, None] ** 2 * weighted
-        left += X.T @ weighted
-        rest = X - C[piece] @ S.T
-        residual += rest.sum(axis=0)
-        sizes[piece] = np.einsum("ij,ij->i", rest, rest)
-        if squares is None:
-            misfit += 0.5 * float(sizes[piece].sum())
+        maps = C[piece]
+        np.matmul(X, both, out=products[piece])
+        norms = np.einsum("ij,ij->i", X, X)
+        explained = np.einsum("ik,ik->i", maps, 2 * products[piece, :k] - maps @ G)
+        rest = norms - explained
+        exact = rest.sum() < EXPLICIT_BELOW * norms.sum()
+        if exact or r is not None:
+            difference = X - maps @ S.T
+            rest = np.einsum("ij,ij->i", difference, difference) if exact else rest
+        sizes[piece] = np.maximum(rest, 0.0)
+        if r is None or squares is None:
+            misfit += 0.5 * float(rest.sum())
         else:
-            assert r is not None
-            misfit += 0.5 * float(np.einsum("ij,ij,j,i->", rest, rest, squares, r[piece] ** 2))
-    if r is not None:
-        products *= r[:, None]
-    return products, plain, left, sizes, residual, misfit
+            difference *= difference
+            misfit += 0.5 * float(r[piece] ** 2 @ (difference @ squares))
+        weights = 1.0 if r is None else r[piece, None] ** 2
+        left += X.T @ np.column_stack([weights * maps, np.ones(len(maps))])
+    residual = left[:, k] - S @ C.sum(axis=0)
+    plain = products[:, :k]
+    right = plain if r is None else r[:, None] * products[:, k:]
+    return right, plain, left[:, :k], sizes, residual, misfit
 
 
 class Refined(Data):
