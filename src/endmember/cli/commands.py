@@ -319,7 +319,9 @@ def _check_lazy_options(lazy: bool, **options: Any) -> None:
     """Refuse options that mean nothing for data in memory."""
     given = [f"--{name}" for name, value in options.items() if value]
     if given and not lazy:
-        raise ValueError(f"{' and '.join(given)} need data that stay on disk; add --lazy")
+        raise ValueError(
+            f"{' and '.join(given)} only matters for data that stay on disk; add --lazy"
+        )
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def finish(
             problem, data=refined if r is None or c is None else Reweighted(refined, r, c)
         )
         fit, optimality = _measured(fit, seen), here.optimality(fit.factors)
-        logger.info(
+        logger.debug(
             "full data, round %d: misfit %.9g, optimality %.1e", round_, float(seen.misfit), optimality
         )  # fmt: skip
         objective = float(seen.misfit) + problem.penalty(fit.factors)

@@ -136,7 +136,7 @@ class Blocks:
         largest = tuple(max(sizes) for sizes in self.X.chunks)
         return (
             f"the data are cut into chunks of {largest}, of which one takes {in_words(chunk)} with "
-            "its whole energy axis, more than the limit of memory leaves for it; raise memory=, or "
+            "its whole energy axis, more than the limit of memory leaves for it; raise memory= or "
             f"save the data in chunks of at most {fitting}"
         )
 
