@@ -15,7 +15,8 @@ from endmember.factor import inputs, layout
 from endmember.factor.chunks import Lazy
 from endmember.factor.data import Dense
 from endmember.factor.layout import Blocks
-from endmember.factor.passes import Refined, examined, sketched
+from endmember.factor.passes import examined, sketched
+from endmember.factor.refined import Refined
 from endmember.factor.session import Checkpoint, parse_memory, session
 
 RNG = np.random.default_rng(0)

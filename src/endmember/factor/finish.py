@@ -11,7 +11,8 @@ import numpy as np
 from endmember.factor.alternate import WINDOW, Fit, Problem
 from endmember.factor.data import Data, Reweighted
 from endmember.factor.lowrank import LowRank
-from endmember.factor.passes import Refined, Seen, examined, unscaled
+from endmember.factor.passes import Seen, examined, unscaled
+from endmember.factor.refined import Refined
 from endmember.factor.session import current
 
 logger = logging.getLogger("endmember")

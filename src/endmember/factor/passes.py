@@ -5,7 +5,8 @@ r"""Least squares on data that are read, not held: every pass gives all that it 
 2. :func:`sketched`: :math:`Z = X V` and :math:`X^\top Z` with :math:`V` an orthonormal basis of Y, hence the
    projection :math:`Q Q^\top X` on the range of Z. Starts and sweeps run on it in memory.
 3. :func:`examined`, once a round: :math:`X S`, :math:`X^\top C` and the residual itself. They certify the
-   factors on the full data, and make the sketch exact for them (:class:`Refined`); sweeps go on from there.
+   factors on the full data, and make the sketch exact for them (``factor/refined.py``); sweeps go
+   on from there.
 
 A round is a Newton-like step: where the sketch is exact for ``(C, S)``, its error for factors nearby is of second
 order, so that one or two rounds do what dozens of sweeps over the full data would.
@@ -15,7 +16,6 @@ Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217, sections 4.5 and 5.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,8 +32,6 @@ OVERSAMPLING = 10
 ROUNDING = 1e-13
 #: Below this fraction of the data's squares the residual is taken entry by entry.
 EXPLICIT_BELOW = 1e-8
-#: New directions of factors are left out below this fraction of their squared length.
-KNOWN = 1e-13
 #: Seed of the random directions; what they find does not depend on them.
 SEED = 20260
 #: A pixel counts for at least this fraction of the mean of its block when pixels are weighted by counts.
@@ -404,98 +402,3 @@ def _compare(
     plain = products[:, :k]
     right = plain if r is None else r[:, None] * products[:, k:]
     return right, plain, left[:, :k], sizes, residual, misfit
-
-
-class Refined(Data):
-    r"""A sketch that is exact for factors that the full data have been asked about.
-
-    With :math:`L` an orthonormal basis of the maps and :math:`R` one of the spectra whose products
-    :math:`L^\top X`, :math:`X R` are known,
-
-    .. math:: \hat X = X R R^\top + L L^\top X (I - R R^\top),\qquad
-              X - \hat X = (I - L L^\top) X (I - R R^\top)
-
-    Parameters
-    ----------
-    Z, V : ndarray, (n, r), (m, r)
-        A sketch as :func:`sketched` gives it.
-    squared_norm : float
-        ``‖X‖²`` of the data.
-    dtype : numpy dtype
-        The type of answers.
-    """
-
-    def __init__(self, Z: np.ndarray, V: np.ndarray, squared_norm: float, dtype: Any) -> None:
-        self.shape, self.dtype = (Z.shape[0], V.shape[0]), np.dtype(dtype)
-        self._squared_norm = squared_norm
-        sizes = np.linalg.norm(Z, axis=0)
-        sizes[sizes == 0] = 1.0
-        self._left, self._rows = [Z / sizes], [sizes[:, None] * V.T]
-        self._right: list[np.ndarray] = []
-        self._scores: list[np.ndarray] = []
-
-    def learn(self, C: np.ndarray, S: np.ndarray, right: np.ndarray, left: np.ndarray) -> None:
-        """Become exact for ``C`` (n, k) and ``S`` (m, k), given ``X S`` and ``Xᵀ C``."""
-        new, images = _extended(self._left, [rows.T for rows in self._rows], C, left)
-        self._left.append(new)
-        self._rows.append(images.T)
-        new, images = _extended(self._right, self._scores, S, right)
-        self._right.append(new)
-        self._scores.append(images)
-        self._rest = [rows - sum((rows @ R) @ R.T for R in self._right) for rows in self._rows]
-
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        known = sum(A @ (R.T @ Z) for A, R in zip(self._scores, self._right, strict=True))
-        return known + sum(L @ (D @ Z) for L, D in zip(self._left, self._rest, strict=True))
-
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        known = sum(R @ (A.T @ F) for A, R in zip(self._scores, self._right, strict=True))
-        return known + sum(D.T @ (L.T @ F) for L, D in zip(self._left, self._rest, strict=True))
-
-    def channel_gram(self) -> np.ndarray:
-        return self.transposed_dot(self.dot(np.eye(self.shape[1])))
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        known = sum(A[index] @ R.T for A, R in zip(self._scores, self._right, strict=True))
-        return known + sum(L[index] @ D for L, D in zip(self._left, self._rest, strict=True))
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows in row_blocks(*self.shape):
-            yield rows, self.rows(np.arange(rows.start, rows.stop)) - F[rows] @ Z.T
-
-    @property
-    def squared_norm(self) -> float:  # type: ignore[override]
-        return self._squared_norm
-
-    @property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        for rows in row_blocks(*self.shape):
-            X = self.rows(np.arange(rows.start, rows.stop))
-            norms[rows] = np.einsum("ij,ij->i", X, X)
-        return norms
-
-
-def _extended(
-    known: list[np.ndarray], images: list[np.ndarray], F: np.ndarray, product: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return orthonormal directions that ``F`` adds to those known, and what the data make of them.
-
-    Parameters
-    ----------
-    known, images : list of ndarray
-        Orthonormal directions, and the data times each.
-    F, product : ndarray, (n, k), (m, k)
-        New directions, and the data times each.
-    """
-    size = np.linalg.norm(F, axis=0)
-    size[size == 0] = 1.0
-    F, product = F / size, product / size
-    for _ in range(2):  # twice, since once leaves rounding where F is nearly known
-        for directions, image in zip(known, images, strict=True):
-            shares = directions.T @ F
-            F, product = F - directions @ shares, product - image @ shares
-    values, turn = np.linalg.eigh(F.T @ F)
-    keep = values > KNOWN
-    turn = turn[:, keep] / np.sqrt(values[keep])
-    return F @ turn, product @ turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,13 @@ from endmember.factor.inputs import Observed, observe
 from endmember.factor.passes import Seen
 from endmember.factor.session import current
 
+#: The parts of a misfit and their titles in ``misfit.hspy``.
+MISFIT_TITLES = {
+    "map": "residual map",
+    "spectrum": "residual spectrum",
+    "data_spectrum": "mean spectrum of the data",
+    "model_spectrum": "mean spectrum of the model",
+}
 #: Pixels on which the answer is compared with the factors that the last pass has seen.
 _COMPARED = 20
 
@@ -71,3 +79,19 @@ def _noted(observed: Observed, seen: Seen, C: np.ndarray, S: np.ndarray) -> dict
 
 def _n_left(mask: np.ndarray | None, size: int) -> int:
     return size if mask is None else int(size - mask.sum())
+
+
+def save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: Any) -> None:
+    """Write the residual map and the mean spectra of residual, data and model into one file."""
+    import h5py
+
+    for name, title in MISFIT_TITLES.items():
+        part = (maps if name == "map" else spectra).inav[0].deepcopy()
+        part.data = misfit[name]
+        part.metadata.General.title = title
+        single = file.with_name(f"{name}.hspy")
+        part.save(single if file.exists() else file)
+        if single.exists():
+            with h5py.File(single) as one, h5py.File(file, "a") as whole:
+                one.copy(f"Experiments/{title}", whole["Experiments"])
+            single.unlink()

@@ -25,7 +25,7 @@ from endmember.signals.bridge import (
     wrap_spectra,
 )
 from endmember.signals.choosing import choose_model
-from endmember.signals.misfits import misfit_of
+from endmember.signals.misfits import MISFIT_TITLES, misfit_of, save_misfit
 from endmember.signals.plan import about, check_memory, fingerprint_of
 
 if TYPE_CHECKING:
@@ -35,13 +35,6 @@ if TYPE_CHECKING:
 BACKGROUND = 0.1
 #: Learned numbers of a model that are kept with an answer.
 _LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_")
-#: The parts of a misfit and their titles in ``misfit.hspy``.
-_MISFIT_TITLES = {
-    "map": "residual map",
-    "spectrum": "residual spectrum",
-    "data_spectrum": "mean spectrum of the data",
-    "model_spectrum": "mean spectrum of the model",
-}
 
 
 def unmix(
@@ -294,7 +287,7 @@ class Unmixing:
         with storage.replacing(folder, overwrite) as new:
             self.maps.save(new / "maps.hspy")
             self.spectra.save(new / "spectra.hspy")
-            _save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
+            save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
             if residual:
                 self._residual().save(new / "residual.hspy")
             arrays: dict[str, np.ndarray] = {}
@@ -411,23 +404,7 @@ def _open_signals(folder: Path) -> tuple[Any, Any, dict[str, np.ndarray]]:
 
     maps, spectra = hs.load(folder / "maps.hspy"), hs.load(folder / "spectra.hspy")
     parts = {part.metadata.General.title: part.data for part in hs.load(folder / "misfit.hspy")}
-    return maps, spectra, {name: parts[title] for name, title in _MISFIT_TITLES.items()}
-
-
-def _save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: Any) -> None:
-    """Write the residual map and the mean spectra of residual, data and model into one file."""
-    import h5py
-
-    for name, title in _MISFIT_TITLES.items():
-        part = (maps if name == "map" else spectra).inav[0].deepcopy()
-        part.data = misfit[name]
-        part.metadata.General.title = title
-        single = file.with_name(f"{name}.hspy")
-        part.save(single if file.exists() else file)
-        if single.exists():
-            with h5py.File(single) as one, h5py.File(file, "a") as whole:
-                one.copy(f"Experiments/{title}", whole["Experiments"])
-            single.unlink()
+    return maps, spectra, {name: parts[title] for name, title in MISFIT_TITLES.items()}
 
 
 def _as_signal(X: Any, domain: tuple[int, ...] | None) -> Any:
