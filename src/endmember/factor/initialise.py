@@ -263,7 +263,7 @@ def stand_in(problem: Problem, rank: int, rng: np.random.Generator) -> Problem |
         return None
     loss = PoissonScaled()
     wishes = [[p for p in penalties if not p.spatial] for penalties in problem.penalties]
-    return Problem(sketch_of(loss.prepare(data), rank, rng), loss, wishes, problem.grids)
+    return Problem(sketch_of(loss.prepare(data), rank), loss, wishes, problem.grids)
 
 
 def fill(problem: Problem, factors: Sequence[np.ndarray]) -> Start:

@@ -121,9 +121,10 @@ def sketch_of(data: Data, rank: int) -> Data:
 
     The road is the same for data in memory and on disk, so that their fits are the same.
     """
+    low = LowRank(*sketched(data, rank), data.dtype)
     if isinstance(data, Reweighted):
-        return Reweighted(sketch_of(data.scaled, rank), data.scales[0][:, 0], data.scales[1][:, 0])
-    return LowRank(*sketched(data, rank), data.dtype)
+        return Reweighted(low, data.scales[0][:, 0], data.scales[1][:, 0])
+    return low
 
 
 def sketch(

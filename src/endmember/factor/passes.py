@@ -164,6 +164,11 @@ def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray,
 
 def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:
     """Return the data that scaled ones are made of, and the scales of their pixels and channels."""
+    if isinstance(data, Reweighted) and not isinstance(data.scaled, Rescaled):
+        r, c = (scale[:, 0] for scale in data.scales)
+        plain = Rescaled(data.scaled, 1 / r, 1 / c)
+        plain.channels = data.channels
+        return plain, r, c
     data = data.scaled if isinstance(data, Reweighted) else data
     if isinstance(data, Rescaled):
         return data.X, data.r[:, 0], data.c[:, 0]
@@ -198,9 +203,9 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
     if isinstance(X, Lazy):
         seen = current().kept("sketch", inputs, lambda: _project(X, basis, r, c))
     else:
-        Z = data.dot(basis)
-        norm = np.array(data.squared_norm)
-        seen = {"Z": Z, "crossed": data.transposed_dot(Z), "squared_norm": norm}
+        scaled = data.scaled if isinstance(data, Reweighted) else data
+        Z, norm = scaled.dot(basis), np.array(scaled.squared_norm)
+        seen = {"Z": Z, "crossed": scaled.transposed_dot(Z), "squared_norm": norm}
     Z, crossed = seen["Z"], seen["crossed"]
     values, turn = np.linalg.eigh(basis.T @ crossed)
     keep = values > ROUNDING * values[-1]

@@ -460,11 +460,6 @@ class NMF(SpectralEstimator):
         return C
 
 
-def _rank(k: int) -> int:
-    """Return how many directions of the signal are kept for ``k`` components."""
-    return max(2 * k, k + 10)
-
-
 def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
     """Return the user's ``(maps, spectra)`` for the pixels and channels that take part."""
     n_pixels = int(np.prod(observed.domain))
