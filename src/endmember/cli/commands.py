@@ -24,6 +24,7 @@ from .options import (
     MaxRankOption,
     MethodOption,
     MinimumVolumeOption,
+    OnOption,
     OutputOption,
     OverwriteOption,
     PathComponentsOption,
@@ -34,6 +35,7 @@ from .options import (
     RankOutputOption,
     RelevanceOption,
     SeedOption,
+    SegmentsOption,
     SignalOption,
     SmoothOption,
     SoftOrthogonalOption,
@@ -59,7 +61,7 @@ _ROOM_FOR_PICTURES = 20_000_000
 _PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
 _WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 #: What ``--method`` knows.
-_METHODS = ("nmf",)
+_METHODS = ("nmf", "vca", "spa", "nfindr", "sss")
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 
@@ -158,6 +160,8 @@ def unmix(
     smooth: SmoothOption = None,
     soft_orthogonal: SoftOrthogonalOption = None,
     relevance: RelevanceOption = False,
+    segments: SegmentsOption = None,
+    on: OnOption = None,
     closure: ClosureOption = False,
     known: KnownOption = None,
     minimum_volume: MinimumVolumeOption = None,
@@ -166,7 +170,7 @@ def unmix(
     max_iter: MaxIterOption = 2000,
     tol: TolOption = 1e-6,
 ) -> None:
-    """Separate a spectrum image into K pure spectra and their maps, by NMF.
+    """Separate a spectrum image into K pure spectra and their maps, by NMF or another method.
 
     Ctrl-C ends the fit after the sweep: the best result so far is saved,
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
@@ -189,8 +193,8 @@ def unmix(
             minimum_volume=minimum_volume,
         )  # fmt: skip
         model, reasons, panel = choose_model(
-            image, components, loss=loss, solver=solver_named(solver), n_starts=starts,
-            random_state=seed, max_iter=max_iter, tol=tol, **wishes,
+            image, components, method=method, loss=loss, solver=solver_named(solver), n_starts=starts,
+            random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on, **wishes,
         )  # fmt: skip
         if panel is not None:
             typer.echo(panel.sentence)
@@ -401,5 +405,7 @@ def _summary(result: Unmixing, watch: Watch) -> str:
             f"{components}, stopped by you after {watch.sweeps} sweeps: "
             "the best result so far is kept"
         )
+    if not hasattr(model, "n_iter_"):
+        return f"{components} by {type(model).__name__}"
     end = "converged" if model.converged_ else "not converged"
     return f"{components} after {model.n_iter_} sweeps, {end}, optimality {model.optimality_:.1e}"

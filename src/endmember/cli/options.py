@@ -35,7 +35,24 @@ ComponentsOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    str, typer.Option(help="How to unmix: nmf (non-negative matrix factorisation).")
+    str,
+    typer.Option(
+        help="How to unmix: nmf (non-negative matrix factorisation), vca, spa, nfindr (pure pixels), sss "
+        "(pure spectra without pure pixels). Loss, solver and wishes are of nmf alone.",
+    ),
+]
+SegmentsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="With vca: search in about N tiles of the image, for rare phases.", metavar="N"
+    ),
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With sss: sample spectra (each has a peak of its own) or maps (each is alone somewhere).",
+        metavar="spectra|maps",
+    ),
 ]
 LossOption = Annotated[
     str,

@@ -1,4 +1,4 @@
-"""What to do when the user leaves it open: how many components, and which loss."""
+"""What to do when the user leaves it open: how many components, which method, and which loss."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from endmember.assess.number import RankReport, rank
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.methods.geometry import NFINDR, SPA, VCA
 from endmember.methods.nmf import NMF
+from endmember.methods.sampling import SubspaceSampling
 from endmember.signals.bridge import noise_model
 
 #: Losses by the names that the command line knows.
@@ -17,6 +19,16 @@ LOSSES: dict[str, type[Loss]] = {
     "scaled": PoissonScaled,
     "poisson": Poisson,
 }
+
+#: Methods other than NMF by the names that the command line knows.
+METHODS: dict[str, type] = {
+    "vca": VCA,
+    "spa": SPA,
+    "nfindr": NFINDR,
+    "sss": SubspaceSampling,
+}
+#: What every way of unmixing has a use for, or can do without.
+_COMMON = ("n_starts", "random_state", "max_iter", "tol")
 
 
 def choose_loss(noise: NoiseModel) -> tuple[Loss, str]:
@@ -32,32 +44,36 @@ def choose_model(
     signal: Any,
     n_components: int | None = None,
     *,
+    method: str = "nmf",
     loss: str = "auto",
     mask: Any = None,
     channel_mask: Any = None,
     callback: Any = None,
     **parameters: Any,
-) -> tuple[NMF, list[str], RankReport | None]:
-    """Return NMF with everything chosen that was left open, the reasons, and the rank panel if it was asked.
+) -> tuple[Any, list[str], RankReport | None]:
+    """Return a model with everything chosen that was left open, the reasons, and the rank panel if it was asked.
 
     Parameters
     ----------
     signal : HyperSpy signal
     n_components : int, optional
         Suggested by the rank panel unless given.
+    method : "nmf" or one of METHODS
     loss : "auto", "squared", "scaled" or "poisson"
     mask, channel_mask : optional
         As in ``em.unmix``.
     callback : callable, optional
         Told of the progress of the panel.
     **parameters
-        Of ``em.NMF``.
+        Of the model. Those that are None count as not given.
 
     Raises
     ------
     ValueError
-        If nothing stands above the noise, so that no number can be suggested.
+        If the method has no such parameter, or nothing stands above the noise, so that no number can be suggested.
     """
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    model = _other_method(method, loss, parameters)
     observe(signal, mask=mask, channel_mask=channel_mask)  # refuses what cannot be unmixed at all
     reasons: list[str] = []
     report = None
@@ -69,6 +85,8 @@ def choose_model(
             raise ValueError(f"{report.sentence} To unmix all the same, say how many components.")
         n_components = report.suggested
         reasons.append(f"Number of components: {report.sentence}")
+    if model is not None:
+        return model.set_params(n_components=n_components), reasons, report
     if loss == "auto":
         noise = report.noise if report else _noise_of(signal)
         chosen, why = choose_loss(noise)
@@ -78,6 +96,21 @@ def choose_model(
     else:
         raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
     return NMF(n_components, loss=chosen, **parameters), reasons, report
+
+
+def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
+    """Return the model of a method other than NMF, or None for NMF; refuse what it has no use for."""
+    kind = NMF if method == "nmf" else METHODS.get(method)
+    if kind is None:
+        raise ValueError(f"method {method!r} is not known; allowed: nmf, {', '.join(METHODS)}")
+    known = kind().get_params(deep=False)
+    given = [name for name in parameters if name not in known and name not in _COMMON]
+    given += ["loss"] if loss != "auto" and "loss" not in known else []
+    if given:
+        raise ValueError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
+    if kind is NMF:
+        return None
+    return kind(**{name: value for name, value in parameters.items() if name in known})
 
 
 def _noise_of(signal: Any) -> NoiseModel:

@@ -112,6 +112,10 @@ def _findings(result: Unmixing) -> list[str]:
             f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
             "intensity."
         )
+    if hasattr(model, "pixels_"):
+        places = np.transpose(np.unravel_index(model.pixels_, _image_shape(result)))
+        said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
+        found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
     if hasattr(model, "n_iter_"):
         end = "converged" if model.converged_ else "did not converge"
         found.append(
@@ -122,10 +126,20 @@ def _findings(result: Unmixing) -> list[str]:
     return found
 
 
+def _image_shape(result: Unmixing) -> tuple[int, ...]:
+    """Return the shape of the image, without channels."""
+    return tuple(result.record["data"]["shape"][:-1])
+
+
 def _warnings(model: Any) -> list[str]:
     said = []
     if getattr(model, "converged_", True) is False:
         said.append("The fit had not converged when it was stopped: the components may still move.")
+    if getattr(model, "unique_", True) is False:
+        said.append(
+            "Not every component has a channel (or pixel) to itself: the condition under which signal "
+            "subspace sampling has one answer is not met, and others fit as well."
+        )
     starts = getattr(model, "starts_", [])
     if starts:
         best = min(start.objective for start in starts)

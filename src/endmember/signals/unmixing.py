@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
 #: Learned numbers of a model that are kept with an answer.
-_LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_")
+_LEARNED = (
+    "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_",
+    "pixels_", "unique_", "own_", "acceptance_",
+)  # fmt: skip
 #: The parts of a misfit and their titles in ``misfit.hspy``.
 _MISFIT_TITLES = {
     "map": "residual map",
