@@ -213,6 +213,39 @@ def test_any_number_of_components(k):
     assert em.VCA(k, random_state=0).fit(X).maps_.shape[-1] == k
 
 
+def test_corners_beyond_five_components_are_corners_of_all(monkeypatch):
+    rng = np.random.default_rng(0)
+    spectra = np.kron(np.eye(4), [1.0, 2.0, 1.0, 0.5]) + 0.2 * rng.random((4, 16))
+    space, _ = subspace.subspaces(Dense(rng.dirichlet(np.ones(4), 80) @ spectra), 4)
+    polytope = subspace.polytope(space, 3.0)
+    listed = subspace.corners(polytope, rng)
+    monkeypatch.setattr(subspace, "MOST_ENUMERATED", 2)
+    searched = subspace.corners(polytope, rng)
+    apart = np.linalg.norm(searched[:, None] - listed[None], axis=2).min(axis=1)
+    assert len(searched) >= 4 and apart.max() < 1e-5 * np.linalg.norm(polytope.frame)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("on", ["spectra", "maps"])
+def test_signals_lazy_counts_and_masks_give_the_same_answer(on):
+    import dask.array as da
+
+    phantom = em.synthetic.plan_view((16, 12), channels=128, dose=2000)
+    cube, left_out = phantom.data, np.zeros((16, 12), bool)
+    left_out[3, 4] = left_out[10, 2] = True
+    model = em.SubspaceSampling(3, on=on, random_state=0)
+    plain = model.fit(cube).components_
+    kinds = [(phantom.signal, {}), (da.from_array(cube, chunks=(4, 12, 128)), {})]
+    kinds += [(sparse.csr_array(cube.reshape(-1, 128)), {"domain": (16, 12)})]
+    for X, options in kinds:
+        np.testing.assert_allclose(model.fit(X, **options).components_, plain, atol=1e-6)
+    spoilt = cube.copy()
+    spoilt[left_out] = 99
+    masked = model.fit(spoilt, mask=left_out)
+    angle = em.spectral_angle(masked.components_[:, None], plain[None]).min(axis=1)
+    assert np.isnan(masked.maps_[left_out]).all() and angle.max() < 1
+
+
 def test_vertex_components_search_among_samples():
     phantom = em.synthetic.plan_view((24, 24), channels=512)
     vca = em.VCA(3, sampling=em.SubspaceSampling(), random_state=0).fit(phantom.data)

@@ -23,8 +23,8 @@ POWER_PASSES = 8
 ROUNDING = 1e-9
 #: Up to this many components corners are enumerated, beyond it searched in random directions,
 MOST_ENUMERATED = 5
-#: so many times k of them.
-DIRECTIONS = 50
+#: so many times k − 1 of them.
+DIRECTIONS = 30
 #: A row with less than this share of other components counts as one component's own.
 PURE = 0.01
 #: Rows that only noise lets count as a component's own may hold this share of others on average.
@@ -183,15 +183,28 @@ def corners(found: Polytope, rng: np.random.Generator) -> np.ndarray:
 
 
 def _searched(inner: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the corners that are extreme in random directions and away from the strongest rows."""
-    dimensions = inner.shape[1]
-    strongest = np.argsort(-np.linalg.norm(inner, axis=1))[: DIRECTIONS * dimensions]
-    random = rng.standard_normal((DIRECTIONS * dimensions, dimensions))
-    ends = [
-        linprog(-direction, -inner, room, bounds=(None, None), method="highs").x
-        for direction in np.concatenate([random, inner[strongest]])
-    ]
-    return np.array([end for end in ends if end is not None])
+    """Return the corners that are extreme in random directions and away from the strongest rows.
+
+    Linear programmes over the few rows that bound the polytope; rows that a corner turns out to break are
+    taken in until none is broken.
+    """
+    dimensions, wanted = inner.shape[1], DIRECTIONS * inner.shape[1]
+    strongest = np.argsort(-np.linalg.norm(inner, axis=1))[:wanted]
+    left = np.concatenate([rng.standard_normal((wanted, dimensions)), inner[strongest]])
+    near = -inner / room[:, None]
+    rows = np.unique(np.argmax(near @ rng.standard_normal((dimensions, 10 * wanted)), axis=0))
+    ends: list[np.ndarray] = []
+    while len(left):
+        bounds = -inner[rows], room[rows]
+        found = [linprog(-way, *bounds, bounds=(None, None), method="highs").x for way in left]
+        solved = np.array([end is not None for end in found], bool)
+        points = np.array([end for end in found if end is not None]).reshape(-1, dimensions)
+        broken = points @ near.T - 1.0
+        worst = np.argmax(broken, axis=1)
+        good = broken[np.arange(len(points)), worst] <= ROUNDING
+        ends.extend(points[good])
+        left, rows = left[solved][~good], np.union1d(rows, worst[~good])
+    return np.array(ends).reshape(-1, dimensions)
 
 
 def rejection(
