@@ -86,11 +86,13 @@ def dose(seeds):
     models = {
         "VCA": em.VCA(3, random_state=0),
         "SSS, vertices": em.SubspaceSampling(3, random_state=0),
-        "same, not sharpened": em.SubspaceSampling(3, sharpen=False, random_state=0),
+        "vertices, unsharpened": em.SubspaceSampling(3, sharpen=False, random_state=0),
         "SSS, rejection": em.SubspaceSampling(3, sampler="rejection", random_state=0),
-        "as published": em.SubspaceSampling(3, sampler="rejection", sharpen=False, random_state=0),
+        "rejection, unsharpened": em.SubspaceSampling(
+            3, sampler="rejection", sharpen=False, random_state=0
+        ),
     }
-    print(f"{'peak counts':21}" + "".join(f"{dose:>13}" for dose in DOSES))
+    print(f"{'peak counts':22}" + "".join(f"{dose:>13}" for dose in DOSES))
     for name, model in models.items():
         line = []
         for dose in DOSES:
@@ -100,7 +102,7 @@ def dose(seeds):
                 found = angles(model.fit(phantom.data).components_, phantom.spectra)
                 worst.append(found.max())
             line.append(f"{np.median(worst):6.2f} ({max(worst):4.1f})")
-        print(f"{name:21}" + "".join(f"{text:>13}" for text in line), flush=True)
+        print(f"{name:22}" + "".join(f"{text:>13}" for text in line), flush=True)
     unique = {True: 0, False: 0}
     for exclusive in unique:
         for seed in range(seeds):
