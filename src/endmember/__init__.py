@@ -44,7 +44,7 @@ _NAMES_BY_MODULE = {
     "signals.unmixing": ["Unmixing", "unmix"],
     "signals.unmixing:open_folder": ["open"],
 }
-_MODULES = ["assess", "show", "synthetic"]
+_MODULES = ["assess", "preprocess", "show", "synthetic"]
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = sorted([*_MODULE_OF, *_MODULES, "__version__"])
