@@ -5,7 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_NAMES_BY_MODULE: dict[str, list[str]] = {}
+_NAMES_BY_MODULE: dict[str, list[str]] = {
+    "background": ["fit_background", "subtract_background"],
+    "continuum": ["ShapeBackground", "bremsstrahlung_shapes"],
+    "denoising": ["Separated", "denoise", "separate_outliers"],
+    "power_laws": ["PowerLawBackground"],
+}
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = sorted(_MODULE_OF)
