@@ -23,7 +23,6 @@ logger = logging.getLogger("endmember")
 Floats = NDArray[np.floating]
 
 _PASSES = 8  # principal components of noise lie close together: this many passes tell them apart
-_LONE = 0.02  # share of the mean variance below which channels are weighted alike
 _BIASED = 0.9  # cos² of the angle to the truth below which a component is called biased
 _GROWTH = 1.6  # of the penalty of the augmented Lagrangian, from step to step
 _SETTLED = 1e-8  # misfit, relative to the data, that ends the separation
@@ -194,14 +193,16 @@ def _weights(data: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
     column_mean = data.transposed_dot(np.full((n, 1), 1 / n))
     if noise.gain == 0:
         return np.ones(n), np.ones(m)
-    rows = np.sqrt(_floored(noise.variance(row_mean[:, 0].astype(float))))
-    columns = np.sqrt(_floored(noise.variance(column_mean[:, 0].astype(float))))
-    return np.sqrt(np.mean(columns**2)) / rows, 1 / columns
+    mean = max(float(row_mean.mean()) / noise.gain, np.finfo(float).tiny)
+    share = min(math.sqrt(5 / mean) / (math.sqrt(n) + math.sqrt(m)), 1.0)
+    rows = _floored(noise.variance(row_mean[:, 0].astype(float)), share)
+    columns = _floored(noise.variance(column_mean[:, 0].astype(float)), share)
+    return np.sqrt(columns.mean() / rows), 1 / np.sqrt(columns)
 
 
-def _floored(variance: Floats) -> Floats:
-    """Lone counts in empty channels get no say."""
-    return np.maximum(variance, _LONE * max(variance.mean(), np.finfo(float).tiny))
+def _floored(variance: Floats, share: float) -> Floats:
+    """Keep a lone count in an empty pixel or channel below a fifth of the edge of the noise."""
+    return np.maximum(variance, share * max(variance.mean(), np.finfo(float).tiny))
 
 
 def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:
