@@ -219,6 +219,14 @@ def test_scale_lazy_float32_signal_and_input(method):
     assert step["step"] == "subtract_background" and step["method"] == method
 
 
+@pytest.mark.parametrize("method", ["ml", "two_laws", "compressed"])
+def test_lazy_data_have_the_same_fit(method):
+    eager = fit_background(COUNTS, WINDOW, method, ENERGY, rank=3)
+    lazy = fit_background(da.from_array(COUNTS, chunks=(4, 3, 150)), WINDOW, method, ENERGY, rank=3)
+    np.testing.assert_allclose(lazy.background(ENERGY), eager.background(ENERGY), rtol=1e-5)
+    np.testing.assert_allclose(lazy.variance(ENERGY), eager.variance(ENERGY), rtol=1e-4)
+
+
 def test_missing_channels_and_empty_pixels_are_left_out():
     holed = LAWS.copy()
     holed[1, 2, 60:90] = np.nan
@@ -270,6 +278,7 @@ def test_background_as_a_component_needs_no_subtraction():
         ({"method": "compressed", "rank": 400}, "whole number from 1 to 42"),
         ({"method": "local", "neighbours": 0}, "not positive"),
         ({"energy": None}, "give energy="),
+        ({"energy": ENERGY[::-1]}, "must rise"),
         ({"method": "bremsstrahlung", "beam_energy": -1}, "not positive"),
         ({"method": "snip", "width": 300}, "fewer than half"),
     ],

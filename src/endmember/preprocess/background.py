@@ -287,6 +287,10 @@ def _plan(
             f"neighbours={neighbours} is not positive; give a width in pixels, such as 3"
         )
     axis = np.asarray(energy, dtype=float)
+    if not np.all(np.diff(axis) > 0):
+        raise ValueError(
+            "energies must rise from channel to channel; reverse the data and the axis"
+        )
     inside = channels_inside(window, axis)
     simple = _Plan(method, axis, inside, neighbours)
     if method == "compressed":
