@@ -278,6 +278,8 @@ def test_background_as_a_component_needs_no_subtraction():
         ({"method": "compressed", "rank": 400}, "whole number from 1 to 42"),
         ({"method": "local", "neighbours": 0}, "not positive"),
         ({"energy": None}, "give energy="),
+        ({"method": "two_laws", "exponents": []}, "are no numbers"),
+        ({"method": "convex", "exponents": "steep"}, "are no numbers"),
         ({"energy": ENERGY[::-1]}, "must rise"),
         ({"method": "bremsstrahlung", "beam_energy": -1}, "not positive"),
         ({"method": "snip", "width": 300}, "fewer than half"),

@@ -60,8 +60,19 @@ class ShapeBackground:
 
 
 def power_law_shapes(exponents: ArrayLike, reference: float) -> Callable[[Floats], Floats]:
-    """Return the shapes ``(E / reference)^{−r}``, one for each exponent."""
-    r = np.asarray(exponents, dtype=float)
+    """Return the shapes ``(E / reference)^{−r}``, one for each exponent.
+
+    Raises
+    ------
+    ValueError
+        If the exponents are no finite numbers.
+    """
+    try:
+        r = np.atleast_1d(np.asarray(exponents, dtype=float))
+    except (TypeError, ValueError):
+        r = np.empty(0)
+    if r.ndim != 1 or not r.size or not np.isfinite(r).all():
+        raise ValueError(f"exponents={exponents!r} are no numbers; give a list such as [2, 4]")
     return lambda energy: (energy[:, None] / reference) ** -r
 
 
