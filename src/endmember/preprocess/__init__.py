@@ -9,7 +9,15 @@ _NAMES_BY_MODULE: dict[str, list[str]] = {
     "background": ["fit_background", "subtract_background"],
     "continuum": ["ShapeBackground", "bremsstrahlung_shapes"],
     "denoising": ["Separated", "denoise", "separate_outliers"],
+    "detector": [
+        "bad_channels",
+        "correct_detector",
+        "fixed_pattern",
+        "remove_afterglow",
+        "remove_fixed_pattern",
+    ],
     "power_laws": ["PowerLawBackground"],
+    "spikes": ["find_spikes", "remove_spikes"],
 }
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 

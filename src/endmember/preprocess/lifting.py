@@ -21,6 +21,7 @@ from endmember.factor.fingerprint import data_hash
 from endmember.factor.inputs import is_lazy, is_signal, unwrap
 from endmember.preprocess.history import record
 
+_SLAB = 2**22  # entries worked on at a time
 _SMALL = 32  # arrays up to this size are kept in the history entry by entry
 
 
@@ -140,8 +141,10 @@ def as_array(X: Any, counts: bool = False) -> Any:
     return array
 
 
-def map_pixels(function: Callable[..., Any], X: Any, *, dtype: Any = None, margin: int = 0) -> Any:
-    """Apply a function to an array at once, or to a Dask array block by block, later.
+def map_pixels(
+    function: Callable[..., Any], X: Any, *others: Any, dtype: Any = None, margin: int = 0
+) -> Any:
+    """Apply a function to an array slab by slab, or to a Dask array block by block, later.
 
     Parameters
     ----------
@@ -150,6 +153,8 @@ def map_pixels(function: Callable[..., Any], X: Any, *, dtype: Any = None, margi
         all channels of its pixels and has as many axes as ``X``.
     X : ndarray or dask.array.Array
         The data.
+    *others : ndarray or dask.array.Array
+        More arrays of the same shape, handed to the function block by block as well.
     dtype : dtype, optional
         Of the result; that of ``X`` by default.
     margin : int
@@ -163,15 +168,33 @@ def map_pixels(function: Callable[..., Any], X: Any, *, dtype: Any = None, margi
     """
     dtype = X.dtype if dtype is None else np.dtype(dtype)
     if not is_lazy(X):
-        return np.asarray(function(X)).astype(dtype, copy=False)
+        return _slab_by_slab(function, (X, *others), dtype, margin)
     import dask.array as da
 
     X = X.rechunk({X.ndim - 1: -1})
-    meta = np.empty((0,) * X.ndim, dtype=dtype)
+    blocks = [X, *(da.asarray(other).rechunk(X.chunks) for other in others)]
+    kept = {"dtype": dtype, "meta": np.empty((0,) * X.ndim, dtype=dtype)}
     if margin == 0:
-        return da.map_blocks(function, X, dtype=dtype, meta=meta)
+        return da.map_blocks(function, *blocks, **kept)
     depth = dict.fromkeys(range(X.ndim - 1), margin)
-    return da.map_overlap(function, X, depth=depth, boundary="none", dtype=dtype, meta=meta)
+    return da.map_overlap(function, *blocks, depth=depth, boundary="none", **kept)
+
+
+def _slab_by_slab(
+    function: Callable[..., Any], arrays: tuple[Any, ...], dtype: Any, margin: int
+) -> np.ndarray:
+    """Apply a function to slabs of the first axis of a few million entries each."""
+    X = arrays[0]
+    if X.ndim < 2:
+        return np.asarray(function(*arrays)).astype(dtype, copy=False)
+    found = np.empty(X.shape, dtype=dtype)
+    height = max(1, _SLAB // max(1, X[0].size))
+    for start in range(0, len(X), height):
+        stop = min(start + height, len(X))
+        first, last = max(start - margin, 0), min(stop + margin, len(X))
+        slab = function(*(np.asarray(array)[first:last] for array in arrays))
+        found[start:stop] = slab[start - first : stop - first]
+    return found
 
 
 def map_whole(function: Callable[..., Any], X: Any, results: int = 1) -> Any:
