@@ -355,9 +355,12 @@ def _neighbours_say(
     departure = np.abs(own - level) / np.sqrt(np.where(variance > 0, variance, 1))
     spread = (1.4826 * np.median(departure[:, aside], axis=1)) ** 2
     middle = slice(_WINDOW - 1, _WINDOW + 2)
+    expected, error = level[:, middle].max(axis=1), error[:, middle].max(axis=1)
     shared = ratio[:, 0] * (_second(theirs[..., _WINDOW]) + soft) - soft
-    expected = np.maximum(level[:, middle].max(axis=1), shared - np.sqrt(noise.variance(shared)))
-    return expected, error[:, middle].max(axis=1), np.maximum(1, spread / _CHANCE)
+    seen = shared - 2 * np.sqrt(noise.variance(shared))
+    unsure = noise.variance(shared) + doubt * (shared + soft) ** 2
+    error = np.where(seen > expected, np.maximum(error, unsure), error)
+    return np.maximum(expected, seen), error, np.maximum(1, spread / _CHANCE)
 
 
 def _second(values: Floats) -> Floats:
