@@ -44,6 +44,8 @@ from .options import (
     StartsOption,
     TolOption,
 )
+from .preprocess import BackgroundOption, SpikesOption, screened
+from .preprocess import preprocess as preprocess_command
 from .wishes import penalties
 from .wishes import solver as solver_named
 
@@ -151,6 +153,8 @@ def unmix(
     method: MethodOption = "nmf",
     loss: LossOption = "auto",
     crop: CropOption = None,
+    spikes: SpikesOption = False,
+    background: BackgroundOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
     output: OutputOption = None,
@@ -176,7 +180,7 @@ def unmix(
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
     pressed twice, keeps nothing: exit code 130.
     """
-    window = _parse_window(crop)
+    window, before_edge = parse_window(crop), parse_window(background, "--background")
     folder = _default_folder(file) if output is None else output
     _check_target(folder, overwrite)
     if method not in _METHODS:
@@ -185,7 +189,8 @@ def unmix(
         from endmember.signals.choosing import choose_model
         from endmember.signals.unmixing import unmix as run
 
-        image = _load(file, lazy, signal, window)
+        image = load_image(file, lazy, signal, window)
+        image = screened(image, spikes=spikes, window=before_edge)
         _check_room(folder, image, components or _MOST_SUGGESTED)
         wishes = penalties(
             image, sparse=sparse, smooth=smooth,
@@ -215,12 +220,12 @@ def rank(
     max_rank: MaxRankOption = 20,
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
-    window = _parse_window(crop)
+    window = parse_window(crop)
     picture = output or _beside(file, f"{file.stem}-rank.png")
     with at_home():
         from endmember.assess.number import rank as judge
 
-        panel = judge(_load(file, lazy, signal, window), max_rank)
+        panel = judge(load_image(file, lazy, signal, window), max_rank)
         typer.echo(str(panel))
         panel.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
@@ -239,7 +244,7 @@ def path(
     seed: SeedOption = 0,
 ) -> None:
     """Say how strong a wish about the maps the data bear: misfit, overlap and movement along its weight."""
-    window = _parse_window(crop)
+    window = parse_window(crop)
     chosen = [
         name for name, on in zip(_PATHS, (soft_orthogonal, sparse, smooth), strict=True) if on
     ]
@@ -250,7 +255,7 @@ def path(
         import endmember as em
         from endmember.signals.choosing import choose_model
 
-        image = _load(file, False, signal, window)
+        image = load_image(file, False, signal, window)
         wish = getattr(em, _PATHS[chosen[0]])()
         model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
         along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
@@ -260,6 +265,9 @@ def path(
             typer.echo("{:<8g} {:7.2f} {:8.2f} {:8.1f}°".format(*row))
         along.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
+
+
+app.command()(preprocess_command)
 
 
 @app.command()
@@ -280,12 +288,14 @@ def report(
     _say_where(folder)
 
 
-def _parse_window(text: str | None) -> tuple[float | None, float | None] | None:
+def parse_window(
+    text: str | None, option: str = "--crop"
+) -> tuple[float | None, float | None] | None:
     """Read ``450:700``; an end that is left out is None.
 
     Examples
     --------
-    >>> _parse_window("450:700"), _parse_window("-20:"), _parse_window(None)
+    >>> parse_window("450:700"), parse_window("-20:"), parse_window(None)
     ((450.0, 700.0), (-20.0, None), None)
     """
     if text is None:
@@ -294,13 +304,13 @@ def _parse_window(text: str | None) -> tuple[float | None, float | None] | None:
         start, stop = (float(end) if end.strip() else None for end in text.split(":"))
     except ValueError:
         raise ValueError(
-            f"--crop {text!r} is no window; give two numbers in the unit of the axis with a "
-            "colon between them, for example --crop 450:700"
+            f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
+            f"colon between them, for example {option} 450:700"
         ) from None
     return start, stop
 
 
-def _load(
+def load_image(
     file: Path, lazy: bool, number: int | None, window: tuple[float | None, float | None] | None
 ) -> Any:
     """Read one signal within the limits of time and memory, and crop it."""

@@ -35,6 +35,7 @@ def compose(result: Unmixing) -> Report:
             *_relevance(model),
             *_convergence(model),
             Section("Data", table=_about_data(data, source)),
+            *_preprocessing(result.record["steps"]),
             Section("Parameters", table=_parameters(result)),
         ],
         methods=methods_paragraph(result),
@@ -96,8 +97,9 @@ def _outcome(model: Any) -> str:
 
 
 def _step_in_words(step: dict[str, Any]) -> str:
-    details = ", ".join(f"{name} = {value}" for name, value in step.items() if name != "step")
-    return f"{step['step'].replace('_', ' ')} ({details}) was applied"
+    details = _details(step)
+    name = step["step"].replace("_", " ")
+    return f"{name} ({details}) was applied" if details else f"{name} was applied"
 
 
 def _findings(result: Unmixing) -> list[str]:
@@ -201,8 +203,27 @@ def _parameters(result: Unmixing) -> list[tuple[object, object]]:
     rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
     rows += [(name, repr(value)) for name, value in result.model.get_params(deep=False).items()]
     rows += [(name, f"array of shape {np.shape(value)}") for name, value in result.options.items()]
-    rows += [("Before the fit", _step_in_words(step)) for step in result.record["steps"]]
     return rows
+
+
+def _preprocessing(steps: list[dict[str, Any]]) -> list[Section]:
+    """Return the section on what was done to the data before the fit, in order."""
+    table = [
+        (f"{n}. {step['step'].replace('_', ' ')}", _details(step))
+        for n, step in enumerate(steps, 1)
+    ]
+    return [Section("Preprocessing steps", table=table)] if table else []
+
+
+def _details(step: dict[str, Any]) -> str:
+    """Return the parameters of a step in words; large arrays as their shape."""
+    return ", ".join(f"{name} = {_short(value)}" for name, value in step.items() if name != "step")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "shape" in value:
+        return f"array of shape {tuple(value['shape'])}"
+    return str(value)
 
 
 def _footer(record: dict[str, Any]) -> str:

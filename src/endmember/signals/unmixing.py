@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember import preprocess
 from endmember.factor.data import Weighted
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
@@ -508,7 +509,11 @@ def _do_again(signal: Any, step: dict[str, Any]) -> Any:
     """Apply a recorded processing step."""
     if step["step"] == "crop":
         return region(signal, (step["start"], step["stop"]))
+    parameters = {name: value for name, value in step.items() if name != "step"}
+    known = step["step"] in preprocess.__all__
+    if known and not any(isinstance(value, dict) for value in parameters.values()):
+        return getattr(preprocess, step["step"])(signal, **parameters)
     raise ValueError(
-        f"the step {step['step']!r} is not known to this version; give the data: "
+        f"the step {step['step']!r} cannot be done again from its record; give the data: "
         "result.reproduce(data)"
     )
