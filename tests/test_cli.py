@@ -319,7 +319,7 @@ def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
     image.data[5, 5, 30] += 5000
     spiky = cube.with_name("spiky.hspy")
     image.save(spiky)
-    wish = ("--spikes", "--background", "430:480", "--denoise", 2, "-o", "out.hspy")
+    wish = ("--spikes", "--background", "445:480", "--denoise", 2, "-o", "out.hspy")
     code, out, _ = call("preprocess", spiky, *wish)
     assert code == 0 and out.splitlines()[0] == "1 spike in 1 spectrum repaired"
     assert out.splitlines()[-1] == "Saved: out.hspy"
@@ -327,7 +327,7 @@ def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
     assert [step["step"] for step in steps(kept)] == [
         "remove_spikes", "subtract_background", "denoise",
     ]  # fmt: skip
-    expected = em.preprocess.subtract_background(em.preprocess.remove_spikes(image), (430, 480))
+    expected = em.preprocess.subtract_background(em.preprocess.remove_spikes(image), (445, 480))
     np.testing.assert_allclose(kept.data, em.preprocess.denoise(expected, 2).data, rtol=1e-6)
     assert_refused(call("preprocess", spiky, *wish), "out.hspy exists already", "--overwrite")
     assert call("preprocess", spiky, *wish, "--overwrite")[0] == 0
@@ -335,7 +335,7 @@ def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
 
 
 def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
-    wish = ("--spikes", "--background", "430:480", "--starts", 1, "-o", "kept")
+    wish = ("--spikes", "--background", "445:480", "--starts", 1, "-o", "kept")
     code, out, _ = call("unmix", cube, "-k", 2, *wish)
     assert code == 0 and out.startswith("0 spikes in 0 spectra repaired\nBackground subtracted")
     result = em.open("kept")
@@ -343,7 +343,7 @@ def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
         "remove_spikes", "subtract_background",
     ]  # fmt: skip
     report = (Path("kept") / "report.html").read_text()
-    assert "Preprocessing steps" in report and "window = [430.0, 480.0]" in report
+    assert "Preprocessing steps" in report and "window = [445.0, 480.0]" in report
     again = result.reproduce()
     np.testing.assert_allclose(again.spectra.data, result.spectra.data, rtol=1e-6, atol=1e-9)
 
@@ -356,7 +356,7 @@ def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
         (["--background", "430:9000"], "9000"),
         (["--spikes", "-o", "out.tif"], ".hspy or .zspy"),
         (["--spikes", "-o", "nowhere/out.hspy"], "cannot be written to"),
-        (["--background", "430:480", "--method", "guess"], "guess"),
+        (["--background", "445:480", "--method", "guess"], "guess"),
         (["--denoise", "0"], "--denoise"),
     ],
 )
