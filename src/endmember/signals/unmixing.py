@@ -21,6 +21,7 @@ from endmember.signals.bridge import (
     fill_learning_results,
     load,
     region,
+    with_values,
     wrap_like,
     wrap_maps,
     wrap_spectra,
@@ -32,11 +33,6 @@ if TYPE_CHECKING:
 
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
-#: Learned numbers of a model that are kept with an answer.
-_LEARNED = (
-    "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_",
-    "pixels_", "unique_", "own_", "acceptance_",
-)  # fmt: skip
 #: The parts of a misfit and their titles in ``misfit.hspy``.
 _MISFIT_TITLES = {
     "map": "residual map",
@@ -193,17 +189,13 @@ class Unmixing:
             without = np.flatnonzero(~(areas > 0))[0] + 1
             raise ValueError(
                 f"component {without} has no positive area over the window, so fractions mean "
-                "nothing; choose a window "
-                "in which every component has intensity"
+                "nothing; choose a window in which every component has intensity"
             )
         amounts = np.moveaxis(np.asarray(self.maps.data, dtype=float), 0, -1) * areas
         total = amounts.sum(axis=-1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
             fractions = np.where(total > 0, amounts / total, np.nan)
-        wrapped = self.maps.deepcopy()
-        wrapped.data = np.ascontiguousarray(np.moveaxis(fractions, -1, 0))
-        wrapped.metadata.General.title = "fractions"
-        return wrapped
+        return with_values(self.maps, fractions, "fractions")
 
     def _has_background(self) -> bool:
         """Tell whether energy-loss spectra start well above zero and fall: a background, not an edge."""
@@ -226,6 +218,7 @@ class Unmixing:
             maps=np.moveaxis(self.maps.data, 0, -1),
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
+            names=getattr(self.model, "names_", None),
             **_energy_of(energy),
             **_pixels_of(self.maps),
         )
@@ -274,6 +267,7 @@ class Unmixing:
             self.maps.save(new / "maps.hspy")
             self.spectra.save(new / "spectra.hspy")
             _save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
+            storage.save_errors(new, self.maps, self.model)
             if residual:
                 self._residual().save(new / "residual.hspy")
             arrays: dict[str, np.ndarray] = {}
@@ -304,7 +298,7 @@ class Unmixing:
     def _written(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return all that ``unmixing.json`` says; arrays go to ``arrays``."""
         learned = {
-            name: getattr(self.model, name) for name in _LEARNED if hasattr(self.model, name)
+            name: getattr(self.model, name) for name in storage.LEARNED if hasattr(self.model, name)
         }
         starts = [vars(start) for start in getattr(self.model, "starts_", [])]
         return {
