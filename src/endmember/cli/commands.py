@@ -63,7 +63,7 @@ _ROOM_FOR_PICTURES = 20_000_000
 _PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
 _WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 #: What ``--method`` knows.
-_METHODS = ("nmf", "vca", "spa", "nfindr", "sss")
+_METHODS = ("nmf", "pca", "ica", "vca", "spa", "nfindr", "sss")
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 
@@ -409,13 +409,20 @@ def _say_where(folder: Path) -> None:
 def _summary(result: Unmixing, watch: Watch) -> str:
     """Say in one line what the fit came to."""
     model = result.model
-    components = f"{model.n_components_} component{'s' if model.n_components_ > 1 else ''}"
+    components = _number_of(model.n_components_)
     if watch.stopped:
         return (
             f"{components}, stopped by you after {watch.sweeps} sweeps: "
             "the best result so far is kept"
         )
     if not hasattr(model, "n_iter_"):
-        return f"{components} by {type(model).__name__}"
+        signed = (
+            "; they have signs and are no pure spectra" if (model.components_ < 0).any() else ""
+        )
+        return f"{components} by {type(model).__name__}{signed}"
     end = "converged" if model.converged_ else "not converged"
     return f"{components} after {model.n_iter_} sweeps, {end}, optimality {model.optimality_:.1e}"
+
+
+def _number_of(components: int) -> str:
+    return f"{components} component{'s' if components > 1 else ''}"

@@ -15,6 +15,8 @@ from endmember.methods.estimator import SpectralEstimator, check_fits, check_num
 
 #: Of scikit-learn's NIPALS.
 MAX_ITER, TOLERANCE = 500, 1e-6
+#: Principal components that canonical correlation takes by itself, and the pixels that each needs.
+MOST_PRINCIPAL, PIXELS_EACH = 10, 10
 
 
 @dataclass(frozen=True)
@@ -266,8 +268,9 @@ class CCA(_Paired):
     ----------
     n_components : int
         How many pairs, k.
-    principal : int
-        How many principal components of each signal take part, at most.
+    principal : int, optional
+        How many principal components of each signal take part, at most; 10, or with few pixels a
+        tenth of their number, unless given.
 
     Attributes
     ----------
@@ -294,25 +297,27 @@ class CCA(_Paired):
     """
 
     in_words = (
-        "The two signals, each reduced to at most {principal} principal components, were related by canonical "
+        "The two signals, each reduced to its principal components, were related by canonical "
         "correlation analysis (CCA) with {n_components} pairs"
     )
     references = ("H. Hotelling, Biometrika 28 (1936) 321.",)
 
     p_values_: np.ndarray
 
-    def __init__(self, n_components: int | None = None, *, principal: int = 10) -> None:
+    def __init__(self, n_components: int | None = None, *, principal: int | None = None) -> None:
         self.n_components = n_components
         self.principal = principal
 
     def _share(self, A: np.ndarray, B: np.ndarray, k: int) -> _Shared:
-        check_number_of_components(self.principal, "principal")
-        T, loadings, rotations = _whitened(A, self.principal)
-        V, loadings_y, _ = _whitened(B, self.principal)
+        most = max(k, min(MOST_PRINCIPAL, len(A) // PIXELS_EACH))
+        if self.principal is not None:
+            most = check_number_of_components(self.principal, "principal")
+        T, loadings, rotations = _whitened(A, most)
+        V, loadings_y, _ = _whitened(B, most)
         if k > min(T.shape[1], V.shape[1]):
             raise ValueError(
-                f"n_components={k} is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions "
-                "with up to principal components each; ask for fewer pairs or raise principal"
+                f"n_components={k} is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions, "
+                f"with principal={most} components taken at most; ask for fewer pairs or raise principal"
             )
         n = len(A)
         left, correlations, right = np.linalg.svd(T.T @ V / n, full_matrices=False)

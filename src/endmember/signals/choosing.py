@@ -10,6 +10,7 @@ from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.methods.geometry import NFINDR, SPA, VCA
 from endmember.methods.nmf import NMF
+from endmember.methods.projections import ICA, PCA
 from endmember.methods.sampling import SubspaceSampling
 from endmember.signals.bridge import noise_model
 
@@ -22,6 +23,8 @@ LOSSES: dict[str, type[Loss]] = {
 
 #: Methods other than NMF by the names that the command line knows.
 METHODS: dict[str, type] = {
+    "pca": PCA,
+    "ica": ICA,
     "vca": VCA,
     "spa": SPA,
     "nfindr": NFINDR,
@@ -86,16 +89,31 @@ def choose_model(
         n_components = report.suggested
         reasons.append(f"Number of components: {report.sentence}")
     if model is not None:
+        if "scaling" in model.get_params(deep=False):
+            counts = isinstance(chosen_loss(signal)[0], PoissonScaled)
+            model.set_params(scaling="poisson" if counts else None)
         return model.set_params(n_components=n_components), reasons, report
-    if loss == "auto":
-        noise = report.noise if report else _noise_of(signal)
-        chosen, why = choose_loss(noise)
-        reasons.append(why)
-    elif loss in LOSSES:
-        chosen = LOSSES[loss]()
-    else:
-        raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
+    chosen, why = chosen_loss(signal, loss, report.noise if report else None)
+    reasons += why
     return NMF(n_components, loss=chosen, **parameters), reasons, report
+
+
+def chosen_loss(
+    signal: Any, loss: str = "auto", noise: NoiseModel | None = None
+) -> tuple[Loss, list[str]]:
+    """Return a loss by its name, or with "auto" the one that suits the noise, and the reasons.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if loss == "auto":
+        chosen, why = choose_loss(noise or _noise_of(signal))
+        return chosen, [why]
+    if loss not in LOSSES:
+        raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
+    return LOSSES[loss](), []
 
 
 def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:

@@ -30,8 +30,8 @@ LEARNED = (
 )  # fmt: skip
 #: Everything that a saved result may hold.
 FILES = {
-    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy", "errors.hspy", "bands.hspy",
-    "report.html", "components.png",
+    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "spectra_2.hspy", "misfit.hspy", "residual.hspy",
+    "errors.hspy", "bands.hspy", "report.html", "components.png",
 }  # fmt: skip
 
 
