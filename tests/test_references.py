@@ -236,6 +236,14 @@ def test_an_extra_component_is_added_only_where_the_residual_is_structured():
     assert np.mean(plain.chi2_) > 2 and np.mean(more.chi2_) == pytest.approx(1, abs=0.02)
 
 
+def test_an_extra_component_goes_with_references_of_any_sign():
+    signed = R[:2] - 0.3
+    noisy = AMOUNTS[:, :2] @ signed + np.outer(AMOUNTS[:, 2], R[2])
+    noisy += np.random.default_rng(6).normal(0, 3, EXACT.shape)
+    model = em.MLLS(signed, extra=1).fit(noisy)
+    assert model.n_components_ == 3 and np.mean(model.chi2_) == pytest.approx(1, abs=0.02)
+
+
 def test_nearly_collinear_references_are_named_and_wholly_collinear_ones_refused():
     near = np.array([R[0], R[1], R[0] + 1e-3 * R[2]])
     with pytest.warns(UserWarning, match="reference 1 and reference 3 are nearly collinear"):

@@ -250,25 +250,27 @@ def errors_of_counts(data: Data, F: np.ndarray, R: np.ndarray, lower: float) -> 
 def reduced_chi2(
     data: Data, F: np.ndarray, R: np.ndarray, lower: float, noise: NoiseModel
 ) -> np.ndarray:
-    r"""Return :math:`\chi^2_i / (m - k_i) = \tfrac{1}{m - k_i}\sum_j r_{ij}^2/\sigma_{ij}^2`, (n,), :math:`k_i` free.
+    r"""Return :math:`\tfrac{1}{m_i - k_i}\sum_j r_{ij}^2/\sigma_{ij}^2`, (n,), with :math:`k_i` free coefficients.
 
-    NaN where there are no degrees of freedom or no noise.
+    A channel whose variance is taken for larger than it is counts for as much less in :math:`m_i`. NaN where there
+    are no degrees of freedom or no noise.
     """
-    chi2 = np.empty(data.shape[0])
-    known = np.full(data.shape[0], float(data.shape[1]))
+    chi2, known = np.full(data.shape[0], np.nan), np.zeros(data.shape[0])
     for rows, residual in data.residual_blocks(F, R):
         if isinstance(data, Weighted):
-            known[rows] = np.count_nonzero(data.W[rows], axis=1)
-            variance = np.broadcast_to(noise.read_variance, residual.shape)
+            true = data.W[rows].astype(bool) * noise.read_variance
+            variance = np.full_like(residual, noise.read_variance)
         else:
-            variance = floored(noise.variance(F[rows] @ R.T))
-        possible = variance > 0
-        chi2[rows] = np.sum(
-            np.divide(residual**2, variance, out=np.full_like(residual, np.nan), where=possible),
-            axis=1,
+            true = noise.variance(F[rows] @ R.T)
+            variance = floored(true)
+        noisy = variance > 0
+        known[rows] = np.divide(true, variance, out=np.zeros_like(residual), where=noisy).sum(
+            axis=1
         )
+        residual = np.where(noisy, residual, 0.0)
+        chi2[rows] = np.divide(residual**2, variance, out=residual, where=noisy).sum(axis=1)
     freedom = known - np.count_nonzero(lower < F, axis=1)
-    return np.where(freedom > 0, chi2 / np.maximum(freedom, 1.0), np.nan)
+    return np.where(freedom > 0, chi2 / np.maximum(freedom, 1e-300), np.nan)
 
 
 def floored(variance: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from endmember.factor.inputs import Observed, is_signal
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.lowrank import sketch
 from endmember.factor.noise import NoiseModel
-from endmember.factor.penalties import Known
+from endmember.factor.penalties import Free, Known
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
 from endmember.methods.standards import Axis, Standard, background, column, kernel, standards
@@ -55,7 +55,8 @@ class MLLS(SpectralEstimator):
         Low-loss spectrum that the references are convolved with (plural scattering), as they are
         measured on thin specimens; the background is not. Its largest channel is taken for the zero loss.
     extra : int
-        1 adds one free, non-negative component if the residual holds more than noise.
+        1 adds one free component if the residual holds more than noise: not negative, or of any sign
+        where a reference has negative values itself.
 
     Attributes
     ----------
@@ -292,9 +293,11 @@ class MLLS(SpectralEstimator):
         amount = np.maximum(amount, 0.0) / np.sum(spectrum**2)
         spectra = np.nan_to_num(observed.spectra(np.column_stack([R, spectrum])))
         maps = observed.maps(np.column_stack([F, amount]))
+        signs = [Free()] if (R < 0).any() else []
+        known = Known(dict(enumerate(spectra[:-1])))
         model = NMF(
-            R.shape[1] + 1, loss=self._loss(), init=(maps, spectra), normalise=("spectra", "max"),
-            spectra=Known(dict(enumerate(spectra[:-1]))), random_state=0,
+            R.shape[1] + 1, loss=self._loss(), init=(maps, spectra), spectra=[known, *signs],
+            normalise=("spectra", "max"), random_state=0,
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
