@@ -94,6 +94,7 @@ def coverage(pixels):
 
 def files(pixels):
     """Angle of data and fit, unexplained share and shifts on real images with references of their own."""
+    drawn = {}
     for name, (image, model) in real().items():
         fitted = model.fit(image)
         data = np.asarray(image.data, dtype=float)
@@ -103,10 +104,37 @@ def files(pixels):
             f"{name}: mean spectra {angle:.2f}° apart, residual {np.sum(rest**2) / np.sum(data**2):.2e} of the power, "
             f"reduced chi-square {np.nanmedian(fitted.chi2_):.2f}, condition {fitted.condition_:.1f}"
         )
+        if name.endswith("extra"):
+            drawn[name] = fitted
         for j, reference in enumerate(fitted.names_):
             mean, error = fitted.maps_[..., j].mean(), np.nanmedian(fitted.maps_error_[..., j])
             shift = f"{fitted.shifts_[j]:+.2f} eV" if j < len(fitted.shifts_) else ""
             print(f"  {reference:22} {mean:10.4g} ± {error:<10.3g} {shift}")
+
+    draw(drawn)
+
+
+def draw(fits):
+    """Save the maps of the fits with an extra component in references_files.png."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    for (name, model), part in zip(fits.items(), figure.subfigures(2, 1), strict=True):
+        shown = [j for j, title in enumerate(model.names_) if not title.startswith("background")]
+        pictures = [(model.names_[j], model.maps_[..., j], None) for j in shown]
+        pictures.append(("reduced chi-square", model.chi2_, (0, 2)))
+        for axes, (title, values, limits) in zip(
+            part.subplots(1, len(pictures)), pictures, strict=True
+        ):
+            picture = axes.imshow(values, aspect="auto", clim=limits)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(title.replace("NMC_", "").replace("_", " "), fontsize="small")
+            part.colorbar(picture, ax=axes, location="bottom", shrink=0.9).ax.tick_params(
+                labelsize=6
+            )
+        part.suptitle(name.split(",")[0], fontsize="medium", x=0.01, ha="left")
+    figure.savefig("references_files.png", dpi=120)
+    print("Picture: references_files.png")
 
 
 def real():

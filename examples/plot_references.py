@@ -30,7 +30,7 @@ for axes, (name, model) in zip(rows, models.items(), strict=True):
     for k in range(3):
         picture = axes[k].imshow(model.maps_[..., k], vmin=0)
         axes[k].set_title(f"reference {k + 1}\nmoved {model.shifts_[k]:+.2f} eV", fontsize="small")
-    picture = axes[3].imshow(model.chi2_, vmin=0.5, vmax=2, cmap="coolwarm")
+    picture = axes[3].imshow(model.chi2_, vmin=0, vmax=2, cmap="coolwarm")
     axes[3].set_title(f"chi-square\nmedian {np.median(model.chi2_):.2f}", fontsize="small")
     figure.colorbar(picture, ax=axes[3], shrink=0.6)
     for one in axes[:4]:

@@ -28,14 +28,14 @@ axes = figure.subplots(2, 4)
 for k in range(3):
     axes[0, k].imshow(cca.maps_[..., k])
     axes[0, k].set_title(
-        f"CCA {k + 1}: r = {cca.correlations_[k]:.2f}, p = {cca.p_values_[k]:.0e}",
+        f"CCA {k + 1}: r = {cca.correlations_[k]:.2f}, p = {cca.p_values_[k]:.1g}",
         fontsize="small",
     )
 numbers = np.arange(1, 5)
-axes[0, 3].plot(numbers, cca.correlations_, "o-", label="one area")
-axes[0, 3].plot(numbers, chance.correlations_, "s--", label="pixels shuffled")
+axes[0, 3].plot(numbers, cca.correlations_, "o-", label="same area")
+axes[0, 3].plot(numbers, chance.correlations_, "s--", label="shuffled")
 axes[0, 3].set(ylim=(0, 1.02), xticks=numbers, xlabel="pair", ylabel="correlation")
-axes[0, 3].legend(frameon=False, fontsize="small")
+axes[0, 3].legend(frameon=False, fontsize="small", loc="upper right")
 line = slice(220, 241)
 pictures = {
     "EDXS counts in a line": edxs[..., line].sum(axis=-1),
