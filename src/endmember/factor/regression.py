@@ -262,7 +262,7 @@ def reduced_chi2(
             variance = np.full_like(residual, noise.read_variance)
         else:
             true = noise.variance(F[rows] @ R.T)
-            variance = floored(true)
+            variance = np.asarray(floored(true), dtype=np.float64)
         noisy = variance > 0
         known[rows] = np.divide(true, variance, out=np.zeros_like(residual), where=noisy).sum(
             axis=1
