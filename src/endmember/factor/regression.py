@@ -261,8 +261,8 @@ def reduced_chi2(
             true = data.W[rows].astype(bool) * noise.read_variance
             variance = np.full_like(residual, noise.read_variance)
         else:
-            true = noise.variance(F[rows] @ R.T)
-            variance = np.asarray(floored(true), dtype=np.float64)
+            true = np.asarray(noise.variance(F[rows] @ R.T), dtype=np.float64)
+            variance = np.asarray(floored(true))
         noisy = variance > 0
         known[rows] = np.divide(true, variance, out=np.zeros_like(residual), where=noisy).sum(
             axis=1
