@@ -51,7 +51,7 @@ def speed(pixels):
     for x in few:
         nnls(R.T, x)
     each["SciPy nnls, pixel by pixel"] = (time.perf_counter() - start) / len(few)
-    each["HyperSpy multifit (ridge_regression, free)"] = multifit(few[:400])
+    each["HyperSpy multifit (lstsq, free)"] = multifit(few[:400])
     own = each["em.MLLS, least squares, non-negative"]
     print(f"{'':48} us a pixel   for {pixels} pixels   ratio")
     for name, seconds in each.items():
