@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from .commands import _beside, _check_target, _load, _parse_window, app
+from .commands import _beside, _check_target, app, load_image, parse_window
 from .console import at_home
 from .options import (
     CropOption,
@@ -39,7 +39,7 @@ def correlate(
     Leaves maps.hspy, spectra.hspy (of FILE) and spectra_2.hspy (of SECOND) in a folder, with a
     picture. Components have signs and are no pure spectra.
     """
-    window = _parse_window(crop)
+    window = parse_window(crop)
     if method not in ("pls", "cca"):
         raise ValueError(f"--method {method} is not known; allowed: pls, cca")
     folder = _beside(file, f"{file.stem}-{method}") if output is None else output
@@ -47,7 +47,10 @@ def correlate(
     with at_home():
         from endmember.methods.pairs import CCA, PLS
 
-        first, other = _load(file, False, signal, window), _load(second, False, second_signal, None)
+        first, other = (
+            load_image(file, False, signal, window),
+            load_image(second, False, second_signal, None),
+        )
         model = (PLS if method == "pls" else CCA)(components).fit(first, other)
         for j, value in enumerate(model.correlations_):
             chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from .commands import _beside, _check_room, _check_target, _keep, _load, _parse_window, app
+from .commands import _beside, _check_room, _check_target, _keep, app, load_image, parse_window
 from .console import at_home
 from .options import (
     BackgroundOption,
@@ -47,7 +47,7 @@ def mlls(
     Says for every reference its mean, error and shift, how alike the references are, and by the
     reduced chi-square how well they explain the data: near 1 is up to the noise.
     """
-    window = _parse_window(crop)
+    window = parse_window(crop)
     folder = _beside(file, f"{file.stem}-mlls") if output is None else output
     _check_target(folder, overwrite)
     kind = background_named(background)
@@ -56,7 +56,7 @@ def mlls(
         from endmember.signals.choosing import chosen_loss
         from endmember.signals.unmixing import unmix as run
 
-        image = _load(file, lazy, signal, window)
+        image = load_image(file, lazy, signal, window)
         _check_room(folder, image, len(reference) + 5)
         model = MLLS(
             [read_spectrum(path) for path in reference],

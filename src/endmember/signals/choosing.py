@@ -122,7 +122,10 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     if kind is None:
         raise ValueError(f"method {method!r} is not known; allowed: nmf, {', '.join(METHODS)}")
     known = kind().get_params(deep=False)
-    given = [name for name in parameters if name not in known and name not in _COMMON]
+    words = {"maps": "wishes about maps", "spectra": "wishes about spectra"}
+    given = [
+        words.get(name, name) for name in parameters if name not in known and name not in _COMMON
+    ]
     given += ["loss"] if loss != "auto" and "loss" not in known else []
     if given:
         raise ValueError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
