@@ -309,3 +309,57 @@ def test_a_gatan_file_of_two_lines_goes_all_the_way(call):
     kept = em.open("cathode")
     assert kept.maps.data.shape == (2, 2, 21)
     assert kept.spectra.axes_manager.signal_axes[0].units == "eV"
+
+
+def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
+    from endmember.signals.provenance import steps
+
+    image = em.load(cube)
+    image.data = np.rint(image.data).astype(float)
+    image.data[5, 5, 30] += 5000
+    spiky = cube.with_name("spiky.hspy")
+    image.save(spiky)
+    wish = ("--spikes", "--background", "445:480", "--denoise", 2, "-o", "out.hspy")
+    code, out, _ = call("preprocess", spiky, *wish)
+    assert code == 0 and out.splitlines()[0] == "1 spike in 1 spectrum repaired"
+    assert out.splitlines()[-1] == "Saved: out.hspy"
+    kept, image = em.load("out.hspy"), em.load(spiky)
+    assert [step["step"] for step in steps(kept)] == [
+        "remove_spikes", "subtract_background", "denoise",
+    ]  # fmt: skip
+    expected = em.preprocess.subtract_background(em.preprocess.remove_spikes(image), (445, 480))
+    np.testing.assert_allclose(kept.data, em.preprocess.denoise(expected, 2).data, rtol=1e-6)
+    assert_refused(call("preprocess", spiky, *wish), "out.hspy exists already", "--overwrite")
+    assert call("preprocess", spiky, *wish, "--overwrite")[0] == 0
+    assert [path.name for path in Path.cwd().iterdir()] == ["out.hspy"]
+
+
+def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
+    wish = ("--spikes", "--background", "445:480", "--starts", 1, "-o", "kept")
+    code, out, _ = call("unmix", cube, "-k", 2, *wish)
+    assert code == 0 and out.startswith("0 spikes in 0 spectra repaired\nBackground subtracted")
+    result = em.open("kept")
+    assert [step["step"] for step in result.record["steps"]] == [
+        "remove_spikes", "subtract_background",
+    ]  # fmt: skip
+    report = (Path("kept") / "report.html").read_text()
+    assert "Preprocessing steps" in report and "window = [445.0, 480.0]" in report
+    again = result.reproduce()
+    np.testing.assert_allclose(again.spectra.data, result.spectra.data, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say what to do"),
+        (["--background", "430"], "--background '430' is no window"),
+        (["--background", "430:9000"], "9000"),
+        (["--spikes", "-o", "out.tif"], ".hspy or .zspy"),
+        (["--spikes", "-o", "nowhere/out.hspy"], "cannot be written to"),
+        (["--background", "445:480", "--method", "guess"], "guess"),
+        (["--denoise", "0"], "--denoise"),
+    ],
+)
+def test_a_wrong_preprocess_gets_one_sentence(call, cube, words, said):
+    assert_refused(call("preprocess", cube, *words), said)
+    assert not list(Path.cwd().iterdir())

@@ -1,8 +1,9 @@
-"""PCA against scikit-learn and against the identities of scaling."""
+"""PCA, ICA, PLS and CCA against scikit-learn, known sources and their identities."""
 
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -14,7 +15,17 @@ MASK = np.zeros(150, bool)
 MASK[7] = True
 
 
-@parametrize_with_checks([em.PCA(2)])
+#: scikit-learn asks estimators of this very name for a second result of transform.
+NOT_ITS_CCA = dict.fromkeys(
+    ("check_transformer_general", "check_transformer_data_not_an_array"),
+    "maps of the first signal are returned, whatever the name of the estimator",
+)
+
+
+@parametrize_with_checks(
+    [em.PCA(2), em.ICA(2), em.PLS(2), em.CCA(1)],
+    expected_failed_checks=lambda one: NOT_ITS_CCA if isinstance(one, em.CCA) else {},
+)
 def test_scikit_learn_contract(estimator, check):
     check(estimator)
 
@@ -90,3 +101,113 @@ def test_compressed_counts_carry_their_weights():
         em.compress(COUNTS, 10, scaling="anscombe")
     with pytest.raises(ValueError, match="allowed: None"):
         em.PCA(2, scaling="log").fit(COUNTS)
+
+
+def amari(P):
+    """Return how far a matrix is from a scaled permutation: 0 is one, 1 the farthest."""
+    P, k = np.abs(P), len(P)
+    rows = (P / P.max(axis=1, keepdims=True)).sum() - k
+    columns = (P / P.max(axis=0)).sum() - k
+    return (rows + columns) / (2 * k * (k - 1))
+
+
+def test_amari_index_is_zero_for_permutations_and_one_for_even_mixtures():
+    assert amari(np.array([[0.0, -3.0], [2.0, 0.0]])) == 0
+    assert amari(np.ones((2, 2))) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_uniform_maps_are_separated(seed):
+    rng = np.random.default_rng(seed)
+    maps, spectra = rng.random((3000, 2)), rng.random((2, 40))
+    model = em.ICA(2, random_state=seed).fit(maps @ spectra + rng.normal(0, 1e-3, (3000, 40)))
+    assert amari(model.components_ @ np.linalg.pinv(spectra)) < 0.05
+    pca = em.PCA(2).fit(maps @ spectra)
+    assert amari(pca.components_ @ np.linalg.pinv(spectra)) > 0.2
+
+
+@pytest.mark.parametrize("independent", ["spectra", "derivatives"])
+def test_independent_spectra_are_separated(independent):
+    rng = np.random.default_rng(0)
+    spectra = rng.random((2, 3000))
+    if independent == "derivatives":
+        spectra = np.cumsum(spectra - 0.5, axis=1)
+    maps = rng.random((50, 2)) @ np.array([[1.0, 0.6], [0.5, 1.0]])
+    model = em.ICA(2, independent=independent, random_state=0).fit(maps @ spectra)
+    assert amari(np.linalg.pinv(maps) @ model.maps_) < 0.05
+
+
+@pytest.mark.parametrize("scaling", [None, "poisson"])
+@pytest.mark.parametrize("independent", ["maps", "spectra", "derivatives"])
+def test_independent_components_span_the_principal_ones(scaling, independent):
+    mask = MASK.reshape(10, 15)
+    options = {"scaling": scaling, "random_state": 0}
+    pca = em.PCA(3, **options).fit(COUNTS.reshape(10, 15, 60), mask=mask)
+    ica = em.ICA(3, independent=independent, **options).fit(COUNTS.reshape(10, 15, 60), mask=mask)
+    model = ica.inverse_transform(ica.maps_)
+    np.testing.assert_allclose(model, pca.inverse_transform(pca.maps_), atol=1e-6)
+    again = ica.transform(COUNTS.reshape(10, 15, 60), mask=mask)
+    np.testing.assert_allclose(again, ica.maps_, atol=1e-6 * np.nanmax(np.abs(ica.maps_)))
+    assert np.isnan(ica.maps_[0, 7]).all()
+
+
+def test_gaussian_sources_are_named_as_what_they_are():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(5000, 2)) @ rng.random((2, 30))
+    with pytest.warns(UserWarning, match="2 of 2 components are nearly Gaussian"):
+        em.ICA(2, random_state=0).fit(X)
+
+
+def test_all_components_of_pls_are_least_squares():
+    X, Y = RNG.random((80, 12)), RNG.random((80, 5))
+    X[:, 9:] = X[:, :3] @ RNG.random((3, 3))  # rank 9
+    model = em.PLS(9).fit(X, Y)
+    A, B = X - X.mean(axis=0), Y - Y.mean(axis=0)
+    expected = A @ np.linalg.lstsq(A, B, rcond=None)[0] + Y.mean(axis=0)
+    np.testing.assert_allclose(model.predict(X), expected, atol=1e-10)
+    few = np.linalg.norm(em.PLS(3).fit(X, Y).predict(X) - Y)
+    assert few > np.linalg.norm(expected - Y)
+
+
+def test_canonical_correlations_are_those_of_scikit_learn():
+    X = RNG.random((200, 6))
+    Y = X[:, :4] @ RNG.random((4, 5)) + 0.3 * RNG.random((200, 5))
+    ours, theirs = em.CCA(3).fit(X, Y), CCA(3, max_iter=10000, tol=1e-14).fit(X, Y)
+    T, V = theirs.transform(X, Y)
+    expected = [np.corrcoef(T[:, j], V[:, j])[0, 1] for j in range(3)]
+    np.testing.assert_allclose(ours.correlations_, expected, atol=1e-6)
+    np.testing.assert_allclose(ours.transform(X), ours.maps_, atol=1e-10)
+
+
+def test_an_invertible_mixture_correlates_wholly_and_noise_not_at_all():
+    X = RNG.random((300, 7))
+    model = em.CCA(7).fit(X, X @ RNG.normal(size=(7, 7)) + 5.0)
+    np.testing.assert_allclose(model.correlations_, 1, atol=1e-10)
+    assert model.p_values_.max() < 1e-6
+    assert em.CCA(1).fit(X, RNG.random((300, 7))).p_values_[0] > 0.01
+
+
+@pytest.mark.parametrize("model", [em.PLS(2), em.CCA(2)])
+def test_two_signals_of_one_area_give_maps_of_the_area(model):
+    first, second = COUNTS.reshape(10, 15, 60), COUNTS[:, ::-3].reshape(10, 15, 20) * 2.0
+    mask = MASK.reshape(10, 15)
+    cube = model.fit(first, second, mask=mask)
+    maps, other, predicted = cube.maps_.copy(), cube.maps_y_, cube.predict(first)
+    assert np.isnan(maps[0, 7]).all() and np.isnan(other[0, 7]).all()
+    kept = model.fit(sparse.csr_array(COUNTS[~MASK]), COUNTS[~MASK, ::-3] * 2.0)
+    np.testing.assert_allclose(kept.maps_, maps.reshape(-1, 2)[~MASK], atol=1e-7)
+    np.testing.assert_allclose(predicted.reshape(-1, 20), kept.predict(COUNTS), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "words"),
+    [
+        (em.ICA(2, independent="pixels"), (COUNTS,), 'allowed: "maps", "spectra"'),
+        (em.PLS(2), (COUNTS,), "requires y"),
+        (em.CCA(2), (COUNTS, COUNTS[:100]), "must show the same pixels"),
+        (em.CCA(9, principal=4), (COUNTS, COUNTS), "n_components=9 is more than the signals share"),
+    ],
+)
+def test_what_cannot_be_projected_is_refused(model, data, words):
+    with pytest.raises(ValueError, match=words):
+        model.fit(*data)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from endmember.factor import fingerprint
 from endmember.signals import provenance
 from endmember.signals.bridge import load, region
 
@@ -42,7 +43,7 @@ def test_the_same_data_have_the_same_hash_however_they_are_kept(monkeypatch):
     assert provenance.data_hash(np.asfortranarray(data)) == first
     assert provenance.data_hash(data.astype(">f4")) == first
     assert provenance.data_hash(hs.signals.Signal1D(data)) == first
-    monkeypatch.setattr(provenance, "_BLOCK", 1000)
+    monkeypatch.setattr(fingerprint, "_BLOCK", 1000)
     assert provenance.data_hash(data) == first
 
 

@@ -34,15 +34,19 @@ _NAMES_BY_MODULE = {
     "factor.solvers": ["ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton"],
     "factor.matching": ["match_components", "spectral_angle"],
     "factor.lowrank": ["LowRank", "compress"],
+    "methods.geometry": ["NFINDR", "SPA", "VCA"],
     "methods.nmf": ["NMF"],
-    "methods.projections": ["PCA"],
+    "methods.pairs": ["CCA", "PLS"],
+    "methods.projections": ["ICA", "PCA"],
+    "methods.references": ["MLLS"],
+    "methods.sampling": ["SubspaceSampling"],
     "methods.tensors": ["CP"],
     "methods.tucker": ["Tucker"],
     "signals.bridge": ["UnreadableFileError", "load"],
     "signals.unmixing": ["Unmixing", "unmix"],
     "signals.unmixing:open_folder": ["open"],
 }
-_MODULES = ["assess", "show", "synthetic"]
+_MODULES = ["assess", "preprocess", "show", "synthetic"]
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = sorted([*_MODULE_OF, *_MODULES, "__version__"])

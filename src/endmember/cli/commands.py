@@ -27,6 +27,7 @@ from .options import (
     MemoryOption,
     MethodOption,
     MinimumVolumeOption,
+    OnOption,
     OutputOption,
     OverwriteOption,
     PathComponentsOption,
@@ -39,6 +40,7 @@ from .options import (
     ResumeOption,
     SchedulerOption,
     SeedOption,
+    SegmentsOption,
     SignalOption,
     SmoothOption,
     SoftOrthogonalOption,
@@ -47,6 +49,8 @@ from .options import (
     StartsOption,
     TolOption,
 )
+from .preprocess import BackgroundOption, SpikesOption, screened
+from .preprocess import preprocess as preprocess_command
 from .wishes import penalties
 from .wishes import solver as solver_named
 
@@ -66,7 +70,7 @@ _ROOM_FOR_PICTURES = 20_000_000
 _PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
 _WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 #: What ``--method`` knows.
-_METHODS = ("nmf",)
+_METHODS = ("nmf", "pca", "ica", "vca", "spa", "nfindr", "sss")
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 
@@ -156,6 +160,8 @@ def unmix(
     method: MethodOption = "nmf",
     loss: LossOption = "auto",
     crop: CropOption = None,
+    spikes: SpikesOption = False,
+    background: BackgroundOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
     memory: MemoryOption = None,
@@ -168,6 +174,8 @@ def unmix(
     smooth: SmoothOption = None,
     soft_orthogonal: SoftOrthogonalOption = None,
     relevance: RelevanceOption = False,
+    segments: SegmentsOption = None,
+    on: OnOption = None,
     closure: ClosureOption = False,
     known: KnownOption = None,
     minimum_volume: MinimumVolumeOption = None,
@@ -176,13 +184,13 @@ def unmix(
     max_iter: MaxIterOption = 2000,
     tol: TolOption = 1e-6,
 ) -> None:
-    """Separate a spectrum image into K pure spectra and their maps, by NMF.
+    """Separate a spectrum image into K pure spectra and their maps, by NMF or another method.
 
     Ctrl-C ends the fit after the sweep: the best result so far is saved,
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
     pressed twice, keeps nothing: exit code 130.
     """
-    window = _parse_window(crop)
+    window, before_edge = parse_window(crop), parse_window(background, "--background")
     folder = _default_folder(file) if output is None else output
     _check_target(folder, overwrite)
     if method not in _METHODS:
@@ -194,7 +202,8 @@ def unmix(
         from endmember.signals.plan import plan
         from endmember.signals.unmixing import unmix as run
 
-        image = _load(file, lazy, signal, window)
+        image = load_image(file, lazy, signal, window)
+        image = screened(image, spikes=spikes, window=before_edge)
         _check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
         if planned is not None:
@@ -205,8 +214,8 @@ def unmix(
             minimum_volume=minimum_volume,
         )  # fmt: skip
         model, reasons, panel = choose_model(
-            image, components, loss=loss, solver=solver_named(solver), n_starts=starts,
-            random_state=seed, max_iter=max_iter, tol=tol, **wishes,
+            image, components, method=method, loss=loss, solver=solver_named(solver), n_starts=starts,
+            random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on, **wishes,
         )  # fmt: skip
         if panel is not None:
             typer.echo(panel.sentence)
@@ -230,12 +239,12 @@ def rank(
     max_rank: MaxRankOption = 20,
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
-    window = _parse_window(crop)
+    window = parse_window(crop)
     picture = output or _beside(file, f"{file.stem}-rank.png")
     with at_home():
         from endmember.assess.number import rank as judge
 
-        panel = judge(_load(file, lazy, signal, window), max_rank)
+        panel = judge(load_image(file, lazy, signal, window), max_rank)
         typer.echo(str(panel))
         panel.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
@@ -254,7 +263,7 @@ def path(
     seed: SeedOption = 0,
 ) -> None:
     """Say how strong a wish about the maps the data bear: misfit, overlap and movement along its weight."""
-    window = _parse_window(crop)
+    window = parse_window(crop)
     chosen = [
         name for name, on in zip(_PATHS, (soft_orthogonal, sparse, smooth), strict=True) if on
     ]
@@ -265,7 +274,7 @@ def path(
         import endmember as em
         from endmember.signals.choosing import choose_model
 
-        image = _load(file, False, signal, window)
+        image = load_image(file, False, signal, window)
         wish = getattr(em, _PATHS[chosen[0]])()
         model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
         along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
@@ -275,6 +284,9 @@ def path(
             typer.echo("{:<8g} {:7.2f} {:8.2f} {:8.1f}°".format(*row))
         along.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
+
+
+app.command()(preprocess_command)
 
 
 @app.command()
@@ -295,12 +307,14 @@ def report(
     _say_where(folder)
 
 
-def _parse_window(text: str | None) -> tuple[float | None, float | None] | None:
+def parse_window(
+    text: str | None, option: str = "--crop"
+) -> tuple[float | None, float | None] | None:
     """Read ``450:700``; an end that is left out is None.
 
     Examples
     --------
-    >>> _parse_window("450:700"), _parse_window("-20:"), _parse_window(None)
+    >>> parse_window("450:700"), parse_window("-20:"), parse_window(None)
     ((450.0, 700.0), (-20.0, None), None)
     """
     if text is None:
@@ -309,8 +323,8 @@ def _parse_window(text: str | None) -> tuple[float | None, float | None] | None:
         start, stop = (float(end) if end.strip() else None for end in text.split(":"))
     except ValueError:
         raise ValueError(
-            f"--crop {text!r} is no window; give two numbers in the unit of the axis with a "
-            "colon between them, for example --crop 450:700"
+            f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
+            f"colon between them, for example {option} 450:700"
         ) from None
     return start, stop
 
@@ -353,7 +367,7 @@ def _client(scheduler: str) -> Any:
         ) from error
 
 
-def _load(
+def load_image(
     file: Path, lazy: bool, number: int | None, window: tuple[float | None, float | None] | None
 ) -> Any:
     """Read one signal within the limits of time and memory, and crop it."""
@@ -452,11 +466,20 @@ def _say_where(folder: Path) -> None:
 def _summary(result: Unmixing, watch: Watch) -> str:
     """Say in one line what the fit came to."""
     model = result.model
-    components = f"{model.n_components_} component{'s' if model.n_components_ > 1 else ''}"
+    components = _number_of(model.n_components_)
     if watch.stopped:
         return (
             f"{components}, stopped by you after {watch.sweeps} sweeps: "
             "the best result so far is kept"
         )
+    if not hasattr(model, "n_iter_"):
+        signed = (
+            "; they have signs and are no pure spectra" if (model.components_ < 0).any() else ""
+        )
+        return f"{components} by {type(model).__name__}{signed}"
     end = "converged" if model.converged_ else "not converged"
     return f"{components} after {model.n_iter_} sweeps, {end}, optimality {model.optimality_:.1e}"
+
+
+def _number_of(components: int) -> str:
+    return f"{components} component{'s' if components > 1 else ''}"

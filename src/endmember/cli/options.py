@@ -52,7 +52,25 @@ ComponentsOption = Annotated[
     ),
 ]
 MethodOption = Annotated[
-    str, typer.Option(help="How to unmix: nmf (non-negative matrix factorisation).")
+    str,
+    typer.Option(
+        help="How to unmix: nmf (non-negative matrix factorisation), vca, spa, nfindr (pure pixels), sss "
+        "(pure spectra without pure pixels), pca, ica (principal, independent components). Loss, solver "
+        "and wishes are of nmf alone.",
+    ),
+]
+SegmentsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="With vca: search in about N tiles of the image, for rare phases.", metavar="N"
+    ),
+]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With sss: sample spectra (each has a peak of its own) or maps (each is alone somewhere).",
+        metavar="spectra|maps",
+    ),
 ]
 LossOption = Annotated[
     str,
@@ -147,4 +165,44 @@ PathOutputOption = Annotated[
         metavar="PICTURE",
         help="Where to draw it (png, pdf, svg); by default FILE-path.png beside the file.",
     ),
+]
+ReferenceOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--reference",
+        metavar="FILE",
+        help="A file with one known spectrum (msa, dm3, hspy …); give one for each.",
+    ),
+]
+ShiftOption = Annotated[
+    float,
+    typer.Option(
+        min=0, help="How far references may be moved to fit, in the unit of the axis.", metavar="X"
+    ),
+]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option(help="Background to fit too: constant, linear, power-law.", metavar="KIND"),
+]
+LowLossOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--low-loss",
+        metavar="FILE",
+        help="Low-loss spectrum that the references are convolved with (plural scattering).",
+    ),
+]
+ExtraOption = Annotated[
+    bool,
+    typer.Option("--extra", help="Add one free component if the residual holds more than noise."),
+]
+SecondFileArgument = Annotated[
+    Path, typer.Argument(metavar="SECOND", help="The other signal of the same pixels.")
+]
+PairMethodOption = Annotated[
+    str,
+    typer.Option(help="pls (what of FILE predicts SECOND) or cca (what both see alike)."),
+]
+SecondSignalOption = Annotated[
+    int | None, typer.Option("--second-signal", min=0, help="Which signal of SECOND.")
 ]

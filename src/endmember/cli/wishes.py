@@ -89,8 +89,21 @@ def read_reference(path: Path, image: Any) -> Any:
     ValueError
         If the file holds no single spectrum, in another unit, or one that leaves channels uncovered.
     """
-    import numpy as np
+    from endmember.methods.standards import Axis, standards
 
+    axis = Axis.of(image)
+    (standard,) = standards([read_spectrum(path)], axis)
+    return standard.at(axis.energy, axis.step)
+
+
+def read_spectrum(path: Path) -> Any:
+    """Return the signal of a file that holds a single spectrum, titled with the name of the file.
+
+    Raises
+    ------
+    ValueError
+        If the file holds none, or more.
+    """
     from endmember.signals.reading import read
 
     found = [
@@ -102,17 +115,24 @@ def read_reference(path: Path, image: Any) -> Any:
         raise ValueError(
             f"{path} holds {len(found)} single spectra and a reference is one; give a file with just that"
         )
-    (own,), (axis,) = found[0].axes_manager.signal_axes, image.axes_manager.signal_axes
-    if str(own.units) != str(axis.units):
-        raise ValueError(
-            f"{path} is in {own.units} and the data are in {axis.units}; convert its axis first"
-        )
-    slack = abs(axis.axis[1] - axis.axis[0])
-    if own.axis.min() > axis.axis.min() + slack or own.axis.max() < axis.axis.max() - slack:
-        raise ValueError(
-            f"{path} runs from {own.axis.min():g} to {own.axis.max():g} {own.units} and does not cover the data, "
-            f"{axis.axis.min():g} to {axis.axis.max():g}; crop the data with --crop"
-        )
-    values = np.asarray(found[0].data, dtype=float).ravel()
-    order = np.argsort(own.axis)
-    return np.interp(axis.axis, own.axis[order], values[order])
+    found[0].metadata.set_item("General.title", path.stem)
+    return found[0]
+
+
+def background(text: str | None) -> Any:
+    """Return a background by the name that the command line knows it by.
+
+    Examples
+    --------
+    >>> background("power-law"), background(None)
+    ('power_law', None)
+    """
+    from endmember.methods.standards import BACKGROUNDS
+
+    if text is None:
+        return None
+    name = text.lower().replace("-", "_")
+    if name not in BACKGROUNDS:
+        allowed = ", ".join(BACKGROUNDS).replace("_", "-")
+        raise ValueError(f"--background {text} is not known; allowed: {allowed}, or none at all")
+    return name

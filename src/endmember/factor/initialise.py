@@ -51,7 +51,7 @@ def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     groups[pixels, np.arange(len(pixels)) % k] = 1.0 / size
     mean = data.transposed_dot(np.full((n, 1), 1.0 / n))
     S = np.maximum(data.transposed_dot(groups), 0.0) + MEAN_FRACTION * np.maximum(mean, 0.0)
-    return _with_maps(data, S)
+    return with_maps(data, S)
 
 
 def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") -> Start:
@@ -100,7 +100,7 @@ def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     """
     scaled = data.scaled if isinstance(data, Reweighted) else data
     S = np.maximum(data.rows(successive_projection(scaled, k)), 0.0).T
-    return _with_maps(data, S)
+    return with_maps(data, S)
 
 
 def successive_projection(data: Data, k: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def successive_projection(data: Data, k: int) -> np.ndarray:
 
 def start_maps(problem: Problem, S: np.ndarray) -> Start:
     """Return a start of the maps that go with given spectra, by least squares, and the spectra."""
-    factors = _with_maps(problem.data, S)
+    factors = with_maps(problem.data, S)
     if issubclass(problem.loss.makes, Ratio):
         factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
     bounds = bounds_of(problem.penalties[0], factors[0].shape, problem.grids[0])
@@ -135,7 +135,7 @@ def start_maps(problem: Problem, S: np.ndarray) -> Start:
     return factors
 
 
-def _with_maps(data: Data, S: np.ndarray) -> Start:
+def with_maps(data: Data, S: np.ndarray) -> Start:
     """Return the non-negative least-squares maps that go with the spectra, and the spectra."""
     factors = [np.zeros((data.shape[0], S.shape[1])), S]
     subproblem = Quadratic(data.gram(factors, 0), data.contract(factors, 0))

@@ -207,6 +207,24 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
     return int(k)
 
 
+def check_positive_whole(name: str, value: Any) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """Return the generator of a seed of any kind."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    return np.random.default_rng(random_state)
+
+
 def check_fits(k: int, observed: Observed) -> None:
     """Refuse more components than pixels or channels.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,13 @@ from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.lowrank import OVERSAMPLING, LowRank, sketch_of, some_pixels
 from endmember.factor.passes import Wanted, unscaled
-from endmember.factor.penalties import Penalty, Relevance, check_together, resolve
+from endmember.factor.penalties import (
+    Penalty,
+    Relevance,
+    bounds_of,
+    check_together,
+    resolve,
+)
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblem import Quadratic
@@ -40,6 +46,8 @@ from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
     check_number_of_components,
+    check_positive_whole,
+    generator,
     warn_of_negatives,
 )
 
@@ -72,9 +80,10 @@ class NMF(SpectralEstimator):
         given.
     solver : solver, optional
         ``em.ANLS()`` unless given.
-    init : str or tuple of arrays
+    init : str, tuple of arrays or estimator
         "multistart", one of "random", "random_pixels", "nndsvd", "nndsvda", "nndsvdar",
-        "pure_pixels", or your own ``(maps, spectra)`` of shapes (*domain, k) and (k, channels).
+        "pure_pixels", your own ``(maps, spectra)`` of shapes (*domain, k) and (k, channels), or an
+        estimator that finds them, such as ``em.VCA(3)``.
     n_starts : int
         Starts of "multistart".
     normalise : tuple or None
@@ -181,8 +190,8 @@ class NMF(SpectralEstimator):
         check_normalise(self.normalise)
         wishes = self._wishes()
         check_together(wishes, int(self.n_components or 1))
-        _check_positive_whole("n_starts", self.n_starts)
-        _check_positive_whole("max_iter", self.max_iter)
+        check_positive_whole("n_starts", self.n_starts)
+        check_positive_whole("max_iter", self.max_iter)
         if not isinstance(self.tol, Real) or not self.tol >= 0:
             raise ValueError(
                 f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6"
@@ -203,14 +212,15 @@ class NMF(SpectralEstimator):
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:
             raise ValueError(
-                f"init={self.init!r} is not known; allowed: {', '.join(known)}, or (maps, spectra)"
+                f"init={self.init!r} is not known; allowed: {', '.join(known)}, (maps, spectra), or an "
+                "estimator such as em.VCA(3)"
             )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_number_of_components(self.n_components)
         check_fits(k, observed)
         warn_of_negatives(observed)
-        rng = _generator(self.random_state)
+        rng = generator(self.random_state)
         full = self._problem(observed)
         if full.chooses:
             full = replace(full, noise=moves.measure_noise(full.data, full.loss, k))
@@ -343,7 +353,9 @@ class NMF(SpectralEstimator):
             other = stand_in(problem, _rank(k), rng)
             if other is not None:
                 return self._start_from(other, problem, observed, k, rng, callback)
-        if not isinstance(self.init, str):
+        if hasattr(self.init, "fit"):
+            factors = _fitted_start(self.init, problem, observed, k)
+        elif not isinstance(self.init, str):
             factors = _given_start(self.init, observed, k)
         else:
             first = "nndsvd" if self.init == "multistart" else self.init
@@ -460,6 +472,25 @@ class NMF(SpectralEstimator):
         return C
 
 
+def _fitted_start(model: Any, problem: Problem, observed: Observed, k: int) -> list[np.ndarray]:
+    """Return what another model finds in the data, without negative values and between the bounds."""
+    model = clone(model)
+    if model.n_components is None:
+        model.set_params(n_components=k)
+    if model.n_components != k:
+        raise ValueError(
+            f"init={model!r} finds {model.n_components} components and the model has {k}; ask both for "
+            "as many"
+        )
+    model._check_parameters()
+    model._fit(observed, np.arange(observed.n_channels, dtype=float), None)
+    factors = _given_start((model.maps_, model.components_), observed, k)
+    return [
+        np.clip(np.maximum(F, 0.0), *bounds_of(penalties, F.shape, grid))
+        for F, penalties, grid in zip(factors, problem.penalties, problem.grids, strict=True)
+    ]
+
+
 def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
     """Return the user's ``(maps, spectra)`` for the pixels and channels that take part."""
     n_pixels = int(np.prod(observed.domain))
@@ -483,17 +514,6 @@ def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
     return [C, S]
 
 
-def _check_positive_whole(name: str, value: Any) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
-
-
 def _rank(k: int) -> int:
     """Return how many directions a sketch keeps for ``k`` components."""
     return max(2 * k, k + 10)
-
-
-def _generator(random_state: Any) -> np.random.Generator:
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**31))
-    return np.random.default_rng(random_state)

@@ -1,18 +1,21 @@
-"""Linear projections: principal components."""
+"""Linear projections: principal and independent components."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from endmember.factor.data import Centred, Data, Reweighted, count_scaled
 from endmember.factor.inputs import Observed
-from endmember.factor.lowrank import sketch
+from endmember.factor.lowrank import LowRank, sketch
 from endmember.methods.estimator import SpectralEstimator, check_fits, check_number_of_components
 
 #: Principal components of noise lie close together: this many passes tell them apart.
 POWER_PASSES = 8
+#: Of scikit-learn's FastICA.
+MAX_ITER, TOLERANCE = 500, 1e-6
 
 
 class PCA(SpectralEstimator):
@@ -81,22 +84,14 @@ class PCA(SpectralEstimator):
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
-        if self.scaling not in (None, "poisson"):
-            raise ValueError(f'scaling={self.scaling!r} is not known; allowed: None, "poisson"')
+        _check_scaling(self.scaling)
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_number_of_components(self.n_components)
         check_fits(k, observed)
-        data, r, c = self._scaled(observed.data)
-        n, m = data.shape
-        mean = np.zeros(m)
-        if self.centre:
-            mean = data.transposed_dot(np.full((n, 1), 1.0 / n))[:, 0]
-            data = Centred(data, mean)
-        seed = self.random_state
-        if isinstance(seed, np.random.RandomState):
-            seed = seed.randint(2**31)
-        low = sketch(data, k, seed, POWER_PASSES)
+        mean, low, data, (r, c) = _principal(
+            observed.data, k, self.scaling, self.random_state, self.centre
+        )
         C, S = _with_signs(low.Z / r, low.V / c)
         self.singular_values_ = low.singular_values.astype(observed.data.dtype)
         total = data.squared_norm
@@ -107,14 +102,6 @@ class PCA(SpectralEstimator):
         self._weights = observed.spectra(c**2)[0]
         self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
 
-    def _scaled(self, data: Data) -> tuple[Data, np.ndarray, np.ndarray]:
-        """Return the data as they are decomposed, and the scale of every pixel and channel."""
-        n, m = data.shape
-        if self.scaling == "poisson" or isinstance(data, Reweighted):
-            weighted = data if isinstance(data, Reweighted) else count_scaled(data)
-            return weighted.scaled, *weighted.scales
-        return data, np.ones((n, 1)), np.ones((m, 1))
-
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         weighted = S * self._weights[observed.columns, None]
         mean = np.asarray(self.mean_, dtype=float)[observed.columns]
@@ -124,9 +111,167 @@ class PCA(SpectralEstimator):
         return super().inverse_transform(X) + self.mean_
 
 
+def _check_scaling(scaling: Any) -> None:
+    if scaling not in (None, "poisson"):
+        raise ValueError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
+
+
+def _principal(
+    data: Data, k: int, scaling: str | None, random_state: Any, centre: bool = False
+) -> tuple[np.ndarray, LowRank, Data, tuple[np.ndarray, np.ndarray]]:
+    """Return the mean, the k principal components, the (scaled, centred) data and their scales."""
+    n, m = data.shape
+    r, c = np.ones((n, 1)), np.ones((m, 1))
+    if scaling == "poisson" or isinstance(data, Reweighted):
+        weighted = data if isinstance(data, Reweighted) else count_scaled(data)
+        data, (r, c) = weighted.scaled, weighted.scales
+    mean = np.zeros(m)
+    if centre:
+        mean = data.transposed_dot(np.full((n, 1), 1.0 / n))[:, 0]
+        data = Centred(data, mean)
+    return mean, sketch(data, k, _seed(random_state), POWER_PASSES), data, (r, c)
+
+
+def _seed(random_state: Any) -> Any:
+    if isinstance(random_state, np.random.RandomState):
+        return random_state.randint(2**31)
+    return random_state
+
+
 def _with_signs(C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give spectra unit length and a positive largest entry; the product stays."""
     size = np.linalg.norm(S, axis=0)
     largest = S[np.argmax(np.abs(S), axis=0), np.arange(S.shape[1])]
     scale = np.where(largest < 0, -1.0, 1.0) * np.where(size > 0, size, 1.0)
     return C * scale, S / scale
+
+
+class ICA(SpectralEstimator):
+    r"""Independent component analysis: FastICA on the principal components of a spectrum image.
+
+    .. math:: X \approx C_{\rm PCA} S_{\rm PCA}^\top = (C_{\rm PCA} U^\top)(S_{\rm PCA} U^{-1})^\top
+
+    The rotation and scaling U makes the maps (or the spectra, or their derivatives) as far from Gaussian
+    as it can. Nothing keeps components positive, and what is not independent comes out wrong: a map
+    that avoids another one is not. With noise of counts use ``scaling="poisson"``.
+
+    Parameters
+    ----------
+    n_components : int
+        How many components, k.
+    independent : "maps", "spectra" or "derivatives"
+        What is taken for independent: maps over the pixels, spectra over the channels, or first
+        derivatives of the spectra, which suit overlapping EELS edges better.
+    scaling : None or "poisson"
+        As in ``em.PCA``.
+    random_state : int, numpy Generator, RandomState or None
+
+    Attributes
+    ----------
+    components_ : ndarray, (k, n_channels)
+        Of unit length, each with its largest entry positive.
+    maps_ : ndarray, (*domain, k)
+    n_components_, n_features_in_ : int
+
+    References
+    ----------
+    Hyvärinen & Oja, Neural Netw. 13 (2000) 411. de la Peña et al., Ultramicroscopy 111 (2011) 169.
+
+    Examples
+    --------
+    >>> sources = np.random.default_rng(0).random((2000, 2))
+    >>> ica = ICA(2, random_state=0).fit(sources @ np.array([[1.0, 0.0, 2.0], [1.0, 2.0, 0.0]]))
+    >>> ica.components_[np.argsort(ica.components_[:, 1])].round(1)
+    array([[ 0.4, -0. ,  0.9],
+           [ 0.4,  0.9, -0. ]])
+    """
+
+    in_words = (
+        "Independent component analysis (FastICA) of the {independent} was made on "
+        "{n_components} principal components"
+    )
+    references = (
+        "A. Hyvärinen and E. Oja, Neural Netw. 13 (2000) 411.",
+        "F. de la Peña et al., Ultramicroscopy 111 (2011) 169.",
+    )
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        independent: str = "maps",
+        scaling: str | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.independent = independent
+        self.scaling = scaling
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        check_number_of_components(self.n_components)
+        _check_scaling(self.scaling)
+        if self.independent not in ("maps", "spectra", "derivatives"):
+            raise ValueError(
+                f'independent={self.independent!r} is not known; allowed: "maps", "spectra", "derivatives"'
+            )
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        from sklearn.decomposition import FastICA
+
+        k = check_number_of_components(self.n_components)
+        check_fits(k, observed)
+        if observed.data.weighted:
+            raise ValueError(
+                "em.ICA takes no weights of single entries; use mask= and channel_mask=, or em.NMF"
+            )
+        seed = np.random.default_rng(_seed(self.random_state))
+        _, low, _, (r, c) = _principal(observed.data, k, self.scaling, seed)
+        C, S = _unit_columns(low.Z / r), low.V / c
+        S = S * np.linalg.norm(low.Z / r, axis=0)
+        rows = C if self.independent == "maps" else _unit_columns(S)
+        rows = np.diff(rows, axis=0) if self.independent == "derivatives" else rows
+        if len(rows) < max(2, k):
+            raise ValueError(
+                f"independent {self.independent} need more than {len(rows)} samples for n_components={k}; the data "
+                f"have n_samples = {len(C)} pixels and n_features = {len(S)} channels"
+            )
+        fast = FastICA(
+            k, whiten="unit-variance", max_iter=MAX_ITER, tol=TOLERANCE,
+            random_state=int(seed.integers(2**31)), whiten_solver="svd",
+        )  # fmt: skip
+        _warn_of_gaussians(fast.fit_transform(rows * np.sqrt(len(rows))))
+        U = fast.components_
+        if self.independent == "maps":
+            C, S = C @ U.T, S @ np.linalg.inv(U)
+        else:
+            size = np.linalg.norm(S, axis=0)
+            C, S = C * size @ np.linalg.inv(U), S / size @ U.T
+        C, S = _with_signs(C, S)
+        self.n_components_ = k
+        self._weights = observed.spectra(c**2)[0]
+        self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        weighted = S * self._weights[observed.columns, None]
+        return np.linalg.solve(weighted.T @ S, observed.data.dot(weighted).T).T
+
+
+def _unit_columns(F: np.ndarray) -> np.ndarray:
+    size = np.linalg.norm(F, axis=0)
+    return F / np.where(size > 0, size, 1.0)
+
+
+def _warn_of_gaussians(sources: np.ndarray) -> None:
+    """Warn where two sources are as good as Gaussian: nothing tells such a pair from any mixture of the two."""
+    n = len(sources)
+    z = (sources - sources.mean(axis=0)) / np.maximum(sources.std(axis=0), 1e-300)
+    flat = np.abs(np.mean(z**4, axis=0) - 3) < 3 * np.sqrt(24 / n)
+    even = np.abs(np.mean(z**3, axis=0)) < 3 * np.sqrt(6 / n)
+    if n > 100 and np.count_nonzero(flat & even) > 1:
+        warnings.warn(
+            f"{np.count_nonzero(flat & even)} of {sources.shape[1]} components are nearly Gaussian, and ICA cannot "
+            "tell these from their mixtures; ask for fewer components, or try what else is independent",
+            UserWarning,
+            stacklevel=6,
+        )

@@ -26,9 +26,10 @@ from endmember.factor.uniqueness import congruence, core_consistency, kruskal_un
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_number_of_components,
+    generator,
     warn_of_negatives,
 )
-from endmember.methods.nmf import NMF, _generator
+from endmember.methods.nmf import NMF
 
 #: A fit whose misfit is below this fraction of that of nothing is exact: unique factors are worth digits.
 EXACT = 1e-19
@@ -214,7 +215,7 @@ class CP(SpectralEstimator):
         """Return the factors of three and more modes."""
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
-        rng, loss, solvers = _generator(self.random_state), self._loss(), self._solvers(chosen, k)
+        rng, loss, solvers = generator(self.random_state), self._loss(), self._solvers(chosen, k)
         check_together(dict(zip(names, chosen, strict=True)), k)
         for solver, penalties, name in zip(solvers, chosen, names, strict=True):
             check_combination(loss, solver, penalties, name)

@@ -204,6 +204,14 @@ def wrap_maps(maps: np.ndarray, like: Any) -> Any:
     return _new_signal(data, [components, *axes], _metadata(like, "maps"))
 
 
+def with_values(maps: Any, values: np.ndarray, title: str) -> Any:
+    """Return a copy of a signal of maps with other values ``(*domain, k)`` and another title."""
+    copy = maps.deepcopy()
+    copy.data = np.ascontiguousarray(np.moveaxis(values, -1, 0))
+    copy.metadata.General.title = title
+    return copy
+
+
 def wrap_spectra(spectra: np.ndarray, like: Any, channels: tuple[int, int] | None = None) -> Any:
     """Wrap spectra as a signal of the same kind as the one that was unmixed.
 

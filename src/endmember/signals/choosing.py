@@ -1,4 +1,4 @@
-"""What to do when the user leaves it open: how many components, and which loss."""
+"""What to do when the user leaves it open: how many components, which method, and which loss."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from endmember.factor.inputs import blocks_of, observe, stays_lazy, unwrap
 from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.methods.geometry import NFINDR, SPA, VCA
 from endmember.methods.nmf import NMF
+from endmember.methods.projections import ICA, PCA
+from endmember.methods.sampling import SubspaceSampling
 from endmember.signals.bridge import noise_model
 
 #: Losses by the names that the command line knows.
@@ -18,6 +21,18 @@ LOSSES: dict[str, type[Loss]] = {
     "scaled": PoissonScaled,
     "poisson": Poisson,
 }
+
+#: Methods other than NMF by the names that the command line knows.
+METHODS: dict[str, type] = {
+    "pca": PCA,
+    "ica": ICA,
+    "vca": VCA,
+    "spa": SPA,
+    "nfindr": NFINDR,
+    "sss": SubspaceSampling,
+}
+#: What every way of unmixing has a use for, or can do without.
+_COMMON = ("n_starts", "random_state", "max_iter", "tol")
 
 
 def choose_loss(noise: NoiseModel) -> tuple[Loss, str]:
@@ -33,32 +48,36 @@ def choose_model(
     signal: Any,
     n_components: int | None = None,
     *,
+    method: str = "nmf",
     loss: str = "auto",
     mask: Any = None,
     channel_mask: Any = None,
     callback: Any = None,
     **parameters: Any,
-) -> tuple[NMF, list[str], RankReport | None]:
-    """Return NMF with everything chosen that was left open, the reasons, and the rank panel if it was asked.
+) -> tuple[Any, list[str], RankReport | None]:
+    """Return a model with everything chosen that was left open, the reasons, and the rank panel if it was asked.
 
     Parameters
     ----------
     signal : HyperSpy signal
     n_components : int, optional
         Suggested by the rank panel unless given.
+    method : "nmf" or one of METHODS
     loss : "auto", "squared", "scaled" or "poisson"
     mask, channel_mask : optional
         As in ``em.unmix``.
     callback : callable, optional
         Told of the progress of the panel.
     **parameters
-        Of ``em.NMF``.
+        Of the model. Those that are None count as not given.
 
     Raises
     ------
     ValueError
-        If nothing stands above the noise, so that no number can be suggested.
+        If the method has no such parameter, or nothing stands above the noise, so that no number can be suggested.
     """
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    model = _other_method(method, loss, parameters)
     reasons: list[str] = []
     report, judged = None, _judged(signal)
     if judged is signal:
@@ -79,15 +98,50 @@ def choose_model(
             reasons.append(
                 f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
             )
-    if loss == "auto":
-        noise = report.noise if report else _noise_of(signal, judged)
-        chosen, why = choose_loss(noise)
-        reasons.append(why)
-    elif loss in LOSSES:
-        chosen = LOSSES[loss]()
-    else:
-        raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
+    if model is not None:
+        if "scaling" in model.get_params(deep=False):
+            counts = isinstance(chosen_loss(signal)[0], PoissonScaled)
+            model.set_params(scaling="poisson" if counts else None)
+        return model.set_params(n_components=n_components), reasons, report
+    chosen, why = chosen_loss(signal, loss, report.noise if report else None)
+    reasons += why
     return NMF(n_components, loss=chosen, **parameters), reasons, report
+
+
+def chosen_loss(
+    signal: Any, loss: str = "auto", noise: NoiseModel | None = None
+) -> tuple[Loss, list[str]]:
+    """Return a loss by its name, or with "auto" the one that suits the noise, and the reasons.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if loss == "auto":
+        chosen, why = choose_loss(noise or _noise_of(signal, _judged(signal)))
+        return chosen, [why]
+    if loss not in LOSSES:
+        raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
+    return LOSSES[loss](), []
+
+
+def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
+    """Return the model of a method other than NMF, or None for NMF; refuse what it has no use for."""
+    kind = NMF if method == "nmf" else METHODS.get(method)
+    if kind is None:
+        raise ValueError(f"method {method!r} is not known; allowed: nmf, {', '.join(METHODS)}")
+    known = kind().get_params(deep=False)
+    words = {"maps": "wishes about maps", "spectra": "wishes about spectra"}
+    given = [
+        words.get(name, name) for name in parameters if name not in known and name not in _COMMON
+    ]
+    given += ["loss"] if loss != "auto" and "loss" not in known else []
+    if given:
+        raise ValueError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
+    if kind is NMF:
+        return None
+    return kind(**{name: value for name, value in parameters.items() if name in known})
 
 
 def _judged(signal: Any) -> Any:

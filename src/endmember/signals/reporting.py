@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from endmember import show
+from endmember.factor.inputs import is_signal, unwrap
 from endmember.show.html import Report, Section
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def compose(result: Unmixing) -> Report:
                     caption="What the components leave unexplained, in space and in energy."),
             *_relevance(model),
             *_convergence(model),
+            *_standard_errors(model),
             Section("Data", table=_about_data(data, source)),
+            *_preprocessing(result.record["steps"]),
             Section("Parameters", table=_parameters(result)),
         ],
         methods=methods_paragraph(result),
@@ -62,7 +65,7 @@ def references(model: Any) -> list[str]:
     """Return the works that the model, its loss, solver and penalties come from, each once."""
     found: list[str] = []
     for part in _parts(model):
-        for work in getattr(part, "references", ()):
+        for work in getattr(type(part), "references", ()):
             if work not in found:
                 found.append(work)
     return found
@@ -96,8 +99,9 @@ def _outcome(model: Any) -> str:
 
 
 def _step_in_words(step: dict[str, Any]) -> str:
-    details = ", ".join(f"{name} = {value}" for name, value in step.items() if name != "step")
-    return f"{step['step'].replace('_', ' ')} ({details}) was applied"
+    details = _details(step)
+    name = step["step"].replace("_", " ")
+    return f"{name} ({details}) was applied" if details else f"{name} was applied"
 
 
 def _findings(result: Unmixing) -> list[str]:
@@ -112,6 +116,10 @@ def _findings(result: Unmixing) -> list[str]:
             f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
             "intensity."
         )
+    if hasattr(model, "pixels_"):
+        places = np.transpose(np.unravel_index(model.pixels_, _image_shape(result)))
+        said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
+        found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
     if hasattr(model, "n_iter_"):
         end = "converged" if model.converged_ else "did not converge"
         found.append(
@@ -122,10 +130,20 @@ def _findings(result: Unmixing) -> list[str]:
     return found
 
 
+def _image_shape(result: Unmixing) -> tuple[int, ...]:
+    """Return the shape of the image, without channels."""
+    return tuple(result.record["data"]["shape"][:-1])
+
+
 def _warnings(model: Any) -> list[str]:
     said = []
     if getattr(model, "converged_", True) is False:
         said.append("The fit had not converged when it was stopped: the components may still move.")
+    if getattr(model, "unique_", True) is False:
+        said.append(
+            "Not every component has a channel (or pixel) to itself: the condition under which signal "
+            "subspace sampling has one answer is not met, and others fit as well."
+        )
     starts = getattr(model, "starts_", [])
     if starts:
         best = min(start.objective for start in starts)
@@ -166,6 +184,31 @@ def _convergence(model: Any) -> list[Section]:
     return [Section("Convergence", table=table or None, figure=figure, caption=caption)]
 
 
+def _standard_errors(model: Any) -> list[Section]:
+    """Say how sure the amounts of known spectra are."""
+    if not hasattr(model, "maps_error_"):
+        return []
+    k, shifts = model.n_components_, [*model.shifts_, *([0.0] * model.n_components_)]
+    table: list[tuple[object, object]] = []
+    for name, amounts, errors, shift in zip(
+        model.names_, *(F.reshape(-1, k).T for F in (model.maps_, model.maps_error_)), shifts, strict=False
+    ):  # fmt: skip
+        said = f"mean {_mean(amounts):.4g}, median standard error {_middle(errors):.3g}"
+        table.append((name, said + (f", moved by {shift:+.3g}" if shift else "")))
+    table.append(("Reduced chi-square", f"median {_middle(model.chi2_):.3g}"))
+    if len(model.shifts_) > 1:
+        table.append(("Condition number of the references", f"{model.condition_:.3g}"))
+    return [Section("Fit of the references", table=table)]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+
+def _middle(values: np.ndarray) -> float:
+    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+
 def _start_in_words(start: Any) -> str:
     chosen = " (chosen)" if start.chosen else ""
     return f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one{chosen}"
@@ -185,10 +228,38 @@ def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tup
 
 def _parameters(result: Unmixing) -> list[tuple[object, object]]:
     rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
-    rows += [(name, repr(value)) for name, value in result.model.get_params(deep=False).items()]
+    rows += [(name, _said(value)) for name, value in result.model.get_params(deep=False).items()]
     rows += [(name, f"array of shape {np.shape(value)}") for name, value in result.options.items()]
-    rows += [("Before the fit", _step_in_words(step)) for step in result.record["steps"]]
     return rows
+
+
+def _preprocessing(steps: list[dict[str, Any]]) -> list[Section]:
+    """Return the section on what was done to the data before the fit, in order."""
+    table = [
+        (f"{n}. {step['step'].replace('_', ' ')}", _details(step))
+        for n, step in enumerate(steps, 1)
+    ]
+    return [Section("Preprocessing steps", table=table)] if table else []
+
+
+def _details(step: dict[str, Any]) -> str:
+    """Return the parameters of a step in words; large arrays as their shape."""
+    return ", ".join(f"{name} = {_short(value)}" for name, value in step.items() if name != "step")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "shape" in value:
+        return f"array of shape {tuple(value['shape'])}"
+    return str(value)
+
+
+def _said(value: Any) -> str:
+    """Return a parameter as a report shows it: arrays and signals by their shape."""
+    if isinstance(value, list | tuple) and value:
+        return ", ".join(_said(item) for item in value)
+    if is_signal(value):
+        value = unwrap(value)
+    return f"array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
 
 
 def _footer(record: dict[str, Any]) -> str:

@@ -18,12 +18,20 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 import endmember
+from endmember.factor.inputs import is_signal, unwrap
+from endmember.signals.bridge import with_values
 
 RECORD = "unmixing.json"
+#: What a model has learned besides maps and spectra, kept with an answer.
+LEARNED = (
+    "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_", "names_",
+    "maps_error_", "chi2_", "shifts_", "correlation_", "condition_", "pixels_", "unique_", "own_",
+    "acceptance_",
+)  # fmt: skip
 #: Everything that a saved result may hold.
 FILES = {
-    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy", "errors.hspy", "bands.hspy",
-    "report.html", "components.png",
+    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "spectra_2.hspy", "misfit.hspy", "residual.hspy",
+    "errors.hspy", "bands.hspy", "report.html", "components.png",
 }  # fmt: skip
 
 
@@ -33,13 +41,17 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     Raises
     ------
     TypeError
-        If a value is neither a number, a text, an array, a collection of such nor a public class
-        of the package.
+        If a value is neither a number, a text, an array, a signal of spectra, a collection of such
+        nor a public class of the package.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    if is_signal(value):
+        return {"signal": _encode_signal(value, arrays, name)}
     if isinstance(value, np.ndarray):
         arrays[name] = value
         return {"array": name}
@@ -71,6 +83,8 @@ def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return value
     if "array" in value:
         return arrays[value["array"]]
+    if "signal" in value:
+        return _decode_signal(value["signal"], arrays)
     if "tuple" in value:
         return tuple(decode(item, arrays) for item in value["tuple"])
     if "list" in value:
@@ -81,6 +95,28 @@ def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
         raise ValueError(f"{value['class']!r} is no model of this version of endmember")
     return kind(**{key: decode(item, arrays) for key, item in value["parameters"].items()})
+
+
+def _encode_signal(signal: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Return spectra that are a parameter: their values, their energy axis and their title."""
+    (axis,) = signal.axes_manager.signal_axes
+    arrays[f"{name}.values"], arrays[f"{name}.energy"] = np.asarray(unwrap(signal)), axis.axis
+    known = {"name": axis.name, "units": axis.units}
+    return {
+        "values": f"{name}.values",
+        "energy": f"{name}.energy",
+        "axis": {key: value for key, value in known.items() if isinstance(value, str)},
+        "title": str(signal.metadata.get_item("General.title", default="") or ""),
+    }
+
+
+def _decode_signal(kept: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    import hyperspy.api as hs
+
+    values, energy = arrays[kept["values"]], arrays[kept["energy"]]
+    axes: list[dict[str, Any]] = [{"size": size, "navigate": True} for size in values.shape[:-1]]
+    axes.append({"axis": energy, "navigate": False, **kept["axis"]})
+    return hs.signals.BaseSignal(values, axes=axes, metadata={"General": {"title": kept["title"]}})
 
 
 def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
@@ -111,6 +147,12 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"{folder} is a damaged result ({problem}); unmix the data again"
         ) from problem
     return record, arrays
+
+
+def save_errors(folder: Path, maps: Any, model: Any) -> None:
+    """Write the standard errors of the maps, where the model has them."""
+    if hasattr(model, "maps_error_"):
+        with_values(maps, model.maps_error_, "standard errors").save(folder / "errors.hspy")
 
 
 def existing(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember import preprocess
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
@@ -20,6 +21,7 @@ from endmember.signals.bridge import (
     fill_learning_results,
     load,
     region,
+    with_values,
     wrap_like,
     wrap_maps,
     wrap_spectra,
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
-#: Learned numbers of a model that are kept with an answer.
-_LEARNED = ("n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_")
 
 
 def unmix(
@@ -207,17 +207,13 @@ class Unmixing:
             without = np.flatnonzero(~(areas > 0))[0] + 1
             raise ValueError(
                 f"component {without} has no positive area over the window, so fractions mean "
-                "nothing; choose a window "
-                "in which every component has intensity"
+                "nothing; choose a window in which every component has intensity"
             )
         amounts = np.moveaxis(np.asarray(self.maps.data, dtype=float), 0, -1) * areas
         total = amounts.sum(axis=-1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
             fractions = np.where(total > 0, amounts / total, np.nan)
-        wrapped = self.maps.deepcopy()
-        wrapped.data = np.ascontiguousarray(np.moveaxis(fractions, -1, 0))
-        wrapped.metadata.General.title = "fractions"
-        return wrapped
+        return with_values(self.maps, fractions, "fractions")
 
     def _has_background(self) -> bool:
         """Tell whether energy-loss spectra start well above zero and fall: a background, not an edge."""
@@ -240,6 +236,7 @@ class Unmixing:
             maps=np.moveaxis(self.maps.data, 0, -1),
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
+            names=getattr(self.model, "names_", None),
             **_energy_of(energy),
             **_pixels_of(self.maps),
         )
@@ -288,6 +285,7 @@ class Unmixing:
             self.maps.save(new / "maps.hspy")
             self.spectra.save(new / "spectra.hspy")
             save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
+            storage.save_errors(new, self.maps, self.model)
             if residual:
                 self._residual().save(new / "residual.hspy")
             arrays: dict[str, np.ndarray] = {}
@@ -318,7 +316,7 @@ class Unmixing:
     def _written(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return all that ``unmixing.json`` says; arrays go to ``arrays``."""
         learned = {
-            name: getattr(self.model, name) for name in _LEARNED if hasattr(self.model, name)
+            name: getattr(self.model, name) for name in storage.LEARNED if hasattr(self.model, name)
         }
         starts = [vars(start) for start in getattr(self.model, "starts_", [])]
         return {
@@ -482,7 +480,11 @@ def _do_again(signal: Any, step: dict[str, Any]) -> Any:
     """Apply a recorded processing step."""
     if step["step"] == "crop":
         return region(signal, (step["start"], step["stop"]))
+    parameters = {name: value for name, value in step.items() if name != "step"}
+    known = step["step"] in preprocess.__all__
+    if known and not any(isinstance(value, dict) for value in parameters.values()):
+        return getattr(preprocess, step["step"])(signal, **parameters)
     raise ValueError(
-        f"the step {step['step']!r} is not known to this version; give the data: "
+        f"the step {step['step']!r} cannot be done again from its record; give the data: "
         "result.reproduce(data)"
     )

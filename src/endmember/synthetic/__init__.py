@@ -5,7 +5,7 @@ same bits. Maps, spectra and noise come from independent streams, so that anothe
 truth as it is, up to its scale.
 """
 
-from .edxs import Concurrent, concurrent, edxs_phases
+from .edxs import Concurrent, concurrent, edxs_phases, plan_view
 from .eels import channelling, diode, mixed_phases, multilayer, oxygen_edge
 from .phantom import Phantom
 
@@ -19,4 +19,5 @@ __all__ = [
     "mixed_phases",
     "multilayer",
     "oxygen_edge",
+    "plan_view",
 ]

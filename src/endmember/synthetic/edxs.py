@@ -25,6 +25,7 @@ from .shapes import Bremsstrahlung, Peak, Shape, evaluate, evaluate_background, 
 # Energy in keV and intensity relative to the element's K-alpha line, thin specimen.
 _LINES: Mapping[str, tuple[tuple[float, float], ...]] = {
     "C": ((0.2774, 1.0),),
+    "N": ((0.3924, 1.0),),
     "O": ((0.5249, 1.0),),
     "Mg": ((1.2536, 1.0),),
     "Al": ((1.4865, 1.0), (1.5576, 0.013)),
@@ -60,6 +61,16 @@ _OXIDES: Mapping[str, Mapping[str, float]] = {
     "V2O5": {"V": 0.8, "O": 1.2},
 }
 _EVERYWHERE = {"C": 0.05, "Cu": 0.08}
+_FILMS: Mapping[str, Mapping[str, float]] = {
+    "Al": {"Al": 1.0, "O": 0.15},
+    "Fe": {"Fe": 1.2, "O": 0.25},
+    "Si3N4": {"Si": 1.0, "N": 0.5, "O": 0.05},
+}
+_SHARED_FILMS: Mapping[str, Mapping[str, float]] = {
+    "Al": {"Al": 1.0, "O": 0.5},
+    "Fe": {"Fe": 1.2, "O": 0.6},
+    "AlFeSi": {"Al": 0.5, "Fe": 0.6, "Si": 0.6},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +202,60 @@ def concurrent(
     spectra = {name: _parts(_OXIDES[name], chemistry) for name in eels.names}
     edxs = _counted("Mixed oxides", eels.maps, spectra, 1024, edxs_dose, False, hiss)
     return Concurrent(eels=eels, edxs=edxs, maps=eels.maps)
+
+
+def plan_view(
+    shape: Sequence[int] = (48, 48),
+    channels: int = 1024,
+    dose: float = 200.0,
+    exclusive: bool = True,
+    seed: int = 0,
+) -> Phantom:
+    """Make films of Al, Fe and Si3N4 on top of each other, seen from above by an EDXS detector.
+
+    No pixel holds one film alone, but each film has lines that no other has (oxygen, carbon and
+    copper are in all): the situation of Spiegelberg et al., Ultramicroscopy 182 (2017) 205. The
+    thicknesses vary smoothly and no film makes up more than 80 % of a pixel. There is no
+    bremsstrahlung, which would be in every channel of every film.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx), with at least 3 pixels.
+    channels : int
+        How many channels divide the window from 0.1 to 10.34 keV, at least 3.
+    dose : float
+        Expected counts in the brightest voxel, ``max(clean)``.
+    exclusive : bool
+        With False, the third film is an alloy of Al, Fe and Si: no line belongs to Al or to Fe alone.
+    seed : int
+        Decides the maps, the details of the spectra and the counts.
+
+    Returns
+    -------
+    Phantom
+        Poisson counts (ny, nx, channels), unsigned integers.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.plan_view(shape=(16, 16))
+    >>> phantom.names, bool(phantom.maps.max() < 0.9)
+    (('Al', 'Fe', 'Si3N4'), True)
+    """
+    shape = check_image(shape)
+    check_whole("channels", channels, 3)
+    layout, chemistry, hiss = streams(seed, 3)
+    films = _FILMS if exclusive else _SHARED_FILMS
+    maps = fields.phase_maps(shape, len(films), layout, pure=False)
+    maps *= fields.thickness(shape, layout, 0.1)[..., None]
+    spectra = {name: _parts(content, chemistry)[1:] for name, content in films.items()}
+    return _counted("Films in plan view", maps, spectra, channels, dose, False, hiss)
 
 
 def _counted(

@@ -125,7 +125,7 @@ class _Pivoting:
         if held.any():
             H = H - held @ self.G
         F = held
-        for group, pattern in _groups(free):
+        for group, pattern in groups(free):
             chosen = np.flatnonzero(pattern)
             if len(chosen):
                 G = self.G[np.ix_(chosen, chosen)]
@@ -153,7 +153,7 @@ def _last_only(wrong: np.ndarray) -> np.ndarray:
     return np.arange(wrong.shape[1]) == last[:, None]
 
 
-def _groups(free: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def groups(free: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return ``(rows, pattern)`` for every pattern of free entries that occurs."""
     packed = np.packbits(free, axis=1)
     if packed.shape[1] > 1:

@@ -1,0 +1,76 @@
+"""The command ``endmember correlate``: what two signals of one area share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .commands import _beside, _check_target, app, load_image, parse_window
+from .console import at_home
+from .options import (
+    CropOption,
+    FileArgument,
+    OutputOption,
+    OverwriteOption,
+    PairMethodOption,
+    PathComponentsOption,
+    SecondFileArgument,
+    SecondSignalOption,
+    SignalOption,
+)
+
+
+@app.command()
+def correlate(
+    file: FileArgument,
+    second: SecondFileArgument,
+    components: PathComponentsOption,
+    method: PairMethodOption = "cca",
+    crop: CropOption = None,
+    signal: SignalOption = None,
+    second_signal: SecondSignalOption = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Find what two signals of the same pixels share, such as EELS and EDXS of one scan.
+
+    Leaves maps.hspy, spectra.hspy (of FILE) and spectra_2.hspy (of SECOND) in a folder, with a
+    picture. Components have signs and are no pure spectra.
+    """
+    window = parse_window(crop)
+    if method not in ("pls", "cca"):
+        raise ValueError(f"--method {method} is not known; allowed: pls, cca")
+    folder = _beside(file, f"{file.stem}-{method}") if output is None else output
+    _check_target(folder, overwrite)
+    with at_home():
+        from endmember.methods.pairs import CCA, PLS
+
+        first, other = (
+            load_image(file, False, signal, window),
+            load_image(second, False, second_signal, None),
+        )
+        model = (PLS if method == "pls" else CCA)(components).fit(first, other)
+        for j, value in enumerate(model.correlations_):
+            chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""
+            typer.echo(f"Component {j + 1}: correlation {value:.4f}{chance}")
+        _save(model, first, other, folder, overwrite)
+    typer.echo(f"Picture: {folder / 'components.png'}")
+
+
+def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> None:
+    """Write maps and both kinds of spectra, and a picture of the first."""
+    from endmember import show
+    from endmember.signals.bridge import wrap_maps, wrap_spectra
+    from endmember.signals.storage import replacing
+
+    with replacing(folder, overwrite) as new:
+        spectra = wrap_spectra(model.components_, first)
+        axis = spectra.axes_manager.signal_axes[0]
+        wrap_maps(model.maps_, first).save(new / "maps.hspy")
+        spectra.save(new / "spectra.hspy")
+        wrap_spectra(model.components_y_, other).save(new / "spectra_2.hspy")
+        units = axis.units if isinstance(axis.units, str) else None
+        figure = show.components(model, energy=axis.axis, energy_units=units)
+        figure.savefig(new / "components.png", dpi=150)

@@ -1,0 +1,105 @@
+"""The command ``endmember mlls``: from known spectra to their maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from .commands import _beside, _check_room, _check_target, _keep, app, load_image, parse_window
+from .console import at_home
+from .options import (
+    BackgroundOption,
+    CropOption,
+    ExtraOption,
+    FileArgument,
+    LazyOption,
+    LossOption,
+    LowLossOption,
+    OutputOption,
+    OverwriteOption,
+    ReferenceOption,
+    ShiftOption,
+    SignalOption,
+)
+from .wishes import background as background_named
+from .wishes import read_spectrum
+
+
+@app.command()
+def mlls(
+    file: FileArgument,
+    reference: ReferenceOption,
+    shift: ShiftOption = 0.0,
+    background: BackgroundOption = None,
+    low_loss: LowLossOption = None,
+    loss: LossOption = "auto",
+    extra: ExtraOption = False,
+    crop: CropOption = None,
+    signal: SignalOption = None,
+    lazy: LazyOption = False,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Fit known spectra to every pixel: maps with standard errors, by multiple linear least squares.
+
+    Says for every reference its mean, error and shift, how alike the references are, and by the
+    reduced chi-square how well they explain the data: near 1 is up to the noise.
+    """
+    window = parse_window(crop)
+    folder = _beside(file, f"{file.stem}-mlls") if output is None else output
+    _check_target(folder, overwrite)
+    kind = background_named(background)
+    with at_home():
+        from endmember.methods.references import MLLS
+        from endmember.signals.choosing import chosen_loss
+        from endmember.signals.unmixing import unmix as run
+
+        image = load_image(file, lazy, signal, window)
+        _check_room(folder, image, len(reference) + 5)
+        model = MLLS(
+            [read_spectrum(path) for path in reference],
+            loss=(chosen := chosen_loss(image, loss))[0], background=kind, shift=shift,
+            low_loss=None if low_loss is None else _read_low_loss(low_loss), extra=int(extra),
+        )  # fmt: skip
+        result = run(image, model, reasons=chosen[1])
+        for line in _lines(result.model):
+            typer.echo(line)
+        _keep(result, folder, overwrite)
+
+
+def _read_low_loss(path: Path) -> Any:
+    """Return the signal of spectra of a file, be it one or an image of them."""
+    from endmember.signals.reading import read
+
+    found = [one for one in read(path) if one.axes_manager.signal_dimension == 1]
+    if len(found) != 1:
+        raise ValueError(
+            f"{path} holds {len(found)} signals of spectra and a low loss is one; give a file with just that"
+        )
+    return found[0]
+
+
+def _lines(model: Any) -> list[str]:
+    """Say what the fit came to, a line for every spectrum."""
+    import numpy as np
+
+    k = model.n_components_
+    amounts, errors = (F.reshape(-1, k) for F in (model.maps_, model.maps_error_))
+    shifts = [*model.shifts_, *[None] * k]
+    width = max(len(name) for name in model.names_)
+    lines = [f"{'spectrum':{width}}       mean  median error   shift"]
+    for j, name in enumerate(model.names_):
+        moved = "" if shifts[j] is None else f"{shifts[j]:+8.3f}"
+        mean, error = np.nanmean(amounts[:, j]), np.nanmedian(errors[:, j])
+        lines.append(f"{name:{width}} {mean:10.4g} {error:13.3g}{moved}")
+    if len(model.shifts_) > 1:
+        off = np.abs(model.correlation_ - np.eye(len(model.shifts_)))
+        first, second = np.unravel_index(np.argmax(off), off.shape)
+        lines.append(
+            f"References: condition number {model.condition_:.3g}; most alike {model.names_[first]} and "
+            f"{model.names_[second]} (cosine {off[first, second]:.3f})"
+        )
+    lines.append(f"Reduced chi-square: median {np.nanmedian(model.chi2_):.3g}")
+    return lines

@@ -1,0 +1,167 @@
+"""``endmember preprocess``: what is done to a spectrum image before it is unmixed, kept as a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import at_home
+from .options import CropOption, FileArgument, LazyOption, SignalOption
+
+SpikesOption = Annotated[
+    bool, typer.Option("--spikes", help="Find the hits of X-rays and cosmic rays, and repair them.")
+]
+BackgroundOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Subtract the background that this window before the edge extrapolates to, in the unit "
+        "of the axis; everything before the window becomes zero.",
+        metavar="START:STOP",
+    ),
+]
+BackgroundMethodOption = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        help="How to fit the background: ml (a power law by maximum likelihood), or another method "
+        "of em.preprocess.subtract_background.",
+    ),
+]
+DenoiseOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="K", help="Keep K principal components; unmixing needs no denoising."
+    ),
+]
+PreprocessOutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="OUT.hspy",
+        help="Where to save (hspy or zspy); by default FILE-preprocessed.hspy in the current folder.",
+    ),
+]
+OverwriteFileOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier OUT.hspy.")
+]
+
+#: What can be written and read again with the history in it.
+_FORMATS = (".hspy", ".zspy")
+
+
+def preprocess(
+    file: FileArgument,
+    spikes: SpikesOption = False,
+    background: BackgroundOption = None,
+    method: BackgroundMethodOption = "ml",
+    denoise: DenoiseOption = None,
+    crop: CropOption = None,
+    signal: SignalOption = None,
+    lazy: LazyOption = False,
+    output: PreprocessOutputOption = None,
+    overwrite: OverwriteFileOption = False,
+) -> None:
+    """Repair spikes, subtract the background, denoise: in this order, and keep what comes out.
+
+    The steps stay in the file's history and appear in the report of 'endmember unmix'.
+    """
+    from .commands import load_image, parse_window
+
+    if not (spikes or background or denoise):
+        raise ValueError("say what to do: --spikes, --background START:STOP or --denoise K")
+    cropped, window = parse_window(crop), parse_window(background, "--background")
+    target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
+    _check_file(target, file, overwrite)
+    with at_home():
+        image = load_image(file, lazy, signal, cropped)
+        image = screened(image, spikes=spikes, window=window, method=method, rank=denoise)
+        save(image, target)
+    typer.echo(f"Saved: {target}")
+
+
+def screened(
+    image: Any,
+    *,
+    spikes: bool = False,
+    window: tuple[float | None, float | None] | None = None,
+    method: str = "ml",
+    rank: int | None = None,
+) -> Any:
+    """Return the image after the steps asked for, and say in one line each what was done."""
+    from endmember import preprocess as steps
+    from endmember.signals.bridge import region
+
+    if window is not None:
+        region(image, window)  # refuses one that leaves the axis, before any work is done
+    if spikes:
+        typer.echo(_repaired(steps.find_spikes(image)))
+        image = steps.remove_spikes(image)  # without the mask, so that the history says it all
+    if window is not None:
+        image = steps.subtract_background(image, window=_closed(image, window), method=method)
+        units = image.axes_manager.signal_axes[0].units
+        unit = f" {units}" if isinstance(units, str) and units != "<undefined>" else ""
+        start, stop = _closed(image, window)
+        typer.echo(f"Background subtracted: {method}, fitted from {start:g} to {stop:g}{unit}")
+    if rank is not None:
+        image = steps.denoise(image, rank)
+        typer.echo(f"Denoised: {rank} principal components kept")
+    return image
+
+
+def _repaired(mask: Any) -> str:
+    """Say how many spikes, runs of channels, were repaired and where."""
+    from endmember.factor.inputs import unwrap
+
+    marked = unwrap(mask)
+    first = marked[..., :1].sum() + (marked[..., 1:] & ~marked[..., :-1]).sum()
+    count, spectra = int(first), int(marked.any(axis=-1).sum())
+    return (
+        f"{count} spike{'s' * (count != 1)} in {spectra} "
+        f"spectr{'um' if spectra == 1 else 'a'} repaired"
+    )
+
+
+def _closed(image: Any, window: tuple[float | None, float | None]) -> tuple[float, float]:
+    """Return a window with both ends, those of the axis where one was left out."""
+    axis = image.axes_manager.signal_axes[0]
+    start, stop = window
+    return (
+        float(axis.low_value) if start is None else start,
+        float(axis.high_value) if stop is None else stop,
+    )
+
+
+def _check_file(target: Path, source: Path, overwrite: bool) -> None:
+    """Refuse a file that cannot take the result, before any work is done."""
+    if target.suffix not in _FORMATS:
+        raise ValueError(f"{target} must end in .hspy or .zspy, formats that keep the history")
+    if target.exists() and source.exists() and target.samefile(source):
+        raise ValueError(f"{target} is the file to read; name another with -o")
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"{target} exists already; add --overwrite to replace it or -o to name another file"
+        )
+    parent = target.absolute().parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise PermissionError(f"{parent} cannot be written to; name another file with -o")
+
+
+def save(image: Any, target: Path) -> None:
+    """Write a signal beside its place and rename it, so that an older file stays until then."""
+    import shutil
+
+    beside = target.with_name(f".{target.stem}.{os.getpid()}.new{target.suffix}")
+    try:
+        image.save(beside, overwrite=True)
+        if target.is_dir():
+            shutil.rmtree(target)
+        beside.replace(target)
+    finally:
+        if beside.is_dir():
+            shutil.rmtree(beside)
+        else:
+            beside.unlink(missing_ok=True)

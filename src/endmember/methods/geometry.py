@@ -1,0 +1,351 @@
+"""Pure pixels: the corners of the simplex that all mixtures fill."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from endmember.factor import extremes, segments
+from endmember.factor.closure import closed_maps
+from endmember.factor.data import Data, Dense, Reweighted, count_scaled
+from endmember.factor.initialise import successive_projection, with_maps
+from endmember.factor.inputs import Observed
+from endmember.methods.estimator import (
+    SpectralEstimator,
+    check_fits,
+    check_number_of_components,
+    check_positive_whole,
+    generator,
+)
+
+
+class _PurePixels(SpectralEstimator):
+    """What the searches for pure pixels share: spectra of the pixels found, and maps by least squares."""
+
+    n_components: int | None
+    closure: bool
+    pixels_: np.ndarray
+
+    def _check_parameters(self) -> None:
+        check_number_of_components(self.n_components)
+        if not isinstance(self.closure, bool):
+            raise ValueError(f"closure={self.closure!r} is not known; allowed: True, False")
+
+    def _keep(self, observed: Observed, spectra: np.ndarray) -> None:
+        """Learn the spectra (k, m) of the answer and the maps that go with them."""
+        S = np.asarray(spectra, dtype=np.float64).T
+        self.n_components_ = S.shape[1]
+        self.components_ = observed.spectra(S)
+        self.maps_ = observed.maps(self._maps_of(observed, S))
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        return closed_maps(observed.data, S) if self.closure else with_maps(observed.data, S)[0]
+
+
+class VCA(_PurePixels):
+    r"""Vertex component analysis: the pixels that are extreme in random directions are taken for pure.
+
+    Mixtures of k spectra fill a simplex whose corners are the pure pixels. One after the other, the
+    pixel is taken that reaches farthest along a random direction orthogonal to those found before; of
+    several runs the one that spans the largest volume stays. With little noise pixels are first brought
+    to the same brightness, with much of it they are projected on k − 1 principal components.
+
+    Needs a pure pixel of every component in the data; use ``sampling`` where there is none.
+
+    Parameters
+    ----------
+    n_components : int
+        How many components, k, at most min(pixels, channels).
+    sampling : None or ``em.SubspaceSampling()``
+        Search among artificial spectra (or maps) that the data allow, in place of the pixels: finds
+        components that are pure in no pixel.
+    segments : int, optional
+        Search in about so many tiles of the image and then among what was found there: finds phases
+        that cover little of it.
+    noise : "auto", "low", "high" or float
+        Which projection: as the signal-to-noise ratio measured from the data says, told, or as it follows
+        from the standard deviation of the noise, in the unit of the data.
+    n_starts : int
+        Runs.
+    closure : bool
+        Whether the maps of a pixel sum to one (fully constrained least squares), for pixels of equal
+        thickness; non-negative least squares otherwise.
+    random_state : int, numpy Generator, RandomState or None
+        Seed of the directions.
+
+    Attributes
+    ----------
+    components_ : ndarray, (k, n_channels)
+        Spectra of the pixels found, in the unit of the data, without what lies outside the signal subspace;
+        NaN at masked channels.
+    maps_ : ndarray, (*domain, k)
+        Abundances; NaN at masked pixels.
+    pixels_ : ndarray of int, (k,)
+        Where they were found, as flat indices of the domain (``numpy.unravel_index``); not with ``sampling``.
+    unique_ : bool
+        With ``sampling``: whether the data fix the answer, see :class:`~endmember.methods.sampling.SubspaceSampling`.
+    signal_to_noise_ : float
+        In dB, on which the choice of projection rests; without ``sampling``.
+    n_components_, n_features_in_ : int
+
+    References
+    ----------
+    Nascimento & Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43 (2005) 898. In segments, after the idea of Nie et
+    al., Appl. Opt. 56 (2017) 2476.
+
+    Examples
+    --------
+    >>> fractions = np.array([[1, 0], [0.5, 0.5], [0.2, 0.8], [0, 1]])
+    >>> X = fractions @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+    >>> sorted(map(int, VCA(2, random_state=0).fit(X).pixels_))
+    [0, 3]
+    """
+
+    in_words = (
+        "The spectra of {n_components} components were found by vertex component analysis (VCA)"
+    )
+    references = (
+        "J. M. P. Nascimento and J. M. Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43 (2005) 898.",
+    )
+
+    signal_to_noise_: float
+    unique_: bool
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        sampling: Any = None,
+        segments: int | None = None,
+        noise: str | float = "auto",
+        n_starts: int = 20,
+        closure: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.sampling = sampling
+        self.segments = segments
+        self.noise = noise
+        self.n_starts = n_starts
+        self.closure = closure
+        self.random_state = random_state
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [] if self.sampling is None else [("searched among", self.sampling)]
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        check_positive_whole("n_starts", self.n_starts)
+        known = ("auto", "low", "high")
+        number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
+        if not (float(self.noise) >= 0 if number else self.noise in known):
+            raise ValueError(
+                f'noise={self.noise!r} is not known; allowed: "auto", "low", "high", or the standard '
+                "deviation of the noise, not negative"
+            )
+        tiles = self.segments
+        whole = isinstance(tiles, Integral) and not isinstance(tiles, bool) and tiles >= 1
+        if tiles is not None and not whole:
+            raise ValueError(f"segments={tiles!r} must be None or a whole number of at least 1")
+        if self.sampling is None:
+            return
+        if not hasattr(self.sampling, "sampler"):
+            raise TypeError(
+                f"sampling={self.sampling!r} samples nothing; give em.SubspaceSampling()"
+            )
+        if tiles is not None or self.closure:
+            raise ValueError(
+                "sampling goes with neither segments nor closure: artificial spectra lie in no tile and "
+                "have no scale; leave one of them out"
+            )
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        k = check_number_of_components(self.n_components)
+        check_fits(k, observed)
+        refuse_weights(self, observed)
+        rng = generator(self.random_state)
+        if self.sampling is not None:
+            self._sample(observed, energy, k, rng)
+            return
+        data, pixels = observed.data, np.arange(observed.data.shape[0])
+        if self.segments is not None:
+            parts = segments.tiles(observed.domain, observed.rows, self.segments)
+            pixels, spectra = segments.candidates(data, whitened(observed), parts, k, rng)
+            data = Dense(spectra) if len(spectra) >= k else data
+        found = extremes.project(data, k, self.noise, rng)
+        runs = [extremes.vertex_components(found.Y, rng) for _ in range(self.n_starts)]
+        index = extremes.largest_of(found.Y, runs)
+        self.signal_to_noise_ = found.signal_to_noise
+        self.pixels_ = observed.rows[pixels[index]]
+        self._keep(observed, found.spectra(data.rows(index)))
+
+    def _sample(
+        self, observed: Observed, energy: np.ndarray, k: int, rng: np.random.Generator
+    ) -> None:
+        """Learn what the sampling finds with as many components, starts and the same seed."""
+        seed = int(rng.integers(2**31))
+        sampling = clone(self.sampling).set_params(
+            n_components=k, n_starts=self.n_starts, random_state=seed
+        )
+        sampling._check_parameters()
+        sampling._fit(observed, energy, None)
+        for name in ("components_", "maps_", "n_components_", "unique_"):
+            setattr(self, name, getattr(sampling, name))
+
+
+class SPA(_PurePixels):
+    """Successive projection: the brightest remainder is taken for pure and projected out, k times.
+
+    Pixels are brought to the same sum first. Exact for noise-free data with a pure pixel of every
+    component; deterministic, and the order is that of a QR decomposition with pivoting.
+
+    Parameters
+    ----------
+    n_components : int
+        How many components, k, at most min(pixels, channels).
+    closure : bool
+        Whether the maps of a pixel sum to one.
+
+    Attributes
+    ----------
+    components_ : ndarray, (k, n_channels)
+        Spectra of the pixels found, in their order, in the unit of the data; NaN at masked channels.
+    maps_ : ndarray, (*domain, k)
+        Abundances by non-negative least squares; NaN at masked pixels.
+    pixels_ : ndarray of int, (k,)
+        Where they were found, as flat indices of the domain.
+    n_components_, n_features_in_ : int
+
+    References
+    ----------
+    Araújo et al., Chemom. Intell. Lab. Syst. 57 (2001) 65. Gillis & Vavasis, IEEE Trans. Pattern Anal. Mach.
+    Intell. 36 (2014) 698.
+
+    Examples
+    --------
+    >>> X = np.array([[1, 0], [0.5, 0.5], [0, 3]]) @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+    >>> [int(pixel) for pixel in SPA(2).fit(X).pixels_]
+    [2, 0]
+    """
+
+    in_words = "The spectra of {n_components} components were found by successive projection (SPA)"
+    references = (
+        "M. C. U. Araújo et al., Chemom. Intell. Lab. Syst. 57 (2001) 65.",
+        "N. Gillis and S. A. Vavasis, IEEE Trans. Pattern Anal. Mach. Intell. 36 (2014) 698.",
+    )
+
+    def __init__(self, n_components: int | None = None, *, closure: bool = False) -> None:
+        self.n_components = n_components
+        self.closure = closure
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        k = check_number_of_components(self.n_components)
+        check_fits(k, observed)
+        refuse_weights(self, observed)
+        data = observed.data
+        plain = data.scaled if isinstance(data, Reweighted) else data
+        index = successive_projection(plain, k)
+        self.pixels_ = observed.rows[index]
+        self._keep(observed, data.rows(index))
+
+
+class NFINDR(_PurePixels):
+    """N-FINDR: the k pixels that span the largest simplex, by exact sweeps over all pixels.
+
+    One vertex after the other is exchanged for the pixel that makes the volume largest, until no
+    exchange does; from the pixels of successive projection and from random ones. Noise is projected
+    out as in :class:`VCA`.
+
+    Parameters
+    ----------
+    n_components : int
+        How many components, k, at most min(pixels, channels).
+    noise : "auto", "low", "high" or float
+        As in :class:`VCA`.
+    n_starts : int
+        Starts.
+    closure : bool
+        Whether the maps of a pixel sum to one.
+    random_state : int, numpy Generator, RandomState or None
+        Seed of the random starts.
+
+    Attributes
+    ----------
+    components_ : ndarray, (k, n_channels)
+        As of :class:`VCA`.
+    maps_ : ndarray, (*domain, k)
+        Abundances by non-negative least squares; NaN at masked pixels.
+    pixels_ : ndarray of int, (k,)
+        Where they were found, as flat indices of the domain.
+    signal_to_noise_ : float
+        In dB.
+    n_components_, n_features_in_ : int
+
+    References
+    ----------
+    Winter, Proc. SPIE 3753 (1999) 266.
+
+    Examples
+    --------
+    >>> X = np.array([[1, 0], [0.5, 0.5], [0, 3]]) @ np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 3.0]])
+    >>> sorted(map(int, NFINDR(2, random_state=0).fit(X).pixels_))
+    [0, 2]
+    """
+
+    in_words = (
+        "The spectra of {n_components} components were found by N-FINDR, from {n_starts} starts"
+    )
+    references = ("M. E. Winter, Proc. SPIE 3753 (1999) 266.",)
+
+    signal_to_noise_: float
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        noise: str | float = "auto",
+        n_starts: int = 10,
+        closure: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.noise = noise
+        self.n_starts = n_starts
+        self.closure = closure
+        self.random_state = random_state
+
+    def _check_parameters(self) -> None:
+        VCA(
+            self.n_components, noise=self.noise, n_starts=self.n_starts, closure=self.closure
+        )._check_parameters()
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        k = check_number_of_components(self.n_components)
+        check_fits(k, observed)
+        refuse_weights(self, observed)
+        rng, data = generator(self.random_state), observed.data
+        found = extremes.project(data, k, self.noise, rng)
+        index = extremes.largest_simplex(found.Y, self.n_starts, rng)
+        self.signal_to_noise_ = found.signal_to_noise
+        self.pixels_ = observed.rows[index]
+        self._keep(observed, found.spectra(data.rows(index)))
+
+
+def whitened(observed: Observed) -> Data:
+    """Return the data with the noise of counts made white where they are counts, else as they are."""
+    found, data = observed.survey, observed.data
+    if isinstance(data, Reweighted):
+        return data.scaled
+    return count_scaled(data).scaled if found.integer and not found.n_negative else data
+
+
+def refuse_weights(model: Any, observed: Observed) -> None:
+    """Refuse weights of single entries, which mean nothing to a search for whole pixels."""
+    if observed.data.weighted:
+        raise ValueError(
+            f"{type(model).__name__} compares whole spectra and takes no weights; leave pixels and channels "
+            "out with mask= and channel_mask="
+        )

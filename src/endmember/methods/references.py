@@ -1,0 +1,374 @@
+"""Fits of known spectra: multiple linear least squares."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from endmember.factor import regression
+from endmember.factor.data import Data, Weighted, count_scaled
+from endmember.factor.inputs import Observed, is_signal
+from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
+from endmember.factor.lowrank import sketch
+from endmember.factor.noise import NoiseModel
+from endmember.factor.penalties import Free, Known
+from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.nmf import NMF
+from endmember.methods.standards import Axis, Standard, background, column, kernel, standards
+
+#: References that are collinear to this condition number are named in a warning, or refused.
+NEARLY, WHOLLY = 30.0, 1e7
+#: A residual this many times stronger than noise makes it is structure.
+STRUCTURE = 1.1
+#: Steps of a search for shifts: a fraction of a channel, at most so many, and how often it goes round.
+FRACTION, MOST_STEPS, ROUNDS = 0.5, 81, 3
+
+
+class MLLS(SpectralEstimator):
+    r"""Fit reference spectra to every pixel: multiple linear least squares, the conventional way.
+
+    .. math:: \min_{c_i}\ \ell(x_i,\ R\,c_i), \qquad c_i \ge 0
+
+    Maps come with standard errors, and every pixel with its reduced chi-square: near 1 where the
+    references explain the data up to their noise. With ``loss=em.SquaredError()`` the noise is measured
+    from the data; with ``em.Poisson()`` it is that of counts.
+
+    Parameters
+    ----------
+    references : array_like (k, channels), HyperSpy signal, path, or sequence of spectra, signals and paths
+        The known spectra. Signals and files (.msa, .dm3, .hspy …) are brought on the axis of the
+        data; arrays are on it.
+    loss : loss, optional
+        ``em.SquaredError()`` unless given; ``em.PoissonScaled()`` weighs channels by their counts;
+        ``em.Poisson()`` maximises the likelihood of counts.
+    non_negative : bool
+        Whether maps may not fall below zero.
+    background : None, "constant", "linear", "power_law" or array_like (b, channels)
+        Further spectra to fit; "power_law" is a sum of :math:`E^{-2}` to :math:`E^{-5}`.
+    shift : float
+        How far each reference may be moved to fit, in the energy unit of the data (channels for
+        arrays); the same in every pixel.
+    low_loss : array_like, HyperSpy signal or path, optional
+        Low-loss spectrum that the references are convolved with (plural scattering), as they are
+        measured on thin specimens; the background is not. Its largest channel is taken for the zero loss.
+    extra : int
+        1 adds one free component if the residual holds more than noise: not negative, or of any sign
+        where a reference has negative values itself.
+
+    Attributes
+    ----------
+    maps_ : ndarray, (*domain, k)
+        The amount of every reference, then of background and extra component.
+    maps_error_ : ndarray, (*domain, k)
+        Standard errors; of a coefficient held at zero, the error that it would have if it were free.
+    chi2_ : ndarray, (*domain)
+        Reduced chi-square; like the errors NaN at empty pixels, and where there is no noise.
+    components_ : ndarray, (k, n_channels)
+        The spectra as fitted: shifted, scattered, background and extra component included.
+    names_ : list of str
+        What each is.
+    shifts_ : ndarray, (n_references,)
+        How far each reference was moved, positive to higher energy.
+    correlation_ : ndarray, (n_references, n_references)
+        Cosines between the references in the metric of the fit.
+    condition_ : float
+        Condition number of the references, each of unit length: how much noise is amplified.
+    n_components_, n_features_in_ : int
+
+    References
+    ----------
+    Leapman & Swyt, Ultramicroscopy 26 (1988) 393. Lawson & Hanson, Solving Least Squares Problems (1974).
+
+    Examples
+    --------
+    >>> R = np.array([[1.0, 2.0, 0.0, 1.0], [0.0, 1.0, 3.0, 1.0]])
+    >>> MLLS(R).fit_transform(np.array([[1.0, 3.0, 3.0, 2.0], [2.0, 4.0, 0.0, 2.0]])).round(9)
+    array([[1., 1.],
+           [2., 0.]])
+    """
+
+    in_words = (
+        "Reference spectra were fitted to every pixel (multiple linear least squares, MLLS; "
+        "non-negative: {non_negative}; background: {background}; shifts of up to {shift:g} in the unit of the axis)"
+    )
+    references = (
+        "R. D. Leapman and C. R. Swyt, Ultramicroscopy 26 (1988) 393.",
+        "C. L. Lawson and R. J. Hanson, Solving Least Squares Problems, Prentice-Hall (1974).",
+    )
+
+    maps_error_: np.ndarray
+    chi2_: np.ndarray
+    names_: list[str]
+    shifts_: np.ndarray
+    correlation_: np.ndarray
+    condition_: float
+
+    def __init__(
+        self,
+        references: Any = None,
+        *,
+        loss: Any = None,
+        non_negative: bool = True,
+        background: Any = None,
+        shift: float = 0.0,
+        low_loss: Any = None,
+        extra: int = 0,
+    ) -> None:
+        self.references = references
+        self.loss = loss
+        self.non_negative = non_negative
+        self.background = background
+        self.shift = shift
+        self.low_loss = low_loss
+        self.extra = extra
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [("loss", self._loss())]
+
+    def _check_parameters(self) -> None:
+        if self.references is None and self.background is None:
+            raise ValueError(
+                "references are missing: give spectra (k, channels), signals or files, such as "
+                'em.MLLS(["oxide.msa", "metal.msa"])'
+            )
+        if not isinstance(self._loss(), SquaredError | PoissonScaled | Poisson):
+            raise (TypeError if not isinstance(self.loss, Loss) else ValueError)(
+                f"loss={self.loss!r} does not go with a fit of references; allowed: em.SquaredError(), "
+                "em.PoissonScaled(), em.Poisson() or None"
+            )
+        if not isinstance(self.shift, Real) or not 0 <= self.shift < np.inf:
+            raise ValueError(
+                f"shift={self.shift!r} is not how far references may move; give a number of at least 0, in the unit "
+                "of the energy axis"
+            )
+        if self.extra not in (0, 1):
+            raise ValueError(f"extra={self.extra!r} is not known; allowed: 0 or 1 free component")
+        if self.extra and not self.non_negative:
+            raise ValueError(
+                "a free component needs maps that are not negative; leave out extra=1 or non_negative=False"
+            )
+
+    def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:
+        if isinstance(X, Data):
+            raise ValueError(
+                "a fit of references reads the data once or twice and judges their noise, so it takes no compressed "
+                "data; give the data themselves"
+            )
+        if reset:
+            self._axis = Axis.of(X) if is_signal(X) else None
+        return super()._read(X, reset)
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        axis = self._axis or Axis(energy)
+        found = standards(self.references, axis)
+        scattering = None if self.low_loss is None else kernel(self.low_loss, axis)
+        weights = self._weights(observed)
+        ground, ground_names = background(self.background, axis)
+
+        def columns(shifts: np.ndarray) -> np.ndarray:
+            moved = [column(one, axis, s, scattering) for one, s in zip(found, shifts, strict=True)]
+            return np.column_stack([*moved, ground])[observed.columns]
+
+        self.shifts_ = self._fitted_shifts(found, axis.step, columns, observed, weights)
+        R = columns(self.shifts_)
+        _refuse_unknown(R, observed)
+        self.names_ = [one.name for one in found] + ground_names
+        self._judge(R[:, : len(found)], weights)
+        F = self._maps(observed, R, weights)
+        noise = self._noise(observed, F, R)
+        if self.extra:
+            R = self._with_extra(observed, F, R, noise, energy)
+            F = self._maps(observed, R, weights)
+        self._keep(observed, F, R, weights, noise)
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        return self._maps(observed, S, np.nan_to_num(self._weighted[observed.columns], nan=1.0))
+
+    def _loss(self) -> Loss:
+        return SquaredError() if self.loss is None else self.loss
+
+    @property
+    def _lower(self) -> float:
+        return 0.0 if self.non_negative else -np.inf
+
+    def _weights(self, observed: Observed) -> np.ndarray:
+        """Return the weight of every channel, (m,)."""
+        weigh = isinstance(self._loss(), PoissonScaled | Poisson) and not observed.data.weighted
+        if isinstance(self._loss(), PoissonScaled) and observed.data.weighted:
+            self._loss().prepare(observed.data)  # says why it takes no weights of single entries
+        if not weigh or not np.any(observed.survey.filled_rows):
+            return np.ones(observed.data.shape[1])
+        return count_scaled(observed.data).scales[1][:, 0] ** 2
+
+    def _maps(self, observed: Observed, R: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        counting = isinstance(self._loss(), Poisson)
+        if counting and observed.survey.n_negative:
+            raise ValueError(
+                f"em.Poisson() needs counts and {observed.survey.n_negative} values are negative; use "
+                "em.SquaredError(), or leave the background in"
+            )
+        F = regression.least_squares(observed.data, R, weights, self._lower)
+        return regression.poisson(observed.data, R, F, self._lower) if counting else F
+
+    def _noise(self, observed: Observed, F: np.ndarray, R: np.ndarray) -> NoiseModel:
+        """Return the noise: of counts, or measured; with weights of entries only their common scale."""
+        data = observed.data
+        if isinstance(self._loss(), Poisson):
+            return NoiseModel(poisson=True)
+        if isinstance(data, Weighted):
+            squares = sum(float(np.vdot(block, block)) for _, block in data.residual_blocks(F, R))
+            freedom = int(np.count_nonzero(data.W) - np.count_nonzero(self._lower < F))
+            return NoiseModel(gain=0.0, read_variance=squares / max(freedom, 1))
+        return regression.measure_noise(data, F, R)
+
+    def _judge(self, R: np.ndarray, weights: np.ndarray) -> None:
+        """Learn how alike the references are; name those that are nearly, refuse those that are wholly collinear."""
+        scaled = np.sqrt(weights)[:, None] * R
+        size = np.linalg.norm(scaled, axis=0)
+        for name in np.array(self.names_, dtype=object)[: R.shape[1]][size == 0]:
+            raise ValueError(f"{name} is zero in every channel of the data; leave it out")
+        scaled = scaled / size
+        self.correlation_ = scaled.T @ scaled
+        if R.shape[1] < 2:
+            self.condition_ = 1.0
+            return
+        _, values, vectors = np.linalg.svd(scaled)
+        smallest = values[-1] if scaled.shape[0] >= scaled.shape[1] else 0.0
+        self.condition_ = float(values[0] / smallest) if smallest > 0 else np.inf
+        together = np.flatnonzero(np.abs(vectors[-1]) > 0.3)
+        named = " and ".join(self.names_[j] for j in together)
+        if self.condition_ > WHOLLY:
+            raise ValueError(
+                f"the references {named} are collinear over these channels (condition number "
+                f"{self.condition_:.1e}), so their amounts cannot be told apart; leave one out or widen the window"
+            )
+        if self.condition_ > NEARLY:
+            warnings.warn(
+                f"the references {named} are nearly collinear over these channels: noise in their maps is amplified "
+                f"up to {self.condition_:.0f} times, and an error in the references even more",
+                UserWarning,
+                stacklevel=5,
+            )
+
+    def _fitted_shifts(
+        self, found: list[Standard], step: float, columns: Any, observed: Observed, weights: Any
+    ) -> np.ndarray:
+        """Return the shifts that leave least, all pixels together."""
+        if not self.shift or not found:
+            return np.zeros(len(found))
+        seen = np.sqrt(weights)[:, None] * _directions(observed, columns(np.zeros(len(found))))
+
+        def left(shifts: np.ndarray) -> float:
+            basis, _ = np.linalg.qr(np.sqrt(weights)[:, None] * columns(shifts))
+            return -float(np.sum((basis.T @ seen) ** 2))
+
+        shifts = _search(left, len(found), float(self.shift), step)
+        for standard, moved in zip(found, shifts, strict=True):
+            if abs(moved) > 0.999 * self.shift:
+                warnings.warn(
+                    f"{standard.name} moved as far as it may ({moved:g}); allow a larger shift, or check its axis",
+                    UserWarning,
+                    stacklevel=5,
+                )
+        return shifts
+
+    def _with_extra(
+        self,
+        observed: Observed,
+        F: np.ndarray,
+        R: np.ndarray,
+        noise: NoiseModel,
+        energy: np.ndarray,
+    ) -> np.ndarray:
+        """Return the spectra with a free one more, if the residual holds more than noise."""
+        direction, strength = regression.residual_direction(observed.data, F, R, noise)
+        fits = R.shape[1] < min(observed.data.shape)
+        if not (strength > STRUCTURE and fits):
+            return R
+        spectrum = np.maximum(direction, 0.0)[:, None] / direction.max()
+        amount = observed.data.dot(spectrum) - F @ (R.T @ spectrum)
+        amount = np.maximum(amount, 0.0) / np.sum(spectrum**2)
+        spectra = np.nan_to_num(observed.spectra(np.column_stack([R, spectrum])))
+        maps = observed.maps(np.column_stack([F, amount]))
+        signs = [Free()] if (R < 0).any() else []
+        known = Known(dict(enumerate(spectra[:-1])))
+        model = NMF(
+            R.shape[1] + 1, loss=self._loss(), init=(maps, spectra), spectra=[known, *signs],
+            normalise=("spectra", "max"), random_state=0,
+        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model._fit(observed, energy, None)
+        self.names_.append("extra component")
+        return np.column_stack([R, model.components_[-1, observed.columns]])
+
+    def _keep(
+        self, observed: Observed, F: np.ndarray, R: np.ndarray, weights: Any, noise: NoiseModel
+    ) -> None:
+        data, lower = observed.data, self._lower
+        if isinstance(self._loss(), Poisson):
+            errors = regression.errors_of_counts(data, F, R, lower)
+        elif isinstance(data, Weighted):
+            G = data.gram([R, R], 0) / (noise.read_variance or 1.0)
+            errors = regression.errors_of_information(G, lower < F) * (noise.read_variance > 0)
+        else:
+            errors = regression.errors_of_least_squares(F, R, weights, lower, noise)
+        chi2 = regression.reduced_chi2(data, F, R, lower, noise)
+        self.n_components_ = R.shape[1]
+        self._weighted = observed.spectra(weights[:, None])[0].astype(np.float64)
+        self.components_, self.maps_ = observed.spectra(R), observed.maps(F)
+        self.maps_error_ = _unknown_where_empty(observed, errors)
+        self.chi2_ = _unknown_where_empty(observed, chi2[:, None])[..., 0]
+
+
+def _unknown_where_empty(observed: Observed, values: np.ndarray) -> np.ndarray:
+    """Return maps (*domain, k) that are NaN at pixels without data, masked or empty."""
+    maps = observed.maps(values).reshape(-1, values.shape[1])
+    maps[~np.isin(np.arange(len(maps)), observed.rows)] = np.nan
+    return maps.reshape(*observed.domain, -1)
+
+
+def _refuse_unknown(R: np.ndarray, observed: Observed) -> None:
+    if not np.isfinite(R).all():
+        channel = int(observed.columns[np.flatnonzero(~np.isfinite(R).all(axis=1))[0]])
+        raise ValueError(
+            f"the background holds NaN or infinite values, the first at channel {channel}; leave the channel out with "
+            "channel_mask="
+        )
+
+
+def _directions(observed: Observed, R: np.ndarray) -> np.ndarray:
+    """Return the few spectra (m, r), with their strength, that hold what the pixels have in common."""
+    data = observed.data
+    if isinstance(data, Weighted):
+        seen = data.W.sum(axis=0)
+        total = data.transposed_dot(np.ones((data.shape[0], 1)))
+        return total / np.where(seen > 0, seen, 1.0)[:, None]
+    low = sketch(data, min(R.shape[1] + 6, *data.shape), 0, 2)
+    return low.V * low.singular_values
+
+
+def _search(left: Any, n_shifts: int, limit: float, step: float) -> np.ndarray:
+    """Return the shifts within ± limit that minimise ``left``: all together, then each, then all at once."""
+    from scipy.optimize import minimize
+
+    count = min(MOST_STEPS, 2 * int(np.ceil(limit / (FRACTION * step))) + 1)
+    tried = np.linspace(-limit, limit, count)
+
+    def best_of(candidates: list[np.ndarray]) -> np.ndarray:
+        return candidates[int(np.argmin([left(one) for one in candidates]))]
+
+    shifts = best_of([np.full(n_shifts, s) for s in tried])
+    for _ in range(ROUNDS):
+        for unit in np.eye(n_shifts, dtype=bool):
+            shifts = best_of([shifts, *(np.where(unit, s, shifts) for s in tried)])
+    scale = abs(left(shifts)) or 1.0
+    refined = minimize(
+        lambda s: left(np.clip(s, -limit, limit)) / scale, shifts, method="Powell",
+        bounds=[(-limit, limit)] * n_shifts, options={"xtol": 1e-4 * step / limit, "ftol": 1e-15},
+    )  # fmt: skip
+    best = np.clip(np.atleast_1d(refined.x), -limit, limit)
+    return best if left(best) <= left(shifts) else shifts

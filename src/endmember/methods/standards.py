@@ -1,0 +1,295 @@
+"""Reference spectra: from arrays, signals and files to columns on the energy axis of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.penalties import PowerLaws
+
+#: Exponents of the power laws that a background is summed of.
+EXPONENTS = (2.0, 3.0, 4.0, 5.0)
+#: A reference sampled finer than this fraction of the data's step is averaged over each channel.
+FINER = 0.6
+BACKGROUNDS = ("constant", "linear", "power_law")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The energy of every channel; ``calibrated`` is False for the channel numbers of an array."""
+
+    energy: np.ndarray
+    units: str | None = None
+    calibrated: bool = False
+
+    @classmethod
+    def of(cls, X: Any) -> Axis:
+        """Return the axis of a signal, or the channel numbers of an array."""
+        if not is_signal(X):
+            return cls(np.arange(np.shape(X)[-1], dtype=float))
+        (axis,) = X.axes_manager.signal_axes
+        units = axis.units if isinstance(axis.units, str) else None
+        return cls(np.asarray(axis.axis, dtype=float), units, calibrated=True)
+
+    @property
+    def step(self) -> float:
+        """The distance of neighbouring channels, the median where they are not evenly spaced."""
+        return float(np.median(np.abs(np.diff(self.energy)))) if len(self.energy) > 1 else 1.0
+
+
+class Standard:
+    """One reference spectrum, to be had at any energy.
+
+    Between its channels it is interpolated by monotone cubics, so that nothing overshoots; beyond its ends it keeps
+    its last value; where it is sampled finer than asked for, it is averaged over the channels.
+
+    Parameters
+    ----------
+    name : str
+    values : ndarray, (channels,)
+        NaN where it is not known.
+    axis : Axis
+
+    Examples
+    --------
+    >>> Standard("oxide", np.array([0.0, 1.0, 1.0]), Axis(np.array([0.0, 2.0, 4.0]))).at(np.array([2.0, 9.0]), 2.0)
+    array([1., 1.])
+    """
+
+    def __init__(self, name: str, values: np.ndarray, axis: Axis) -> None:
+        from scipy.interpolate import PchipInterpolator
+
+        self.name, self.axis = name, axis
+        energy, first = np.unique(axis.energy, return_index=True)
+        values = np.asarray(values, dtype=np.float64)[first]
+        known = np.isfinite(values)
+        if np.count_nonzero(known) < 1 or not np.any(values[known]):
+            raise ValueError(
+                f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
+            )
+        self.energy, self.values = energy[known], values[known]
+        several = len(self.energy) > 1
+        self._curve = PchipInterpolator(self.energy, self.values) if several else None
+
+    def at(self, energy: np.ndarray, step: float) -> np.ndarray:
+        """Return the spectrum at these energies, (channels,), for channels of width ``step``."""
+        if self._curve is None:
+            return np.full(len(energy), self.values[0])
+        low, high = self.energy[0], self.energy[-1]
+        if np.median(np.diff(self.energy)) >= FINER * step:
+            return self._curve(np.clip(energy, low, high))
+        area, half = self._curve.antiderivative(), step / 2
+        start, stop = energy - half, energy + half
+        inside = area(np.clip(stop, low, high)) - area(np.clip(start, low, high))
+        below = self.values[0] * (np.minimum(stop, low) - np.minimum(start, low))
+        above = self.values[-1] * (np.maximum(stop, high) - np.maximum(start, high))
+        return (inside + below + above) / step
+
+    def check(self, axis: Axis) -> None:
+        """Refuse a reference that does not belong on an axis.
+
+        Raises
+        ------
+        ValueError
+            If its unit is another one, or if it leaves more than one channel at an end uncovered.
+        """
+        own, units = self.axis, axis.units
+        if own.units != units and own.calibrated and axis.calibrated:
+            raise ValueError(
+                f"{self.name} is in {own.units} and the data are in {units}; convert its axis first"
+            )
+        low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step
+        if self.energy[0] > low or self.energy[-1] < high:
+            raise ValueError(
+                f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
+                f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data"
+            )
+
+
+def standards(references: Any, axis: Axis) -> list[Standard]:
+    """Return the references on whatever axis each has, checked against that of the data.
+
+    Parameters
+    ----------
+    references : array_like (k, channels), HyperSpy signal, path, or sequence of spectra, signals and paths
+    axis : Axis
+        Of the data; that of references without one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If one is no spectrum, or does not belong on the axis.
+    """
+    if references is None:
+        return []
+    found: list[Standard] = []
+    for item in _items(references):
+        values, own, name = _spectra(item, axis)
+        for number, spectrum in enumerate(values, len(found) + 1):
+            title = name if name and len(values) == 1 else f"{name or 'reference'} {number}"
+            found.append(Standard(title, spectrum, own))
+    for standard in found:
+        standard.check(axis)
+    return _distinct(found)
+
+
+def _distinct(found: list[Standard]) -> list[Standard]:
+    """Give references of the same name numbers."""
+    names = [standard.name for standard in found]
+    for number, standard in enumerate(found, 1):
+        if names.count(standard.name) > 1:
+            standard.name = f"{standard.name} ({number})"
+    return found
+
+
+def _items(references: Any) -> Sequence[Any]:
+    if is_signal(references) or isinstance(references, str | Path | np.ndarray):
+        return [references]
+    items = list(references)
+    plain = items and not any(is_signal(item) or isinstance(item, str | Path) for item in items)
+    return [np.asarray(items, dtype=np.float64)] if plain else items
+
+
+def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
+    """Return the spectra (k, channels) of one item, their axis and their name."""
+    if isinstance(item, str | Path):
+        signal = open_spectrum(Path(item))
+        values, own, _ = _spectra(signal, axis)
+        return values, own, Path(item).stem
+    values = np.asarray(unwrap(item), dtype=np.float64)
+    values = np.atleast_2d(values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values)
+    own = Axis.of(item)
+    name = str(item.metadata.get_item("General.title", default="") or "") if is_signal(item) else ""
+    if not own.calibrated or not axis.calibrated:
+        own = axis
+    if values.shape[1] != len(own.energy):
+        raise ValueError(
+            f"references have {values.shape[1]} channels and the data {len(axis.energy)}; give arrays on the axis "
+            "of the data, or both as signals with an energy axis"
+        )
+    return values, own, name
+
+
+def open_spectrum(path: Path) -> Any:
+    """Return the signal of a file that holds nothing but spectra.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read or holds something else.
+    """
+    import hyperspy.api as hs
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path of the reference")
+    try:
+        loaded = hs.load(path)
+    except Exception as problem:
+        raise ValueError(
+            f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
+            "reads, such as .msa, or an array"
+        ) from problem
+    found = [
+        one
+        for one in (loaded if isinstance(loaded, list) else [loaded])
+        if one.axes_manager.signal_dimension == 1
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"{path} holds {len(found)} signals of spectra and a reference is one; give a file with just that"
+        )
+    return found[0]
+
+
+def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
+    """Return the low loss at multiples of the data's step, of unit sum, and the place of its zero loss.
+
+    Its largest channel is taken for the zero loss; an image of low losses is averaged.
+
+    Raises
+    ------
+    ValueError
+        If the data's axis is not evenly spaced and rising, or the low loss has no intensity.
+    """
+    steps = np.diff(axis.energy)
+    if len(steps) < 1 or steps.min() <= 0 or np.ptp(steps) > 1e-3 * axis.step:
+        raise ValueError(
+            "a low loss can only be convolved on an evenly spaced, rising energy axis; interpolate the data first, "
+            "or leave low_loss out"
+        )
+    signal = open_spectrum(Path(low_loss)) if isinstance(low_loss, str | Path) else low_loss
+    values = np.asarray(unwrap(signal), dtype=np.float64)
+    values = values.reshape(-1, values.shape[-1]).mean(axis=0)
+    own = Axis.of(signal)
+    if not (own.calibrated and axis.calibrated):
+        own = Axis(np.arange(len(values)) * axis.step, axis.units)
+    elif own.units != axis.units:
+        raise ValueError(
+            f"the low loss is in {own.units} and the data are in {axis.units}; convert its axis first"
+        )
+    if not (np.isfinite(values).all() and values.sum() > 0):
+        raise ValueError("the low loss has NaN or no intensity; give the spectrum around zero loss")
+    zero, span = own.energy[np.argmax(values)], 1e-6 + 1.0
+    before = int((zero - own.energy.min()) / axis.step * span)
+    after = int((own.energy.max() - zero) / axis.step * span)
+    shape = Standard("the low loss", values, own)
+    sampled = shape.at(zero + axis.step * np.arange(-before, after + 1), axis.step)
+    return sampled / sampled.sum(), before
+
+
+def column(
+    standard: Standard, axis: Axis, shift: float, low_loss: tuple[np.ndarray, int] | None
+) -> np.ndarray:
+    r"""Return a reference on the axis, moved up by ``shift`` and scattered: :math:`\sum_e R(E - s - e)\,L(e)`."""
+    if low_loss is None:
+        return standard.at(axis.energy - shift, axis.step)
+    from scipy.signal import convolve
+
+    weights, before = low_loss
+    after = len(weights) - 1 - before
+    step = (axis.energy[-1] - axis.energy[0]) / (len(axis.energy) - 1)
+    wider = axis.energy[0] + step * np.arange(-after, len(axis.energy) + before)
+    return convolve(standard.at(wider - shift, axis.step), weights, mode="valid")
+
+
+def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
+    """Return the background as columns (channels, b), and their names.
+
+    Raises
+    ------
+    ValueError
+        If it is not known, or a power law is asked for at energies that are not positive.
+    """
+    energy, m = axis.energy, len(axis.energy)
+    if kind is None:
+        return np.empty((m, 0)), []
+    if not isinstance(kind, str):
+        columns = np.atleast_2d(np.asarray(unwrap(kind), dtype=np.float64)).T
+        if columns.shape[0] != m:
+            raise ValueError(
+                f"background has {columns.shape[0]} channels and the data {m}; they must agree"
+            )
+        return columns, [f"background {number + 1}" for number in range(columns.shape[1])]
+    if kind not in BACKGROUNDS:
+        raise ValueError(
+            f"background={kind!r} is not known; allowed: None, {', '.join(map(repr, BACKGROUNDS))}, or spectra"
+        )
+    if kind == "constant":
+        return np.ones((m, 1)), ["constant background"]
+    if kind == "linear":
+        rise = (energy - energy.min()) / (np.ptp(energy) or 1.0)
+        return np.stack([1.0 - rise, rise], axis=1), ["falling background", "rising background"]
+    if not (axis.calibrated and energy.min() > 0):
+        raise ValueError(
+            "a power-law background needs a signal whose energies are above zero; crop it, or give an array of "
+            "background spectra"
+        )
+    laws = PowerLaws(energy, EXPONENTS).dictionary()
+    return laws / laws.max(axis=0), [f"background E^-{r:g}" for r in EXPONENTS]

@@ -1,0 +1,274 @@
+"""Denoising: what a few components reconstruct, and what fits no component at all."""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from endmember.factor.data import Rescaled
+from endmember.factor.inputs import observe
+from endmember.factor.lowrank import LowRank, sketch
+from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.spiked import spiked_overlap, spiked_strength
+from endmember.factor.threads import one_blas_thread
+from endmember.preprocess.lifting import lifted, map_pixels, map_whole
+
+logger = logging.getLogger("endmember")
+
+Floats = NDArray[np.floating]
+
+_PASSES = 8  # principal components of noise lie close together: this many passes tell them apart
+_BIASED = 0.9  # cos² of the angle to the truth below which a component is called biased
+_GROWTH = 1.6  # of the penalty of the augmented Lagrangian, from step to step
+_SETTLED = 1e-8  # misfit, relative to the data, that ends the separation
+_STEPS = 500
+
+
+class Separated(NamedTuple):
+    """Data taken apart: ``X = low_rank + outliers``, each as `X` was given.
+
+    Attributes
+    ----------
+    low_rank : ndarray, Dask array or HyperSpy signal, (*domain, channels)
+        What few components explain: the data to go on with.
+    outliers : ndarray, Dask array or HyperSpy signal, (*domain, channels)
+        What was screened; zero at most places. ``abs(outliers).sum(axis=-1)`` is its image.
+    """
+
+    low_rank: Any
+    outliers: Any
+
+
+@lifted
+def denoise(X: Any, rank: int, *, noise: NoiseModel | None = None) -> Any:
+    r"""Reconstruct every spectrum from a few principal components, chosen in the noise's own metric.
+
+    :math:`\hat x = (x \circ c)\, V V^\top / c`, with ``V`` the leading principal components of
+    :math:`\mathrm{diag}(r) X \mathrm{diag}(c)` and ``r``, ``c`` the weights that make the noise white.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (*domain, channels)
+        The data.
+    rank : int
+        How many components to keep; what `em.assess.rank` says.
+    noise : NoiseModel, optional
+        Measured from the data by default, also from lazy ones.
+
+    Returns
+    -------
+    ndarray, Dask array or HyperSpy signal, (*domain, channels)
+        Lazy data are read to find the components and reconstructed only when asked for.
+
+    Raises
+    ------
+    ValueError
+        If ``rank`` is no whole number from 1 to min(pixels, channels), or entries are missing.
+
+    Warns
+    -----
+    Through the logger: where components lie in the noise, and where noise has turned the weakest. A
+    phase below the limit is removed by any such reconstruction, and an analysis of denoised data cannot
+    find it any more: prefer to fit the data themselves.
+
+    References
+    ----------
+    Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203. Lichtert & Verbeeck, Ultramicroscopy 125 (2013)
+    35, and Spiegelberg & Rusz, Ultramicroscopy 172 (2017) 40, for what is lost.
+
+    Examples
+    --------
+    >>> X = np.outer([1.0, 2.0, 3.0], [4.0, 5.0, 1.0])
+    >>> bool(np.allclose(denoise(X, 1), X))
+    True
+    """
+    into, back = noise_weighted_basis(X, rank, noise)
+    return map_pixels(partial(_reconstructed, into=into, back=back), X)
+
+
+def noise_weighted_basis(
+    X: Any, rank: int | None, noise: NoiseModel | None = None
+) -> tuple[Floats, Floats]:
+    """Return what takes spectra into their leading components and back, (channels, rank) and its converse.
+
+    Raises
+    ------
+    ValueError
+        As in `denoise`.
+    """
+    observed = observe(X)
+    n, m = observed.data.shape
+    if (
+        isinstance(rank, bool)
+        or not isinstance(rank, int | np.integer)
+        or not 1 <= rank <= min(n, m)
+    ):
+        raise ValueError(
+            f"rank={rank} is not a whole number from 1 to {min(n, m)}, the smaller of {n} pixels and "
+            f"{m} channels that hold anything; em.assess.rank suggests one"
+        )
+    noise = estimate_noise(X) if noise is None else noise
+    rows, columns = _weights(observed.data, noise)
+    with one_blas_thread():
+        low = sketch(Rescaled(observed.data, rows, columns), int(rank), 0, _PASSES)
+    _warn(low, noise, n, m)
+    into = np.zeros((observed.n_channels, low.rank))
+    back = np.zeros((low.rank, observed.n_channels))
+    into[observed.columns] = low.V * columns[:, None]
+    back[:, observed.columns] = low.V.T / columns
+    return into, back
+
+
+@lifted
+def separate_outliers(
+    X: Any, *, sparsity: float | None = None, max_iter: int = _STEPS
+) -> Separated:
+    r"""Take data apart into what few components explain and what sits at a few places only (robust PCA).
+
+    :math:`\min \|L\|_* + \lambda \|S\|_1` with :math:`L + S = X`, by the inexact augmented Lagrangian method:
+    singular values and entries are shrunk in turn under a growing penalty. This is how a camera's
+    moving foreground is told from the still background: spikes, dead lines and patterns that come and go
+    are the foreground.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (*domain, channels)
+        The data, without missing entries.
+    sparsity : float, optional
+        λ relative to :math:`1 / \sqrt{\max(n, m)}`, with n pixels and m channels; 1 by default. More
+        screens less.
+    max_iter : int
+        Most steps; a warning says if they did not suffice.
+
+    Returns
+    -------
+    Separated
+        ``(low_rank, outliers)``, of the kind of ``X``. Their sum is ``X``, exactly so but for rounding. A lazy
+        separation holds all data in memory while it is computed.
+
+    Raises
+    ------
+    ValueError
+        If entries are missing or infinite (when computed, for lazy data), or an option is out of range.
+
+    Notes
+    -----
+    Without noise the two parts are found exactly, if there are few outliers in no pattern. Noise
+    belongs to neither part, and much of it goes to the outliers: compare their image with the noise.
+
+    References
+    ----------
+    Candès, Li, Ma & Wright, J. ACM 58 (2011) 11. Lin, Chen & Ma, arXiv:1009.5055, for the algorithm. Muto & Shiga,
+    Microscopy 69 (2020) 110, "Special remarks on noise treatment".
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> smooth = rng.random((60, 2)) @ rng.random((2, 50))
+    >>> smooth_found, outliers = separate_outliers(smooth + 9 * np.eye(60, 50))
+    >>> bool(np.allclose(outliers, 9 * np.eye(60, 50), atol=1e-5))
+    True
+    """
+    if sparsity is not None and not sparsity > 0:
+        raise ValueError(f"sparsity={sparsity} is not positive; 1 is the theory's value")
+    if max_iter < 1:
+        raise ValueError(f"max_iter={max_iter} leaves no step; give at least 1")
+    relative = 1.0 if sparsity is None else float(sparsity)
+    return Separated(*map_whole(partial(_pursued, relative=relative, steps=max_iter), X, results=2))
+
+
+def _reconstructed(block: Floats, into: Floats, back: Floats) -> Floats:
+    return ((block @ into) @ back).astype(block.dtype, copy=False)
+
+
+def _weights(data: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
+    """Return the weights of pixels and channels that make the noise white; 1 without noise."""
+    n, m = data.shape
+    row_mean = data.dot(np.full((m, 1), 1 / m))
+    column_mean = data.transposed_dot(np.full((n, 1), 1 / n))
+    if noise.gain == 0:
+        return np.ones(n), np.ones(m)
+    mean = max(float(row_mean.mean()) / noise.gain, np.finfo(float).tiny)
+    share = min(math.sqrt(5 / mean) / (math.sqrt(n) + math.sqrt(m)), 1.0)
+    rows = _floored(noise.variance(row_mean[:, 0].astype(float)), share)
+    columns = _floored(noise.variance(column_mean[:, 0].astype(float)), share)
+    return np.sqrt(columns.mean() / rows), 1 / np.sqrt(columns)
+
+
+def _floored(variance: Floats, share: float) -> Floats:
+    """Keep a lone count in an empty pixel or channel below a fifth of the edge of the noise."""
+    return np.maximum(variance, share * max(variance.mean(), np.finfo(float).tiny))
+
+
+def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:
+    """Say which of the components are noise, and how far noise has turned the weakest."""
+    level = noise.read_variance if noise.gain == 0 else 1.0
+    if level <= 0:
+        return
+    gamma = m / n
+    strengths = spiked_strength(low.singular_values**2 / (n * level), gamma)
+    hidden = int(np.sum(strengths == 0))
+    if hidden:
+        logger.warning(
+            "%d of the %d components kept lie below the limit of detection and hold nothing but noise; "
+            "keep fewer, em.assess.rank suggests how many",
+            hidden,
+            low.rank,
+        )
+    overlap = float(spiked_overlap(strengths[: low.rank - hidden], gamma).min(initial=1.0))
+    if overlap < _BIASED:
+        logger.warning(
+            "noise has turned the weakest component kept by %.0f°; phases this weak come out biased, and "
+            "weaker ones are removed: fit the data themselves where they matter",
+            math.degrees(math.acos(math.sqrt(overlap))),
+        )
+
+
+def _pursued(X: Floats, relative: float, steps: int) -> tuple[Floats, Floats]:
+    """Separate an array by the inexact augmented Lagrangian method."""
+    M = np.asarray(X, dtype=np.float64).reshape(-1, X.shape[-1])
+    if not np.isfinite(M).all():
+        raise ValueError(
+            "entries are missing or infinite; repair them or leave their pixels out first"
+        )
+    size = float(np.max(np.abs(M), initial=0.0))
+    if size == 0:
+        return np.zeros_like(X), np.zeros_like(X)
+    M = M / size
+    weight = relative / math.sqrt(max(M.shape))
+    with one_blas_thread():
+        sparse, misfit = _augmented_lagrangian(M, weight, steps)
+    if misfit > _SETTLED:
+        logger.warning(
+            "the separation has not settled after %d steps (misfit %.1e); raise max_iter",
+            steps,
+            misfit,
+        )
+    outliers = (sparse * size).astype(X.dtype).reshape(X.shape)
+    return X - outliers, outliers
+
+
+def _augmented_lagrangian(M: Floats, weight: float, steps: int) -> tuple[Floats, float]:
+    """Return the sparse part and the misfit of both parts together, relative to the data."""
+    norm, largest = float(np.linalg.norm(M)), float(np.linalg.norm(M, 2))
+    Y = M / max(largest, float(np.max(np.abs(M))) / weight)
+    penalty, sparse, misfit = 1.25 / largest, np.zeros_like(M), math.inf
+    for _ in range(steps):
+        U, values, Vt = np.linalg.svd(M - sparse + Y / penalty, full_matrices=False)
+        kept = np.maximum(values - 1 / penalty, 0)
+        k = int(np.count_nonzero(kept))
+        low = (U[:, :k] * kept[:k]) @ Vt[:k]
+        rest = M - low + Y / penalty
+        sparse = np.sign(rest) * np.maximum(np.abs(rest) - weight / penalty, 0)
+        gap = M - low - sparse
+        Y += penalty * gap
+        penalty *= _GROWTH
+        misfit = float(np.linalg.norm(gap)) / norm
+        if misfit < _SETTLED:
+            break
+    return sparse, misfit

@@ -1,0 +1,340 @@
+"""The detector: dark counts and gain, dead and hot channels, afterglow, and the pattern it always adds.
+
+The fixed pattern of a camera is the same in every spectrum, so that a fit takes it for a component.
+When the spectrum is moved over the camera between acquisitions, the two can be told apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.sparse.linalg import lsqr
+
+from endmember.factor.inputs import is_lazy, is_signal, unwrap
+from endmember.preprocess.lifting import Cropped, as_array, lifted
+
+Floats = NDArray[np.floating]
+
+_TOLERANCE = 1e-14  # of the least squares, relative
+
+
+@lifted
+def correct_detector(
+    X: Any,
+    dark: Any = 0.0,
+    gain: Any = 1.0,
+    *,
+    conversion: float = 1.0,
+    read_variance: float = 0.0,
+    dark_variance: Any = 0.0,
+    with_variance: bool = False,
+) -> Any:
+    """Subtract what the camera shows without a beam and divide by what it makes of equal light.
+
+    ``y = (X − dark) / gain`` with ``var y = (max(y, 0) gain · conversion + read_variance +
+    dark_variance) / gain²``: the electrons that a channel registers are Poisson counts whose mean is
+    in proportion to ``gain``, and each makes ``conversion`` camera units.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (*domain, channels)
+        Raw data in camera units.
+    dark : float, array_like or signal
+        Mean dark spectrum, for the same exposure, in camera units: one number, one a channel, or
+        the shape of ``X``.
+    gain : float, array_like or signal
+        Response to equal light, about 1; likewise. Channels where it is 0 or less become NaN:
+        leave them out with `bad_channels`.
+    conversion : float
+        Camera units for each electron.
+    read_variance : float
+        Variance of one reading without light, in camera units squared.
+    dark_variance : float or array_like
+        Squared error of ``dark`` (its variance divided by the number of frames averaged).
+    with_variance : bool
+        Return the variance as well.
+
+    Returns
+    -------
+    ndarray, Dask array or HyperSpy signal
+        As ``X``; with ``with_variance`` a pair of them. ``1 / variance`` are weights of a fit.
+
+    Raises
+    ------
+    ValueError
+        Shapes do not match, or a variance or the conversion is negative.
+
+    Examples
+    --------
+    >>> y, variance = correct_detector([[12.0, 30.0]], dark=10.0, gain=[1.0, 2.0], with_variance=True)
+    >>> y.tolist(), variance.tolist()
+    ([[2.0, 10.0]], [[2.0, 5.0]])
+    """
+    dark, gain, dark_variance = (_beside(X, part) for part in (dark, gain, dark_variance))
+    if (
+        conversion <= 0
+        or read_variance < 0
+        or not is_lazy(dark_variance)
+        and np.any(dark_variance < 0)
+    ):
+        raise ValueError(
+            f"conversion={conversion} must be positive and read_variance={read_variance} and "
+            "dark_variance not negative"
+        )
+    gain = np.where(gain > 0, gain, np.nan)
+    corrected = (X - dark) / gain
+    if not with_variance:
+        return corrected
+    light = np.maximum(corrected * gain, 0) * conversion
+    return corrected, (light + read_variance + dark_variance) / gain**2
+
+
+@lifted
+def remove_afterglow(X: Any, strength: float, *, axis: int = -2) -> Any:
+    """Take out what a slow scintillator still shows of the reading before.
+
+    A reading ``y_t = x_t + strength · y_(t−1)`` holds the light ``x_t`` and a share of the reading
+    before, which decays as powers of ``strength``; so ``x_t = y_t − strength · y_(t−1)``, exactly.
+    Variance grows by ``strength²`` times that of the reading before.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (*domain, channels)
+        In the order of the scan along ``axis``, dark counts subtracted.
+    strength : float
+        Share of a reading that the next one still shows, 0 to 1 (0.001 to 0.02 is common).
+    axis : int
+        The fast axis of the scan; the last of the domain by default. The first pixel of every line
+        is taken for rested.
+
+    Returns
+    -------
+    ndarray, Dask array or HyperSpy signal
+        As ``X``.
+
+    Raises
+    ------
+    ValueError
+        ``strength`` is not between 0 and 1, or the axis is not one of the domain.
+
+    Examples
+    --------
+    >>> remove_afterglow([[100.0], [1.0], [0.01]], 0.01).ravel().round(6)
+    array([100.,   0.,   0.])
+    """
+    if not 0 <= strength < 1:
+        raise ValueError(f"strength={strength} must be a share, from 0 to less than 1")
+    if not -X.ndim <= axis < X.ndim or axis % X.ndim == X.ndim - 1:
+        raise ValueError(f"axis={axis} is no axis of the domain of data with {X.ndim} axes")
+    pad = [(1, 0) if number == axis % X.ndim else (0, 0) for number in range(X.ndim)]
+    if is_lazy(X):
+        import dask.array as da
+
+        before = da.pad(X, pad)
+    else:
+        before = np.pad(X, pad)
+    index = [slice(None)] * X.ndim
+    index[axis % X.ndim] = slice(None, -1)
+    return X - np.asarray(strength, dtype=X.dtype) * before[tuple(index)]
+
+
+def bad_channels(
+    *, dark: ArrayLike | None = None, gain: ArrayLike | None = None, hot: float = 8.0
+) -> NDArray[np.bool_]:
+    """Return the channels that are dead or hot: the ``channel_mask`` of a fit.
+
+    Dead: ``gain < 0.3 median(gain)`` or not finite. Hot: dark counts more than ``hot`` robust
+    standard deviations (1.4826 times the median deviation) from their median.
+
+    Parameters
+    ----------
+    dark, gain : array_like, (channels,)
+        The spectra of `correct_detector`; either or both.
+    hot : float
+        How far dark counts may stray, in standard deviations.
+
+    Returns
+    -------
+    ndarray of bool, (channels,)
+        True = bad.
+
+    Raises
+    ------
+    ValueError
+        Neither is given, or they differ in shape.
+
+    Examples
+    --------
+    >>> bad_channels(gain=[1, 0.9, 0.1, 1.1], dark=[2, 3, 2, 900])
+    array([False, False,  True,  True])
+    """
+    given = [np.asarray(unwrap(part), dtype=float) for part in (dark, gain) if part is not None]
+    if not given or any(part.ndim != 1 or part.shape != given[0].shape for part in given):
+        raise ValueError("give dark=, gain= or both: one number for each channel")
+    bad: NDArray[np.bool_] = np.logical_not(np.isfinite(given).all(axis=0))
+    if gain is not None:
+        bad |= given[-1] < 0.3 * np.nanmedian(given[-1])
+    if dark is not None:
+        departure = np.abs(given[0] - np.nanmedian(given[0]))
+        spread = 1.4826 * np.nanmedian(departure)
+        least = np.finfo(float).eps * np.nanmax(np.abs(given[0]), initial=0)
+        bad |= departure > hot * max(spread, least)
+    return bad
+
+
+def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
+    """Return the pattern that a camera adds to every acquisition, from spectra moved over it.
+
+    Acquisition i shows ``X_i[p] = s[p − shift_i] + f[p]``. Spectrum and pattern minimise the squared
+    error together; a sparse least-squares problem. A pattern with the period g, the greatest common
+    divisor of the differences of the shifts, may be added to f and taken from s unseen: the
+    pattern is fixed up to a constant where g = 1, up to g numbers otherwise, which is refused. The
+    mean of the pattern is zero.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (acquisitions, channels) or (*domain, channels)
+        All of the same object, such as the mean spectrum of each acquisition: what comes before
+        the last two axes is averaged over.
+    shifts : array_like of int, (acquisitions,)
+        By how many channels each acquisition was moved to higher channels.
+
+    Returns
+    -------
+    ndarray, (channels,)
+        The pattern, in data units.
+
+    Raises
+    ------
+    ValueError
+        The shifts are no whole numbers, not one for each acquisition, larger than the spectrum, or
+        leave the pattern undetermined.
+
+    Notes
+    -----
+    Eight or more distinct shifts over more channels than the widest feature keep the errors small.
+
+    Examples
+    --------
+    >>> spectrum, pattern = np.arange(12.0) ** 2, np.array([1.0, -1, 0, 0, 2, -2, 0, 0])
+    >>> seen = np.stack([spectrum[3 - d : 11 - d] + pattern for d in (0, 1, 3)])
+    >>> np.allclose(fixed_pattern(seen, [0, 1, 3]), pattern)
+    True
+    """
+    data = as_array(X)
+    shifts = _checked_shifts(shifts, data.shape)
+    mean = data.mean(axis=tuple(range(data.ndim - 2)))
+    mean = np.asarray(mean.compute() if is_lazy(mean) else mean, dtype=np.float64)
+    design = _wobble_design(shifts, mean.shape[1])
+    scale = np.abs(mean).max() or 1.0
+    wanted = mean.ravel() / scale
+    solution = lsqr(
+        design, wanted, atol=_TOLERANCE, btol=_TOLERANCE, iter_lim=20 * design.shape[1]
+    )[0]
+    pattern = solution[-mean.shape[1] :] * scale
+    return pattern - pattern.mean()
+
+
+@lifted
+def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = None) -> Any:
+    """Subtract the camera's fixed pattern and move the acquisitions back onto each other.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (..., acquisitions, channels)
+        The last axis of the domain counts the acquisitions, or pixels, that have a shift each.
+    shifts : array_like of int, (acquisitions,)
+        By how many channels each was moved to higher channels.
+    pattern : array_like, (channels,), optional
+        What to subtract; by default that of `fixed_pattern`, which takes the acquisitions for the
+        same object. Where they differ, as pixels do, measure it on a uniform area first.
+
+    Returns
+    -------
+    ndarray, Dask array or HyperSpy signal
+        Moved by whole channels, so that noise stays uncorrelated, and cropped to the channels that
+        all acquisitions share; a signal's energies are those of shift 0.
+
+    Raises
+    ------
+    ValueError
+        As in `fixed_pattern`, or nothing is left that all share.
+
+    Examples
+    --------
+    >>> remove_fixed_pattern([[0.0, 7, 1, 0], [0.0, 0, 7, 1]], [0, 1], pattern=np.zeros(4))
+    array([[0., 7., 1.],
+           [0., 7., 1.]])
+    """
+    shifts = _checked_shifts(shifts, X.shape, identify=pattern is None)
+    if pattern is None:
+        pattern = fixed_pattern(X, shifts)
+    pattern = np.asarray(unwrap(pattern), dtype=X.dtype)
+    if pattern.shape != X.shape[-1:]:
+        raise ValueError(
+            f"pattern has the shape {pattern.shape}, not one number for each of {X.shape[-1]} channels"
+        )
+    clean = X - pattern
+    first, last = max(0, -shifts.min()), X.shape[-1] - max(0, shifts.max())
+    parts = [clean[..., i, first + d : last + d] for i, d in enumerate(shifts)]
+    if not is_lazy(X):
+        return Cropped(np.stack(parts, axis=-2), int(first))
+    import dask.array as da
+
+    return Cropped(da.stack(parts, axis=-2), int(first))
+
+
+def _beside(X: Any, part: Any) -> Any:
+    """Return dark or gain as an array that fits the data."""
+    array = unwrap(part) if is_signal(part) else part
+    array = array if is_lazy(array) else np.asarray(array, dtype=X.dtype)
+    if array.shape not in ((), X.shape[-1:], X.shape):
+        raise ValueError(
+            f"dark and gain have the shape {array.shape}; allowed are one number, one for each of "
+            f"{X.shape[-1]} channels, or the shape of the data {X.shape}"
+        )
+    return array
+
+
+def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = True) -> NDArray:
+    """Return shifts as integers, or say why they do not do."""
+    given = np.asarray(shifts)
+    if len(shape) < 2 or given.shape != shape[-2:-1]:
+        raise ValueError(
+            f"shifts have the shape {given.shape} and the data {shape}; give one for each "
+            "acquisition, the last axis before the channels"
+        )
+    whole = np.rint(given.astype(float)).astype(int)
+    if not np.allclose(given, whole, rtol=0, atol=1e-9):
+        raise ValueError(
+            "shifts must be whole channels; round them, or move the spectra by whole channels"
+        )
+    if np.ptp(np.append(whole, 0)) >= shape[-1]:
+        raise ValueError(
+            f"the shifts span {np.ptp(whole)} channels and the spectra have {shape[-1]}; nothing is shared"
+        )
+    step = math.gcd(*map(int, whole - whole[0]))
+    if identify and step != 1:
+        raise ValueError(
+            f"the shifts differ by multiples of {step} channels, which leaves {step or shape[-1]} "
+            "numbers of the pattern undetermined; add an acquisition whose shift differs by a "
+            "number that has no divisor in common with them"
+        )
+    return whole
+
+
+def _wobble_design(shifts: NDArray, channels: int) -> sparse.csr_array:
+    """Return the matrix that makes acquisitions of a spectrum followed by a pattern."""
+    low, high = int(shifts.min()), int(shifts.max())
+    length = channels + high - low
+    entries = np.arange(shifts.size * channels)
+    channel = np.tile(np.arange(channels), shifts.size)
+    spectrum = channel - np.repeat(shifts, channels) + high
+    columns = np.concatenate([spectrum, length + channel])
+    ones = np.ones(columns.size)
+    shape = (entries.size, length + channels)
+    return sparse.csr_array((ones, (np.tile(entries, 2), columns)), shape=shape)

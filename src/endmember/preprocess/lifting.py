@@ -1,0 +1,298 @@
+"""Lift a function on ``(*domain, channels)`` arrays to Dask arrays and HyperSpy signals.
+
+A step is written once, for an array. `lifted` makes it take signals too and keep its promises:
+the same kind of thing comes back, lazy stays lazy, nothing given is edited, float32 stays float32,
+and a signal remembers what was done. `map_pixels` and `map_whole` carry the work itself to Dask.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.factor.fingerprint import data_hash
+from endmember.factor.inputs import is_lazy, is_signal, unwrap
+from endmember.preprocess.history import record
+
+_SLAB = 2**22  # entries worked on at a time
+_SMALL = 32  # arrays up to this size are kept in the history entry by entry
+
+
+@dataclasses.dataclass(frozen=True)
+class Cropped:
+    """What a lifted function returns in place of an array when it gives fewer channels back.
+
+    Attributes
+    ----------
+    data : ndarray or dask.array.Array, shape (*domain, fewer channels)
+        The result.
+    start : int
+        The channel of the input that is the first of the result.
+    """
+
+    data: Any
+    start: int
+
+
+def lifted(
+    function: Callable[..., Any] | None = None, *, counts: bool = False, records: bool = True
+) -> Callable[..., Any]:
+    """Make a function of an array take and return HyperSpy signals and Dask arrays as well.
+
+    The first argument becomes an array ``(*domain, channels)``: a read-only NumPy array, or a Dask
+    array for lazy input. What comes back in that shape is wrapped as the input was, each part of
+    a tuple for itself; results of other shapes are passed on as they are. A function that has
+    a parameter ``energy`` gets the values of a signal's axis, in the axis' own unit.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(X, ...)``.
+    counts : bool
+        Hand integers over as they are. By default they become float64; float32 stays float32.
+    records : bool
+        Append name and parameters to the history of the signal that comes back.
+
+    Returns
+    -------
+    callable
+        Of the same signature.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When called: sparse, complex or other data that are no real spectra; ``energy`` given
+        together with a signal, or not one value for each channel.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> @lifted
+    ... def halve(X, times=1):
+    ...     return X / 2**times
+    >>> halve([4, 2], times=2), halve(hs.signals.Signal1D([[4, 2]]))
+    (array([1. , 0.5]), <Signal1D, title: , dimensions: (1|2)>)
+    """
+    if function is None:
+        return functools.partial(lifted, counts=counts, records=records)
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        first, X = next(iter(bound.arguments.items()))
+        array = as_array(X, counts)
+        given = {name: value for name, value in bound.arguments.items() if name != first}
+        if "energy" in given:
+            given["energy"] = bound.arguments["energy"] = _energy(X, array, given["energy"])
+        bound.arguments[first] = array
+        result = function(*bound.args, **bound.kwargs)
+        step = _step(function.__name__, given, X) if records and is_signal(X) else None
+        return _each(result, lambda part: _give_back(part, X, array, step))
+
+    return call
+
+
+def as_array(X: Any, counts: bool = False) -> Any:
+    """Return data of any kind as a read-only ndarray or as a Dask array, ``(*domain, channels)``.
+
+    Parameters
+    ----------
+    X : array_like, dask.array.Array or hyperspy.api.signals.BaseSignal
+        Not copied unless integers have to become float64.
+    counts : bool
+        Leave integers as they are.
+
+    Raises
+    ------
+    TypeError
+        For a sparse matrix.
+    ValueError
+        For data that are no real numbers, or a signal without exactly one signal axis.
+
+    Examples
+    --------
+    >>> as_array([[1, 2]]).dtype, as_array([[1, 2]], counts=True).dtype.kind
+    (dtype('float64'), 'i')
+    """
+    array = unwrap(X)
+    if sparse.issparse(array):
+        raise TypeError("this step needs dense data; give X.toarray(), or a HyperSpy signal")
+    array = array if is_lazy(array) else np.asarray(array)
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise ValueError(
+            f"spectra hold real numbers along the last axis, not {array.dtype} with {array.ndim} "
+            "axes; give an array (*domain, channels) of real or whole numbers"
+        )
+    if array.dtype.kind == "b" or not (counts and array.dtype.kind in "iu"):
+        kept = array.dtype in (np.float32, np.float64)
+        array = array.astype(array.dtype if kept else np.float64, copy=False)
+    if not is_lazy(array):
+        array = array.view()
+        array.flags.writeable = False
+    return array
+
+
+def map_pixels(
+    function: Callable[..., Any], X: Any, *others: Any, dtype: Any = None, margin: int = 0
+) -> Any:
+    """Apply a function to an array slab by slab, or to a Dask array block by block, later.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an ndarray ``(*domain, channels)`` and returns one of the same shape. A block holds
+        all channels of its pixels and has as many axes as ``X``.
+    X : ndarray or dask.array.Array
+        The data.
+    *others : ndarray or dask.array.Array
+        More arrays of the same shape, handed to the function block by block as well.
+    dtype : dtype, optional
+        Of the result; that of ``X`` by default.
+    margin : int
+        How many pixels away, along every axis of the domain, a result depends on. Blocks are lent
+        that many of their neighbours' pixels, so that lazy and eager agree.
+
+    Examples
+    --------
+    >>> map_pixels(np.sqrt, np.array([[4.0, 9.0]]))
+    array([[2., 3.]])
+    """
+    dtype = X.dtype if dtype is None else np.dtype(dtype)
+    if not is_lazy(X):
+        return _slab_by_slab(function, (X, *others), dtype, margin)
+    import dask.array as da
+
+    X = X.rechunk({X.ndim - 1: -1})
+    blocks = [X, *(da.asarray(other).rechunk(X.chunks) for other in others)]
+    kept = {"dtype": dtype, "meta": np.empty((0,) * X.ndim, dtype=dtype)}
+    if margin == 0:
+        return da.map_blocks(function, *blocks, **kept)
+    depth = dict.fromkeys(range(X.ndim - 1), margin)
+    return da.map_overlap(function, *blocks, depth=depth, boundary="none", **kept)
+
+
+def _slab_by_slab(
+    function: Callable[..., Any], arrays: tuple[Any, ...], dtype: Any, margin: int
+) -> np.ndarray:
+    """Apply a function to slabs of the first axis of a few million entries each."""
+    X = arrays[0]
+    if X.ndim < 2:
+        return np.asarray(function(*arrays)).astype(dtype, copy=False)
+    found = np.empty(X.shape, dtype=dtype)
+    height = max(1, _SLAB // max(1, X[0].size))
+    for start in range(0, len(X), height):
+        stop = min(start + height, len(X))
+        first, last = max(start - margin, 0), min(stop + margin, len(X))
+        slab = function(*(np.asarray(array)[first:last] for array in arrays))
+        found[start:stop] = slab[start - first : stop - first]
+    return found
+
+
+def map_whole(function: Callable[..., Any], X: Any, results: int = 1) -> Any:
+    """Apply a function that needs all pixels at once; on a Dask array later, in one go.
+
+    Parameters
+    ----------
+    function : callable
+        Takes an ndarray and returns one array of the same shape and dtype, or a tuple of them.
+    X : ndarray or dask.array.Array
+        The data. All of them are in memory while a lazy result is computed.
+    results : int
+        How many arrays the function returns; a tuple for more than one.
+
+    Examples
+    --------
+    >>> map_whole(lambda X: X - X.mean(axis=0), np.array([[1.0], [3.0]])).ravel()
+    array([-1.,  1.])
+    """
+    if not is_lazy(X):
+        return function(X)
+    import dask
+    import dask.array as da
+
+    one = dask.delayed(function)(X)
+    parts = [one] if results == 1 else [one[i] for i in range(results)]
+    lazy = [da.from_delayed(part, X.shape, X.dtype).rechunk(X.chunks) for part in parts]
+    return lazy[0] if results == 1 else tuple(lazy)
+
+
+def _energy(X: Any, array: Any, energy: Any) -> np.ndarray | None:
+    """Return the energies of a signal's axis, or those given with an array, or None."""
+    if is_signal(X):
+        if energy is not None:
+            raise ValueError("a signal has its own energy axis; leave energy= out")
+        return np.asarray(X.axes_manager.signal_axes[0].axis, dtype=float)
+    if energy is None:
+        return None
+    energy = np.asarray(energy, dtype=float)
+    if energy.shape != array.shape[-1:]:
+        raise ValueError(
+            f"energy has the shape {energy.shape} and the data have {array.shape[-1]} channels; "
+            "give one energy for each channel"
+        )
+    return energy
+
+
+def _each(result: Any, wrap: Callable[[Any], Any]) -> Any:
+    """Wrap a result, or every part of a tuple or named tuple."""
+    if not isinstance(result, tuple):
+        return wrap(result)
+    parts = [wrap(part) for part in result]
+    return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
+
+
+def _give_back(result: Any, X: Any, array: Any, step: dict[str, Any] | None) -> Any:
+    """Return a result as the kind of thing that ``X`` is, in its precision."""
+    cropped = result if isinstance(result, Cropped) else Cropped(result, 0)
+    data = cropped.data
+    if getattr(data, "shape", None) is None or data.shape[:-1] != array.shape[:-1]:
+        return result
+    if not isinstance(result, Cropped) and data.shape != array.shape:
+        return result
+    if data.dtype.kind == "f" and array.dtype.kind == "f":
+        data = data.astype(array.dtype, copy=False)
+    if not is_signal(X):
+        return data
+    wrapped = X.isig[cropped.start : cropped.start + data.shape[-1]]
+    (spectral,) = X.axes_manager.signal_indices_in_array
+    moved = np.moveaxis(data, -1, spectral)
+    wrapped.data = moved
+    return wrapped if step is None else record(wrapped, step, inplace=True)
+
+
+def _step(name: str, given: dict[str, Any], X: Any) -> dict[str, Any]:
+    """Return a step as the history keeps it; what a signal says itself is left out."""
+    own = {"energy"} if is_signal(X) else set()
+    kept = {key: value for key, value in given.items() if key not in own and value is not None}
+    return {"step": name, **{key: _written(value) for key, value in kept.items()}}
+
+
+def _written(value: Any) -> Any:
+    """Return a parameter as JSON can hold it; large arrays as shape and fingerprint."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {str(key): _written(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(item) for item in value]
+    if is_signal(value) or is_lazy(value) or isinstance(value, np.ndarray):
+        array = unwrap(value) if is_signal(value) else value
+        if isinstance(array, np.ndarray) and array.size <= _SMALL:
+            return _written(array.tolist())
+        return {"shape": [int(size) for size in array.shape], "hash": data_hash(array)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"class": type(value).__name__, **_written(dataclasses.asdict(value))}
+    return repr(value)

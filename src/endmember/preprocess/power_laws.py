@@ -1,0 +1,260 @@
+r"""One power law a pixel, fitted to the channels before an edge, for all pixels at once.
+
+``Y`` (n, w) holds the w channels of the window, ``L = ln(E / E_ref)`` their logarithmic energies with
+``E_ref`` the geometric mean of the window, so that level and exponent hardly disturb each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from endmember.factor.noise import NoiseModel
+
+Floats = NDArray[np.floating]
+
+LEAST, MOST = 0.5, 10.0  # exponents that a background of electrons can have
+_GRID = 512  # exponents at which the table of starts is made
+_STEPS = 30
+_SETTLED = 1e-12  # size of a Newton step in the exponent that ends it
+
+
+@dataclass(frozen=True)
+class PowerLawBackground:
+    r"""A power law a pixel: :math:`b(E) = b(E_c) (E / E_c)^{-r}`, and how well it is known.
+
+    Attributes
+    ----------
+    exponent : ndarray, (*domain,)
+        ``r``, dimensionless; NaN where the window holds no counts.
+    level : ndarray, (*domain,)
+        ``ln b(E_c)``, b in the unit of the data; -inf where the window holds no counts.
+    centre : ndarray, (*domain,)
+        ``E_c``, in the unit of the axis: for maximum likelihood the energy at which level and exponent
+        do not disturb each other.
+    limited : ndarray of bool, (*domain,)
+        True where the exponent was stopped at 0.5 or 10.
+    covariance : ndarray, (*domain, 3), optional
+        Variance of the level, covariance of level and exponent, variance of the exponent.
+    """
+
+    exponent: Floats
+    level: Floats
+    centre: Floats
+    limited: NDArray[np.bool_]
+    covariance: Floats | None = None
+
+    def background(self, energy: ArrayLike) -> Floats:
+        """Return the background at these energies, (*domain, len(energy)), in the unit of the data."""
+        energy = np.asarray(energy, dtype=float)
+        r = np.nan_to_num(self.exponent)
+        at_one = self.level + r * np.log(self.centre)
+        law = np.multiply.outer(-r, np.log(energy))
+        law += at_one[..., None]
+        return np.exp(law, out=law)
+
+    def variance(self, energy: ArrayLike) -> Floats:
+        r"""Return the squared standard error of the background, (*domain, len(energy)).
+
+        To first order :math:`b^2 (\sigma_0^2 - 2 \ell \sigma_{01} + \ell^2 \sigma_1^2)` with
+        :math:`\ell = \ln (E / E_c)`: it grows with the distance from the window.
+
+        Raises
+        ------
+        ValueError
+            If the fit did not measure it.
+        """
+        if self.covariance is None:
+            raise ValueError("this fit carries no errors; em.preprocess.fit_background does")
+        away = np.log(np.asarray(energy, dtype=float)) - np.log(self.centre)[..., None]
+        level, both, exponent = np.moveaxis(np.nan_to_num(self.covariance), -1, 0)[..., None]
+        relative = level - 2 * away * both + away**2 * exponent
+        return self.background(energy) ** 2 * relative
+
+
+def fit_ml(Y: Floats, energy: Floats, steer: Floats | None = None) -> PowerLawBackground:
+    r"""Fit by Poisson maximum likelihood.
+
+    The likelihood of counts sees a spectrum through :math:`N = \sum_j y_j` and
+    :math:`M = \sum_j y_j L_j` alone. Its maximum has the area N and the mean logarithmic energy M / N:
+    one falling function of r, inverted by Newton steps for all pixels together.
+    A gain changes nothing: it scales the level.
+
+    Parameters
+    ----------
+    Y : ndarray, (*domain, w)
+        The window; NaN = missing.
+    energy : ndarray, (w,)
+        Positive.
+    steer : ndarray, (*domain, w), optional
+        Data that decide the exponents in place of ``Y`` (local averages); ``Y`` keeps the level.
+    """
+    L, reference = _logarithmic(energy)
+    known = None if np.isfinite(Y).all() else np.isfinite(Y).astype(float)
+    total, _ = _statistics(Y, L, known)
+    mean = np.divide(*_statistics(Y if steer is None else steer, L, known)[::-1])
+    r, limited = _exponent_of_mean(mean, L, known)
+    empty = ~(total > 0)
+    weights = np.exp(np.multiply.outer(-np.nan_to_num(r), L))
+    if known is not None:
+        weights *= known
+    area = weights @ np.ones(len(L))
+    centre = (weights @ L) / area
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = np.where(empty, -np.inf, np.log(total / area) - r * centre)
+    r = np.where(empty, np.nan, r)
+    return PowerLawBackground(r, level, reference * np.exp(centre), limited & ~empty)
+
+
+def fit_logarithms(Y: Floats, energy: Floats, weighted: bool = False) -> PowerLawBackground:
+    r"""Fit a straight line to :math:`\ln y` against :math:`\ln E`, all alike or weighted by ``y``.
+
+    Channels without counts have no logarithm and are left out, which bends the result at low counts.
+    """
+    L, reference = _logarithmic(energy)
+    good = Y > 0
+    weights = np.where(good, Y if weighted else 1.0, 0.0)
+    logarithm = np.log(np.where(good, Y, 1.0))
+    sums = weights @ np.column_stack([np.ones_like(L), L, L**2])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = sums[..., 1] / sums[..., 0]
+        spread = sums[..., 2] - centre * sums[..., 1]
+        level = (weights * logarithm).sum(axis=-1) / sums[..., 0]
+        slope = (weights * logarithm) @ L - centre * (weights * logarithm).sum(axis=-1)
+        r = np.where(good.sum(axis=-1) >= 2, -slope / spread, np.nan)
+    return _settled(r, level, reference * np.exp(centre), good.sum(axis=-1) < 2)
+
+
+def fit_two_areas(Y: Floats, energy: Floats) -> PowerLawBackground:
+    r"""Fit by the areas of the two halves of the window (Egerton).
+
+    :math:`r = 2 \ln (I_1 / I_2) / \ln (E_2 / E_1)` and the level from the whole area. Quick and nearly
+    as good as least squares, but approximate even without noise.
+    """
+    L, reference = _logarithmic(energy)
+    half = len(L) // 2
+    edges = _edges(energy)
+    filled = np.where(np.isfinite(Y), Y, 0.0)
+    one, two = filled[..., :half].sum(axis=-1), filled[..., half:].sum(axis=-1)
+    width = np.log(edges[half] / edges[0]), np.log(edges[-1] / edges[half])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = one / (edges[half] - edges[0]) / (two / (edges[-1] - edges[half]))
+        r = 2 * np.log(ratio) / (width[0] + width[1])
+    empty = ~((one > 0) & (two > 0))
+    bounded = np.clip(np.where(empty, 1.0, r), LEAST, MOST)
+    area = np.exp(np.multiply.outer(-bounded, L)).sum(axis=-1)
+    with np.errstate(divide="ignore"):
+        level = np.log(np.where(empty, 0.0, one + two) / area)
+    return _settled(r, level, np.full(r.shape, reference), empty)
+
+
+def with_covariance(
+    fit: PowerLawBackground,
+    Y: Floats,
+    energy: Floats,
+    method: str,
+    noise: NoiseModel | None,
+    averaged: float = 1.0,
+) -> PowerLawBackground:
+    r"""Return the fit with its covariance, :math:`(J^\top U J)^{-1} J^\top U Q U J (J^\top U J)^{-1}`.
+
+    ``J = (1, -ln E/E_c)``, ``Q`` the relative variance of the data and ``U`` the weights of the method:
+    the model for maximum likelihood and weighted logarithms, 1 for plain logarithms.
+
+    Parameters
+    ----------
+    fit, Y, energy
+        As fitted.
+    method : str
+    noise : NoiseModel or None
+        None: the variance is the model times the scatter of the data about it.
+    averaged : float
+        The share of its own variance that averaging neighbours leaves to the exponent.
+    """
+    model = np.where(np.isfinite(Y), fit.background(energy), 0.0)
+    present = model > 0
+    safe = np.where(present, model, 1.0)
+    variance = safe * dispersion(Y, model) if noise is None else noise.variance(safe)
+    U = np.where(present, 1.0 if method == "log" else safe, 0.0)
+    spread = U**2 * variance / safe**2
+    away = np.log(energy) - np.log(fit.centre)[..., None]
+    J = np.stack([np.ones_like(away), -away], axis=-1)
+    outer = J[..., :, None] * J[..., None, :]
+    inside = np.einsum("...w,...wab->...ab", spread, outer)
+    bread = np.linalg.pinv(np.einsum("...w,...wab->...ab", U, outer))
+    C = bread @ inside @ bread
+    C[..., 0, 1] *= averaged
+    C[..., 1, 1] *= averaged
+    covariance = np.stack([C[..., 0, 0], C[..., 0, 1], C[..., 1, 1]], axis=-1)
+    return PowerLawBackground(fit.exponent, fit.level, fit.centre, fit.limited, covariance)
+
+
+def dispersion(Y: Floats, model: Floats, parameters: int = 2) -> float:
+    """Return the variance of the data about a model, in units of the model; 1 for whole numbers."""
+    if np.all(np.nan_to_num(Y) == np.round(np.nan_to_num(Y))):
+        return 1.0
+    good = np.isfinite(Y) & (model > 0)
+    freedom = good.sum() - parameters * np.any(good, axis=-1).sum()
+    if freedom <= 0:
+        return 0.0
+    return float(np.sum((Y[good] - model[good]) ** 2 / model[good]) / freedom)
+
+
+def _logarithmic(energy: Floats) -> tuple[Floats, float]:
+    """Return ``ln(E / E_ref)`` and ``E_ref``, the geometric mean."""
+    logarithm = np.log(energy)
+    return logarithm - logarithm.mean(), float(np.exp(logarithm.mean()))
+
+
+def _statistics(Y: Floats, L: Floats, known: Floats | None) -> tuple[Floats, Floats]:
+    """Return ``Σ y`` and ``Σ y L``: all that the likelihood of counts asks of a spectrum."""
+    filled = Y if known is None else np.where(known > 0, Y, 0.0)
+    sums = filled.astype(float, copy=False) @ np.column_stack([np.ones_like(L), L])
+    total = sums[..., 0]
+    return np.where(total > 0, total, np.nan), sums[..., 1]
+
+
+def _exponent_of_mean(
+    mean: Floats, L: Floats, known: Floats | None
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Invert the mean of L under ``e^{−rL}``; its derivative in r is minus the variance of L."""
+    powers = np.column_stack([np.ones_like(L), L, L**2])
+    grid = np.linspace(LEAST, MOST, _GRID)
+    table = np.exp(-np.outer(grid, L)) @ powers
+    start = np.interp(mean, (table[:, 1] / table[:, 0])[::-1], grid[::-1])
+    r = np.where(np.isnan(mean), 1.0, start).ravel()
+    wanted, left = np.nan_to_num(mean).ravel(), np.flatnonzero(~np.isnan(mean).ravel())
+    masks = None if known is None else known.reshape(-1, len(L))
+    for _ in range(_STEPS):
+        weights = np.exp(np.multiply.outer(-r[left], L))
+        if masks is not None:
+            weights *= masks[left]
+        area, first, second = (weights @ powers).T
+        centre = first / area
+        new = np.clip(r[left] + (centre - wanted[left]) / (second / area - centre**2), LEAST, MOST)
+        step = np.abs(new - r[left])
+        r[left] = new
+        left = left[step > _SETTLED * new]
+        if not left.size:
+            break
+    limited = ((r == LEAST) | (r == MOST)) & ~np.isnan(mean).ravel()
+    return r.reshape(mean.shape), limited.reshape(mean.shape)
+
+
+def _edges(energy: Floats) -> Floats:
+    """Return the borders of the channels, (w + 1,)."""
+    middle = (energy[1:] + energy[:-1]) / 2
+    first, last = 2 * energy[0] - middle[0], 2 * energy[-1] - middle[-1]
+    return np.concatenate([[max(first, energy[0] / 2)], middle, [last]])
+
+
+def _settled(
+    r: Floats, level: Floats, centre: Floats, empty: NDArray[np.bool_]
+) -> PowerLawBackground:
+    """Keep exponents between their bounds and mark the pixels that have none."""
+    kept = np.where(empty, np.nan, np.clip(r, LEAST, MOST))
+    limited = ~empty & (kept != r)
+    middle = np.where(empty, np.nanmean(centre) if np.isfinite(centre).any() else 1.0, centre)
+    return PowerLawBackground(kept, np.where(empty, -np.inf, level), middle, limited)
