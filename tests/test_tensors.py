@@ -269,3 +269,80 @@ def test_tucker_refusals():
         em.Tucker(2, modes={0: em.Ridge(0.1)}).fit(T)
     with pytest.raises(ValueError, match="masked"):
         em.Tucker(2).fit(T, mask=np.eye(6, 7, dtype=bool))
+
+
+def counted_series():
+    rng = np.random.default_rng(0)
+    energy = np.arange(40)
+    spectra = np.stack([np.exp(-0.5 * ((energy - c) / 3) ** 2) for c in (9, 20, 30)], axis=1)
+    factors = [rng.random((5, 3)), rng.random((30, 3)) ** 3, spectra]
+    return rng.poisson(20 * product(factors)), factors
+
+
+@pytest.mark.parametrize("places", [None, np.setdiff1d(np.arange(20), [3, 7, 11])])
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_divergence_of_a_series_is_that_of_all_its_entries(kind, places):
+    from scipy import sparse
+
+    from endmember.factor.data import Dense, Sparse
+    from endmember.factor.tensor import Tensor
+
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(0.7, (4, 5, 12))
+    factors = [0.1 + rng.random((size, 2)) for size in counts.shape]
+    rows = np.arange(20) if places is None else places
+    X = counts.reshape(20, 12)[rows].astype(float)
+    matrix = Dense(X) if kind == "dense" else Sparse(sparse.csr_array(X))
+    data = Tensor(matrix, (4, 5), places)
+    present = np.isin(np.arange(20), rows).reshape(4, 5, 1)
+    model = product(factors)
+    log = counts * np.log(np.where(counts > 0, counts, 1) / model)
+    loss = em.Poisson()
+    expected = np.sum(present * (log - counts + model))
+    assert loss.misfit(data, factors) == pytest.approx(expected, rel=1e-12)
+    slope = present * (1 - counts / model)
+    for mode in range(3):
+        others = [i for i in range(3) if i != mode]
+        letters = ["az", "bz", "cz"]
+        words = f"abc,{letters[others[0]]},{letters[others[1]]}->{letters[mode]}"
+        gradient = np.einsum(words, slope, factors[others[0]], factors[others[1]])
+        found = loss.subproblem(data, factors, mode).gradient(factors[mode])
+        np.testing.assert_allclose(found, gradient, atol=1e-10 * np.abs(gradient).max())
+
+
+def test_counts_of_a_series_are_fitted_by_their_likelihood():
+    counts, factors = counted_series()
+    model = em.CP(3, loss=em.Poisson(), random_state=0, n_starts=3).fit(counts)
+    squares = em.CP(3, random_state=0, n_starts=3).fit(counts)
+    assert model.converged_ and model.optimality_ < 1e-3
+    assert (np.diff(model.objective_) <= 1e-9 * model.objective_[0]).all()
+    assert angles(model, factors) < 10 and np.max(
+        em.spectral_angle(
+            model.components_[em.match_components(model.components_, factors[2].T)], factors[2].T
+        )
+    ) < np.max(
+        em.spectral_angle(
+            squares.components_[em.match_components(squares.components_, factors[2].T)],
+            factors[2].T,
+        )
+    )
+
+
+def test_a_series_goes_from_file_to_folder(tmp_path, capsys):
+    from endmember.cli import main
+
+    rng = np.random.default_rng(5)
+    images, tilts, spectra = rng.random((4, 5, 2)), rng.random((6, 2)), rng.random((2, 30))
+    series = hs.signals.Signal1D(np.einsum("tk,yxk,ke->tyxe", tilts, images, spectra))
+    series.save(tmp_path / "tilts.hspy")
+    words = ["unmix", str(tmp_path / "tilts.hspy"), "-k", "2", "--method", "cp"]
+    assert main([*words, "-o", str(tmp_path / "answer")]) == 0
+    result = em.open(tmp_path / "answer")
+    assert angles(result.model, [tilts, images.reshape(20, 2), spectra.T]) < 0.01
+    assert result.model.mode_shapes_ == [(6,), (4, 5)]
+    figure = result.plot()
+    assert sum(bool(axes.images) for axes in figure.axes) == 2
+    assert "canonical polyadic" in (tmp_path / "answer" / "report.html").read_text()
+    capsys.readouterr()
+    assert main([*words, "--sparse", "1", "-o", str(tmp_path / "other")]) == 2
+    assert "takes no wishes about maps" in capsys.readouterr().err

@@ -70,7 +70,7 @@ _ROOM_FOR_PICTURES = 20_000_000
 _PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
 _WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 #: What ``--method`` knows.
-_METHODS = ("nmf", "pca", "ica", "vca", "spa", "nfindr", "sss")
+_METHODS = ("nmf", "pca", "ica", "vca", "spa", "nfindr", "sss", "cp")
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 

@@ -55,8 +55,8 @@ MethodOption = Annotated[
     str,
     typer.Option(
         help="How to unmix: nmf (non-negative matrix factorisation), vca, spa, nfindr (pure pixels), sss "
-        "(pure spectra without pure pixels), pca, ica (principal, independent components). Loss, solver "
-        "and wishes are of nmf alone.",
+        "(pure spectra without pure pixels), pca, ica (principal, independent components), cp (a series of "
+        "spectrum images, such as tilts). Solver and wishes are of nmf alone.",
     ),
 ]
 SegmentsOption = Annotated[

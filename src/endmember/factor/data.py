@@ -133,6 +133,13 @@ class Data(ABC):
             "squared error; give the data themselves for em.Poisson() and other divergences"
         )
 
+    def faced(
+        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
+    ) -> tuple[Entries, np.ndarray]:
+        """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
+        entries = self.entries(dense)
+        return entries if mode == 0 else entries.transposed(), factors[1 - mode]
+
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
         return 0.5 * sum(float(np.vdot(R, R)) for _, R in self.residual_blocks(*factors[:2]))

@@ -171,14 +171,16 @@ class BetaDivergence(Loss):
         return data
 
     def reference(self, data: Data) -> float:
-        entries = self._entries(data, 0)
+        data = data.matrix
+        entries = data.entries(dense=self.beta != 1)
         n, m = entries.shape
         totals = entries.dot(entries.x, np.ones((m, 1)))
         flat = [totals / m, np.ones((m, 1))]
         return self.misfit(data, flat) or float(totals.sum())
 
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Ratio:
-        return _Divergence(self._entries(data, mode), factors[1 - mode], factors[mode], self.beta)
+        entries, Z = data.faced(factors, mode, dense=self.beta != 1)
+        return _Divergence(entries, Z, factors[mode], self.beta)
 
     def misfit(
         self,
@@ -187,8 +189,8 @@ class BetaDivergence(Loss):
         mode: int = 0,
         subproblem: Any = None,
     ) -> float:
-        entries = self._entries(data, 0)
-        F, Z = factors
+        entries, Z = data.faced(factors, 0, dense=self.beta != 1)
+        F = factors[0]
         x, beta, floor = entries.x, self.beta, FLOOR * _mean(entries)
         if beta == 1:
             return entries.deviance(F, Z, floor) + entries.total(F, Z)
@@ -200,10 +202,6 @@ class BetaDivergence(Loss):
                 beta * (beta - 1)
             )
         return float(np.sum(terms if weights is None else terms * weights))
-
-    def _entries(self, data: Data, mode: int) -> Entries:
-        entries = data.entries(dense=self.beta != 1)
-        return entries if mode == 0 else entries.transposed()
 
 
 class Poisson(BetaDivergence):

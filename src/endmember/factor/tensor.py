@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy import sparse
 
 from endmember.factor.data import Data
+from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical
 
 
 def khatri_rao(factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -58,6 +60,7 @@ class Tensor(Data):
         self._places = None if rows is None or len(rows) == size else rows
         self.shape = (*self.domain, matrix.shape[1])
         self.dtype, self.weighted = matrix.dtype, matrix.weighted
+        self._unfolded: dict[tuple[int, bool], Entries] = {}
         self._contracted: tuple[np.ndarray, np.ndarray] | None = None
 
     def like(self, matrix: Data) -> Tensor:
@@ -148,6 +151,52 @@ class Tensor(Data):
 
     def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         return self.matrix.residual_blocks(F, Z)
+
+    def faced(
+        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
+    ) -> tuple[Entries, np.ndarray]:
+        entries = self.matrix.entries(dense)
+        if mode == self.last:
+            return entries.transposed(), self.leading(factors)
+        if (mode, dense) not in self._unfolded:
+            self._unfolded[mode, dense] = self._unfold(entries, mode)
+        others = [F for other, F in enumerate(factors) if other != mode]
+        return self._unfolded[mode, dense], khatri_rao(others)
+
+    def _unfold(self, entries: Entries, mode: int) -> Entries:
+        """Return the entries with one leading mode as the rows, all others and the channels as the columns."""
+        n, m = int(np.prod(self.domain)), self.shape[-1]
+        size = self.domain[mode]
+        if isinstance(entries, SparseEntries) and self._places is None:
+            found = sparse.coo_array(entries.X)
+            rows, columns = found.coords
+            index = np.stack(np.unravel_index(rows, self.domain))
+            others = np.zeros(len(rows), dtype=np.int64)
+            for other, length in enumerate(self.domain):
+                if other != mode:
+                    others = others * length + index[other]
+            shape = size, n // size * m
+            unfolded = sparse.csr_array((found.data, (index[mode], others * m + columns)), shape)
+            return SparseEntries(canonical(unfolded))
+        assert isinstance(entries, DenseEntries) or self._places is not None
+        x, weights = self._spread(entries)
+        parts = [
+            np.moveaxis(part.reshape(*self.domain, m), mode, 0).reshape(size, -1)
+            for part in (x, weights)
+            if part is not None
+        ]
+        return DenseEntries(*parts)
+
+    def _spread(self, entries: Entries) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the entries as arrays (n, m), those of missing pixels with a harmless value and no weight."""
+        x = entries.X.toarray() if isinstance(entries, SparseEntries) else entries.x
+        if self._places is None:
+            return x, entries.weights
+        n, m = int(np.prod(self.domain)), self.shape[-1]
+        everywhere, weights = np.full((n, m), float(np.mean(x))), np.zeros((n, m))
+        everywhere[self._places] = x
+        weights[self._places] = 1.0 if entries.weights is None else entries.weights
+        return everywhere, weights
 
     def core(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """Return the data multiplied in every mode with the transpose of a matrix (d, r); (r, …, r)."""

@@ -11,16 +11,22 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from endmember.factor.alternate import Callback, Fit, Problem, Scales, alternate
-from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.compatibility import check_combination, default_solvers
 from endmember.factor.data import Data
 from endmember.factor.grid import Grid
-from endmember.factor.initialise import StartReport, multistart, start
+from endmember.factor.initialise import (
+    StartReport,
+    fill,
+    multistart,
+    on_the_scale_of,
+    stand_in,
+    start,
+)
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Loss, SquaredError
-from endmember.factor.penalties import Penalty, UnitColumns, check_together, resolve
+from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblem import Quadratic
 from endmember.factor.tensor import Tensor, khatri_rao
 from endmember.factor.uniqueness import congruence, core_consistency, kruskal_unique
 from endmember.methods.estimator import (
@@ -70,6 +76,8 @@ class CP(SpectralEstimator):
         The products of all leading profiles; NaN at masked pixels.
     factors_ : list of ndarray, (size, k)
         One a mode, the spectra last. All but the first have columns of unit length.
+    mode_shapes_ : list of tuple of int
+        The axes of every mode but the last.
     unique_ : bool
         Whether Kruskal's condition proves the components unique, but for order and scale.
     congruence_ : float
@@ -96,6 +104,7 @@ class CP(SpectralEstimator):
     """
 
     factors_: list[np.ndarray]
+    mode_shapes_: list[tuple[int, ...]]
     unique_: bool
     congruence_: float
     core_consistency_: float
@@ -215,7 +224,8 @@ class CP(SpectralEstimator):
         """Return the factors of three and more modes."""
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
-        rng, loss, solvers = generator(self.random_state), self._loss(), self._solvers(chosen, k)
+        rng, loss = generator(self.random_state), self._loss()
+        solvers = [self.solver] * len(chosen) if self.solver else default_solvers(loss, chosen, k)
         check_together(dict(zip(names, chosen, strict=True)), k)
         for solver, penalties, name in zip(solvers, chosen, names, strict=True):
             check_combination(loss, solver, penalties, name)
@@ -228,7 +238,13 @@ class CP(SpectralEstimator):
             )
         matrix = self._matrix_model([None, None])._compressed(data.matrix, k, rng)
         quick = full if matrix is data.matrix else replace(full, data=data.like(matrix))
-        quick, fit = self._start(quick, layout, k, solvers, rng, callback)
+        other = stand_in(replace(full, data=data.matrix), max(2 * k, k + 10), rng)
+        if other is not None and self.init == "multistart":
+            quick, fit = self._start_from(
+                replace(other, data=data.like(other.data)), quick, layout, k, rng, callback
+            )
+        else:
+            quick, fit = self._start(quick, layout, k, solvers, rng, callback)
         fit = self._continue(quick, fit, solvers, callback, "fit")
         if quick.data is not data:
             full = replace(full, settings=quick.settings)
@@ -242,20 +258,6 @@ class CP(SpectralEstimator):
             size = np.where(size > 0, size, 1.0)
             factors[mode], factors[0] = factors[mode] / size, factors[0] * size
         return factors
-
-    def _solvers(self, wishes: Sequence[list[Penalty]], k: int) -> list[Solver]:
-        """Return the solver of each factor: the one given, or the one that measures best."""
-        if self.solver is not None:
-            return [self.solver] * len(wishes)
-        loss, scales = self._loss(), Scales(wishes, k)
-        rules = [
-            [UnitColumns()] if loss.makes is Quadratic and scales.on_sphere(mode) else []
-            for mode in range(len(wishes))
-        ]
-        return [
-            default_solver(loss, [*penalties, *rule], k)
-            for penalties, rule in zip(wishes, rules, strict=True)
-        ]
 
     def _start(
         self,
@@ -280,6 +282,24 @@ class CP(SpectralEstimator):
             seeds=rng.spawn(self.n_starts), callback=callback,
         )  # fmt: skip
         return problem, fit
+
+    def _start_from(
+        self,
+        other: Problem,
+        problem: Problem,
+        layout: Layout,
+        k: int,
+        rng: np.random.Generator,
+        callback: Callback | None,
+    ) -> tuple[Problem, Fit]:
+        """Return the same as :meth:`_start`, found by least squares on a sketch of weighted counts."""
+        solvers = default_solvers(other.loss, other.penalties, k)
+        other, fit = self._start(other, layout, k, solvers, rng, callback)
+        fit = self._continue(other, fit, solvers, callback, "compressed data")
+        factors = fill(problem, fit.factors)
+        problem = problem.settled(factors)
+        self.starts_ = on_the_scale_of(problem, factors, self.starts_)
+        return problem, Fit(factors, stopped=fit.stopped)
 
     def _continue(
         self,
@@ -322,6 +342,7 @@ class CP(SpectralEstimator):
             self.maps_[observed.mask] = np.nan
         self.components_ = observed.spectra(factors[-1])
         self.factors_ = [*(F.astype(dtype) for F in factors[:-1]), self.components_.T]
+        self.mode_shapes_ = list(layout.shapes)
         alike = congruence(factors)[np.triu_indices(k, 1)]
         self.congruence_ = float(alike[np.argmax(np.abs(alike))]) if len(alike) else 0.0
         self.unique_ = kruskal_unique(factors)

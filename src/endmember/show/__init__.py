@@ -6,6 +6,7 @@ Matplotlib and Jinja are imported when something is drawn or written, not before
 from endmember.show.html import Report, Section, render, write
 from endmember.show.levels import relevance
 from endmember.show.plots import Components, Misfit, components, convergence, residual
+from endmember.show.series import profiles
 
 __all__ = [
     "Components",
@@ -14,6 +15,7 @@ __all__ = [
     "Section",
     "components",
     "convergence",
+    "profiles",
     "relevance",
     "render",
     "residual",

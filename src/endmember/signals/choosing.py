@@ -13,6 +13,7 @@ from endmember.methods.geometry import NFINDR, SPA, VCA
 from endmember.methods.nmf import NMF
 from endmember.methods.projections import ICA, PCA
 from endmember.methods.sampling import SubspaceSampling
+from endmember.methods.tensors import CP
 from endmember.signals.bridge import noise_model
 
 #: Losses by the names that the command line knows.
@@ -30,6 +31,7 @@ METHODS: dict[str, type] = {
     "spa": SPA,
     "nfindr": NFINDR,
     "sss": SubspaceSampling,
+    "cp": CP,
 }
 #: What every way of unmixing has a use for, or can do without.
 _COMMON = ("n_starts", "random_state", "max_iter", "tol")
@@ -102,6 +104,10 @@ def choose_model(
         if "scaling" in model.get_params(deep=False):
             counts = isinstance(chosen_loss(signal)[0], PoissonScaled)
             model.set_params(scaling="poisson" if counts else None)
+        if "loss" in model.get_params(deep=False):
+            chosen, why = chosen_loss(signal, loss, report.noise if report else None)
+            model.set_params(loss=chosen)
+            reasons += why
         return model.set_params(n_components=n_components), reasons, report
     chosen, why = chosen_loss(signal, loss, report.noise if report else None)
     reasons += why

@@ -29,8 +29,8 @@ def compose(result: Unmixing) -> Report:
         sentences=_findings(result),
         warnings=_warnings(model),
         sections=[
-            Section("Components", figure=show.components(result),
-                    caption="Maps and spectra of the components."),
+            Section("Components", figure=result.plot(),
+                    caption="Every component: its map or profiles, and its spectrum."),
             Section("Residual", figure=show.residual(result),
                     caption="What the components leave unexplained, in space and in energy."),
             *_relevance(model),

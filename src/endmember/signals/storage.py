@@ -26,7 +26,7 @@ RECORD = "unmixing.json"
 LEARNED = (
     "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_", "names_",
     "maps_error_", "chi2_", "shifts_", "correlation_", "condition_", "pixels_", "unique_", "own_",
-    "acceptance_",
+    "acceptance_", "factors_", "mode_shapes_", "core_", "congruence_", "core_consistency_",
 )  # fmt: skip
 #: Everything that a saved result may hold.
 FILES = {

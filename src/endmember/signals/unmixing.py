@@ -171,10 +171,17 @@ class Unmixing:
         return f"<Unmixing: {k} components, {size} pixels, {channels} channels, {type(self.model).__name__}>"
 
     def plot(self) -> Figure:
-        """Draw the map and the spectrum of every component side by side."""
+        """Draw every component: map and spectrum side by side, for a series also its profiles."""
         from endmember import show
 
-        return show.components(self)
+        if not hasattr(self.model, "mode_shapes_"):
+            return show.components(self)
+        picture = self.picture()
+        units = f" ({picture.energy_units})" if picture.energy_units else ""
+        return show.profiles(
+            self.model.factors_, self.model.mode_shapes_, energy=picture.energy,
+            energy_label=f"{picture.energy_label}{units}", title=picture.title,
+        )  # fmt: skip
 
     def fractions(self, window: tuple[float, float] | None = None) -> Any:
         """Return maps of fractions: maps times the area of their spectra, summing to one in every pixel.
