@@ -36,7 +36,7 @@ demo: $(VENV)/package
 	@$(BIN)/endmember demo
 
 test: $(VENV)/tests
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/tests
 	@$(BIN)/ruff check .

@@ -88,8 +88,7 @@ class Tensor(Data):
             size = np.linalg.norm(grid[..., k])
             for mode in range(self.last):
                 flat = np.moveaxis(grid[..., k], mode, 0).reshape(self.domain[mode], -1)
-                column = np.linalg.svd(flat @ flat.T)[0][:, 0]
-                profiles[mode][:, k] = np.abs(column) * (size if mode == 0 else 1.0)
+                profiles[mode][:, k] = _strongest(flat) * (size if mode == 0 else 1.0)
         return [*profiles, S]
 
     def place(self, row: int) -> tuple[int, ...]:
@@ -226,3 +225,13 @@ class Tensor(Data):
                 moved = np.moveaxis(grid, other, -2)
                 grid = np.einsum("...iq,iq->...q", moved, factors[other])
         return grid
+
+
+def _strongest(matrix: np.ndarray) -> np.ndarray:
+    """Return the entries of the leading left singular vector without their signs, (rows,)."""
+    if len(matrix) <= matrix.shape[1]:
+        column = np.linalg.eigh(matrix @ matrix.T)[1][:, -1]
+    else:
+        column = matrix @ np.linalg.eigh(matrix.T @ matrix)[1][:, -1]
+    size = np.linalg.norm(column)
+    return np.abs(column) / (size if size > 0 else 1.0)

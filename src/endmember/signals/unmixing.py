@@ -179,9 +179,20 @@ class Unmixing:
         picture = self.picture()
         units = f" ({picture.energy_units})" if picture.energy_units else ""
         return show.profiles(
-            self.model.factors_, self.model.mode_shapes_, energy=picture.energy,
-            energy_label=f"{picture.energy_label}{units}", title=picture.title,
+            self.model.factors_, self.model.mode_shapes_, labels=self._mode_labels(),
+            energy=picture.energy, energy_label=f"{picture.energy_label}{units}",
+            title=picture.title,
         )  # fmt: skip
+
+    def _mode_labels(self) -> list[str]:
+        """Return what the axes of every mode but the last are called."""
+        axes = sorted(self.maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
+        names = [_text(axis.name) or f"axis {number}" for number, axis in enumerate(axes)]
+        labels = []
+        for shape in self.model.mode_shapes_:
+            own, names = names[: len(shape)], names[len(shape) :]
+            labels.append(" × ".join(own))
+        return labels
 
     def fractions(self, window: tuple[float, float] | None = None) -> Any:
         """Return maps of fractions: maps times the area of their spectra, summing to one in every pixel.
