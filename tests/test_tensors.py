@@ -151,8 +151,8 @@ def test_components_that_cancel_each_other_are_named():
     a, b = np.eye(2)
     limit = sum(np.einsum("a,b,c->abc", *x) for x in ((a, a, b), (a, b, a), (b, a, a)))
     with pytest.warns(UserWarning, match="cancel each other"):
-        model = em.CP(2, modes=[em.Free()] * 3, random_state=0, tol=1e-9, n_starts=3).fit(limit)
-    assert abs(model.congruence_) > 0.97
+        model = em.CP(2, modes=[em.Free()] * 3, random_state=0, tol=1e-9).fit(limit)
+    assert model.congruence_ < -0.97
 
 
 def test_own_start_and_scale():
@@ -243,7 +243,7 @@ def test_a_superdiagonal_core_stays_cp():
 
     allowed = Superdiagonal()
     noisy = X + 0.01 * np.random.default_rng(0).random(X.shape)
-    tucker = em.Tucker(3, core=allowed, tol=1e-10).fit(noisy)
+    tucker = em.Tucker(3, core=allowed, tol=1e-10, random_state=0).fit(noisy)
     cp = em.CP(3, tol=1e-10, random_state=0).fit(noisy)
     assert np.count_nonzero(tucker.core_) == 3
     assert tucker.objective_[-1] == pytest.approx(cp.objective_[-1], rel=1e-4)
