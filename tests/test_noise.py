@@ -204,6 +204,14 @@ REAL = {
 }
 
 
+def test_noise_of_data_below_zero_is_measured_like_that_above():
+    clean = np.random.default_rng(3).random((200, 2)) @ np.random.default_rng(4).random((2, 50)) + 5
+    data = clean + 0.1 * np.random.default_rng(5).normal(size=clean.shape)
+    below, above = estimate_noise(-data), estimate_noise(data)
+    found = [noise.gain * 6 + noise.read_variance for noise in (below, above)]
+    np.testing.assert_allclose(found, 0.01, rtol=0.1)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_real_files(name):
     file, poisson = REAL[name]

@@ -211,3 +211,20 @@ def test_two_signals_of_one_area_give_maps_of_the_area(model):
 def test_what_cannot_be_projected_is_refused(model, data, words):
     with pytest.raises(ValueError, match=words):
         model.fit(*data)
+
+
+@pytest.mark.parametrize("independent", ["maps", "spectra", "derivatives"])
+def test_the_unit_of_the_data_turns_no_independent_component(independent):
+    phantom = em.synthetic.mixed_phases((14, 12), channels=48, k=3, dose=200, seed=1)
+    cube = phantom.signal.data.astype(float)
+    model = em.ICA(3, independent=independent, random_state=0)
+    expected = model.fit(cube).components_
+    for scale in (1e-9, 1e-3, 1e7):
+        found = model.fit(scale * cube).components_
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("independent", ["maps", "spectra", "derivatives"])
+def test_components_that_do_not_vary_are_refused(independent):
+    with pytest.raises(ValueError, match="vary in their own way; ask for fewer"):
+        em.ICA(2, independent=independent).fit(np.ones((20, 6)))

@@ -62,6 +62,17 @@ def test_a_mode_of_one_entry_leaves_nmf_bit_for_bit(axis):
     assert np.array_equal(em.CP(3, random_state=0).fit(X).maps_, nmf.maps_)
 
 
+def test_a_matrix_with_empty_and_masked_channels_and_pixels_is_nmf():
+    X = T[0].copy()
+    X[2], X[:, 5] = 0, 0
+    left_out = np.arange(8) == 1
+    cp = em.CP(2, random_state=0).fit(X, mask=np.arange(7) == 4, channel_mask=left_out)
+    nmf = em.NMF(2, random_state=0).fit(X, mask=np.arange(7) == 4, channel_mask=left_out)
+    shown = cp.inverse_transform(cp.maps_), nmf.inverse_transform(nmf.maps_)
+    np.testing.assert_allclose(*shown, rtol=1e-10)
+    assert not cp.components_[:, 5].any() and np.isnan(cp.components_[:, 1]).all()
+
+
 def test_permuted_modes_give_permuted_factors():
     X, factors = series((5, 6, 7), seed=4)
     turned = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(X.transpose(2, 0, 1))
@@ -259,6 +270,8 @@ def test_tucker_is_not_negative_and_falls():
 
 
 def test_tucker_refusals():
+    with pytest.raises(ValueError, match="all values of X are zero"):
+        em.Tucker(1).fit(np.zeros((4, 5, 6)))
     with pytest.raises(ValueError, match="how many profiles"):
         em.Tucker().fit(T)
     with pytest.raises(ValueError, match="names 2 modes"):

@@ -47,8 +47,8 @@ def fit_noise(block: Floats) -> ResidualFit:
     column_mean = np.sum(np.where(valid, block, 0), axis=0) / np.maximum(valid.sum(axis=0), 1)
     filled = np.where(valid, block, column_mean)
     positive = np.maximum(filled, 0)
-    variance = positive + max(positive.mean(), np.finfo(float).tiny) * 0.1
     power = float(np.mean(filled**2))
+    variance = positive + max(positive.mean(), 1e-3 * math.sqrt(power), np.finfo(float).tiny) * 0.1
     bins = _bins_of_equal_signal(positive)
     for _ in range(3):
         smallest = _WHITENING_FLOOR * variance.mean()

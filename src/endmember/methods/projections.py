@@ -16,6 +16,8 @@ from endmember.methods.estimator import SpectralEstimator, check_fits, check_num
 POWER_PASSES = 8
 #: Of scikit-learn's FastICA.
 MAX_ITER, TOLERANCE = 500, 1e-6
+#: A direction whose variance is below this fraction of the largest does not vary.
+SAME = 1e-14
 
 
 class PCA(SpectralEstimator):
@@ -227,8 +229,8 @@ class ICA(SpectralEstimator):
             )
         seed = np.random.default_rng(_seed(self.random_state))
         _, low, _, (r, c) = _principal(observed.data, k, self.scaling, seed)
-        C, S = _unit_columns(low.Z / r), low.V / c
-        S = S * np.linalg.norm(low.Z / r, axis=0)
+        C, S = _with_signs(low.Z / r, low.V / c)
+        C, S = _unit_columns(C), S * np.linalg.norm(C, axis=0)
         rows = C if self.independent == "maps" else _unit_columns(S)
         rows = np.diff(rows, axis=0) if self.independent == "derivatives" else rows
         if len(rows) < max(2, k):
@@ -236,12 +238,12 @@ class ICA(SpectralEstimator):
                 f"independent {self.independent} need more than {len(rows)} samples for n_components={k}; the data "
                 f"have n_samples = {len(C)} pixels and n_features = {len(S)} channels"
             )
+        white, K = _whitened(rows, self.independent)
         fast = FastICA(
-            k, whiten="unit-variance", max_iter=MAX_ITER, tol=TOLERANCE,
-            random_state=int(seed.integers(2**31)), whiten_solver="svd",
-        )  # fmt: skip
-        _warn_of_gaussians(fast.fit_transform(rows * np.sqrt(len(rows))))
-        U = fast.components_
+            whiten=False, max_iter=MAX_ITER, tol=TOLERANCE, random_state=int(seed.integers(2**31))
+        )
+        _warn_of_gaussians(fast.fit_transform(white))
+        U = fast.components_ @ K
         if self.independent == "maps":
             C, S = C @ U.T, S @ np.linalg.inv(U)
         else:
@@ -255,6 +257,23 @@ class ICA(SpectralEstimator):
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         weighted = S * self._weights[observed.columns, None]
         return np.linalg.solve(weighted.T @ S, observed.data.dot(weighted).T).T
+
+
+def _whitened(rows: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return samples (n, k) without mean, of unit covariance, and the symmetric matrix that makes them so.
+
+    The symmetric one is unique even where variances are equal, so rounding errors do not turn the start.
+    """
+    rows = rows - rows.mean(axis=0)
+    values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    varying = int(np.count_nonzero(values > SAME * max(values[-1], SAME / len(rows))))
+    if varying < len(values):
+        raise ValueError(
+            f"n_components={len(values)} independent {what} are more than the data hold: {varying} vary in their own "
+            "way; ask for fewer components"
+        )
+    K = vectors / np.sqrt(values) @ vectors.T
+    return rows @ K, K
 
 
 def _unit_columns(F: np.ndarray) -> np.ndarray:

@@ -210,7 +210,8 @@ class CP(SpectralEstimator):
             setattr(self, name, getattr(nmf, name))
         factors = [np.ones((size, nmf.n_components_)) for size in layout.sizes]
         factors[first] = np.nan_to_num(nmf.maps_).reshape(-1, nmf.n_components_)
-        factors[last] = np.nan_to_num(nmf.components_.T)
+        spectra = nmf.components_.T
+        factors[last] = spectra[observed.columns] if matrix is observed else np.nan_to_num(spectra)
         return factors
 
     def _fit_series(

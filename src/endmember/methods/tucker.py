@@ -136,6 +136,8 @@ class Tucker(SpectralEstimator):
         return True
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
+        if not observed.survey.filled_rows.any():
+            raise ValueError("all values of X are zero, so there is nothing to unmix")
         warn_of_negatives(observed)
         layout = Layout(observed, self._joined)
         ranks = self._ranks(observed, layout)
