@@ -49,13 +49,12 @@ bench: $(VENV)/benchmarks
 		test -e "$$script" || { echo "benchmarks/ is empty: speed, memory and accuracy against other programs will be measured here."; break; }; \
 		echo; echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
-docs:
-	@echo "Documentation: docs/ will hold the handbook, the gallery and the API pages, built from here."
-	@find docs -type f \( -name '*.md' -o -name '*.rst' \) | sort | sed 's/^/  to read as it is: /'
-	@echo "Until then read README.md and the docstrings, for example: python -m pydoc endmember.NMF"
+docs: $(VENV)/documentation
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
 
 clean:
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .mypy_cache endmember-demo
+	rm -rf $(VENV) build dist docs/_build docs/gallery docs/generated docs/api/generated .pytest_cache .ruff_cache .mypy_cache endmember-demo
 
 $(VENV)/made: $(STALE)
 	@"$(PYTHON)" -c pass 2>/dev/null || { \
@@ -80,3 +79,6 @@ $(VENV)/tests: $(VENV)/package
 
 $(VENV)/benchmarks: $(VENV)/package
 	$(call install,what the benchmarks compare with,'.[bench]')
+
+$(VENV)/documentation: $(VENV)/package
+	$(call install,what the documentation needs,'.[docs]')

@@ -47,6 +47,13 @@ class LowRank(Data):
     ----------
     origin : Observed or None
         The pixels, channels and image that the sketch was made from.
+
+    Examples
+    --------
+    >>> X, V = np.outer([1.0, 2.0], [3.0, 0.0, 4.0]), np.array([[0.6], [0.0], [0.8]])
+    >>> sketch = LowRank(X @ V, V, np.sum(X**2))
+    >>> sketch.shape, bool(np.allclose(sketch.rows([1]), X[1]))
+    ((2, 3), True)
     """
 
     def __init__(

@@ -380,6 +380,15 @@ class Unmixing:
 def open_folder(folder: str | Path) -> Unmixing:
     """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
 
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    Unmixing
+        With maps, spectra and fitted model; the data are read again only where they are needed.
+
     Raises
     ------
     FileNotFoundError

@@ -1,0 +1,95 @@
+"""How the documentation is built: ``make docs``."""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import endmember
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE / "_sphinx"))
+
+# Examples run where they may leave their pictures: in a copy below the build folder.
+EXAMPLES = HERE / "_build" / "examples"
+shutil.rmtree(EXAMPLES, ignore_errors=True)
+shutil.copytree(HERE.parent / "examples", EXAMPLES, ignore=shutil.ignore_patterns("*.png", "__*"))
+
+project = "Endmember"
+author = "The Endmember developers"
+copyright = author
+version = release = endmember.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
+    "command_line",
+    "method_references",
+]
+exclude_patterns = ["_build", "_sphinx", "_templates", "**/GALLERY_HEADER.rst"]
+templates_path = ["_templates"]
+# A page of the guide that is not written yet.
+suppress_warnings = ["toc.empty_glob"]
+
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+
+autosummary_generate = True
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+# The real data are not part of the repository: their examples run where ENDMEMBER_DATA names them,
+# and are shown without a figure elsewhere.
+sphinx_gallery_conf = {
+    "examples_dirs": str(EXAMPLES),
+    "gallery_dirs": "gallery",
+    "filename_pattern": "/(plot|real)_" if os.environ.get("ENDMEMBER_DATA") else "/plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": ("figures.scraper",),
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_signature": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "doc_module": ("endmember",),
+    "backreferences_dir": "generated/backreferences",
+    "reference_url": {"endmember": None},
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "Endmember"
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "navbar_align": "left",
+    "footer_end": [],
+}
+
+
+def leave_out(app, what, name, value, skip, options):
+    """Leave scikit-learn's own methods to scikit-learn's documentation."""
+    theirs = str(getattr(value, "__module__", "")).startswith("sklearn")
+    return True if theirs or name.endswith("_request") else None
+
+
+def as_written(app, what, name, value, options, lines):
+    """Keep shapes such as (*domain, k) and (n_iter_,) from being read as markup."""
+    for i, line in enumerate(lines):
+        parts = line.split("``")
+        parts[::2] = [re.sub(r"\*(?=domain)|_(?=,?\))", r"\\\g<0>", part) for part in parts[::2]]
+        lines[i] = "``".join(parts)
+
+
+def setup(app):
+    """Connect what this file defines; docstrings are read before napoleon takes them apart."""
+    app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-docstring", as_written, priority=400)

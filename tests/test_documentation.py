@@ -1,0 +1,199 @@
+"""The documentation knows every public name, says what is true, and its links lead somewhere."""
+
+import ast
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import endmember as em
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+ROOMS = ("assess", "preprocess", "show", "synthetic")
+BUILT = ("_build", "gallery", "generated")
+PAGES = sorted(
+    page
+    for suffix in ("*.md", "*.rst")
+    for page in DOCS.rglob(suffix)
+    if not set(page.relative_to(DOCS).parts) & set(BUILT) and page.parent.name != "autosummary"
+)
+TEXTS = [*PAGES, *ROOT.glob("*.md")]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PUBLIC = {
+    f"endmember.{name}": getattr(em, name)
+    for name in em.__all__
+    if name not in (*ROOMS, "__version__")
+} | {
+    f"endmember.{room}.{name}": getattr(getattr(em, room), name)
+    for room in ROOMS
+    for name in getattr(em, room).__all__
+}
+
+
+def named(path):
+    """Return the name of a page or script as a test shows it."""
+    return str(path.relative_to(ROOT))
+
+
+def names_on_the_api_page():
+    room, names = "", set()
+    for line in (DOCS / "api" / "index.rst").read_text().splitlines():
+        if line.startswith(".. currentmodule:: "):
+            room = line.split()[-1]
+        elif re.fullmatch(r" {3}\w+", line):
+            names.add(f"{room}.{line.strip()}")
+    return names
+
+
+def test_the_api_page_lists_every_public_name_and_no_other():
+    assert names_on_the_api_page() == set(PUBLIC)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_says_what_is_taken_what_is_returned_and_shows_it(name):
+    value = PUBLIC[name]
+    text = inspect.getdoc(value)
+    assert text.splitlines()[0].endswith((".", ":"))
+    given = [
+        parameter
+        for parameter in inspect.signature(value).parameters.values()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    made_by_us = dataclass_of_results(value) or value is em.Unmixing
+    if not made_by_us:
+        section = text.partition("Parameters\n---")[2]
+        unsaid = [one.name for one in given if not re.search(rf"\b{one.name}\b", section)]
+        assert not unsaid, f"{name} does not describe {unsaid}"
+        assert ">>>" in text or name == "endmember.open", (
+            f"{name} shows no example"
+        )  # the tour does
+    else:
+        assert "Attributes\n---" in text
+    if inspect.isfunction(value) and "return" in value.__annotations__:
+        assert "Returns\n---" in text
+
+
+def dataclass_of_results(value):
+    """Tell whether users are given such objects and do not make them."""
+    plain = hasattr(value, "__dataclass_fields__") or hasattr(value, "_fields")
+    return plain and "Parameters\n---" not in inspect.getdoc(value)
+
+
+def anchors_of(page):
+    """Return the anchors of the headings of a page in Markdown, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", [page for page in TEXTS if page.suffix == ".md"], ids=named)
+def test_links_and_pictures_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("http:", "https:", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        if path == "gallery/index.rst":  # made from examples/
+            continue
+        aim = (page.parent / path).resolve() if path else page
+        assert aim.exists(), f"{named(page)} links to {target}, which is not there"
+        assert not anchor or anchor in anchors_of(aim), f"{named(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_files_and_names_that_a_page_mentions_exist(page):
+    text = page.read_text()
+    for script in re.findall(r"\b((?:examples|benchmarks|tests)/\w+\.py)\b", text):
+        assert (ROOT / script).exists(), script
+    for spoken in set(
+        re.findall(r"\bem\.((?:(?:assess|preprocess|show|synthetic)\.)?\w+)\b", text)
+    ):
+        owner, _, name = spoken.rpartition(".")
+        assert hasattr(getattr(em, owner) if owner else em, name), f"{named(page)}: em.{spoken}"
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=named)
+def test_example_is_short_and_begins_with_its_question(script):
+    title, line, blank, *_ = ast.get_docstring(ast.parse(script.read_text())).splitlines()
+    assert title and set(line) == {"="} and len(line) == len(title) and not blank
+    assert len(script.read_text().splitlines()) < 90
+    assert script.name.startswith(("plot_", "real_")), "the gallery runs plot_* and real_*"
+
+
+def test_the_article_is_covered_by_names_examples_and_tests_that_exist():
+    rows = [
+        line for line in (DOCS / "project" / "coverage.md").read_text().splitlines() if "|" in line
+    ]
+    used = set()
+    for row in rows[2:]:
+        _, section, names, examples, tests, _ = (cell.strip() for cell in row.split("|"))
+        assert section and names and tests, row
+        used |= set(re.findall(r"\w+\.py", examples))
+        for script in re.findall(r"\w+\.py", examples):
+            assert (ROOT / "examples" / script).exists(), script
+        for test in re.findall(r"\w+\.py", tests):
+            assert (ROOT / "tests" / test).exists(), test
+    shown = {script.name for script in EXAMPLES if script.name.startswith("plot_")}
+    assert shown <= used, "examples that the coverage table does not name"
+
+
+def loaded(file):
+    specification = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_paper_that_a_class_names_is_in_the_bibliography():
+    entries = re.split(
+        r"^@", (DOCS / "project" / "references.bib").read_text(), flags=re.MULTILINE
+    )[1:]
+    assert len({entry.split(",")[0] for entry in entries}) == len(entries)
+    for value in PUBLIC.values():
+        for paper in getattr(value, "references", ()) if inspect.isclass(value) else ():
+            author = re.match(
+                r"(?:[^\W\d_](?:\.-?| ))*(?:-?[A-Z]\. )*([^,]+?)(?: and | et al|,)", paper
+            )[1]
+            year = re.findall(r"\b(1[89]\d\d|20\d\d)\b", paper)
+            numbers = re.findall(r"\d+", paper)
+            entry = [
+                entry
+                for entry in entries
+                if author.split()[-1] in entry
+                and any(f"year = {{{y}}}" in entry for y in year)
+                and ("@article" not in "@" + entry or f"pages = {{{numbers[-1]}}}" in entry)
+            ]
+            assert entry, f"references.bib has no entry for: {paper}"
+
+
+def test_the_tour_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "tour.md").read_text(), re.DOTALL):
+        exec(block, names)
+    assert (tmp_path / "diode" / "report.html").exists()
+    true = names["phantom"].spectra
+
+    def off(model):
+        order = em.match_components(model.components_, true)
+        return em.spectral_angle(model.components_[order], true).max()
+
+    assert names["report"].suggested == 3
+    assert off(names["other"].model) < off(names["nmf"]) < 4
+    assert f"{names['report'].suggested} {names['report'].range}" in capsys.readouterr().out
+
+
+def test_the_command_line_page_shows_every_command():
+    pytest.importorskip("docutils")
+    pytest.importorskip("sphinx")
+    page = loaded(DOCS / "_sphinx" / "command_line.py")
+    commands = page.commands()
+    assert {"demo", "info", "rank", "unmix", "report"} <= set(commands)
+    for name, command in commands.items():
+        lines = "\n".join(page.described(name, command))
+        for option in command.params:
+            assert option.opts[-1] in lines or option.human_readable_name in lines
