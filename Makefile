@@ -1,5 +1,5 @@
 # make demo   unmix the embedded phantom          make test    install the test extra, run the tests
-# make lint   style, format and type checks       make bench   run the benchmarks
+# make lint   style, format, types, spelling      make bench   run the benchmarks
 # make docs   the documentation                   make clean   remove .venv and what was built
 #
 # Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
@@ -42,6 +42,7 @@ lint: $(VENV)/tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/codespell *.md docs src tests examples benchmarks
 
 bench: $(VENV)/benchmarks
 	@echo "Benchmarks: each script prints a table; the numbers in the documentation come from here."

@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,14 @@ def test_the_command_line_page_shows_every_command():
         lines = "\n".join(page.described(name, command))
         for option in command.params:
             assert option.opts[-1] in lines or option.human_readable_name in lines
+
+
+def test_the_version_and_what_is_needed_are_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = (ROOT / "conda" / "recipe.yaml").read_text()
+    assert project["version"] == em.__version__
+    assert f'version: "{em.__version__}"' in recipe
+    assert f"version: {em.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    for needed in project["dependencies"]:
+        name, least = re.match(r"([\w-]+)(?:\[.*\])?(.*)", needed).groups()
+        assert re.search(rf"- {name}(-base)? {re.escape(least)}\n", recipe), f"conda lacks {needed}"
