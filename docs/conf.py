@@ -9,6 +9,7 @@ from pathlib import Path
 import endmember
 
 HERE = Path(__file__).parent
+PAGES = (".md", ".rst")
 sys.path.insert(0, str(HERE / "_sphinx"))
 
 # Examples run where they may leave their pictures: in a copy below the build folder.
@@ -33,8 +34,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_sphinx", "_templates", "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
-# A page of the guide that is not written yet.
-suppress_warnings = ["toc.empty_glob"]
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
@@ -85,11 +84,30 @@ def as_written(app, what, name, value, options, lines):
     """Keep shapes such as (*domain, k) and (n_iter_,) from being read as markup."""
     for i, line in enumerate(lines):
         parts = line.split("``")
-        parts[::2] = [re.sub(r"\*(?=domain)|_(?=,?\))", r"\\\g<0>", part) for part in parts[::2]]
+        parts[::2] = [
+            re.sub(r"(?<=\()\*(?=\w+[,)])|_(?=,?\))", r"\\\g<0>", part) for part in parts[::2]
+        ]
         lines[i] = "``".join(parts)
 
 
+def underscores(app, what, name, value, options, lines):
+    """Keep the last underscore of names such as components_, which markup would take for a link."""
+    lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\_:", line) for line in lines]
+
+
+def all_pages(app, docname, source):
+    """Put the pages beside an overview that it does not name where it says "and the others"."""
+    beside = sorted(
+        path.stem for path in (HERE / docname).parent.glob("*.*") if path.suffix in PAGES
+    )
+    named = {*source[0].split(), Path(docname).stem, "index"}
+    others = "\n".join(page for page in beside if page not in named)
+    source[0] = source[0].replace("and the others", others)
+
+
 def setup(app):
-    """Connect what this file defines; docstrings are read before napoleon takes them apart."""
+    """Connect what this file defines, before and after napoleon takes docstrings apart."""
+    app.connect("source-read", all_pages)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", as_written, priority=400)
+    app.connect("autodoc-process-docstring", underscores, priority=600)
