@@ -601,3 +601,10 @@ def test_minimum_volume_comes_closer_to_the_truth_where_no_pixel_is_pure():
         found = found[em.match_components(found, phantom.spectra)]
         angles.append(np.mean(em.spectral_angle(found, phantom.spectra)))
     assert angles[1] < 0.5 * angles[0]
+
+
+@pytest.mark.parametrize("weight", [-0.1, np.nan, np.inf, "strong", None])
+@pytest.mark.parametrize("penalty", [em.Ridge, em.Sparse, em.Smooth, em.TotalVariation])
+def test_a_weight_that_is_no_strength_is_refused_before_the_fit(penalty, weight):
+    with pytest.raises(ValueError, match=f"em.{penalty.__name__} on the maps must be a number"):
+        em.NMF(2, maps=penalty(weight)).fit(np.ones((4, 5, 6)))

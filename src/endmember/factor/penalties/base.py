@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -106,6 +107,8 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
     ------
     TypeError
         If something given is not a penalty.
+    ValueError
+        If the weight of one is no number of at least 0.
     """
     from endmember.factor.penalties.elementwise import Free, NonNegative
 
@@ -122,6 +125,12 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
             raise TypeError(
                 f"{name}={penalty!r} is not a penalty; give one such as em.Free(), a list of "
                 "them, or None"
+            )
+        weight = getattr(penalty, "weight", 0)
+        if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+            raise ValueError(
+                f"weight={weight!r} of em.{type(penalty).__name__} on the {name} must be a number of at least 0, "
+                "such as 0.01"
             )
     if not any(isinstance(penalty, Free | NonNegative) for penalty in given):
         given.insert(0, NonNegative())
