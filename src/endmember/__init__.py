@@ -34,6 +34,7 @@ _NAMES_BY_MODULE = {
     "factor.solvers": ["ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton"],
     "factor.matching": ["match_components", "spectral_angle"],
     "factor.lowrank": ["LowRank", "compress"],
+    "methods.drift": ["Drifting"],
     "methods.geometry": ["NFINDR", "SPA", "VCA"],
     "methods.nmf": ["NMF"],
     "methods.pairs": ["CCA", "PLS"],

@@ -162,7 +162,7 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if isinstance(X, Data):
             n_channels = X.origin.n_channels if X.origin else X.shape[1]
             _check_n_features(self, np.empty((0, n_channels)), reset=reset)
-            return X, np.arange(n_channels, dtype=float)
+            return X, np.arange(n_channels, dtype=float) if X.energy is None else X.energy
         energy = energy_axis(X)
         X = unwrap(X)
         if is_lazy(X) or _n_axes(X) > 2:

@@ -1,0 +1,277 @@
+"""The energy shift of every pixel, from data, their factors and what a small shift would change.
+
+With ``Y ≈ C Sᵀ`` read on the axis without drift, a pixel that is really ``e`` channels further up leaves the
+residual ``−e S′ c``. The factors are estimated along with the shifts, so only the part of it counts that they
+cannot follow: ``(I − P_C)`` times it times ``(I − P_S)``. What remains is a linear problem for the whole field, of
+which each pixel has its own information and all share a few directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from endmember.factor.data import Data, Dense, Weighted, count_scaled
+from endmember.factor.lowrank import sketch
+from endmember.factor.shifted import Shifted
+from endmember.factor.smoothing import SmoothField
+
+
+@dataclass
+class Evidence:
+    """What the data say of the shifts beyond those applied: ``A e = g`` with ``A = diag(a) − U Uᵀ``.
+
+    Attributes
+    ----------
+    a : ndarray, (n,)
+        Information of every pixel, in units of the noise.
+    U : ndarray, (n, q)
+        What of it the factors use up.
+    g : ndarray, (n,)
+    """
+
+    a: np.ndarray
+    U: np.ndarray
+    g: np.ndarray
+
+    def field(
+        self, smooth: SmoothField, rows: np.ndarray, applied: np.ndarray, length: float | None
+    ) -> tuple[np.ndarray, float]:
+        """Return the shifts of all pixels of the image, and the length over which they are averaged.
+
+        Parameters
+        ----------
+        smooth : SmoothField
+            Of the image.
+        rows : ndarray of int, (n,)
+            The pixels of the image that take part; others are filled in from around them.
+        applied : ndarray, (n,)
+            The shifts at which the data were read.
+        length : float, optional
+            Chosen by the data unless given.
+        """
+        b = self.a * applied - self.U @ (self.U.T @ applied) + self.g
+        n = smooth.penalty.shape[0]
+        a, U, whole = np.zeros(n), np.zeros((n, self.U.shape[1])), np.zeros(n)
+        a[rows], U[rows], whole[rows] = self.a, self.U, b
+        if length is None:
+            return smooth.best(a, U, whole)
+        return smooth.solve(a, U, whole, length)[0], length
+
+
+def weigh(data: Data, counts: bool) -> tuple[Data, np.ndarray, np.ndarray]:
+    """Return data with nearly white noise, and the scales (n, 1) of pixels and (m, 1) of channels that make them so."""
+    if counts:
+        scaled = count_scaled(data)
+        return scaled.scaled, *scaled.scales
+    return data, np.ones((data.shape[0], 1)), np.ones((data.shape[1], 1))
+
+
+def subspace(data: Data, k: int, S: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return factors (n, k) and (m, k) of the best approximation of rank ``k``, improved from ``S`` if given."""
+    if S is None:
+        low = sketch(data, k, 0)
+        return low.Z, low.V
+    C = data.dot(S) @ np.linalg.pinv(S.T @ S)
+    S = np.linalg.qr(data.transposed_dot(C))[0]
+    return data.dot(S), S
+
+
+def examine(
+    data: Shifted,
+    counts: bool,
+    C: np.ndarray,
+    S: np.ndarray,
+    channels: np.ndarray,
+    held: bool = False,
+) -> Evidence:
+    """Return what the data say of further shifts.
+
+    Parameters
+    ----------
+    data : Shifted, (n, m)
+        Read on the axis without drift.
+    counts : bool
+        Whether their variance goes with their mean; else it is taken for constant.
+    C, S : ndarray, (n, k), (m, k)
+        Their factors.
+    channels : ndarray, (m,)
+        Where on the axis the channels lie.
+    held : bool
+        Whether ``S`` is known rather than estimated from these data.
+    """
+    Y, r, c = weigh(data, counts)
+    scaled = r * C
+    slope = np.gradient(S, channels, axis=0) * c
+    S = S * c
+    B = slope - S @ np.linalg.lstsq(S, slope, rcond=None)[0]
+    V, misfit = _projected(Y, scaled, S, B)
+    M = B.T @ B
+    if held:
+        U = np.zeros((len(C), 1))
+    else:
+        Q = np.linalg.qr(scaled)[0]
+        V = V - Q @ (Q.T @ V)
+        values, vectors = np.linalg.eigh(M)
+        E = scaled @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+        U = (Q[:, :, None] * E[:, None, :]).reshape(len(C), -1)
+    a = np.einsum("ik,kl,il->i", scaled, M, scaled)
+    variance = misfit / data.noise_kept
+    if counts:
+        variance *= _excess(scaled, S, B, c, r, a)
+    variance = max(variance, 1e-12 * float(Y.squared_norm) / (Y.shape[0] * Y.shape[1]))
+    g = -np.einsum("ik,ik->i", scaled, V)
+    return Evidence(a / variance, U / np.sqrt(variance), g / variance)
+
+
+def _projected(Y: Data, C: np.ndarray, S: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the residual times ``B``, (n, k), and its mean square."""
+    V, squares = np.empty((Y.shape[0], B.shape[1])), 0.0
+    for rows, residual in Y.residual_blocks(C, S):
+        V[rows] = residual @ B
+        squares += float(np.vdot(residual, residual))
+    return V, squares / (Y.shape[0] * Y.shape[1])
+
+
+def _excess(
+    C: np.ndarray, S: np.ndarray, B: np.ndarray, c: np.ndarray, r: np.ndarray, a: np.ndarray
+) -> float:
+    r"""Return how many times larger than on average the noise of counts is where spectra have slopes.
+
+    In scaled data an entry has the variance :math:`r_i c_j v_{ij}` with the scaled model :math:`v`: more than
+    average in a line that only this pixel's phase has.
+    """
+    mean = float(np.mean(r[:, 0] * (C @ (S.T @ c[:, 0])))) / len(c)
+    cube = np.einsum("jk,jl,jp,j->klp", S, B, B, c[:, 0], optimize=True)
+    own = np.einsum("ik,il,ip,klp->i", C, C, C, cube, optimize=True) * r[:, 0]
+    found = float(own.sum() / (mean * a.sum())) if mean > 0 and a.sum() > 0 else 1.0
+    return max(found, 1.0)
+
+
+@dataclass
+class Search:
+    """Where and how the shifts of a spectrum image are looked for.
+
+    Attributes
+    ----------
+    data : Data, (n, m)
+        As recorded.
+    channels : ndarray of int, (m,)
+        Where on the detector the columns lie.
+    domain : tuple of int
+    rows : ndarray of int, (n,)
+        The pixels of the domain that take part.
+    counts : bool
+        Whether the variance goes with the mean; else it is taken for constant.
+    length : float, optional
+        Over which the field is averaged, in pixels; chosen by the data unless given.
+    reach : float
+        Largest shift.
+    """
+
+    data: Data
+    channels: np.ndarray
+    domain: tuple[int, ...]
+    rows: np.ndarray
+    counts: bool
+    length: float | None
+    reach: float
+
+    def __post_init__(self) -> None:
+        self._smooth = SmoothField(self.domain)
+
+    def read(self, shifts: np.ndarray) -> Shifted:
+        """Return the data read at shifts (n,) of the pixels, in channels that all shifts within reach leave."""
+        return Shifted(self.data, shifts, self.channels, margin=self.reach)
+
+    def improve(
+        self, shifts: np.ndarray, C: np.ndarray, S: np.ndarray, held: bool = False
+    ) -> tuple[np.ndarray, float]:
+        """Return the field (domain, flat) that the data ask for, read at ``shifts``, and its length.
+
+        Parameters
+        ----------
+        shifts : ndarray, (n,)
+        C, S : ndarray, (n, k), (m, k)
+            Factors of what :meth:`read` gives; ``S`` on all channels as recorded.
+        held : bool
+            Whether ``S`` is known rather than estimated; if not, the mean of the field is zero.
+        """
+        data = self.read(shifts)
+        found = examine(data, self.counts, C, S[data.columns], self.channels[data.columns], held)
+        field, length = found.field(self._smooth, self.rows, data.shifts, self.length)
+        mean = 0.0 if held else field[self.rows].mean()
+        return np.clip(field - mean, -self.reach, self.reach), length
+
+    def by_subspace(self, k: int, rounds: int, tolerance: float) -> tuple[np.ndarray, float]:
+        """Return the field and its length, with the best approximation of rank ``k`` in place of a model.
+
+        Parameters
+        ----------
+        k : int
+        rounds, tolerance : int, float
+            Stop after so many rounds, or when shifts move by less, root mean square.
+        """
+        field, length, basis = np.zeros(int(np.prod(self.domain))), 0.0, None
+        for _ in range(rounds):
+            data = self.read(field[self.rows])
+            scaled, r, c = weigh(data, self.counts)
+            scores, basis = subspace(scaled, k, basis)
+            S = np.zeros((self.data.shape[1], k))
+            S[data.columns] = basis / c
+            new, length = self.improve(field[self.rows], scores / r, S)
+            moved = float(np.sqrt(np.mean((new - field)[self.rows] ** 2)))
+            field = new
+            if moved < tolerance:
+                break
+        return field, length
+
+    def with_spectra(
+        self, S: np.ndarray, rounds: int, tolerance: float
+    ) -> tuple[np.ndarray, float]:
+        """Return the field and its length for known spectra ``S`` (m, k).
+
+        Parameters
+        ----------
+        S : ndarray, (m, k)
+        rounds, tolerance : int, float
+            As in :meth:`by_subspace`.
+        """
+        field, length = np.zeros(int(np.prod(self.domain))), 0.0
+        for _ in range(rounds):
+            data = self.read(field[self.rows])
+            scaled, r, c = weigh(data, self.counts)
+            basis = S[data.columns] * c
+            C = scaled.dot(basis) @ np.linalg.pinv(basis.T @ basis) / r
+            new, length = self.improve(field[self.rows], C, S, held=True)
+            moved = float(np.sqrt(np.mean((new - field)[self.rows] ** 2)))
+            field = new
+            if moved < tolerance:
+                break
+        return field, length
+
+
+def filled(data: Data, k: int, rounds: int = 20) -> Data:
+    """Return weighted data as plain ones, with a low-rank model where they are missing or weigh little.
+
+    Parameters
+    ----------
+    data : Data, (n, m)
+        Returned as they are unless they are :class:`~endmember.factor.data.Weighted`.
+    k : int
+        Rank of the model.
+    rounds : int
+        Of fitting the model to what the last one has filled in.
+    """
+    if not isinstance(data, Weighted):
+        return data
+    shares = data.W / data.W.max()
+    known = data.X * shares
+    total = shares.sum()
+    model = np.full(data.shape, known.sum() / total if total > 0 else 0.0)
+    for _ in range(rounds):
+        whole = Dense(known + (1 - shares) * model)
+        low = sketch(whole, k, 0)
+        model = low.Z @ low.V.T
+    return Dense(known + (1 - shares) * model)

@@ -1,0 +1,230 @@
+"""Data whose energy axis drifts, seen on the axis without drift.
+
+Row ``i`` of the data ``X`` (n, m) was recorded ``δ_i`` channels too high, so that its channel ``j`` lies at
+``j + δ_i`` and is read there by interpolation: ``Y = (A_g x_i)`` with one sparse matrix ``A_g`` for all rows
+of the same shift. Products with factors move the factor, not the data: ``Y Z = X_g (A_gᵀ Z)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.factor.data import BlockData, Data, Dense, Sparse, Weighted, row_blocks
+from endmember.factor.entries import DenseEntries, Entries, SparseEntries
+
+#: Shifts are rounded to this fraction of a channel, so that pixels of the same shift go together.
+STEPS = 16
+
+
+class Shifted(BlockData):
+    r"""Data :math:`y_{ij} = x_i(j + \delta_i)`, read between channels by cubic interpolation, without a copy.
+
+    Whole shifts only move entries. What divergences need entry by entry is read by straight lines instead,
+    which keep counts non-negative.
+
+    Parameters
+    ----------
+    X : Data, (n, m)
+        As recorded.
+    shifts : ndarray, (n,)
+        In channels, positive = the spectrum was moved to higher energy; rounded to 1/16.
+    channels : ndarray of int, (m,), optional
+        Where on the detector the columns of ``X`` lie; one after the other unless given.
+    margin : float
+        Keep only channels that can be read at all shifts up to this size, besides those given.
+
+    Attributes
+    ----------
+    columns : ndarray of int
+        Which of the columns of ``X`` are left: those that can be read in every row.
+    shifts : ndarray, (n,)
+        The rounded shifts.
+
+    Examples
+    --------
+    >>> X = Dense(np.array([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]))
+    >>> Shifted(X, np.array([0, 1])).rows(np.arange(2))
+    array([[0., 1., 0.],
+           [0., 1., 0.]])
+    """
+
+    def __init__(
+        self, X: Data, shifts: np.ndarray, channels: np.ndarray | None = None, margin: float = 0.0
+    ) -> None:
+        self.X = X
+        channels = np.arange(X.shape[1]) if channels is None else channels
+        steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
+        known, self._group = np.unique(steps, return_inverse=True)
+        self.shifts, self._known = steps / STEPS, known / STEPS
+        seen = readable(channels, np.append(self._known, [-margin, margin]))
+        self.columns = np.flatnonzero(seen)
+        self._channels, self._targets = channels, channels[seen]
+        self._readers = [reader(channels, self._targets + shift, 4) for shift in self._known]
+        self.shape, self.dtype = (X.shape[0], len(self._targets)), X.dtype
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        product = np.empty((self.shape[0], Z.shape[1]))
+        moved = [A.T @ Z for A in self._readers]
+        for rows, group, piece in self._pieces():
+            product[rows] = piece @ moved[group]
+        return product
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        sums = np.zeros((len(self._readers), self.X.shape[1], F.shape[1]))
+        for rows, group, piece in self._pieces():
+            sums[group] += piece.T @ F[rows]
+        return sum(A @ own for A, own in zip(self._readers, sums, strict=True))
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows, block in recorded_blocks(self.X):
+            yield rows, self._read(block, self._group[rows])
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self._read(self.X.rows(index), self._group[index])
+
+    def entries(self, dense: bool = False) -> Entries:
+        """Return the entries read by straight lines: whole counts where shifts are whole, never negative."""
+        lines = [reader(self._channels, self._targets + shift, 2) for shift in self._known]
+        pieces = [(rows, piece @ lines[group].T) for rows, group, piece in self._pieces()]
+        order = np.argsort(np.concatenate([rows for rows, _ in pieces]))
+        if isinstance(self.X, Sparse):
+            stacked = sparse.csr_array(sparse.vstack([piece for _, piece in pieces], format="csr"))
+            stacked = sparse.csr_array(stacked[order])
+            return DenseEntries(stacked.toarray()) if dense else SparseEntries(stacked)
+        return DenseEntries(np.concatenate([piece for _, piece in pieces])[order])
+
+    @property
+    def noise_kept(self) -> float:
+        """The share of the variance of white noise that reading between channels leaves."""
+        kept = [A.multiply(A).sum() / max(A.shape[0], 1) for A in self._readers]
+        return float(np.mean(np.array(kept)[self._group]))
+
+    def _pieces(self) -> Iterator[tuple[np.ndarray, int, Any]]:
+        """Yield ``(rows, group, X[rows])`` for rows of the same shift, dense or in compressed sparse rows."""
+        if isinstance(self.X, Sparse):
+            for group in range(len(self._known)):
+                rows = np.flatnonzero(self._group == group)
+                yield rows, group, self.X.X[rows]
+            return
+        for where, block in recorded_blocks(self.X):
+            groups = self._group[where]
+            for group in np.unique(groups):
+                own = np.flatnonzero(groups == group)
+                yield where.start + own, group, block[own]
+
+    def _read(self, block: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Return rows as recorded on the axis without drift."""
+        found = np.empty((len(block), self.shape[1]))
+        for group in np.unique(groups):
+            own = groups == group
+            found[own] = block[own] @ self._readers[group].T
+        return found
+
+
+def shifted_weights(
+    X: Weighted, shifts: np.ndarray, channels: np.ndarray | None = None
+) -> Weighted:
+    r"""Return data with a weight for every entry on the axis without drift, read by straight lines.
+
+    :math:`w' = A w` and :math:`y = A(w \circ x) / w'`; what lies beyond the ends of the axis is missing.
+
+    Parameters
+    ----------
+    X : Weighted, (n, m)
+    shifts : ndarray, (n,)
+    channels : ndarray of int, (m,), optional
+        As in :class:`Shifted`.
+    """
+    channels = np.arange(X.shape[1]) if channels is None else channels
+    steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
+    values, weights = np.zeros(X.shape), np.zeros(X.shape)
+    for step in np.unique(steps):
+        own = steps == step
+        A = reader(channels, channels + step / STEPS, 2)
+        weights[own] = X.W[own] @ A.T
+        values[own] = (X.W[own] * X.X[own]) @ A.T
+    values = np.divide(values, weights, out=np.zeros_like(values), where=weights > 0)
+    moved = Weighted(Dense(values), weights)
+    moved.dtype = X.dtype
+    return moved
+
+
+def recorded_blocks(X: Data) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield ``(rows, X[rows])`` of any data, dense in float64."""
+    if isinstance(X, BlockData):
+        yield from X.blocks()
+        return
+    for rows in row_blocks(*X.shape):
+        yield rows, X.rows(np.arange(rows.start, rows.stop))
+
+
+def readable(channels: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return which of the channels can be read at all the shifts from those there are, (m,) bool."""
+    seen = np.ones(len(channels), bool)
+    there = np.zeros(channels[-1] - channels[0] + 1, bool)
+    there[channels - channels[0]] = True
+    for shift in shifts:
+        place = channels - channels[0] + shift
+        for end in (np.floor(place).astype(int), np.ceil(place).astype(int)):
+            inside = (end >= 0) & (end < len(there))
+            seen &= inside & there[np.clip(end, 0, len(there) - 1)]
+    return seen
+
+
+def reader(channels: np.ndarray, places: np.ndarray, points: int) -> sparse.csr_array:
+    r"""Return the matrix ``A`` that reads a spectrum at places between its channels.
+
+    Lagrange's polynomial through the two or four channels around each place; through two where one of
+    the four is missing, and nothing where one of the two is.
+
+    Parameters
+    ----------
+    channels : ndarray of int, (m,)
+        Rising.
+    places : ndarray, (q,)
+    points : 2 or 4
+
+    Returns
+    -------
+    csr_array, (q, m)
+
+    Examples
+    --------
+    >>> reader(np.arange(4), np.array([1.5, 2.0]), 4).toarray()
+    array([[-0.0625,  0.5625,  0.5625, -0.0625],
+           [ 0.    ,  0.    ,  1.    ,  0.    ]])
+    """
+    column = np.full(channels[-1] - channels[0] + 1, -1)
+    column[channels - channels[0]] = np.arange(len(channels))
+    places = places - channels[0]
+    below = np.floor(places).astype(int)
+    f = places - below
+    lines = {0: 1 - f, 1: f}
+    cubic = {
+        -1: -f * (f - 1) * (f - 2) / 6,
+        0: (f + 1) * (f - 1) * (f - 2) / 2,
+        1: -(f + 1) * f * (f - 2) / 2,
+        2: (f + 1) * f * (f - 1) / 6,
+    }
+
+    def there(step: int) -> np.ndarray:
+        place = below + step
+        inside = (place >= 0) & (place < len(column))
+        return np.where(inside, column[np.clip(place, 0, len(column) - 1)], -1)
+
+    between = f > 0
+    simple = (there(0) >= 0) & ((there(1) >= 0) | ~between)
+    full = simple & between & (there(-1) >= 0) & (there(2) >= 0) & (points == 4)
+    rows, columns, values = [], [], []
+    for which, weights in ((full, cubic), (simple & ~full, lines)):
+        for step, weight in weights.items():
+            use = which & (weight != 0)
+            rows.append(np.flatnonzero(use))
+            columns.append(there(step)[use])
+            values.append(weight[use])
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    return sparse.csr_array(entries, shape=(len(places), len(channels)))

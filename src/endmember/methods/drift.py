@@ -1,0 +1,279 @@
+"""Models of spectrum images whose energy axis drifts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+from sklearn.base import clone
+
+from endmember.factor.data import Weighted
+from endmember.factor.drift_field import Search, filled
+from endmember.factor.inputs import Observed
+from endmember.factor.losses import SquaredError
+from endmember.factor.shifted import Shifted, reader, recorded_blocks, shifted_weights
+from endmember.methods.estimator import SpectralEstimator, check_number_of_components
+
+#: Rounds of field and low-rank model, and of field and model, at most.
+ROUNDS, REFITS = 12, 3
+#: Shifts that move by less than this, root mean square in channels, have settled.
+SETTLED = 0.005
+#: Shifts that move by less than this need no new fit of the model.
+UNNOTICED = 0.02
+#: A channel at the ends is filled in where so many pixels for each component have seen it.
+SEEN_BY = 5
+#: What is taken over from the model, where it has it.
+_LEARNED = (
+    "components_", "maps_", "n_components_", "objective_", "n_iter_", "converged_", "optimality_",
+    "starts_", "relevance_",
+)  # fmt: skip
+
+
+class Drifting(SpectralEstimator):
+    r"""Any model of spectra and maps, for data whose energy axis drifts from pixel to pixel.
+
+    .. math:: x_i(j + \delta_i) \approx \sum_k c_{ik}\, s_{jk}
+
+    A drifted spectrum is no mixture of the pure ones. The shifts :math:`\delta_i` and the model are improved in
+    turn: the shifts by Gauss-Newton steps that allow for what maps and spectra can follow by themselves, and as
+    smooth over the image as the data say; the model on the data read at the shifted channels. Shifts are first found
+    with a low-rank approximation in place of the model, so that the model is fitted to data that are all but aligned.
+
+    Parameters
+    ----------
+    model : estimator
+        Such as ``em.NMF(3)``. A copy is fitted.
+    max_shift : float
+        Largest shift, in channels.
+    smooth : "auto" or float
+        Length in pixels over which the field of shifts is averaged; 0 takes every pixel for itself. By default the
+        length of the highest evidence. Along the rows of a 2-D ``X`` unless ``domain`` says what image they form.
+
+    Attributes
+    ----------
+    shifts_ : ndarray, (*domain)
+        In channels, positive = moved to higher energy; their mean is zero, as the data only say how shifts differ.
+        NaN at masked pixels.
+    smooth_ : float
+        The length over which the field was averaged, in pixels.
+    model_ : estimator
+        The fitted model.
+    components_, maps_, n_components_, n_features_in_
+        As in the model, on the axis without drift. Spectra are scaled over the channels that every pixel has seen;
+        channels at the ends that only some have seen are filled in from those, and NaN where too few have.
+    objective_, n_iter_, converged_, optimality_, starts_, relevance_
+        Of the model, where it has them.
+
+    Notes
+    -----
+    Shifts that follow a phase everywhere are part of its spectrum: no method can tell a phase that is always moved by
+    0.3 channels from one whose edge lies there.
+
+    References
+    ----------
+    Golub & Pereyra, SIAM J. Numer. Anal. 10 (1973) 413, for steps that allow for the other unknowns. MacKay, Neural
+    Comput. 4 (1992) 415, for the evidence.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> phantom = em.synthetic.mixed_phases(shape=(24, 24), k=2, drift=1.5)
+    >>> drifting = em.Drifting(em.NMF(2, random_state=0)).fit(phantom.data)
+    >>> error = drifting.shifts_ - phantom.drift
+    >>> bool(np.sqrt(np.mean(error**2)) < 0.05)
+    True
+    """
+
+    in_words = (
+        "The energy axis was allowed to drift by up to {max_shift:g} channels from pixel to pixel"
+    )
+    references: tuple[str, ...] = (
+        "G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.",
+    )
+
+    shifts_: np.ndarray
+    smooth_: float
+    model_: Any
+
+    def __init__(
+        self, model: Any = None, max_shift: float = 3, smooth: str | float = "auto"
+    ) -> None:
+        self.model = model
+        self.max_shift = max_shift
+        self.smooth = smooth
+
+    def parts(self) -> list[tuple[str, Any]]:
+        return [("model", self.model), *self.model.parts()]
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.model, SpectralEstimator) or isinstance(self.model, Drifting):
+            raise TypeError(
+                f"model={self.model!r} is no model of spectra and maps; give one such as em.NMF(3)"
+            )
+        if not isinstance(self.max_shift, Real) or not 0 < self.max_shift < np.inf:
+            raise ValueError(
+                f"max_shift={self.max_shift!r} must be a number of channels above zero, such as 3"
+            )
+        known = isinstance(self.smooth, Real) and 0 <= self.smooth < np.inf
+        if self.smooth != "auto" and not known:
+            raise ValueError(
+                f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none'
+            )
+        self.model._check_parameters()
+        check_number_of_components(getattr(self.model, "n_components", None))
+
+    def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
+        """Empty channels are no missing ones: what drifts out of an edge is zero."""
+        return True
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        k = int(self.model.n_components)
+        search = self._search(observed, k)
+        field, self.smooth_ = search.by_subspace(k, ROUNDS, SETTLED)
+        stopped: list[bool] = []
+
+        def watch(progress: Any) -> bool:
+            if callback is not None and callback(progress):
+                stopped.append(True)
+            return bool(stopped)
+
+        self.model_ = clone(self.model).fit(self._moved(observed, field, energy), callback=watch)
+        self._take_over()
+        for _ in range(REFITS):
+            if stopped or self.components_.shape[0] != k:
+                break
+            C, S = self._factors(observed)
+            new, self.smooth_ = search.improve(field[search.rows], C, S)
+            moved = float(np.sqrt(np.mean((new - field)[search.rows] ** 2)))
+            field = new
+            if moved < UNNOTICED:
+                break
+            self._go_on(self._moved(observed, field, energy), watch)
+        self._keep(observed, field)
+
+    def _search(self, observed: Observed, k: int) -> Search:
+        loss = getattr(self.model, "loss", None)
+        plain = loss is None or type(loss) is SquaredError
+        clean = observed.survey.n_negative == 0
+        length = None if self.smooth == "auto" else float(self.smooth)
+        left = len(observed.columns) - 2 * int(np.ceil(self.max_shift))
+        if left < k + 2 or not observed.survey.filled_rows.any():
+            raise ValueError(
+                f"{len(observed.columns)} channels are too few for shifts of up to {self.max_shift:g} "
+                "channels either way; give a smaller max_shift or more channels"
+                if left < k + 2
+                else "all values of X are zero, so there is nothing to unmix"
+            )
+        return Search(
+            filled(observed.data, k), observed.columns, observed.domain, observed.rows,
+            clean and (observed.survey.integer or not plain), length, float(self.max_shift),
+        )  # fmt: skip
+
+    def _moved(self, observed: Observed, field: np.ndarray, energy: np.ndarray) -> Any:
+        """Return the data read at the shifts of a field, knowing the way back to the image."""
+        shifts = field[observed.rows]
+        if isinstance(observed.data, Weighted):
+            data: Any = shifted_weights(observed.data, shifts, observed.columns)
+            columns = observed.columns
+        else:
+            data = Shifted(observed.data, shifts, observed.columns)
+            columns = observed.columns[data.columns]
+        missing = np.ones(observed.n_channels, bool)
+        missing[columns] = False
+        data.origin = replace(observed, columns=columns, channel_mask=missing)
+        data.energy = energy
+        return data
+
+    def _go_on(self, data: Any, watch: Any) -> None:
+        """Fit the model again, from where it stands if it can start there."""
+        if "init" in self.model_.get_params(deep=False):
+            own = self.model_.init
+            self.model_.init = np.nan_to_num(self.maps_), np.nan_to_num(self.components_)
+            self.model_.fit(data, callback=watch)
+            self.model_.init = own
+        else:
+            self.model_.fit(data, callback=watch)
+        starts = getattr(self, "starts_", None)
+        self._take_over()
+        if starts:
+            self.starts_ = self.model_.starts_ = starts
+
+    def _take_over(self) -> None:
+        """Learn what the model has learned."""
+        for name in _LEARNED:
+            if hasattr(self.model_, name):
+                setattr(self, name, getattr(self.model_, name))
+
+    def _factors(self, observed: Observed) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps and spectra (n, k), (m, k) of the pixels and channels as recorded, a mean spectrum included."""
+        maps = self.maps_.reshape(-1, self.maps_.shape[-1])[observed.rows].astype(float)
+        spectra = np.nan_to_num(self.components_.T.astype(float))[observed.columns]
+        mean = np.nan_to_num(np.asarray(getattr(self.model_, "mean_", 0.0), dtype=float))
+        if np.any(mean):
+            maps = np.column_stack([maps, np.ones(len(maps))])
+            spectra = np.column_stack([spectra, mean[observed.columns]])
+        return maps, spectra
+
+    def _keep(self, observed: Observed, field: np.ndarray) -> None:
+        shifts = np.full(len(field), np.nan)
+        shifts[observed.rows] = field[observed.rows]
+        self.shifts_ = shifts.reshape(observed.domain).astype(observed.data.dtype)
+        if not isinstance(observed.data, Weighted) and not hasattr(self.model_, "mean_"):
+            self._fill_ends(observed, field[observed.rows])
+
+    def _fill_ends(self, observed: Observed, shifts: np.ndarray) -> None:
+        """Fill in the spectra where only some pixels have seen the channel, from what those have."""
+        data = Shifted(observed.data, shifts, observed.columns)
+        ends = np.setdiff1d(np.arange(len(observed.columns)), data.columns)
+        C, _ = self._factors(observed)
+        k = C.shape[1]
+        G, H = np.zeros((len(ends), k, k)), np.zeros((len(ends), k))
+        seen = np.zeros(len(ends), int)
+        for rows, block in recorded_blocks(observed.data):
+            for shift in np.unique(data.shifts[rows]):
+                own = data.shifts[rows] == shift
+                A = reader(observed.columns, observed.columns[ends] + shift, 2)
+                there = A.sum(axis=1) > 0.5
+                maps = C[rows][own]
+                G[there] += maps.T @ maps
+                H[there] += (A @ block[own].T @ maps)[there]
+                seen += there * int(own.sum())
+        spectra = self.components_.copy()
+        for place in np.flatnonzero(seen >= SEEN_BY * k):
+            spectra[:, observed.columns[ends[place]]] = self._spectrum_at(G[place], H[place])
+        self.components_ = spectra
+
+    def _spectrum_at(self, G: np.ndarray, H: np.ndarray) -> np.ndarray:
+        """Return the spectra (k,) at one channel, negative only if those of the model are so anywhere."""
+        values, vectors = np.linalg.eigh(G)
+        root = np.sqrt(np.maximum(values, values.max(initial=0.0) * 1e-12))[:, None] * vectors.T
+        side = np.linalg.lstsq(root.T, H, rcond=None)[0]
+        if np.nanmin(self.components_) < 0:
+            return np.linalg.lstsq(root, side, rcond=None)[0]
+        return nnls(root, side)[0]
+
+    def aligned(self, observed: Observed) -> Observed:
+        """Return the data of the fit read at the shifts found: what maps and spectra multiply to.
+
+        Parameters
+        ----------
+        observed : Observed
+            The same pixels.
+        """
+        field = np.nan_to_num(np.asarray(self.shifts_, dtype=float)).ravel()
+        data = self._moved(observed, field, np.empty(0))
+        return replace(data.origin, data=data)
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        search = self._search(observed, S.shape[1])
+        field, _ = search.with_spectra(S, ROUNDS, SETTLED)
+        data = self._moved(observed, field, np.empty(0))
+        within = np.searchsorted(observed.columns, data.origin.columns)
+        return self.model_._maps_of(replace(data.origin, data=data), S[within])
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Return the spectrum image ``(…, n_channels)`` that maps stand for, on the axis without drift."""
+        return super().inverse_transform(X) + getattr(self.model_, "mean_", 0.0)
