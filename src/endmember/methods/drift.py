@@ -168,7 +168,8 @@ class Drifting(SpectralEstimator):
                 else "all values of X are zero, so there is nothing to unmix"
             )
         return Search(
-            filled(observed.data, k), observed.columns, observed.domain, observed.rows,
+            filled(observed.data, 2 * k),  # what a shift adds to each spectrum is another
+            observed.columns, observed.domain, observed.rows,
             clean and (observed.survey.integer or not plain), length, float(self.max_shift),
         )  # fmt: skip
 
