@@ -6,6 +6,7 @@ import importlib
 from typing import Any
 
 _NAMES_BY_MODULE: dict[str, list[str]] = {
+    "alignment": ["align", "find_shifts"],
     "background": ["fit_background", "subtract_background"],
     "continuum": ["ShapeBackground", "bremsstrahlung_shapes"],
     "denoising": ["Separated", "denoise", "separate_outliers"],

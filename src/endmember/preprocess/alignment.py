@@ -1,0 +1,388 @@
+"""The energy axis of every pixel brought on one: by the zero-loss peak, or by correlation with the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from endmember.factor.data import row_blocks
+from endmember.factor.inputs import is_lazy, is_signal, unwrap
+from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
+
+logger = logging.getLogger("endmember")
+
+Floats = NDArray[np.floating]
+
+#: Rounds in which the reference of the correlation is made anew from what is aligned so far.
+_ROUNDS = 4
+#: Shifts that move by less, root mean square in channels, have settled.
+_SETTLED = 0.002
+#: Share of a window over which it fades in and out before it is correlated.
+_FADE = 0.2
+#: The zero-loss peak is fitted where it is above this share of its height.
+_TOP = 0.5
+_METHODS = ("auto", "zero_loss", "correlation")
+
+
+def align(
+    X: Any,
+    low_loss: Any = None,
+    *,
+    method: str = "auto",
+    shifts: ArrayLike | None = None,
+    window: tuple[float, float] | None = None,
+    max_shift: float | None = None,
+    smooth: int = 1,
+    interpolate: bool | None = None,
+    ends: str = "crop",
+    energy: ArrayLike | None = None,
+) -> Any:
+    r"""Move every spectrum back by its energy shift: :math:`y_i(j) = x_i(j + \delta_i)`.
+
+    Parameters
+    ----------
+    X : array_like, Dask array or HyperSpy signal, (*domain, channels)
+    low_loss : array_like, Dask array or HyperSpy signal, (*domain, channels), optional
+        The low loss recorded along with ``X`` (dual EELS): its zero-loss peak says how to shift ``X``.
+    method, shifts, window, max_shift, smooth, energy
+        As in `find_shifts`; ``shifts`` (*domain), in channels, are taken as they are.
+    interpolate : bool, optional
+        Read between channels, by a cubic, instead of shifting by whole channels. By default whole numbers, which
+        are counts, are shifted whole and stay Poisson; other data are interpolated. That lowers the variance of white
+        noise by up to 0.64 and makes it correlated from channel to channel, which the history says
+        (``interpolate = True``); later estimates of the noise are then too low.
+    ends : "crop" or "nan"
+        Channels that some pixels have not seen are cut off, and a warning says how many; or kept with NaN there.
+
+    Returns
+    -------
+    ndarray, Dask array or HyperSpy signal
+        As ``X``; fewer channels if cropped. The axis is that of the median pixel.
+
+    Raises
+    ------
+    ValueError
+        As in `find_shifts`; if the shifts leave no channel; if counts cannot hold NaN.
+
+    Notes
+    -----
+    The zero-loss peak is not found by eXSpy's ``align_zero_loss_peak``: that edits the signal in place, interpolates
+    counts linearly, and takes the channel of the maximum where ``subpixel=False``. A drift that must be found among
+    phases with different edges is better left to `em.Drifting`, which knows the phases.
+
+    Examples
+    --------
+    >>> X = np.zeros((2, 9), dtype=int)
+    >>> X[0, 3:6] = 2, 9, 2
+    >>> X[1, 4:7] = 2, 9, 2
+    >>> align(X, shifts=[0, 1])
+    array([[0, 0, 0, 2, 9, 2, 0, 0],
+           [0, 0, 0, 2, 9, 2, 0, 0]])
+    """
+    if interpolate is None:
+        interpolate = as_array(X, counts=True).dtype.kind == "f"
+    return _align(
+        X, low_loss, method=method, shifts=shifts, window=window, max_shift=max_shift, smooth=smooth,
+        interpolate=interpolate, ends=ends, energy=energy,
+    )  # fmt: skip
+
+
+def _aligned(
+    X: Any, low_loss: Any, *, method: str, shifts: Any, window: Any, max_shift: Any, smooth: int,
+    interpolate: bool, ends: str, energy: Any,
+) -> Any:  # fmt: skip
+    if ends not in ("crop", "nan"):
+        raise ValueError(f'ends={ends!r} is not known; allowed: "crop", "nan"')
+    if ends == "nan" and X.dtype.kind != "f" and not interpolate:
+        raise ValueError('counts cannot hold NaN; give ends="crop", or the data as floats')
+    if shifts is None:
+        shifts = _shifts(X, low_loss, method, window, max_shift, smooth, energy)
+    else:
+        shifts = _given(shifts, X.shape[:-1])
+    shifts = shifts if interpolate else np.rint(shifts).astype(int)
+    start, stop = _seen(shifts, X.shape[-1], interpolate)
+    everywhere = np.broadcast_to(shifts[..., None], X.shape)
+    dtype = np.float64 if interpolate and X.dtype.kind != "f" else X.dtype
+    if ends == "nan":
+        start, stop = 0, X.shape[-1]
+    elif stop - start < X.shape[-1]:
+        logger.warning(
+            "aligned: %d channels at the lower and %d at the upper end, which not every pixel has seen, were "
+            'cropped; ends="nan" keeps them',
+            start,
+            X.shape[-1] - stop,
+        )
+    moved = map_pixels(partial(_read, interpolate=interpolate), X, everywhere, dtype=dtype)
+    return Cropped(moved[..., start:stop], start)
+
+
+_aligned.__name__ = "align"  # what the history calls the step
+_align = lifted(counts=True)(_aligned)
+
+
+@lifted(counts=True, records=False)
+def find_shifts(
+    X: Any,
+    low_loss: Any = None,
+    *,
+    method: str = "auto",
+    window: tuple[float, float] | None = None,
+    max_shift: float | None = None,
+    smooth: int = 1,
+    energy: ArrayLike | None = None,
+) -> np.ndarray:
+    r"""Return by how many channels every spectrum lies too high in energy.
+
+    "zero_loss": the vertex of a parabola through the logarithms of the peak's upper half, weighted by the counts:
+    exact for a Gaussian. "correlation": the maximum of the correlation with a reference, the mean of all spectra
+    moved back by what is found, made anew until the shifts settle; between channels by a parabola. The mean is
+    taken off and the window fades out at its ends.
+
+    Parameters
+    ----------
+    X, low_loss
+        As in `align`.
+    method : "auto", "zero_loss" or "correlation"
+        By default the zero-loss peak where the axis of a signal holds zero energy loss, or with ``low_loss``;
+        else correlation.
+    window : (start, stop), optional
+        The energies that count, in the unit of the axis; channels for arrays without ``energy``.
+    max_shift : float, optional
+        Largest shift from the median, in channels; a quarter of the window by default.
+    smooth : int
+        Width in pixels of the median taken over the image along all its axes; 1 takes none.
+    energy : array_like, (channels,), optional
+        For arrays; a signal has its own.
+
+    Returns
+    -------
+    ndarray, (*domain)
+        In channels of ``X``, positive = moved to higher energy; 0 at the median pixel, and at empty pixels.
+
+    Raises
+    ------
+    ValueError
+        Before work starts: an unknown method, a window of fewer than 5 channels, a low loss of another image.
+
+    References
+    ----------
+    Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, 3rd ed. (2011), 2.5.
+
+    Examples
+    --------
+    >>> E = np.arange(-10, 10)
+    >>> peaks = np.exp(-((E - np.array([[0.0], [0.37], [-1.2]])) ** 2) / 4)
+    >>> find_shifts(peaks, method="zero_loss")
+    array([ 0.  ,  0.37, -1.2 ])
+    """
+    return _shifts(X, low_loss, method, window, max_shift, smooth, energy)
+
+
+def _shifts(
+    X: Any, low_loss: Any, method: str, window: Any, max_shift: Any, smooth: int, energy: Any
+) -> Floats:
+    """Return the shifts of every pixel, (*domain)."""
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is not known; allowed: {', '.join(_METHODS)}")
+    if max_shift is not None and not (isinstance(max_shift, int | float) and max_shift > 0):
+        raise ValueError(f"max_shift={max_shift!r} must be a number of channels above zero")
+    if not isinstance(smooth, int) or smooth < 1:
+        raise ValueError(f"smooth={smooth!r} must be a whole number of pixels, 1 for none")
+    source, scale = X, 1.0
+    if low_loss is not None:
+        if method == "correlation":
+            raise ValueError(
+                'low_loss is aligned by its zero-loss peak; leave method="correlation" out'
+            )
+        source, own = as_array(low_loss, counts=True), _axis_of(low_loss)
+        if source.shape[:-1] != X.shape[:-1]:
+            raise ValueError(
+                f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree"
+            )
+        if own is not None and energy is not None:
+            scale = _step(own) / _step(energy)
+        energy = own
+    zero_loss = low_loss is not None or _holds_zero(energy)
+    method = ("zero_loss" if zero_loss else "correlation") if method == "auto" else method
+    inside = _inside(window, energy, source.shape[-1])
+    reach = len(inside) / 4 if max_shift is None else float(max_shift) / scale
+    find = _by_peak if method == "zero_loss" else _by_correlation
+    found = find(source, inside, reach).reshape(X.shape[:-1])
+    if smooth > 1:
+        found = ndimage.median_filter(found, size=smooth, mode="nearest")
+    return found * scale
+
+
+def _axis_of(signal: Any) -> Floats | None:
+    return np.asarray(signal.axes_manager.signal_axes[0].axis, float) if is_signal(signal) else None
+
+
+def _step(energy: Any) -> float:
+    return float(energy[-1] - energy[0]) / (len(energy) - 1)
+
+
+def _holds_zero(energy: Any) -> bool:
+    """Tell whether the axis is one of energy losses that begins below zero."""
+    return energy is not None and energy[0] < 0 < energy[-1]
+
+
+def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:
+    """Return the numbers of the channels that count."""
+    axis = np.arange(channels) if energy is None else np.asarray(energy)
+    found = np.arange(channels)
+    if window is not None:
+        found = np.flatnonzero((axis >= window[0]) & (axis < window[1]))
+    if len(found) < 5:
+        raise ValueError(
+            f"the window holds {len(found)} of the channels from {axis[0]:g} to {axis[-1]:g}, and a shift "
+            "needs at least 5; give a wider one in the unit of the axis"
+        )
+    return found
+
+
+def _blocks(X: Any, inside: NDArray[np.integer]) -> Iterator[tuple[slice, Floats]]:
+    """Yield the channels that count of pixel after pixel, (pixels, w), as float64."""
+    flat = X.reshape(-1, X.shape[-1])
+    for rows in row_blocks(*flat.shape):
+        block = flat[rows]
+        block = block.compute() if is_lazy(block) else block
+        block = np.asarray(block)[:, inside].astype(np.float64)
+        yield rows, np.where(np.isfinite(block), block, 0.0)
+
+
+def _centred(found: Floats, filled: NDArray[np.bool_], reach: float) -> Floats:
+    """Return shifts from the median pixel, those within reach; zero at empty pixels."""
+    if filled.any():
+        found = found - np.median(found[filled])
+    return np.where(filled, np.clip(found, -reach, reach), 0.0)
+
+
+def _by_peak(X: Any, inside: NDArray[np.integer], reach: float) -> Floats:
+    """Return shifts (pixels,) of the highest peak."""
+    n = int(np.prod(X.shape[:-1]))
+    total = sum(block.sum(axis=0) for _, block in _blocks(X, inside))
+    near = np.abs(np.arange(len(inside)) - int(np.argmax(total))) <= reach
+    found, filled = np.zeros(n), np.zeros(n, bool)
+    for rows, block in _blocks(X, inside):
+        top = np.argmax(np.where(near, block, -np.inf), axis=1)
+        filled[rows] = np.take_along_axis(block, top[:, None], axis=1)[:, 0] > 0
+        found[rows] = [_vertex(row, place) for row, place in zip(block, top, strict=True)]
+    return _centred(found, filled, reach)
+
+
+def _vertex(y: Floats, top: int) -> float:
+    """Return where the parabola through the logarithms of a peak's upper half has its maximum."""
+    low = _TOP * y[top]
+    below, above = np.flatnonzero(y[:top] < low), np.flatnonzero(y[top + 1 :] < low)
+    start = min(below[-1] + 1 if len(below) else 0, top - 1)
+    stop = max(top + 1 + above[0] if len(above) else len(y), top + 2)
+    if start < 0 or stop > len(y) or not (y[start:stop] > 0).all():
+        return float(top)
+    x = np.arange(start, stop) - top
+    square, slope, _ = np.polyfit(x, np.log(y[start:stop] / y[top]), 2, w=np.sqrt(y[start:stop]))
+    vertex = -slope / (2 * square) if square < 0 else 0.0
+    return top + float(np.clip(vertex, -len(x), len(x)))
+
+
+def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats:
+    """Return shifts (pixels,) by correlation with a reference that is made anew in every round."""
+    n, w = int(np.prod(X.shape[:-1])), len(inside)
+    found: Floats = np.zeros(n)
+    filled = np.zeros(n, bool)
+    size = 2 * w
+    frequency = np.fft.rfftfreq(size)
+    for _ in range(_ROUNDS):
+        reference = np.zeros(len(frequency), complex)
+        for rows, block in _blocks(X, inside):
+            filled[rows] = block.any(axis=1)
+            turned = np.exp(2j * np.pi * np.outer(found[rows], frequency))
+            reference += (_spectrum(block, size) * turned).sum(axis=0)
+        new = np.zeros(n)
+        for rows, block in _blocks(X, inside):
+            correlation = np.fft.irfft(_spectrum(block, size) * reference.conj(), size, axis=1)
+            new[rows] = _peak_of(correlation, min(int(np.ceil(reach)), w - 1))
+        new = _centred(new, filled, reach)
+        moved = float(np.sqrt(np.mean((new - found) ** 2)))
+        found = new
+        if moved < _SETTLED:
+            break
+    return found
+
+
+def _spectrum(block: Floats, size: int) -> NDArray[np.complexfloating]:
+    """Return the Fourier transform of spectra without their mean, faded out at both ends."""
+    from scipy.signal.windows import tukey
+
+    faded = (block - block.mean(axis=1, keepdims=True)) * tukey(block.shape[1], _FADE)
+    return np.fft.rfft(faded, size, axis=1)
+
+
+def _peak_of(correlation: Floats, reach: int) -> Floats:
+    """Return where correlations (pixels, size) are highest within reach, by a parabola through three points."""
+    size = correlation.shape[1]
+    lags = np.arange(-reach - 1, reach + 2)
+    near = correlation[:, lags % size]
+    top = 1 + np.argmax(near[:, 1:-1], axis=1)
+    left, middle, right = (
+        np.take_along_axis(near, (top + step)[:, None], axis=1)[:, 0] for step in (-1, 0, 1)
+    )
+    bend = left - 2 * middle + right
+    offset = np.divide(left - right, 2 * bend, out=np.zeros_like(bend), where=bend < 0)
+    return lags[top] + np.clip(offset, -0.5, 0.5)
+
+
+def _given(shifts: Any, domain: tuple[int, ...]) -> Floats:
+    """Return the caller's shifts, checked."""
+    found = np.asarray(unwrap(shifts) if not is_signal(shifts) else shifts.data, dtype=float)
+    if found.shape != domain or not np.isfinite(found).all():
+        raise ValueError(
+            f"shifts of shape {found.shape} do not fit pixels of shape {domain}; give one finite number of "
+            "channels for each"
+        )
+    return found
+
+
+def _seen(shifts: NDArray, channels: int, interpolate: bool) -> tuple[int, int]:
+    """Return the first channel that every pixel has seen, and the one after the last."""
+    around = int(interpolate and bool(np.any(shifts % 1)))
+    start = max(0, int(np.ceil(-shifts.min())) + around)
+    stop = min(channels, channels - int(np.ceil(shifts.max())) - around)
+    if stop - start < 1:
+        raise ValueError(
+            f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels; give a "
+            "smaller max_shift"
+        )
+    return start, stop
+
+
+def _read(block: NDArray, shifts: NDArray, interpolate: bool) -> NDArray:
+    """Return spectra read at shifted channels; NaN, or zero for counts, where there is none."""
+    shifts, m = shifts[..., :1], block.shape[-1]
+    below = np.floor(shifts).astype(int)
+    f = shifts - below
+    places = np.arange(m) + below
+
+    def at(step: int) -> NDArray:
+        return np.take_along_axis(block, np.clip(places + step, 0, m - 1), axis=-1)
+
+    if not interpolate:
+        found = at(0)
+        beyond = (places < 0) | (places >= m)
+    else:
+        found = (
+            -f * (f - 1) * (f - 2) / 6 * at(-1)
+            + (f + 1) * (f - 1) * (f - 2) / 2 * at(0)
+            - (f + 1) * f * (f - 2) / 2 * at(1)
+            + (f + 1) * f * (f - 1) / 6 * at(2)
+        )
+        around = f > 0
+        beyond = (places < around) | (places >= m - 2 * around)
+    found = np.array(found)
+    found[beyond] = np.nan if found.dtype.kind == "f" else 0
+    return found
