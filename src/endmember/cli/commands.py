@@ -18,6 +18,7 @@ from .options import (
     ClosureOption,
     ComponentsOption,
     CropOption,
+    DriftOption,
     FileArgument,
     KnownOption,
     LazyOption,
@@ -176,6 +177,7 @@ def unmix(
     relevance: RelevanceOption = False,
     segments: SegmentsOption = None,
     on: OnOption = None,
+    drift: DriftOption = None,
     closure: ClosureOption = False,
     known: KnownOption = None,
     minimum_volume: MinimumVolumeOption = None,
@@ -198,6 +200,7 @@ def unmix(
     _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
     passes = folder.with_name(f"{folder.name}.passes")
     with at_home(), _session(memory, scheduler):
+        import endmember as em
         from endmember.signals.choosing import choose_model
         from endmember.signals.plan import plan
         from endmember.signals.unmixing import unmix as run
@@ -217,6 +220,7 @@ def unmix(
             image, components, method=method, loss=loss, solver=solver_named(solver), n_starts=starts,
             random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on, **wishes,
         )  # fmt: skip
+        model = model if drift is None else em.Drifting(model, max_shift=drift)
         if panel is not None:
             typer.echo(panel.sentence)
         with Watch() as watch:

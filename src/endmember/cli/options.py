@@ -130,6 +130,14 @@ MinimumVolumeOption = Annotated[
         metavar="W",
     ),
 ]
+DriftOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Let the energy axis drift from pixel to pixel by up to CHANNELS, and find the shifts "
+        "along with the spectra.",
+        metavar="CHANNELS",
+    ),
+]
 SolverOption = Annotated[
     str | None, typer.Option(help="anls, hals, als, mals, newton, multiplicativeupdate, admm.")
 ]

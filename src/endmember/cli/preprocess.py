@@ -30,6 +30,22 @@ BackgroundMethodOption = Annotated[
         "of em.preprocess.subtract_background.",
     ),
 ]
+AlignOption = Annotated[
+    bool,
+    typer.Option(
+        "--align",
+        help="Move every spectrum back by its energy shift: by the zero-loss peak where the axis "
+        "holds zero energy loss, else by correlation; counts by whole channels.",
+    ),
+]
+LowLossOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--low-loss",
+        help="With --align: take the shifts from the zero-loss peak of this file (dual EELS).",
+        metavar="FILE",
+    ),
+]
 DenoiseOption = Annotated[
     int | None,
     typer.Option(
@@ -56,6 +72,8 @@ _FORMATS = (".hspy", ".zspy")
 def preprocess(
     file: FileArgument,
     spikes: SpikesOption = False,
+    align: AlignOption = False,
+    low_loss: LowLossOption = None,
     background: BackgroundOption = None,
     method: BackgroundMethodOption = "ml",
     denoise: DenoiseOption = None,
@@ -65,20 +83,27 @@ def preprocess(
     output: PreprocessOutputOption = None,
     overwrite: OverwriteFileOption = False,
 ) -> None:
-    """Repair spikes, subtract the background, denoise: in this order, and keep what comes out.
+    """Repair spikes, align, subtract the background, denoise: in this order, and keep what comes out.
 
     The steps stay in the file's history and appear in the report of 'endmember unmix'.
     """
     from .commands import load_image, parse_window
 
-    if not (spikes or background or denoise):
-        raise ValueError("say what to do: --spikes, --background START:STOP or --denoise K")
+    if not (spikes or align or background or denoise):
+        raise ValueError(
+            "say what to do: --spikes, --align, --background START:STOP or --denoise K"
+        )
+    if low_loss is not None and not align:
+        raise ValueError("--low-loss says how to align; add --align")
     cropped, window = parse_window(crop), parse_window(background, "--background")
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
     with at_home():
         image = load_image(file, lazy, signal, cropped)
-        image = screened(image, spikes=spikes, window=window, method=method, rank=denoise)
+        low = None if low_loss is None else load_image(low_loss, lazy, None, None)
+        image = screened(
+            image, spikes=spikes, align=align, low_loss=low, window=window, method=method, rank=denoise
+        )  # fmt: skip
         save(image, target)
     typer.echo(f"Saved: {target}")
 
@@ -87,6 +112,8 @@ def screened(
     image: Any,
     *,
     spikes: bool = False,
+    align: bool = False,
+    low_loss: Any = None,
     window: tuple[float | None, float | None] | None = None,
     method: str = "ml",
     rank: int | None = None,
@@ -100,6 +127,8 @@ def screened(
     if spikes:
         typer.echo(_repaired(steps.find_spikes(image)))
         image = steps.remove_spikes(image)  # without the mask, so that the history says it all
+    if align:
+        image = _aligned(image, low_loss)
     if window is not None:
         image = steps.subtract_background(image, window=_closed(image, window), method=method)
         units = image.axes_manager.signal_axes[0].units
@@ -110,6 +139,20 @@ def screened(
         image = steps.denoise(image, rank)
         typer.echo(f"Denoised: {rank} principal components kept")
     return image
+
+
+def _aligned(image: Any, low_loss: Any) -> Any:
+    """Align an image and say by how much."""
+    import numpy as np
+
+    from endmember import preprocess as steps
+
+    shifts = steps.find_shifts(image, low_loss)
+    typer.echo(
+        f"Aligned: shifts from {shifts.min():.2f} to {shifts.max():.2f} channels, "
+        f"{np.std(shifts):.2f} root mean square"
+    )
+    return steps.align(image, low_loss)
 
 
 def _repaired(mask: Any) -> str:

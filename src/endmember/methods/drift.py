@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import clone
 
-from endmember.factor.data import Weighted
+from endmember.factor.data import Dense, Weighted
 from endmember.factor.drift_field import Search, filled
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import SquaredError
@@ -268,6 +268,25 @@ class Drifting(SpectralEstimator):
         data = self._moved(observed, field, np.empty(0))
         return replace(data.origin, data=data)
 
+    def drifted(self, spectra: np.ndarray) -> np.ndarray:
+        """Return spectra (*domain, channels) moved from the axis without drift to where they were recorded.
+
+        Parameters
+        ----------
+        spectra : ndarray, (*domain, channels)
+
+        Returns
+        -------
+        ndarray, (*domain, channels)
+            NaN at the ends, where not every pixel has something to read.
+        """
+        flat = np.asarray(spectra, dtype=float).reshape(-1, spectra.shape[-1])
+        data = Shifted(Dense(flat), -np.nan_to_num(np.asarray(self.shifts_, float)).ravel())
+        found = np.full(flat.shape, np.nan)
+        for rows, block in data.blocks():
+            found[rows, data.columns[0] : data.columns[-1] + 1] = block
+        return found.reshape(spectra.shape)
+
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         search = self._search(observed, S.shape[1])
         field, _ = search.with_spectra(S, ROUNDS, SETTLED)
@@ -277,4 +296,4 @@ class Drifting(SpectralEstimator):
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps stand for, on the axis without drift."""
-        return super().inverse_transform(X) + getattr(self.model_, "mean_", 0.0)
+        return super().inverse_transform(X) + getattr(getattr(self, "model_", None), "mean_", 0.0)

@@ -303,13 +303,12 @@ def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats
             filled[rows] = block.any(axis=1)
             turned = np.exp(2j * np.pi * np.outer(found[rows], frequency))
             reference += (_spectrum(block, size) * turned).sum(axis=0)
-        new = np.zeros(n)
+        new: Floats = np.zeros(n)
         for rows, block in _blocks(X, inside):
             correlation = np.fft.irfft(_spectrum(block, size) * reference.conj(), size, axis=1)
             new[rows] = _peak_of(correlation, min(int(np.ceil(reach)), w - 1))
         new = _centred(new, filled, reach)
-        moved = float(np.sqrt(np.mean((new - found) ** 2)))
-        found = new
+        moved, found = float(np.sqrt(np.mean((new - found) ** 2))), new
         if moved < _SETTLED:
             break
     return found

@@ -3,6 +3,7 @@
 Matplotlib and Jinja are imported when something is drawn or written, not before.
 """
 
+from endmember.show.axis_drift import shifts
 from endmember.show.html import Report, Section, render, write
 from endmember.show.levels import relevance
 from endmember.show.plots import Components, Misfit, components, convergence, residual
@@ -19,5 +20,6 @@ __all__ = [
     "relevance",
     "render",
     "residual",
+    "shifts",
     "write",
 ]

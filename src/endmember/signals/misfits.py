@@ -41,6 +41,7 @@ def misfit_of(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.
 
 def _measured(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
     observed = observe(signal, **options, keep_empty=True)
+    observed = model.aligned(observed) if hasattr(model, "aligned") else observed
     data, k = observed.data, model.components_.shape[0]
     C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
     S = np.asarray(model.components_, dtype=float).T[observed.columns]

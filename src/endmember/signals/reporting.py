@@ -33,6 +33,7 @@ def compose(result: Unmixing) -> Report:
                     caption="Every component: its map or profiles, and its spectrum."),
             Section("Residual", figure=show.residual(result),
                     caption="What the components leave unexplained, in space and in energy."),
+            *_drift(result),
             *_relevance(model),
             *_convergence(model),
             *_standard_errors(model),
@@ -158,6 +159,21 @@ def _warnings(model: Any) -> list[str]:
                 "smoothness), or compare methods."
             )
     return said
+
+
+def _drift(result: Unmixing) -> list[Section]:
+    """Return the shift of every pixel, where the model has let the energy axis drift."""
+    if not hasattr(result.model, "aligned"):
+        return []
+    size = result.misfit()
+    figure = show.shifts(
+        result.model.shifts_, pixel_size=size.pixel_size, pixel_units=size.pixel_units
+    )
+    caption = (
+        "By how many channels every spectrum was found to be moved to higher energy; the field was averaged over "
+        f"{result.model.smooth_:.3g} pixels. Spectra and residual are on the axis without drift."
+    )
+    return [Section("Energy drift", figure=figure, caption=caption)]
 
 
 def _relevance(model: Any) -> list[Section]:

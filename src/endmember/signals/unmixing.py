@@ -374,6 +374,7 @@ class Unmixing:
     def _residual(self) -> Any:
         data = self.data_again()
         model = np.tensordot(np.moveaxis(self.maps.data, 0, -1), self.spectra.data, axes=1)
+        model = self.model.drifted(model) if hasattr(self.model, "drifted") else model
         return wrap_like(unwrap(data) - model, data, "residual", over="both")
 
 
@@ -450,11 +451,10 @@ def _as_signal(X: Any, domain: tuple[int, ...] | None) -> Any:
 
 def _seeded(model: Any) -> Any:
     """Give a model whose seed is no number one, so that it can be run again."""
-    parameters = model.get_params(deep=False)
-    seed = parameters.get("random_state", 0)
-    if not isinstance(seed, int | np.integer):
-        rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng()
-        model.set_params(random_state=int(rng.integers(2**31)))
+    for name, seed in model.get_params().items():
+        if name.endswith("random_state") and not isinstance(seed, int | np.integer):
+            rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng()
+            model.set_params(**{name: int(rng.integers(2**31))})
     return model
 
 
