@@ -48,7 +48,9 @@ def angles(seeds):
             flush=True,
         )
     free, idle, plain, drifting, errors = np.array(rows).T
-    print(f"mean  {free.mean():13.2f}° {idle.mean():8.2f}° {plain.mean():11.2f}° {drifting.mean():8.2f}°")
+    print(
+        f"mean  {free.mean():13.2f}° {idle.mean():8.2f}° {plain.mean():11.2f}° {drifting.mean():8.2f}°"
+    )
     print(
         f"Drifting over no drift: mean of angles {drifting.mean() / free.mean():.3f}, worst seed "
         f"{(drifting / free).max():.3f}; without drift, worst seed {(idle / free).max():.3f}; "
