@@ -1,0 +1,210 @@
+"""Drifting: shifts and spectra that are known come back, whatever kind the data are."""
+
+import dask.array as da
+import numpy as np
+import pytest
+from scipy import sparse
+
+import endmember as em
+from endmember.factor.data import Dense, Sparse, Weighted
+from endmember.factor.shifted import STEPS, Shifted, reader, shifted_weights
+from endmember.factor.smoothing import SmoothField, curvature_penalty
+
+PHANTOM = em.synthetic.mixed_phases(shape=(20, 20), k=2, dose=300, drift=2.0, channels=256)
+
+
+def drifting(**options):
+    return em.Drifting(em.NMF(2, n_starts=3, random_state=0, **options))
+
+
+def error(shifts, truth=PHANTOM.drift):
+    difference = shifts - truth
+    return np.nanstd(difference)
+
+
+FITTED = drifting().fit(PHANTOM.data)
+
+
+def matrix_of(data):
+    """Return shifted data by another road: one dense reading matrix for each row."""
+    X = data.X.rows(np.arange(data.shape[0]))
+    channels = np.arange(X.shape[1])
+    rows = [reader(channels, data.columns + d, 4) @ x for d, x in zip(data.shifts, X, strict=True)]
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_products_of_shifted_data_are_those_of_the_rows_read_one_by_one(kind):
+    rng = np.random.default_rng(0)
+    X = rng.poisson(0.7, (30, 24)).astype(float)
+    source = Dense(X) if kind == "dense" else Sparse(sparse.csr_array(X))
+    data = Shifted(source, rng.uniform(-2, 2, 30))
+    Y = matrix_of(data)
+    Z, F = rng.random((Y.shape[1], 3)), rng.random((30, 3))
+    np.testing.assert_allclose(data.dot(Z), Y @ Z)
+    np.testing.assert_allclose(data.transposed_dot(F), Y.T @ F)
+    np.testing.assert_allclose(data.channel_gram(), Y.T @ Y)
+    np.testing.assert_allclose(data.squared_norm, np.sum(Y**2))
+    np.testing.assert_allclose(data.rows(np.array([3, 1])), Y[[3, 1]], atol=1e-15)
+    np.testing.assert_allclose(data.misfit([F, Z]), 0.5 * np.sum((Y - F @ Z.T) ** 2))
+
+
+def test_whole_shifts_move_counts_and_nothing_else():
+    rng = np.random.default_rng(1)
+    spectra, shifts = rng.poisson(2.0, (40, 30)), rng.integers(-3, 4, 40)
+    recorded = np.array([np.roll(x, d) for x, d in zip(spectra, shifts, strict=True)])
+    for source in (Dense(recorded), Sparse(sparse.csr_array(recorded))):
+        data = Shifted(source, shifts)
+        inside = spectra[:, data.columns]
+        np.testing.assert_array_equal(data.rows(np.arange(40)), inside)
+        entries = data.entries(dense=True).x
+        np.testing.assert_array_equal(entries, inside)
+    assert data.columns[0] == 3 and data.columns[-1] == 26  # neither wrapped nor guessed
+
+
+def test_reading_between_channels_is_exact_for_cubics_and_never_negative_by_lines():
+    channels, places = np.arange(12), np.array([1.25, 4.5, 9.0, 10.5])
+    for power in range(4):
+        inner = places[:3]
+        np.testing.assert_allclose(reader(channels, inner, 4) @ channels**power, inner**power)
+    assert (reader(channels, places, 2).data > 0).all()
+    np.testing.assert_allclose(reader(channels, places, 2).sum(axis=1), 1.0)
+
+
+def test_missing_entries_stay_missing_when_read_at_a_shift():
+    X = np.arange(20.0).reshape(2, 10)
+    weights = np.ones((2, 10))
+    weights[0, 4] = 0
+    moved = shifted_weights(Weighted(Dense(X), weights), np.array([1, 1]))
+    assert moved.W[0, 3] == 0 and moved.W[1, 3] == 1 and (moved.W[:, -1] == 0).all()
+    np.testing.assert_array_equal(moved.X[1, :-1], X[1, 1:])
+
+
+def test_the_evidence_finds_the_length_that_errs_least():
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:24, :24] / 24
+    truth = (np.sin(4 * x) * np.cos(3 * y)).ravel()
+    noisy = truth + 0.3 * rng.standard_normal(truth.size)
+    a, U = np.full(truth.size, 1 / 0.3**2), np.zeros((truth.size, 1))
+    field = SmoothField((24, 24))
+    best, length = field.best(a, U, a * noisy)
+    errors = {
+        n: np.std(field.solve(a, U, a * noisy, n)[0] - truth) for n in (length / 2, length * 2)
+    }
+    assert np.std(best - truth) < 0.25 * np.std(noisy - truth)
+    assert np.std(best - truth) < 1.05 * min(errors.values())
+
+
+def test_planes_cost_nothing():
+    y, x = np.mgrid[:5, :6]
+    plane = (2 * x - 3 * y + 1).ravel()
+    penalty, rank = curvature_penalty((5, 6))
+    assert plane @ (penalty @ plane) == 0
+    assert rank == np.linalg.matrix_rank(penalty.toarray())
+
+
+def test_drift_is_found_and_the_spectra_are_those_of_a_still_axis():
+    still = em.synthetic.mixed_phases(shape=(20, 20), k=2, dose=300, channels=256)
+    plain = em.NMF(2, n_starts=3, random_state=0)
+
+    def angle(model):
+        order = em.match_components(model.components_, PHANTOM.spectra)
+        return em.spectral_angle(model.components_[order], PHANTOM.spectra).max()
+
+    assert error(FITTED.shifts_) < 0.04
+    assert abs(FITTED.shifts_.mean()) < 1e-12
+    best = angle(plain.fit(still.data))
+    assert angle(FITTED) < 1.2 * best < angle(plain.fit(PHANTOM.data)) / 1.3
+    assert angle(drifting().fit(still.data)) < 1.05 * best
+
+
+@pytest.mark.parametrize("dose, largest", [(200, 0.1), (5000, 0.03)])
+def test_the_error_of_the_field_falls_with_the_dose(dose, largest):
+    phantom = em.synthetic.mixed_phases(shape=(32, 32), dose=dose, drift=1.5)
+    model = em.Drifting(em.NMF(4, n_starts=1, max_iter=50, tol=1e-4, random_state=0))
+    assert error(model.fit(phantom.data).shifts_, phantom.drift) < largest
+
+
+def test_lazy_sparse_and_two_dimensional_data_give_the_same_shifts():
+    flat = PHANTOM.data.reshape(400, -1)
+    lazy = drifting().fit(da.from_array(PHANTOM.data, chunks=(7, 20, 256)))
+    counts = drifting().fit(sparse.csr_array(flat.astype(np.int64)), domain=(20, 20))
+    for other in (lazy, counts):
+        np.testing.assert_allclose(other.shifts_, FITTED.shifts_, atol=1e-9)
+        np.testing.assert_allclose(other.components_, FITTED.components_, atol=1e-6)
+
+
+def test_masks_missing_entries_and_poisson_find_the_same_drift():
+    mask = np.zeros((20, 20), bool)
+    mask[3:6, 4:9] = True
+    masked = drifting().fit(PHANTOM.data, mask=mask)
+    assert (np.isnan(masked.shifts_) == mask).all() and error(masked.shifts_) < 0.04
+    channels = np.zeros(256, bool)
+    channels[[100, 101, 102]] = True
+    without = drifting().fit(PHANTOM.data, channel_mask=channels)
+    assert (np.isnan(without.components_) == channels).all() and error(without.shifts_) < 0.04
+    weights = (np.random.default_rng(0).random(PHANTOM.data.shape) > 0.1).astype(float)
+    assert error(drifting().fit(PHANTOM.data, weights=weights).shifts_) < 0.04
+    assert error(drifting(loss=em.Poisson(), max_iter=30).fit(PHANTOM.data).shifts_) < 0.04
+
+
+def test_only_the_scale_follows_the_scale_and_float32_stays():
+    counts = PHANTOM.data.astype(np.float32)
+    single, tiny = drifting().fit(counts), drifting().fit(PHANTOM.data * 1e-9)
+    assert single.shifts_.dtype == single.maps_.dtype == single.components_.dtype == np.float32
+    np.testing.assert_allclose(single.shifts_, tiny.shifts_, atol=1e-4)
+
+
+def test_planted_whole_shifts_come_back():
+    phantom = em.synthetic.mixed_phases(shape=(20, 20), k=2, dose=2000, channels=256)
+    planted = np.repeat(np.arange(-2, 3), 4)[:, None] * np.ones((1, 20), int)
+    rows = zip(phantom.data.reshape(400, -1), planted.ravel(), strict=True)
+    X = np.array([np.roll(row, shift) for row, shift in rows]).reshape(phantom.data.shape)
+    for smooth in ("auto", 0):
+        model = em.Drifting(em.NMF(2, n_starts=2, random_state=0), smooth=smooth).fit(X)
+        np.testing.assert_array_equal(np.rint(model.shifts_), planted)
+
+
+def test_transform_finds_shifts_for_spectra_that_are_held():
+    np.testing.assert_allclose(
+        FITTED.transform(PHANTOM.data), FITTED.maps_, atol=0.01 * FITTED.maps_.max()
+    )
+
+
+def test_the_model_moved_back_is_what_was_recorded():
+    recorded = FITTED.drifted(FITTED.inverse_transform(FITTED.maps_))
+    known = np.isfinite(recorded)
+    wrong = np.std((recorded - PHANTOM.clean)[known])
+    still = np.std(FITTED.inverse_transform(FITTED.maps_) - PHANTOM.clean)
+    assert known.mean() > 0.97 and wrong < 0.4 * still
+
+
+def test_answers_are_kept_and_run_again(tmp_path):
+    result = em.unmix(PHANTOM.signal, em.Drifting(em.NMF(2, n_starts=2)))
+    result.save(tmp_path / "answer")
+    again = em.open(tmp_path / "answer")
+    np.testing.assert_array_equal(again.model.shifts_, result.model.shifts_)
+    np.testing.assert_array_equal(again.reproduce(PHANTOM.signal).maps.data, result.maps.data)
+    noise = np.sqrt(PHANTOM.clean.mean())
+    assert np.nanmean(result.misfit().map) < 1.05 * noise
+    assert "Energy drift" in (tmp_path / "answer" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "model, said",
+    [
+        (em.Drifting(3), "no model of spectra and maps"),
+        (em.Drifting(em.NMF()), "n_components is missing"),
+        (em.Drifting(em.NMF(2), max_shift=0), "max_shift=0"),
+        (em.Drifting(em.NMF(2), max_shift=200), "too few"),
+        (em.Drifting(em.NMF(2), smooth="much"), "smooth='much'"),
+    ],
+)
+def test_what_cannot_work_is_refused(model, said):
+    with pytest.raises((TypeError, ValueError), match=said):
+        model.fit(PHANTOM.data)
+
+
+def test_shifts_are_rounded_to_a_fraction_and_told():
+    data = Shifted(Dense(np.ones((2, 9))), np.array([0.2, -0.7]))
+    np.testing.assert_allclose(data.shifts * STEPS, [3, -11])
