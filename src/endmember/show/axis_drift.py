@@ -32,6 +32,11 @@ def shifts(
     title : str, optional
         Over the whole picture.
 
+    Returns
+    -------
+    Figure
+        A map or a profile, and the shifts in scan order.
+
     Raises
     ------
     ValueError
