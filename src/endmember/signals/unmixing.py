@@ -33,6 +33,9 @@ from endmember.signals.plan import about, check_memory, fingerprint_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from endmember.assess.bands import Bands
+    from endmember.assess.standard_errors import Errors
+
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
 
@@ -147,6 +150,10 @@ class Unmixing:
         Masks and weights of the fit.
     record : dict
         Data path and hash, processing steps, versions, timings.
+    errors : Errors, optional
+        Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
+    bands : Bands, optional
+        Set it to what :func:`em.assess.ambiguity` returns.
     """
 
     def __init__(
@@ -163,6 +170,8 @@ class Unmixing:
         self.model = model
         self.options, self.record = options, record
         self._misfit = misfit
+        self.errors: Errors | None = None
+        self.bands: Bands | None = None
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
