@@ -160,6 +160,8 @@ class Comparison:
             said = f"{_listed(group)} agree: their spectra differ by no more than noise explains (up to {angle:.1f}°)."
         if group is first:
             return said
+        other = [i for i in other if not self.agree[i, inside].all()]
+        first = [self.names[i] for i in other]
         apart = self.agreement[np.ix_(inside, other)].max()
         verb = _verb(group, "disagrees", "disagree")
         return (
