@@ -12,6 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES_BY_MODULE = {
+    "assess.comparison": ["Comparison", "compare"],
     "factor.losses": ["BetaDivergence", "Poisson", "PoissonScaled", "SquaredError"],
     "factor.penalties": [
         "Absent",

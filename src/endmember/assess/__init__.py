@@ -8,6 +8,7 @@ from typing import Any
 _NAMES_BY_MODULE = {
     "bands": ["Bands", "ambiguity"],
     "number": ["RankReport", "rank"],
+    "hints": ["Hint", "element_hints"],
     "detection": ["Detectability", "detectability", "local_rank"],
     "standard_errors": ["Errors", "uncertainty"],
     "weights": ["Path", "path"],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import Watch, at_home
+from .doubting import AmbiguityOption, CrosscheckOption, ErrorsOption, doubt
 from .listing import bytes_in_words, describe_file
 from .options import (
     ClosureOption,
@@ -185,6 +186,9 @@ def unmix(
     starts: StartsOption = 10,
     max_iter: MaxIterOption = 2000,
     tol: TolOption = 1e-6,
+    errors: ErrorsOption = False,
+    ambiguity: AmbiguityOption = False,
+    crosscheck: CrosscheckOption = False,
 ) -> None:
     """Separate a spectrum image into K pure spectra and their maps, by NMF or another method.
 
@@ -230,6 +234,7 @@ def unmix(
             )  # fmt: skip
             watch.finish()
             typer.echo(_summary(result, watch))
+            doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
             _keep(result, folder, overwrite)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.base import clone
+
 from endmember.assess.number import RankReport, rank
 from endmember.factor.inputs import blocks_of, observe, stays_lazy, unwrap
 from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.penalties import SoftOrthogonal
 from endmember.methods.geometry import NFINDR, SPA, VCA
 from endmember.methods.nmf import NMF
 from endmember.methods.projections import ICA, PCA
@@ -33,6 +36,8 @@ METHODS: dict[str, type] = {
     "sss": SubspaceSampling,
     "cp": CP,
 }
+#: Weight of the soft orthogonality that other methods are compared with.
+PUSH = 0.01
 #: What every way of unmixing has a use for, or can do without.
 _COMMON = ("n_starts", "random_state", "max_iter", "tol")
 
@@ -112,6 +117,35 @@ def choose_model(
     chosen, why = chosen_loss(signal, loss, report.noise if report else None)
     reasons += why
     return NMF(n_components, loss=chosen, **parameters), reasons, report
+
+
+def choose_models(signal: Any, model: NMF) -> dict[str, Any]:
+    """Return methods with different assumptions, to be compared with a plain NMF; it comes first.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+    model : NMF
+        Of this number of components, for the noise of these data.
+
+    Returns
+    -------
+    dict of str to estimator
+        NMF-SO (maps overlap little), VCA (pure pixels), SSS (channels of their own for EDS, else pixels), and
+        for counts Poisson.
+    """
+    k, seed = model.n_components, model.random_state
+    kind = str(signal.metadata.get_item("Signal.signal_type", default=""))
+    on = "spectra" if kind.startswith("EDS") else "maps"
+    models = {
+        "NMF": model,
+        "NMF-SO": clone(model).set_params(maps=SoftOrthogonal(PUSH)),
+        "VCA": VCA(k, random_state=seed),
+        "SSS": SubspaceSampling(k, on=on, random_state=seed),
+    }
+    if isinstance(model.loss, PoissonScaled):
+        models["Poisson"] = clone(model).set_params(loss=Poisson())
+    return models
 
 
 def chosen_loss(

@@ -84,13 +84,21 @@ def _n_left(mask: np.ndarray | None, size: int) -> int:
 
 def save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: Any) -> None:
     """Write the residual map and the mean spectra of residual, data and model into one file."""
-    import h5py
-
+    parts = {}
     for name, title in MISFIT_TITLES.items():
         part = (maps if name == "map" else spectra).inav[0].deepcopy()
         part.data = misfit[name]
         part.metadata.General.title = title
-        single = file.with_name(f"{name}.hspy")
+        parts[title] = part
+    save_together(file, parts)
+
+
+def save_together(file: Path, parts: dict[str, Any]) -> None:
+    """Write signals into one ``.hspy`` file, each under its title."""
+    import h5py
+
+    for title, part in parts.items():
+        single = file.with_name(f"{file.stem}-part.hspy")
         part.save(single if file.exists() else file)
         if single.exists():
             with h5py.File(single) as one, h5py.File(file, "a") as whole:

@@ -9,6 +9,7 @@ import numpy as np
 from endmember import show
 from endmember.factor.inputs import is_signal, unwrap
 from endmember.show.html import Report, Section
+from endmember.signals.doubts import doubts_in_words
 
 if TYPE_CHECKING:
     from endmember.signals.unmixing import Unmixing
@@ -31,6 +32,7 @@ def compose(result: Unmixing) -> Report:
         sections=[
             Section("Components", figure=result.plot(),
                     caption="Every component: its map or profiles, and its spectrum."),
+            *doubts_in_words(result),
             Section("Residual", figure=show.residual(result),
                     caption="What the components leave unexplained, in space and in energy."),
             *_drift(result),

@@ -27,11 +27,15 @@ from endmember.signals.bridge import (
     wrap_spectra,
 )
 from endmember.signals.choosing import choose_model
+from endmember.signals.doubts import open_doubts, save_doubts
 from endmember.signals.misfits import MISFIT_TITLES, misfit_of, save_misfit
 from endmember.signals.plan import about, check_memory, fingerprint_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from endmember.assess.bands import Bands
+    from endmember.assess.standard_errors import Errors
 
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
@@ -147,6 +151,10 @@ class Unmixing:
         Masks and weights of the fit.
     record : dict
         Data path and hash, processing steps, versions, timings.
+    errors : Errors, optional
+        Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
+    bands : Bands, optional
+        Set it to what :func:`em.assess.ambiguity` returns.
     """
 
     def __init__(
@@ -163,6 +171,8 @@ class Unmixing:
         self.model = model
         self.options, self.record = options, record
         self._misfit = misfit
+        self.errors: Errors | None = None
+        self.bands: Bands | None = None
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
@@ -281,8 +291,9 @@ class Unmixing:
     def save(self, folder: str | Path, *, overwrite: bool = False, residual: bool = False) -> Path:
         """Keep the answer in formats that others read.
 
-        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json`` and
-        ``report.html``. Written beside and renamed: a crash leaves the old answer.
+        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json``,
+        ``report.html``, and ``errors.hspy`` and ``bands.hspy`` where computed. Written beside and
+        renamed: a crash leaves the old answer.
 
         Parameters
         ----------
@@ -303,11 +314,13 @@ class Unmixing:
             self.maps.save(new / "maps.hspy")
             self.spectra.save(new / "spectra.hspy")
             save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
-            storage.save_errors(new, self.maps, self.model)
+            if self.errors is None:
+                storage.save_errors(new, self.maps, self.model)
+            doubts = save_doubts(new, self)
             if residual:
                 self._residual().save(new / "residual.hspy")
             arrays: dict[str, np.ndarray] = {}
-            storage.write_record(new, self._written(arrays), arrays)
+            storage.write_record(new, {**self._written(arrays), "doubts": doubts}, arrays)
             self.report(new / "report.html")
         return folder
 
@@ -405,6 +418,7 @@ def open_folder(folder: str | Path) -> Unmixing:
         learned = storage.decode(record.pop("learned"), arrays)
         objective, starts = record.pop("objective"), storage.decode(record.pop("starts"), arrays)
         maps, spectra, misfit = _open_signals(place)
+        errors, bands = open_doubts(place, record.pop("doubts", {}))
     except (KeyError, TypeError, OSError) as problem:
         raise ValueError(
             f"{place} is a damaged result ({problem!r}); unmix the data again"
@@ -414,9 +428,11 @@ def open_folder(folder: str | Path) -> Unmixing:
     model.maps_, model.components_ = np.moveaxis(maps.data, 0, -1), spectra.data
     model.objective_ = np.array(objective)
     model.starts_ = _starts(starts)
-    return Unmixing(
+    result = Unmixing(
         maps=maps, spectra=spectra, model=model, options=options, record=record, misfit=misfit
     )
+    result.errors, result.bands = errors, bands
+    return result
 
 
 def _starts(starts: list[dict[str, Any]]) -> list[Any]:

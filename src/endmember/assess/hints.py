@@ -1,0 +1,268 @@
+"""Which elements a spectrum may speak of: candidate edges and lines from eXSpy's data bases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import find_peaks
+
+from endmember.factor.inputs import is_signal, unwrap
+
+#: Windows before and after an onset, in eV.
+WINDOW = 12.0
+#: Onsets (eV) and peaks (keV) are looked up within this distance.
+NEAR = {"EELS": 8.0, "EDS": 0.06}
+#: A rise or peak counts that has this share of the highest of its spectrum,
+SHARE = {"EELS": 0.15, "EDS": 0.03}
+#: and this many standard deviations of its noise.
+CLEAR = 6.0
+#: An edge climbs by this share of its rise; behind a peak a spectrum only stops to fall.
+CLIMB = 0.3
+#: Edges that are not seen without the one before them, and which that is.
+_AFTER = {"L2": "L3", "M2": "M3", "M4": "M5", "N4": "N5"}
+#: Candidates that are named for one energy, and energies for one component.
+MOST, MOST_ENERGIES = 3, 6
+#: Lines that stand for their family.
+_MAIN = ("Ka", "La", "Ma")
+
+
+@dataclass(frozen=True)
+class Hint:
+    """Where a spectrum rises or peaks, and what that may be.
+
+    Attributes
+    ----------
+    energy : float
+        eV for energy-loss spectra, keV for X-ray spectra.
+    strength : float
+        Height over the highest of the spectrum.
+    candidates : tuple of str
+        Such as ``"Fe L3"`` or ``"Fe Ka"``, the likeliest first; empty where the data bases know none.
+    """
+
+    energy: float
+    strength: float
+    candidates: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{' or '.join(self.candidates) or 'unknown'} ({self.energy:.4g})"
+
+
+def element_hints(
+    spectra: Any, energy: Any = None, kind: str | None = None, elements: Collection[str] = ()
+) -> list[list[Hint]]:
+    """Name candidate edges (EELS) or lines (EDS) for every component; the user decides.
+
+    In energy-loss spectra an onset is where the mean of 12 eV lies above the straight line through the 12 eV
+    before; in X-ray spectra a line is a peak. A candidate whose stronger lines or other major edges lie in the
+    range and are missing comes after those where they are found.
+
+    Parameters
+    ----------
+    spectra : HyperSpy signal, Unmixing or array_like, (k, n_channels)
+        NaN where channels are masked.
+    energy : array_like, (n_channels,), optional
+        Of an array: eV for EELS, keV for EDS, rising.
+    kind : "EELS" or "EDS", optional
+        Of an array; a signal knows.
+    elements : collection of str
+        Known to be there, such as ``["Fe", "O"]``: they come first. A signal's own are added.
+
+    Returns
+    -------
+    list of list of Hint
+        For every component, the strongest first.
+
+    Raises
+    ------
+    ValueError
+        If it is not known what kind of spectra these are.
+
+    Examples
+    --------
+    >>> energy = np.arange(500.0, 600.0, 0.5)
+    >>> edge = np.where(energy < 532, 0.0, np.exp(-(energy - 532) / 60))
+    >>> str(element_hints([edge], energy, "EELS", ["O"])[0][0])
+    'O K or Sb M5 (531.5)'
+    """
+    spectra = getattr(spectra, "spectra", spectra)
+    if is_signal(spectra):
+        energy, kind, known = _of_signal(spectra)
+        elements = [*elements, *known]
+        spectra = unwrap(spectra)
+    if kind not in NEAR or energy is None:
+        raise ValueError(
+            f"these spectra are neither EELS nor EDS as far as can be seen (kind={kind!r}); give an array "
+            'with energy=… and kind="EELS" (eV) or "EDS" (keV), or signal.set_signal_type("EELS")'
+        )
+    energy = np.asarray(energy, dtype=float)
+    S = np.nan_to_num(np.atleast_2d(np.asarray(spectra, dtype=float)))
+    places = _onsets if kind == "EELS" else _peaks
+    return [_named(places(energy, s), energy, kind, elements) for s in S]
+
+
+def _of_signal(signal: Any) -> tuple[Any, str | None, Sequence[str]]:
+    """Return the energies of a signal in the unit of its kind, the kind, and the elements it names."""
+    axis = signal.axes_manager.signal_axes[0]
+    energy, units = np.asarray(axis.axis, dtype=float), str(axis.units)
+    said = str(signal.metadata.get_item("Signal.signal_type", default=""))
+    kind = "EELS" if said == "EELS" else "EDS" if said.startswith("EDS") else None
+    if units not in ("eV", "keV"):
+        return energy, None, ()
+    factor = {("EELS", "keV"): 1e3, ("EDS", "eV"): 1e-3}.get((str(kind), units), 1.0)
+    elements = signal.metadata.get_item("Sample.elements", default=())
+    return factor * energy, kind, [str(element) for element in elements]
+
+
+def _noise(s: np.ndarray) -> float:
+    """Return the standard deviation of a spectrum's noise, from its second differences."""
+    return float(1.4826 * np.median(np.abs(np.diff(s, 2))) / np.sqrt(6)) if len(s) > 2 else 0.0
+
+
+def _onsets(energy: np.ndarray, s: np.ndarray) -> list[tuple[float, float]]:
+    """Return ``(energy, strength)`` of the edges of an energy-loss spectrum."""
+    step = float(np.median(np.diff(energy)))
+    w = max(4, round(WINDOW / step))
+    if len(s) < 2 * w + 2 or not np.ptp(s) > 0:
+        return []
+    windows = np.lib.stride_tricks.sliding_window_view(s, w)
+    t = np.arange(w) - (w - 1) / 2
+    slope = windows @ t / (t @ t)
+    mean = windows.mean(axis=1)
+    rise = mean[w:] - (mean[:-w] + w * slope[:-w])  # at channel w, w + 1, ...
+    noise = _noise(s) * np.sqrt(2 / w + w**2 / (t @ t))
+    high = max(SHARE["EELS"] * rise.max(), CLEAR * noise)
+    found, _ = find_peaks(np.pad(rise, 1), height=max(high, 1e-300), distance=w)
+    smooth = gaussian_filter1d(s, 1.0)
+    slopes = np.gradient(smooth)
+    places = []
+    for first in found - 1 + w:
+        climb = smooth[first : first + w].max() - s[first - max(2, w // 4) : first].mean()
+        if climb < CLIMB * rise[first - w]:  # the foot of a peak, not an edge
+            continue
+        near = slice(max(first - w // 2, 0), first + w // 2)
+        steepest = near.start + int(np.argmax(slopes[near]))
+        places.append((float(energy[steepest]), float(rise[first - w] / rise.max())))
+    return places
+
+
+def _peaks(energy: np.ndarray, s: np.ndarray) -> list[tuple[float, float]]:
+    """Return ``(energy, strength)`` of the lines of an X-ray spectrum."""
+    step = float(np.median(np.diff(energy)))
+    width = max(0.02 / step, 0.5)
+    smooth = gaussian_filter1d(s, width)
+    if not smooth.max() > 0:
+        return []
+    # A prominence reaches from the lowest to the highest of the noise, hence the factor.
+    noise = 1.5 * _noise(s) / np.sqrt(2 * np.sqrt(np.pi) * width)
+    floor = max(SHARE["EDS"] * smooth.max(), CLEAR * noise)
+    found, sizes = find_peaks(smooth, prominence=floor, distance=max(1, round(0.06 / step)))
+    heights = sizes["prominences"]
+    # Near zero energy there is a peak of the electronics, not of an element.
+    return [
+        (float(energy[i]), float(h / heights.max()))
+        for i, h in zip(found, heights, strict=True)
+        if energy[i] > 0.1
+    ]
+
+
+def _named(
+    places: list[tuple[float, float]], energy: np.ndarray, kind: str, elements: Collection[str]
+) -> list[Hint]:
+    """Look the energies up; the strongest first."""
+    seen = [place for place, _ in places]
+    look = _edges_near if kind == "EELS" else _lines_near
+    strongest = sorted(places, key=lambda place: -place[1])[:MOST_ENERGIES]
+    return [
+        Hint(place, strength, look(place, seen, (energy[0], energy[-1]), elements))
+        for place, strength in strongest
+    ]
+
+
+def _edges_near(
+    energy: float, seen: Sequence[float], ends: tuple[float, float], elements: Collection[str]
+) -> tuple[str, ...]:
+    """Return the major edges near an onset; those of elements whose other edges are seen too come first."""
+    from exspy.utils.eels import get_edges_near_energy
+
+    found = get_edges_near_energy(energy, width=2 * NEAR["EELS"], only_major=True)
+    ranked = []
+    for edge in found:
+        element, shell = edge.split("_")
+        onsets = _onsets_of(element)
+        before = onsets.get(_AFTER.get(shell, ""))
+        if before is not None and before > ends[0] and not _is_seen(before, seen, NEAR["EELS"]):
+            continue
+        others = [onsets[name] for name in onsets if name[0] != shell[0]]
+        share = _share_seen([onsets[shell], *others], seen, ends, NEAR["EELS"])
+        ranked.append(
+            (element not in elements, -share, abs(onsets[shell] - energy), element, shell)
+        )
+    return _first_of_each(ranked)
+
+
+def _lines_near(
+    energy: float, seen: Sequence[float], ends: tuple[float, float], elements: Collection[str]
+) -> tuple[str, ...]:
+    """Return the lines near a peak whose family's main line is seen; fuller elements come first."""
+    from exspy.utils.eds import get_xray_lines_near_energy
+
+    ranked = []
+    for name in get_xray_lines_near_energy(energy, width=2 * NEAR["EDS"]):
+        element, line = name.split("_")
+        lines = _lines_of(element)
+        main = lines.get(f"{line[0]}a")
+        inside = main is not None and ends[0] <= main <= ends[1]
+        if line not in _MAIN and not (inside and _is_seen(main, seen, NEAR["EDS"])):
+            continue
+        mains = [lines[each] for each in _MAIN if each in lines]
+        share = _share_seen(mains, seen, ends, NEAR["EDS"])
+        apart = abs(lines[line] - energy)
+        ranked.append((element not in elements, -share, line not in _MAIN, apart, element, line))
+    return _first_of_each(ranked)
+
+
+def _first_of_each(ranked: list[Any]) -> tuple[str, ...]:
+    """Return the best candidates, one for each element."""
+    best: dict[str, str] = {}
+    for *_, element, name in sorted(ranked):
+        best.setdefault(element, f"{element} {name}")
+    return tuple(best.values())[:MOST]
+
+
+def _is_seen(energy: float | None, seen: Sequence[float], near: float) -> bool:
+    return energy is not None and any(abs(energy - one) <= near for one in seen)
+
+
+def _share_seen(
+    energies: Sequence[float], seen: Sequence[float], ends: tuple[float, float], near: float
+) -> float:
+    """Return which share of the energies that the axis covers is seen."""
+    inside = [one for one in energies if ends[0] + near < one < ends[1] - near]
+    return float(np.mean([_is_seen(one, seen, near) for one in inside])) if inside else 0.0
+
+
+def _atomic(element: str) -> Any:
+    from exspy.material import elements
+
+    return elements[element]["Atomic_properties"]
+
+
+def _onsets_of(element: str) -> dict[str, float]:
+    """Return the onsets of an element's major edges in eV."""
+    edges = _atomic(element)["Binding_energies"]
+    return {
+        name: float(edges[name]["onset_energy (eV)"])
+        for name in edges.keys()  # noqa: SIM118 (no dictionary)
+        if edges[name]["relevance"] == "Major"
+    }
+
+
+def _lines_of(element: str) -> dict[str, float]:
+    """Return the energies of an element's lines in keV."""
+    lines = _atomic(element)["Xray_lines"]
+    return {name: float(lines[name]["energy (keV)"]) for name in lines.keys()}  # noqa: SIM118

@@ -1,0 +1,109 @@
+"""``endmember compare``: several methods on one file, or two results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .commands import _beside, app, load_image, parse_window
+from .console import at_home
+from .options import ComponentsOption, CropOption, SeedOption, SignalOption
+
+if TYPE_CHECKING:
+    from endmember.assess.comparison import Comparison
+
+PlacesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE | A/ B/",
+        help="A file with a spectrum image, or two results of 'endmember unmix'.",
+    ),
+]
+PictureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="PICTURE",
+        help="Where to draw it (png, pdf, svg); by default FILE-compare.png beside the file, or A-B-compare.png.",
+    ),
+]
+BandsOption = Annotated[
+    bool, typer.Option(help="Ask what else fits as well as the plain factorisation.")
+]
+
+
+@app.command()
+def compare(
+    places: PlacesArgument,
+    components: ComponentsOption = None,
+    crop: CropOption = None,
+    signal: SignalOption = None,
+    output: PictureOption = None,
+    seed: SeedOption = 0,
+    bands: BandsOption = True,
+) -> None:
+    """Say where several methods agree on a spectrum image, or what differs between two results.
+
+    A file is unmixed by NMF, NMF with soft orthogonality, vertex component analysis and subspace
+    sampling, counts by Poisson NMF too: methods that assume different things.
+    """
+    window = parse_window(crop)
+    if len(places) > 2 or (len(places) == 2 and not all(place.is_dir() for place in places)):
+        raise ValueError("give one file, or the folders of two results")
+    if len(places) == 1 and places[0].is_dir():
+        raise ValueError(
+            f"{places[0]} is a folder; give the folder of a second result beside it, or a file"
+        )
+    if len(places) == 2:
+        if components is not None or crop is not None or signal is not None:
+            raise ValueError("-k, --crop and --signal go with a file, not with two results")
+        with at_home():
+            _compare_results(places[0], places[1], output)
+        return
+    with at_home():
+        _compare_methods(places[0], components, window, signal, output, seed, bands)
+
+
+def _compare_methods(
+    file: Path,
+    components: int | None,
+    window: tuple[float | None, float | None] | None,
+    signal: int | None,
+    output: Path | None,
+    seed: int,
+    bands: bool,
+) -> None:
+    from endmember.assess.comparison import compare as fit_all
+    from endmember.signals.choosing import choose_model, choose_models
+
+    image = load_image(file, False, signal, window)
+    model, _, panel = choose_model(image, components, random_state=seed)
+    if panel is not None:
+        typer.echo(panel.sentence)
+    found = fit_all(image, choose_models(image, model), bands=bands)
+    typer.echo(str(found))
+    _draw(found, output or _beside(file, f"{file.stem}-compare.png"))
+
+
+def _compare_results(first: Path, second: Path, output: Path | None) -> None:
+    from endmember.signals.differences import differences
+    from endmember.signals.unmixing import open_folder
+
+    names: Any = (first.name or str(first), second.name or str(second))
+    if names[0] == names[1]:
+        names = (str(first), str(second))
+    found = differences(open_folder(first), open_folder(second), names)
+    typer.echo(str(found))
+    picture = f"{first.resolve().name}-{second.resolve().name}-compare.png"
+    _draw(found.comparison, output or _beside(first, picture))
+
+
+def _draw(found: Comparison, picture: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    found.plot().savefig(picture, dpi=150)
+    typer.echo(f"Picture: {picture}")

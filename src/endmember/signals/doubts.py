@@ -1,0 +1,223 @@
+"""How far an answer can be trusted: errors, bands and agreement, kept with it and said in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from endmember.assess.bands import Bands
+from endmember.assess.detection import detectability
+from endmember.assess.hints import element_hints
+from endmember.assess.standard_errors import Errors
+from endmember.factor.losses import Poisson, PoissonScaled
+from endmember.factor.noise import NoiseModel
+from endmember.show.html import Section
+from endmember.signals.bridge import with_values
+from endmember.signals.misfits import save_together
+
+if TYPE_CHECKING:
+    from endmember.assess.comparison import Comparison
+    from endmember.signals.unmixing import Unmixing
+
+#: Arrays of errors and bands and their titles in ``errors.hspy`` and ``bands.hspy``.
+_ERRORS = {
+    "spectra": "standard errors of the spectra",
+    "maps": "standard errors of the maps",
+    "spectra_at_zero": "where the error of a spectrum is a limit at zero",
+    "maps_at_zero": "where the error of a map is a limit at zero",
+}
+_BANDS = {
+    "spectra_low": "lowest spectra",
+    "spectra_high": "highest spectra",
+    "maps_low": "lowest maps",
+    "maps_high": "highest maps",
+    "spectra": "spectra of unit sum",
+}
+#: A component is doubted that is less than this many times as strong as one fitted to noise.
+HARDLY = 1.5
+#: Whether a component can be seen is not worked out for more entries than this.
+_MOST_ENTRIES = 3e7
+
+
+def save_doubts(folder: Path, result: Unmixing) -> dict[str, Any]:
+    """Write ``errors.hspy`` and ``bands.hspy`` where they were computed; return what the record keeps of them."""
+    record: dict[str, Any] = {}
+    errors, bands = result.errors, result.bands
+    if errors is not None:
+        save_together(folder / "errors.hspy", _signals(errors, _ERRORS, result))
+        record["errors"] = {
+            "rotations": int(errors.rotations), "method": errors.method, "exact": bool(errors.exact)
+        }  # fmt: skip
+    if bands is not None:
+        save_together(folder / "bands.hspy", _signals(bands, _BANDS, result))
+        record["bands"] = {
+            "exact": bool(bands.exact), "touching": bool(bands.touching),
+            "width": [float(w) for w in bands.width], "angle": [float(a) for a in bands.angle],
+        }  # fmt: skip
+    return record
+
+
+def open_doubts(folder: Path, record: dict[str, Any]) -> tuple[Errors | None, Bands | None]:
+    """Read back what :func:`save_doubts` wrote; ``record`` is what it returned."""
+    errors, bands = record.get("errors"), record.get("bands")
+    found: list[Any] = [None, None]
+    if errors is not None:
+        arrays: dict[str, Any] = _arrays(folder / "errors.hspy", _ERRORS)
+        flags = {name: arrays[name].astype(bool) for name in arrays if name.endswith("_at_zero")}
+        found[0] = Errors(**{**arrays, **flags}, **errors)
+    if bands is not None:
+        numbers = {name: np.array(bands[name]) for name in ("width", "angle")}
+        found[1] = Bands(**{**_arrays(folder / "bands.hspy", _BANDS), **bands, **numbers})
+    return found[0], found[1]
+
+
+def _signals(doubts: Errors | Bands, titles: dict[str, str], result: Unmixing) -> dict[str, Any]:
+    """Return the arrays as signals with the axes of the answer, by title."""
+    signals = {}
+    for name, title in titles.items():
+        values = np.asarray(getattr(doubts, name))
+        values = values.astype(np.uint8) if values.dtype == bool else values
+        like = result.maps if name.startswith("maps") else result.spectra
+        signals[title] = with_values(like, values if name.startswith("maps") else values.T, title)
+    return signals
+
+
+def _arrays(file: Path, titles: dict[str, str]) -> dict[str, np.ndarray]:
+    import hyperspy.api as hs
+
+    parts = {part.metadata.General.title: part.data for part in hs.load(file)}
+    return {
+        name: np.moveaxis(parts[title], 0, -1) if name.startswith("maps") else parts[title]
+        for name, title in titles.items()
+    }
+
+
+def agreement_of(comparison: Comparison) -> dict[str, Any]:
+    """Return what the record keeps of a comparison whose first model is the answer."""
+    others = {
+        name: [None if np.isnan(angle) else float(angle) for angle in comparison.angles[0, i]]
+        for i, name in enumerate(comparison.names)
+        if i
+    }
+    agree = [name for i, name in enumerate(comparison.names) if i and comparison.agree[0, i]]
+    return {"angles": others, "agree": agree, "words": comparison.sentence}
+
+
+def doubts_in_words(result: Unmixing) -> list[Section]:
+    """Return the sections of the report that say how far every component can be trusted."""
+    rows = [(name, " ".join(said)) for name, said in verdicts(result).items() if said]
+    words = [part.sentence for part in (result.bands, result.errors) if part is not None]
+    agreement = result.record.get("agreement")
+    words += [agreement["words"]] if agreement else []
+    sections = []
+    if rows:
+        sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
+    if result.bands is not None:
+        axis = result.picture()
+        label = (
+            f"{axis.energy_label} ({axis.energy_units})" if axis.energy_units else axis.energy_label
+        )
+        caption = "Spectra of unit sum, and between which spectra the data cannot tell."
+        figure = result.bands.plot(axis.energy, label)
+        sections.append(Section("Bands", figure=figure, caption=caption))
+    return sections
+
+
+def verdicts(result: Unmixing) -> dict[str, list[str]]:
+    """Return for every component, by name, one sentence on each thing that is known of its certainty."""
+    names = result.picture().names or ()
+    parts = [
+        _strengths(result),
+        _precisions(result),
+        _freedoms(result),
+        _agreements(result),
+        _elements(result),
+    ]
+    return {name: [part[j] for part in parts if part] for j, name in enumerate(names)}
+
+
+def _strengths(result: Unmixing) -> list[str]:
+    """Say how far every component stands above the limit of detection."""
+    C, S = np.asarray(result.model.maps_, dtype=float), np.asarray(result.spectra.data, dtype=float)
+    if C.shape[-1] != len(S) or C[..., 0].size * S.shape[1] > _MOST_ENTRIES:
+        return []
+    C, S = C.reshape(-1, len(S)), S
+    C, S = C[np.isfinite(C).all(axis=1)], S[:, np.isfinite(S).all(axis=0)]
+    counts = isinstance(getattr(result.model, "loss", None), Poisson | PoissonScaled)
+    variance = float(np.nanmean(result.misfit().map ** 2))
+    if (C < 0).any() or (S < 0).any() or not variance > 0:
+        return []
+    found = detectability(C, S, None if counts else NoiseModel(gain=0.0, read_variance=variance))
+    # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
+    times = found.strengths / (1 + found.limit) ** 2
+    return [
+        f"{_times(t)} times as strong as noise alone would make it."
+        + ("" if t > HARDLY else " It may be noise.")
+        for t in times
+    ]
+
+
+def _times(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _precisions(result: Unmixing) -> list[str]:
+    """Say what noise alone leaves uncertain."""
+    errors = result.errors
+    if errors is None:
+        return []
+    maps = np.moveaxis(np.asarray(result.maps.data, dtype=float), 0, -1)
+    k = maps.shape[-1]
+    spectra = [_relative(result.spectra.data[j], errors.spectra[j]) for j in range(k)]
+    amounts = [_relative(maps[..., j], errors.maps[..., j]) for j in range(k)]
+    return [
+        f"Noise leaves its spectrum uncertain by {s:.2g} %, its map by {c:.2g} %."
+        for s, c in zip(spectra, amounts, strict=True)
+    ]
+
+
+def _relative(values: np.ndarray, errors: np.ndarray) -> float:
+    size = np.sqrt(np.nansum(np.square(values)))
+    return float(100 * np.sqrt(np.nansum(np.square(errors))) / size) if size > 0 else np.inf
+
+
+def _freedoms(result: Unmixing) -> list[str]:
+    """Say what else fits as well."""
+    bands = result.bands
+    if bands is None:
+        return []
+    at_least = "" if bands.exact else "at least "
+    return [
+        "Fixed by the data."
+        if fixed
+        else f"Other spectra, {at_least}up to {angle:.1f}° away, fit as well."
+        for fixed, angle in zip(bands.fixed, bands.angle, strict=True)
+    ]
+
+
+def _agreements(result: Unmixing) -> list[str]:
+    """Say what other methods find."""
+    agreement = result.record.get("agreement")
+    if not agreement:
+        return []
+    said = []
+    for j in range(len(result.spectra.data)):
+        angles = {name: found[j] for name, found in agreement["angles"].items()}
+        parts = [
+            f"{name} nothing like it" if angle is None else f"{name} {angle:.1f}° away"
+            for name, angle in angles.items()
+        ]
+        said.append(f"Others find it: {', '.join(parts)}.")
+    return said
+
+
+def _elements(result: Unmixing) -> list[str]:
+    """Name candidate edges or lines."""
+    try:
+        hints = element_hints(result)
+    except ValueError:  # neither EELS nor EDS
+        return []
+    said = ["; ".join(str(hint) for hint in found if hint.candidates) for found in hints]
+    return [f"Candidates: {words}." if words else "" for words in said]
