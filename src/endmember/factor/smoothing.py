@@ -60,6 +60,7 @@ class SmoothField:
 
     def __init__(self, domain: Sequence[int]) -> None:
         self.penalty, self.rank = curvature_penalty(domain)
+        self._place = len(LENGTHS) // 2
 
     def solve(
         self, a: np.ndarray, U: np.ndarray, b: np.ndarray, length: float
@@ -91,10 +92,10 @@ class SmoothField:
         return field, 0.5 * (self.rank * np.log(strength) - logdet + float(b @ field))
 
     def best(self, a: np.ndarray, U: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the field of the length with the highest evidence, and that length."""
+        """Return the field of the length with the highest evidence, and that length; the next search starts from it."""
         found: dict[float, tuple[np.ndarray, float]] = {}
-        place = len(LENGTHS) // 2
-        while True:  # climb from the middle
+        while True:  # climb from where the last search ended
+            place = self._place
             around = [n for n in (place - 1, place, place + 1) if 0 <= n < len(LENGTHS)]
             for n in around:
                 if n not in found:
@@ -102,4 +103,4 @@ class SmoothField:
             top = max(around, key=lambda n: found[n][1])
             if top == place:
                 return found[place][0], LENGTHS[place]
-            place = top
+            self._place = top
