@@ -103,6 +103,8 @@ CASES = [
     Case(em.NonNegative(), "line", lambda F, grid: F.min() >= 0, ramp, lambda grid: -ramp(grid)),
     Case(em.Ridge(0.3), "line"),
     Case(em.Ridge(0.3), "image"),
+    Case(em.Norm(0.02), "line"),
+    Case(em.Norm(0.02), "image"),
     Case(em.Sparse(0.02), "line"),
     Case(em.Sparse(0.02), "image"),
     absent("line"),
@@ -434,7 +436,7 @@ def test_a_mirrored_image_beside_itself_has_the_same_spectra(case):
     X = counts()
     mirrored = [np.concatenate([A, A[::-1]]) for A in (X, INIT[0])]
     # The number of inner passes must not follow the number of pixels.
-    solver = next(s for s in (em.HALS(inner=2), em.ADMM()) if can_obey(s, case.penalty))
+    solver = next(s for s in (em.HALS(inner=2), em.ADMM(), em.ANLS()) if can_obey(s, case.penalty))
     once = model(case, max_iter=6, solver=solver)
     twice = model(case, max_iter=6, solver=solver, init=(mirrored[1], INIT[1]))
     with warnings.catch_warnings():

@@ -102,6 +102,7 @@ class Problem:
                 Setting(
                     plain.curvature(F), plain.peak(F), self.grids[mode],
                     self.noise, self._typical(mode, F.shape[1]),
+                    float(np.sqrt(2 * self.loss.reference(self.data))),
                 )
             )  # fmt: skip
             for penalty in self.penalties[mode]:
@@ -136,9 +137,11 @@ class Problem:
     def wished(self, plain: Subproblem, mode: int, F: np.ndarray) -> Subproblem:
         """Return the subproblem with everything that the penalties put into it at ``F``."""
         subproblem = plain if not isinstance(plain, Quadratic) else replace(plain)
-        subproblem.lower, subproblem.upper = bounds_of(
+        lower, subproblem.upper = bounds_of(
             self.penalties[mode], subproblem.shape, self.grids[mode]
         )
+        held = np.ndim(plain.lower) > 0  # a sum that must not fall below zero
+        subproblem.lower = np.maximum(lower, plain.lower) if held else lower
         subproblem.setting = self.settings[mode] if self.settings else None
         for penalty in self.penalties[mode]:
             if "add" in offers(penalty):
@@ -177,6 +180,9 @@ class Problem:
         residuals = []
         for mode, F in enumerate(factors):
             subproblem = self.wished(self.plain(factors, mode), mode, F)
+            for penalty in self.penalties[mode]:
+                if "norm" in offers(penalty):
+                    subproblem.add_linear(penalty.slope(subproblem, F))
             if scales.on_sphere(mode):
                 # Along a column itself the sphere bears the gradient: only what is across counts.
                 subproblem.add_linear(-subproblem.along(F) * scales.sphere(mode))

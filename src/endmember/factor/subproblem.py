@@ -47,7 +47,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Setting:
-    """What makes a dimensionless weight the right size for one factor, fixed once for a whole fit.
+    r"""What makes a dimensionless weight the right size for one factor, fixed once for a whole fit.
 
     Attributes
     ----------
@@ -62,6 +62,8 @@ class Setting:
     typical : float
         The mean entry of the factor if all components were alike and flat, with other factors of unit
         length.
+    size : float
+        The length of the data in the metric of the misfit, :math:`\sqrt{2 D(X\|0)}`.
     """
 
     curvature: float
@@ -69,6 +71,7 @@ class Setting:
     grid: Grid
     noise: Noise | None = None
     typical: float = 1.0
+    size: float = 1.0
 
 
 class Subproblem(ABC):
@@ -194,6 +197,13 @@ class Quadratic(Subproblem):
         if self.row_weights is not None:
             diagonal = self.row_weights[:, None] * diagonal
         return float(np.mean(diagonal))
+
+    def pull(self) -> np.ndarray:
+        """Return how strongly the misfit pulls an empty factor into its box, (n, k)."""
+        H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
+        upwards = np.where(np.broadcast_to(self.upper, H.shape) > 0, np.maximum(H, 0.0), 0.0)
+        downwards = np.where(np.broadcast_to(self.lower, H.shape) < 0, np.minimum(H, 0.0), 0.0)
+        return upwards + downwards
 
     def peak(self, F: np.ndarray | None = None) -> float:
         """Return the largest slope at ``F = 0``, ``max |r H|``."""

@@ -19,6 +19,7 @@ from endmember.factor.penalties.elementwise import (
     ZeroOutside,
 )
 from endmember.factor.penalties.mixtures import MinimumVolume, SumToOne
+from endmember.factor.penalties.norms import Norm
 from endmember.factor.penalties.orthogonality import SoftOrthogonal
 from endmember.factor.penalties.relevance import Relevance
 from endmember.factor.penalties.spatial import Smooth, TotalVariation
@@ -31,6 +32,7 @@ __all__ = [
     "MinimumVolume",
     "Monotone",
     "NonNegative",
+    "Norm",
     "Penalty",
     "PowerLaws",
     "Relevance",

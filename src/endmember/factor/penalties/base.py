@@ -23,6 +23,8 @@ class Penalty(BaseEstimator):
         Returns column ``j`` that is best for ``½ d f² − h f``, one column at a time.
     ``prox(F, step, setting)``
         Returns the point that is best for the penalty plus ``½‖· − F‖² / step``.
+    ``norm`` and ``slope(subproblem, F)``
+        Says how much an unsquared norm costs, and its slope at ``F``.
     ``value(F, setting)``
         Returns what the penalty adds to the objective; nothing for constraints.
 
@@ -50,8 +52,8 @@ class Penalty(BaseEstimator):
     references: tuple[str, ...] = ()
 
     def offers(self) -> set[str]:
-        """Return what it offers to solvers, of "add", "bounds", "column" and "prox"."""
-        return {name for name in ("add", "bounds", "column", "prox") if hasattr(self, name)}
+        """Return what it offers to solvers, of "add", "bounds", "column", "norm" and "prox"."""
+        return {name for name in ("add", "bounds", "column", "norm", "prox") if hasattr(self, name)}
 
     def fixes_scale(self, k: int) -> np.ndarray:
         """Return for each component whether its scale in this factor is given, (k,) bool."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy as np
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
 from endmember.factor.subproblem import Quadratic, times_gram
 
+#: How much shorter than without a norm a factor may be, as a logarithm.
+FAR = 60.0
+
 
 class ANLS(Solver):
-    """Alternating non-negative least squares: the exact minimiser of every subproblem, by block pivoting.
+    r"""Alternating non-negative least squares: the exact minimiser of every subproblem, by block pivoting.
 
     Each row's entries are free or at a bound. All rows that share a pattern of free entries are
     solved with one Cholesky factorisation; every entry that breaks a bound, and every bound whose
@@ -20,7 +24,9 @@ class ANLS(Solver):
     (Murty's rule, which always ends).
 
     Works between any bounds, so that fixed entries (equal bounds) and free ones (infinite bounds)
-    are cases of it.
+    are cases of it. An unsquared norm of the whole factor (:class:`em.Norm`) is met exactly too: with
+    :math:`\|F\| = \min_\rho \tfrac12(\|F\|^2/\rho + \rho)` it is a ridge whose strength is found by one-dimensional
+    root finding.
 
     References
     ----------
@@ -34,6 +40,7 @@ class ANLS(Solver):
     array([[1.5, 0. ]])
     """
 
+    obeys = ("norm",)
     short_sweeps = 20
     in_words = "alternating non-negative least squares (ANLS) by block principal pivoting"
     references = ("J. Kim and H. Park, SIAM J. Sci. Comput. 33 (2011) 3261.",)
@@ -47,9 +54,40 @@ class ANLS(Solver):
         penalties: Sequence[Any] = (),
         memory: Memory | None = None,
     ) -> np.ndarray:
-        lower = np.broadcast_to(subproblem.lower, F.shape)
-        upper = np.broadcast_to(subproblem.upper, F.shape)
-        return _Pivoting(subproblem, lower, upper).solve(F)
+        cost = sum(penalty.norm(subproblem) for penalty in penalties if hasattr(penalty, "norm"))
+        return _under_norm(subproblem, F, cost) if cost > 0 else _best(subproblem, F)
+
+
+def _best(subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
+    lower = np.broadcast_to(subproblem.lower, F.shape)
+    upper = np.broadcast_to(subproblem.upper, F.shape)
+    return _Pivoting(subproblem, lower, upper).solve(F)
+
+
+def _under_norm(subproblem: Quadratic, F: np.ndarray, cost: float) -> np.ndarray:
+    """Return the minimiser of the problem plus ``cost ‖F‖``."""
+    from scipy.optimize import brentq
+
+    empty = np.zeros_like(F)
+    holds_zero = np.array_equal(subproblem.clip(empty), empty)
+    if holds_zero and np.linalg.norm(subproblem.pull()) <= cost:
+        return empty
+
+    def at(length: float) -> np.ndarray:
+        ridged = replace(subproblem)
+        ridged.add_quadratic(cost / length)
+        return _best(ridged, F)
+
+    def excess(logarithm: float) -> float:
+        length = float(np.exp(logarithm))
+        return float(np.linalg.norm(at(length))) / length - 1.0
+
+    high = float(np.log(np.linalg.norm(_best(subproblem, F))))
+    low = high - 1.0
+    while excess(low) <= 0 and high - low < FAR:
+        low -= 2.0
+    root = brentq(excess, low, high, xtol=1e-12) if high - low < FAR else low
+    return at(float(np.exp(root)))
 
 
 class _Pivoting:

@@ -1,0 +1,335 @@
+"""What a fusion is written with: factors, their sums and products with known matrices, and terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.data import Data
+from endmember.factor.grid import Grid
+from endmember.factor.inputs import Observed, is_signal, observe, unwrap, unwrap_mask
+from endmember.factor.losses import Loss, PoissonScaled, SquaredError
+from endmember.factor.noise import estimate_noise
+from endmember.factor.penalties import Free, Penalty, resolve
+from endmember.factor.subproblem import Bound, Quadratic
+from endmember.factor.tensor import Tensor
+from endmember.methods.estimator import check_number_of_components
+
+#: Noise is never taken for less than this fraction of the mean square of the data.
+QUIET = 1e-12
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A sum of factors, each with a known matrix before it or none."""
+
+    summands: tuple[tuple[Factor, Any], ...]
+
+    #: Keeps NumPy from taking an expression for a number.
+    __array_ufunc__ = None
+
+    def __add__(self, other: Factor | Expression) -> Expression:
+        if not isinstance(other, Factor | Expression):
+            return NotImplemented
+        return Expression(self.summands + as_expression(other).summands)
+
+    def __rmatmul__(self, matrix: Any) -> Expression:
+        return Expression(
+            tuple(
+                (factor, matrix if known is None else matrix @ known)
+                for factor, known in self.summands
+            )
+        )
+
+
+class Factor:
+    """An unknown matrix of ``k`` columns that terms share.
+
+    Add factors (``C + N``), multiply them from the left with a known matrix (``G @ S``), and hand them to
+    :class:`em.Term`. As many rows as the data that they stand for; non-negative unless ``em.Free()`` is
+    given. A sum is held non-negative as a whole as soon as one of its summands is.
+
+    Parameters
+    ----------
+    k : int
+        The number of components, the same for all factors of a fusion.
+    penalties : Penalty or list of them, optional
+    fixed : array_like, optional
+        Known entries, NaN where they are to be found: (*domain, k), (rows, k) or (k, channels). Zeros in
+        the columns of one detector's spectra make a component private to the others.
+    name : str, optional
+        For messages.
+
+    Examples
+    --------
+    >>> C, N = Factor(2, name="C"), Factor(2, penalties=Free(), name="N")
+    >>> (C + N).summands
+    ((Factor(2, name='C'), None), (Factor(2, name='N'), None))
+    """
+
+    __array_ufunc__ = None
+
+    def __init__(
+        self, k: int, penalties: Any = None, fixed: Any = None, *, name: str | None = None
+    ) -> None:
+        self.k = check_number_of_components(k, "k")
+        self.penalties = resolve(penalties, name or "factor")
+        self.fixed = None if fixed is None else np.asarray(fixed, dtype=np.float64)
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Factor({self.k})" if self.name is None else f"Factor({self.k}, name={self.name!r})"
+
+    def __add__(self, other: Factor | Expression) -> Expression:
+        return as_expression(self) + other
+
+    def __rmatmul__(self, matrix: Any) -> Expression:
+        return matrix @ as_expression(self)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether entries below zero are allowed."""
+        return any(isinstance(penalty, Free) for penalty in self.penalties)
+
+    def wishes(self, rows: int, domain: tuple[int, ...]) -> list[Penalty]:
+        """Return all wishes about the factor once it is known how many rows it has.
+
+        Raises
+        ------
+        ValueError
+            If the fixed entries have another shape.
+        """
+        if self.fixed is None:
+            return self.penalties
+        allowed = [(*domain, self.k), (rows, self.k), (self.k, rows)]
+        if self.fixed.shape not in allowed:
+            raise ValueError(
+                f"{self!r} has fixed entries of shape {self.fixed.shape}; allowed: {allowed[0]} or "
+                f"{allowed[2]}, NaN where an entry is to be found"
+            )
+        turned = self.fixed.shape == allowed[2] and self.fixed.shape not in allowed[:2]
+        values = self.fixed.T if turned else self.fixed.reshape(rows, self.k)
+        if np.isinf(values).any() or (not self.is_free and np.any(values < 0)):
+            raise ValueError(
+                f"{self!r} has fixed entries that are infinite or below zero; give em.Free() for entries of "
+                "any sign"
+            )
+        return [*self.penalties, Held(values)]
+
+
+class Held(Penalty):
+    """Entries that are given, NaN where they are not, (rows, k)."""
+
+    in_words = "known in part"
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def fixes_scale(self, k: int) -> np.ndarray:
+        return np.any(np.nan_to_num(self.values) != 0, axis=0)
+
+    def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
+        free = np.isnan(self.values)
+        return np.where(free, -np.inf, self.values), np.where(free, np.inf, self.values)
+
+
+def as_expression(value: Any) -> Expression:
+    """Return a factor as a sum of one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a factor nor made from some.
+    """
+    if isinstance(value, Expression):
+        return value
+    if isinstance(value, Factor):
+        return Expression(((value, None),))
+    raise TypeError(
+        f"{value!r} is no factor; give em.Factor(k), a sum of factors, or a known matrix times one (G @ S)"
+    )
+
+
+class Term:
+    r"""One data set and the factors whose product it is: :math:`\lambda\,D(X, E_1 E_2^\top)`.
+
+    Parameters
+    ----------
+    data : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, channels)
+        An image as a signal or with one channel, ``image[..., np.newaxis]``. Never changed.
+    *factors : Factor or sums of them
+        Two, for maps and spectra; or one for every axis of the data (CP).
+    weight : float or "auto"
+        "auto" is one over the variance of the noise, measured from the data; 1 under losses for counts.
+    loss : Loss, optional
+        ``em.SquaredError()`` unless given.
+    mask, channel_mask, weights
+        Pixels, channels and weights of entries as in :meth:`em.NMF.fit`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data cannot be fused as asked; the message says what is allowed.
+
+    Examples
+    --------
+    >>> term = Term(np.ones((4, 5, 6)), Factor(2), Factor(2), weight=1)
+    >>> term.data.shape
+    (20, 6)
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        *factors: Factor | Expression,
+        weight: float | str = "auto",
+        loss: Loss | None = None,
+        mask: Any = None,
+        channel_mask: Any = None,
+        weights: Any = None,
+    ) -> None:
+        self.slots = [as_expression(factor) for factor in factors]
+        self.loss_ = SquaredError() if loss is None else loss
+        if not isinstance(self.loss_, Loss):
+            raise TypeError(f"loss={loss!r} is not a loss; give em.SquaredError() or None")
+        X = _as_image(data)
+        self.observed = _observed(X, mask, channel_mask, weights)
+        self.data = self._as_modes(self.loss_.prepare(self.observed.data))
+        self.weight_ = self._weight(weight, X, mask, channel_mask)
+
+    def shape_of(self, mode: int) -> tuple[int, ...]:
+        """Return the shape that the rows of a mode have in the data."""
+        if len(self.slots) == 2 and mode == 0:
+            return self.observed.domain
+        return (self.data.shape[mode],)
+
+    def masked(self, mode: int) -> np.ndarray | None:
+        """Return which rows of a mode are masked as a whole, or None."""
+        if mode == len(self.slots) - 1:
+            return self.observed.channel_mask
+        mask = self.observed.mask
+        return mask.ravel() if mask is not None and len(self.slots) == 2 else None
+
+    def _as_modes(self, matrix: Data) -> Data:
+        axes = len(self.observed.domain) + 1
+        if len(self.slots) == 2:
+            return matrix
+        if len(self.slots) != axes:
+            raise ValueError(
+                f"the data have {axes} axes and the term {len(self.slots)} factors; give two (maps and "
+                "spectra), or one for every axis"
+            )
+        return Tensor(matrix, self.observed.domain)
+
+    def _weight(self, weight: Any, X: Any, mask: Any, channel_mask: Any) -> float:
+        if not isinstance(weight, str):
+            if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
+                raise ValueError(
+                    f'weight={weight!r} is no weight of a term; give a number above zero or "auto"'
+                )
+            return float(weight)
+        if weight != "auto":
+            raise ValueError(f'weight={weight!r} is not known; give a number above zero or "auto"')
+        if self.loss_.makes is not Quadratic or isinstance(self.loss_, PoissonScaled):
+            return 1.0
+        return 1.0 / _noise_variance(self.observed, X, mask, channel_mask)
+
+
+def _as_image(data: Any) -> Any:
+    """Return data with the channels last; a HyperSpy image gets one channel."""
+    if is_signal(data):
+        axes = data.axes_manager
+        if axes.signal_dimension == 2 and axes.navigation_dimension == 0:
+            return np.asarray(data.data)[..., np.newaxis]
+        return unwrap(data)
+    return data
+
+
+def _observed(X: Any, mask: Any, channel_mask: Any, weights: Any) -> Observed:
+    """Read the data; what is masked stays in them with weight zero, as other terms may see it."""
+    if mask is None and channel_mask is None:
+        return observe(X, weights=weights, keep_empty=True)
+    array = np.asarray(X)
+    seen = np.ones(array.shape) if weights is None else np.array(unwrap(weights), dtype=np.float64)
+    pixels, channels = unwrap_mask(mask), unwrap_mask(channel_mask)
+    for left_out, shape in ((pixels, array.shape[:-1]), (channels, array.shape[-1:])):
+        if left_out is not None and left_out.shape != shape:
+            raise ValueError(
+                f"a mask has the shape {left_out.shape} where the data have {shape}; give one True (left out) "
+                "or False for each, in the order of the data"
+            )
+    if pixels is not None:
+        seen[pixels] = 0.0
+    if channels is not None:
+        seen[..., channels] = 0.0
+    found = observe(array, weights=seen, keep_empty=True)
+    found.mask, found.channel_mask = pixels, channels
+    return found
+
+
+def _noise_variance(observed: Observed, X: Any, mask: Any, channel_mask: Any) -> float:
+    """Return the mean variance of an entry."""
+    data = observed.data
+    n, m = data.shape
+    square = max(data.squared_norm / (n * m), 1e-300)
+    if m == 1:
+        return max(_variance_of_image(X[..., 0]), QUIET * square)
+    noise = estimate_noise(X, mask=mask, channel_mask=channel_mask)
+    total = float(np.sum(data.dot(np.ones((m, 1)))))
+    seen = float(data.W.sum()) if hasattr(data, "W") else float(n * m)
+    return max(float(noise.variance(total / max(seen, 1e-300))), QUIET * square)
+
+
+def _variance_of_image(image: np.ndarray) -> float:
+    """Return the variance of the noise of an image, from its mixed second differences."""
+    image = np.asarray(image, dtype=np.float64)
+    if image.ndim != 2 or min(image.shape) < 3:
+        raise ValueError(
+            "the noise of data with a single channel is measured on an image of at least 3 x 3 pixels; give "
+            "the term weight=1/variance"
+        )
+    mixed = np.diff(np.diff(image, axis=0), axis=1)
+    return float((1.4826 * np.median(np.abs(mixed - np.median(mixed)))) ** 2 / 4.0)
+
+
+def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
+    """Return the terms of a fusion after checking that they fit together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        With the way out.
+    """
+    terms = list(terms)
+    if not terms or not all(isinstance(term, Term) for term in terms):
+        raise TypeError("em.Fusion takes a list of em.Term, at least one")
+    sizes = {factor.k for term in terms for slot in term.slots for factor, _ in slot.summands}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"the factors have {sorted(sizes)} components and must have the same number; for components that "
+            "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
+        )
+    for term in terms:
+        named = [factor for slot in term.slots for factor, _ in slot.summands]
+        if len(named) != len(set(named)):
+            raise ValueError(
+                "a factor stands twice in one term, which makes the term no linear problem of it; give a second "
+                "factor and tie the two with a term of their own"
+            )
+        for slot in term.slots:
+            mixed = len({factor.is_free for factor, _ in slot.summands}) == 2
+            if mixed and any(matrix is not None for _, matrix in slot.summands):
+                raise ValueError(
+                    "a sum with a known matrix cannot be held non-negative as a whole; leave em.Free() out of its "
+                    "factors, or give em.Free() to all of them"
+                )
+        for penalty in (p for factor in named for p in factor.penalties):
+            if penalty.chooses:
+                raise ValueError(
+                    f"{penalty!r} chooses among components of a single data set; say how many a fusion has"
+                )
+    return terms

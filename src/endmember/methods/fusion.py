@@ -1,0 +1,416 @@
+"""Structured data fusion: several data sets that share factors, written like the equations of a paper."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.fused import Fused, FusedLoss
+from endmember.factor.gauges import Gauges
+from endmember.factor.grid import Grid
+from endmember.factor.losses import Loss
+from endmember.factor.penalties import Penalty, UnitColumns, bounds_of
+from endmember.factor.solvers import Solver
+from endmember.factor.terms import Part, Slot, Summand
+from endmember.factor.threads import one_blas_thread
+from endmember.methods.expressions import Factor, Held, Term, checked_terms
+
+#: Sweeps of the short run from every start.
+SHORT = 30
+#: A fit whose misfit is below this fraction of that of nothing is exact.
+EXACT = 1e-14
+
+__all__ = ["Factor", "Fusion", "FusionFit", "Term"]
+
+
+@dataclass(frozen=True)
+class FusionFit:
+    """The factors of a fusion and how they were reached; ``fit[C]`` is the array of factor ``C``.
+
+    Attributes
+    ----------
+    objective_ : ndarray
+        Misfit and penalties of the chosen start, one value a sweep.
+    misfits_ : list of float
+        The weighted misfit of every term, half the sum of squares for squared error.
+    weights_ : list of float
+        The weight of every term.
+    n_iter_ : int
+    converged_ : bool
+    optimality_ : float
+        The largest unit-free residual of the optimality conditions of all factors.
+    starts_ : list of float
+        Where the short run from every start ended.
+    """
+
+    arrays: dict[Factor, np.ndarray]
+    objective_: np.ndarray
+    misfits_: list[float]
+    weights_: list[float]
+    n_iter_: int
+    converged_: bool
+    optimality_: float
+    starts_: list[float]
+
+    def __getitem__(self, factor: Factor) -> np.ndarray:
+        """Return a factor, (*domain, k) for the leading modes of data and (channels, k) for their last."""
+        if factor not in self.arrays:
+            raise KeyError(f"{factor!r} takes part in no term of this fusion")
+        return self.arrays[factor]
+
+
+class Fusion:
+    r"""Several terms that share factors, minimised together.
+
+    .. math:: \sum_t \lambda_t D(X_t, E_{t1} E_{t2}^\top) + \text{penalties}
+
+    With ``Term(eels, C + N, S1)`` and ``Term(edxs, C, S2)`` this is equation (14) of Muto & Shiga, with
+    ``Term(raw, C, S + N)`` and ``Term(subtracted, C, S)`` equation (15). What the data leave open, the scale
+    of each component, is fixed by columns of unit length: of the spectra, and first of all of those that stand
+    beside a sum, so that no summand is made small by inflating them.
+
+    Parameters
+    ----------
+    terms : sequence of Term
+    init : mapping of Factor to ndarray, optional
+        Where to start; what is left out starts at random.
+    n_starts : int
+        Random starts, of which the one with the lowest objective goes on.
+    max_iter : int
+        Sweeps at most.
+    tol : float
+        Relative progress per sweep that ends the fit.
+    random_state : int, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        If terms do not fit together; the message names the factor.
+
+    References
+    ----------
+    Sorber, Van Barel & De Lathauwer, IEEE J. Sel. Top. Signal Process. 9 (2015) 586. Muto & Shiga,
+    Microscopy 69 (2020) 110, equations (14) and (15).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> maps, spectra, lines = rng.random((30, 2)), rng.random((2, 20)), rng.random((2, 9))
+    >>> C, S, L = Factor(2), Factor(2), Factor(2)
+    >>> terms = [Term(maps @ spectra, C, S, weight=1), Term(maps @ lines, C, L, weight=1)]
+    >>> fit = Fusion(terms, random_state=0, tol=1e-9).fit()
+    >>> bool(np.allclose(fit[C] @ fit[L].T, maps @ lines, atol=1e-2))
+    True
+    """
+
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        *,
+        init: Any = None,
+        n_starts: int = 10,
+        max_iter: int = 2000,
+        tol: float = 1e-6,
+        random_state: Any = None,
+    ) -> None:
+        self.terms = terms
+        self.init = init
+        self.n_starts = n_starts
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def fit(self, callback: Callback | None = None) -> FusionFit:
+        """Find the factors.
+
+        Parameters
+        ----------
+        callback : callable, optional
+            Called after every sweep with ``stage``, ``sweep``, ``objective`` and ``seconds_left``;
+            returning True stops and keeps the best so far.
+
+        Returns
+        -------
+        FusionFit
+        """
+        if not isinstance(self.tol, Real) or not self.tol >= 0:
+            raise ValueError(
+                f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6"
+            )
+        for name in ("n_starts", "max_iter"):
+            value = getattr(self, name)
+            if not isinstance(value, int | np.integer) or value < 1:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        with one_blas_thread():
+            assembly = Assembly(checked_terms(self.terms))
+            return self._fit(assembly, callback)
+
+    def _fit(self, assembly: Assembly, callback: Callback | None) -> FusionFit:
+        solvers, problem = assembly.solvers(), assembly.problem
+        given = assembly.given(self.init)
+        rng = np.random.default_rng(self.random_state)
+        n_starts = 1 if len(given) == len(assembly.factors) else self.n_starts
+        fits: list[Fit] = []
+        sweeps = 0
+        for number, seed in enumerate(rng.spawn(n_starts)):
+            start = assembly.start(seed, given, number)
+            problem = problem if problem.settings else problem.settled(start)
+            fit = alternate(
+                replace(problem, penalties=assembly.coupled_wishes(given)), start, solvers,
+                max_iter=min(SHORT, self.max_iter), tol=self.tol, exact=EXACT, callback=callback,
+                stage=f"start {number + 1} of {n_starts}", first_sweep=sweeps,
+            )  # fmt: skip
+            fits.append(fit)
+            sweeps += len(fit.objective)
+            if fit.stopped:
+                break
+        best = min(fits, key=lambda fit: fit.objective[-1])
+        left = self.max_iter - len(best.objective)
+        if not best.stopped and left > 0:
+            further = alternate(
+                problem, best.factors, solvers, max_iter=left, tol=self.tol, exact=EXACT, goes_on=True,
+                callback=callback, first_sweep=sweeps,
+            )  # fmt: skip
+            best = replace(further, objective=best.objective + further.objective)
+        if not best.converged and not best.stopped:
+            _warn_of_no_convergence(best)
+        return assembly.answer(problem, best, [fit.objective[-1] for fit in fits])
+
+
+def _warn_of_no_convergence(fit: Fit) -> None:
+    warnings.warn(
+        f"not converged after {len(fit.objective)} sweeps: raise max_iter, accept more progress per "
+        "sweep with a larger tol, or ask for fewer components",
+        ConvergenceWarning,
+        stacklevel=4,
+    )
+
+
+class Assembly:
+    """Terms put together: factors numbered, shapes checked, noise measured.
+
+    Attributes
+    ----------
+    factors : list of Factor
+        In the order in which the terms name them; the loop improves the first one last.
+    problem : Problem
+    """
+
+    def __init__(self, terms: Sequence[Term]) -> None:
+        self.terms = terms
+        self.factors = _in_order(terms)
+        self.number = {factor: i for i, factor in enumerate(self.factors)}
+        self.sizes, self.domains, self.channels = self._layout()
+        self.k = self.factors[0].k
+        self.wishes = [
+            factor.wishes(size, domain)
+            for factor, size, domain in zip(self.factors, self.sizes, self.domains, strict=True)
+        ]
+        self.parts = [
+            Part(term.data, term.loss_, term.weight_, self._slots(term)) for term in terms
+        ]
+        loss = FusedLoss()
+        grids = [self._grid(i) for i in range(len(self.factors))]
+        self.gauges = self._gauges()
+        data: Any = Fused(self.parts, self.sizes, self.gauges)
+        self.problem = Problem(data, loss, self.wishes, grids)
+        self.loss: Loss = loss
+
+    def _layout(self) -> tuple[list[int], list[tuple[int, ...]], list[bool]]:
+        """Return for every factor how many rows it has, in what shape, and whether they are channels."""
+        found: dict[Factor, tuple[int, tuple[int, ...], bool, int]] = {}
+        for place, term in enumerate(self.terms):
+            last = len(term.slots) - 1
+            for mode, slot in enumerate(term.slots):
+                rows, shape = term.data.shape[mode], term.shape_of(mode)
+                for factor, matrix in slot.summands:
+                    if matrix is not None and matrix.shape[0] != rows:
+                        raise ValueError(
+                            f"a known matrix of shape {matrix.shape} stands for mode {mode} of term "
+                            f"{place + 1}, which has {rows} rows; give a matrix with as many rows as the data"
+                        )
+                    n = rows if matrix is None else matrix.shape[1]
+                    here = n, shape if matrix is None else (n,), mode == last, place
+                    known = found.setdefault(factor, here)
+                    if known[0] != n:
+                        raise ValueError(
+                            f"{factor!r} would have {known[0]} rows in term {known[3] + 1} and {n} in term "
+                            f"{place + 1}; data on another grid need a known matrix between them: G @ factor"
+                        )
+                    if len(known[1]) < len(here[1]):
+                        found[factor] = here
+        rows_, shapes, last_ = zip(*(found[factor][:3] for factor in self.factors), strict=True)
+        return list(rows_), list(shapes), list(last_)
+
+    def _slots(self, term: Term) -> list[Slot]:
+        slots = []
+        for expression in term.slots:
+            summands = tuple(
+                Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
+                for factor, matrix in expression.summands
+            )
+            free = {factor.is_free for factor, _ in expression.summands}
+            slots.append(Slot(summands, held=len(free) == 2))
+        return slots
+
+    def _grid(self, i: int) -> Grid:
+        return Grid(self.domains[i], known=len(self.domains[i]) > 1 or self.channels[i])
+
+    def _gauges(self) -> Gauges:
+        """Return who carries the scale: spectra beside a sum first, then all other spectra, then the rest."""
+        numbers = [
+            [[s.factor for s in slot.summands] for slot in part.slots] for part in self.parts
+        ]
+        beside, spectra, others = [], [], []
+        for term in numbers:
+            has_sum = any(len(slot) > 1 for slot in term)
+            for slot in reversed(term):
+                if has_sum and len(slot) == 1:
+                    beside += slot
+            spectra += term[-1]
+            others += [f for slot in reversed(term[:-1]) for f in slot]
+        units = [i for i, wishes in enumerate(self.wishes) if any(p.wants_unit for p in wishes)]
+        charged = np.array([any(p.has_scale for p in wishes) for wishes in self.wishes])
+        pinned = np.array(
+            [np.any([p.fixes_scale(self.k) for p in wishes], axis=0) for wishes in self.wishes]
+        )
+        order = beside + spectra if charged.any() else spectra + beside
+        candidates = list(dict.fromkeys([*units, *order, *others]))
+        return Gauges(numbers, candidates, pinned, charged)
+
+    def solvers(self) -> list[Solver]:
+        """Return the solver of every factor, or refuse wishes that none can grant."""
+        solvers = []
+        for i, wishes in enumerate(self.wishes):
+            rules = [UnitColumns()] if self.gauges.on_sphere(i) else []
+            solver = default_solver(self.loss, [*wishes, *rules], self.k)
+            check_combination(self.loss, solver, [*wishes, *rules], repr(self.factors[i]))
+            solvers.append(solver)
+        return solvers
+
+    def coupled_wishes(self, given: dict[int, np.ndarray]) -> list[list[Penalty]]:
+        """Return the wishes for finding a start: what only loosens a coupling is zero unless given."""
+        wishes = [list(own) for own in self.wishes]
+        for i in self._loosening - set(given):
+            wishes[i] = [*wishes[i], Held(np.zeros((self.sizes[i], self.k)))]
+        return wishes
+
+    @property
+    def _loosening(self) -> set[int]:
+        """The factors of any sign in sums that are held non-negative."""
+        return {
+            summand.factor
+            for part in self.parts
+            for slot in part.slots
+            for summand in slot.summands
+            if slot.held and self.factors[summand.factor].is_free
+        }
+
+    def given(self, init: Any) -> dict[int, np.ndarray]:
+        """Return the user's own start, by the number of the factor."""
+        given = {}
+        for factor, values in dict(init or {}).items():
+            if factor not in self.number:
+                raise ValueError(f"init names {factor!r}, which takes part in no term")
+            i = self.number[factor]
+            array = np.array(values, dtype=np.float64)
+            if array.size != self.sizes[i] * self.k or array.shape[-1] != self.k:
+                raise ValueError(
+                    f"init gives {factor!r} the shape {array.shape}; allowed: {(*self.domains[i], self.k)}"
+                )
+            given[i] = array.reshape(-1, self.k)
+        return given
+
+    def start(
+        self, rng: np.random.Generator, given: dict[int, np.ndarray], number: int
+    ) -> list[np.ndarray]:
+        """Return random factors within their bounds; in every second start spectra are those of random pixels."""
+        factors = [rng.random((size, self.k)) for size in self.sizes]
+        pixels: dict[int, np.ndarray] = {}
+        for part in self.parts:
+            last = part.slots[-1].summands
+            n = part.data.matrix.shape[0]
+            if number % 2 and len(last) == 1 and last[0].matrix is None and n >= self.k:
+                if n not in pixels:
+                    pixels[n] = np.sort(rng.choice(n, self.k, replace=False))
+                rows = np.maximum(part.data.matrix.rows(pixels[n]), 0.0).T
+                typical = np.mean(rows)
+                factors[last[0].factor] = rows + 0.1 * typical * factors[last[0].factor]
+        for i in self._loosening:
+            factors[i][:] = 0.0
+        for i, values in given.items():
+            factors[i] = values.copy()
+        factors = [self._clipped(i, F) for i, F in enumerate(factors)]
+        self._scale(factors, set(given))
+        return factors
+
+    def _scale(self, factors: list[np.ndarray], settled: set[int]) -> None:
+        """Make the model as large as the data, by factors that are not settled yet, in place."""
+        for part in self.parts:
+            for slot in part.slots:
+                free = [s.factor for s in slot.summands if s.factor not in settled]
+                if len(free) == len(slot.summands):
+                    scale = part.scale(factors) or 1.0
+                    for i in free:
+                        factors[i] = self._clipped(i, factors[i] * scale)
+                    break
+            settled |= {s.factor for slot in part.slots for s in slot.summands}
+
+    def _clipped(self, i: int, F: np.ndarray) -> np.ndarray:
+        return np.clip(F, *bounds_of(self.wishes[i], F.shape, self.problem.grids[i]))
+
+    def answer(self, problem: Problem, fit: Fit, starts: list[float]) -> FusionFit:
+        """Return the factors in the shapes of the data, and how they were reached."""
+        dtypes = [term.data.dtype for term in self.terms]
+        arrays = {}
+        for i, factor in enumerate(self.factors):
+            F = fit.factors[i].astype(np.result_type(*dtypes))
+            F[self._left_out(i)] = np.nan
+            arrays[factor] = F.reshape(*self.domains[i], self.k)
+        return FusionFit(
+            arrays=arrays,
+            objective_=np.array(fit.objective),
+            misfits_=[part.misfit(fit.factors) for part in self.parts],
+            weights_=[part.weight for part in self.parts],
+            n_iter_=len(fit.objective),
+            converged_=fit.converged,
+            optimality_=problem.optimality(fit.factors),
+            starts_=starts,
+        )
+
+    def _left_out(self, i: int) -> np.ndarray:
+        """Return which rows of a factor are masked in all terms that it takes part in, (rows,) bool."""
+        out = np.ones(self.sizes[i], dtype=bool)
+        for part, term in zip(self.parts, self.terms, strict=True):
+            for mode, summand in part.places(i):
+                masked = term.masked(mode)
+                out &= False if summand.matrix is not None or masked is None else masked
+        return out
+
+
+def _in_order(terms: Sequence[Term]) -> list[Factor]:
+    """Return the factors: those of any sign, which take what others leave, then those of the leading modes."""
+    leading = [f for term in terms for slot in term.slots[:-1] for f, _ in slot.summands]
+    leading.sort(key=lambda factor: not factor.is_free)
+    last = [f for term in terms for f, _ in term.slots[-1].summands]
+    return list(dict.fromkeys([*leading, *last]))
+
+
+def _bound(matrix: Any) -> float:
+    """Return the largest squared singular value of a known matrix."""
+    from scipy.sparse.linalg import norm as sparse_norm
+    from scipy.sparse.linalg import svds
+
+    if not hasattr(matrix, "tocsr"):
+        return float(np.linalg.norm(matrix, 2) ** 2)
+    if min(matrix.shape) < 3:
+        return float(sparse_norm(matrix) ** 2)
+    return float(svds(matrix, k=1, return_singular_vectors=False)[0] ** 2) * (1 + 1e-9)

@@ -1,0 +1,206 @@
+"""Fusion: identities of equations (14) and (15), optimality, scales, refusals."""
+
+import numpy as np
+import pytest
+
+import endmember as em
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two detectors over 60 tilts, with a little noise."""
+    rng = np.random.default_rng(0)
+    weights = rng.random((60, 2)) + 0.1
+    first = weights @ rng.random((2, 40)) + 0.02 * rng.standard_normal((60, 40))
+    second = weights @ rng.random((2, 30)) + 0.02 * rng.standard_normal((60, 30))
+    return first, second
+
+
+def equation_14(first, second, penalty, lam=1.0, **options):
+    """Fit equation (14); return the fit and its factors C, N, S1, S2."""
+    C, N = em.Factor(2, name="C"), em.Factor(2, penalties=[em.Free(), penalty], name="N")
+    S1, S2 = em.Factor(2, name="S1"), em.Factor(2, name="S2")
+    terms = [em.Term(first, C + N, S1, weight=1), em.Term(second, C, S2, weight=lam)]
+    return em.Fusion(terms, **{"random_state": 0, "tol": 1e-8, **options}).fit(), (C, N, S1, S2)
+
+
+def test_strict_coupling_is_nmf_of_the_stacked_data(pair):
+    first, second = pair
+    stacked = np.hstack([first, np.sqrt(2.0) * second])
+    with pytest.warns(UserWarning, match="negative"):
+        nmf = em.NMF(2, random_state=0, tol=1e-8).fit(stacked)
+    fit, (_, N, _, _) = equation_14(first, second, em.Norm(1.0), lam=2.0)
+    assert not fit[N].any()
+    assert fit.objective_[-1] == pytest.approx(nmf.objective_[-1], rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*negative")
+def test_no_coupling_is_two_independent_factorisations(pair):
+    alone = [em.NMF(2, random_state=0, tol=1e-9).fit(X).objective_[-1] for X in pair]
+    fit, _ = equation_14(*pair, em.Ridge(0.0), tol=1e-9)
+    assert fit.objective_[-1] == pytest.approx(sum(alone), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("penalty", [em.Norm(0.001), em.Ridge(0.05)], ids=repr)
+def test_equation_14_is_solved(pair, penalty):
+    fit, (C, N, S1, S2) = equation_14(*pair, penalty)
+    assert np.diff(fit.objective_[30:]).max() <= 1e-12 * fit.objective_[-1]
+    assert fit.optimality_ < 1e-4
+    assert np.linalg.norm(fit[N]) > 0.01
+    assert min(fit[F].min() for F in (C, S1, S2)) >= 0
+    assert (fit[C] + fit[N]).min() >= 0
+    np.testing.assert_allclose(np.linalg.norm(fit[S1], axis=0), 1.0, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_optimality_of_the_unsquared_norm_by_hand(pair):
+    """At the minimum the slope of the misfit in N is minus that of the norm, where C + N > 0."""
+    fit, (C, N, S1, _) = equation_14(*pair, em.Norm(0.001), tol=1e-11, max_iter=900, n_starts=2)
+    gamma = (fit.objective_[-1] - sum(fit.misfits_)) / np.linalg.norm(fit[N])
+    slope = ((fit[C] + fit[N]) @ fit[S1].T - pair[0]) @ fit[S1]
+    inside = fit[C] + fit[N] > 1e-9
+    expected = -gamma * fit[N] / np.linalg.norm(fit[N])
+    np.testing.assert_allclose(slope[inside], expected[inside], atol=0.01 * gamma)
+
+
+def test_equation_15_is_equation_14_transposed(pair):
+    """The sum among the spectra, of the transposed data, gives the same number from the same start."""
+    first, second = pair[0][:, :30], pair[1]
+    rng = np.random.default_rng(1)
+    starts = [rng.random((60, 2)), 0.1 * rng.random((60, 2)), rng.random((30, 2))]
+    values = []
+    for turned in (False, True):
+        C, N, S = em.Factor(2), em.Factor(2, penalties=[em.Free(), em.Ridge(0.1)]), em.Factor(2)
+        data = (first.T, second.T) if turned else (first, second)
+        modes = [(S, C + N), (S, C)] if turned else [(C + N, S), (C, S)]
+        terms = [em.Term(X, *factors, weight=1) for X, factors in zip(data, modes, strict=True)]
+        init = dict(zip((C, N, S), starts, strict=True))
+        values.append(em.Fusion(terms, init=init, tol=1e-10).fit().objective_[-1])
+    assert values[0] == pytest.approx(values[1], rel=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_scaling_the_data_scales_the_answer_alone(pair):
+    plain, (C, N, S1, _) = equation_14(*pair, em.Norm(0.001), max_iter=80, n_starts=2)
+    larger = pair[0] * 1e6, pair[1] * 1e6
+    scaled, (D, M, R1, _) = equation_14(*larger, em.Norm(0.001), max_iter=80, n_starts=2)
+    np.testing.assert_allclose(scaled[D], 1e6 * plain[C], rtol=1e-6, atol=1e-2)
+    np.testing.assert_allclose(scaled[M], 1e6 * plain[N], rtol=1e-6, atol=1e-2)
+    np.testing.assert_allclose(scaled[R1], plain[S1], rtol=1e-6, atol=1e-8)
+
+
+def test_one_term_is_nmf():
+    phantom = em.synthetic.diode(shape=(12, 12), channels=40)
+    C, S = em.Factor(3), em.Factor(3)
+    fit = em.Fusion([em.Term(phantom.data, C, S, weight=1)], random_state=0, tol=1e-8).fit()
+    nmf = em.NMF(3, random_state=0, tol=1e-8).fit(phantom.data)
+    assert fit[C].shape == (12, 12, 3)
+    assert fit.objective_[-1] == pytest.approx(nmf.objective_[-1], rel=1e-4)
+
+
+def test_a_series_is_cp():
+    rng = np.random.default_rng(2)
+    series = np.einsum("ak,bk,ck->abc", *(rng.random((n, 2)) for n in (6, 7, 8)))
+    A, B, S = (em.Factor(2) for _ in range(3))
+    fit = em.Fusion([em.Term(series, A, B, S, weight=1)], random_state=0, tol=1e-10).fit()
+    model = np.einsum("ak,bk,ck->abc", fit[A], fit[B], fit[S])
+    np.testing.assert_allclose(model, series, atol=1e-3)
+
+
+def test_known_matrix_between_two_grids():
+    """Fine maps are found where the second detector sees them blurred to half as many pixels."""
+    rng = np.random.default_rng(3)
+    maps, first, second = rng.random((40, 2)), rng.random((2, 30)), rng.random((2, 20))
+    coarse = np.kron(np.eye(20), [[0.5, 0.5]])
+    C, S1, S2 = em.Factor(2), em.Factor(2), em.Factor(2)
+    terms = [
+        em.Term(maps @ first, C, S1, weight=1),
+        em.Term(coarse @ maps @ second, coarse @ C, S2, weight=1),
+    ]
+    fit = em.Fusion(terms, random_state=0, tol=1e-10, max_iter=3000).fit()
+    assert np.diff(fit.objective_[30:]).max() <= 1e-12 * terms[0].data.squared_norm
+    np.testing.assert_allclose(coarse @ fit[C] @ fit[S2].T, coarse @ maps @ second, atol=1e-2)
+
+
+def test_fixed_entries_stay_and_make_private_components():
+    rng = np.random.default_rng(4)
+    maps, first, second = rng.random((50, 3)), rng.random((3, 20)), rng.random((3, 10))
+    second[2] = 0
+    known = np.full((10, 3), np.nan)
+    known[:, 2] = 0
+    C, S1, S2 = em.Factor(3), em.Factor(3, fixed=first), em.Factor(3, fixed=known)
+    terms = [em.Term(maps @ first, C, S1, weight=1), em.Term(maps @ second, C, S2, weight=1)]
+    fit = em.Fusion(terms, random_state=0, tol=1e-10).fit()
+    np.testing.assert_array_equal(fit[S1], first.T)
+    np.testing.assert_array_equal(fit[S2][:, 2], 0)
+    np.testing.assert_allclose(fit[C], maps, atol=1e-3)
+    np.testing.assert_allclose(fit[S2], second.T, atol=1e-3)
+
+
+def test_masked_pixels_of_one_detector_come_from_the_other():
+    rng = np.random.default_rng(5)
+    maps, first, second = rng.random((6, 7, 2)), rng.random((2, 30)), rng.random((2, 20))
+    spoiled, mask = maps @ first, np.zeros((6, 7), bool)
+    mask[2:4, 3] = True
+    spoiled[mask] = np.nan
+    C, S1, S2 = em.Factor(2), em.Factor(2), em.Factor(2)
+    terms = [
+        em.Term(spoiled, C, S1, weight=1, mask=mask),
+        em.Term(maps @ second, C, S2, weight=1),
+    ]
+    fit = em.Fusion(terms, random_state=0, tol=1e-11, max_iter=4000).fit()
+    np.testing.assert_allclose(fit[C] @ fit[S1].T, maps @ first, atol=1e-2)
+
+
+def test_an_image_is_data_of_one_channel():
+    rng = np.random.default_rng(6)
+    maps, spectra = rng.random((8, 8, 2)), rng.random((2, 30))
+    image = maps @ [1.0, 3.0]
+    C, S, heavy = em.Factor(2), em.Factor(2), em.Factor(2)
+    terms = [em.Term(maps @ spectra, C, S, weight=1), em.Term(image[..., None], C, heavy, weight=1)]
+    fit = em.Fusion(terms, random_state=0, tol=1e-10).fit()
+    np.testing.assert_allclose((fit[C] @ fit[heavy].T)[..., 0], image, atol=1e-2)
+
+
+def test_automatic_weight_is_one_over_the_variance_of_the_noise():
+    rng = np.random.default_rng(7)
+    clean = rng.random((400, 2)) @ rng.random((2, 50)) * 40
+    noisy = clean + 3.0 * rng.standard_normal(clean.shape)
+    C, S = em.Factor(2), em.Factor(2)
+    assert em.Term(noisy, C, S).weight_ == pytest.approx(1 / 9.0, rel=0.05)
+    assert em.Term(rng.poisson(clean), C, S).weight_ == pytest.approx(1 / clean.mean(), rel=0.05)
+    image = rng.random((60, 1, 1)) + 0.1 * rng.standard_normal((60, 60, 1))
+    assert em.Term(image, C, S).weight_ == pytest.approx(100.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda X, C, S: [em.Term(X, C, S), em.Term(X.T, C, S)], "known matrix"),
+        (lambda X, C, S: [em.Term(X, C, em.Factor(3))], "same number"),
+        (lambda X, C, S: [em.Term(X[:, :30], C, C)], "twice"),
+        (lambda X, C, S: [em.Term(X, C, S, S)], "axes"),
+        (lambda X, C, S: [em.Term(X, C, S, weight=-1)], "weight"),
+        (lambda X, C, S: [em.Term(X, C, S, weight="some")], "weight"),
+        (lambda X, C, S: [em.Term(X, np.eye(3) @ C, S)], "known matrix"),
+        (lambda X, C, S: [em.Term(X, C, em.Factor(2, fixed=np.ones((3, 2))))], "fixed"),
+        (lambda X, C, S: [em.Term(X, C, em.Factor(2, em.Relevance()))], "how many"),
+        (
+            lambda X, C, S: [em.Term(X, np.eye(60) @ C + em.Factor(2, em.Free()), S)],
+            "held non-negative",
+        ),
+    ],
+)
+def test_refused_in_one_sentence(pair, make, message):
+    C, S = em.Factor(2), em.Factor(2)
+    with pytest.raises(ValueError, match=message):
+        em.Fusion(make(pair[0], C, S)).fit()
+
+
+def test_what_is_no_factor_is_refused(pair):
+    with pytest.raises(TypeError, match="no factor"):
+        em.Term(pair[0], em.Factor(2), 3)
+    fit, _ = equation_14(*pair, em.Ridge(1.0), max_iter=30, tol=1.0)
+    with pytest.raises(KeyError):
+        fit[em.Factor(2)]
