@@ -12,10 +12,10 @@ MAKERS = {
     "multilayer": synthetic.multilayer,
     "mixed_phases": synthetic.mixed_phases,
     "edxs_phases": synthetic.edxs_phases,
-    "channelling": synthetic.channelling,
+    "atomic_columns": synthetic.atomic_columns,
     "oxygen_edge": synthetic.oxygen_edge,
 }
-COUNTED = ["mixed_phases", "edxs_phases", "channelling", "oxygen_edge"]
+COUNTED = ["mixed_phases", "edxs_phases", "atomic_columns", "oxygen_edge"]
 SHAPE = (24, 20)
 
 
@@ -271,7 +271,7 @@ def test_two_detectors_share_maps_and_phases():
 
 
 def test_lattice_pixels_are_all_mixed_and_periodic():
-    phantom = synthetic.channelling(shape=(64, 64), period=8)
+    phantom = synthetic.atomic_columns(shape=(64, 64), period=8)
     shares = fractions(phantom)
     assert shares.min() > 0.05
     assert shares.max() < 0.95
@@ -280,14 +280,31 @@ def test_lattice_pixels_are_all_mixed_and_periodic():
     assert frequency.ravel()[power.argmax()] == pytest.approx(1 / 8, abs=1 / 64)
 
 
-def test_oxides_differ_in_their_near_edge_peaks_alone():
+def test_oxides_differ_in_their_near_edge_peaks_alone_and_the_resin_is_mostly_background():
     phantom = synthetic.oxygen_edge()
     before, after = phantom.energy < 520, phantom.energy > 555
     net = phantom.spectra - phantom.background
     assert np.abs(net[:, before]).max() < 1e-3 * net.max()
-    shapes = net[:, after] / net[:, after].mean(-1, keepdims=True)
+    shapes = net[:2, after] / net[:2, after].mean(-1, keepdims=True)
     assert np.ptp(shapes, axis=0).max() < 0.1
     assert np.all(phantom.background.max(-1) > net.max(-1))
+    assert net[2].max() < 0.2 * net[:2].max()
+
+
+def test_channelling_never_leaves_a_site_out_and_has_the_zeros_that_it_claims():
+    series = synthetic.channelling(seed=2)
+    for weights in (series.eels_weights, series.edxs_weights):
+        assert weights.min() > 0.3
+    apart = series.eels_weights / series.edxs_weights - 1
+    assert np.sqrt(np.mean(apart**2)) == pytest.approx(0.03, rel=1e-6)
+    assert not series.eels_spectra[1, series.before_onset].any()
+    assert series.eels_spectra[0, series.before_onset].max() > 0.05 * series.eels_spectra.max()
+    assert not series.edxs_spectra[0, series.nickel].any()
+    assert series.edxs_spectra[1, series.nickel].max() > 0.3 * series.edxs_spectra.max()
+    assert series.occupancy == pytest.approx(0.35, abs=0.02)
+    assert series.edxs.sum() == pytest.approx(
+        (series.edxs_weights @ series.edxs_spectra).sum(), rel=0.01
+    )
 
 
 @pytest.mark.parametrize(
@@ -353,7 +370,7 @@ def test_arrays_need_no_hyperspy():
         ("edxs_phases", {"k": -1}, "k"),
         ("edxs_phases", {"dose": float("inf")}, "dose"),
         ("edxs_phases", {"channels": 1}, "channels"),
-        ("channelling", {"period": 0}, "period"),
+        ("atomic_columns", {"period": 0}, "period"),
         ("oxygen_edge", {"shape": (1, 2)}, "shape"),
     ],
 )

@@ -1,17 +1,20 @@
 """Phantoms: spectrum images made from known maps and spectra, for tests, examples and benchmarks.
 
-Every function returns a `Phantom` and draws everything from its `seed`: the same seed gives the
+Every function returns a `Phantom`, or one for each detector, and draws everything from its `seed`: the same seed gives the
 same bits. Maps, spectra and noise come from independent streams, so that another dose leaves the
 truth as it is, up to its scale.
 """
 
 from .edxs import Concurrent, concurrent, edxs_phases, plan_view
-from .eels import channelling, diode, mixed_phases, multilayer, oxygen_edge
+from .eels import atomic_columns, diode, mixed_phases, multilayer, oxygen_edge
 from .phantom import Phantom
+from .tilts import Channelling, channelling
 
 __all__ = [
+    "Channelling",
     "Concurrent",
     "Phantom",
+    "atomic_columns",
     "channelling",
     "concurrent",
     "diode",

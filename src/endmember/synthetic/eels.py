@@ -1,4 +1,4 @@
-"""EELS phantoms: a diode, mixed oxides, diffuse layers, a lattice, oxygen in three oxides."""
+"""EELS phantoms: a diode, mixed oxides, diffuse layers, a lattice, oxygen in a cathode."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def mixed_phases(
     return _counted("Mixed oxides", maps, spectra, energy, dose, hiss, shifts)
 
 
-def channelling(
+def atomic_columns(
     shape: Sequence[int] = (48, 48),
     channels: int = 160,
     period: float = 12.0,
@@ -269,7 +269,7 @@ def channelling(
     Examples
     --------
     >>> from endmember import synthetic
-    >>> phantom = synthetic.channelling()
+    >>> phantom = synthetic.atomic_columns()
     >>> fractions = phantom.maps / phantom.maps.sum(axis=-1, keepdims=True)
     >>> bool(fractions.max() < 0.95)
     True
@@ -290,10 +290,11 @@ def channelling(
 def oxygen_edge(
     shape: Sequence[int] = (64, 64), channels: int = 256, dose: float = 500, seed: int = 0
 ) -> Phantom:
-    """Make three oxides that share most of their O-K edge, on a strong background, counted.
+    """Make two oxides that share most of their O-K edge and a resin with little oxygen, counted.
 
-    The hard case of the near-edge structure: the edges differ in their first peaks alone and lie on
-    a power-law background that is brighter than they are, each phase with its own A and r.
+    A particle of a battery cathode, pristine and degraded, embedded in resin. The oxides differ in their
+    first peaks alone; all lie on a power-law background that is brighter than the edge, each phase with
+    its own A and r. The resin is nearly all background.
 
     Parameters
     ----------
@@ -334,12 +335,13 @@ def oxygen_edge(
     for name, first, height in (
         ("layered oxide", 528.8, 0.50),
         ("spinel", 530.2, 0.42),
-        ("rock salt", 532.4, 0.30),
     ):
         edge = Edge(first - 1.6, 0.42, 0.5, 2.0, (Peak(first, height, 2.2), Peak(541.0, 0.50, 8.5)))
         spectra[name] = (_power_law(chemistry, 1.1, 490.0), vary(edge, chemistry, 0.15, 0.06))
+    little = Edge(534.0, 0.07, 0.9, 2.0, (Peak(539.5, 0.07, 12.0),))
+    spectra["resin"] = (_power_law(chemistry, 1.4, 490.0), vary(little, chemistry, 0.15, 0.06))
     energy = energy_axis(490.0, 80.0, channels)
-    return _counted("Oxygen edge of three oxides", maps, spectra, energy, dose, hiss)
+    return _counted("Oxygen edge of a cathode in resin", maps, spectra, energy, dose, hiss)
 
 
 def _with_white_noise(
