@@ -29,6 +29,8 @@ class Gauges:
         Columns whose scale is given.
     charged : ndarray of bool, (factors,)
         Factors that cost more when they are larger.
+    directed : ndarray of bool, (factors,), optional
+        Factors of which a penalty wants the directions of the columns.
 
     Examples
     --------
@@ -44,8 +46,10 @@ class Gauges:
         candidates: Sequence[int],
         pinned: np.ndarray,
         charged: np.ndarray,
+        directed: np.ndarray | None = None,
     ) -> None:
         n, k = pinned.shape
+        self.directed = np.zeros(n, bool) if directed is None else directed
         self.row_weights: list[np.ndarray | None] = [None] * n
         self.charged = charged
         self.unit = np.zeros((n, k), dtype=bool)
@@ -96,9 +100,11 @@ class Gauges:
         return bool(self.sphere(mode).any())
 
     def sphere(self, mode: int) -> np.ndarray:
-        """Return for each component whether moving its scale would change a penalty, (k,) bool."""
+        """Return for each component whether its column must find its direction at its length, (k,) bool."""
         moved = np.abs(self.moves[mode]) > TINY
-        return self.unit[mode] & np.any(moved & self.charged[:, None], axis=0)
+        return self.unit[mode] & (
+            np.any(moved & self.charged[:, None], axis=0) | self.directed[mode]
+        )
 
 
 def _invariants(terms: Sequence[Sequence[Sequence[int]]], n: int) -> list[np.ndarray]:

@@ -277,14 +277,19 @@ class Assembly:
                     beside += slot
             spectra += term[-1]
             others += [f for slot in reversed(term[:-1]) for f in slot]
-        units = [i for i, wishes in enumerate(self.wishes) if any(p.wants_unit for p in wishes)]
+        directed = np.array([any(p.on_sphere for p in wishes) for wishes in self.wishes])
+        units = [
+            i
+            for i, wishes in enumerate(self.wishes)
+            if directed[i] or any(p.wants_unit for p in wishes)
+        ]
         charged = np.array([any(p.has_scale for p in wishes) for wishes in self.wishes])
         pinned = np.array(
             [np.any([p.fixes_scale(self.k) for p in wishes], axis=0) for wishes in self.wishes]
         )
         order = beside + spectra if charged.any() else spectra + beside
         candidates = list(dict.fromkeys([*units, *order, *others]))
-        return Gauges(numbers, candidates, pinned, charged)
+        return Gauges(numbers, candidates, pinned, charged, directed)
 
     def solvers(self) -> list[Solver]:
         """Return the solver of every factor, or refuse wishes that none can grant."""

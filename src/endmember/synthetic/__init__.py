@@ -1,6 +1,6 @@
 """Phantoms: spectrum images made from known maps and spectra, for tests, examples and benchmarks.
 
-Every function returns a `Phantom`, or one for each detector, and draws everything from its `seed`: the same seed gives the
+Every function draws everything from its `seed`: the same seed gives the
 same bits. Maps, spectra and noise come from independent streams, so that another dose leaves the
 truth as it is, up to its scale.
 """

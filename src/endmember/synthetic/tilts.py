@@ -176,12 +176,17 @@ def _rays(occupancy: float) -> list[tuple[Shape, ...]]:
     lines = {**_LINES, "Ni": _NICKEL}
     return [
         tuple(
-            Peak(energy, amount * strength * 0.13 / line_width(energy), line_width(energy))
+            _line(energy, amount * strength)
             for element, amount in site.items()
             for energy, strength in lines[element]
         )
         for site in sites
     ]
+
+
+def _line(energy: float, area: float) -> Peak:
+    width = float(line_width(energy))
+    return Peak(energy, area * 0.13 / width, width)
 
 
 def _around(energy: np.ndarray, lines: tuple[tuple[float, float], ...]) -> np.ndarray:

@@ -1,0 +1,184 @@
+"""Data fusion on phantoms whose truth is known: the article's Figs. 8 and 9, and EELS with EDXS of one area.
+
+python benchmarks/fusion.py                       every block, few seeds
+python benchmarks/fusion.py channelling --seeds 20
+python benchmarks/fusion.py oxygen --seeds 20
+python benchmarks/fusion.py concurrent --seeds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+
+import numpy as np
+
+import endmember as em
+
+COUNTS = em.PoissonScaled()
+
+
+def angles(spectra, truth):
+    return em.spectral_angle(spectra[em.match_components(spectra, truth)], truth)
+
+
+def share(maps, spectra, manganese):
+    """The tilt-averaged share of the Mn-K counts that the first component carries."""
+    counts = maps * spectra[:, manganese].sum(axis=1)
+    return float(np.mean(counts[:, 0] / counts.sum(axis=1)))
+
+
+def equation_14(series, seed, zeros=True, gamma=0.003):
+    """Fit equation (14) from random starts; return the weights of EDXS and both detectors' spectra."""
+    none = [np.zeros(energy.size, bool) for energy in (series.eels_energy, series.edxs_energy)]
+    eels_zeros = em.Absent(np.stack([none[0], series.before_onset])) if zeros else None
+    edxs_zeros = em.Absent(np.stack([series.nickel, none[1]])) if zeros else None
+    C, N = em.Factor(2), em.Factor(2, [em.Free(), em.Ridge(gamma)])
+    S1, S2 = em.Factor(2, eels_zeros), em.Factor(2, edxs_zeros)
+    terms = [
+        em.Term(series.eels, C + N, S1, loss=COUNTS),
+        em.Term(series.edxs, C, S2, loss=COUNTS),
+    ]
+    fit = em.Fusion(terms, random_state=seed, n_starts=3).fit()
+    return fit[C], fit[S1].T, fit[S2].T
+
+
+def channelling(seeds):
+    """Fig. 8: angles to the truth and error of the occupancy, with and without the two zeros."""
+    rows = {name: [] for name in ("eq. 14, zeros", "eq. 14, none", "EELS alone", "EDXS alone")}
+    for seed in range(seeds):
+        series = em.synthetic.channelling(seed=seed)
+        for name, zeros in (("eq. 14, zeros", True), ("eq. 14, none", False)):
+            maps, eels, edxs = equation_14(series, seed, zeros)
+            order = em.match_components(edxs, series.edxs_spectra)
+            wrong = share(maps[:, order], edxs[order], series.manganese) - series.occupancy
+            off = angles(eels, series.eels_spectra), angles(edxs, series.edxs_spectra)
+            rows[name].append((*off[0], *off[1], abs(wrong)))
+        for name, data, truth, zeros in (
+            ("EELS alone", series.eels, series.eels_spectra, (1, series.before_onset)),
+            ("EDXS alone", series.edxs, series.edxs_spectra, (0, series.nickel)),
+        ):
+            mask = np.zeros(truth.shape, bool)
+            mask[zeros[0]] = zeros[1]
+            C, S = em.Factor(2), em.Factor(2, em.Absent(mask))
+            fit = em.Fusion([em.Term(data, C, S, loss=COUNTS)], random_state=seed, n_starts=3).fit()
+            off = angles(fit[S].T, truth)
+            both = (*off, np.nan, np.nan) if name == "EELS alone" else (np.nan, np.nan, *off)
+            rows[name].append((*both, np.nan))
+    print("channelling: median (worst) of all seeds, degrees")
+    print(
+        f"{'model':14} {'EELS Mn2+':>13} {'EELS Mn3+':>13} {'EDXS tetra':>13} {'EDXS octa':>13}  share"
+    )
+    for name, values in rows.items():
+        table(name, np.array(values), 4, "{:6.3f}")
+
+
+def table(name, values, n_angles, last):
+    cells = [f"{np.median(v):6.2f} ({v.max():4.1f})" for v in values[:, :n_angles].T]
+    rest = [last.format(np.median(v)) + f" ({v.max():.3f})" for v in values[:, n_angles:].T]
+    print(f"{name:14} {' '.join(cells)}  {' '.join(rest)}", flush=True)
+
+
+def subtracted(phantom, start):
+    """Take a power law from every pixel, fitted to its logarithm before the edge."""
+    energy, data = phantom.energy, phantom.data.astype(float)
+    before = energy < start
+    design = np.stack([np.ones(before.sum()), np.log(energy[before])])
+    logs = np.log(np.maximum(data[..., before], 1.0))
+    fit = logs @ np.linalg.pinv(design)
+    return data - np.exp(fit[..., :1] + fit[..., 1:] * np.log(energy))
+
+
+def oxygen_models(phantom, seed, start=525.0):
+    """Return the spectra of the edge and of the background by three routes."""
+    energy, edge = phantom.energy, int(np.argmax(phantom.energy >= start))
+    net = subtracted(phantom, start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = em.NMF(3, random_state=seed, n_starts=3).fit(net)
+    C, S, N = em.Factor(3), em.Factor(3), em.Factor(3, em.PowerLaws(energy))
+    terms = [em.Term(phantom.data, C, S + N, weight=1), em.Term(net, C, S, weight=1)]
+    both = em.Fusion(terms, random_state=seed, n_starts=3).fit()
+    single = single_term(phantom, seed, edge)
+    return {"subtract, NMF": plain.components_, "eq. 15": both[S].T, "single term": single}
+
+
+def single_term(phantom, seed, edge):
+    """Maps and edges of three components, and maps of known power laws: one term, every channel once."""
+    energy = phantom.energy
+    laws = np.stack([(energy / energy[0]) ** -r for r in (2.0, 3.0, 4.0)], axis=1)
+    known = np.full((energy.size, 6), np.nan)
+    known[:, 3:] = laws / np.linalg.norm(laws, axis=0)
+    known[:edge, :3] = 0.0
+    C, S = em.Factor(6), em.Factor(6, fixed=known)
+    term = em.Term(phantom.data, C, S, loss=COUNTS)
+    return em.Fusion([term], random_state=seed, n_starts=3).fit()[S].T[:3]
+
+
+def oxygen(seeds):
+    """Fig. 9: angles to the true edges and what is left before them."""
+    rows: dict[str, list] = {}
+    for seed in range(seeds):
+        phantom = em.synthetic.oxygen_edge(shape=(32, 32), channels=128, seed=seed)
+        truth = phantom.spectra - phantom.background
+        before = phantom.energy < 525
+        for name, spectra in oxygen_models(phantom, seed).items():
+            spectra = spectra[em.match_components(spectra, truth)]
+            bias = spectra[:, before].mean(axis=1) / spectra.max(axis=1)
+            off = em.spectral_angle(spectra, truth)
+            rows.setdefault(name, []).append((*off, bias[:2].max()))
+    print(
+        "oxygen_edge: median (worst) of all seeds, degrees; bias before the edge over its maximum"
+    )
+    print(f"{'route':14} {'pristine':>13} {'degraded':>13} {'resin':>13}  bias")
+    for name, values in rows.items():
+        table(name, np.array(values), 3, "{:6.4f}")
+
+
+def map_error(maps, truth):
+    """Relative error of the maps, each scaled to its true one."""
+    C, T = (A.reshape(-1, A.shape[-1]) for A in (maps, truth))
+    C = C[:, em.match_components(C.T, T.T)]
+    C = C * (np.sum(C * T, axis=0) / np.sum(C * C, axis=0))
+    return float(np.linalg.norm(C - T) / np.linalg.norm(T))
+
+
+def concurrent(seeds):
+    """Map error of fusion and of either detector alone, and of fusion at other weights."""
+    print("concurrent: median map error of all seeds")
+    print("EELS dose  EDXS dose    EELS    EDXS  fusion   best fixed weight of EDXS: error")
+    weights = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+    for doses in ((30, 5.0), (100, 2.0), (300, 5.0), (300, 50.0)):
+        rows = []
+        for seed in range(seeds):
+            both = em.synthetic.concurrent((24, 24), 3, *doses, seed=seed)
+            pair = [both.eels.data, both.edxs.data]
+            options = {"random_state": seed, "n_starts": 3}
+            alone = []
+            for data in pair:
+                C, S = em.Factor(3), em.Factor(3)
+                fit = em.Fusion([em.Term(data, C, S, loss=COUNTS)], **options).fit()
+                alone.append(map_error(fit[C], both.maps))
+            fused = [
+                map_error(em.Coupled(3, weight=w, **options).fit(pair).maps_, both.maps)
+                for w in ("auto", *([1.0, w] for w in weights))
+            ]
+            rows.append((*alone, *fused))
+        error = np.median(rows, axis=0)
+        best = int(np.argmin(error[3:]))
+        print(
+            f"{doses[0]:9} {doses[1]:10} {error[0]:7.4f} {error[1]:7.4f} {error[2]:7.4f}"
+            f"   {weights[best]:6}: {error[3 + best]:.4f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    blocks = {"channelling": channelling, "oxygen": oxygen, "concurrent": concurrent}
+    parser.add_argument("block", nargs="?", choices=blocks)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    for name, block in blocks.items():
+        if options.block in (None, name):
+            block(options.seeds)

@@ -1,0 +1,349 @@
+"""Several detectors over one area: shared maps, a spectrum of every detector for each component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from endmember.factor.alternate import Callback
+from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.losses import Loss, PoissonScaled, SquaredError
+from endmember.factor.penalties import Free, Norm
+from endmember.methods.estimator import check_number_of_components
+from endmember.methods.expressions import Expression
+from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
+
+COUPLINGS = ("shared", "weak")
+#: Fits that narrow down how strongly detectors are tied, and the weakest and strongest tie.
+BISECTIONS, WEAKEST, STRONGEST = 8, 1e-6, 1.0
+
+
+class Coupled(BaseEstimator):
+    r"""The same maps for several detectors, or nearly the same: equation (14) of Muto & Shiga.
+
+    .. math:: \sum_d \lambda_d \|X_d - (C + N_d) S_d^\top\|^2 + \gamma \sum_d \|N_d\|
+
+    "shared" has no N. Under "weak" every detector but the last may differ from the shared maps, at the
+    price of an unsquared norm (:class:`em.Norm`) that keeps N exactly zero where the data do not ask for
+    it. Everything else is spelled with :class:`em.Fusion`.
+
+    Parameters
+    ----------
+    n_components : int
+    coupling : "shared" or "weak"
+    gamma : float or "auto"
+        Under "weak", the weight of :class:`em.Norm`. "auto" is the discrepancy principle: the strongest
+        tie under which the misfits are no larger than those of untied detectors by more than N would fit
+        of the noise.
+    loss : Loss, sequence of them, or None
+        One for all detectors or one each; None: ``em.PoissonScaled()`` for counts, else ``em.SquaredError()``.
+    weight : float, "auto" or sequence of them
+        As in :class:`em.Term`.
+    maps : penalty or list of them, optional
+    spectra : sequence of penalties, optional
+        The wishes about the spectra of each detector: one entry a detector.
+    n_starts, max_iter, tol, random_state
+        As in :class:`em.Fusion`.
+
+    Attributes
+    ----------
+    maps_ : ndarray, (*domain, k)
+        The shared maps.
+    spectra_ : list of ndarray, (k, channels)
+        One a detector. The first have unit length, the others the scale that goes with them.
+    deviations_ : list of ndarray or None
+        N of every detector, (*domain, k); None where there is none.
+    gamma_ : float
+        What was used; infinite for strictly shared maps.
+    weights_, misfits_ : list of float
+        The weight and weighted misfit of every detector.
+    objective_, n_iter_, converged_, optimality_
+        As in :class:`em.NMF`.
+
+    References
+    ----------
+    Muto & Shiga, Microscopy 69 (2020) 110, equation (14). Yuan & Lin, J. R. Stat. Soc. B 68 (2006) 49.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> maps = rng.random((6, 7, 2))
+    >>> detectors = [maps @ rng.random((2, 20)), maps @ rng.random((2, 9))]
+    >>> model = Coupled(2, random_state=0).fit(detectors)
+    >>> model.maps_.shape, [spectra.shape for spectra in model.spectra_]
+    ((6, 7, 2), [(2, 20), (2, 9)])
+    """
+
+    maps_: np.ndarray
+    spectra_: list[np.ndarray]
+    deviations_: list[np.ndarray | None]
+    gamma_: float
+    weights_: list[float]
+    misfits_: list[float]
+    objective_: np.ndarray
+    n_iter_: int
+    n_components_: int
+    converged_: bool
+    optimality_: float
+
+    in_words = (
+        "The data of all detectors were factorised together into {n_components} components with "
+        "{coupling} maps (structured data fusion), from {n_starts} starts, until the objective fell by less than "
+        "{tol:g} of itself per sweep"
+    )
+    references = (
+        "L. Sorber, M. Van Barel and L. De Lathauwer, IEEE J. Sel. Top. Signal Process. 9 (2015) 586.",
+        "S. Muto and M. Shiga, Microscopy 69 (2020) 110.",
+    )
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        coupling: str = "shared",
+        gamma: float | str = "auto",
+        *,
+        loss: Any = None,
+        weight: Any = "auto",
+        maps: Any = None,
+        spectra: Any = None,
+        n_starts: int = 10,
+        max_iter: int = 2000,
+        tol: float = 1e-6,
+        random_state: Any = None,
+    ) -> None:
+        self.n_components = n_components
+        self.coupling = coupling
+        self.gamma = gamma
+        self.loss = loss
+        self.weight = weight
+        self.maps = maps
+        self.spectra = spectra
+        self.n_starts = n_starts
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Sequence[Any],
+        y: Any = None,
+        *,
+        mask: Any = None,
+        channel_mask: Any = None,
+        callback: Callback | None = None,
+    ) -> Self:
+        """Learn shared maps and the spectra of every detector.
+
+        Parameters
+        ----------
+        X : sequence of array_like or HyperSpy signals
+            Spectrum images (*domain, channels) of one area, pixel by pixel, and images (*domain) beside
+            them. Never changed.
+        y : None
+            Not used.
+        mask : array_like of bool, (*domain), optional
+            Pixels to leave out (True), of all detectors.
+        channel_mask : sequence of array_like of bool or None, optional
+            Channels to leave out, one entry a detector.
+        callback : callable, optional
+            Called after every sweep; returning True stops and keeps the best so far.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the detectors cannot be coupled as asked; the message says what is allowed.
+        """
+        self._check_parameters()
+        images = same_pixels(X)
+        masks = _one_each("channel_mask", channel_mask, len(images), always=True)
+        plan = self._plan(images, mask, masks)
+        if self.coupling == "shared":
+            self._keep(plan, plan.fitted(None, self, callback=callback), np.inf)
+        elif self.gamma == "auto":
+            self._keep(plan, *self._loosened(plan, callback))
+        else:
+            self._keep(
+                plan, plan.fitted(float(self.gamma), self, callback=callback), float(self.gamma)
+            )
+        return self
+
+    def fit_transform(self, X: Sequence[Any], y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Learn maps and spectra, and return the maps (*domain, k); takes the keywords of :meth:`fit`."""
+        return self.fit(X, y, **fit_params).maps_
+
+    def parts(self) -> list[tuple[str, Any]]:
+        """Return ``(role, part)`` of everything the model is put together from."""
+        losses = self.loss if isinstance(self.loss, list | tuple) else [self.loss]
+        return [("loss", loss) for loss in losses if loss is not None]
+
+    def _check_parameters(self) -> None:
+        check_number_of_components(self.n_components)
+        if self.coupling not in COUPLINGS:
+            raise ValueError(
+                f"coupling={self.coupling!r} is not known; allowed: {', '.join(COUPLINGS)}"
+            )
+        if self.gamma != "auto" and not (isinstance(self.gamma, Real) and float(self.gamma) >= 0):
+            raise ValueError(
+                f'gamma={self.gamma!r} is no weight; give "auto" or a number of at least 0'
+            )
+
+    def _plan(self, images: list[Any], mask: Any, masks: list[Any]) -> Plan:
+        n = len(images)
+        losses, weights = (
+            _one_each("loss", self.loss, n),
+            _one_each("weight", self.weight, n),
+        )
+        wishes = _one_each("spectra", self.spectra, n, always=True)
+        k = check_number_of_components(self.n_components)
+        maps = Factor(k, self.maps, name="maps")
+        spectra = [Factor(k, wish, name=f"spectra {d + 1}") for d, wish in enumerate(wishes)]
+        inputs = [
+            {"data": X, "loss": loss or _natural_loss(X), "weight": weight, "mask": mask, "channel_mask": out}
+            for X, loss, weight, out in zip(images, losses, weights, masks, strict=True)
+        ]  # fmt: skip
+        return Plan(maps, spectra, inputs)
+
+    def _loosened(self, plan: Plan, callback: Callback | None) -> tuple[FusionFit, float]:
+        """Return the fit under the strongest tie that the data bear, and its gamma."""
+        strict = plan.fitted(None, self, callback=callback)
+        free = plan.fitted(0.0, self, strict, callback)
+        allowed = plan.allowed(free)
+        if sum(strict.misfits_) <= allowed:
+            return plan.fitted(STRONGEST, self, strict, callback), STRONGEST
+        low, high = np.log(WEAKEST), np.log(STRONGEST)
+        best, gamma, start = free, 0.0, free
+        for _ in range(BISECTIONS):
+            middle = 0.5 * (low + high)
+            fit = plan.fitted(float(np.exp(middle)), self, start, callback)
+            if sum(fit.misfits_) <= allowed:
+                best, gamma, start, low = fit, float(np.exp(middle)), fit, middle
+            else:
+                high = middle
+        return best, gamma
+
+    def _keep(self, plan: Plan, fit: FusionFit, gamma: float) -> None:
+        self.maps_ = fit[plan.maps]
+        self.spectra_ = [np.ascontiguousarray(fit[S].T) for S in plan.spectra]
+        self.deviations_ = [
+            fit[N] if N is not None and N in fit.arrays else None for N in plan.deviations
+        ]
+        self.gamma_, self.n_components_ = gamma, self.maps_.shape[-1]
+        self.weights_, self.misfits_ = fit.weights_, fit.misfits_
+        self.objective_, self.n_iter_ = fit.objective_, fit.n_iter_
+        self.converged_, self.optimality_ = fit.converged_, fit.optimality_
+
+
+@dataclass
+class Plan:
+    """The factors of a coupled model and what every detector brings."""
+
+    maps: Factor
+    spectra: list[Factor]
+    inputs: list[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        loose = len(self.spectra) - 1
+        self.deviations: list[Factor | None] = [None] * (loose + 1)
+        for d in range(loose):
+            self.deviations[d] = Factor(self.maps.k, Free(), name=f"deviation {d + 1}")
+        self.terms = [
+            Term(one["data"], self.maps, S, **{name: one[name] for name in one if name != "data"})
+            for one, S in zip(self.inputs, self.spectra, strict=True)
+        ]
+
+    def fitted(
+        self,
+        gamma: float | None,
+        model: Coupled,
+        start: FusionFit | None = None,
+        callback: Callback | None = None,
+    ) -> FusionFit:
+        """Return the fit at one strength of the tie, None for strictly shared maps."""
+        for term, N in zip(self.terms, self.deviations, strict=True):
+            slot: Factor | Expression = self.maps
+            if gamma is not None and N is not None:
+                N.penalties = [Free(), Norm(gamma)]
+                slot = self.maps + N
+            term.slots[0] = slot if isinstance(slot, Expression) else Expression(((slot, None),))
+        init: Mapping[Factor, np.ndarray] = {}
+        if start is not None:
+            init = {factor: np.nan_to_num(F) for factor, F in start.arrays.items()}
+            empty = {N: np.zeros_like(start[self.maps]) for N in self.deviations if N is not None}
+            init = {**empty, **init} if gamma is not None else init
+        return Fusion(
+            self.terms, init=init, n_starts=model.n_starts, max_iter=model.max_iter, tol=model.tol,
+            random_state=model.random_state,
+        ).fit(callback)  # fmt: skip
+
+    def allowed(self, free: FusionFit) -> float:
+        """Return the largest misfit that N need not take away: that of untied detectors and what noise adds."""
+        shapes = [term.data.shape for term in self.terms]
+        entries = sum(int(np.prod(shape)) for shape in shapes)
+        unknowns = sum(sum(shape) * self.maps.k for shape in shapes)
+        deviating = sum(shape[0] * self.maps.k for shape in shapes[:-1])
+        level = sum(free.misfits_) / max(entries - unknowns, 1)
+        return sum(free.misfits_) + level * (deviating + 3.0 * np.sqrt(2.0 * deviating))
+
+
+def same_pixels(X: Any) -> list[Any]:
+    """Return the data of all detectors with the channels last, images with one channel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not several, or not of the same pixels.
+    """
+    if not isinstance(X, list | tuple) or len(X) < 2:
+        raise TypeError(
+            "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
+            "single one goes to em.NMF"
+        )
+    domains = [tuple(unwrap(one).shape[:-1]) for one in X if not _is_image(one)]
+    domain = max(domains, key=len) if domains else ()
+    images = []
+    for number, one in enumerate(X):
+        array = one.data if _is_image(one) else unwrap(one)
+        array = array if hasattr(array, "shape") else np.asarray(array)
+        if tuple(array.shape) == domain:
+            array = array[..., np.newaxis]
+        if tuple(array.shape[:-1]) != domain:
+            raise ValueError(
+                f"detector {number + 1} has {' x '.join(map(str, array.shape[:-1]))} pixels and the others "
+                f"{' x '.join(map(str, domain))}; rebin one to the other, or write the known map between the two "
+                "grids into em.Fusion (G @ maps)"
+            )
+        images.append(array)
+    return images
+
+
+def _is_image(one: Any) -> bool:
+    return is_signal(one) and (
+        one.axes_manager.signal_dimension == 2 and one.axes_manager.navigation_dimension == 0
+    )
+
+
+def _natural_loss(X: Any) -> Loss:
+    """Return the loss for counts where the data are whole numbers of several channels."""
+    return PoissonScaled() if X.dtype.kind in "iu" and X.shape[-1] > 1 else SquaredError()
+
+
+def _one_each(name: str, given: Any, n: int, always: bool = False) -> list[Any]:
+    """Return one entry a detector.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as detectors.
+    """
+    if given is None or (not always and not isinstance(given, list | tuple)):
+        return [given] * n
+    if not isinstance(given, list | tuple) or len(given) != n:
+        raise ValueError(
+            f"{name} needs one entry for each of the {n} detectors, None where there is nothing to say"
+        )
+    return list(given)
