@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import typer
 
-    from . import correlate, mlls  # noqa: F401 (they register themselves)
+    from . import correlate, fuse, mlls  # noqa: F401 (they register themselves)
     from .commands import app
     from .console import complain, explain, listening
 

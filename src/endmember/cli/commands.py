@@ -455,7 +455,7 @@ def _keep(result: Unmixing, folder: Path, overwrite: bool) -> None:
     _say_where(folder)
 
 
-def _draw(result: Unmixing, folder: Path) -> None:
+def _draw(result: Any, folder: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

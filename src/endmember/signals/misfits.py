@@ -96,3 +96,11 @@ def save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: A
             with h5py.File(single) as one, h5py.File(file, "a") as whole:
                 one.copy(f"Experiments/{title}", whole["Experiments"])
             single.unlink()
+
+
+def open_misfit(file: Path) -> dict[str, np.ndarray]:
+    """Read back what :func:`save_misfit` wrote."""
+    import hyperspy.api as hs
+
+    parts = {part.metadata.General.title: part.data for part in hs.load(file)}
+    return {name: parts[title] for name, title in MISFIT_TITLES.items()}

@@ -30,8 +30,9 @@ LEARNED = (
 )  # fmt: skip
 #: Everything that a saved result may hold.
 FILES = {
-    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "spectra_2.hspy", "misfit.hspy", "residual.hspy",
+    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
     "errors.hspy", "bands.hspy", "report.html", "components.png",
+    *(f"{part}_{detector}.hspy" for part in ("spectra", "misfit") for detector in range(1, 10)),
 }  # fmt: skip
 
 

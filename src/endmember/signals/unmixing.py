@@ -15,6 +15,7 @@ from endmember import preprocess
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
+from endmember.methods.coupled import Coupled
 from endmember.show.contents import Components, Misfit
 from endmember.signals import provenance, storage
 from endmember.signals.bridge import (
@@ -27,7 +28,7 @@ from endmember.signals.bridge import (
     wrap_spectra,
 )
 from endmember.signals.choosing import choose_model
-from endmember.signals.misfits import MISFIT_TITLES, misfit_of, save_misfit
+from endmember.signals.misfits import misfit_of, open_misfit, save_misfit
 from endmember.signals.plan import about, check_memory, fingerprint_of
 
 if TYPE_CHECKING:
@@ -50,13 +51,14 @@ def unmix(
     memory: int | str | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
-) -> Unmixing:
+) -> Any:
     """Separate a spectrum image into pure spectra and their maps.
 
     Parameters
     ----------
-    signal : HyperSpy signal or array_like, (*domain, channels)
-        With one signal axis; an array gets axes without units. Never changed.
+    signal : HyperSpy signal or array_like, (*domain, channels), or a list of them
+        With one signal axis; an array gets axes without units. Never changed. Several detectors of one
+        area, ``[eels, edxs]``, go with ``em.Coupled(k)`` and give a :class:`CoupledUnmixing`.
     model : estimator, optional
         Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is. Without one, the rank
         panel says how many components, the noise which loss, and the report why.
@@ -91,6 +93,10 @@ def unmix(
     """
     if model is not None and not (hasattr(model, "fit") and hasattr(model, "get_params")):
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
+    if isinstance(model, Coupled) or _are_signals(signal):
+        return _together(
+            signal, model, weights, mask=mask, channel_mask=channel_mask, callback=callback
+        )
     signal, reasons = _as_signal(signal, domain), list(reasons)
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
@@ -129,6 +135,28 @@ def _unmixed(
         record=record,
         misfit=misfit_of(signal, model, options),
     )
+
+
+def _are_signals(signal: Any) -> bool:
+    """Tell whether several signals or cubes were given, and not one array as nested lists."""
+    return isinstance(signal, list | tuple) and any(
+        hasattr(one, "axes_manager") or np.ndim(one) > 2 for one in signal
+    )
+
+
+def _together(signals: Any, model: Any, weights: Any, **options: Any) -> Any:
+    """Unmix several detectors, or say why not."""
+    from endmember.signals.coupling import unmix_together
+
+    if not isinstance(model, Coupled):
+        raise TypeError(
+            f"several signals need a model of several detectors, such as em.Coupled(3), and not {model!r}"
+        )
+    if weights is not None:
+        raise ValueError(
+            "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
+        )
+    return unmix_together(signals, model, **options)
 
 
 class Unmixing:
@@ -378,7 +406,7 @@ class Unmixing:
         return wrap_like(unwrap(data) - model, data, "residual", over="both")
 
 
-def open_folder(folder: str | Path) -> Unmixing:
+def open_folder(folder: str | Path) -> Any:
     """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
 
     Parameters
@@ -400,6 +428,10 @@ def open_folder(folder: str | Path) -> Unmixing:
     place = storage.existing(Path(folder))
     record, arrays = storage.read_record(place)
     try:
+        if "detectors" in record:
+            from endmember.signals.coupling import open_together
+
+            return open_together(place, record, arrays)
         model = storage.decode(record.pop("model"), arrays)
         options = storage.decode(record.pop("options"), arrays)
         learned = storage.decode(record.pop("learned"), arrays)
@@ -429,8 +461,7 @@ def _open_signals(folder: Path) -> tuple[Any, Any, dict[str, np.ndarray]]:
     import hyperspy.api as hs
 
     maps, spectra = hs.load(folder / "maps.hspy"), hs.load(folder / "spectra.hspy")
-    parts = {part.metadata.General.title: part.data for part in hs.load(folder / "misfit.hspy")}
-    return maps, spectra, {name: parts[title] for name, title in MISFIT_TITLES.items()}
+    return maps, spectra, open_misfit(folder / "misfit.hspy")
 
 
 def _as_signal(X: Any, domain: tuple[int, ...] | None) -> Any:

@@ -1,0 +1,108 @@
+"""The command ``endmember fuse``: several detectors of one area, unmixed together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .commands import (
+    _beside,
+    _check_target,
+    _draw,
+    _load,
+    _say_where,
+    app,
+)
+from .console import Watch, at_home
+from .options import MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
+
+if TYPE_CHECKING:
+    from endmember.signals.coupling import CoupledUnmixing
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE FILE…", help="One file a detector, of the same pixels."),
+]
+FuseComponentsOption = Annotated[
+    int, typer.Option("-k", "--components", min=1, help="How many components to look for.")
+]
+WeakOption = Annotated[
+    bool,
+    typer.Option(
+        "--weak",
+        help="Let the maps of a detector differ from the shared ones as far as its data demand.",
+    ),
+]
+FuseOutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", metavar="FOLDER", help="Where to save; by default FILE-fused beside the first file."
+    ),
+]  # fmt: skip
+SignalsOption = Annotated[
+    list[int] | None,
+    typer.Option("--signal", min=0, help="Which signal of each file, once a file in their order."),
+]
+
+
+@app.command()
+def fuse(
+    files: FilesArgument,
+    components: FuseComponentsOption,
+    weak: WeakOption = False,
+    signal: SignalsOption = None,
+    output: FuseOutputOption = None,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+    starts: StartsOption = 10,
+    max_iter: MaxIterOption = 2000,
+    tol: TolOption = 1e-6,
+) -> None:
+    """Separate several detectors' data of one area into shared maps and spectra of each detector.
+
+    Every detector counts by the inverse of the variance of its noise, which is
+    measured from the data. Ctrl-C ends the fit after the sweep and keeps the
+    best result so far.
+    """
+    if len(files) < 2:
+        raise ValueError(
+            "fuse takes at least two files, one a detector; one file goes to 'endmember unmix'"
+        )
+    if signal and len(signal) != len(files):
+        raise ValueError(
+            f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
+        )
+    folder = output or _beside(files[0], f"{files[0].stem}-fused")
+    _check_target(folder, overwrite)
+    with at_home():
+        from endmember.methods.coupled import Coupled
+        from endmember.signals.coupling import unmix_together
+
+        numbers: list[Any] = list(signal) if signal else [None] * len(files)
+        signals = [
+            _load(file, False, number, None) for file, number in zip(files, numbers, strict=True)
+        ]
+        model = Coupled(
+            components, "weak" if weak else "shared", n_starts=starts, max_iter=max_iter, tol=tol,
+            random_state=seed,
+        )  # fmt: skip
+        with Watch() as watch:
+            result = unmix_together(signals, model, callback=watch)
+            watch.finish()
+            typer.echo(_in_short(result))
+            result.save(folder, overwrite=overwrite)
+            _draw(result, folder)
+            _say_where(folder)
+
+
+def _in_short(result: CoupledUnmixing) -> str:
+    """Say in one line what the fit came to."""
+    model = result.model
+    end = "converged" if model.converged_ else "not converged"
+    weights = ", ".join(f"{weight:.3g}" for weight in model.weights_)
+    return (
+        f"{model.n_components_} components of {len(result.spectra)} detectors (weights {weights}) after "
+        f"{model.n_iter_} sweeps, {end}, optimality {model.optimality_:.1e}"
+    )
