@@ -11,9 +11,9 @@ from .commands import (
     _beside,
     _check_target,
     _draw,
-    _load,
     _say_where,
     app,
+    load_image,
 )
 from .console import Watch, at_home
 from .options import MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
@@ -82,7 +82,8 @@ def fuse(
 
         numbers: list[Any] = list(signal) if signal else [None] * len(files)
         signals = [
-            _load(file, False, number, None) for file, number in zip(files, numbers, strict=True)
+            load_image(file, False, number, None)
+            for file, number in zip(files, numbers, strict=True)
         ]
         model = Coupled(
             components, "weak" if weak else "shared", n_starts=starts, max_iter=max_iter, tol=tol,
