@@ -74,8 +74,14 @@ def channelling(seeds):
 
 
 def table(name, values, n_angles, last):
-    cells = [f"{np.median(v):6.2f} ({v.max():4.1f})" for v in values[:, :n_angles].T]
-    rest = [last.format(np.median(v)) + f" ({v.max():.3f})" for v in values[:, n_angles:].T]
+    cells = [
+        f"{'-':>13}" if np.isnan(v).any() else f"{np.median(v):6.2f} ({v.max():4.1f})"
+        for v in values[:, :n_angles].T
+    ]
+    rest = [
+        "-" if np.isnan(v).any() else last.format(np.median(v)) + f" ({v.max():.3f})"
+        for v in values[:, n_angles:].T
+    ]
     print(f"{name:14} {' '.join(cells)}  {' '.join(rest)}", flush=True)
 
 
