@@ -62,7 +62,7 @@ def main():
         line(f"{choices.label}: first picture", shown[0].seconds, FIRST)
         line(f"{choices.label}: answer", picture.seconds, ANSWER, settled)
     print(
-        f"median of the first pictures {statistics.median(firsts):.3f} s, of the answers {statistics.median(ends):.3f} s"
+        f"medians: first pictures {statistics.median(firsts):.3f} s, answers {statistics.median(ends):.3f} s"
     )
 
 
