@@ -129,12 +129,13 @@ class OverlayPlot:
         self.figure.image_rgba("image", x=0, y=0, dw="dw", dh="dh", source=self._source)
 
     def show(self, maps: np.ndarray, pixel: float, units: str) -> None:
-        """Draw maps (ny, nx, k), each scaled to its largest value; colours add up on white."""
+        """Draw maps (ny, nx, k), each scaled to its largest value; colours mix on white."""
         ny, nx, k = maps.shape
         strength = np.nan_to_num(np.asarray(maps, dtype=float))
         strength = np.clip(strength / np.maximum(strength.max(axis=(0, 1)), 1e-300), 0, 1)
         inks = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in palette(k)]) / 255
-        light = np.clip(1.0 - strength @ (1.0 - inks), 0, 1)
+        share = strength / np.maximum(strength.sum(axis=-1, keepdims=True), 1e-300)
+        light = 1.0 - strength.max(axis=-1, keepdims=True) * (1.0 - share @ inks)
         rgba = np.full((ny, nx, 4), 255, dtype=np.uint8)
         rgba[..., :3] = np.round(255 * light)
         _span(self.figure, nx * pixel, ny * pixel)

@@ -108,7 +108,8 @@ class Page:
             if now - last[0] > SAY_EVERY:
                 last[0] = now
                 left = progress.seconds_left
-                words = "" if left is None else f", about {left:.0f} s left"
+                known = left is not None and not progress.stage.startswith("start")
+                words = f", about {left:.0f} s left in this stage" if known else ""
                 ticket.show(f"{progress.stage}: sweep {progress.sweep}{words}")
             return False
 
