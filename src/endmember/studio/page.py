@@ -146,7 +146,7 @@ class Page:
     def _header(self) -> pn.viewable.Viewable:
         self._folder, self._place = pn.widgets.Select(label="Folder", width=160), ""
         self._file = pn.widgets.Select(label="File", width=260)
-        opened = pn.widgets.Button(label="Open", color="primary", width=80, align="end")
+        opened = pn.widgets.Button(label="Open", color="primary", width=80, margin=(24, 10, 5, 10))
         self._folder.param.watch(lambda event: self._enter(event.new), "value")
         opened.on_click(lambda _: self._open())
         megabytes = max(1, self.session.limit // 2**20)
