@@ -156,6 +156,17 @@ def test_the_archive_of_an_upload_brings_its_data(session, folder, tmp_path, mon
     assert angle(again.spectra.data, em.open(run.name).spectra.data) < 0.01
 
 
+def test_a_crop_on_the_command_line_is_in_the_script(folder):
+    from endmember.cli.browser import _first
+
+    session = Session(folder)
+    _first(folder / "diode.hspy", None, "100:120")(session)
+    assert session.data.energy[0] >= 100 and session.data.energy[-1] < 120
+    session.run(Choices(2, starts=1))
+    assert "crop_energy(signal, start=100.0, stop=120.0)" in session.script()
+    session.close()
+
+
 def test_a_saved_run_is_reproduced_from_its_folder(session, folder):
     session.accept(Step("crop_pixels", {"rows": [1, 13], "columns": [0, 16]}))
     session.accept(Step("rebin", {"pixels": 2, "channels": 3}))

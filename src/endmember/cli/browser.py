@@ -71,8 +71,19 @@ def workbench(
 def _first(file: Path, number: int | None, crop: str | None) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
     from endmember.studio.image import Image
+    from endmember.studio.session import Session, Step
 
     from .commands import load_image, parse_window
 
-    image = Image(load_image(file, False, number, parse_window(crop)))
-    return lambda session: session.use(image)
+    window = parse_window(crop)
+    image = Image(load_image(file, False, number, None))
+    if window is None:
+        return lambda session: session.use(image)
+    step = Step("crop_energy", {"start": window[0], "stop": window[1]})
+    cropped = Image(step.apply(image.signal))
+
+    def first(session: Session) -> None:
+        session.use(image)
+        session.accept(step, cropped)
+
+    return first

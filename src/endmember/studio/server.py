@@ -123,6 +123,12 @@ def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
     ------
     ImportError
         If Panel is missing.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> em.workbench(em.synthetic.diode().signal)  # doctest: +SKIP
+    <Workbench: http://127.0.0.1:40123/…/>
     """
     try:
         import panel  # noqa: F401

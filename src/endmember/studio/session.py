@@ -181,7 +181,8 @@ class Session:
     def use(self, signal: Any) -> None:
         """Take a signal, or an :class:`Image` of one, as the data; steps and runs of earlier data are forgotten."""
         image = signal if isinstance(signal, Image) else Image(signal)
-        self._source = provenance.source(image.signal)
+        # A signal made in Python may have left its file behind: its script brings the data along.
+        self._source = provenance.source(image.signal) if image is signal else None
         self.image = self.original = image
         self.steps, self.runs, self.live = (), [], Live(image.signal)
 
