@@ -50,6 +50,7 @@ _NAMES_BY_MODULE = {
     "signals.bridge": ["UnreadableFileError", "load"],
     "signals.unmixing": ["Unmixing", "unmix"],
     "signals.unmixing:open_folder": ["open"],
+    "studio.server": ["workbench"],
 }
 _MODULES = ["assess", "preprocess", "show", "synthetic"]
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

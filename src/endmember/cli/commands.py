@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .browser import workbench as workbench_command
 from .console import Watch, at_home
 from .doubting import AmbiguityOption, CrosscheckOption, ErrorsOption, doubt
 from .listing import bytes_in_words, describe_file
@@ -296,6 +297,7 @@ def path(
 
 
 app.command()(preprocess_command)
+app.command()(workbench_command)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
 from endmember.show.contents import Components, Misfit
-from endmember.signals import provenance, storage
+from endmember.signals import cropping, provenance, storage
 from endmember.signals.bridge import (
     fill_learning_results,
     load,
@@ -555,6 +555,8 @@ def _do_again(signal: Any, step: dict[str, Any]) -> Any:
     if step["step"] == "crop":
         return region(signal, (step["start"], step["stop"]))
     parameters = {name: value for name, value in step.items() if name != "step"}
+    if step["step"] in ("crop_pixels", "rebin"):
+        return getattr(cropping, step["step"])(signal, **parameters)
     known = step["step"] in preprocess.__all__
     if known and not any(isinstance(value, dict) for value in parameters.values()):
         return getattr(preprocess, step["step"])(signal, **parameters)

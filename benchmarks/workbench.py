@@ -1,0 +1,70 @@
+"""How fast the workbench answers: a cube of 256 x 256 pixels and 1024 channels.
+
+Prints the time of every answer beside what it should take. The answers are timed without the browser, from the
+request to the arrays that the page draws.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import numpy as np
+
+import endmember as em
+from endmember.studio.choices import Choices
+from endmember.studio.image import Image
+from endmember.studio.live import Live
+
+REGION, FIRST, ANSWER = 0.1, 0.2, 1.0
+CHANGES = (
+    Choices(3), Choices(4), Choices(5), Choices(6), Choices(4),
+    Choices(4, soft_orthogonal=0.01), Choices(4, soft_orthogonal=0.02), Choices(4, sparse=0.05), Choices(4, smooth=0.1),
+    Choices(4, "counts, weighted"), Choices(4, "counts, weighted", soft_orthogonal=0.01),
+)  # fmt: skip
+
+
+def timed(call):
+    start = time.perf_counter()
+    answer = call()
+    return time.perf_counter() - start, answer
+
+
+def line(what, seconds, limit, remark=""):
+    verdict = "met" if seconds <= limit else f"missed by {seconds - limit:.3f} s"
+    print(f"{what:<55} {seconds:7.3f} s  of {limit:.1f} s: {verdict}  {remark}")
+
+
+def main():
+    phantom = em.synthetic.mixed_phases((256, 256), channels=1024, k=4)
+    seconds, image = timed(lambda: Image(phantom.signal))
+    print(f"opening, once: {seconds:.2f} s")
+    rng = np.random.default_rng(0)
+    regions = [
+        (tuple(sorted(rng.integers(0, 257, 2))), tuple(sorted(rng.integers(0, 257, 2))))
+        for _ in range(50)
+    ]
+    times = [timed(lambda box=box: image.sums.spectrum(*box))[0] for box in regions]
+    line("region of interest, slowest of 50", max(times), REGION)
+    windows = [tuple(sorted(rng.integers(0, 1025, 2))) for _ in range(50)]
+    times = [timed(lambda window=window: image.sums.map(window))[0] for window in windows]
+    line("energy window, slowest of 50", max(times), REGION)
+    live = Live(image.signal)
+    for loss in ("constant noise", "counts, weighted"):
+        print(f"sketch for {loss}, once: {timed(lambda loss=loss: live.sketch(loss))[0]:.2f} s")
+    firsts, ends = [], []
+    for choices in CHANGES:
+        shown = []
+        picture = live.unmix(choices, shown.append, lambda: None)
+        firsts.append(shown[0].seconds)
+        ends.append(picture.seconds)
+        settled = "settled" if picture.converged else "still moving when its time was over"
+        line(f"{choices.label}: first picture", shown[0].seconds, FIRST)
+        line(f"{choices.label}: answer", picture.seconds, ANSWER, settled)
+    print(
+        f"medians: first pictures {statistics.median(firsts):.3f} s, answers {statistics.median(ends):.3f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""``endmember workbench``: look, try and compare in a web browser."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import at_home, note
+from .options import CropOption, SignalOption
+
+WorkbenchFileArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="What to start with; others are chosen on the page."),
+]
+AddressOption = Annotated[
+    str,
+    typer.Option(
+        help="The address of this machine to listen on. Any but 127.0.0.1 lets other machines in: "
+        "whoever has the whole address with its token reads and writes the files of this folder.",
+    ),
+]
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+]
+ShowOption = Annotated[bool, typer.Option("--show", help="Open the page in the web browser.")]
+UploadOption = Annotated[
+    int,
+    typer.Option("--upload-limit", min=1, metavar="MB", help="Largest file that may be dropped."),
+]
+
+
+def workbench(
+    file: WorkbenchFileArgument = None,
+    signal: SignalOption = None,
+    crop: CropOption = None,
+    address: AddressOption = "127.0.0.1",
+    port: PortOption = 0,
+    upload_limit: UploadOption = 512,
+    show: ShowOption = False,
+) -> None:
+    """Open the workbench in a web browser: look at the data, try models, compare, export.
+
+    Prints the address to open. Files are read from and results written to the
+    current folder alone. Ctrl-C ends it.
+    """
+    if any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")):
+        raise ValueError(
+            "the workbench needs Panel and Bokeh; install them with: pip install 'endmember[workbench]'"
+        )
+    with at_home():
+        from endmember.studio.server import make_server
+
+        first = None if file is None else _first(file, signal, crop)
+        server = make_server(
+            Path.cwd(), first, address=address, port=port, limit=upload_limit * 2**20
+        )
+        if address != "127.0.0.1":
+            note(
+                f"Listening on {address}: other machines can reach this one, unencrypted; whoever has the "
+                "address below reads and writes the files of this folder."
+            )
+        typer.echo(f"Workbench: {server.url}")
+        if show:
+            typer.launch(server.url)
+        server.serve()
+
+
+def _first(file: Path, number: int | None, crop: str | None) -> Any:
+    """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
+    from endmember.studio.image import Image
+    from endmember.studio.session import Session, Step
+
+    from .commands import load_image, parse_window
+
+    window = parse_window(crop)
+    image = Image(load_image(file, False, number, None))
+    if window is None:
+        return lambda session: session.use(image)
+    step = Step("crop_energy", {"start": window[0], "stop": window[1]})
+    cropped = Image(step.apply(image.signal))
+
+    def first(session: Session) -> None:
+        session.use(image)
+        session.accept(step, cropped)
+
+    return first

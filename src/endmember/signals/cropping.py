@@ -1,0 +1,102 @@
+"""Take a part of a spectrum image, or add up neighbours; every step enters the signal's history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from endmember.signals.bridge import region
+from endmember.signals.provenance import record
+
+
+def crop_energy(signal: Any, start: float | None = None, stop: float | None = None) -> Any:
+    """Return the window ``start`` to ``stop`` of the spectral axis, in its unit.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+        Not changed.
+    start, stop : float, optional
+        The axis' own ends unless given; the channel at ``stop`` is left out.
+
+    Raises
+    ------
+    ValueError
+        If the window is reversed, leaves the axis, or holds fewer than two channels.
+    """
+    return region(signal, (start, stop))
+
+
+def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
+    """Return some of the rows and columns of an image.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+        With one or two navigation axes; not changed. Of a line scan the columns count.
+    rows, columns : (first, end), optional
+        Pixels counted from 0; ``end`` is left out.
+
+    Raises
+    ------
+    ValueError
+        If a range is empty or leaves the image.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs, numpy as np
+    >>> cube = hs.signals.Signal1D(np.zeros((4, 5, 60)))
+    >>> crop_pixels(cube, rows=(1, 3), columns=(0, 4)).data.shape
+    (2, 4, 60)
+    """
+    axes = signal.axes_manager.navigation_axes  # x first, as HyperSpy orders them
+    ranges: list[list[int] | None] = []
+    cut = []
+    for name, asked, axis in zip(("columns", "rows"), (columns, rows), axes, strict=False):
+        first, end = (0, axis.size) if asked is None else (int(one) for one in asked)
+        if not 0 <= first < end <= axis.size:
+            raise ValueError(
+                f"{name}={first}:{end} must be a part of 0:{axis.size} that is not empty; give (first, end)"
+            )
+        cut.append(slice(first, end))
+        ranges.append(None if asked is None else [first, end])
+    step = {
+        "step": "crop_pixels",
+        "rows": ranges[1] if len(ranges) > 1 else None,
+        "columns": ranges[0],
+    }
+    return record(signal.inav[tuple(cut)], step, inplace=True)
+
+
+def rebin(signal: Any, pixels: int = 1, channels: int = 1) -> Any:
+    """Add up squares of neighbouring pixels and neighbouring channels; remainders at the edges are dropped.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+        Not changed. Sums keep counts what they are: counts.
+    pixels, channels : int
+        How many become one, along every navigation axis and along the spectral axis.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1 or larger than its axis.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs, numpy as np
+    >>> float(rebin(hs.signals.Signal1D(np.ones((4, 5, 60))), pixels=2, channels=3).data[0, 0, 0])
+    12.0
+    """
+    manager = signal.axes_manager
+    for what, number, size in (
+        ("pixels", pixels, min(axis.size for axis in manager.navigation_axes)),
+        ("channels", channels, manager.signal_axes[0].size),
+    ):
+        if not 1 <= number <= size:
+            raise ValueError(
+                f"{what}={number} cannot become one; give a whole number from 1 to {size}"
+            )
+    scale = [pixels] * manager.navigation_dimension + [channels]
+    binned = signal.rebin(scale=scale)
+    return record(binned, {"step": "rebin", "pixels": pixels, "channels": channels}, inplace=True)

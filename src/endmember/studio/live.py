@@ -1,0 +1,195 @@
+"""Answers at the speed of a slider: models of a sketch, first of every few pixels, then of all."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import endmember as em
+from endmember.factor.data import Data
+from endmember.factor.lowrank import some_pixels
+from endmember.factor.solvers import ANLS
+from endmember.factor.subproblem import Quadratic
+from endmember.factor.threads import one_blas_thread
+from endmember.studio.choices import MOST_COMPONENTS, Choices
+
+#: Directions that the sketch keeps.
+DIRECTIONS = 2 * MOST_COMPONENTS
+#: Pixels of the first picture, about: a regular grid of those of the image.
+FEW_PIXELS = 2304
+#: Seconds for the starts of the first picture, for finishing it on few pixels, and for all together.
+FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.10, 0.45, 0.80
+#: Starts of the first picture and its relative progress per sweep at which it stops.
+STARTS, FIRST_TOLERANCE = 3, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A live answer.
+
+    Attributes
+    ----------
+    maps : ndarray, (*domain, k)
+    spectra : ndarray, (k, channels)
+        Of unit length.
+    stage : str
+        "first", "few pixels" or "all pixels".
+    converged : bool
+        Whether it would not move any more, as far as its pixels go.
+    seconds : float
+        Since the request.
+    stand_in : str
+        What was left out to be quick, in words; empty where nothing was.
+    """
+
+    maps: np.ndarray
+    spectra: np.ndarray
+    stage: str
+    converged: bool
+    seconds: float
+    stand_in: str = ""
+
+
+class Live:
+    """Sketches of one spectrum image, and the models that are tried on them.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal or ndarray, (*domain, channels)
+    patience : float
+        All times allowed are multiplied by it.
+    """
+
+    def __init__(self, signal: Any, patience: float = 1.0) -> None:
+        self._signal, self._patience = signal, patience
+        self._sketches: dict[str | None, tuple[Data, Data]] = {}
+        self._last: np.ndarray | None = None
+
+    def sketch(self, loss: str) -> tuple[Data, Data]:
+        """Return the sketches of all pixels and of few that suit a loss, made once."""
+        scaling = None if loss == "constant noise" else "poisson"
+        if scaling not in self._sketches:
+            full = em.compress(self._signal, DIRECTIONS, scaling=scaling)
+            self._sketches[scaling] = full, _coarse(full)
+        return self._sketches[scaling]
+
+    def unmix(
+        self, choices: Choices, show: Callable[[Picture], None], check: Callable[[], None]
+    ) -> Picture:
+        """Return the answer to the choices, and show what comes before it.
+
+        Parameters
+        ----------
+        choices : Choices
+        show : callable
+            Takes every :class:`Picture` but the last.
+        check : callable
+            Called after every sweep; raises where the answer is no longer wanted.
+
+        Returns
+        -------
+        Picture
+            Of all pixels; ``converged`` says whether the time allowed sufficed.
+        """
+        full, few = self.sketch(choices.loss)
+        began = time.perf_counter()
+        choices, stand_in = _quick(choices)
+
+        def until(seconds: float) -> Callable[[Any], bool]:
+            return _until(began + seconds * self._patience, check)
+
+        def picture(maps: np.ndarray, model: Any, stage: str) -> Picture:
+            taken = time.perf_counter() - began
+            spectra = model.components_
+            return Picture(maps, spectra, stage, bool(model.converged_), taken, stand_in)
+
+        first = self._first(few, choices, until(FIRST_SECONDS))
+        show(picture(_all_maps(full, first.components_, choices), first, "first"))
+        best = _continued(few, choices, first, until(FEW_SECONDS))
+        maps = _all_maps(full, best.components_, choices)
+        show(picture(maps, best, "few pixels"))
+        begun = _Begun(maps, best.components_)
+        end = _continued(full, choices, begun, until(ALL_SECONDS))
+        self._last = end.components_
+        return picture(end.maps_, end, "all pixels")
+
+    def _first(self, few: Data, choices: Choices, callback: Callable) -> Any:
+        """Return a quick model of few pixels, from the last answer where that had as many components."""
+        if self._last is not None and len(self._last) == choices.k:
+            begun = _Begun(_all_maps(few, self._last, choices), self._last)
+            return _continued(few, choices, begun, callback)
+        return _fitted(few, choices, callback, n_starts=STARTS, tol=FIRST_TOLERANCE)
+
+
+@dataclass(frozen=True, eq=False)
+class _Begun:
+    """Maps and spectra to continue from, named as in a model."""
+
+    maps_: np.ndarray
+    components_: np.ndarray
+
+
+def _quick(choices: Choices) -> tuple[Choices, str]:
+    """Return choices that a sketch can answer at once, and in words what they leave to a run."""
+    left_out = []
+    if choices.loss == "counts, exact":
+        choices = replace(choices, loss="counts, weighted")
+        left_out.append("counts are weighted, not exact")
+    if choices.relevance:
+        choices = replace(choices, relevance=False)
+        left_out.append("all components are shown, none is dropped yet")
+    return choices, "; ".join(left_out)
+
+
+def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:
+    """Return the callback of a fit that stops at a time and asks whether to go on at all."""
+
+    def callback(progress: Any) -> bool:
+        check()
+        return time.perf_counter() > end
+
+    return callback
+
+
+def _fitted(data: Data, choices: Choices, callback: Callable, **parameters: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the page says itself what has not converged
+        return choices.model(**parameters).fit(data, callback=callback)
+
+
+def _continued(data: Data, choices: Choices, begun: Any, callback: Callable) -> Any:
+    maps = np.asarray(begun.maps_, dtype=float)
+    return _fitted(data, choices, callback, init=(maps, begun.components_))
+
+
+def _coarse(full: Data) -> Data:
+    """Return the sketch of the pixels of a regular grid, about ``FEW_PIXELS`` of them."""
+    observed = full.origin  # type: ignore[attr-defined]
+    step = max(1, round((np.prod(observed.domain) / FEW_PIXELS) ** (1 / len(observed.domain))))
+    taken = np.zeros(observed.domain, dtype=bool)
+    taken[(slice(None, None, step),) * len(observed.domain)] = True
+    domain = tuple(-(-size // step) for size in observed.domain)
+    number = np.cumsum(taken.ravel()) - 1
+    chosen = np.flatnonzero(taken.ravel()[observed.rows])
+    low = some_pixels(full, chosen)
+    low.origin = replace(  # type: ignore[attr-defined]
+        observed, data=low, domain=domain, rows=number[observed.rows[chosen]], mask=None
+    )
+    return low
+
+
+def _all_maps(data: Data, spectra: np.ndarray, choices: Choices) -> np.ndarray:
+    """Return the maps of a sketch that go with given spectra, by non-negative least squares."""
+    observed = data.origin  # type: ignore[attr-defined]
+    loss = choices.model().loss or em.SquaredError()
+    S = np.asarray(spectra, dtype=np.float64).T[observed.columns]
+    with one_blas_thread():
+        prepared = loss.prepare(data)
+        factors = [np.zeros((prepared.shape[0], S.shape[1])), S]
+        plain = Quadratic(prepared.gram(factors, 0), prepared.contract(factors, 0))
+        return observed.maps(ANLS().improve(plain, factors[0], prepared.shape[1]))

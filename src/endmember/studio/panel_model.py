@@ -1,0 +1,193 @@
+"""The model: its controls, the live answer of the sketch, and runs on the full data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import panel as pn
+from bokeh.layouts import grid
+
+from endmember.show.page import palette
+from endmember.studio.choices import LOSSES, METHODS, MOST_COMPONENTS, Choices
+from endmember.studio.figures import CurvePlot, MapPlot, OverlayPlot, SpectrumPlot
+
+if TYPE_CHECKING:
+    from endmember.studio.live import Picture
+    from endmember.studio.page import Page
+    from endmember.studio.session import Run
+
+_WEIGHTS = [0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0]
+_NAMES = {
+    "soft_orthogonal": "Little overlap (soft orthogonality)",
+    "sparse": "Sparse maps",
+    "smooth": "Smooth maps",
+    "minimum_volume": "Minimum volume of the spectra",
+}
+
+
+class ModelPanel:
+    """Controls on the left, what comes of them on the right."""
+
+    title = "Unmix"
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._quiet = False
+        self._maps = [MapPlot("", 280, 250) for _ in range(MOST_COMPONENTS)]
+        self._controls = self._make_controls()
+        self._state = pn.pane.Str("", width=700)
+        for plot in self._maps:
+            plot.figure.visible = False
+        self._grid = pn.pane.Bokeh(grid([plot.figure for plot in self._maps], ncols=3))
+        self._spectra = SpectrumPlot("Spectra", 560, 340)
+        self._overlay = OverlayPlot("All maps together", 300, 340)
+        self._residual = MapPlot("Residual (root mean square)", 340, 300, colours="Cividis256")
+        self._misfit = SpectrumPlot("Mean of data, model and residual", 520, 300)
+        self._course = CurvePlot(
+            "Convergence: above the last value", "sweep", "objective", 520, 260
+        )
+        self._after = pn.Column(
+            pn.Row(pn.pane.Bokeh(self._residual.figure), pn.pane.Bokeh(self._misfit.figure)),
+            pn.pane.Bokeh(self._course.figure), visible=False,
+        )  # fmt: skip
+        run = pn.widgets.Button(label="Run on the full data", color="primary", width=200)
+        run.on_click(lambda _: self._run())
+        left = pn.Column(*self._controls.values(), run, width=320)
+        top = pn.Row(pn.pane.Bokeh(self._spectra.figure), pn.pane.Bokeh(self._overlay.figure))
+        self.layout = pn.Row(left, pn.Column(self._state, top, self._grid, self._after))
+
+    def _make_controls(self) -> dict[str, Any]:
+        w = pn.widgets
+        controls: dict[str, Any] = {
+            "method": w.Select(label="Method", options=list(METHODS), width=280),
+            "k": w.IntSlider(
+                label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
+            ),
+            "loss": w.Select(label="Noise", options=list(LOSSES), width=280),
+        }
+        for name, words in _NAMES.items():
+            controls[name] = w.DiscreteSlider(label=words, options=_WEIGHTS, value=0.0, width=280)
+        controls["closure"] = w.Checkbox(label="Maps sum to one")
+        controls["relevance"] = w.Checkbox(label="Drop superfluous components (ARD)")
+        controls["starts"] = w.IntInput(
+            label="Starts of a run", value=10, start=1, end=100, width=130
+        )
+        controls["seed"] = w.IntInput(label="Seed", value=0, start=0, width=130)
+        controls["method"].param.watch(lambda event: self._preset(event.new), "value")
+        for name, control in controls.items():
+            if name not in ("method", "starts", "seed"):
+                control.param.watch(lambda _: self.refresh(), "value")
+        return controls
+
+    def choices(self) -> Choices:
+        """Return what the controls say."""
+        values = {
+            name: control.value for name, control in self._controls.items() if name != "method"
+        }
+        return Choices(**values)
+
+    def set_number(self, k: int) -> None:
+        """Move the slider of k."""
+        self._controls["k"].value = min(k, MOST_COMPONENTS)
+
+    def data_changed(self) -> None:
+        """Take the noise that suits the data and show a first answer."""
+        self._quiet = True
+        self._controls["loss"].value = (
+            "counts, weighted" if self._page.session.data.is_counts else "constant noise"
+        )
+        self._quiet = False
+        self._after.visible = False
+        self.refresh()
+
+    def runs_changed(self) -> None:
+        """Nothing here depends on the list of runs."""
+
+    def _preset(self, method: str) -> None:
+        self._quiet = True
+        for name, value in METHODS[method].items():
+            self._controls[name].value = value
+        self._quiet = False
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask the sketch for the answer to the choices; the newest wins."""
+        live = self._page.session.live
+        if self._quiet or live is None:
+            return
+        choices = self.choices()
+        self._after.visible = False
+        self._page.live.submit(
+            lambda ticket: live.unmix(choices, ticket.show, ticket.check),
+            self._show_picture, self._fail, self._show_picture,
+        )  # fmt: skip
+
+    def _fail(self, problem: Exception) -> None:
+        self._state.object = " ".join(str(problem).split())
+
+    def _show_picture(self, picture: Picture) -> None:
+        settled = "settled" if picture.converged else "still moving: a run finishes it"
+        extra = f"; {picture.stand_in}" if picture.stand_in else ""
+        self._state.object = f"Live, from a sketch ({picture.stage}): {settled}, after {picture.seconds:.2f} s{extra}."
+        self.draw(picture.maps, picture.spectra)
+
+    def draw(self, maps: np.ndarray, spectra: np.ndarray) -> None:
+        """Draw maps (*domain, k) and spectra (k, channels)."""
+        data, k = self._page.session.data, len(spectra)
+        ny, nx, _ = data.shape
+        names = [f"Component {j + 1}" for j in range(k)]
+        self._spectra.show(data.energy, list(spectra), names, data.energy_label)
+        images = maps.reshape(ny, nx, k)
+        self._overlay.show(images, *data.pixel)
+        for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):
+            plot.place((ny, nx), *data.pixel)
+            plot.show(images[..., j], names[j])
+            plot.figure.title.text_color = colour
+        for j, plot in enumerate(self._maps):
+            plot.figure.visible = j < k
+
+    def _run(self) -> None:
+        page, choices = self._page, self.choices()
+        if page.session.image is None:
+            page.say("Open a file first.")
+            return
+        try:
+            choices.model()
+        except ValueError as problem:
+            page.complain(problem)
+            return
+        page.background(
+            f"Running {choices.label} ...",
+            lambda ticket: page.session.fit(choices, page.progress(ticket)),
+            self._keep,
+        )
+
+    def _keep(self, run: Run) -> None:
+        kept = self._page.session.keep(run)
+        self._page.runs_changed()
+        model = kept.result.model
+        end = "converged" if model.converged_ else "not converged"
+        self._page.live.cancel()
+        self._state.object = (
+            f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, {kept.seconds:.2f} s, "
+            f"optimality {model.optimality_:.1e}."
+        )
+        self._page.say(f"Kept {kept.name}: see Runs to compare, Export to take it home.")
+        self.show_run(kept)
+
+    def show_run(self, run: Run) -> None:
+        """Draw a run with what it leaves unexplained."""
+        result = run.result
+        self.draw(np.moveaxis(result.maps.data, 0, -1), result.spectra.data)
+        data, misfit = self._page.session.data, result.misfit()
+        ny, nx, _ = data.shape
+        self._residual.place((ny, nx), *data.pixel)
+        self._residual.show(misfit.map.reshape(ny, nx))
+        self._misfit.show(
+            data.energy, [misfit.data_spectrum, misfit.model_spectrum, misfit.spectrum],
+            ["data", "model", "residual"], data.energy_label,
+        )  # fmt: skip
+        course = np.asarray(result.model.objective_)
+        self._course.show(np.arange(1, len(course)), np.maximum(course[:-1] - course[-1], 1e-300))
+        self._after.visible = True

@@ -1,0 +1,155 @@
+"""Serve the workbench: on this machine, behind a token, to the page that it made itself."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from endmember.studio.files import UPLOAD_LIMIT
+
+#: Largest message that a browser may send, in bytes; uploads come in smaller pieces.
+MESSAGE_LIMIT = 16 * 2**20
+#: Pieces of an upload, in bytes.
+PIECE = 4 * 2**20
+
+
+class Workbench:
+    """A running workbench; in Jupyter it shows itself.
+
+    Attributes
+    ----------
+    url : str
+        Where to look, with the token.
+    """
+
+    def __init__(self, server: Any, url: str, thread: threading.Thread | None = None) -> None:
+        self._server, self.url, self._thread = server, url, thread
+
+    def __repr__(self) -> str:
+        return f"<Workbench: {self.url}>"
+
+    def _repr_html_(self) -> str:
+        return f'<iframe src="{self.url}" width="100%" height="900" style="border:0"></iframe>'
+
+    def serve(self) -> None:
+        """Serve until it is interrupted."""
+        self._server.start()
+        self._server.io_loop.start()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self._server.io_loop.add_callback(self._server.stop)
+        self._server.io_loop.add_callback(self._server.io_loop.stop)
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+
+def make_server(
+    root: str | Path,
+    first: Callable[[Any], None] | None = None,
+    *,
+    address: str = "127.0.0.1",
+    port: int = 0,
+    limit: int = UPLOAD_LIMIT,
+) -> Workbench:
+    """Return a server that is not running yet.
+
+    Parameters
+    ----------
+    root : str or Path
+        The folder that may be read and written in.
+    first : callable, optional
+        Called with every new session, to open what it starts with.
+    address : str
+        The address of this machine to listen on; any but 127.0.0.1 can be reached by others, who need the token.
+    port : int
+        0 takes a free one.
+    limit : int
+        Bytes that an upload may have.
+    """
+    from bokeh.server.server import Server
+    from panel.io.server import get_server
+
+    from endmember.studio.gate import Gate
+    from endmember.studio.page import Page
+    from endmember.studio.session import Session
+
+    def application() -> Any:
+        session = Session(root, limit)
+        page = Page(session)
+        if first is not None:
+            page.begin(lambda: first(session))
+        return page.layout
+
+    token, port = secrets.token_urlsafe(24), port or _free_port(address)
+    names = {address, "127.0.0.1", "localhost"} if address == "127.0.0.1" else {address}
+    hosts = {f"{name}:{port}" for name in names}
+    server: Server = get_server(
+        application, address=address, port=port, start=False, show=False, title="Endmember",
+        websocket_origin=sorted(hosts), prefix=f"/{token}", websocket_max_message_size=MESSAGE_LIMIT,
+        unused_session_lifetime_milliseconds=15_000, check_unused_sessions_milliseconds=5_000,
+    )  # fmt: skip
+    server._http.request_callback = Gate(server._tornado, token, hosts)
+    return Workbench(server, f"http://{address}:{port}/{token}/")
+
+
+def _free_port(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
+    """Open the workbench beside a notebook or a Python prompt.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal, optional
+        What to start with; otherwise a file is chosen on the page. Never changed.
+    root : str or Path
+        The folder that the page may read and write in.
+
+    Returns
+    -------
+    Workbench
+        Shows itself in Jupyter; elsewhere open its ``url``. It serves this machine alone, from a thread of
+        its own, until ``stop()`` or the end of Python.
+
+    Raises
+    ------
+    ImportError
+        If Panel is missing.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> em.workbench(em.synthetic.diode().signal)  # doctest: +SKIP
+    <Workbench: http://127.0.0.1:40123/…/>
+    """
+    try:
+        import panel  # noqa: F401
+    except ImportError as missing:
+        raise ImportError(
+            "the workbench needs Panel and Bokeh: pip install 'endmember[workbench]'"
+        ) from missing
+    import asyncio
+
+    ready: list[Workbench] = []
+    started = threading.Event()
+
+    def serve() -> None:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        first = None if signal is None else (lambda session: session.use(signal))
+        ready.append(make_server(root, first))
+        started.set()
+        ready[0].serve()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    started.wait(60)
+    ready[0]._thread = thread
+    return ready[0]

@@ -1,0 +1,62 @@
+"""Sums over regions and energy windows at the speed of a drag."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Sums:
+    """Running sums of a cube at every ``step``-th row and channel: any region costs at most ``step`` rows more.
+
+    Parameters
+    ----------
+    cube : ndarray, (ny, nx, channels)
+        Kept, never changed.
+    step : int
+        Rows and channels between two sums; memory is that of the cube over ``step``, in float64, twice.
+
+    Examples
+    --------
+    >>> sums = Sums(np.arange(24.0).reshape(2, 3, 4))
+    >>> sums.spectrum((0, 2), (1, 3)), sums.map((1, 2)).shape
+    (array([12., 13., 14., 15.]), (2, 3))
+    """
+
+    def __init__(self, cube: NDArray, step: int = 32) -> None:
+        self.cube, self.step = cube, step
+        ny, nx, channels = cube.shape
+        self._rows = np.zeros((ny // step + 1, nx, channels))
+        for j in range(ny // step):
+            block = cube[j * step : (j + 1) * step].sum(axis=0, dtype=np.float64)
+            self._rows[j + 1] = self._rows[j] + block
+        self._channels = np.zeros((ny, nx, channels // step + 1))
+        for j in range(channels // step):
+            block = cube[..., j * step : (j + 1) * step].sum(axis=-1, dtype=np.float64)
+            self._channels[..., j + 1] = self._channels[..., j] + block
+
+    def spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the mean spectrum of the pixels ``rows[0]:rows[1], columns[0]:columns[1]``, (channels,)."""
+        (y0, y1), (x0, x1) = rows, columns
+        total = np.zeros(self.cube.shape[2])
+        first, last = -(-y0 // self.step), y1 // self.step
+        if first < last:
+            total += (self._rows[last, x0:x1] - self._rows[first, x0:x1]).sum(axis=0)
+            parts = [(y0, first * self.step), (last * self.step, y1)]
+        else:
+            parts = [(y0, y1)]
+        for start, stop in parts:
+            total += self.cube[start:stop, x0:x1].sum(axis=(0, 1), dtype=np.float64)
+        return total / max(1, (y1 - y0) * (x1 - x0))
+
+    def map(self, channels: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the sum over the channels ``channels[0]:channels[1]`` in every pixel, (ny, nx)."""
+        c0, c1 = channels
+        first, last = -(-c0 // self.step), c1 // self.step
+        if first >= last:
+            return self.cube[..., c0:c1].sum(axis=-1, dtype=np.float64)
+        total = self._channels[..., last] - self._channels[..., first]
+        for start, stop in ((c0, first * self.step), (last * self.step, c1)):
+            if start < stop:
+                total += self.cube[..., start:stop].sum(axis=-1, dtype=np.float64)
+        return total

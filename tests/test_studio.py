@@ -1,0 +1,376 @@
+"""The workbench: what a session does, what it lets in, and that the exported script repeats it."""
+
+from __future__ import annotations
+
+import runpy
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+
+import endmember as em
+from endmember.studio.choices import Choices
+from endmember.studio.files import Upload, UploadTooLargeError, inside, listing
+from endmember.studio.image import Image
+from endmember.studio.live import Live
+from endmember.studio.scheduler import Cancelled, Lane
+from endmember.studio.session import Session, Step, side_by_side
+from endmember.studio.sums import Sums
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a small diode in it."""
+    em.synthetic.diode(shape=(16, 18), channels=60).signal.save(tmp_path / "diode.hspy")
+    return tmp_path
+
+
+@pytest.fixture
+def session(folder):
+    session = Session(folder)
+    session.open("diode.hspy")
+    yield session
+    session.close()
+
+
+def angle(a, b):
+    order = em.match_components(a, b)
+    return np.max(em.spectral_angle(a[order], b))
+
+
+# Looking ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_sums_are_those_of_the_cube(dtype):
+    rng = np.random.default_rng(0)
+    cube = rng.integers(0, 200, (70, 41, 83)).astype(dtype)
+    sums = Sums(cube, step=8)
+    for (y0, y1), (x0, x1) in (
+        ((0, 70), (0, 41)),
+        ((3, 67), (5, 6)),
+        ((9, 10), (0, 41)),
+        ((8, 64), (1, 40)),
+    ):
+        expected = cube[y0:y1, x0:x1].astype(float).mean(axis=(0, 1))
+        np.testing.assert_allclose(sums.spectrum((y0, y1), (x0, x1)), expected, rtol=1e-12)
+    for window in ((0, 83), (3, 5), (7, 81), (16, 40)):
+        np.testing.assert_allclose(
+            sums.map(window), cube[..., slice(*window)].astype(float).sum(-1), rtol=1e-12
+        )
+
+
+def test_a_region_dragged_beyond_the_image_ends_at_its_edge(session):
+    assert session.data.region((17.5, 99.0), (-5.0, 0.2)) == ((0, 1), (17, 18))
+
+
+def test_an_energy_window_holds_the_channels_between_its_ends(session):
+    energy = session.data.energy
+    first, end = session.data.window((energy[20] + 0.01, energy[10] - 0.01))
+    assert (first, end) == (10, 21)
+
+
+def test_a_line_scan_is_an_image_of_one_row():
+    import hyperspy.api as hs
+
+    data = np.arange(30.0).reshape(5, 6)
+    image = Image(hs.signals.Signal1D(data))
+    np.testing.assert_array_equal(image.sums.spectrum((0, 1), (1, 3)), data[1:3].mean(axis=0))
+
+
+def test_the_page_cannot_change_the_data(session):
+    with pytest.raises(ValueError):
+        session.data.cube[0, 0, 0] = 1.0
+
+
+# Live ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("loss", ["constant noise", "counts, weighted"])
+def test_the_live_answer_fits_as_well_as_a_full_fit(loss):
+    phantom = em.synthetic.mixed_phases((40, 44), channels=96, k=3)
+    choices, shown = Choices(3, loss), []
+    picture = Live(phantom.signal, patience=100.0).unmix(choices, shown.append, lambda: None)
+    full = choices.model().fit(phantom.signal)
+    assert [one.stage for one in shown] == ["first", "few pixels"]
+    left = [np.linalg.norm(phantom.data - one.maps @ one.spectra) for one in (*shown, picture)]
+    floor = np.linalg.norm(phantom.data - full.maps_ @ full.components_)
+    assert picture.converged and left[-1] < 1.001 * floor and left[0] < 1.1 * floor
+
+
+def test_a_live_answer_nobody_waits_for_ends():
+    live = Live(em.synthetic.diode(shape=(16, 16), channels=60).signal)
+
+    def over():
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        live.unmix(Choices(3), lambda picture: None, over)
+
+
+def test_what_a_sketch_cannot_answer_is_said():
+    live = Live(em.synthetic.mixed_phases((20, 20), channels=60, k=2).signal)
+    picture = live.unmix(
+        Choices(2, "counts, exact", relevance=True), lambda one: None, lambda: None
+    )
+    assert "not exact" in picture.stand_in and "none is dropped" in picture.stand_in
+
+
+# Steps and runs -----------------------------------------------------------------------------------
+def test_a_preview_changes_nothing_and_undo_takes_back(session):
+    before = session.data.cube.copy()
+    step = Step("rebin", {"pixels": 2})
+    image = session.preview(step)
+    assert session.steps == ()
+    np.testing.assert_array_equal(session.data.cube, before)
+    np.testing.assert_allclose(image.cube[0, 0], before[:2, :2].sum(axis=(0, 1)))
+    session.accept(step, image)
+    assert session.data.shape == (8, 9, 60)
+    session.undo()
+    np.testing.assert_array_equal(session.data.cube, before)
+
+
+def test_the_script_gives_the_same_spectra(session, tmp_path, monkeypatch):
+    session.run(Choices(3, starts=2))
+    session.accept(Step("crop_pixels", {"rows": [0, 12], "columns": [2, 18]}))
+    session.accept(Step("rebin", {"pixels": 2}))
+    session.accept(Step("crop_energy", {"start": float(session.data.energy[4]), "stop": 120.0}))
+    session.run(Choices(2, soft_orthogonal=0.01, starts=2, seed=3))
+    file = tmp_path / "script.py"
+    file.write_text(session.script())
+    monkeypatch.chdir(tmp_path)
+    again = runpy.run_path(str(file), run_name="__main__")["results"]
+    assert list(again) == [run.name for run in session.runs]
+    for run in session.runs:
+        assert angle(again[run.name].spectra.data, run.result.spectra.data) < 0.01
+        assert angle(em.open(tmp_path / run.name).spectra.data, run.result.spectra.data) < 0.01
+
+
+def test_the_archive_of_an_upload_brings_its_data(session, folder, tmp_path, monkeypatch):
+    upload = session.receive("../strange/mine.hspy")
+    upload.write((folder / "diode.hspy").read_bytes())
+    session.use(session.read_upload(upload))
+    run = session.run(Choices(2, starts=1))
+    with zipfile.ZipFile(session.archive(run)) as whole:
+        whole.extractall(tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    session.close()
+    again = runpy.run_path("script.py")["results"][run.name]
+    assert angle(again.spectra.data, em.open(run.name).spectra.data) < 0.01
+
+
+def test_a_crop_on_the_command_line_is_in_the_script(folder):
+    from endmember.cli.browser import _first
+
+    session = Session(folder)
+    _first(folder / "diode.hspy", None, "100:120")(session)
+    assert session.data.energy[0] >= 100 and session.data.energy[-1] < 120
+    session.run(Choices(2, starts=1))
+    assert "crop_energy(signal, start=100.0, stop=120.0)" in session.script()
+    session.close()
+
+
+def test_a_saved_run_is_reproduced_from_its_folder(session, folder):
+    session.accept(Step("crop_pixels", {"rows": [1, 13], "columns": [0, 16]}))
+    session.accept(Step("rebin", {"pixels": 2, "channels": 3}))
+    run = session.run(Choices(2, starts=1))
+    session.save(run, "kept")
+    again = em.open(folder / "kept").reproduce()
+    np.testing.assert_allclose(again.spectra.data, run.result.spectra.data, rtol=1e-10)
+
+
+def test_runs_side_by_side_are_paired_whatever_their_order(session):
+    first, second = session.run(Choices(3, starts=2)), session.run(Choices(2, starts=2))
+    in_first, in_second, angles = side_by_side(first, second)
+    spectra = first.result.spectra.data[in_first], second.result.spectra.data[in_second]
+    np.testing.assert_allclose(em.spectral_angle(*spectra), angles)
+    np.testing.assert_array_equal(in_first, side_by_side(second, first)[1])
+    assert side_by_side(first, first)[2].max() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_bands_and_errors_are_those_of_assess(session):
+    run = session.run(Choices(2, starts=2))
+    expected = em.assess.ambiguity(run.result.model, run.signal)
+    np.testing.assert_allclose(run.bands().spectra_high, expected.spectra_high)
+    assert run.bands() is run.bands()
+    np.testing.assert_allclose(
+        run.errors().maps, em.assess.uncertainty(run.result.model, run.signal).maps
+    )
+
+
+# Files --------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "name", ["../secret.hspy", "/etc/passwd", "link.hspy", "sub/../../secret.hspy", "a\0b"]
+)
+def test_nothing_outside_the_folder_is_read_or_written(folder, name):
+    root = folder / "root"
+    (root / "sub").mkdir(parents=True)
+    (folder / "secret.hspy").write_bytes((folder / "diode.hspy").read_bytes())
+    (root / "link.hspy").symlink_to(folder / "secret.hspy")
+    (root / "away").symlink_to(folder)
+    session = Session(root)
+    with pytest.raises(PermissionError, match="outside"):
+        session.open(name)
+    assert listing(root) == (["sub"], [])
+    with pytest.raises(PermissionError):
+        inside(root, "away/diode.hspy")
+    session.use(em.synthetic.diode(shape=(8, 8), channels=40).signal)
+    with pytest.raises(PermissionError):
+        session.save(session.run(Choices(1, starts=1)), name)
+    session.close()
+
+
+def test_an_upload_beyond_the_limit_is_refused_and_deleted(tmp_path):
+    upload = Upload(tmp_path, "big.hspy", limit=100)
+    upload.write(b"0" * 100)
+    with pytest.raises(UploadTooLargeError):
+        upload.write(b"0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_upload_that_is_no_data_is_refused(session):
+    with pytest.raises(ValueError, match="no kind of file"):
+        session.receive("evil.py")
+    upload = session.receive("broken.hspy")
+    upload.write(b"not a file at all")
+    with pytest.raises(em.UnreadableFileError):
+        session.read_upload(upload)
+    assert session.data.title == "Silicon diode"
+
+
+# Two users and the scheduler ----------------------------------------------------------------------
+def test_two_sessions_share_nothing(session, folder):
+    other = Session(folder)
+    assert other.image is None and other.runs == []
+    other.use(em.synthetic.mixed_phases((10, 12), channels=50, k=2).signal)
+    other.run(Choices(2, starts=1))
+    assert session.runs == [] and session.data.shape == (16, 18, 60)
+    upload = session.receive("mine.hspy")
+    other.close()
+    assert upload.path.exists()
+
+
+def test_the_newest_request_wins_and_the_others_never_answer():
+    lane, answers, entered, finished = Lane(), [], threading.Event(), threading.Event()
+
+    def slow(ticket):
+        entered.set()
+        while True:
+            ticket.check()
+
+    lane.submit(slow, answers.append, answers.append)
+    assert entered.wait(10)
+    for number in range(5):
+        lane.submit(
+            lambda ticket, n=number: n,
+            lambda n: (answers.append(n), n == 4 and finished.set()),
+            answers.append,
+        )
+    assert finished.wait(10)
+    lane.close()
+    assert answers[-1] == 4 and answers == sorted(answers) and len(answers) <= 5
+
+
+def test_a_cancelled_lane_answers_nothing_and_lives_on():
+    lane, answers, entered, finished = Lane(), [], threading.Event(), threading.Event()
+
+    def slow(ticket):
+        entered.set()
+        while True:
+            ticket.show("still here")
+
+    lane.submit(slow, answers.append, answers.append, lambda word: None)
+    assert entered.wait(10) and lane.busy
+    lane.cancel()
+    assert not lane.busy
+    lane.submit(
+        lambda ticket: 1 / 0,
+        answers.append,
+        lambda problem: (answers.append(problem), finished.set()),
+    )
+    assert finished.wait(10)
+    assert len(answers) == 1 and isinstance(answers[0], ZeroDivisionError)
+    lane.close()
+
+
+def test_one_users_long_work_does_not_hold_up_another():
+    busy, other, entered, finished = Lane(), Lane(), threading.Event(), threading.Event()
+    release = threading.Event()
+    busy.submit(lambda ticket: (entered.set(), release.wait(20)), lambda _: None, lambda _: None)
+    assert entered.wait(10)
+    other.submit(lambda ticket: None, lambda _: finished.set(), lambda _: None)
+    assert finished.wait(10) and busy.busy
+    release.set()
+    busy.close()
+    other.close()
+
+
+# The gate and the page ----------------------------------------------------------------------------
+HOST = "127.0.0.1:5006"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "websocket", "origin", "welcome"),
+    [
+        (HOST, "/token/", False, None, True),
+        (HOST, "/token/ws", True, f"http://{HOST}", True),
+        (HOST, "/token/ws", True, None, False),
+        (HOST, "/token/ws", True, "http://evil.example", False),
+        (HOST, "/token/ws", True, "http://127.0.0.1:5007", False),
+        ("evil.example:5006", "/token/", False, None, False),
+        ("127.0.0.1", "/token/", False, None, False),
+        (HOST, "/", False, None, False),
+        (HOST, "/tokem/", False, None, False),
+        (HOST, "/static/js/bokeh.min.js", False, None, False),
+    ],
+)
+def test_the_gate_checks_host_token_and_origin(host, path, websocket, origin, welcome):
+    pytest.importorskip("tornado")
+    from endmember.studio.gate import Gate
+
+    gate = Gate(None, "token", {HOST})
+    assert (gate.refusal(host, path, websocket, origin) == "") == welcome
+
+
+def test_importing_the_package_and_the_session_imports_no_panel():
+    import subprocess
+    import sys
+
+    program = "import sys, endmember, endmember.studio.session; print(*{'panel', 'bokeh'} & set(sys.modules))"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        ).stdout
+        == "\n"
+    )
+
+
+def test_without_panel_the_command_says_what_to_install(capsys, monkeypatch, tmp_path):
+    import importlib.util
+
+    from endmember.cli import main
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "panel" else find(name, *a)
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["workbench"]) == 2
+    assert "endmember[workbench]" in capsys.readouterr().err
+
+
+def test_the_page_shows_what_the_session_holds(session):
+    pytest.importorskip("panel")
+    from endmember.studio.page import Page
+
+    page = Page(session)
+    page.data_changed()
+    data, model = page.panels[0], page.model
+    data._region_moved((2.0, 9.0), (3.0, 8.0))
+    shown = data._plots[False]._lines.data["y"]
+    np.testing.assert_allclose(shown[1], session.data.cube[3:8, 2:9].mean(axis=(0, 1)), rtol=1e-10)
+    model._keep(session.fit(Choices(3, starts=1)))
+    np.testing.assert_allclose(
+        model._spectra._lines.data["y"][2], session.runs[0].result.spectra.data[2]
+    )
+    page.complain(ValueError("<script>alert(1)</script>"))
+    assert "<script>" not in page.message.value
+    page.live.close()
+    page.jobs.close()
