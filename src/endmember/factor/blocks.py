@@ -350,11 +350,8 @@ class Block:
 
     @property
     def quick(self) -> np.dtype:
-        """The type in which products may be taken where seven digits will do: float32 where that holds the data."""
-        single = self.raw.dtype == np.float32 or (
-            self.raw.dtype.kind in "iub" and self.raw.dtype.itemsize <= 2
-        )
-        return np.dtype(np.float32 if single else np.float64)
+        """The type in which products may be taken where seven digits will do: float32 for float32 data."""
+        return np.dtype(np.float32 if self.raw.dtype == np.float32 else np.float64)
 
 
 def _dot(block: Block, Z: np.ndarray) -> np.ndarray:
