@@ -172,7 +172,6 @@ class BlockData(Data):
     #: Whether the directions are those of pixels weighted by their counts.
     by_counts = False
 
-    @abstractmethod
     def a_pass(
         self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
     ) -> Iterator[tuple[Rows, Any]]:
@@ -187,6 +186,8 @@ class BlockData(Data):
         arguments : callable
             Returns what the kernel needs for the pixels ``rows`` besides their data.
         """
+        for rows, block in self.blocks():
+            yield rows, kernel(Block(block, Selection()), *arguments(rows))
 
     @abstractmethod
     def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
