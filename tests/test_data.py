@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from endmember.factor.blocks import Selection
 from endmember.factor.chunks import Lazy
-from endmember.factor.data import Dense, Selection, Sparse, Weighted
-from endmember.factor.inputs import observe, survey, survey_lazy
+from endmember.factor.data import Dense, Sparse, Weighted
+from endmember.factor.inputs import observe, survey, survey_blocks
 from endmember.factor.passes import Wanted
 
 RNG = np.random.default_rng(0)
@@ -70,10 +71,11 @@ def test_survey_counts_what_is_there_outside_the_masks(kind):
     X = np.zeros((6, 5))
     X[1, 2], X[3, 4], X[4, 0], X[5, 1] = 2.0, -1.0, np.nan, np.inf
     skip_rows = np.arange(6) == 5
-    if kind == "lazy":
-        found, _ = survey_lazy(da.from_array(X, chunks=(2, 3)), skip_rows, None, Wanted())
+    if kind == "sparse":
+        found = survey(sparse.csr_array(X), skip_rows, None)
     else:
-        found = survey(X if kind == "dense" else sparse.csr_array(X), skip_rows, None)
+        X = X if kind == "dense" else da.from_array(X, chunks=(2, 3))
+        found, _ = survey_blocks(X, skip_rows, None, Wanted())
     assert (found.n_nonfinite, found.first_nonfinite, found.n_negative) == (1, (4, 0), 1)
     assert np.flatnonzero(found.filled_rows).tolist() == [1, 3, 4]
     assert np.flatnonzero(found.filled_columns).tolist() == [0, 2, 4]

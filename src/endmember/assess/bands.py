@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.feasible import Feasible, three_components, two_components
 from endmember.factor.grid import Grid
 from endmember.factor.inputs import Observed, observe

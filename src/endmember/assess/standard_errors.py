@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from endmember.assess.bands import given_fit, held_entries
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.information import Information, Weights
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Poisson, PoissonScaled

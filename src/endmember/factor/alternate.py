@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
+from endmember.factor.clock import WINDOW, Clock
 from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers, steers_columns
+from endmember.factor.scales import Scales, lengths
 from endmember.factor.solvers import HALS, Memory, Solver
 from endmember.factor.subproblem import Noise, Quadratic, Ratio, Setting, Subproblem
 
-#: Sweeps over which progress is measured, and where the objective may rise in between.
-WINDOW, PATIENCE = 10, 20
+#: Sweeps over which progress is measured where the objective may rise in between.
+PATIENCE = 20
 #: Ten sweeps of a rule count as standing still below this many times the tolerance.
 STILL = 10
 #: Multiplicative steps that take the place of a solver's step where columns stay of unit length.
@@ -203,80 +204,6 @@ class Problem:
         return float(np.linalg.norm(run.factors[0] - before) / size) if size > 0 else 0.0
 
 
-class Scales:
-    """Which factor carries the scale of each component, so that it cannot flee from a penalty.
-
-    A factor whose penalties charge for its size, or fix it, keeps its scale; the others then have
-    columns of unit length. With no such penalty the first factor carries the scale.
-
-    Attributes
-    ----------
-    unit : ndarray of bool, (modes, k)
-        Where a column has unit length.
-    charged : ndarray of bool, (modes,)
-        Whether moving scale into this factor changes the objective.
-    """
-
-    def __init__(
-        self,
-        penalties: Sequence[Sequence[Penalty]],
-        k: int,
-        row_weights: Sequence[np.ndarray | None] | None = None,
-    ) -> None:
-        self.row_weights = row_weights or [None] * len(penalties)
-        fixed = np.array([_any_fixes(wishes, k) for wishes in penalties])
-        unit = np.array([any(p.wants_unit for p in wishes) for wishes in penalties])
-        self.charged = np.array([any(p.has_scale for p in wishes) for wishes in penalties]) & ~unit
-        pinned = fixed | self.charged[:, None]
-        for mode, wishes in enumerate(penalties):
-            if any(p.wants_unit for p in wishes):
-                pinned[np.arange(len(pinned)) != mode] = True
-        self.directed = np.array([any(p.on_sphere for p in wishes) for wishes in penalties])
-        # A factor that pins the scale carries it; failing that the first that is free to.
-        self.carrier = np.argmax(2 * pinned + ~self.directed[:, None], axis=0)
-        n_modes = len(pinned)
-        self.unit = ~pinned & (np.arange(n_modes)[:, None] != self.carrier) & ~fixed.any(axis=0)
-
-    def balance(self, factors: list[np.ndarray], mode: int) -> None:
-        """Give the columns that want it unit length and their scale to the carrier, in place."""
-        columns = np.flatnonzero(self.unit[mode])
-        if len(columns) == 0:
-            return
-        size = lengths(factors[mode][:, columns], self.row_weights[mode])
-        size[size == 0] = 1.0
-        scale = np.ones(self.unit.shape[1])
-        scale[columns] = size
-        factors[mode] = factors[mode] / scale
-        for carrier in set(self.carrier[columns]):
-            factors[carrier] = factors[carrier] * np.where(self.carrier == carrier, scale, 1.0)
-
-    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return factors with every column as long as it will be in the fit."""
-        factors = [np.array(F, dtype=np.float64) for F in factors]
-        for mode in range(len(factors)):
-            self.balance(factors, mode)
-        return factors
-
-    def on_sphere(self, mode: int) -> bool:
-        """Tell whether some columns of a factor must find their direction at the present scale."""
-        return bool(self.sphere(mode).any())
-
-    def sphere(self, mode: int) -> np.ndarray:
-        """Return for each component whether its column must find its direction at the present scale, (k,) bool."""
-        return self.unit[mode] & (self.charged[self.carrier] | self.directed[mode])
-
-
-def lengths(F: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
-    """Return the length of every column, as the misfit measures it."""
-    if row_weights is None:
-        return np.linalg.norm(F, axis=0)
-    return np.sqrt(row_weights @ F**2)
-
-
-def _any_fixes(wishes: Sequence[Penalty], k: int) -> np.ndarray:
-    return np.any([penalty.fixes_scale(k) for penalty in wishes] or [np.zeros(k, bool)], axis=0)
-
-
 def alternate(
     problem: Problem,
     factors: Sequence[np.ndarray],
@@ -328,7 +255,7 @@ def alternate(
     if not run.monotone and goes_on:
         kept = problem.loss.misfit(problem.data, run.factors)
         best = kept + problem.penalty(run.factors)
-    clock = _Clock(max_iter, tol)
+    clock = Clock(max_iter, tol)
     reference = problem.loss.reference(problem.data)
     for sweep in range(1, max_iter + 1):
         plain, misfit = run.sweep()
@@ -488,26 +415,3 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
             for mode, index in enumerate(problem.data.place(int(row))):
                 factors[mode][:, k] = 0.0
                 factors[mode][index, k] = size if mode == 0 else 1.0
-
-
-class _Clock:
-    """Foretells how long a run still takes, from its pace and from how fast its progress fades."""
-
-    def __init__(self, max_iter: int, tol: float) -> None:
-        self.start, self.max_iter, self.tol = time.monotonic(), max_iter, tol
-
-    def seconds_left(self, objective: list[float]) -> float | None:
-        """Return the seconds that are left, or None while it is too early to say."""
-        done = len(objective)
-        if done <= 2 * WINDOW:
-            return None
-        pace = (time.monotonic() - self.start) / done
-        now, before, earlier = objective[-1], objective[-1 - WINDOW], objective[-1 - 2 * WINDOW]
-        late, early = before - now, earlier - before
-        goal = self.tol * WINDOW * abs(now)
-        sweeps = float(self.max_iter - done)
-        if 0 < goal < late < early:
-            sweeps = min(sweeps, WINDOW * np.log(late / goal) / np.log(early / late))
-        elif late <= goal:
-            sweeps = 0.0
-        return pace * sweeps

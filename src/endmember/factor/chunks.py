@@ -11,29 +11,19 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.data import (
-    BlockData,
-    Selection,
-    answer_dtype,
-    row_blocks,
-)
+from endmember.factor.blocks import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
 from endmember.factor.entries import DenseEntries, Entries
-from endmember.factor.layout import Block, Blocks, tight
+from endmember.factor.layout import Blocks, tight
 from endmember.factor.session import current
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.threads import one_blas_thread, ordered
 
 logger = logging.getLogger("endmember")
-
-#: Blocks computed ahead of the one that is taken, for every thread.
-AHEAD = 1
-Rows = Any
 
 
 class Lazy(BlockData):
@@ -56,10 +46,6 @@ class Lazy(BlockData):
         self.X, self.selection = self.layout.X, selection or Selection()
         self.shape = self.selection.shape((self.layout.n, X.shape[-1]))
         self.dtype = answer_dtype(X.dtype)
-        #: What a first look has found: totals of pixels and of channels, directions of the signal.
-        self.found: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-        #: Whether the directions are those of pixels weighted by their counts.
-        self.by_counts = False
 
     @cached_property
     def _number(self) -> np.ndarray | None:
@@ -73,23 +59,14 @@ class Lazy(BlockData):
     def a_pass(
         self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
     ) -> Iterator[tuple[Rows, Any]]:
-        """Yield ``(rows, kernel(pieces, *arguments(rows)))`` of every block, in order.
-
-        Parameters
-        ----------
-        name : str
-            For the log.
-        kernel : callable
-            At the top level of a module, so that it travels to the workers of a cluster.
-        arguments : callable
-            Returns what the kernel needs for the pixels ``rows`` besides their data.
-        """
         current().count(name)
         tasks = self._tasks(kernel, arguments)
         client = cluster()
         with one_blas_thread():
             yield from (
-                _on_cluster(client, tasks) if client else _in_threads(tasks, self.layout.threads)
+                _on_cluster(client, tasks)
+                if client
+                else ordered(_read_and_work, tasks, self.layout.threads)
             )
 
     def _tasks(
@@ -113,31 +90,6 @@ class Lazy(BlockData):
             for piece in row_blocks(*block.shape):
                 yield index[piece], block[piece].astype(np.float64, copy=False)
 
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        product = np.empty((self.shape[0], Z.shape[1]))
-        for rows, part in self.a_pass("X Z", _dot, lambda rows: (Z,)):
-            product[rows] = part
-        return product
-
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        product = np.zeros((self.shape[1], F.shape[1]))
-        for _, part in self.a_pass("transposed X F", _transposed_dot, lambda rows: (F[rows],)):
-            product += part
-        return product
-
-    def channel_gram(self) -> np.ndarray:
-        product = np.zeros((self.shape[1], self.shape[1]))
-        for _, part in self.a_pass("Gram matrix", _gram, lambda rows: ()):
-            product += part
-        return product
-
-    @cached_property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        for rows, part in self.a_pass("norms", _squares, lambda rows: ()):
-            norms[rows] = part
-        return norms
-
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Return some rows, reading only the blocks that hold them."""
         wanted = np.asarray(index)
@@ -152,9 +104,6 @@ class Lazy(BlockData):
                 block = block.reshape(-1, block.shape[-1])[np.searchsorted(inside, wanted[here])]
                 found[here] = Selection(columns=self.selection.columns).take(block, slice(None))
         return found
-
-    def totals(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.found[:2] if self.found else super().totals()
 
     def entries(self, dense: bool = False) -> Entries:
         current().check(8 * self.shape[0] * self.shape[1], "this loss looks at single entries")
@@ -220,22 +169,6 @@ def cluster() -> Any:
         return None
 
 
-def _in_threads(tasks: Iterator[Any], threads: int) -> Iterator[tuple[Rows, Any]]:
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[tuple[Rows, Any]] = deque()
-        try:
-            for rows, part, work in tasks:
-                waiting.append((rows, pool.submit(_read_and_work, part, work)))
-                if len(waiting) >= threads + AHEAD:
-                    done, result = waiting.popleft()
-                    yield done, result.result()
-            while waiting:
-                done, result = waiting.popleft()
-                yield done, result.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
 def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]:
     """Compute blocks on the workers; one that is lost with its worker is computed again elsewhere."""
     from dask import delayed
@@ -253,8 +186,9 @@ def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]
         yield done, result.result()
 
 
-def _read_and_work(part: Any, work: tuple[Any, ...]) -> Any:
-    return _work(read(part), *work)
+def _read_and_work(task: tuple[Rows, Any, tuple[Any, ...]]) -> tuple[Rows, Any]:
+    rows, part, work = task
+    return rows, _work(read(part), *work)
 
 
 def _work_with_one_thread(raw: np.ndarray, *work: Any) -> Any:
@@ -276,26 +210,3 @@ def _work(
 
 def _whole(block: Block) -> np.ndarray:
     return block.selection.take(block.raw, slice(None))
-
-
-def _dot(block: Block, Z: np.ndarray) -> np.ndarray:
-    return np.concatenate([X @ Z for _, X in block])
-
-
-def _transposed_dot(block: Block, F: np.ndarray) -> np.ndarray:
-    return _total(X.T @ F[piece] for piece, X in block)
-
-
-def _gram(block: Block) -> np.ndarray:
-    return _total(X.T @ X for _, X in block)
-
-
-def _squares(block: Block) -> np.ndarray:
-    return np.concatenate([np.einsum("ij,ij->i", X, X) for _, X in block])
-
-
-def _total(parts: Iterator[np.ndarray]) -> np.ndarray:
-    total = next(parts)
-    for part in parts:
-        total += part
-    return total

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblem import Quadratic
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from endmember.factor.alternate import Scales
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Free, Penalty, UnitColumns, offers
+from endmember.factor.scales import Scales
 from endmember.factor.solvers import (
     ADMM,
     ALS,

@@ -7,234 +7,49 @@ in float64.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical, nonzeros_of
+from endmember.factor.blocks import (
+    Block,
+    BlockData,
+    Data,
+    Rows,
+    Selection,
+    answer_dtype,
+    row_blocks,
+)
+from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical
+from endmember.factor.threads import one_blas_thread, ordered
 
-#: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
-BLOCK_ENTRIES = 2**19
-
-
-class Data(ABC):
-    """A matrix ``X`` (n, m) that answers products; what every loss is written against.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy dtype
-        The type in which answers are given back: float32 for float32 data, else float64.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    #: Whether every entry has its own weight, so that every row has its own Gram matrix.
-    weighted = False
-    #: Whether column j of every factor belongs to component j.
-    componentwise = True
-    #: The pixels, channels and image that compressed data were made from; None for all others.
-    origin: Any = None
-    #: The number of every column among the channels that are not masked; None where all are filled.
-    channels: np.ndarray | None = None
-    #: The energy of every channel of ``origin``, where known.
-    energy: Any = None
-
-    @abstractmethod
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        """Return ``X Z``, (n, k)."""
-
-    @abstractmethod
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        """Return ``Xᵀ F``, (m, k)."""
-
-    @abstractmethod
-    def channel_gram(self) -> np.ndarray:
-        """Return ``XᵀX``, (m, m)."""
-
-    @abstractmethod
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        """Return the rows ``index`` as a dense float64 array."""
-
-    @abstractmethod
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield ``(rows, X − F Zᵀ)`` block by block."""
-
-    @property
-    @abstractmethod
-    def squared_row_norms(self) -> np.ndarray:
-        """``Σ_j x_ij²``, (n,)."""
-
-    @cached_property
-    def squared_norm(self) -> float:
-        """``‖X‖²``."""
-        return float(self.squared_row_norms.sum())
-
-    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        """Return ``X`` contracted with every factor but the one of ``mode``: ``X Z`` or ``Xᵀ F``."""
-        return self.dot(factors[1]) if mode == 0 else self.transposed_dot(factors[0])
-
-    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
-        others = [F.T @ F for other, F in enumerate(factors) if other != mode]
-        return np.prod(others, axis=0)
-
-    def row_weights(self, mode: int) -> np.ndarray | None:
-        """Return the weight of every row of factor number ``mode``, or None where all are 1."""
-        return None
-
-    def n_others(self, mode: int) -> int:
-        """Return how many entries each row of factor number ``mode`` is made from."""
-        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
-
-    def own_scales(self) -> Any:
-        """Return who carries the scale, where the data know; None where the penalties decide."""
-        return None
-
-    @property
-    def matrix(self) -> Data:
-        """The matrix of all spectra."""
-        return self
-
-    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the two factors of that matrix, maps and spectra, that the factors of all modes stand for."""
-        return list(factors)
-
-    def unfolded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return factors of all modes near two factors of that matrix."""
-        return list(factors)
-
-    def place(self, row: int) -> tuple[int, ...]:
-        """Return where a row of that matrix lies in each of the leading factors."""
-        return (row,)
-
-    def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
-        """Return ``diag(r) X diag(c)``."""
-        return Rescaled(self, r, c)
-
-    def totals(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sum of every row, (n,), and of every column, (m,)."""
-        n, m = self.shape
-        rows = self.dot(np.ones((m, 1)))[:, 0]
-        return rows, self.transposed_dot(np.ones((n, 1)))[:, 0]
-
-    def entries(self, dense: bool = False) -> Entries:
-        """Return the data entry by entry, for losses that are no sum of squares.
-
-        Raises
-        ------
-        ValueError
-            If the data answer only products.
-        """
-        raise ValueError(
-            "these data are compressed or scaled: they answer only products, which is enough for "
-            "squared error; give the data themselves for em.Poisson() and other divergences"
-        )
-
-    def faced(
-        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
-    ) -> tuple[Entries, np.ndarray]:
-        """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
-        entries = self.entries(dense)
-        return entries if mode == 0 else entries.transposed(), factors[1 - mode]
-
-    def misfit(self, factors: Sequence[np.ndarray]) -> float:
-        """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
-        return 0.5 * sum(float(np.vdot(R, R)) for _, R in self.residual_blocks(*factors[:2]))
-
-
-def answer_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the dtype of an answer about data of ``dtype``: float32 stays float32, all else is float64."""
-    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
-
-
-def row_blocks(n: int, m: int) -> Iterator[slice]:
-    """Yield slices that cut ``n`` rows of ``m`` entries into blocks of about 4 MiB."""
-    step = max(1, BLOCK_ENTRIES // max(m, 1))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
-
-
-class BlockData(Data):
-    """Data read in blocks of rows; all products follow from :meth:`blocks`."""
-
-    @abstractmethod
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield ``(rows, X[rows])`` as float64, in order."""
-
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        product = np.empty((self.shape[0], Z.shape[1]))
-        for rows, block in self.blocks():
-            np.matmul(block, Z, out=product[rows])
-        return product
-
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        product = np.zeros((self.shape[1], F.shape[1]))
-        for rows, block in self.blocks():
-            product += block.T @ F[rows]
-        return product
-
-    def channel_gram(self) -> np.ndarray:
-        product = np.zeros((self.shape[1], self.shape[1]))
-        for _, block in self.blocks():
-            product += block.T @ block
-        return product
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows, block in self.blocks():
-            yield rows, block - F[rows] @ Z.T
-
-    @cached_property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        for rows, block in self.blocks():
-            norms[rows] = np.einsum("ij,ij->i", block, block)
-        return norms
-
-    def entries(self, dense: bool = False) -> Entries:
-        return (None if dense else self._nonzeros) or self._all_entries
-
-    @cached_property
-    def _nonzeros(self) -> Entries | None:
-        return nonzeros_of((block for _, block in self.blocks()), self.shape)
-
-    @cached_property
-    def _all_entries(self) -> Entries:
-        whole = np.empty(self.shape)
-        for rows, block in self.blocks():
-            whole[rows] = block
-        return DenseEntries(whole)
-
-
-class Selection:
-    """The rows and columns of a larger matrix that take part in a fit; ``None`` means all of them."""
-
-    def __init__(self, rows: np.ndarray | None = None, columns: np.ndarray | None = None) -> None:
-        self.rows, self.columns = rows, columns
-
-    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return the shape of what is selected from a matrix of ``shape``."""
-        n = shape[0] if self.rows is None else len(self.rows)
-        m = shape[1] if self.columns is None else len(self.columns)
-        return n, m
-
-    def take(self, X: Any, rows: slice | np.ndarray) -> Any:
-        """Return the selected columns of the selected rows number ``rows``."""
-        block = X[rows] if self.rows is None else X[self.rows[rows]]
-        return block if self.columns is None else block[:, self.columns]
+#: Entries that one thread works on at a time.
+PASS_ENTRIES = 2**22
 
 
 class Dense(BlockData):
-    """An ndarray of any real or integer type."""
+    """An ndarray of any real or integer type; products take all the threads that a fit may use."""
 
     def __init__(self, X: np.ndarray, selection: Selection | None = None) -> None:
         self.X, self.selection = X, selection or Selection()
         self.shape = self.selection.shape(X.shape)
         self.dtype = answer_dtype(X.dtype)
+
+    def a_pass(
+        self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
+    ) -> Iterator[tuple[Rows, Any]]:
+        def work(rows: slice) -> Any:
+            chosen = self.selection.rows
+            raw = self.X[rows] if chosen is None else self.X
+            inside = Selection(None if chosen is None else chosen[rows], self.selection.columns)
+            return rows, kernel(Block(raw, inside), *arguments(rows))
+
+        with one_blas_thread():
+            n, m = self.shape
+            yield from ordered(work, row_blocks(n, m, PASS_ENTRIES))
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         for rows in row_blocks(*self.shape):
@@ -332,50 +147,6 @@ class Weighted(Data):
         # What is missing gets a harmless value: no divergence may stumble over its zero.
         harmless = np.mean(self.X[self.W > 0])
         return DenseEntries(np.where(self.W > 0, self.X, harmless), self.W)
-
-
-class Rescaled(Data):
-    """``diag(r) X diag(c)`` for any other data: what whitening makes of them.
-
-    Parameters
-    ----------
-    X : Data, (n, m)
-    r : ndarray, (n,)
-    c : ndarray, (m,)
-    """
-
-    def __init__(self, X: Data, r: np.ndarray, c: np.ndarray) -> None:
-        self.X, self.r, self.c = X, r[:, None], c[:, None]
-        self.shape, self.dtype = X.shape, X.dtype
-
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        return self.r * self.X.dot(self.c * Z)
-
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        return self.c * self.X.transposed_dot(self.r * F)
-
-    def channel_gram(self) -> np.ndarray:
-        product = np.zeros((self.shape[1], self.shape[1]))
-        for _, block in self.residual_blocks(
-            np.zeros((self.shape[0], 1)), np.zeros((self.shape[1], 1))
-        ):
-            product += block.T @ block
-        return product
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        return self.r[index] * self.X.rows(index) * self.c.T
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows, block in self.X.residual_blocks(F / self.r, Z / self.c):
-            yield rows, self.r[rows] * block * self.c.T
-
-    @cached_property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        nothing = np.zeros((self.shape[0], 1)), np.zeros((self.shape[1], 1))
-        for rows, block in self.residual_blocks(*nothing):
-            norms[rows] = np.einsum("ij,ij->i", block, block)
-        return norms
 
 
 class Centred(Data):

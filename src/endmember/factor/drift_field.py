@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endmember.factor.data import Data, Dense, Weighted, count_scaled
+from endmember.factor.blocks import Data
+from endmember.factor.data import Dense, Weighted, count_scaled
 from endmember.factor.lowrank import sketch
 from endmember.factor.shifted import Shifted
 from endmember.factor.smoothing import SmoothField

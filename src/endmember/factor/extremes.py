@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import qr
 
-from endmember.factor.data import Centred, Data
+from endmember.factor.blocks import Data
+from endmember.factor.data import Centred
 from endmember.factor.lowrank import sketch
 
 #: Passes of the sketch: directions of noise lie close together.

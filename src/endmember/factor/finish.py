@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from endmember.factor.alternate import WINDOW, Fit, Problem
-from endmember.factor.data import Data, Reweighted
+from endmember.factor.blocks import Data
+from endmember.factor.data import Reweighted
 from endmember.factor.lowrank import LowRank
 from endmember.factor.passes import Seen, examined, unscaled
 from endmember.factor.refined import Refined

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
-from endmember.factor.data import Data, Reweighted
+from endmember.factor.blocks import Data
+from endmember.factor.data import Reweighted
 from endmember.factor.losses import PoissonScaled
 from endmember.factor.lowrank import LowRank, sketch, sketch_of
 from endmember.factor.matching import match_components, spectral_angle

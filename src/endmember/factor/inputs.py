@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.chunks import Lazy, in_memory
-from endmember.factor.data import Data, Dense, Selection, Sparse, Weighted, row_blocks
+from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.layout import Blocks
 from endmember.factor.passes import FirstLook, Wanted, first_look
 from endmember.factor.session import current, fingerprint
@@ -86,52 +87,29 @@ class Survey:
 
 
 def survey(X: Any, skip_rows: np.ndarray | None, skip_columns: np.ndarray | None) -> Survey:
-    """Look at every entry of ``X`` (n, m) once, block by block, leaving out the masked ones."""
+    """Look at every stored entry of a CSR matrix ``X`` (n, m) once, block by block, leaving out the masked ones."""
     n, m = X.shape
     use_rows = np.ones(n, bool) if skip_rows is None else ~skip_rows
     use_columns = np.ones(m, bool) if skip_columns is None else ~skip_columns
     filled_rows, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
     n_filled = n_nonfinite = n_negative = 0
     first: tuple[int, int] | None = None
-    for row, column, values in _entries(X, use_rows, use_columns):
+    for rows in row_blocks(n, m):
+        block = X[rows].tocoo()
+        row = block.row + rows.start
+        keep = (block.data != 0) & use_rows[row] & use_columns[block.col]
+        row, column, values = row[keep], block.col[keep], block.data[keep]
         filled_rows[row] = True
         filled_columns[column] = True
         n_filled += len(values)
-        n_negative += int(np.count_nonzero(values < 0)) if values.dtype.kind in "fi" else 0
-        wrong = (
-            np.flatnonzero(~np.isfinite(values)) if values.dtype.kind == "f" else np.empty(0, int)
-        )
-        if len(wrong):
-            n_nonfinite += len(wrong)
-            first = first or (int(row[wrong[0]]), int(column[wrong[0]]))
+        n_negative += int(np.count_nonzero(values < 0))
+        wrong = np.flatnonzero(~np.isfinite(values))
+        n_nonfinite += len(wrong)
+        if len(wrong) and first is None:
+            first = (int(row[wrong[0]]), int(column[wrong[0]]))
     n_zero = int(use_rows.sum()) * int(use_columns.sum()) - n_filled
     integer = X.dtype.kind in "iub"
     return Survey(filled_rows, filled_columns, n_nonfinite, n_negative, n_zero, first, integer)
-
-
-def _entries(X: Any, use_rows: np.ndarray, use_columns: np.ndarray) -> Any:
-    """Yield ``(row, column, value)`` of the entries that are neither zero nor masked, a block at a time."""
-    everything = bool(use_rows.all() and use_columns.all())
-    for start, block in _raw_blocks(X):
-        if sparse.issparse(block):
-            block = block.tocoo()
-            row, column, values = block.row, block.col, block.data
-            keep = values != 0
-            row, column, values = row[keep], column[keep], values[keep]
-        else:
-            row, column = np.nonzero(block)
-            values = block[row, column]
-        row = row + start
-        if not everything:
-            keep = use_rows[row] & use_columns[column]
-            row, column, values = row[keep], column[keep], values[keep]
-        yield row, column, values
-
-
-def _raw_blocks(X: Any) -> Any:
-    """Yield ``(first row, block)`` of an ndarray or a CSR matrix, in its own dtype."""
-    for rows in row_blocks(*X.shape):
-        yield rows.start, X[rows]
 
 
 @dataclass
@@ -211,7 +189,7 @@ def observe(
     keep_empty : bool
         Keep pixels and channels that are all zero, which are left out of a fit otherwise.
     wanted : Wanted, optional
-        What to find of lazy data in the same pass.
+        What to find in the same pass over the data.
 
     Raises
     ------
@@ -232,21 +210,21 @@ def observe(
     wanted = wanted or Wanted()
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
-    if is_lazy(X):
-        found, look = survey_lazy(X, mask, channel_mask, wanted)
-    else:
-        X = X.reshape(-1, n_channels) if X.ndim != 2 else X
-        X = sparse.csr_array(X) if sparse.issparse(X) else X
+    if sparse.issparse(X):
+        X, look = sparse.csr_array(X), None
         found = survey(X, None if mask is None else mask.ravel(), channel_mask)
+    else:
+        X = X if is_lazy(X) else X.reshape(-1, n_channels)
+        found, look = survey_blocks(X, mask, channel_mask, wanted)
     _refuse_nonfinite(found, domain, weights is not None)
     if not found.filled_rows.any() and not keep_empty:
         raise ValueError(_why_nothing_is_left(mask, channel_mask))
     rows = _taking_part(mask, found.filled_rows, keep_empty)
     columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
-    if is_lazy(X):
-        data: Data = _as_lazy(X, look, rows, columns, wanted)
-    else:
-        data = _as_data(X, found, rows, columns)
+    data = _as_data(X, found, rows, columns)
+    if look is not None and isinstance(data, BlockData):
+        data.found = look.pixels[rows], look.channels[columns], look.directions[columns]
+        data.by_counts = wanted.by_counts
     data.channels = np.searchsorted(_taking_part(channel_mask, found.filled_columns, True), columns)
     if weights is not None:
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
@@ -300,20 +278,21 @@ def blocks_of(X: Any) -> Blocks:
     return notes[key]
 
 
-def survey_lazy(
+def survey_blocks(
     X: Any, mask: np.ndarray | None, channel_mask: np.ndarray | None, wanted: Wanted
 ) -> tuple[Survey, FirstLook]:
-    """Return what one pass over lazy data finds, among the entries that are not masked."""
+    """Return what one pass over an ndarray (n, m) or lazy data finds, among the entries that are not masked."""
     shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
     rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
     columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
     if not (len(rows) and len(columns)):
         raise ValueError(_why_nothing_is_left(mask, channel_mask))
-    session, key = current(), ("look", X.name, fingerprint([rows, columns]), wanted.by_counts)
-    look = session.notes.get(key)
-    if look is None or look.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
-        data = Lazy(X, _selection(rows, columns, shape), blocks_of(X))
-        look = session.notes[key] = first_look(data, columns, rows, shape, wanted)
+    selection = _selection(rows, columns, shape)
+    if is_lazy(X):
+        look = _look_at_lazy(X, selection, rows, columns, shape, wanted)
+    else:
+        wanted = Wanted() if _looks_sparse(X) else wanted
+        look = first_look(Dense(X, selection), columns, rows, shape, wanted)
     first = tuple(int(index) for index in look.first_nonfinite)
     n_nonfinite, n_negative, n_zero = (int(count) for count in look.counts)
     found = Survey(
@@ -323,14 +302,23 @@ def survey_lazy(
     return found, look
 
 
-def _as_lazy(
-    X: Any, look: FirstLook, rows: np.ndarray, columns: np.ndarray, wanted: Wanted
-) -> Lazy:
-    """Return the lazy data that take part, with what is known of them."""
-    data = Lazy(X, _selection(rows, columns, (len(look.pixels), len(look.channels))), blocks_of(X))
-    data.found = look.pixels[rows], look.channels[columns], look.directions[columns]
-    data.by_counts = wanted.by_counts
-    return data
+def _look_at_lazy(
+    X: Any, selection: Selection, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int],
+    wanted: Wanted,
+) -> FirstLook:  # fmt: skip
+    """Return what a first look at lazy data finds; once a session."""
+    session, key = current(), ("look", X.name, fingerprint([rows, columns]), wanted.by_counts)
+    look = session.notes.get(key)
+    if look is None or look.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
+        data = Lazy(X, selection, blocks_of(X))
+        look = session.notes[key] = first_look(data, columns, rows, shape, wanted)
+    return look
+
+
+def _looks_sparse(X: np.ndarray) -> bool:
+    """Tell whether the first pixels are counts so full of zeros that the data may be stored sparse."""
+    few = X[: max(1, BLOCK_ENTRIES // max(X.shape[1], 1))]
+    return X.dtype.kind in "iub" and bool(np.mean(few != 0) < 1 - SPARSE_FROM)
 
 
 def _selection(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Selection:
@@ -339,7 +327,9 @@ def _selection(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) ->
 
 
 def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Data:
-    selection = _selection(rows, columns, X.shape)
+    selection = _selection(rows, columns, (int(np.prod(X.shape[:-1])), int(X.shape[-1])))
+    if is_lazy(X):
+        return Lazy(X, selection, blocks_of(X))
     if sparse.issparse(X):
         return Sparse(X, selection)
     if found.integer and found.n_zero > SPARSE_FROM * X.size:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Selection
 from endmember.factor.session import in_words
+from endmember.factor.threads import n_threads
 
 logger = logging.getLogger("endmember")
 
@@ -24,8 +24,6 @@ logger = logging.getLogger("endmember")
 SMALL_BLOCK = 2**25
 #: A block that must be cut out of larger chunks has this size at most, in bytes.
 LARGE_BLOCK = 2**26
-#: Entries worked on at a time: 1 MiB of float64 stays in the cache of a core.
-PIECE_ENTRIES = 2**17
 #: The share of the memory that blocks may take; the rest is for factors and sums.
 SHARE = 0.4
 #: Data are written anew in better chunks when a pass would read each chunk more often than this.
@@ -74,8 +72,8 @@ class Blocks:
             self._cut(chunk, share)
         self.edges = self._grouped(min(share, SMALL_BLOCK))
         self.bytes_of_block = self._copies * self._largest() * self._pixel
-        fitting = cores() if memory is None else int(share // max(self.bytes_of_block, 1))
-        self.threads = max(1, min(cores(), fitting))
+        fitting = n_threads() if memory is None else int(share // max(self.bytes_of_block, 1))
+        self.threads = max(1, min(n_threads(), fitting))
 
     def __iter__(self) -> Iterator[tuple[tuple[slice, ...], Any]]:
         for place in self._places():
@@ -195,35 +193,8 @@ def _remove(name: str) -> None:
     Path(name).unlink(missing_ok=True)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def tight(index: np.ndarray) -> Any:
     """Return increasing numbers as a slice where they are one."""
     if len(index) and index[-1] - index[0] + 1 == len(index):
         return slice(int(index[0]), int(index[-1]) + 1)
     return index
-
-
-class Block:
-    """The chosen rows and columns of one block; iterating gives 1 MiB of float64 at a time, in one buffer."""
-
-    def __init__(self, raw: np.ndarray, selection: Selection) -> None:
-        self.raw, self.selection = raw, selection
-        self.shape = selection.shape(raw.shape)
-
-    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
-        n, m = self.shape
-        step = max(1, PIECE_ENTRIES // max(m, 1))
-        buffer = np.empty((min(step, n), m))
-        for start in range(0, n, step):
-            piece = slice(start, min(start + step, n))
-            values = self.selection.take(self.raw, piece)
-            if values.dtype != np.float64:
-                np.copyto(buffer[: len(values)], values)
-                values = buffer[: len(values)]
-            yield piece, values

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.factor.data import Data, Reweighted, count_scaled
+from endmember.factor.blocks import Data
+from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.entries import Entries
 from endmember.factor.kernels import Counts
 from endmember.factor.subproblem import Quadratic, Ratio, Subproblem

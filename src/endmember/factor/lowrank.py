@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Data, Reweighted, count_scaled, row_blocks
+from endmember.factor.blocks import Data, row_blocks
+from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.inputs import observe
 from endmember.factor.passes import OVERSAMPLING, Wanted, sketched
 from endmember.factor.session import session

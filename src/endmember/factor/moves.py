@@ -14,7 +14,8 @@ from itertools import islice
 import numpy as np
 
 from endmember.factor.alternate import Fit
-from endmember.factor.data import Data, Reweighted, count_scaled
+from endmember.factor.blocks import Data
+from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.losses import SquaredError
 from endmember.factor.lowrank import sketch
 from endmember.factor.subproblem import Noise

@@ -16,14 +16,16 @@ Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217, sections 4.5 and 5.5.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from endmember.factor.blocks import BLOCK_ENTRIES, Block, BlockData, Data, Rescaled, row_blocks
 from endmember.factor.chunks import Lazy
-from endmember.factor.data import BLOCK_ENTRIES, Data, Rescaled, Reweighted, row_blocks
-from endmember.factor.layout import Block, Blocks
+from endmember.factor.data import Reweighted
+from endmember.factor.layout import Blocks
 from endmember.factor.session import current
 
 #: Directions of the signal that are followed besides those that are kept.
@@ -93,13 +95,13 @@ class FirstLook:
 
 
 def first_look(
-    data: Lazy, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int], wanted: Wanted
+    data: BlockData, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int], wanted: Wanted
 ) -> FirstLook:
     """Look at everything once.
 
     Parameters
     ----------
-    data : Lazy
+    data : Lazy or Dense
         The pixels and channels that are not masked.
     columns, rows : ndarray of int
         Their numbers among all.
@@ -130,7 +132,7 @@ def first_look(
         return vars(look)
 
     inputs = [shape, rows, columns, wanted.directions, wanted.by_counts]
-    return FirstLook(**current().kept("look", inputs, compute))
+    return FirstLook(**_kept(data, "look", inputs, compute))
 
 
 def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray, ...]:
@@ -138,28 +140,30 @@ def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray,
     filled, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
     counts, first, pixels = np.zeros(3, int), np.empty(0, int), np.empty(n)
     signed, may_be_wrong = block.raw.dtype.kind in "fi", block.raw.dtype.kind == "f"
-    with_sum = np.column_stack([omega, np.ones(m)])
-    found = np.zeros(with_sum.shape)
-    for piece, X in block:
+    with_sum = np.column_stack([omega, np.ones(m)]).astype(block.quick)
+    found, empty = np.zeros(with_sum.T.shape), np.arange(m)
+    for piece, X in block.pieces(block.quick):
         something = X != 0
         filled[piece] = something.any(axis=1)
-        if not filled_columns.all():
-            filled_columns |= something.any(axis=0)
+        if len(empty):
+            filled_columns[empty] = (X[:, empty] != 0).any(axis=0)
+            empty = empty[~filled_columns[empty]]
         counts[2] += X.size - np.count_nonzero(something)
         if signed and not X.min() >= 0:
             counts[1] += np.count_nonzero(X < 0)
-        scores = X @ with_sum
-        totals = pixels[piece] = scores[:, -1]
-        if may_be_wrong and not np.isfinite(totals).all():
-            wrong = np.argwhere(~np.isfinite(X))
-            counts[0] += len(wrong)
-            if len(wrong) and not len(first):
-                first = wrong[0] + [piece.start, 0]
-        if by_counts:
-            scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
-        scores[:, -1] = 1.0
-        found += X.T @ scores
-    return filled, filled_columns, counts, first, pixels, found[:, -1], found[:, :-1]
+        with np.errstate(invalid="ignore", over="ignore"):
+            scores = X @ with_sum
+            totals = pixels[piece] = scores[:, -1]
+            if may_be_wrong and not np.isfinite(totals).all():
+                wrong = np.argwhere(~np.isfinite(X))
+                counts[0] += len(wrong)
+                if len(wrong) and not len(first):
+                    first = wrong[0] + [piece.start, 0]
+            if by_counts:
+                scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
+            scores[:, -1] = 1.0
+            found += scores.T @ X
+    return filled, filled_columns, counts, first, pixels, found[-1], found[:-1].T
 
 
 def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:
@@ -200,18 +204,21 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
     start = start if c is None else c[:, None] * start
     basis = np.linalg.svd(start, full_matrices=False)[0]
     inputs = [X.shape, basis, _hashed(r), _hashed(c)]
-    if isinstance(X, Lazy):
-        seen = current().kept("sketch", inputs, lambda: _project(X, basis, r, c))
+    if isinstance(X, BlockData):
+        seen = _kept(X, "sketch", inputs, lambda: _project(X, basis, r, c))
     else:
         scaled = data.scaled if isinstance(data, Reweighted) else data
         Z, norm = scaled.dot(basis), np.array(scaled.squared_norm)
         seen = {"Z": Z, "crossed": scaled.transposed_dot(Z), "squared_norm": norm}
     Z, crossed = seen["Z"], seen["crossed"]
-    values, turn = np.linalg.eigh(basis.T @ crossed)
+    sizes = np.linalg.norm(Z, axis=0)
+    sizes = np.where(sizes > np.sqrt(ROUNDING) * sizes.max(), sizes, np.inf)
+    # Columns of unit length: products in float32 then err by their last digit of the largest direction only.
+    values, turn = np.linalg.eigh((Z.T @ Z) / sizes / sizes[:, None])
     keep = values > ROUNDING * values[-1]
-    root = np.sqrt(values[keep])
-    left, sizes, V = np.linalg.svd((crossed @ turn[:, keep] / root).T, full_matrices=False)
-    mix = (turn[:, keep] / root) @ (left * sizes)[:, :rank]
+    turn = turn[:, keep] / np.sqrt(values[keep]) / sizes[:, None]
+    left, strengths, V = np.linalg.svd((crossed @ turn).T, full_matrices=False)
+    mix = turn @ (left * strengths)[:, :rank]
     for rows in row_blocks(*Z.shape):
         Z[rows, : mix.shape[1]] = Z[rows] @ mix
     return Z[:, : mix.shape[1]], V[:rank].T.copy(), float(seen["squared_norm"])
@@ -219,11 +226,11 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 def _start(X: Data, size: int, r: np.ndarray | None) -> np.ndarray:
     """Return ``Xᵀ diag(r²) X Ω``, (m, size), as the first look has found it where it has."""
-    if isinstance(X, Lazy):
+    if isinstance(X, BlockData):
         if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None):
             return X.found[2]
         inputs = [X.shape, size, _hashed(r)]
-        return current().kept("directions", inputs, lambda: _find(X, size, r))["found"]
+        return _kept(X, "directions", inputs, lambda: _find(X, size, r))["found"]
     scores = X.dot(_random_directions(X, size))
     return X.transposed_dot(scores if r is None else r[:, None] ** 2 * scores)
 
@@ -235,7 +242,7 @@ def _random_directions(X: Data, size: int) -> np.ndarray:
     return rng.standard_normal((int(numbers.max()) + 1, size))[numbers]
 
 
-def _find(X: Lazy, size: int, r: np.ndarray | None) -> dict[str, np.ndarray]:
+def _find(X: BlockData, size: int, r: np.ndarray | None) -> dict[str, np.ndarray]:
     omega = _random_directions(X, size)
     found = np.zeros(omega.shape)
     for _, part in X.a_pass(
@@ -246,11 +253,20 @@ def _find(X: Lazy, size: int, r: np.ndarray | None) -> dict[str, np.ndarray]:
 
 
 def _directions(block: Block, omega: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    found = np.zeros(omega.shape)
-    for piece, X in block:
+    omega, found = omega.astype(block.quick), np.zeros(omega.T.shape)
+    for piece, X in block.pieces(block.quick):
         scores = X @ omega
-        found += X.T @ (scores if weights is None else weights[piece, None] * scores)
-    return found
+        if weights is not None:
+            scores *= weights[piece, None].astype(block.quick)
+        found += scores.T @ X
+    return found.T
+
+
+def _kept(
+    X: BlockData, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Return what a pass gives; for data on disk from the checkpoint where it holds that."""
+    return current().kept(name, inputs, compute) if isinstance(X, Lazy) else compute()
 
 
 def _hashed(scale: np.ndarray | None) -> Any:
@@ -258,7 +274,7 @@ def _hashed(scale: np.ndarray | None) -> Any:
 
 
 def _project(
-    data: Lazy, basis: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
+    data: BlockData, basis: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     n, m = data.shape
     Z, crossed, norm = np.empty((n, basis.shape[1])), np.zeros(basis.shape), 0.0
@@ -278,21 +294,21 @@ def _project(
 def _scores(
     block: Block, right: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    Z, crossed = np.empty((block.shape[0], right.shape[1])), np.zeros(right.shape)
-    norm = 0.0
-    for piece, X in block:
-        np.matmul(X, right, out=Z[piece])
-        size = (
-            np.einsum("ij,ij->i", X, X)
-            if squares is None
-            else np.einsum("ij,ij,j->i", X, X, squares)
-        )
+    Z, crossed = np.empty((block.shape[0], right.shape[1])), np.zeros(right.T.shape)
+    norm, right = 0.0, right.astype(block.quick)
+    for piece, X in block.pieces(block.quick):
+        Z[piece] = scores = X @ right
+        if squares is None:
+            size = np.einsum("ij,ij->i", X, X).astype(np.float64)
+        else:
+            size = np.einsum("ij,ij,j->i", X, X, squares)
         if r is not None:
             Z[piece] *= r[piece, None]
             size *= r[piece] ** 2
+            scores *= (r[piece, None] ** 2).astype(block.quick)
         norm += float(size.sum())
-        crossed += X.T @ (Z[piece] if r is None else r[piece, None] * Z[piece])
-    return Z, crossed, norm
+        crossed += scores.T @ X
+    return Z, crossed.T, norm
 
 
 @dataclass
@@ -341,9 +357,9 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
         In the unit of the unscaled data.
     """
     X, r, c = unscaled(data)
-    if isinstance(X, Lazy):
+    if isinstance(X, BlockData):
         inputs = [X.shape, C, S, _hashed(r), _hashed(c)]
-        return Seen(**current().kept("full-data", inputs, lambda: _examine(X, C, S, r, c)))
+        return Seen(**_kept(X, "full-data", inputs, lambda: _examine(X, C, S, r, c)))
     squares, residual = np.empty(len(C)), np.zeros(len(S))
     for rows, rest in X.residual_blocks(C, S):
         squares[rows] = np.einsum("ij,ij->i", rest, rest)
@@ -358,7 +374,7 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
 
 
 def _examine(
-    data: Lazy, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
+    data: BlockData, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     n, m = data.shape
     right = np.empty(C.shape)
@@ -383,7 +399,7 @@ def _compare(
     """Return the products of a block and its residual, from products where that leaves digits enough."""
     n, k = C.shape
     both = S if squares is None else np.column_stack([S, squares[:, None] * S])
-    products, left = np.empty((n, both.shape[1])), np.zeros((len(S), k + 1))
+    products, left = np.empty((n, both.shape[1])), np.zeros((k + 1, len(S)))
     sizes, misfit, G = np.empty(n), 0.0, S.T @ S
     for piece, X in block:
         maps = C[piece]
@@ -402,7 +418,8 @@ def _compare(
             difference *= difference
             misfit += 0.5 * float(r[piece] ** 2 @ (difference @ squares))
         weights = 1.0 if r is None else r[piece, None] ** 2
-        left += X.T @ np.column_stack([weights * maps, np.ones(len(maps))])
+        left += np.column_stack([weights * maps, np.ones(len(maps))]).T @ X
+    left = left.T
     residual = left[:, k] - S @ C.sum(axis=0)
     plain = products[:, :k]
     right = plain if r is None else r[:, None] * products[:, k:]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Data, row_blocks
+from endmember.factor.blocks import Data, row_blocks
 
 #: New directions of factors are left out below this fraction of their squared length.
 KNOWN = 1e-13

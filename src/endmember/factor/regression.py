@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from endmember.factor.data import Data, Weighted, row_blocks
+from endmember.factor.blocks import Data, row_blocks
+from endmember.factor.data import Weighted
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.extremes import vertex_components
 from endmember.factor.lowrank import sketch
 

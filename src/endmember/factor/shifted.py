@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.data import BlockData, Data, Dense, Sparse, Weighted, row_blocks
+from endmember.factor.blocks import BlockData, Data, row_blocks
+from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.entries import DenseEntries, Entries, SparseEntries
 
 #: Shifts are rounded to this fraction of a channel, so that pixels of the same shift go together.

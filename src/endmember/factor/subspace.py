@@ -14,7 +14,8 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
-from endmember.factor.data import Data, Reweighted
+from endmember.factor.blocks import Data
+from endmember.factor.data import Reweighted
 from endmember.factor.lowrank import sketch
 
 #: Passes of the sketch: directions of noise lie close together.

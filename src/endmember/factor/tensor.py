@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical
 
 

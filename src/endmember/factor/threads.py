@@ -7,14 +7,18 @@ process may run on.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache
+from itertools import chain, islice
 from typing import Any
 
 #: The environment variable that limits the threads of a fit.
 SWITCH = "ENDMEMBER_THREADS"
+#: Parts computed ahead of the one that is taken, besides one for every thread.
+AHEAD = 1
 
 
 @cache
@@ -57,11 +61,36 @@ def n_threads() -> int:
 
 def in_threads(function: Callable[[Any], Any], parts: Iterable[Any]) -> None:
     """Call ``function`` with every part, in as many threads as a fit may use; it should free the interpreter's lock."""
-    parts = list(parts)
-    threads = min(n_threads(), len(parts))
-    if threads < 2:
-        for part in parts:
-            function(part)
+    for _ in ordered(function, parts):
+        pass
+
+
+def ordered(
+    function: Callable[[Any], Any], parts: Iterable[Any], threads: int | None = None
+) -> Iterator[Any]:
+    """Yield what ``function`` makes of every part, in their order, a few parts ahead in threads.
+
+    Parameters
+    ----------
+    function : callable
+        Should free the interpreter's lock.
+    parts : iterable
+    threads : int, optional
+        As many as a fit may use unless given.
+    """
+    threads, parts = threads or n_threads(), iter(parts)
+    first = list(islice(parts, 2))
+    if threads < 2 or len(first) < 2:
+        yield from map(function, chain(first, parts))
         return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(function, parts))
+        waiting: deque[Any] = deque()
+        try:
+            for part in chain(first, parts):
+                waiting.append(pool.submit(function, part))
+                if len(waiting) >= threads + AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

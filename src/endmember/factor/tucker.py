@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.tensor import Tensor
 
 

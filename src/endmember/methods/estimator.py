@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from endmember.factor.data import Data
+from endmember.factor.blocks import Data
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
 from endmember.factor.passes import Wanted
 from endmember.factor.session import current, session

@@ -9,8 +9,9 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.factor import extremes, segments
+from endmember.factor.blocks import Data
 from endmember.factor.closure import closed_maps
-from endmember.factor.data import Data, Dense, Reweighted, count_scaled
+from endmember.factor.data import Dense, Reweighted, count_scaled
 from endmember.factor.initialise import successive_projection, with_maps
 from endmember.factor.inputs import Observed
 from endmember.methods.estimator import (

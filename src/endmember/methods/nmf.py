@@ -13,9 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor import moves
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.blocks import Data
 from endmember.factor.chunks import Lazy
 from endmember.factor.compatibility import check_combination, default_solvers
-from endmember.factor.data import Data
 from endmember.factor.finish import finish
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import (

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Centred, Data, Reweighted, count_scaled
+from endmember.factor.blocks import Data
+from endmember.factor.data import Centred, Reweighted, count_scaled
 from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import LowRank, sketch
 from endmember.methods.estimator import SpectralEstimator, check_fits, check_number_of_components

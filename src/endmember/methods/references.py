@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from endmember.factor import regression
-from endmember.factor.data import Data, Weighted, count_scaled
+from endmember.factor.blocks import Data
+from endmember.factor.data import Weighted, count_scaled
 from endmember.factor.inputs import Observed, is_signal
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.lowrank import sketch

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from endmember.factor import extremes, subspace
-from endmember.factor.data import Data, Reweighted, count_scaled
+from endmember.factor.blocks import Data
+from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.initialise import with_maps
 from endmember.factor.inputs import Observed
 from endmember.factor.solvers import ANLS

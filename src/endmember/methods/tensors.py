@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.blocks import Data
 from endmember.factor.compatibility import check_combination, default_solvers
-from endmember.factor.data import Data
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
     StartReport,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from endmember.factor.data import Rescaled
+from endmember.factor.blocks import Rescaled
 from endmember.factor.inputs import observe
 from endmember.factor.lowrank import LowRank, sketch
 from endmember.factor.noise import NoiseModel, estimate_noise

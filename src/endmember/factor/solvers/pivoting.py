@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,14 @@ import numpy as np
 
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
 from endmember.factor.subproblem import Quadratic, times_gram
+from endmember.factor.threads import in_threads
+
+#: Up to this many components every pattern that occurs is inverted once, and rows need not be sorted by pattern.
+TABLE_COMPONENTS = 8
+#: Rows solved at a time, so that what they need stays in the cache.
+CHUNK = 4096
+
+Rows = Any
 
 #: How much shorter than without a norm a factor may be, as a logarithm.
 FAR = 60.0
@@ -19,7 +28,7 @@ class ANLS(Solver):
     r"""Alternating non-negative least squares: the exact minimiser of every subproblem, by block pivoting.
 
     Each row's entries are free or at a bound. All rows that share a pattern of free entries are
-    solved with one Cholesky factorisation; every entry that breaks a bound, and every bound whose
+    solved with one factorisation; every entry that breaks a bound, and every bound whose
     multiplier has the wrong sign, changes side; where that stops helping, only the last one does
     (Murty's rule, which always ends).
 
@@ -61,7 +70,14 @@ class ANLS(Solver):
 def _best(subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
     lower = np.broadcast_to(subproblem.lower, F.shape)
     upper = np.broadcast_to(subproblem.upper, F.shape)
-    return _Pivoting(subproblem, lower, upper).solve(F)
+    whole = _Pivoting(subproblem, lower, upper)
+    solved = np.empty(F.shape)
+
+    def solve(rows: slice) -> None:
+        solved[rows] = whole.part(rows).solve(F[rows])
+
+    in_threads(solve, [slice(i, i + CHUNK) for i in range(0, len(F), CHUNK)])
+    return solved
 
 
 def _under_norm(subproblem: Quadratic, F: np.ndarray, cost: float) -> np.ndarray:
@@ -105,19 +121,27 @@ class _Pivoting:
         self.tolerance_x = TOLERANCE * largest / diagonal if diagonal > 0 else 0.0
         self.tolerance_y = TOLERANCE * largest
 
+    def part(self, rows: slice) -> _Pivoting:
+        """Return the same problem for some of the rows, with the tolerances of all."""
+        part = copy(self)
+        part.G = self.G if self.G.ndim == 2 else self.G[rows]
+        part.H, part.lower, part.upper = self.H[rows], self.lower[rows], self.upper[rows]
+        part.fixed = self.fixed[rows]
+        return part
+
     def solve(self, F: np.ndarray) -> np.ndarray:
         """Return the minimiser; ``F`` only says which entries to try free first."""
         n, k = F.shape
-        side = self._first_guess(F)
-        F = self._stationary(side, np.arange(n))
-        left = np.arange(n)
+        side, everywhere = self._first_guess(F), slice(None)
+        F = self._stationary(side, everywhere)
+        wrong = self._wrong_side(F, side, everywhere)
+        left = np.flatnonzero(wrong.any(axis=1))
+        wrong = wrong[left]
         fewest, tries = np.full(n, k + 1), np.full(n, 3)
         for _ in range(5 * k + 3):
-            wrong = self._wrong_side(F, side, left)
-            n_wrong = np.count_nonzero(wrong, axis=1)
-            left, wrong, n_wrong = left[n_wrong > 0], wrong[n_wrong > 0], n_wrong[n_wrong > 0]
             if len(left) == 0:
                 return np.clip(F, self.lower, self.upper)
+            n_wrong = np.count_nonzero(wrong, axis=1)
             better = n_wrong < fewest[left]
             fewest[left[better]] = n_wrong[better]
             tries[left] = np.where(better, 3, tries[left] - 1)
@@ -125,6 +149,9 @@ class _Pivoting:
             wrong[stuck] &= _last_only(wrong[stuck])
             self._exchange(F, side, left, wrong)
             F[left] = self._stationary(side[left], left)
+            wrong = self._wrong_side(F, side, left)
+            on = wrong.any(axis=1)
+            left, wrong = left[on], wrong[on]
         return self._finish(np.clip(F, self.lower, self.upper), left)
 
     def _first_guess(self, F: np.ndarray) -> np.ndarray:
@@ -135,7 +162,7 @@ class _Pivoting:
         side[~np.isfinite(self.upper) & (side > 0)] = 0
         return side
 
-    def _wrong_side(self, F: np.ndarray, side: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _wrong_side(self, F: np.ndarray, side: np.ndarray, rows: Rows) -> np.ndarray:
         """Tell which entries break a bound, or hold at one that pushes the wrong way."""
         F, at = F[rows], side[rows]
         G = self.G if self.G.ndim == 2 else self.G[rows]
@@ -154,7 +181,7 @@ class _Pivoting:
         new = np.where(below, -1, 1).astype(np.int8)
         side[rows] = np.where(wrong, np.where(side[rows] == 0, new, 0), side[rows])
 
-    def _stationary(self, side: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def _stationary(self, side: np.ndarray, rows: Rows) -> np.ndarray:
         """Return the stationary point of each row with its bound entries held."""
         held = np.where(side < 0, self.lower[rows], np.where(side > 0, self.upper[rows], 0.0))
         free, H = side == 0, self.H[rows]
@@ -162,6 +189,8 @@ class _Pivoting:
             return _solve_each(self.G[rows], H, free, held)
         if held.any():
             H = H - held @ self.G
+        if free.shape[1] <= TABLE_COMPONENTS:
+            return np.where(free, _solve_by_table(self.G, H, free), held)
         F = held
         for group, pattern in groups(free):
             chosen = np.flatnonzero(pattern)
@@ -214,6 +243,21 @@ def _definite(G: np.ndarray) -> np.ndarray:
         return G
     ridge = np.where(singular, np.where(largest > 0, TOLERANCE * largest - smallest, 1.0), 0.0)
     return G + np.asarray(ridge)[..., None, None] * np.eye(G.shape[-1])
+
+
+def _solve_by_table(G: np.ndarray, H: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Solve every row for its free entries with the inverse for its pattern, improved once; zero elsewhere."""
+    k = len(G)
+    codes = np.packbits(free, axis=1, bitorder="little")[:, 0]
+    present = np.flatnonzero(np.bincount(codes))
+    pattern = (present[:, None] >> np.arange(k)) & 1 > 0
+    both = pattern[:, :, None] & pattern[:, None, :]
+    own = np.mean(np.diagonal(G)) * np.eye(k) * ~pattern[:, :, None]
+    inverses = np.zeros((2**k, k, k))
+    inverses[present] = np.where(both, np.linalg.inv(np.where(both, G, own)), 0.0)
+    inverse = inverses[codes]
+    F = np.einsum("ik,ikl->il", H, inverse)
+    return F + np.einsum("ik,ikl->il", H - F @ G, inverse)
 
 
 def _solve_each(G: np.ndarray, H: np.ndarray, free: np.ndarray, held: np.ndarray) -> np.ndarray:
