@@ -186,6 +186,7 @@ def test_automatic_weight_is_one_over_the_variance_of_the_noise():
         (lambda X, C, S: [em.Term(X, np.eye(3) @ C, S)], "known matrix"),
         (lambda X, C, S: [em.Term(X, C, em.Factor(2, fixed=np.ones((3, 2))))], "fixed"),
         (lambda X, C, S: [em.Term(X, C, em.Factor(2, em.Relevance()))], "how many"),
+        (lambda X, C, S: [em.Term(np.abs(X), C, S, loss=em.Poisson())], "adds up squares"),
         (
             lambda X, C, S: [em.Term(X, np.eye(60) @ C + em.Factor(2, em.Free()), S)],
             "held non-negative",

@@ -314,6 +314,11 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
             "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
         )
     for term in terms:
+        if term.loss_.makes is not Quadratic:
+            raise ValueError(
+                f"a fusion adds up squares and cannot take {term.loss_!r}; use em.PoissonScaled() for counts, "
+                "which weights pixels and channels by them"
+            )
         named = [factor for slot in term.slots for factor, _ in slot.summands]
         if len(named) != len(set(named)):
             raise ValueError(
