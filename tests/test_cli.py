@@ -101,6 +101,13 @@ def test_unmix_keeps_what_the_library_finds(call, cube):
     np.testing.assert_allclose(np.moveaxis(found.maps.data, 0, -1), same.maps_, rtol=1e-10)
 
 
+def test_a_small_volume_goes_with_fractions_that_sum_to_one(call, cube):
+    code, _, err = call("unmix", cube, "-k", 2, "--minimum-volume", 0.01, "-o", "answer")
+    assert code == 0, err
+    maps = em.open("answer").maps.data
+    assert np.median(np.abs(maps.sum(axis=0) - 1)) < 0.1
+
+
 def test_without_k_the_suggestion_is_taken_and_said(call, cube):
     report = em.assess.rank(em.load(cube))
     code, out, _ = call("unmix", cube, "--starts", 1, "-o", "suggested")

@@ -50,7 +50,8 @@ def penalties(
     if relevance:
         maps.append(em.Relevance())
     if closure or minimum_volume is not None:
-        maps.append(em.SumToOne())
+        # A volume needs spectra of unit length: the sum can then only be settled afterwards.
+        maps.append(em.SumToOne(mode="hard" if minimum_volume is None else "scale"))
     spectra: list[Any] = []
     if known:
         spectra.append(em.Known(dict(_reference(text, image) for text in known)))
