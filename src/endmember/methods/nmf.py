@@ -35,13 +35,13 @@ from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import (
     Penalty,
     Relevance,
-    bounds_of,
     check_together,
     resolve,
 )
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblem import Quadratic
+from endmember.methods.beginnings import fitted_start, given_start
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
@@ -354,9 +354,9 @@ class NMF(SpectralEstimator):
             if other is not None:
                 return self._start_from(other, problem, observed, k, rng, callback)
         if hasattr(self.init, "fit"):
-            factors = _fitted_start(self.init, problem, observed, k)
+            factors = fitted_start(self.init, problem, observed, k)
         elif not isinstance(self.init, str):
-            factors = _given_start(self.init, observed, k)
+            factors = given_start(self.init, observed, k)
         else:
             first = "nndsvd" if self.init == "multistart" else self.init
             factors = start(problem, first, k, rng)
@@ -470,48 +470,6 @@ class NMF(SpectralEstimator):
             if np.linalg.norm(C - before) <= TRANSFORM_TOLERANCE * np.linalg.norm(C) or sweep > 200:
                 break
         return C
-
-
-def _fitted_start(model: Any, problem: Problem, observed: Observed, k: int) -> list[np.ndarray]:
-    """Return what another model finds in the data, without negative values and between the bounds."""
-    model = clone(model)
-    if model.n_components is None:
-        model.set_params(n_components=k)
-    if model.n_components != k:
-        raise ValueError(
-            f"init={model!r} finds {model.n_components} components and the model has {k}; ask both for "
-            "as many"
-        )
-    model._check_parameters()
-    model._fit(observed, np.arange(observed.n_channels, dtype=float), None)
-    factors = _given_start((model.maps_, model.components_), observed, k)
-    return [
-        np.clip(np.maximum(F, 0.0), *bounds_of(penalties, F.shape, grid))
-        for F, penalties, grid in zip(factors, problem.penalties, problem.grids, strict=True)
-    ]
-
-
-def _given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
-    """Return the user's ``(maps, spectra)`` for the pixels and channels that take part."""
-    n_pixels = int(np.prod(observed.domain))
-    try:
-        maps, spectra = (np.array(F, dtype=np.float64) for F in init)
-        maps = maps.reshape(-1, maps.shape[-1])
-        fits = maps.shape == (n_pixels, k) and spectra.shape == (k, observed.n_channels)
-    except (TypeError, ValueError, IndexError):
-        fits = False
-    if not fits:
-        raise ValueError(
-            "init must be the name of a start or (maps, spectra) of shapes "
-            f"{(*observed.domain, k)} and "
-            f"{(k, observed.n_channels)}"
-        )
-    C, S = maps[observed.rows], spectra.T[observed.columns]
-    if not (np.isfinite(C).all() and np.isfinite(S).all()):
-        raise ValueError(
-            "init holds NaN or infinite values at pixels or channels that take part in the fit"
-        )
-    return [C, S]
 
 
 def _rank(k: int) -> int:

@@ -19,6 +19,7 @@ from endmember.show.detectors import detectors
 from endmember.show.html import Report, Section, write
 from endmember.signals import provenance, reporting, storage
 from endmember.signals import unmixing as single
+from endmember.signals.axes import describe_data
 from endmember.signals.bridge import wrap_maps, wrap_spectra
 from endmember.signals.misfits import misfit_of, open_misfit, save_misfit
 
@@ -78,7 +79,7 @@ def unmix_together(
         "detectors": [
             {"data": _describe_image(one, image), "steps": []}
             if image.shape[-1] == 1
-            else {"data": single._describe_data(signal), "steps": provenance.steps(signal)}
+            else {"data": describe_data(signal), "steps": provenance.steps(signal)}
             for one, signal, image in zip(signals, wrapped, images, strict=True)
         ],
     }

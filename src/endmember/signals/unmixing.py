@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember import preprocess
 from endmember.factor.inputs import observe, unwrap
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
 from endmember.show.contents import Components, Misfit
-from endmember.signals import cropping, provenance, storage
+from endmember.signals import provenance, storage
+from endmember.signals.axes import describe_data, do_again, energy_of, mode_labels, pixels_of
 from endmember.signals.bridge import (
     fill_learning_results,
     load,
-    region,
     with_values,
     wrap_like,
     wrap_maps,
@@ -126,7 +125,7 @@ def _unmixed(
     record = {
         "written": began.isoformat(timespec="seconds"),
         "fit_seconds": round(time.perf_counter() - start, 3),
-        "data": _describe_data(signal),
+        "data": describe_data(signal),
         "steps": provenance.steps(signal),
         "versions": provenance.versions(),
         "reasons": reasons,
@@ -217,20 +216,10 @@ class Unmixing:
         picture = self.picture()
         units = f" ({picture.energy_units})" if picture.energy_units else ""
         return show.profiles(
-            self.model.factors_, self.model.mode_shapes_, labels=self._mode_labels(),
+            self.model.factors_, self.model.mode_shapes_, labels=mode_labels(self.maps, self.model.mode_shapes_),
             energy=picture.energy, energy_label=f"{picture.energy_label}{units}",
             title=picture.title,
         )  # fmt: skip
-
-    def _mode_labels(self) -> list[str]:
-        """Return what the axes of every mode but the last are called."""
-        axes = sorted(self.maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
-        names = [_text(axis.name) or f"axis {number}" for number, axis in enumerate(axes)]
-        labels = []
-        for shape in self.model.mode_shapes_:
-            own, names = names[: len(shape)], names[len(shape) :]
-            labels.append(" × ".join(own))
-        return labels
 
     def fractions(self, window: tuple[float, float] | None = None) -> Any:
         """Return maps of fractions: maps times the area of their spectra, summing to one in every pixel.
@@ -293,15 +282,15 @@ class Unmixing:
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
             names=getattr(self.model, "names_", None),
-            **_energy_of(energy),
-            **_pixels_of(self.maps),
+            **energy_of(energy),
+            **pixels_of(self.maps),
         )
 
     def misfit(self) -> Misfit:
         """Return what :func:`endmember.show.residual` draws."""
         energy = self.spectra.axes_manager.signal_axes[0]
         arrays: dict[str, Any] = dict(self._misfit)
-        return Misfit(**arrays, **_energy_of(energy), **_pixels_of(self.maps))
+        return Misfit(**arrays, **energy_of(energy), **pixels_of(self.maps))
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.
@@ -404,7 +393,7 @@ class Unmixing:
             raise ValueError("these data came from no file; give them: result.reproduce(data)")
         signal = load(source["path"], lazy=source["lazy"], signal=source["signal"])
         for step in self.record["steps"]:
-            signal = _do_again(signal, step)
+            signal = do_again(signal, step)
         if fingerprint_of(signal) != self.record["data"]["hash"]:
             raise ValueError(
                 f"{source['path']} no longer gives the data that were unmixed; give them: "
@@ -508,59 +497,3 @@ def _seeded(model: Any) -> Any:
 def _plain(value: Any) -> np.ndarray:
     """Return a mask or weights as an array that can be kept."""
     return np.array(value.data if hasattr(value, "axes_manager") else value)
-
-
-def _describe_data(signal: Any) -> dict[str, Any]:
-    """Return what is kept of the data themselves: where from, how large, which fingerprint."""
-    axis = signal.axes_manager.signal_axes[0]
-    return {
-        "title": signal.metadata.get_item("General.title", default="") or "",
-        "source": provenance.source(signal),
-        "hash": fingerprint_of(signal),
-        "shape": [int(size) for size in unwrap(signal).shape],
-        "dtype": str(signal.data.dtype),
-        "energy": {
-            "name": _text(axis.name), "units": _text(axis.units),
-            "first": float(axis.axis[0]), "last": float(axis.axis[-1]),
-        },
-    }  # fmt: skip
-
-
-def _text(value: Any) -> str:
-    """Return a name or unit of HyperSpy, whose unset ones are not texts."""
-    return value if isinstance(value, str) else ""
-
-
-def _energy_of(axis: Any) -> dict[str, Any]:
-    return {
-        "energy": np.asarray(axis.axis, dtype=float),
-        "energy_label": _text(axis.name) or "Channel",
-        "energy_units": _text(axis.units) or None,
-    }
-
-
-def _pixels_of(maps: Any) -> dict[str, Any]:
-    """Return the step and unit of every axis of the domain, in data order."""
-    axes = sorted(maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
-    if not any(_text(axis.units) for axis in axes):
-        return {"pixel_size": None, "pixel_units": None}
-    return {
-        "pixel_size": [float(abs(axis.scale)) if axis.is_uniform else None for axis in axes],
-        "pixel_units": [_text(axis.units) or None for axis in axes],
-    }
-
-
-def _do_again(signal: Any, step: dict[str, Any]) -> Any:
-    """Apply a recorded processing step."""
-    if step["step"] == "crop":
-        return region(signal, (step["start"], step["stop"]))
-    parameters = {name: value for name, value in step.items() if name != "step"}
-    if step["step"] in ("crop_pixels", "rebin"):
-        return getattr(cropping, step["step"])(signal, **parameters)
-    known = step["step"] in preprocess.__all__
-    if known and not any(isinstance(value, dict) for value in parameters.values()):
-        return getattr(preprocess, step["step"])(signal, **parameters)
-    raise ValueError(
-        f"the step {step['step']!r} cannot be done again from its record; give the data: "
-        "result.reproduce(data)"
-    )

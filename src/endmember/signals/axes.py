@@ -1,0 +1,82 @@
+"""What the axes and the record of a signal say: names, units, steps, where the data came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from endmember import preprocess
+from endmember.factor.inputs import unwrap
+from endmember.signals import cropping, provenance
+from endmember.signals.bridge import region
+from endmember.signals.plan import fingerprint_of
+
+
+def describe_data(signal: Any) -> dict[str, Any]:
+    """Return what is kept of the data themselves: where from, how large, which fingerprint."""
+    axis = signal.axes_manager.signal_axes[0]
+    return {
+        "title": signal.metadata.get_item("General.title", default="") or "",
+        "source": provenance.source(signal),
+        "hash": fingerprint_of(signal),
+        "shape": [int(size) for size in unwrap(signal).shape],
+        "dtype": str(signal.data.dtype),
+        "energy": {
+            "name": text_of(axis.name), "units": text_of(axis.units),
+            "first": float(axis.axis[0]), "last": float(axis.axis[-1]),
+        },
+    }  # fmt: skip
+
+
+def text_of(value: Any) -> str:
+    """Return a name or unit of HyperSpy, whose unset ones are not texts."""
+    return value if isinstance(value, str) else ""
+
+
+def energy_of(axis: Any) -> dict[str, Any]:
+    """Return the energy of every channel with the name and unit of its axis."""
+    return {
+        "energy": np.asarray(axis.axis, dtype=float),
+        "energy_label": text_of(axis.name) or "Channel",
+        "energy_units": text_of(axis.units) or None,
+    }
+
+
+def pixels_of(maps: Any) -> dict[str, Any]:
+    """Return the step and unit of every axis of the domain, in data order."""
+    axes = sorted(maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
+    if not any(text_of(axis.units) for axis in axes):
+        return {"pixel_size": None, "pixel_units": None}
+    return {
+        "pixel_size": [float(abs(axis.scale)) if axis.is_uniform else None for axis in axes],
+        "pixel_units": [text_of(axis.units) or None for axis in axes],
+    }
+
+
+def mode_labels(maps: Any, shapes: Sequence[tuple[int, ...]]) -> list[str]:
+    """Return what the axes of every mode of a series but the last are called."""
+    axes = sorted(maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
+    names = [text_of(axis.name) or f"axis {number}" for number, axis in enumerate(axes)]
+    labels = []
+    for shape in shapes:
+        own, names = names[: len(shape)], names[len(shape) :]
+        labels.append(" × ".join(own))
+    return labels
+
+
+def do_again(signal: Any, step: dict[str, Any]) -> Any:
+    """Apply a recorded processing step."""
+    if step["step"] == "crop":
+        return region(signal, (step["start"], step["stop"]))
+    parameters = {name: value for name, value in step.items() if name != "step"}
+    if step["step"] in ("crop_pixels", "rebin"):
+        return getattr(cropping, step["step"])(signal, **parameters)
+    known = step["step"] in preprocess.__all__
+    if known and not any(isinstance(value, dict) for value in parameters.values()):
+        return getattr(preprocess, step["step"])(signal, **parameters)
+    raise ValueError(
+        f"the step {step['step']!r} cannot be done again from its record; give the data: "
+        "result.reproduce(data)"
+    )
