@@ -28,7 +28,7 @@ class Image:
     >>> import endmember as em
     >>> image = Image(em.synthetic.diode(shape=(6, 8), channels=40).signal)
     >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0))
-    ((6, 8, 40), ((1, 5), (0, 8)))
+    ((6, 8, 40), ((0, 6), (1, 5)))
     """
 
     def __init__(self, signal: Any) -> None:
