@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from endmember.assess.bands import Bands, ambiguity
 from endmember.factor.data import Data, count_scaled
 from endmember.factor.inputs import Observed, is_signal, observe
 from endmember.factor.matching import match_components, spectral_angle
+
+logger = logging.getLogger("endmember")
 
 #: Spectra this close, in degrees, are the same to any eye.
 SAME = 0.5
@@ -391,10 +394,11 @@ def _fitted(model: Any, X: Any, options: dict[str, Any]) -> tuple[Any, float]:
 
 
 def _bands(model: Any, X: Any, options: dict[str, Any]) -> Bands | None:
-    """Return the bands of a model, or None where it has none."""
+    """Return the bands of a model, or None where it has none: nothing limits what negative factors could be."""
     try:
         return ambiguity(model, X, **options)
-    except ValueError:  # negative factors: nothing limits what they could be
+    except ValueError as reason:
+        logger.info("no bands for %s: %s", type(model).__name__, reason)
         return None
 
 

@@ -15,7 +15,7 @@ import typer
 from .browser import workbench as workbench_command
 from .console import Watch, at_home
 from .doubting import AmbiguityOption, CrosscheckOption, ErrorsOption, doubt
-from .listing import bytes_in_words, describe_file
+from .listing import describe_file
 from .options import (
     ClosureOption,
     ComponentsOption,
@@ -435,6 +435,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 def _check_room(folder: Path, image: Any, k: int) -> None:
     """Refuse a full disk before the fit, not after it."""
+    from endmember.factor.session import in_words
+
     shape = image.data.shape
     pixels, channels = image.data.size // max(shape[-1], 1), shape[-1]
     needed = 8 * (k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
@@ -442,8 +444,8 @@ def _check_room(folder: Path, image: Any, k: int) -> None:
     free = shutil.disk_usage(parent).free
     if free < needed:
         raise OSError(
-            f"the disk of {folder} has {bytes_in_words(free)} left and the result takes up to "
-            f"{bytes_in_words(needed)}; free some space or name another folder with -o"
+            f"the disk of {folder} has {in_words(free)} left and the result takes up to "
+            f"{in_words(needed)}; free some space or name another folder with -o"
         )
 
 

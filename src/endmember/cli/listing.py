@@ -86,6 +86,7 @@ def _extent(axis: Axis) -> str:
 
 def _describe_values(signal: Any) -> tuple[float, list[str]]:
     """Return the bytes that a fit needs, and lines about the values."""
+    from endmember.factor.session import in_words
     from endmember.signals.summary import describe
 
     summary = describe(signal)
@@ -97,7 +98,7 @@ def _describe_values(signal: Any) -> tuple[float, list[str]]:
         _line("zeros", f"{_share(summary.zeros)}; negative {_share(summary.negatives)}"),
         *_flaws(summary),
         *_noise(signal, summary),
-        _line("memory", f"a fit of {_EXAMPLE} components needs about {bytes_in_words(needed)}"),
+        _line("memory", f"a fit of {_EXAMPLE} components needs about {in_words(needed)}"),
     ]
     return needed, lines
 
@@ -166,18 +167,3 @@ def _share(fraction: float) -> str:
     if 0.999 < fraction < 1:
         return "> 99.9 %"
     return f"{100 * fraction:.3g} %"
-
-
-def bytes_in_words(size: float) -> str:
-    """Return a number of bytes in the unit that suits it.
-
-    Examples
-    --------
-    >>> bytes_in_words(2_500_000)
-    '2.5 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

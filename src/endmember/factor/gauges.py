@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import null_space
 
+from endmember.factor.scales import Carriers
+
 #: Directions shorter than this are none.
 TINY = 1e-9
 
 
-class Gauges:
+class Gauges(Carriers):
     """The factors whose columns have unit length, and how the others follow.
 
     Parameters
@@ -50,7 +52,7 @@ class Gauges:
     ) -> None:
         n, k = pinned.shape
         self.directed = np.zeros(n, bool) if directed is None else directed
-        self.row_weights: list[np.ndarray | None] = [None] * n
+        self.row_weights = [None] * n
         self.charged = charged
         self.unit = np.zeros((n, k), dtype=bool)
         #: ``moves[f, :, j]``: how the logarithms of all scales change with that of column j of factor f.
@@ -87,17 +89,6 @@ class Gauges:
             factor = size ** -self.moves[mode, other]
             if not np.all(factor == 1.0):
                 factors[other] = factors[other] * factor
-
-    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return factors with every column as long as it will be in the fit."""
-        factors = [np.array(F, dtype=np.float64) for F in factors]
-        for mode in range(len(factors)):
-            self.balance(factors, mode)
-        return factors
-
-    def on_sphere(self, mode: int) -> bool:
-        """Tell whether some columns of a factor must find their direction at the present scale."""
-        return bool(self.sphere(mode).any())
 
     def sphere(self, mode: int) -> np.ndarray:
         """Return for each component whether its column must find its direction at its length, (k,) bool."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,32 @@ import numpy as np
 from endmember.factor.penalties import Penalty
 
 
-class Scales:
+class Carriers(ABC):
+    """Who carries the scale of each component: which columns have unit length, and who follows."""
+
+    row_weights: Sequence[np.ndarray | None]
+
+    @abstractmethod
+    def balance(self, factors: list[np.ndarray], mode: int) -> None:
+        """Give the columns that want it unit length and their scale to the others, in place."""
+
+    @abstractmethod
+    def sphere(self, mode: int) -> np.ndarray:
+        """Return for each column whether it must find its direction at the present scale, (k,) bool."""
+
+    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return factors with every column as long as it will be in the fit."""
+        factors = [np.array(F, dtype=np.float64) for F in factors]
+        for mode in range(len(factors)):
+            self.balance(factors, mode)
+        return factors
+
+    def on_sphere(self, mode: int) -> bool:
+        """Tell whether some columns of a factor must find their direction at the present scale."""
+        return bool(self.sphere(mode).any())
+
+
+class Scales(Carriers):
     """Which factor carries the scale of each component, so that it cannot flee from a penalty.
 
     A factor whose penalties charge for its size, or fix it, keeps its scale; the others then have
@@ -55,17 +81,6 @@ class Scales:
         factors[mode] = factors[mode] / scale
         for carrier in set(self.carrier[columns]):
             factors[carrier] = factors[carrier] * np.where(self.carrier == carrier, scale, 1.0)
-
-    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return factors with every column as long as it will be in the fit."""
-        factors = [np.array(F, dtype=np.float64) for F in factors]
-        for mode in range(len(factors)):
-            self.balance(factors, mode)
-        return factors
-
-    def on_sphere(self, mode: int) -> bool:
-        """Tell whether some columns of a factor must find their direction at the present scale."""
-        return bool(self.sphere(mode).any())
 
     def sphere(self, mode: int) -> np.ndarray:
         """Return for each component whether its column must find its direction at the present scale, (k,) bool."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from endmember.factor.blocks import Data
+from endmember.factor.scales import Carriers
 from endmember.factor.tensor import Tensor
 
 
@@ -114,10 +115,8 @@ class WithCore(Data):
         return self.tensor.residual_blocks(F, Z)
 
 
-class CoreScales:
+class CoreScales(Carriers):
     """All profiles have unit length; the core carries the scale."""
-
-    row_weights: Sequence[np.ndarray | None]
 
     def __init__(self, ranks: tuple[int, ...]) -> None:
         self.ranks = ranks
@@ -134,17 +133,6 @@ class CoreScales:
         along[mode - 1] = -1
         core = factors[0].reshape(self.ranks) * size.reshape(along)
         factors[0] = core.reshape(1, -1)
-
-    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return factors with every profile as long as it will be in the fit."""
-        factors = [np.array(F, dtype=np.float64) for F in factors]
-        for mode in range(len(factors)):
-            self.balance(factors, mode)
-        return factors
-
-    def on_sphere(self, mode: int) -> bool:
-        """Tell that no profile must find its direction at the present scale."""
-        return False
 
     def sphere(self, mode: int) -> np.ndarray:
         """Return which columns would have to, (columns,) bool."""
