@@ -10,6 +10,7 @@ import numpy as np
 from endmember.factor.blocks import Data
 from endmember.factor.clock import WINDOW, Clock
 from endmember.factor.grid import Grid
+from endmember.factor.leaps import SWEEPS, can_leap, leap
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers, steers_columns
 from endmember.factor.scales import Scales, lengths
@@ -18,6 +19,10 @@ from endmember.factor.subproblem import Noise, Quadratic, Ratio, Setting, Subpro
 
 #: Sweeps over which progress is measured where the objective may rise in between.
 PATIENCE = 20
+#: Sweeps that bring less than this fraction of the objective are slow: where more is asked, leaps take their place,
+SLOW = 1e-6
+#: and progress is measured over so many of them.
+LEAPS = 3
 #: Ten sweeps of a rule count as standing still below this many times the tolerance.
 STILL = 10
 #: Multiplicative steps that take the place of a solver's step where columns stay of unit length.
@@ -222,9 +227,10 @@ def alternate(
     Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
     sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
     where a rule without an objective takes part, when ten sweeps move the first factor by less than
-    ``10 tol`` of its length. Every rule is a ratio, so that scaling the data changes nothing. Where
-    a solver may let the objective rise, the best iterate is kept, and the average is taken over
-    twenty sweeps.
+    ``10 tol`` of its length. Once sweeps are slow and a finer tolerance asks for more, each is
+    preceded by a leap where that is possible (``factor/leaps.py``). Every rule is a ratio, so that
+    scaling the data changes nothing. Where a solver may let the objective rise, the best iterate is
+    kept, and the average is taken over twenty sweeps.
 
     Parameters
     ----------
@@ -260,6 +266,9 @@ def alternate(
     for sweep in range(1, max_iter + 1):
         plain, misfit = run.sweep()
         objective = misfit + problem.penalty(run.factors)
+        if run.leaping and objective > best:
+            plain, misfit = run.sweep_again(fit.factors)
+            objective = misfit + problem.penalty(run.factors)
         if run.monotone or run.ruled or objective < best:
             best, kept, fit.factors = objective, misfit, list(run.factors)
         fit.misfit.append(kept)
@@ -267,7 +276,7 @@ def alternate(
         if callback is not None:
             left = clock.seconds_left(fit.objective)
             fit.stopped = bool(callback(Progress(stage, first_sweep + sweep, best, left)))
-        window = WINDOW if run.monotone else PATIENCE
+        window = LEAPS if run.leaping else WINDOW if run.monotone else PATIENCE
         if run.ruled:
             fit.converged = sweep % WINDOW == 0 and run.stands_still(STILL * tol)
         else:
@@ -276,6 +285,8 @@ def alternate(
             break
         if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic) and not problem.chooses:
             _revive(problem, run.factors)
+        if run.leaping or run.may_leap and _has_converged(fit.objective, 0.0, SLOW, WINDOW):
+            run.leap(tol)
     return fit
 
 
@@ -293,6 +304,8 @@ class _Run:
         self.monotone = all(solver.monotone for solver in solvers) and not steered
         self.ruled = problem.ruled
         self.before = self.factors[0]
+        self.may_leap, self.leaping = can_leap(problem, solvers), False
+        self.length = SWEEPS
         self.penalties: list[list[Penalty]] = []
         for mode, solver in enumerate(solvers):
             rules = list(problem.penalties[mode])
@@ -302,6 +315,7 @@ class _Run:
                 columns = np.flatnonzero(self.scales.sphere(mode)).tolist()
                 rules.append(UnitColumns(self.scales.row_weights[mode], columns))
                 self.monotone &= "column" in solver.obeys
+                self.may_leap = False
             self.penalties.append(rules)
 
     @property
@@ -325,6 +339,19 @@ class _Run:
                 misfit = self.problem.loss.misfit(self.problem.data, self.factors, 0, plain)
             self.scales.balance(self.factors, mode)
         return plain, misfit
+
+    def leap(self, tol: float) -> None:
+        """Go many sweeps ahead with the zeros of the maps held."""
+        self.leaping = True
+        ahead = leap(self.problem, self.factors, self.solvers[1], self.length, tol)
+        self.factors = self.scales.balanced(ahead)
+        self.length = min(2 * self.length, SWEEPS)
+
+    def sweep_again(self, factors: Sequence[np.ndarray]) -> tuple[Subproblem, float]:
+        """Take a leap back, make the next one shorter, and sweep from where it began."""
+        self.length = max(self.length // 4, 1)
+        self.factors = list(factors)
+        return self.sweep()
 
     def stands_still(self, tolerance: float) -> bool:
         """Tell whether the first factor has hardly moved since this was last asked."""

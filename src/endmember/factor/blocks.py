@@ -121,6 +121,10 @@ class Data(ABC):
         """Return ``diag(r) X diag(c)``."""
         return Rescaled(self, r, c)
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return ``L`` (n, r) and ``R`` (m, r) with ``X = L Rᵀ`` where the data are compressed; None for all others."""
+        return None
+
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sum of every row, (n,), and of every column, (m,)."""
         n, m = self.shape
@@ -312,6 +316,13 @@ class Selection:
         ends = np.flatnonzero(np.diff(self.columns) != 1) + 1
         return [(int(run[0]), int(run[-1]) + 1) for run in np.split(self.columns, ends)]
 
+    def view(self, block: np.ndarray) -> np.ndarray | None:
+        """Return the selected columns of ``block``, which holds all, without a copy; None where they have gaps."""
+        if self.columns is None or len(self._runs) != 1:
+            return block if self.columns is None else None
+        first, last = self._runs[0]
+        return block[:, first:last]
+
     def copy(self, block: np.ndarray, out: np.ndarray) -> None:
         """Copy the selected columns of ``block``, which holds all of them, to ``out``."""
         if self.columns is None:
@@ -343,11 +354,12 @@ class Block:
         for start in range(0, n, step):
             piece = slice(start, min(start + step, n))
             values = self.selection.take_rows(self.raw, piece)
-            if values.dtype != dtype or self.selection.columns is not None:
+            view = self.selection.view(values)
+            if view is None or view.dtype != dtype:
                 buffer = np.empty((min(step, n), m), dtype) if buffer is None else buffer
                 self.selection.copy(values, buffer[: len(values)])
-                values = buffer[: len(values)]
-            yield piece, values
+                view = buffer[: len(values)]
+            yield piece, view
 
     @property
     def quick(self) -> np.dtype:
@@ -363,10 +375,10 @@ def _dot(block: Block, Z: np.ndarray) -> np.ndarray:
 
 
 def _transposed_dot(block: Block, F: np.ndarray) -> np.ndarray:
-    product = np.zeros((F.shape[1], block.shape[1]))
+    product = np.zeros((block.shape[1], F.shape[1]))
     for piece, X in block:
-        product += F[piece].T @ X
-    return product.T
+        product += X.T @ F[piece]
+    return product
 
 
 def _gram(block: Block) -> np.ndarray:

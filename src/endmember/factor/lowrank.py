@@ -89,6 +89,9 @@ class LowRank(Data):
     def squared_norm(self) -> float:
         return self._squared_norm
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.Z, self.V
+
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.Z @ (self.V.T @ Z)
 

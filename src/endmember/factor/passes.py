@@ -399,7 +399,7 @@ def _compare(
     """Return the products of a block and its residual, from products where that leaves digits enough."""
     n, k = C.shape
     both = S if squares is None else np.column_stack([S, squares[:, None] * S])
-    products, left = np.empty((n, both.shape[1])), np.zeros((k + 1, len(S)))
+    products, left = np.empty((n, both.shape[1])), np.zeros((len(S), k + 1))
     sizes, misfit, G = np.empty(n), 0.0, S.T @ S
     for piece, X in block:
         maps = C[piece]
@@ -418,8 +418,7 @@ def _compare(
             difference *= difference
             misfit += 0.5 * float(r[piece] ** 2 @ (difference @ squares))
         weights = 1.0 if r is None else r[piece, None] ** 2
-        left += np.column_stack([weights * maps, np.ones(len(maps))]).T @ X
-    left = left.T
+        left += X.T @ np.column_stack([weights * maps, np.ones(len(maps))])
     residual = left[:, k] - S @ C.sum(axis=0)
     plain = products[:, :k]
     right = plain if r is None else r[:, None] * products[:, k:]

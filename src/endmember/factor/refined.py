@@ -51,6 +51,10 @@ class Refined(Data):
         self._scores.append(images)
         self._rest = [rows - sum((rows @ R) @ R.T for R in self._right) for rows in self._rows]
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        right = [*self._right, *(rest.T for rest in self._rest)]
+        return np.hstack([*self._scores, *self._left]), np.hstack(right)
+
     def dot(self, Z: np.ndarray) -> np.ndarray:
         known = sum(A @ (R.T @ Z) for A, R in zip(self._scores, self._right, strict=True))
         return known + sum(L @ (D @ Z) for L, D in zip(self._left, self._rest, strict=True))

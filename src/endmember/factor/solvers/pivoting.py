@@ -250,14 +250,22 @@ def _solve_by_table(G: np.ndarray, H: np.ndarray, free: np.ndarray) -> np.ndarra
     k = len(G)
     codes = np.packbits(free, axis=1, bitorder="little")[:, 0]
     present = np.flatnonzero(np.bincount(codes))
-    pattern = (present[:, None] >> np.arange(k)) & 1 > 0
-    both = pattern[:, :, None] & pattern[:, None, :]
-    own = np.mean(np.diagonal(G)) * np.eye(k) * ~pattern[:, :, None]
-    inverses = np.zeros((2**k, k, k))
-    inverses[present] = np.where(both, np.linalg.inv(np.where(both, G, own)), 0.0)
-    inverse = inverses[codes]
+    table = np.zeros((2**k, k, k))
+    table[present] = _inverses(G, (present[:, None] >> np.arange(k)) & 1 > 0)
+    inverse = table[codes]
     F = np.einsum("ik,ikl->il", H, inverse)
     return F + np.einsum("ik,ikl->il", H - F @ G, inverse)
+
+
+def inverses(G: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Return for every pattern of free entries (p, k) the inverse of ``G`` among them, zero elsewhere; (p, k, k)."""
+    return _inverses(_definite(G), free)
+
+
+def _inverses(G: np.ndarray, free: np.ndarray) -> np.ndarray:
+    both = free[:, :, None] & free[:, None, :]
+    own = np.mean(np.diagonal(G)) * np.eye(len(G)) * ~free[:, :, None]
+    return np.where(both, np.linalg.inv(np.where(both, G, own)), 0.0)
 
 
 def _solve_each(G: np.ndarray, H: np.ndarray, free: np.ndarray, held: np.ndarray) -> np.ndarray:
