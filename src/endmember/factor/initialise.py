@@ -22,6 +22,8 @@ from endmember.factor.solvers import ALS, ANLS, Solver
 from endmember.factor.subproblem import Quadratic, Ratio, times_gram
 
 Start = list[np.ndarray]
+#: Sweeps of the first heat, at least; so many starts run to the end, at least.
+HEAT, FINALISTS = 5, 3
 #: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at
 #: zero.
 MEAN_FRACTION = 0.01
@@ -175,8 +177,8 @@ class StartReport:
     init : str
         How it began.
     objective : float
-        Where its short run ended; in proportion to that of the chosen one where starts of a Poisson model are compared
-        on compressed data.
+        Where its short run ended: the first heat, or the whole of it; in proportion to that of the chosen one where
+        starts of a Poisson model are compared on compressed data.
     angle : float
         Mean angle in degrees between its spectra and those of the chosen start, matched. Low cost
         and a large angle together are a first sign that the data do not fix the answer.
@@ -228,24 +230,34 @@ def multistart(
 
     One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of
     three from pixels. Each has its own generator, so that the answer depends neither on their
-    order nor on where they run.
+    order nor on where they run. All run a first heat; the better half of them runs to the end.
     """
     names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
-    short = max(solver.short_sweeps for solver in solvers)
+    short = min(max(solver.short_sweeps for solver in solvers), max_iter)
     fits: list[Fit] = []
-    sweeps = 0
-    for name, rng in zip(names[:n_starts], seeds, strict=False):
+
+    def run(number: int, fit: Fit, sweeps: int) -> Fit:
+        further = alternate(
+            problem, fit.factors, solvers, tol=tol, max_iter=sweeps, callback=callback,
+            stage=f"start {number + 1} of {n_starts}", first_sweep=sum(len(f.objective) for f in fits),
+            goes_on=bool(fit.objective),
+        )  # fmt: skip
+        return replace(further, objective=fit.objective + further.objective)
+
+    heat = min(short, max(HEAT, short // 4)) if n_starts > FINALISTS else short
+    for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):
         factors = start(problem, name, k, rng)
         problem = problem if problem.settings else problem.settled(factors)
-        fit = alternate(
-            problem, factors, solvers, tol=tol, max_iter=min(short, max_iter), callback=callback,
-            stage=f"start {len(fits) + 1} of {n_starts}", first_sweep=sweeps,
-        )  # fmt: skip
-        fits.append(fit)
-        sweeps += len(fit.objective)
-        if fit.stopped:
+        fits.append(run(number, Fit(factors), heat))
+        if fits[-1].stopped:
             break
+    order = np.argsort([fit.objective[-1] for fit in fits], kind="stable")
+    for number in order[: max(FINALISTS, n_starts // 2)]:
+        stopped = any(fit.stopped for fit in fits)
+        if heat < short and not fits[number].converged and not stopped:
+            fits[number] = run(number, fits[number], short - heat)
     best = min(fits, key=lambda fit: fit.objective[-1])
+    best.stopped = any(fit.stopped for fit in fits)
     return best, [
         StartReport(name, fit.objective[-1], _mean_angle(fit, best), fit is best)
         for name, fit in zip(names, fits, strict=False)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblem import Quadratic, times_gram
+from endmember.factor.subproblem import Bound, Quadratic, times_gram
 from endmember.factor.threads import in_threads
 
 #: Up to this many components every pattern that occurs is inverted once, and rows need not be sorted by pattern.
@@ -68,8 +68,10 @@ class ANLS(Solver):
 
 
 def _best(subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
-    lower = np.broadcast_to(subproblem.lower, F.shape)
-    upper = np.broadcast_to(subproblem.upper, F.shape)
+    lower, upper = (
+        bound if np.ndim(bound) == 0 else np.broadcast_to(bound, F.shape)
+        for bound in (subproblem.lower, subproblem.upper)
+    )
     whole = _Pivoting(subproblem, lower, upper)
     solved = np.empty(F.shape)
 
@@ -112,10 +114,12 @@ class _Pivoting:
     ``side`` (n, k) is 0 where an entry is free, −1 at its lower and +1 at its upper bound.
     """
 
-    def __init__(self, subproblem: Quadratic, lower: np.ndarray, upper: np.ndarray) -> None:
+    def __init__(self, subproblem: Quadratic, lower: Bound, upper: Bound) -> None:
         self.G, self.H = _definite(subproblem.G), subproblem.H
         self.lower, self.upper = lower, upper
-        self.fixed = lower == upper
+        self.fixed = np.asarray(lower == upper)
+        self.has_upper = not (np.ndim(upper) == 0 and upper == np.inf)
+        self.at_zero = not self.has_upper and np.ndim(lower) == 0 and lower == 0.0
         largest = np.max(np.abs(self.H), initial=0.0)
         diagonal = np.max(subproblem.diagonal(), initial=0.0)
         self.tolerance_x = TOLERANCE * largest / diagonal if diagonal > 0 else 0.0
@@ -125,8 +129,8 @@ class _Pivoting:
         """Return the same problem for some of the rows, with the tolerances of all."""
         part = copy(self)
         part.G = self.G if self.G.ndim == 2 else self.G[rows]
-        part.H, part.lower, part.upper = self.H[rows], self.lower[rows], self.upper[rows]
-        part.fixed = self.fixed[rows]
+        part.H, part.fixed = self.H[rows], _of(self.fixed, rows)
+        part.lower, part.upper = _of(self.lower, rows), _of(self.upper, rows)
         return part
 
     def solve(self, F: np.ndarray) -> np.ndarray:
@@ -155,42 +159,47 @@ class _Pivoting:
         return self._finish(np.clip(F, self.lower, self.upper), left)
 
     def _first_guess(self, F: np.ndarray) -> np.ndarray:
-        side = np.zeros(F.shape, dtype=np.int8)
-        side[self.lower >= F] = -1
-        side[(self.upper <= F) & ~self.fixed] = 1
-        side[~np.isfinite(self.lower) & (side < 0)] = 0
-        side[~np.isfinite(self.upper) & (side > 0)] = 0
+        side = -np.asarray((self.lower >= F) & np.isfinite(self.lower), dtype=np.int8)
+        if self.has_upper:
+            side[(self.upper <= F) & np.isfinite(self.upper) & ~self.fixed] = 1
         return side
 
     def _wrong_side(self, F: np.ndarray, side: np.ndarray, rows: Rows) -> np.ndarray:
         """Tell which entries break a bound, or hold at one that pushes the wrong way."""
-        F, at = F[rows], side[rows]
+        F, at, lower = F[rows], side[rows], _of(self.lower, rows)
         G = self.G if self.G.ndim == 2 else self.G[rows]
         pull = self.H[rows] - times_gram(F, G)
-        outside = (self.lower[rows] - self.tolerance_x > F) | (
-            self.upper[rows] + self.tolerance_x < F
-        )
-        wrong = (at == 0) & outside
-        wrong |= (at < 0) & (pull > self.tolerance_y) | (at > 0) & (pull < -self.tolerance_y)
-        return wrong & ~self.fixed[rows]
+        wrong = np.where(at == 0, lower - self.tolerance_x > F, pull > self.tolerance_y)
+        if self.has_upper:
+            wrong &= at <= 0
+            wrong |= (at == 0) & (_of(self.upper, rows) + self.tolerance_x < F)
+            wrong |= (at > 0) & (pull < -self.tolerance_y)
+        return wrong & ~_of(self.fixed, rows) if self.fixed.any() else wrong
 
     def _exchange(
         self, F: np.ndarray, side: np.ndarray, rows: np.ndarray, wrong: np.ndarray
     ) -> None:
-        below = F[rows] < self.lower[rows]
-        new = np.where(below, -1, 1).astype(np.int8)
-        side[rows] = np.where(wrong, np.where(side[rows] == 0, new, 0), side[rows])
+        here = side[rows]
+        new = np.where(F[rows] < _of(self.lower, rows), -1, 1).astype(np.int8)
+        side[rows] = np.where(wrong, np.where(here == 0, new, 0), here)
+
+    def _held(self, side: np.ndarray, rows: Rows) -> np.ndarray:
+        """Return what the entries at a bound are, zero for the free ones."""
+        if self.at_zero:
+            return np.zeros(side.shape)
+        lower, upper = _of(self.lower, rows), _of(self.upper, rows)
+        return np.where(side < 0, lower, np.where(side > 0, upper, 0.0))
 
     def _stationary(self, side: np.ndarray, rows: Rows) -> np.ndarray:
         """Return the stationary point of each row with its bound entries held."""
-        held = np.where(side < 0, self.lower[rows], np.where(side > 0, self.upper[rows], 0.0))
+        held = self._held(side, rows)
         free, H = side == 0, self.H[rows]
         if self.G.ndim == 3:
             return _solve_each(self.G[rows], H, free, held)
-        if held.any():
+        if not self.at_zero:
             H = H - held @ self.G
         if free.shape[1] <= TABLE_COMPONENTS:
-            return np.where(free, _solve_by_table(self.G, H, free), held)
+            return held + _solve_by_table(self.G, H, free)
         F = held
         for group, pattern in groups(free):
             chosen = np.flatnonzero(pattern)
@@ -207,11 +216,19 @@ class _Pivoting:
             G = self.G if self.G.ndim == 2 else self.G[i]
             A = np.linalg.cholesky(G).T
             b = np.linalg.solve(A.T, self.H[i])
-            free = ~self.fixed[i]
-            b = b - A[:, ~free] @ self.lower[i, ~free]
-            bounds = self.lower[i, free], self.upper[i, free]
+            lower, upper = (
+                np.broadcast_to(bound, F.shape)[i] for bound in (self.lower, self.upper)
+            )
+            free = lower != upper
+            b = b - A[:, ~free] @ lower[~free]
+            bounds = lower[free], upper[free]
             F[i, free] = lsq_linear(A[:, free], b, bounds, method="bvls", tol=TOLERANCE).x
         return F
+
+
+def _of(bound: Any, rows: Rows) -> Any:
+    """Return a bound for some of the rows, or the one for all."""
+    return bound if np.ndim(bound) == 0 else bound[rows]
 
 
 def _last_only(wrong: np.ndarray) -> np.ndarray:
