@@ -331,6 +331,9 @@ HOST = "127.0.0.1:5006"
         ("127.0.0.1", "/token/", False, None, False),
         (HOST, "/", False, None, False),
         (HOST, "/tokem/", False, None, False),
+        (HOST, "//token/", False, None, False),
+        (HOST, "/token/static/js/bokeh.min.js", False, None, True),
+        (HOST, "/token/components/os/path.py", False, None, False),
         (HOST, "/static/js/bokeh.min.js", False, None, False),
     ],
 )
