@@ -124,6 +124,8 @@ class Page:
         """Show why something could not be done."""
         self.cancel.visible = False
         said = " ".join(str(problem).split()) or type(problem).__name__
+        for folder in self.session.folders:  # a name says enough
+            said = said.replace(f"{folder}/", "")
         self.message.value = f'<span style="color:#b00020">{html.escape(said)}</span>'
 
     def background(
@@ -171,7 +173,8 @@ class Page:
         self._tell("runs_changed")
 
     def _header(self) -> pn.viewable.Viewable:
-        self._folder, self._place = pn.widgets.Select(label="Folder", width=200), ""
+        self._place = ""
+        self._folder = pn.widgets.Select(label="Folder", width=200)
         self._file = pn.widgets.Select(label="File", width=300)
         opened = pn.widgets.Button(label="Open", color="primary", width=90, margin=(26, 10, 5, 10))
         self._folder.param.watch(lambda event: self._enter(event.new), "value")
@@ -185,30 +188,30 @@ class Page:
             width=320,
             margin=(14, 10, 0, 20),
         )
-        self._list()
+        self._list("")
         return pn.Row(
             pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 30, 0, 10)),
             self._folder, self._file, opened, self._dropper, sizing_mode="stretch_width",
         )  # fmt: skip
 
-    def _list(self) -> None:
-        folders, files = listing(self.session.root, self._place)
-        up = [_UP] if self._place else []
-        here = f"./{self._place}" if self._place else "./"
+    def _list(self, place: str) -> None:
+        """Offer what lies in a folder; an OSError leaves everything as it was."""
+        folders, files = listing(self.session.root, place)
+        self._place = place
+        up = [_UP] if place else []
+        here = f"./{place}" if place else "./"
         self._folder.param.update(options=[here, *up, *folders], value=here)
         self._file.param.update(options=files, value=files[0] if files else None)
 
     def _enter(self, chosen: str) -> None:
         if chosen is None or chosen.startswith("./"):
             return
-        if chosen == _UP:
-            self._place = "/".join(self._place.split("/")[:-1])
-        else:
-            self._place = f"{self._place}/{chosen}".lstrip("/")
+        above = self._place.rpartition("/")[0]
         try:
-            self._list()
+            self._list(above if chosen == _UP else f"{self._place}/{chosen}".lstrip("/"))
         except OSError as problem:
             self.complain(problem)
+            self._list(self._place)
 
     def _open(self) -> None:
         if not self._file.value:

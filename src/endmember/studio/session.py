@@ -120,6 +120,11 @@ class Session:
         if self._owns_store:
             self.store.close()
 
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where files may lie: the folder of the workbench, and that of the uploads."""
+        return self.root, Path(self._own.name)
+
     # Data -----------------------------------------------------------------------------------
     def open(self, name: str, signal: int | None = None) -> None:
         """Open a file of the folder.
