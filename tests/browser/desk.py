@@ -15,7 +15,8 @@ from pathlib import Path
 #: Sandboxed machines offer no namespaces and no graphics; nothing else than this machine has a name.
 BROWSER_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-sync", "--no-first-run", "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
 PATIENCE = 20_000  # milliseconds until something counts as never coming
 _FIND = """
@@ -60,6 +61,26 @@ _IMAGE = """
 _BANDS = """
 (which) => window.drawings[which].model.renderers.map(one => one.data_source.data)
     .find(data => data.colour !== undefined && data.name === undefined).x.length
+"""
+_WATCH = """
+([which, event]) => {
+  const source = window.drawings[which].model.renderers.map(one => one.data_source)
+      .find(one => one.data.name !== undefined || one.data.image !== undefined);
+  const words = [...Bokeh.documents[0]._all_models.values()].filter(model => typeof model.text === "string");
+  const known = () => new Map(words.map(model => [model, model.text]));
+  const now = {began: null, data: source.data, texts: known(), seen: [], said: []};
+  window.watch = now;
+  addEventListener(event, () => Object.assign(now, {began: performance.now(), seen: [], said: []}), {capture: true});
+  const look = () => {
+    const passed = (performance.now() - now.began) / 1000;
+    if (source.data !== now.data && now.began !== null) now.seen.push(passed);
+    for (const model of words) if (model.text !== now.texts.get(model)) now.said.push([passed, model.text]);
+    now.data = source.data;
+    now.texts = known();
+    if (window.watch === now) requestAnimationFrame(look);
+  };
+  look();
+}
 """
 
 
@@ -231,20 +252,36 @@ class Desk:
         self.page.wait_for_function(f"({_FIND})({words!r}) > {which}")
         return which
 
-    def drag(
-        self, words: str, start: tuple[float, float], end: tuple[float, float], steps: int = 6
-    ) -> None:
+    def drag(self, words: str, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Drag with the mouse on a drawing, between two points (x, y) in the units of its axes."""
+        self.drag_on(self.begin_drag(words, start), end, steps=6)
+        self.page.mouse.up()
+
+    def begin_drag(self, words: str, start: tuple[float, float]) -> dict:
+        """Press the mouse on a drawing, and return where its axes lie on the screen."""
         frame = self.page.evaluate(_FRAME, self.drawing(words))
-        (x0, y0), (x1, y1) = (
-            (_place(x, frame["x"], frame["across"]), _place(y, frame["y"], frame["down"]))
-            for x, y in (start, end)
-        )
-        mouse = self.page.mouse
-        mouse.move(x0, y0)
-        mouse.down()
-        mouse.move(x1, y1, steps=steps)
-        mouse.up()
+        self.page.mouse.move(*_place(start, frame))
+        self.page.mouse.down()
+        return frame
+
+    def drag_on(self, frame: dict, end: tuple[float, float], steps: int = 1) -> None:
+        """Move the pressed mouse to another point."""
+        self.page.mouse.move(*_place(end, frame), steps=steps)
+
+    def watch(self, words: str, event: str) -> None:
+        """Take the time from every event of that kind until a drawing shows other data."""
+        self.page.evaluate(_WATCH, [self.drawing(words), event])
+
+    def lap(self) -> float:
+        """Return the seconds until the first change after the last event; waits for it."""
+        self.page.wait_for_function("window.watch.seen.length > 0", polling="raf")
+        return self.page.evaluate("window.watch.seen[0]")
+
+    def answer(self, words: str) -> float:
+        """Return the seconds until the page said something after the last event; waits for it."""
+        found = f"window.watch.said.find(one => one[1].includes({words!r}))"
+        self.page.wait_for_function(f"{found} !== undefined", polling="raf")
+        return self.page.evaluate(f"{found}[0]")
 
     def lines(self, words: str, which: int = 0) -> dict[str, tuple[list[float], list[float]]]:
         """Return the lines that a drawing shows, by their names in the legend."""
@@ -273,7 +310,10 @@ class Desk:
         return image["shape"], image["values"]
 
 
-def _place(value: float, ends: tuple[float, float], places: tuple[float, float]) -> float:
-    """Return where on the screen a value of an axis lies."""
-    share = (value - ends[0]) / (ends[1] - ends[0])
-    return places[0] + share * (places[1] - places[0])
+def _place(point: tuple[float, float], frame: dict) -> tuple[float, float]:
+    """Return where on the screen a point of a drawing lies."""
+    sides = zip(point, (frame["x"], frame["y"]), (frame["across"], frame["down"]), strict=True)
+    return tuple(
+        places[0] + (value - ends[0]) / (ends[1] - ends[0]) * (places[1] - places[0])
+        for value, ends, places in sides
+    )
