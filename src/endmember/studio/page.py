@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ class Page:
         if self._document is not None:
             # Panel says so only once the page is drawn; what is made before would ask a server elsewhere.
             self._document.template_variables["dist_url"] = get_dist_path()
+        self._coming: deque[Callable[[], None]] = deque()
         self.drag, self.live, self.jobs = (Lane(self.deliver) for _ in range(3))
         self.message = pn.widgets.StaticText(
             value="Open a file to begin.", sizing_mode="stretch_width", margin=(5, 10)
@@ -60,7 +62,7 @@ class Page:
         self._panels: dict[str, Any] = {}
         self._unseen: dict[str, set[str]] = {}
         self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
-        self.tabs = pn.Tabs(*self._places.items(), dynamic=True, sizing_mode="stretch_width")
+        self.tabs = pn.Tabs(*self._places.items(), sizing_mode="stretch_width")
         self.tabs.param.watch(lambda _: self._show_panel(), "active")
         self.layout = pn.Column(
             self._header(), pn.Row(self.message, self.cancel, height=36, sizing_mode="stretch_width"),
@@ -79,10 +81,13 @@ class Page:
     def panel(self, title: str) -> Any:
         """Return the panel of that title; it is made when it is first wanted, which saves its pictures until then."""
         if title not in self._panels:
-            self._panels[title] = panel = PANELS[title](self)
-            self._places[title][:] = [panel.layout]
+            self._panels[title] = PANELS[title](self)
             self._unseen[title] = {"data_changed", "runs_changed"}
         self._refresh(title)
+        if not self._places[
+            title
+        ]:  # filled before it is sent: a change on its heels could overtake it
+            self._places[title][:] = [self._panels[title].layout]
         return self._panels[title]
 
     def _show_panel(self) -> None:
@@ -101,11 +106,11 @@ class Page:
         self._show_panel()
 
     def deliver(self, call: Callable[[], None]) -> None:
-        """Call something on the event loop of this user's page."""
+        """Call something on the event loop of this user's page, in the order of the requests."""
 
-        def guarded() -> None:
+        def next_one() -> None:
             try:
-                call()
+                self._coming.popleft()()
             except Exception as problem:  # a picture that cannot be drawn leaves the page alive
                 logger.exception("the workbench could not show an answer")
                 self.complain(problem)
@@ -113,7 +118,10 @@ class Page:
         if self._document is None or self._document.session_context is None:
             call()
         else:
-            self._document.add_next_tick_callback(guarded)
+            self._coming.append(
+                call
+            )  # callbacks may overtake each other: each takes the oldest call
+            self._document.add_next_tick_callback(next_one)
 
     # What goes on ---------------------------------------------------------------------------
     def say(self, sentence: str) -> None:
