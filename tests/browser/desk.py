@@ -292,11 +292,6 @@ class Desk:
         """Wait until a drawing shows so many lines."""
         self._until(f"({_LINES})({self.drawing(words)}).length === {number}", words)
 
-    def reads_line(self, words: str, name: str) -> None:
-        """Wait until a drawing shows a line whose name begins so."""
-        found = f"({_LINES})({self.drawing(words)}).some(line => line[0].startsWith({name!r}))"
-        self._until(found, words)
-
     def bands(self, words: str, number: int) -> None:
         """Wait until a drawing shows so many bands."""
         self._until(f"({_BANDS})({self.drawing(words)}) === {number}", words)

@@ -21,14 +21,14 @@ def look(desk, phantom):
     """Move the region, then the energy window: spectrum and map are those of the data."""
     desk.panel("Data")
     drags = (
-        ((4.5, 6.5), (12.5, 19.5), "x 4:13, y 6:20", slice(4, 13)),  # drawn
-        ((8.5, 12.5), (18.5, 12.5), "x 14:23, y 6:20", slice(14, 23)),  # moved
+        ((4.5, 6.5), (12.5, 19.5), "columns 4 to 12, rows 6 to 19", slice(4, 13)),  # drawn
+        ((8.5, 12.5), (18.5, 12.5), "columns 14 to 22, rows 6 to 19", slice(14, 23)),  # moved
     )
-    for corner, end, name, columns in drags:
+    for corner, end, title, columns in drags:
         desk.drag(MAP, corner, end)
-        desk.reads_line(SPECTRUM, name)
+        _, shown = desk.lines(title)["region"]
         expected = phantom.data[6:20, columns].mean(axis=(0, 1))
-        np.testing.assert_allclose(desk.lines(SPECTRUM)[name][1], expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(shown, expected, rtol=1e-6, atol=1e-9)
     desk.drag(SPECTRUM, (455.5, 20.0), (470.5, 20.0))
     desk.drawing("Sum over 45")
     energy = np.array(desk.lines(SPECTRUM)["all pixels"][0])
@@ -73,7 +73,7 @@ def compare(desk):
     """Look at both runs side by side, with ambiguity bands and with standard errors."""
     desk.panel("Runs")
     desk.reads("Mean angle between paired spectra")
-    assert set(desk.lines("Pair 4 and")) == {"run-1", "run-2"}
+    assert sorted(name[:5] for name in desk.lines("Pair 4 and")) == ["run-1", "run-2"]
     desk.bands("Pair 4 and", 0)
     desk.press("ambiguity bands")
     desk.reads("Drawn with ambiguity bands.")
@@ -143,4 +143,4 @@ def test_a_long_run_can_be_cancelled(desk):
     desk.press("Cancel")
     desk.reads("Cancelled; nothing was changed.")
     desk.panel("Runs")
-    desk.reads("Runs appear here.")
+    desk.reads("No runs yet")
