@@ -1,6 +1,7 @@
 # make demo   unmix the embedded phantom          make test    install the test extra, run the tests
 # make lint   style, format, types, spelling      make bench   run the benchmarks
 # make docs   the documentation                   make clean   remove .venv and what was built
+# make test-browser   try the workbench in a real browser, installed where that is allowed
 #
 # Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
 # remembered until another is named. Stamps in .venv say what is installed already.
@@ -18,6 +19,7 @@ STALE := $(shell test -x $(BIN)/python && \
 # HyperSpy and Matplotlib keep settings in the home folder: give them one where there is none.
 export HOME := $(if $(shell test -w "$$HOME" && echo writable),$(HOME),$(CURDIR)/$(VENV)/home)
 
+comma := ,
 # $(call install,WHAT TO SAY,WHAT TO INSTALL): one line while pip works; its own words go to the log.
 define install
 @echo "Installing $(1) (a few minutes the first time; log in $(LOG))"
@@ -27,7 +29,10 @@ define install
 @touch $@
 endef
 
-.PHONY: help demo test lint bench docs clean again
+# The browser that the tests drive; another one: make test-browser BROWSER=/opt/chrome/chrome
+BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
+
+.PHONY: help demo test test-browser browser lint bench docs clean again
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -37,6 +42,17 @@ demo: $(VENV)/package
 
 test: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+test-browser: browser $(VENV)/browser
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ENDMEMBER_BROWSER="$(or $(BROWSER),$$(command -v chromium))" \
+		$(BIN)/python -m pytest tests/browser
+
+browser:
+	@test -n "$(BROWSER)" || { command -v apt-get >/dev/null && test "$$(id -u)" = 0 && { \
+		echo "Installing the browser Chromium with apt"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } } || { \
+		echo "There is no browser for the tests of the workbench: install Chromium (on Debian: sudo apt install chromium)," \
+		"or name one, for example: make test-browser BROWSER=/opt/chrome/chrome" >&2; exit 1; }
 
 lint: $(VENV)/tests
 	@$(BIN)/ruff check .
@@ -77,6 +93,9 @@ $(VENV)/package: $(VENV)/made pyproject.toml
 
 $(VENV)/tests: $(VENV)/package
 	$(call install,what the tests need,'.[test]')
+
+$(VENV)/browser: $(VENV)/tests
+	$(call install,what drives a browser,'.[test$(comma)workbench$(comma)browser]')
 
 $(VENV)/benchmarks: $(VENV)/package
 	$(call install,what the benchmarks compare with,'.[bench]')

@@ -51,11 +51,12 @@ def workbench(
             "the workbench needs Panel and Bokeh; install them with: pip install 'endmember[workbench]'"
         )
     with at_home():
-        from endmember.studio.server import make_server
+        from endmember.studio.server import make_server, make_store
 
-        first = None if file is None else _first(file, signal, crop)
+        store = make_store()
+        first = None if file is None else _first(file, signal, crop, store)
         server = make_server(
-            Path.cwd(), first, address=address, port=port, limit=upload_limit * 2**20
+            Path.cwd(), first, address=address, port=port, limit=upload_limit * 2**20, store=store
         )
         if address != "127.0.0.1":
             note(
@@ -68,19 +69,22 @@ def workbench(
         server.serve()
 
 
-def _first(file: Path, number: int | None, crop: str | None) -> Any:
+def _first(file: Path, number: int | None, crop: str | None, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
-    from endmember.studio.image import Image
-    from endmember.studio.session import Session, Step
+    from endmember.signals.bridge import guard
+    from endmember.studio.scheduler import Ticket
+    from endmember.studio.session import Session
+    from endmember.studio.steps import Step
 
-    from .commands import load_image, parse_window
+    from .commands import LOAD_SECONDS, parse_window
 
     window = parse_window(crop)
-    image = Image(load_image(file, False, number, None))
+    with guard(seconds=LOAD_SECONDS):
+        image = store.open(file, number)
     if window is None:
         return lambda session: session.use(image)
     step = Step("crop_energy", {"start": window[0], "stop": window[1]})
-    cropped = Image(step.apply(image.signal))
+    cropped = store.prepare(Ticket(), image, (step,))
 
     def first(session: Session) -> None:
         session.use(image)

@@ -8,29 +8,99 @@ from typing import Any
 import numpy as np
 from bokeh.events import SelectionGeometry
 from bokeh.models import (
-    BoxAnnotation,
     BoxSelectTool,
-    ColorBar,
     ColumnDataSource,
     HoverTool,
     LinearColorMapper,
     LogColorMapper,
-    Metric,
     Range1d,
-    ScaleBar,
 )
+from bokeh.models.annotations.dimensional import Metric
+from bokeh.models.annotations.geometry import BoxAnnotation
+from bokeh.models.annotations.legends import ColorBar, ScaleBar
 from bokeh.plotting import figure
 
 from endmember.show.page import palette
 
 #: Units that a scale bar can count in.
 _LENGTHS = {"nm": "nm", "µm": "µm", "um": "µm", "μm": "µm", "pm": "pm", "mm": "mm", "m": "m"}
-_BOX: dict[str, Any] = {
-    "fill_alpha": 0.12,
-    "fill_color": "#D55E00",
-    "line_color": "#D55E00",
-    "line_width": 2,
-}
+#: The style of a text that is not code.
+PLAIN = "pre { font-family: inherit; font-size: 13px; white-space: pre-wrap; margin: 0; }"
+_MAP_TOOLS = "pan,wheel_zoom,save,reset"
+_NOWHERE: dict[str, Any] = dict.fromkeys(("left", "right", "top", "bottom"), np.nan)
+
+
+def _blank(title: str, width: int, height: int, tools: str, wide: bool = False, **more: Any) -> Any:
+    """Return an empty figure; a wide one takes the room that its row leaves."""
+    if wide:
+        more = {"sizing_mode": "stretch_width", "min_width": width, **more}
+    plot: Any = figure(
+        title=title, width=width, height=height, tools=tools, toolbar_location="above", **more
+    )
+    plot.toolbar.logo = None
+    plot.title.text_font_size = "13px"
+    return plot
+
+
+def _unset() -> Range1d:
+    return Range1d(start=1.0, end=10.0, reset_start=1.0, reset_end=10.0)
+
+
+def _reach(plot: Any, x: Sequence[np.ndarray], y: Sequence[np.ndarray], log: bool) -> None:
+    """Show curves whole. A zoom along x stays while x is the same, one along y while it lasts."""
+    ends = _ends(x, False)
+    if ends != (plot.x_range.reset_start, plot.x_range.reset_end):
+        plot.x_range.update(start=ends[0], end=ends[1], reset_start=ends[0], reset_end=ends[1])
+    shown, (low, high) = plot.y_range, _ends(y, log, 0.04)
+    zoomed = (shown.start, shown.end) != (shown.reset_start, shown.reset_end)
+    shown.update(reset_start=low, reset_end=high, **({} if zoomed else {"start": low, "end": high}))
+
+
+def _ends(curves: Sequence[np.ndarray], log: bool, room: float = 0.0) -> tuple[float, float]:
+    """Return between which values curves lie, with some room around."""
+    values = np.concatenate([np.ravel(curve) for curve in curves]) if len(curves) else np.zeros(0)
+    values = values[np.isfinite(values) & ((values > 0) | (not log))].astype(float)
+    if not values.size:
+        return 1.0, 10.0
+    low, high = float(values.min()), float(values.max())
+    if log:
+        room = (high / low) ** room if high > low else 2.0
+        return low / room, high * room
+    room *= high - low
+    return (low - room, high + room) if high > low else (low - 0.5, high + 0.5)
+
+
+def _box() -> BoxAnnotation:
+    """Return a box that is seen once it is dragged, and can be moved then."""
+    return BoxAnnotation(
+        **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
+        fill_color="#D55E00", line_color="#D55E00", line_width=2,
+    )  # fmt: skip
+
+
+def _listen(plot: Any, dimensions: Any, moved: Callable[[dict[str, float], bool], None]) -> Any:
+    """Have a box dragged on a figure; returns what takes it away."""
+    tool = BoxSelectTool(dimensions=dimensions, continuous=True, persistent=True, overlay=_box())
+    plot.add_tools(tool)
+    plot.toolbar.active_drag = tool
+    plot.on_event(SelectionGeometry, lambda event: moved(event.geometry, event.final))
+
+    def clear() -> None:
+        # The browser has made it visible without saying so: only a change reaches it.
+        tool.overlay.visible = True
+        tool.overlay.update(visible=False, **_NOWHERE)
+
+    return clear
+
+
+def _frame(plot: Any, shape: tuple[int, int], pixel: float, units: str) -> None:
+    """Show the whole image with its axes, rows downwards; a zoom stays where the image has kept its size."""
+    height, width = shape[0] * pixel, shape[1] * pixel
+    if plot.x_range.reset_end != width or plot.y_range.reset_start != height:
+        plot.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
+        plot.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
+    label = f" ({units})" if units else " (pixels)"
+    plot.xaxis.axis_label, plot.yaxis.axis_label = f"x{label}", f"y{label}"
 
 
 class MapPlot:
@@ -42,17 +112,19 @@ class MapPlot:
     width, height : int
         In screen pixels.
     drag : callable, optional
-        Called with ``(x0, x1), (y0, y1)`` in pixels of the map while a box is dragged.
+        Called with ``(x0, x1), (y0, y1)`` in pixels of the map while a box is dragged, and whether it was let go.
+    colours : str
+        A palette of Bokeh.
     """
 
     def __init__(
         self, title: str, width: int = 380, height: int = 380,
-        drag: Callable[[tuple[float, float], tuple[float, float]], None] | None = None,
+        drag: Callable[[tuple[float, float], tuple[float, float], bool], None] | None = None,
         colours: str = "Viridis256",
     ) -> None:  # fmt: skip
-        self.figure = figure(
-            title=title, width=width, height=height, tools="pan,wheel_zoom,save,reset",
-            match_aspect=True, toolbar_location="above", x_range=Range1d(0, 1), y_range=Range1d(1, 0),
+        self.figure = _blank(
+            title, width, height, _MAP_TOOLS, match_aspect=True,
+            x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
         )  # fmt: skip
         self._pixel, self._shape = 1.0, (0, 0)
         self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
@@ -70,32 +142,23 @@ class MapPlot:
         )  # fmt: skip
         self.figure.add_layout(self._scale)
         if drag is not None:
-            self._listen(drag)
 
-    def _listen(self, drag: Callable) -> None:
-        tool = BoxSelectTool(continuous=True, persistent=True, overlay=BoxAnnotation(**_BOX))
-        self.figure.add_tools(tool)
-        self.figure.toolbar.active_drag = tool
+            def moved(box: dict[str, float], final: bool) -> None:
+                p = self._pixel
+                drag((box["x0"] / p, box["x1"] / p), (box["y0"] / p, box["y1"] / p), final)
 
-        def moved(event: SelectionGeometry) -> None:
-            g, p = event.geometry, self._pixel
-            drag((g["x0"] / p, g["x1"] / p), (g["y0"] / p, g["y1"] / p))
-
-        self.figure.on_event(SelectionGeometry, moved)
+            self.clear = _listen(self.figure, "both", moved)
 
     def place(self, shape: tuple[int, int], pixel: float, units: str) -> None:
         """Set the size of the image and of its pixels; draws the scale bar."""
-        ny, nx = shape
         self._pixel, self._shape = pixel, shape
-        _span(self.figure, nx * pixel, ny * pixel)
-        label = f" ({units})" if units else " (pixels)"
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = f"x{label}", f"y{label}"
+        _frame(self.figure, shape, pixel, units)
         self._scale.update(visible=units in _LENGTHS, unit=_LENGTHS.get(units, "nm"))
 
     def show(self, values: np.ndarray, title: str | None = None, log: bool = False) -> None:
-        """Draw another map of the same image."""
+        """Draw another map of the same image; one of fewer pixels is stretched over it."""
         ny, nx = self._shape
-        values = np.ascontiguousarray(values, dtype=np.float32).reshape(ny, nx)
+        values = np.ascontiguousarray(values, dtype=np.float32)
         seen = values[np.isfinite(values)]
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
         mapper = self._log if log else self._linear
@@ -110,26 +173,22 @@ class MapPlot:
             self.figure.title.text = title
 
 
-def _span(plot: Any, width: float, height: float) -> None:
-    """Show the whole image, rows downwards; a zoom stays where the image has kept its size."""
-    if plot.x_range.reset_end != width or plot.y_range.reset_start != height:
-        plot.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
-        plot.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
-
-
 class OverlayPlot:
     """All maps in one picture, each in the colour of its spectrum."""
 
     def __init__(self, title: str, width: int = 380, height: int = 380) -> None:
-        self.figure = figure(
-            title=title, width=width, height=height, tools="pan,wheel_zoom,save,reset",
-            match_aspect=True, toolbar_location="above", x_range=Range1d(0, 1), y_range=Range1d(1, 0),
+        self.figure = _blank(
+            title, width, height, _MAP_TOOLS, match_aspect=True,
+            x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
         )  # fmt: skip
         self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
         self.figure.image_rgba("image", x=0, y=0, dw="dw", dh="dh", source=self._source)
 
-    def show(self, maps: np.ndarray, pixel: float, units: str) -> None:
-        """Draw maps (ny, nx, k), each scaled to its largest value; colours mix on white."""
+    def show(self, maps: np.ndarray, shape: tuple[int, int], pixel: float, units: str) -> None:
+        """Draw maps (rows, columns, k) over an image of a shape, each scaled to its largest value.
+
+        Colours mix on white.
+        """
         ny, nx, k = maps.shape
         strength = np.nan_to_num(np.asarray(maps, dtype=float))
         strength = np.clip(strength / np.maximum(strength.max(axis=(0, 1)), 1e-300), 0, 1)
@@ -138,11 +197,9 @@ class OverlayPlot:
         light = 1.0 - strength.max(axis=-1, keepdims=True) * (1.0 - share @ inks)
         rgba = np.full((ny, nx, 4), 255, dtype=np.uint8)
         rgba[..., :3] = np.round(255 * light)
-        _span(self.figure, nx * pixel, ny * pixel)
-        label = f" ({units})" if units else " (pixels)"
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = f"x{label}", f"y{label}"
+        _frame(self.figure, shape, pixel, units)
         image = rgba.view(np.uint32).reshape(ny, nx)
-        self._source.data = {"image": [image], "dw": [nx * pixel], "dh": [ny * pixel]}
+        self._source.data = {"image": [image], "dw": [shape[1] * pixel], "dh": [shape[0] * pixel]}
 
 
 class SpectrumPlot:
@@ -152,18 +209,18 @@ class SpectrumPlot:
     ----------
     title : str
     drag : callable, optional
-        Called with ``(low, high)`` in the unit of the axis while a window is dragged.
+        Called with ``(low, high)`` in the unit of the axis while a window is dragged, and whether it was let go.
     log : bool
         Whether intensities are drawn on a logarithmic axis; it is made for one or the other.
     """
 
     def __init__(
         self, title: str, width: int = 640, height: int = 380,
-        drag: Callable[[tuple[float, float]], None] | None = None, log: bool = False,
+        drag: Callable[[tuple[float, float], bool], None] | None = None, log: bool = False,
     ) -> None:  # fmt: skip
-        self.figure = figure(
-            title=title, width=width, height=height, tools="pan,wheel_zoom,box_zoom,save,reset",
-            y_axis_type="log" if log else "linear", toolbar_location="above",
+        self.figure = _blank(
+            title, width, height, "pan,wheel_zoom,box_zoom,save,reset", wide=True,
+            y_axis_type="log" if log else "linear", x_range=_unset(), y_range=_unset(),
         )  # fmt: skip
         self._log = log
         self._lines = ColumnDataSource({"x": [], "y": [], "colour": [], "name": []})
@@ -178,13 +235,8 @@ class SpectrumPlot:
         self.figure.legend.background_fill_alpha = 0.6
         self.figure.yaxis.axis_label = "Intensity"
         if drag is not None:
-            tool = BoxSelectTool(
-                dimensions="width", continuous=True, persistent=True, overlay=BoxAnnotation(**_BOX)
-            )
-            self.figure.add_tools(tool)
-            self.figure.toolbar.active_drag = tool
-            self.figure.on_event(
-                SelectionGeometry, lambda event: drag((event.geometry["x0"], event.geometry["x1"]))
+            self.clear = _listen(
+                self.figure, "width", lambda box, final: drag((box["x0"], box["x1"]), final)
             )
 
     def show(
@@ -197,6 +249,9 @@ class SpectrumPlot:
         if self._log:
             shown = [np.where(s > 0, s, np.nan) for s in shown]
         self.figure.xaxis.axis_label = label
+        _reach(
+            self.figure, [energy], [*shown, *(edge for band in bands for edge in band)], self._log
+        )
         self._bands.data = {
             "x": [np.concatenate([energy, energy[::-1]]) for _ in bands],
             "y": [np.nan_to_num(np.concatenate([low, high[::-1]])) for low, high in bands],
@@ -211,6 +266,9 @@ class SpectrumPlot:
     ) -> None:
         """Draw spectra that have energies of their own: pairs of energy and intensity."""
         self.figure.xaxis.axis_label = label
+        _reach(
+            self.figure, [energy for energy, _ in spectra], [values for _, values in spectra], self._log
+        )  # fmt: skip
         self._lines.data = {
             "x": [energy for energy, _ in spectra], "y": [values for _, values in spectra],
             "colour": palette(max(1, len(spectra))), "name": list(names),
@@ -223,14 +281,23 @@ class CurvePlot:
     def __init__(
         self, title: str, x: str, y: str, width: int = 640, height: int = 300, log: bool = True
     ) -> None:
-        self.figure = figure(
-            title=title, width=width, height=height, tools="pan,wheel_zoom,save,reset",
+        self.figure = _blank(
+            title, width, height, _MAP_TOOLS, wide=True,
             y_axis_type="log" if log else "linear", x_axis_label=x, y_axis_label=y,
+            x_range=_unset(), y_range=_unset(),
         )  # fmt: skip
+        self._log = log
+        self._range = BoxAnnotation(fill_color="#009E73", fill_alpha=0.15, visible=False)
+        self.figure.add_layout(self._range)
         self._source = ColumnDataSource({"x": [], "y": []})
         self.figure.line("x", "y", source=self._source, color="#0072B2")
         self.figure.scatter("x", "y", source=self._source, color="#0072B2", size=5)
 
-    def show(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Draw another curve."""
+    def show(
+        self, x: np.ndarray, y: np.ndarray, between: tuple[float, float] | None = None
+    ) -> None:
+        """Draw another curve, and a band between two places on its axis."""
+        if between is not None:
+            self._range.update(left=between[0], right=between[1], visible=True)
+        _reach(self.figure, [x - 0.5, x + 0.5], [y], self._log)
         self._source.data = {"x": np.asarray(x, dtype=float), "y": np.asarray(y, dtype=float)}

@@ -9,17 +9,20 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
 from tornado.web import Application, RequestHandler
 
+#: What the page is made of; Panel would serve more, such as the files of any Python module.
+_ROOMS = {"", "ws", "static", "favicon.ico"}
+
 
 class _Refused(RequestHandler):
     """Answers everything that does not belong here, and says no more than that."""
 
-    def initialize(self, reason: str = "") -> None:
-        self._reason = reason
+    def initialize(self, why: str = "") -> None:
+        self._why = why
 
     def prepare(self) -> None:
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{self._reason}\n")
+        self.finish(f"{self._why}\n")
 
 
 class _NoIcon(RequestHandler):
@@ -53,7 +56,7 @@ class Gate(Router):
             request.headers.get("Origin"),
         )
         if reason:
-            refused = Application([(".*", _Refused, {"reason": reason})])
+            refused = Application([(".*", _Refused, {"why": reason})])
             return refused.find_handler(request, **kwargs)
         if request.path.endswith("/favicon.ico"):
             return Application([(".*", _NoIcon)]).find_handler(request, **kwargs)
@@ -66,9 +69,11 @@ class Gate(Router):
         """Return why a request is refused; "" where it is welcome."""
         if host not in self._hosts:
             return "This server is not known by that name."
-        token = path.lstrip("/").split("/", 1)[0]
+        _, token, room, *_ = [*path.split("/"), "", ""]
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             return "Open the whole address that 'endmember workbench' printed: it ends in a token."
+        if room not in _ROOMS:
+            return "There is nothing of that name."
         if websocket and origin not in {f"http://{name}" for name in self._hosts}:
             return "This page comes from elsewhere."
         return ""

@@ -6,17 +6,31 @@ from typing import Any
 
 import numpy as np
 
+import endmember as em
 from endmember.signals.bridge import spectra_last
+from endmember.studio.live import DIRECTIONS, Sketches
+from endmember.studio.stored import Stored, check_finite, check_image, in_memory
 from endmember.studio.sums import Sums
 
 
 class Image:
-    """What is looked at: one signal, read into memory, with everything that a drag needs.
+    """What is looked at: one signal with everything that a drag needs. Shared by all who look at it, never changed.
 
     Parameters
     ----------
     signal : HyperSpy signal
-        A spectrum at every pixel of an image or a line; a line is shown as an image of one row.
+        A spectrum at every pixel of an image or a line; a line is shown as an image of one row. A lazy one is read.
+    stored : Stored, optional
+        Where its arrays lie on disk; of data larger than memory that is a binned preview.
+
+    Attributes
+    ----------
+    cube : ndarray, (rows, columns, channels)
+        What is drawn: the data, or means over squares of ``bin`` pixels.
+    sketches : Sketches
+        For live answers.
+    source : dict or None
+        File and number of the signal, where it is as it was read.
 
     Raises
     ------
@@ -25,41 +39,42 @@ class Image:
 
     Examples
     --------
-    >>> import endmember as em
     >>> image = Image(em.synthetic.diode(shape=(6, 8), channels=40).signal)
     >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0))
     ((6, 8, 40), ((0, 6), (1, 5)))
     """
 
-    def __init__(self, signal: Any) -> None:
-        if getattr(signal, "_lazy", False):
-            signal = signal.deepcopy()
-            signal.compute()
-        cube = np.asarray(spectra_last(signal))
-        if cube.ndim not in (2, 3):
-            raise ValueError(
-                f"the workbench shows images and line scans; this has {cube.ndim - 1} axes besides the "
-                "energy: unmix it with em.unmix"
-            )
-        self.signal = signal
-        self.cube = cube[None] if cube.ndim == 2 else cube
-        self.cube = self.cube.view()
-        self.cube.flags.writeable = False
-        self.sums = Sums(self.cube)
-        if not np.isfinite(self.sums.map((0, self.cube.shape[2]))).all():
-            raise ValueError(
-                "the data hold NaN or infinite values; crop them away, or unmix with a mask in Python"
-            )
+    def __init__(self, signal: Any, stored: Stored | None = None) -> None:
+        if stored is None:
+            signal, cube = _in_memory(signal)
+            self._shape, self.bin, self._counts = cube.shape, 1, _are_counts(cube)
+            self.cube, self.sums = cube, Sums(cube)
+        else:
+            self._shape, self.bin, self._counts = stored.shape, stored.bin, stored.counts
+            self.cube, self.sums = stored.seen, Sums(stored.seen, running=stored.running)
+        self.signal, self.stored = signal, stored
+        self.source: dict[str, Any] | None = None
+        self.sketches = Sketches(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
         (axis,) = signal.axes_manager.signal_axes
         self.energy = np.asarray(axis.axis, dtype=float)
         self.energy_name = _text(axis.name) or "Channel"
         self.energy_units = _text(axis.units)
 
+    @classmethod
+    def of(cls, stored: Stored) -> Image:
+        """Return what was stored."""
+        return cls(stored.signal(), stored)
+
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Rows, columns, channels."""
-        ny, nx, channels = self.cube.shape
+        """Rows, columns, channels of the data."""
+        ny, nx, channels = self._shape
         return ny, nx, channels
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether what is drawn at once stands for data that stay on disk."""
+        return self.stored is not None and self.stored.path is not None
 
     @property
     def title(self) -> str:
@@ -69,15 +84,12 @@ class Image:
     @property
     def is_counts(self) -> bool:
         """Whether the values are whole numbers that are not negative, in an integer type."""
-        kind = self.cube.dtype.kind
-        return kind == "u" or (kind == "i" and int(self.cube.min()) >= 0)
+        return self._counts
 
     @property
     def pixel(self) -> tuple[float, str]:
         """Size of a pixel along the columns and its unit; 1 and "" where it is not calibrated."""
-        axis = self.signal.axes_manager.navigation_axes[0]
-        units = _text(axis.units)
-        return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
+        return pixel_of(self.signal)
 
     @property
     def energy_label(self) -> str:
@@ -102,10 +114,60 @@ class Image:
         nearest = int(np.argmin(np.abs(self.energy - (low + high) / 2)))
         return nearest, nearest + 1
 
+    def spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """Return the mean spectrum of a region, (channels,), at once: of a preview where there is one."""
+        ny, nx, _ = self.cube.shape
+        part = self.bin if self.shape[0] > 1 else 1
+        return self.sums.spectrum(
+            _whole((rows[0] / part, rows[1] / part), ny),
+            _whole((columns[0] / self.bin, columns[1] / self.bin), nx),
+        )
+
+    def map(self, channels: tuple[int, int]) -> np.ndarray:
+        """Return the sum over some channels at every pixel, at once: of a preview where there is one."""
+        return self.sums.map(channels)
+
+    def exact_spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """Return the mean spectrum of a region of the data, (channels,); reads them where they stay on disk."""
+        if not self.is_preview:
+            return self.spectrum(rows, columns)
+        cube = spectra_last(self.signal)
+        cube = cube[None] if cube.ndim == 2 else cube
+        return np.asarray(cube[slice(*rows), slice(*columns)].mean(axis=(0, 1), dtype=float))
+
+    def exact_map(self, channels: tuple[int, int]) -> np.ndarray:
+        """Return the sum over some channels at every pixel of the data; reads them where they stay on disk."""
+        if not self.is_preview:
+            return self.map(channels)
+        total = spectra_last(self.signal)[..., slice(*channels)].sum(axis=-1, dtype=float)
+        return np.atleast_2d(np.asarray(total))
+
     def mean_spectrum(self) -> np.ndarray:
         """Return the mean spectrum of all pixels, (channels,)."""
         ny, nx, _ = self.shape
-        return self.sums.spectrum((0, ny), (0, nx))
+        return self.spectrum((0, ny), (0, nx))
+
+
+def pixel_of(signal: Any) -> tuple[float, str]:
+    """Return the size of a pixel of a signal along the columns and its unit; 1 and "" without calibration."""
+    axis = signal.axes_manager.navigation_axes[0]
+    units = _text(axis.units)
+    return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
+
+
+def _in_memory(signal: Any) -> tuple[Any, np.ndarray]:
+    """Return a signal that is not lazy and its cube, which cannot be written to."""
+    signal = in_memory(signal)
+    cube = np.asarray(spectra_last(signal))
+    check_image(cube)
+    check_finite(cube)
+    cube = (cube[None] if cube.ndim == 2 else cube).view()
+    cube.flags.writeable = False
+    return signal, cube
+
+
+def _are_counts(cube: np.ndarray) -> bool:
+    return cube.dtype.kind == "u" or (cube.dtype.kind == "i" and int(cube.min()) >= 0)
 
 
 def _whole(ends: tuple[float, float], size: int) -> tuple[int, int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +25,9 @@ DIRECTIONS = 2 * MOST_COMPONENTS
 #: Pixels of the first picture, about: a regular grid of those of the image.
 FEW_PIXELS = 2304
 #: Seconds for the starts of the first picture, for finishing it on few pixels, and for all together.
-FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.10, 0.45, 0.80
+FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.10, 0.40, 0.75
+#: Seconds between two questions whether a sketch is still waited for.
+WAIT = 0.02
 #: Starts of the first picture and its relative progress per sweep at which it stops.
 STARTS, FIRST_TOLERANCE = 3, 1e-4
 
@@ -35,6 +39,7 @@ class Picture:
     Attributes
     ----------
     maps : ndarray, (*domain, k)
+        Of a regular grid of the pixels in the first picture, else of all.
     spectra : ndarray, (k, channels)
         Of unit length.
     stage : str
@@ -55,28 +60,64 @@ class Picture:
     stand_in: str = ""
 
 
-class Live:
-    """Sketches of one spectrum image, and the models that are tried on them.
+class Sketches:
+    """The sketches of one spectrum image, each made once in a thread of its own, for all who look at the image.
 
     Parameters
     ----------
-    signal : HyperSpy signal or ndarray, (*domain, channels)
+    make : callable
+        Takes ``None`` or ``"poisson"``, the ``scaling`` of :func:`em.compress`, and returns the sketch.
+    """
+
+    def __init__(self, make: Callable[[str | None], Data]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: dict[str | None, Future[tuple[Data, Data]]] = {}
+
+    @classmethod
+    def of(cls, signal: Any) -> Sketches:
+        """Return the sketches of a signal or an array in memory."""
+        return cls(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
+
+    def get(self, loss: str, check: Callable[[], None] = lambda: None) -> tuple[Data, Data]:
+        """Return the sketches of all pixels and of few that suit a loss; ``check`` is asked while they are made."""
+        scaling = None if loss == "constant noise" else "poisson"
+        with self._lock:
+            future = self._made.get(scaling)
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._made[scaling] = Future()
+                threading.Thread(target=self._fill, args=(future, scaling), daemon=True).start()
+        while True:
+            check()
+            try:
+                return future.result(timeout=WAIT)
+            except TimeoutError:
+                if future.done():  # the work itself ran out of time
+                    raise
+
+    def _fill(self, future: Future, scaling: str | None) -> None:
+        try:
+            full = self._make(scaling)
+            # What the sketch was made from stays out: the sketch takes its place.
+            full.origin = replace(full.origin, data=full)  # type: ignore[attr-defined]
+            future.set_result((full, _coarse(full)))
+        except Exception as problem:  # becomes a message of whoever waits
+            future.set_exception(problem)
+
+
+class Live:
+    """The models that one user tries on sketches.
+
+    Parameters
+    ----------
+    data : Sketches, HyperSpy signal or ndarray, (*domain, channels)
     patience : float
         All times allowed are multiplied by it.
     """
 
-    def __init__(self, signal: Any, patience: float = 1.0) -> None:
-        self._signal, self._patience = signal, patience
-        self._sketches: dict[str | None, tuple[Data, Data]] = {}
+    def __init__(self, data: Any, patience: float = 1.0) -> None:
+        self._sketches = data if isinstance(data, Sketches) else Sketches.of(data)
+        self._patience = patience
         self._last: np.ndarray | None = None
-
-    def sketch(self, loss: str) -> tuple[Data, Data]:
-        """Return the sketches of all pixels and of few that suit a loss, made once."""
-        scaling = None if loss == "constant noise" else "poisson"
-        if scaling not in self._sketches:
-            full = em.compress(self._signal, DIRECTIONS, scaling=scaling)
-            self._sketches[scaling] = full, _coarse(full)
-        return self._sketches[scaling]
 
     def unmix(
         self, choices: Choices, show: Callable[[Picture], None], check: Callable[[], None]
@@ -87,7 +128,7 @@ class Live:
         ----------
         choices : Choices
         show : callable
-            Takes every :class:`Picture` but the last.
+            Takes every :class:`Picture` but the last: the first has the maps of few pixels, a regular grid of them.
         check : callable
             Called after every sweep; raises where the answer is no longer wanted.
 
@@ -96,7 +137,7 @@ class Live:
         Picture
             Of all pixels; ``converged`` says whether the time allowed sufficed.
         """
-        full, few = self.sketch(choices.loss)
+        full, few = self._sketches.get(choices.loss, check)
         began = time.perf_counter()
         choices, stand_in = _quick(choices)
 
@@ -109,7 +150,7 @@ class Live:
             return Picture(maps, spectra, stage, bool(model.converged_), taken, stand_in)
 
         first = self._first(few, choices, until(FIRST_SECONDS))
-        show(picture(_all_maps(full, first.components_, choices), first, "first"))
+        show(picture(first.maps_, first, "first"))
         best = _continued(few, choices, first, until(FEW_SECONDS))
         maps = _all_maps(full, best.components_, choices)
         show(picture(maps, best, "few pixels"))
@@ -159,7 +200,7 @@ def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:
 def _fitted(data: Data, choices: Choices, callback: Callable, **parameters: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the page says itself what has not converged
-        return choices.model(**parameters).fit(data, callback=callback)
+        return choices.model(compress=False, **parameters).fit(data, callback=callback)
 
 
 def _continued(data: Data, choices: Choices, begun: Any, callback: Callable) -> Any:
@@ -172,8 +213,9 @@ def _coarse(full: Data) -> Data:
     observed = full.origin  # type: ignore[attr-defined]
     step = max(1, round((np.prod(observed.domain) / FEW_PIXELS) ** (1 / len(observed.domain))))
     taken = np.zeros(observed.domain, dtype=bool)
-    taken[(slice(None, None, step),) * len(observed.domain)] = True
-    domain = tuple(-(-size // step) for size in observed.domain)
+    # The pixel in the middle of every block: its map, stretched, lies where it belongs.
+    taken[tuple(slice(min(step // 2, size - 1), None, step) for size in observed.domain)] = True
+    domain = tuple(len(range(min(step // 2, size - 1), size, step)) for size in observed.domain)
     number = np.cumsum(taken.ravel()) - 1
     chosen = np.flatnonzero(taken.ravel()[observed.rows])
     low = some_pixels(full, chosen)

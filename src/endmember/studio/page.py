@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
-import time
+import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import panel as pn
+from panel.io.resources import get_dist_path
 
 from endmember.studio.files import Upload, UploadTooLargeError, listing
 from endmember.studio.panel_data import DataPanel
@@ -20,9 +22,13 @@ from endmember.studio.scheduler import Lane, Ticket
 from endmember.studio.server import PIECE
 from endmember.studio.session import Session
 
-#: Seconds between two words about progress.
-SAY_EVERY = 0.2
+logger = logging.getLogger("endmember")
 _UP = ".. (up)"
+#: The panels by the titles of their tabs, in the order of the work.
+PANELS: dict[str, Any] = {
+    panel.title: panel
+    for panel in (DataPanel, PreparePanel, NumberPanel, ModelPanel, RunsPanel, ExportPanel)
+}
 
 
 class Page:
@@ -36,40 +42,89 @@ class Page:
 
     def __init__(self, session: Session) -> None:
         pn.extension("filedropper")
+        pn.config.exception_handler = (
+            self.complain
+        )  # whatever goes wrong on a click is said on the page
         self.session = session
         self._document = pn.state.curdoc
-        self.live, self.jobs = Lane(self.deliver), Lane(self.deliver)
+        if self._document is not None:
+            # Panel says so only once the page is drawn; what is made before would ask a server elsewhere.
+            self._document.template_variables["dist_url"] = get_dist_path()
+        self._coming: deque[Callable[[], None]] = deque()
+        self.drag, self.live, self.jobs = (Lane(self.deliver) for _ in range(3))
         self.message = pn.widgets.StaticText(
-            value="Open a file to begin.", sizing_mode="stretch_width"
+            value="Open a file to begin.", sizing_mode="stretch_width", margin=(5, 10)
         )
-        self.cancel = pn.widgets.Button(label="Cancel", color="danger", visible=False, width=90)
+        self.cancel = pn.widgets.Button(
+            label="Cancel", color="danger", visible=False, width=90, margin=(0, 10)
+        )
         self.cancel.on_click(lambda _: self._cancel_job())
-        self.model, self.runs = ModelPanel(self), RunsPanel(self)
-        self.panels: list[Any] = [
-            DataPanel(self), PreparePanel(self), NumberPanel(self), self.model, self.runs, ExportPanel(self)
-        ]  # fmt: skip
-        self.tabs = pn.Tabs(*[(panel.title, panel.layout) for panel in self.panels], dynamic=True)
+        self._panels: dict[str, Any] = {}
+        self._unseen: dict[str, set[str]] = {}
+        self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
+        self.tabs = pn.Tabs(*self._places.items(), sizing_mode="stretch_width")
+        self.tabs.param.watch(lambda _: self._show_panel(), "active")
         self.layout = pn.Column(
-            self._header(),
-            pn.Row(self.message, self.cancel),
-            self.tabs,
-            sizing_mode="stretch_width",
-        )
+            self._header(), pn.Row(self.message, self.cancel, height=36, sizing_mode="stretch_width"),
+            self.tabs, sizing_mode="stretch_width", max_width=1500, styles={"margin": "0 auto"},
+        )  # fmt: skip
         if self._document is not None and self._document.session_context is not None:
             pn.state.on_session_destroyed(lambda _: self.close())
 
     def close(self) -> None:
         """End this user's work and forget the data."""
-        self.live.close()
-        self.jobs.close()
+        for lane in (self.drag, self.live, self.jobs):
+            lane.close()
         self.session.close()
 
+    # Panels ---------------------------------------------------------------------------------
+    def panel(self, title: str) -> Any:
+        """Return the panel of that title; it is made when it is first wanted, which saves its pictures until then."""
+        if title not in self._panels:
+            self._panels[title] = PANELS[title](self)
+            self._unseen[title] = {"data_changed", "runs_changed"}
+        self._refresh(title)
+        if not self._places[
+            title
+        ]:  # filled before it is sent: a change on its heels could overtake it
+            self._places[title][:] = [self._panels[title].layout]
+        return self._panels[title]
+
+    def _show_panel(self) -> None:
+        shown = list(PANELS)[self.tabs.active]
+        for title, place in self._places.items():
+            place.visible = title == shown  # the others would keep their room on the page
+        if self.session.image is not None:
+            self.panel(shown)
+
+    def _refresh(self, title: str) -> None:
+        for change in sorted(self._unseen[title]):
+            self._unseen[title].discard(change)
+            getattr(self._panels[title], change)()
+
+    def _tell(self, change: str) -> None:
+        """Tell the panel that is seen of a change; the others learn of it when they are looked at."""
+        for unseen in self._unseen.values():
+            unseen.add(change)
+        self._show_panel()
+
     def deliver(self, call: Callable[[], None]) -> None:
-        """Call something on the event loop of this user's page."""
+        """Call something on the event loop of this user's page, in the order of the requests."""
+
+        def next_one() -> None:
+            try:
+                self._coming.popleft()()
+            except Exception as problem:  # a picture that cannot be drawn leaves the page alive
+                logger.exception("the workbench could not show an answer")
+                self.complain(problem)
+
         if self._document is None or self._document.session_context is None:
             call()
         else:
-            self._document.add_next_tick_callback(call)
+            self._coming.append(
+                call
+            )  # callbacks may overtake each other: each takes the oldest call
+            self._document.add_next_tick_callback(next_one)
 
     # What goes on ---------------------------------------------------------------------------
     def say(self, sentence: str) -> None:
@@ -80,6 +135,8 @@ class Page:
         """Show why something could not be done."""
         self.cancel.visible = False
         said = " ".join(str(problem).split()) or type(problem).__name__
+        for folder in self.session.folders:  # a name says enough
+            said = said.replace(f"{folder}/", "")
         self.message.value = f'<span style="color:#b00020">{html.escape(said)}</span>'
 
     def background(
@@ -89,31 +146,11 @@ class Page:
 
         def finish(answer: Any) -> None:
             self.cancel.visible = False
-            try:
-                done(answer)
-            except (ValueError, OSError) as problem:
-                self.complain(problem)
+            done(answer)
 
         self.say(sentence)
         self.cancel.visible = True
         self.jobs.submit(work, finish, self.complain, self.say)
-
-    def progress(self, ticket: Ticket) -> Callable[[Any], bool]:
-        """Return the callback of a fit that says how it goes on and ends where it was cancelled."""
-        last = [0.0]
-
-        def callback(progress: Any) -> bool:
-            ticket.check()
-            now = time.monotonic()
-            if now - last[0] > SAY_EVERY:
-                last[0] = now
-                left = progress.seconds_left
-                known = left is not None and not progress.stage.startswith("start")
-                words = f", about {left:.0f} s left in this stage" if known else ""
-                ticket.show(f"{progress.stage}: sweep {progress.sweep}{words}")
-            return False
-
-        return callback
 
     def _cancel_job(self) -> None:
         self.jobs.cancel()
@@ -131,62 +168,68 @@ class Page:
         self.data_changed()
 
     def data_changed(self) -> None:
-        """Tell every panel that other data are looked at."""
-        ny, nx, channels = self.session.data.shape
-        title = self.session.data.title or "Data"
-        self.say(f"{title}: {ny} x {nx} pixels, {channels} channels.")
-        for panel in self.panels:
-            panel.data_changed()
+        """Tell the panels that other data are looked at."""
+        data = self.session.data
+        ny, nx, channels = data.shape
+        more = (
+            f" They stay on disk: while you drag, means of {data.bin} x {data.bin} pixels stand for them."
+            if data.is_preview
+            else ""
+        )
+        self.say(f"{data.title or 'Data'}: {ny} x {nx} pixels, {channels} channels.{more}")
+        self._tell("data_changed")
 
     def runs_changed(self) -> None:
         """Tell the panels that list runs."""
-        for panel in self.panels:
-            panel.runs_changed()
+        self._tell("runs_changed")
 
     def _header(self) -> pn.viewable.Viewable:
-        self._folder, self._place = pn.widgets.Select(label="Folder", width=160), ""
+        self._place = ""
+        self._folder = pn.widgets.Select(label="Folder", width=160)
         self._file = pn.widgets.Select(label="File", width=260)
-        opened = pn.widgets.Button(label="Open", color="primary", width=80, margin=(24, 10, 5, 10))
+        opened = pn.widgets.Button(label="Open", color="primary", width=90, margin=(26, 10, 5, 10))
         self._folder.param.watch(lambda event: self._enter(event.new), "value")
         opened.on_click(lambda _: self._open())
         megabytes = max(1, self.session.limit // 2**20)
         self._dropper = _Dropper(
-            self, max_file_size=f"{megabytes}MB", chunk_size=PIECE, height=80, width=320
+            self,
+            max_file_size=f"{megabytes}MB",
+            chunk_size=PIECE,
+            height=52,
+            width=300,
+            margin=(14, 10, 0, 10),
         )
-        self._list()
+        self._list("")
         return pn.Row(
-            pn.pane.Markdown("## Endmember", width=140),
-            self._folder,
-            self._file,
-            opened,
-            self._dropper,
-        )
+            pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 30, 0, 10)),
+            self._folder, self._file, opened, self._dropper, sizing_mode="stretch_width",
+        )  # fmt: skip
 
-    def _list(self) -> None:
-        folders, files = listing(self.session.root, self._place)
-        up = [_UP] if self._place else []
-        here = f"./{self._place}" if self._place else "./"
+    def _list(self, place: str) -> None:
+        """Offer what lies in a folder; an OSError leaves everything as it was."""
+        folders, files = listing(self.session.root, place)
+        self._place = place
+        up = [_UP] if place else []
+        here = f"./{place}" if place else "./"
         self._folder.param.update(options=[here, *up, *folders], value=here)
         self._file.param.update(options=files, value=files[0] if files else None)
 
     def _enter(self, chosen: str) -> None:
         if chosen is None or chosen.startswith("./"):
             return
-        if chosen == _UP:
-            self._place = "/".join(self._place.split("/")[:-1])
-        else:
-            self._place = f"{self._place}/{chosen}".lstrip("/")
+        above = self._place.rpartition("/")[0]
         try:
-            self._list()
+            self._list(above if chosen == _UP else f"{self._place}/{chosen}".lstrip("/"))
         except OSError as problem:
             self.complain(problem)
+            self._list(self._place)
 
     def _open(self) -> None:
         if not self._file.value:
             self.say("There is no file here that can be read; choose another folder, or drop one.")
             return
         name = f"{self._place}/{self._file.value}".lstrip("/")
-        self.read(f"Reading {name} ...", lambda ticket: self.session.read(name))
+        self.read(f"Reading {name} ...", lambda ticket: self.session.read(name, ticket=ticket))
 
     def read(self, sentence: str, work: Callable[[Ticket], Any]) -> None:
         """Read data in the background and look at them."""
@@ -223,7 +266,7 @@ class _Dropper(pn.widgets.FileDropper):
                 upload, self._upload = self._upload, None
                 self._page.read(
                     f"Reading {upload.path.name} ...",
-                    lambda ticket: self._page.session.read_upload(upload),
+                    lambda ticket: self._page.session.read_upload(upload, ticket),
                 )
         except (UploadTooLargeError, ValueError, OSError) as problem:
             self._upload = None

@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import panel as pn
-from bokeh.layouts import grid
 
 from endmember.show.page import palette
 from endmember.studio.choices import LOSSES, METHODS, MOST_COMPONENTS, Choices
-from endmember.studio.figures import CurvePlot, MapPlot, OverlayPlot, SpectrumPlot
+from endmember.studio.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, SpectrumPlot
 
 if TYPE_CHECKING:
     from endmember.studio.live import Picture
     from endmember.studio.page import Page
     from endmember.studio.session import Run
 
+#: Maps beside each other.
+COLUMNS = 3
 _WEIGHTS = [0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0]
 _NAMES = {
     "soft_orthogonal": "Little overlap (soft orthogonality)",
@@ -34,28 +35,40 @@ class ModelPanel:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._quiet = False
-        self._maps = [MapPlot("", 280, 250) for _ in range(MOST_COMPONENTS)]
+        self._maps: list[MapPlot] = []
         self._controls = self._make_controls()
-        self._state = pn.pane.Str("", width=700)
-        for plot in self._maps:
-            plot.figure.visible = False
-        self._grid = pn.pane.Bokeh(grid([plot.figure for plot in self._maps], ncols=3))
-        self._spectra = SpectrumPlot("Spectra", 560, 340)
-        self._overlay = OverlayPlot("All maps together", 300, 340)
-        self._residual = MapPlot("Residual (root mean square)", 340, 300, colours="Cividis256")
-        self._misfit = SpectrumPlot("Mean of data, model and residual", 520, 300)
-        self._course = CurvePlot(
-            "Convergence: above the last value", "sweep", "objective", 520, 260
-        )
-        self._after = pn.Column(
-            pn.Row(pn.pane.Bokeh(self._residual.figure), pn.pane.Bokeh(self._misfit.figure)),
-            pn.pane.Bokeh(self._course.figure), visible=False,
-        )  # fmt: skip
-        run = pn.widgets.Button(label="Run on the full data", color="primary", width=200)
+        self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._grid: Any = pn.Column()
+        self._spectra = SpectrumPlot("Spectra", 480, 360)
+        self._overlay = OverlayPlot("All maps together", 400, 360)
+        self._after = pn.Column(visible=False, sizing_mode="stretch_width")
+        run = pn.widgets.Button(label="Run on the full data", color="primary", width=280)
         run.on_click(lambda _: self._run())
-        left = pn.Column(*self._controls.values(), run, width=320)
-        top = pn.Row(pn.pane.Bokeh(self._spectra.figure), pn.pane.Bokeh(self._overlay.figure))
-        self.layout = pn.Row(left, pn.Column(self._state, top, self._grid, self._after))
+        *upper, starts, seed = self._controls.values()
+        left = pn.Column(*upper, pn.Row(starts, seed), run, width=310)
+        top = pn.Row(
+            pn.pane.Bokeh(self._overlay.figure),
+            pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )
+        self.layout = pn.Row(
+            left, pn.Column(self._state, top, self._grid, self._after, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def _make_after(self) -> None:
+        """Make the pictures of what a run leaves unexplained, once."""
+        self._residual = MapPlot("Residual, root mean square", 340, 300, colours="Cividis256")
+        self._misfit = SpectrumPlot("Mean of data, model and residual", 360, 300)
+        self._course = CurvePlot("Convergence", "sweep", "objective above its last value", 260, 300)
+        plots = (self._residual, self._misfit, self._course)
+        self._after[:] = [
+            pn.Row(
+                pn.pane.Bokeh(plots[0].figure),
+                *(pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width") for plot in plots[1:]),
+                sizing_mode="stretch_width",
+            )
+        ]
 
     def _make_controls(self) -> dict[str, Any]:
         w = pn.widgets
@@ -138,14 +151,24 @@ class ModelPanel:
         ny, nx, _ = data.shape
         names = [f"Component {j + 1}" for j in range(k)]
         self._spectra.show(data.energy, list(spectra), names, data.energy_label)
-        images = maps.reshape(ny, nx, k)
-        self._overlay.show(images, *data.pixel)
+        images = maps if maps.ndim == 3 else maps[None]
+        self._overlay.show(images, (ny, nx), *data.pixel)
+        while len(self._maps) < k:
+            self._maps.append(MapPlot("", 315, 265))
         for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):
             plot.place((ny, nx), *data.pixel)
             plot.show(images[..., j], names[j])
             plot.figure.title.text_color = colour
-        for j, plot in enumerate(self._maps):
-            plot.figure.visible = j < k
+        self._lay_out(k)
+
+    def _lay_out(self, k: int) -> None:
+        """Show so many maps, three a row; every map has its place from when it is first drawn."""
+        while sum(map(len, self._grid)) < k:
+            if not len(self._grid) or len(self._grid[-1]) == COLUMNS:
+                self._grid.append(pn.Row())
+            self._grid[-1].append(pn.pane.Bokeh(self._maps[sum(map(len, self._grid))].figure))
+        for j, pane in enumerate(pane for row in self._grid for pane in row):
+            pane.visible = j < k
 
     def _run(self) -> None:
         page, choices = self._page, self.choices()
@@ -159,7 +182,7 @@ class ModelPanel:
             return
         page.background(
             f"Running {choices.label} ...",
-            lambda ticket: page.session.fit(choices, page.progress(ticket)),
+            lambda ticket: page.session.fit(choices, ticket),
             self._keep,
         )
 
@@ -182,6 +205,8 @@ class ModelPanel:
         self.draw(np.moveaxis(result.maps.data, 0, -1), result.spectra.data)
         data, misfit = self._page.session.data, result.misfit()
         ny, nx, _ = data.shape
+        if not len(self._after):
+            self._make_after()
         self._residual.place((ny, nx), *data.pixel)
         self._residual.show(misfit.map.reshape(ny, nx))
         self._misfit.show(

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import panel as pn
 
-from endmember.studio.figures import CurvePlot
+from endmember.studio.figures import PLAIN, CurvePlot
 
 if TYPE_CHECKING:
     from endmember.studio.page import Page
+
+
+_LEFT = "table td, table th { text-align: left !important; }"
 
 
 class NumberPanel:
@@ -22,26 +25,23 @@ class NumberPanel:
         self._page = page
         self._ask = pn.widgets.Button(label="How many components?", color="primary", width=220)
         self._take = pn.widgets.Button(label="Use the suggestion", width=180, disabled=True)
-        self._verdict = pn.pane.Str("", width=800)
-        self._table = pn.pane.DataFrame(None, width=800, index=False)
-        self._curve = CurvePlot(
-            "Size against what noise alone may reach", "component", "times the noise", 800
+        self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._table = pn.pane.DataFrame(
+            None, width=620, index=False, justify="left", stylesheets=[_LEFT]
         )
+        self._curve: CurvePlot | None = None
+        self._found = pn.Row(sizing_mode="stretch_width")
         self._report: Any = None
         self._ask.on_click(lambda _: self._start())
         self._take.on_click(lambda _: self._use())
         self.layout = pn.Column(
-            pn.Row(self._ask, self._take),
-            self._verdict,
-            pn.pane.Bokeh(self._curve.figure),
-            self._table,
+            pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
         )
 
     def data_changed(self) -> None:
         """Forget what was said of other data."""
         self._report, self._take.disabled, self._verdict.object = None, True, ""
-        self._table.object = None
-        self._curve.show(np.array([]), np.array([]))
+        self._found.clear()
 
     def runs_changed(self) -> None:
         """Nothing here depends on runs."""
@@ -53,7 +53,7 @@ class NumberPanel:
         page = self._page
         page.background(
             "Asking every criterion ...",
-            lambda ticket: page.session.rank(page.progress(ticket)),
+            lambda ticket: page.session.rank(ticket),
             self._show,
         )
 
@@ -64,7 +64,9 @@ class NumberPanel:
         low, high = report.range
         self._verdict.object = "\n".join(
             [
-                f"{report.suggested} components; {low} to {high} can be defended.",
+                f"{report.suggested} components; "
+                + ("no other number" if low == high else f"{low} to {high}")
+                + " can be defended.",
                 report.sentence,
                 *report.warnings,
             ]
@@ -78,10 +80,20 @@ class NumberPanel:
             }
         )
         shown = report.visibility[:20]
-        self._curve.show(np.arange(1, len(shown) + 1), shown)
+        if self._curve is None:
+            self._curve = CurvePlot(
+                "How far components rise above noise (green: the range that can be defended)",
+                "component", "times what noise alone may reach", 480, 380,
+            )  # fmt: skip
+        self._curve.show(np.arange(1, len(shown) + 1), shown, (low - 0.4, high + 0.4))
+        self._found[:] = [
+            self._table,
+            pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"),
+        ]
         self._take.disabled = report.suggested < 1
         self._page.say(report.sentence)
 
     def _use(self) -> None:
         if self._report is not None:
-            self._page.model.set_number(self._report.suggested)
+            self._page.panel("Unmix").set_number(self._report.suggested)
+            self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")

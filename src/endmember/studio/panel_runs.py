@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import panel as pn
-from bokeh.layouts import row
 
-from endmember.studio.figures import MapPlot, SpectrumPlot
+from endmember.studio.figures import PLAIN, MapPlot, SpectrumPlot
 from endmember.studio.session import Run, side_by_side
 
 if TYPE_CHECKING:
     from endmember.studio.page import Page
 
 _NOTHING, _BANDS, _ERRORS = "nothing", "ambiguity bands", "standard errors"
+_EMPTY = (
+    "No runs yet: press Run on the full data in the Unmix panel. Every run is kept and listed here."
+)
+_KEYS = {_BANDS: "bands", _ERRORS: "errors"}
 
 
 class RunsPanel:
@@ -24,20 +27,21 @@ class RunsPanel:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._choice = [pn.widgets.Select(label=name, width=420) for name in ("Left", "Right")]
+        self._choice = [pn.widgets.Select(label=name, width=400) for name in ("Left", "Right")]
         self._doubt = pn.widgets.RadioButtonGroup(
-            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=420
+            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=390, margin=(26, 10, 5, 10)
         )
-        self._verdict = pn.pane.Str("Runs appear here.", width=1000)
-        self._rows = pn.Column()
+        self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._rows: Any = pn.Column(sizing_mode="stretch_width")
         self._plots: list[tuple[MapPlot, MapPlot, SpectrumPlot]] = []
         for choice in self._choice:
             choice.param.watch(lambda _: self._show(), "value")
         self._doubt.param.watch(lambda _: self._ask(), "value")
         self.layout = pn.Column(
-            pn.Row(*self._choice, pn.Column("Draw with the spectra", self._doubt)),
+            pn.Row(*self._choice, self._doubt),
             self._verdict,
             self._rows,
+            sizing_mode="stretch_width",
         )
 
     def data_changed(self) -> None:
@@ -63,15 +67,14 @@ class RunsPanel:
 
     def _ask(self) -> None:
         """Work out bands or errors of the chosen runs, then draw them."""
-        chosen, doubt = self._chosen(), self._doubt.value
+        page, chosen, doubt = self._page, self._chosen(), self._doubt.value
         if doubt == _NOTHING or not chosen:
             self._show()
             return
 
         def work(ticket: Any) -> None:
             for run in chosen:
-                ticket.check()
-                _ = run.bands() if doubt == _BANDS else run.errors()
+                page.session.judge(run, _KEYS[doubt], ticket)
 
         self._page.background(f"Working out {doubt} ...", work, lambda _: self._tell(doubt))
 
@@ -82,71 +85,71 @@ class RunsPanel:
     def _show(self) -> None:
         chosen = self._chosen()
         if len(chosen) < 2:
-            self._lay_out(0)
-            self._verdict.object = "Runs appear here."
+            self._lay_out(0, False)
+            self._verdict.object = _EMPTY
             return
         left, right = chosen
         try:
             in_left, in_right, angles = side_by_side(left, right)
         except ValueError as problem:
             self._verdict.object = str(problem)
-            self._lay_out(0)
+            self._lay_out(0, False)
             return
-        self._verdict.object = "\n".join(
-            [
-                f"Mean angle between paired spectra: {np.mean(angles):.2f} degrees.",
-                *self._sentences(chosen),
-            ]
+        alone = left is right
+        said = (
+            "Two different runs, one left and one right, are compared component by component."
+            if alone
+            else f"Mean angle between paired spectra: {np.mean(angles):.2f} degrees."
         )
+        self._verdict.object = "\n".join([said, *self._sentences(list(dict.fromkeys(chosen)))])
         while len(self._plots) < len(angles):
             self._plots.append(
-                (MapPlot("", 270, 250), MapPlot("", 270, 250), SpectrumPlot("", 560, 250))
+                (MapPlot("", 300, 260), MapPlot("", 300, 260), SpectrumPlot("", 420, 260))
             )
         for plots, a, b, angle in zip(self._plots, in_left, in_right, angles, strict=False):
-            self._draw(plots, (left, int(a)), (right, int(b)), float(angle))
-        self._lay_out(len(angles))
+            self._draw(plots, (left, int(a)), None if alone else (right, int(b)), float(angle))
+        self._lay_out(len(angles), not alone)
 
-    def _lay_out(self, n: int) -> None:
-        """Show so many rows; rows are made once, when they are filled, and hidden where they are not needed."""
+    def _lay_out(self, n: int, pairs: bool) -> None:
+        """Show so many rows, with one map each or two; rows are made once, when they are filled."""
         for plots in self._plots[len(self._rows) : n]:
-            self._rows.append(pn.pane.Bokeh(row([plot.figure for plot in plots])))
-        for j, plots in enumerate(self._plots):
-            for plot in plots:
-                plot.figure.visible = j < n
+            panes = [pn.pane.Bokeh(plot.figure) for plot in plots[:2]]
+            wide = pn.pane.Bokeh(plots[2].figure, sizing_mode="stretch_width")
+            self._rows.append(pn.Row(*panes, wide, sizing_mode="stretch_width"))
+        for j, row in enumerate(self._rows):
+            row.visible = j < n
+            row[1].visible = pairs
 
     def _sentences(self, runs: list[Run]) -> list[str]:
-        key = {_BANDS: "bands", _ERRORS: "errors"}.get(self._doubt.value)
+        key = _KEYS.get(self._doubt.value)
         return [f"{run.name}: {run.judged[key].sentence}" for run in runs if key in run.judged]
 
     def _draw(
         self,
         plots: tuple[MapPlot, MapPlot, SpectrumPlot],
         left: tuple[Run, int],
-        right: tuple[Run, int],
+        right: tuple[Run, int] | None,
         angle: float,
     ) -> None:
         spectra, bands, names = [], [], []
-        for plot, (run, j) in zip(plots[:2], (left, right), strict=True):
-            axes = run.signal.axes_manager.navigation_axes
-            image = np.atleast_2d(run.result.maps.data[j])
-            units = axes[0].units if isinstance(axes[0].units, str) else ""
-            known = bool(units) and units != "<undefined>"
-            plot.place(
-                image.shape, float(abs(axes[0].scale)) if known else 1.0, units if known else ""
-            )
-            plot.show(image, f"{run.name.rsplit('-', 2)[0]}, component {j + 1}")
+        for plot, one in zip(plots[:2], (left, right), strict=True):
+            if one is None:
+                continue
+            run, j = one
+            image, short = np.atleast_2d(run.result.maps.data[j]), "-".join(run.name.split("-")[:2])
+            plot.place(image.shape, *run.image.pixel)
+            plot.show(image, f"{short}, component {j + 1}")
             spectrum = np.asarray(run.result.spectra.data[j], dtype=float)
             scale = max(float(np.abs(np.nan_to_num(spectrum)).max()), 1e-300)
             spectra.append(spectrum / scale)
-            names.append(f"{run.name.rsplit('-', 2)[0]}")
+            names.append(f"{short}, {j + 1}")
             bands += self._band(run, j, spectrum, scale)
-        axis = left[0].signal.axes_manager.signal_axes[0]
-        units = axis.units if isinstance(axis.units, str) else ""
-        label = f"{axis.name} ({units})" if units else str(axis.name)
-        plots[
-            2
-        ].figure.title.text = f"Pair {left[1] + 1} and {right[1] + 1}: {angle:.2f} degrees apart"
-        plots[2].show(np.asarray(axis.axis, dtype=float), spectra, names, label, bands)
+        title = f"Component {left[1] + 1}"
+        if right is not None:
+            title = f"Pair {left[1] + 1} and {right[1] + 1}: {angle:.2f} degrees apart"
+        plots[2].figure.title.text = title
+        data = left[0].image
+        plots[2].show(data.energy, spectra, names, data.energy_label, bands)
 
     def _band(
         self, run: Run, j: int, spectrum: np.ndarray, scale: float

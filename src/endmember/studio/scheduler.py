@@ -17,9 +17,25 @@ class Cancelled(Exception):
 class Ticket:
     """What a piece of work gets to hold: a way to show progress, and to learn that it is over."""
 
-    def __init__(self, lane: Lane, show: Callable[[Any], None] | None) -> None:
+    def __init__(self, lane: Lane | None = None, show: Callable[[Any], None] | None = None) -> None:
         self._lane, self._show = lane, show
+        self._lock = threading.Lock()
+        self._hook: Callable[[], None] | None = None
         self.cancelled = False
+
+    def cancel(self) -> None:
+        """Say that nobody waits any more."""
+        with self._lock:
+            self.cancelled = True
+            if self._hook is not None:
+                self._hook()
+
+    def when_cancelled(self, hook: Callable[[], None] | None) -> None:
+        """Have something done at once where the work is cancelled, or has been; None takes it back."""
+        with self._lock:
+            self._hook = hook
+            if hook is not None and self.cancelled:
+                hook()
 
     def check(self) -> None:
         """Raise :class:`Cancelled` where a newer request has come or the user has cancelled."""
@@ -29,7 +45,7 @@ class Ticket:
     def show(self, value: Any) -> None:
         """Hand an intermediate value to the one who asked, unless something newer is on its way."""
         self.check()
-        if self._show is not None:
+        if self._show is not None and self._lane is not None:
             self._lane.hand_over(self, self._show, value)
 
 
@@ -106,9 +122,9 @@ class Lane:
 
     def _cancel(self) -> None:
         if self._running is not None:
-            self._running.cancelled = True
+            self._running.cancel()
         if self._waiting is not None:
-            self._waiting[0].cancelled = True
+            self._waiting[0].cancel()
             self._waiting = None
 
     def _run(self) -> None:

@@ -7,9 +7,12 @@ import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from endmember.studio.files import UPLOAD_LIMIT
+
+if TYPE_CHECKING:
+    from endmember.studio.store import Store
 
 #: Largest message that a browser may send, in bytes; uploads come in smaller pieces.
 MESSAGE_LIMIT = 16 * 2**20
@@ -26,8 +29,10 @@ class Workbench:
         Where to look, with the token.
     """
 
-    def __init__(self, server: Any, url: str, thread: threading.Thread | None = None) -> None:
-        self._server, self.url, self._thread = server, url, thread
+    def __init__(
+        self, server: Any, url: str, store: Any, thread: threading.Thread | None = None
+    ) -> None:
+        self._server, self.url, self._store, self._thread = server, url, store, thread
 
     def __repr__(self) -> str:
         return f"<Workbench: {self.url}>"
@@ -38,10 +43,13 @@ class Workbench:
     def serve(self) -> None:
         """Serve until it is interrupted."""
         self._server.start()
-        self._server.io_loop.start()
+        try:
+            self._server.io_loop.start()
+        finally:
+            self._store.close()
 
     def stop(self) -> None:
-        """Stop serving."""
+        """Stop serving, and end all work."""
         self._server.io_loop.add_callback(self._server.stop)
         self._server.io_loop.add_callback(self._server.io_loop.stop)
         if self._thread is not None:
@@ -55,6 +63,7 @@ def make_server(
     address: str = "127.0.0.1",
     port: int = 0,
     limit: int = UPLOAD_LIMIT,
+    store: Store | None = None,
 ) -> Workbench:
     """Return a server that is not running yet.
 
@@ -70,16 +79,22 @@ def make_server(
         0 takes a free one.
     limit : int
         Bytes that an upload may have.
+    store : Store, optional
+        What all sessions share; one with processes of its own unless given.
     """
     from bokeh.server.server import Server
+    from bokeh.settings import settings
     from panel.io.server import get_server
 
     from endmember.studio.gate import Gate
     from endmember.studio.page import Page
     from endmember.studio.session import Session
 
+    settings.resources = "server"  # nothing comes from elsewhere, whatever Panel would choose
+    store = store or make_store()
+
     def application() -> Any:
-        session = Session(root, limit)
+        session = Session(root, limit, store)
         page = Page(session)
         if first is not None:
             page.begin(lambda: first(session))
@@ -94,7 +109,17 @@ def make_server(
         unused_session_lifetime_milliseconds=15_000, check_unused_sessions_milliseconds=5_000,
     )  # fmt: skip
     server._http.request_callback = Gate(server._tornado, token, hosts)
-    return Workbench(server, f"http://{address}:{port}/{token}/")
+    return Workbench(server, f"http://{address}:{port}/{token}/", store)
+
+
+def make_store() -> Store:
+    """Return what all sessions share, with a process that gets ready for their long work."""
+    from endmember.studio.store import Store
+    from endmember.studio.workers import Workers
+
+    workers = Workers()
+    workers.start()
+    return Store(workers)
 
 
 def _free_port(address: str) -> int:
@@ -141,10 +166,13 @@ def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
     ready: list[Workbench] = []
     started = threading.Event()
 
+    store = make_store()
+    image = None if signal is None else store.keep(signal)
+    first = None if signal is None else (lambda session: session.use(image))
+
     def serve() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
-        first = None if signal is None else (lambda session: session.use(signal))
-        ready.append(make_server(root, first))
+        ready.append(make_server(root, first, store=store))
         started.set()
         ready[0].serve()
 

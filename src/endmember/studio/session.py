@@ -3,64 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-import time
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import endmember as em
-from endmember import preprocess
-from endmember.factor.threads import one_blas_thread
-from endmember.signals import cropping, provenance
-from endmember.signals.bridge import load
-from endmember.signals.unmixing import Unmixing, unmix
+from endmember.signals.unmixing import Unmixing
 from endmember.studio.choices import Choices
 from endmember.studio.files import UPLOAD_LIMIT, Upload, inside
 from endmember.studio.image import Image
+from endmember.studio.jobs import Fitted
 from endmember.studio.live import Live
+from endmember.studio.scheduler import Ticket
 from endmember.studio.script import write_script
-
-#: Steps that the preprocess panel offers.
-STEPS = ("crop_energy", "crop_pixels", "rebin", "remove_spikes", "subtract_background")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing done to the data before a fit.
-
-    Attributes
-    ----------
-    name : str
-        One of ``STEPS``.
-    parameters : dict
-        Keywords, plain values only.
-
-    Examples
-    --------
-    >>> Step("rebin", {"pixels": 2}).code
-    'rebin(signal, pixels=2)'
-    """
-
-    name: str
-    parameters: dict[str, Any]
-
-    @property
-    def code(self) -> str:
-        """The step as Python code."""
-        place = "" if hasattr(cropping, self.name) else "em.preprocess."
-        words = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
-        return f"{place}{self.name}(signal{words})"
-
-    def apply(self, signal: Any) -> Any:
-        """Return a signal with the step done to it."""
-        if self.name not in STEPS:
-            raise ValueError(f"{self.name!r} is no step; allowed: {', '.join(STEPS)}")
-        room = cropping if hasattr(cropping, self.name) else preprocess
-        return getattr(room, self.name)(signal, **self.parameters)
+from endmember.studio.steps import Step
+from endmember.studio.store import Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,38 +36,38 @@ class Run:
         Not fitted, as it was asked for.
     steps : tuple of Step
         What was done to the data before.
-    result : Unmixing
-    signal : HyperSpy signal
+    image : Image
         The data of the fit.
-    seconds : float
-    judged : dict
-        Bands and errors once they were asked for.
+    fitted : Fitted
+    result : Unmixing
     """
 
     name: str
     label: str
     model: Any
     steps: tuple[Step, ...]
+    image: Image
+    fitted: Fitted
     result: Unmixing
-    signal: Any
-    seconds: float
-    judged: dict[str, Any] = field(default_factory=dict)
 
-    def bands(self) -> Any:
-        """Return between which spectra and maps the data cannot tell; worked out once."""
-        if "bands" not in self.judged:
-            self.judged["bands"] = em.assess.ambiguity(self.result, self.signal)
-        return self.judged["bands"]
+    @property
+    def signal(self) -> Any:
+        """The data of the fit, as a signal."""
+        return self.image.signal
 
-    def errors(self) -> Any:
-        """Return the standard errors of spectra and maps; worked out once."""
-        if "errors" not in self.judged:
-            self.judged["errors"] = em.assess.uncertainty(self.result, self.signal)
-        return self.judged["errors"]
+    @property
+    def seconds(self) -> float:
+        """How long the fit took."""
+        return self.fitted.seconds
+
+    @property
+    def judged(self) -> dict[str, Any]:
+        """Bands and errors once they were asked for."""
+        return self.fitted.judged
 
 
 class Session:
-    """Everything of one user; nothing of it is shared with another.
+    """Everything of one user. Others see nothing of it; where they opened the same file, its data are held once.
 
     Parameters
     ----------
@@ -116,6 +75,8 @@ class Session:
         The folder whose files may be opened and in which results may be kept.
     limit : int
         Bytes that an upload may have.
+    store : Store, optional
+        Where images are kept and long work is done, shared with other sessions; one of its own unless given.
 
     Attributes
     ----------
@@ -136,8 +97,12 @@ class Session:
     <Unmixing: 3 components, 12 x 12 pixels, 60 channels, NMF>
     """
 
-    def __init__(self, root: str | Path = ".", limit: int = UPLOAD_LIMIT) -> None:
+    def __init__(
+        self, root: str | Path = ".", limit: int = UPLOAD_LIMIT, store: Store | None = None
+    ) -> None:
         self.root, self.limit = Path(root).resolve(), limit
+        self._owns_store = store is None
+        self.store = store or Store()
         self.image: Image | None = None
         self.original: Image | None = None
         self.steps: tuple[Step, ...] = ()
@@ -152,6 +117,13 @@ class Session:
         self.image = self.original = self.live = None
         self.runs = []
         self._own.cleanup()
+        if self._owns_store:
+            self.store.close()
+
+    @property
+    def folders(self) -> tuple[Path, Path]:
+        """Where files may lie: the folder of the workbench, and that of the uploads."""
+        return self.root, Path(self._own.name)
 
     # Data -----------------------------------------------------------------------------------
     def open(self, name: str, signal: int | None = None) -> None:
@@ -166,25 +138,25 @@ class Session:
         """
         self.use(self.read(name, signal))
 
-    def read(self, name: str, signal: int | None = None) -> Image:
+    def read(self, name: str, signal: int | None = None, ticket: Ticket | None = None) -> Image:
         """Return what a file of the folder holds, for :meth:`use`; changes nothing."""
-        return Image(load(inside(self.root, name), signal=signal))
+        return self.store.read(ticket or Ticket(), inside(self.root, name), signal)
 
     def receive(self, name: str) -> Upload:
         """Return where to write an upload that is called ``name``; then read it with :meth:`read_upload`."""
         return Upload(Path(self._own.name), name, self.limit)
 
-    def read_upload(self, upload: Upload) -> Image:
+    def read_upload(self, upload: Upload, ticket: Ticket | None = None) -> Image:
         """Return what was uploaded, for :meth:`use`; changes nothing."""
-        return Image(load(upload.path))
+        return self.store.read(ticket or Ticket(), upload.path)
 
     def use(self, signal: Any) -> None:
         """Take a signal, or an :class:`Image` of one, as the data; steps and runs of earlier data are forgotten."""
-        image = signal if isinstance(signal, Image) else Image(signal)
+        image = signal if isinstance(signal, Image) else self.store.keep(signal)
         # A signal made in Python may have left its file behind: its script brings the data along.
-        self._source = provenance.source(image.signal) if image is signal else None
-        self.image = self.original = image
-        self.steps, self.runs, self.live = (), [], Live(image.signal)
+        self._source = image.source
+        self.original, self.steps, self.runs = image, (), []
+        self._look_at(image)
 
     @property
     def data(self) -> Image:
@@ -199,64 +171,70 @@ class Session:
             raise ValueError("there are no data yet; open a file first")
         return self.image
 
+    def _look_at(self, image: Image) -> None:
+        self.image, self.live = image, Live(image.sketches)
+
     # Before the fit -------------------------------------------------------------------------
-    def preview(self, step: Step) -> Image:
+    def preview(self, step: Step, ticket: Ticket | None = None) -> Image:
         """Return what a step would make of the data, and change nothing."""
-        return Image(step.apply(self.data.signal))
+        return self.store.prepare(ticket or Ticket(), self.data, (step,))
 
     def accept(self, step: Step, image: Image | None = None) -> None:
         """Do a step for good; ``image`` is its preview where that was made."""
-        self.image = self.preview(step) if image is None else image
+        self._look_at(self.preview(step) if image is None else image)
         self.steps = (*self.steps, step)
-        self.live = Live(self.image.signal)
 
-    def without_last_step(self) -> Image:
+    def without_last_step(self, ticket: Ticket | None = None) -> Image:
         """Return the data before the last step, by doing the others again; changes nothing."""
         if self.original is None or not self.steps:
             raise ValueError("there is no step to take back")
-        signal = self.original.signal
-        for step in self.steps[:-1]:
-            signal = step.apply(signal)
-        return Image(signal)
+        others = self.steps[:-1]
+        if not others:
+            return self.original
+        return self.store.prepare(ticket or Ticket(), self.original, others)
 
     def undo(self, image: Image | None = None) -> None:
         """Take the last step back; ``image`` is :meth:`without_last_step` where that was made."""
-        self.image, self.steps = image or self.without_last_step(), self.steps[:-1]
-        self.live = Live(self.image.signal)
+        self._look_at(image or self.without_last_step())
+        self.steps = self.steps[:-1]
 
     # Runs -----------------------------------------------------------------------------------
-    def fit(self, choices: Choices, callback: Callable[[Any], Any] | None = None) -> Run:
-        """Fit the full data and return the run without keeping it; ``callback`` as in ``em.unmix``."""
-        data, steps = self.data, self.steps
-        model = choices.model()
-        began = time.perf_counter()
-        result = unmix(data.signal, model, callback=callback)
-        taken = time.perf_counter() - began
-        return Run("", choices.label, model, steps, result, data.signal, taken)
+    def fit(self, choices: Choices, ticket: Ticket | None = None) -> Run:
+        """Fit the full data and return the run without keeping it."""
+        image, steps, model = self.data, self.steps, choices.model()
+        fitted = self._ask(ticket, "fit", image, model)
+        return Run("", choices.label, model, steps, image, fitted, fitted.result(image.signal))
 
     def keep(self, run: Run) -> Run:
         """Enter a run into the list and give it its name."""
         self._made += 1
         method = type(run.model).__name__.lower()
-        named = Run(
-            f"run-{self._made}-{method}-{run.result.model.n_components_}", run.label, run.model, run.steps,
-            run.result, run.signal, run.seconds, run.judged,
-        )  # fmt: skip
+        named = replace(run, name=f"run-{self._made}-{method}-{run.result.model.n_components_}")
         self.runs.append(named)
         return named
 
-    def run(self, choices: Choices, callback: Callable[[Any], Any] | None = None) -> Run:
+    def run(self, choices: Choices, ticket: Ticket | None = None) -> Run:
         """Fit the full data and keep the run."""
-        return self.keep(self.fit(choices, callback))
+        return self.keep(self.fit(choices, ticket))
+
+    def judge(self, run: Run, what: str, ticket: Ticket | None = None) -> Any:
+        """Return the ``"bands"`` or ``"errors"`` of a run, worked out once; its exports have them from then on."""
+        if what not in run.judged:
+            run.judged[what] = self._ask(ticket, what, run.image, run.fitted)
+            setattr(run.result, what, run.judged[what])
+        return run.judged[what]
+
+    def rank(self, ticket: Ticket | None = None) -> Any:
+        """Return the panel of criteria for the number of components."""
+        return self._ask(ticket, "rank", self.data)
+
+    def _ask(self, ticket: Ticket | None, job: str, image: Image, *arguments: Any) -> Any:
+        data = image.stored or image.signal
+        return self.store.workers.call(ticket or Ticket(), job, data, *arguments)
 
     def find(self, name: str) -> Run:
         """Return the run of that name."""
         return next(run for run in self.runs if run.name == name)
-
-    def rank(self, callback: Callable[[Any], Any] | None = None) -> Any:
-        """Return the panel of criteria for the number of components."""
-        with one_blas_thread():
-            return em.assess.rank(self.data.signal, callback=callback)
 
     # To take home ---------------------------------------------------------------------------
     def script(self, file: str | None = None) -> str:
@@ -278,7 +256,9 @@ class Session:
         named = self._source["path"] if self._source else "data.hspy"
         return write_script(em.__version__, file or named, number, self.runs)
 
-    def save(self, run: Run, name: str, overwrite: bool = False) -> Path:
+    def save(
+        self, run: Run, name: str, overwrite: bool = False, ticket: Ticket | None = None
+    ) -> Path:
         """Keep a run's result folder inside the folder of the workbench.
 
         Raises
@@ -290,27 +270,24 @@ class Session:
         """
         if not name.strip():
             raise ValueError("the folder has no name; type one, such as diode")
-        return run.result.save(inside(self.root, name.strip()), overwrite=overwrite)
+        folder = inside(self.root, name.strip())
+        return self._ask(ticket, "save", run.image, run.fitted, str(folder), overwrite)
 
-    def archive(self, run: Run) -> Path:
+    def archive(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return a zip of the result folder, the script and, where they came from no kept file, the data."""
-        place = Path(self._own.name) / f"{run.name}.zip"
-        with tempfile.TemporaryDirectory(dir=self._own.name) as scratch:
-            folder = run.result.save(Path(scratch) / run.name)
-            own = self._needs_data()
-            (Path(scratch) / "script.py").write_text(
-                self.script("data.hspy" if own else None), encoding="utf-8"
-            )
-            if own and self.original is not None:
-                self.original.signal.save(Path(scratch) / "data.hspy")
-            with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as whole:
-                for file in [*sorted(folder.iterdir()), *sorted(Path(scratch).glob("*.*"))]:
-                    whole.write(file, file.relative_to(scratch))
-        return place
+        original = None
+        if self._needs_data() and self.original is not None:
+            original = self.original.stored or self.original.signal
+        script = self.script(None if original is None else "data.hspy")
+        place = str(Path(self._own.name) / f"{run.name}.zip")
+        return self._ask(
+            ticket, "archive", run.image, run.fitted, run.name, script, original, place
+        )
 
-    def report(self, run: Run) -> Path:
+    def report(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return the report of a run in one HTML file."""
-        return run.result.report(Path(self._own.name) / f"{run.name}.html")
+        place = str(Path(self._own.name) / f"{run.name}.html")
+        return self._ask(ticket, "report", run.image, run.fitted, place)
 
     def _needs_data(self) -> bool:
         """Tell whether a script elsewhere would not find the data: they were uploaded or made in memory."""

@@ -5,6 +5,37 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+#: Rows and channels between two running sums.
+STEP = 32
+
+
+def running_sums(cube: NDArray, step: int = STEP) -> tuple[NDArray, NDArray]:
+    """Return the sums of a cube over all rows, and over all channels, up to every ``step``-th.
+
+    Parameters
+    ----------
+    cube : ndarray, (ny, nx, channels)
+    step : int
+
+    Returns
+    -------
+    rows : ndarray, (ny // step + 1, nx, channels)
+    channels : ndarray, (ny, nx, channels // step + 1)
+        In whole numbers where those are exact and smaller, else in double precision.
+    """
+    ny, nx, n = cube.shape
+    small = cube.dtype.kind == "u" and cube.dtype.itemsize <= 2 and max(ny, n) <= 2**16
+    dtype = np.uint32 if small else np.float64
+    rows = np.zeros((ny // step + 1, nx, n), dtype)
+    for j in range(ny // step):
+        block = cube[j * step : (j + 1) * step].sum(axis=0, dtype=dtype)
+        np.add(rows[j], block, out=rows[j + 1])
+    channels = np.zeros((ny, nx, n // step + 1), dtype)
+    for j in range(n // step):
+        block = cube[..., j * step : (j + 1) * step].sum(axis=-1, dtype=dtype)
+        np.add(channels[..., j], block, out=channels[..., j + 1])
+    return rows, channels
+
 
 class Sums:
     """Running sums of a cube at every ``step``-th row and channel: any region costs at most ``step`` rows more.
@@ -14,7 +45,9 @@ class Sums:
     cube : ndarray, (ny, nx, channels)
         Kept, never changed.
     step : int
-        Rows and channels between two sums; memory is that of the cube over ``step``, in float64, twice.
+        Rows and channels between two sums.
+    running : tuple of ndarray, optional
+        What :func:`running_sums` returns, where it was worked out before.
 
     Examples
     --------
@@ -23,17 +56,11 @@ class Sums:
     (array([12., 13., 14., 15.]), (2, 3))
     """
 
-    def __init__(self, cube: NDArray, step: int = 32) -> None:
+    def __init__(
+        self, cube: NDArray, step: int = STEP, running: tuple[NDArray, NDArray] | None = None
+    ) -> None:
         self.cube, self.step = cube, step
-        ny, nx, channels = cube.shape
-        self._rows = np.zeros((ny // step + 1, nx, channels))
-        for j in range(ny // step):
-            block = cube[j * step : (j + 1) * step].sum(axis=0, dtype=np.float64)
-            self._rows[j + 1] = self._rows[j] + block
-        self._channels = np.zeros((ny, nx, channels // step + 1))
-        for j in range(channels // step):
-            block = cube[..., j * step : (j + 1) * step].sum(axis=-1, dtype=np.float64)
-            self._channels[..., j + 1] = self._channels[..., j] + block
+        self._rows, self._channels = running or running_sums(cube, step)
 
     def spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.float64]:
         """Return the mean spectrum of the pixels ``rows[0]:rows[1], columns[0]:columns[1]``, (channels,)."""
@@ -41,7 +68,7 @@ class Sums:
         total = np.zeros(self.cube.shape[2])
         first, last = -(-y0 // self.step), y1 // self.step
         if first < last:
-            total += (self._rows[last, x0:x1] - self._rows[first, x0:x1]).sum(axis=0)
+            total += (self._rows[last, x0:x1] - self._rows[first, x0:x1]).sum(axis=0, dtype=float)
             parts = [(y0, first * self.step), (last * self.step, y1)]
         else:
             parts = [(y0, y1)]
@@ -55,7 +82,7 @@ class Sums:
         first, last = -(-c0 // self.step), c1 // self.step
         if first >= last:
             return self.cube[..., c0:c1].sum(axis=-1, dtype=np.float64)
-        total = self._channels[..., last] - self._channels[..., first]
+        total = (self._channels[..., last] - self._channels[..., first]).astype(np.float64)
         for start, stop in ((c0, first * self.step), (last * self.step, c1)):
             if start < stop:
                 total += self.cube[..., start:stop].sum(axis=-1, dtype=np.float64)

@@ -1,0 +1,163 @@
+"""The long work of the workbench, as functions that run here or in a process of their own."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import endmember as em
+from endmember.factor.data import Data
+from endmember.factor.threads import one_blas_thread
+from endmember.signals.bridge import wrap_maps, wrap_spectra
+from endmember.signals.unmixing import Unmixing, unmix
+from endmember.studio import stored
+from endmember.studio.steps import Step
+from endmember.studio.stored import Stored
+
+#: Seconds between two words about progress.
+SAY_EVERY = 0.2
+
+
+class Ticket(Protocol):
+    """What a job holds: a way to say how far it is, and to learn that nobody waits any more."""
+
+    def show(self, value: Any) -> None: ...
+
+    def check(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fit without its data: what passes between processes.
+
+    Attributes
+    ----------
+    model : estimator
+        Fitted.
+    record : dict
+        As of :class:`Unmixing`.
+    misfit : dict of ndarray
+    seconds : float
+    judged : dict
+        Bands and errors once they were asked for.
+    """
+
+    model: Any
+    record: dict[str, Any]
+    misfit: dict[str, Any]
+    seconds: float
+    judged: dict[str, Any] = field(default_factory=dict)
+
+    def result(self, signal: Any) -> Unmixing:
+        """Return the answer for people, with the axes of the signal that was fitted."""
+        result = Unmixing(
+            maps=wrap_maps(self.model.maps_, signal), spectra=wrap_spectra(self.model.components_, signal),
+            model=self.model, options={}, record=self.record, misfit=self.misfit,
+        )  # fmt: skip
+        result.bands, result.errors = self.judged.get("bands"), self.judged.get("errors")
+        return result
+
+
+def read(ticket: Ticket, path: str, number: int | None, room: str, most: int | None) -> Stored:
+    """Read a file into the store."""
+    return stored.read(path, number, Path(room), most)
+
+
+def prepare(ticket: Ticket, data: Any, steps: tuple[Step, ...], room: str) -> Stored:
+    """Do steps to data, and store what comes of them."""
+    signal = signal_of(data)
+    for step in steps:
+        ticket.check()
+        signal = step.apply(signal)
+    done = data.steps if isinstance(data, Stored) else ()
+    return stored.store(signal, Path(room), (*done, *steps))
+
+
+def fit(ticket: Ticket, data: Any, model: Any) -> Fitted:
+    """Fit the full data."""
+    began = time.perf_counter()
+    result = unmix(signal_of(data), model, callback=_progress(ticket))
+    taken = time.perf_counter() - began
+    return Fitted(result.model, result.record, result._misfit, taken)
+
+
+def rank(ticket: Ticket, data: Any) -> Any:
+    """Return the panel of criteria for the number of components."""
+    with one_blas_thread():
+        return em.assess.rank(signal_of(data), callback=_progress(ticket))
+
+
+def bands(ticket: Ticket, data: Any, fitted: Fitted) -> Any:
+    """Return between which spectra and maps the data cannot tell."""
+    signal = signal_of(data)
+    return em.assess.ambiguity(fitted.result(signal), signal)
+
+
+def errors(ticket: Ticket, data: Any, fitted: Fitted) -> Any:
+    """Return the standard errors of spectra and maps."""
+    signal = signal_of(data)
+    return em.assess.uncertainty(fitted.result(signal), signal)
+
+
+def sketch(ticket: Ticket, data: Any, rank: int, scaling: str | None) -> Data:
+    """Return a sketch of data that stay on disk."""
+    return em.compress(signal_of(data), rank, scaling=scaling)
+
+
+def save(ticket: Ticket, data: Any, fitted: Fitted, folder: str, overwrite: bool) -> Path:
+    """Keep a result folder."""
+    return fitted.result(signal_of(data)).save(folder, overwrite=overwrite)
+
+
+def report(ticket: Ticket, data: Any, fitted: Fitted, file: str) -> Path:
+    """Write the report in one HTML file."""
+    return fitted.result(signal_of(data)).report(file)
+
+
+def archive(
+    ticket: Ticket, data: Any, fitted: Fitted, name: str, script: str, original: Any, file: str
+) -> Path:
+    """Zip result folder, script and, where ``original`` is given, the data."""
+    with tempfile.TemporaryDirectory(dir=Path(file).parent) as scratch:
+        folder = fitted.result(signal_of(data)).save(Path(scratch) / name)
+        (Path(scratch) / "script.py").write_text(script, encoding="utf-8")
+        if original is not None:
+            signal_of(original).save(Path(scratch) / "data.hspy")
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
+            for one in [*sorted(folder.iterdir()), *sorted(Path(scratch).glob("*.*"))]:
+                whole.write(one, one.relative_to(scratch))
+    return Path(file)
+
+
+def signal_of(data: Any) -> Any:
+    """Return the signal of something stored, or the signal itself."""
+    return data.signal() if isinstance(data, Stored) else data
+
+
+def _progress(ticket: Ticket) -> Any:
+    """Return the callback of a fit that says how it goes on and ends where it was cancelled."""
+    last = [0.0]
+
+    def callback(progress: Any) -> bool:
+        ticket.check()
+        now = time.monotonic()
+        if now - last[0] > SAY_EVERY:
+            last[0] = now
+            left = progress.seconds_left
+            known = left is not None and not progress.stage.startswith("start")
+            words = f", about {left:.0f} s left in this stage" if known else ""
+            ticket.show(f"{progress.stage}: sweep {progress.sweep}{words}")
+        return False
+
+    return callback
+
+
+#: By the names that a process is asked for them.
+JOBS = {
+    job.__name__: job
+    for job in (read, prepare, fit, rank, bands, errors, sketch, save, report, archive)
+}
