@@ -7,6 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import endmember as em
@@ -209,3 +210,42 @@ def test_the_version_and_what_is_needed_are_the_same_everywhere():
     for needed in project["dependencies"]:
         name, least = re.match(r"([\w-]+)(?:\[.*\])?(.*)", needed).groups()
         assert re.search(rf"- {name}(-base)? {re.escape(least)}\n", recipe), f"conda lacks {needed}"
+
+
+# What a newcomer types first, and the way on that the answer must name.
+STUMBLES = {
+    "a file's name for the data": (lambda: em.NMF(3).fit("diode.dm4"), r"em\.load\('diode\.dm4'\)"),
+    "the number alone": (lambda: em.unmix(np.ones((4, 5)), 3), r"em\.NMF\(3\)"),
+    "a class for a model": (lambda: em.unmix(np.ones((4, 5)), em.NMF), r"em\.NMF\(3\)"),
+    "no number": (lambda: em.NMF().fit(np.ones((4, 5))), r"em\.assess\.rank"),
+    "a word for a loss": (
+        lambda: em.NMF(2, loss="poisson").fit(np.ones((4, 5))),
+        r"em\.Poisson\(\)",
+    ),
+    "a class for a wish": (
+        lambda: em.NMF(2, maps=em.Sparse).fit(np.ones((4, 5))),
+        r"em\.Smooth\(\)",
+    ),
+    "axes that do not fit": (
+        lambda: em.show.components(em.NMF(2).fit(np.eye(4)), energy=np.arange(3)),
+        "give 4 values",
+    ),
+}
+
+
+@pytest.mark.parametrize("typed", STUMBLES)
+def test_what_a_newcomer_types_wrong_is_answered_with_a_way_on(typed):
+    attempt, way_on = STUMBLES[typed]
+    with pytest.raises((TypeError, ValueError), match=way_on):
+        attempt()
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one():
+    with pytest.raises(AttributeError, match=r"did you mean NMF\?"):
+        em.Nmf  # noqa: B018
+
+
+def test_an_array_file_is_answered_with_how_to_take_it(tmp_path):
+    np.save(tmp_path / "cube.npy", np.ones((3, 4, 5)))
+    with pytest.raises(ValueError, match=r"numpy\.load\(path\), then em\.NMF\(3\)\.fit"):
+        em.load(tmp_path / "cube.npy")
