@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -146,6 +147,7 @@ def test_the_article_is_covered_by_names_examples_and_tests_that_exist():
 def loaded(file):
     specification = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their module up
     specification.loader.exec_module(module)
     return module
 
@@ -249,3 +251,36 @@ def test_an_array_file_is_answered_with_how_to_take_it(tmp_path):
     np.save(tmp_path / "cube.npy", np.ones((3, 4, 5)))
     with pytest.raises(ValueError, match=r"numpy\.load\(path\), then em\.NMF\(3\)\.fit"):
         em.load(tmp_path / "cube.npy")
+
+
+def test_the_scoreboard_holds_every_row_that_its_script_prints():
+    script = loaded(ROOT / "benchmarks" / "scoreboard.py")
+    page = (DOCS / "scoreboard.md").read_text()
+    for table, levels in script.TABLES.items():
+        begin, end = (f"<!-- {word} {table.__name__} -->" for word in ("begin", "end"))
+        head, _, *rows = page[page.index(begin) : page.index(end)].splitlines()[1:]
+        assert [cell.strip() for cell in head.split("|")[3:-2]] == [f"{x:g}" for x in levels]
+        named_rows = {tuple(cell.strip() for cell in row.split("|")[1:3]) for row in rows}
+        wanted = {("endmember", row.name) for row in script.our_rows() if table in row.only}
+        assert wanted <= named_rows
+        assert {who for who, _ in named_rows} >= {"scikit-learn", "hyperspy", "pyMCR", "tensorly"}
+
+
+#: What is a name for what everybody knows, or only says what is known of the specimen.
+NO_SOURCE = {"Absent", "Free", "Known", "NonNegative", "ZeroOutside"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_names_its_errors_and_its_source(name):
+    value, text = PUBLIC[name], inspect.getdoc(PUBLIC[name])
+    if inspect.isfunction(value):
+        tree = ast.parse(inspect.getsource(value))
+        assert (
+            not any(isinstance(node, ast.Raise) for node in ast.walk(tree)) or "Raises\n---" in text
+        )
+    elif isinstance(
+        getattr(value, "references", None), tuple
+    ):  # models, losses, penalties, solvers
+        assert value.__name__ in NO_SOURCE or "References\n---" in text
+    if hasattr(value, "fit_transform"):
+        assert "Raises\n---" in inspect.getdoc(value.fit)
