@@ -65,6 +65,8 @@ sphinx_gallery_conf = {
 
 html_theme = "pydata_sphinx_theme"
 html_title = "Endmember"
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navigation_with_keys": False,

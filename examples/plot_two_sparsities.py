@@ -5,7 +5,8 @@ Two kinds of sparse: few entries, or few columns
 "Sparse" can mean two things for the maps. Few entries: every component may exist, but in few pixels
 (`em.Sparse`). Few columns: a component exists or it does not, and those that exist may fill the image
 (`em.Relevance`). Only the second says how many components there are. The maps as a matrix, one row a pixel and
-one column a component, show the difference. After Fig. 4 of Muto and Shiga, Microscopy 69 (2020) 110.
+one column a component, show the difference; on the left the truth, three layers. After Fig. 4 of Muto and Shiga,
+Microscopy 69 (2020) 110.
 """
 
 import numpy as np
@@ -22,22 +23,29 @@ models = {
 
 # Pixels in the order of the layer they belong to, so that the matrices can be read.
 pixels = np.argsort(phantom.maps.reshape(-1, 3).argmax(axis=1), kind="stable")
-figure = Figure(figsize=(8, 3.8), layout="constrained")
-for axes, (name, model) in zip(figure.subplots(1, 3, sharey=True), models.items(), strict=True):
-    model.fit(phantom.data)
-    strength = model.maps_ * np.linalg.norm(model.components_, axis=1)
+figure = Figure(figsize=(10, 3.8), layout="constrained")
+panels = figure.subplots(1, 4, sharey=True)
+
+
+def draw(axes, name, maps, spectra):
+    """Draw maps as a matrix, the strongest column first; what is below 1 % of the maximum stays white."""
+    strength = maps.reshape(len(pixels), -1) * np.linalg.norm(spectra, axis=1)
     matrix = np.zeros((len(pixels), 8))
-    found = np.argsort(-strength.sum(axis=(0, 1)))
-    matrix[:, : len(found)] = strength.reshape(-1, len(found))[pixels][:, found]
+    order = np.argsort(-strength.sum(axis=0))
+    matrix[:, : len(order)] = strength[pixels][:, order]
     matrix[matrix <= 0.01 * matrix.max()] = np.nan
-    axes.imshow(matrix, aspect="auto", interpolation="nearest", vmin=0)
     filled = np.isfinite(matrix)
-    axes.set(
-        title=f"{name}\n{filled.mean():.0%} of entries, {filled.any(axis=0).sum()} columns",
-        xlabel="component", xticks=range(8), xticklabels=range(1, 9), yticks=[],
-    )  # fmt: skip
-    axes.title.set_fontsize("medium")
-figure.axes[0].set_ylabel("pixels, layer by layer")
+    axes.imshow(matrix, aspect="auto", interpolation="nearest", vmin=0)
+    said = f"{name}\n{filled.mean():.0%} of entries, {filled.any(axis=0).sum()} columns"
+    axes.set_title(said, fontsize="medium")
+    axes.set(xlabel="component", xticks=range(8), xticklabels=range(1, 9), yticks=[])
+
+
+draw(panels[0], "truth", phantom.maps, phantom.spectra)
+for axes, (name, model) in zip(panels[1:], models.items(), strict=True):
+    model.fit(phantom.data)
+    draw(axes, name, model.maps_, model.components_)
+panels[0].set_ylabel("pixels, layer by layer")
 
 if __name__ == "__main__":
     figure.savefig("two_sparsities.png", dpi=120)

@@ -4,9 +4,11 @@ import ast
 import importlib.util
 import inspect
 import re
+import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import endmember as em
@@ -145,6 +147,7 @@ def test_the_article_is_covered_by_names_examples_and_tests_that_exist():
 def loaded(file):
     specification = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # dataclasses look their module up
     specification.loader.exec_module(module)
     return module
 
@@ -209,3 +212,75 @@ def test_the_version_and_what_is_needed_are_the_same_everywhere():
     for needed in project["dependencies"]:
         name, least = re.match(r"([\w-]+)(?:\[.*\])?(.*)", needed).groups()
         assert re.search(rf"- {name}(-base)? {re.escape(least)}\n", recipe), f"conda lacks {needed}"
+
+
+# What a newcomer types first, and the way on that the answer must name.
+STUMBLES = {
+    "a file's name for the data": (lambda: em.NMF(3).fit("diode.dm4"), r"em\.load\('diode\.dm4'\)"),
+    "the number alone": (lambda: em.unmix(np.ones((4, 5)), 3), r"em\.NMF\(3\)"),
+    "a class for a model": (lambda: em.unmix(np.ones((4, 5)), em.NMF), r"em\.NMF\(3\)"),
+    "no number": (lambda: em.NMF().fit(np.ones((4, 5))), r"em\.assess\.rank"),
+    "a word for a loss": (
+        lambda: em.NMF(2, loss="poisson").fit(np.ones((4, 5))),
+        r"em\.Poisson\(\)",
+    ),
+    "a class for a wish": (
+        lambda: em.NMF(2, maps=em.Sparse).fit(np.ones((4, 5))),
+        r"em\.Smooth\(\)",
+    ),
+    "axes that do not fit": (
+        lambda: em.show.components(em.NMF(2).fit(np.eye(4)), energy=np.arange(3)),
+        "give 4 values",
+    ),
+}
+
+
+@pytest.mark.parametrize("typed", STUMBLES)
+def test_what_a_newcomer_types_wrong_is_answered_with_a_way_on(typed):
+    attempt, way_on = STUMBLES[typed]
+    with pytest.raises((TypeError, ValueError), match=way_on):
+        attempt()
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one():
+    with pytest.raises(AttributeError, match=r"did you mean NMF\?"):
+        em.Nmf  # noqa: B018
+
+
+def test_an_array_file_is_answered_with_how_to_take_it(tmp_path):
+    np.save(tmp_path / "cube.npy", np.ones((3, 4, 5)))
+    with pytest.raises(ValueError, match=r"numpy\.load\(path\), then em\.NMF\(3\)\.fit"):
+        em.load(tmp_path / "cube.npy")
+
+
+def test_the_scoreboard_holds_every_row_that_its_script_prints():
+    script = loaded(ROOT / "benchmarks" / "scoreboard.py")
+    page = (DOCS / "scoreboard.md").read_text()
+    for table, levels in script.TABLES.items():
+        begin, end = (f"<!-- {word} {table.__name__} -->" for word in ("begin", "end"))
+        head, _, *rows = page[page.index(begin) : page.index(end)].splitlines()[1:]
+        assert [cell.strip() for cell in head.split("|")[3:-2]] == [f"{x:g}" for x in levels]
+        named_rows = {tuple(cell.strip() for cell in row.split("|")[1:3]) for row in rows}
+        wanted = {("endmember", row.name) for row in script.our_rows() if table in row.only}
+        assert wanted <= named_rows
+        assert {who for who, _ in named_rows} >= {"scikit-learn", "hyperspy", "pyMCR", "tensorly"}
+
+
+#: What is a name for what everybody knows, or only says what is known of the specimen.
+NO_SOURCE = {"Absent", "Free", "Known", "NonNegative", "ZeroOutside"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstring_names_its_errors_and_its_source(name):
+    value, text = PUBLIC[name], inspect.getdoc(PUBLIC[name])
+    if inspect.isfunction(value):
+        tree = ast.parse(inspect.getsource(value))
+        assert (
+            not any(isinstance(node, ast.Raise) for node in ast.walk(tree)) or "Raises\n---" in text
+        )
+    elif isinstance(
+        getattr(value, "references", None), tuple
+    ):  # models, losses, penalties, solvers
+        assert value.__name__ in NO_SOURCE or "References\n---" in text
+    if hasattr(value, "fit_transform"):
+        assert "Raises\n---" in inspect.getdoc(value.fit)

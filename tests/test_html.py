@@ -1,8 +1,8 @@
 import base64
-import io
 import os
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from endmember.show import Components, Report, Section, components, render, write
 
 HOSTILE = '<script>alert("1")</script> & "quoted" {{ 7 * 7 }}.dm3'
+SVG = "{http://www.w3.org/2000/svg}"
 VOID = {"meta", "img", "link", "br", "hr"}
 
 
@@ -74,7 +75,9 @@ def test_nothing_is_loaded_from_outside(page, report):
         for name, value in attributes.items()
         if name in ("src", "href", "srcset", "action", "data", "poster", "background")
     ]
-    assert addresses and all(address.startswith("data:image/png;base64,") for address in addresses)
+    assert addresses and all(
+        address.startswith("data:image/svg+xml;base64,") for address in addresses
+    )
     style = "".join(page.text["style"])
     assert "url(" not in style and "@import" not in style
     assert not page.all("link")
@@ -91,15 +94,16 @@ def test_text_is_escaped_wherever_it_stands(page):
     assert page.text["figcaption"] == [HOSTILE]
 
 
-def test_the_embedded_figure_is_the_figure(page, report):
-    from matplotlib.image import imread
-
+def test_the_embedded_figure_is_the_figure_in_outlines_that_load_nothing(page, report):
     (image,) = page.all("img")
-    content = base64.b64decode(image["src"].split(",")[1])
-    pixels = imread(io.BytesIO(content), format="png")
+    drawing = base64.b64decode(image["src"].split(",")[1]).decode()
+    root = ElementTree.fromstring(drawing)
     width, height = report.sections[1].figure.get_size_inches()
-    assert pixels.shape[1] / pixels.shape[0] == pytest.approx(width / height, rel=0.01)
-    assert pixels.shape[1] >= 150 * width
+    assert root.get("viewBox").split()[2:] == [f"{72 * width:g}", f"{72 * height:g}"]
+    lines = [path for path in root.iter(f"{SVG}path") if path.get("clip-path")]
+    assert len(lines) >= 2  # both spectra, as paths
+    links = {value for one in root.iter() for name, value in one.items() if name.endswith("href")}
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
     assert image["alt"].startswith("Maps and spectra of 2 components")
 
 

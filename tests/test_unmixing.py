@@ -305,6 +305,17 @@ def test_without_a_model_everything_is_chosen_and_the_report_says_why(tmp_path):
     assert em.open(result.save(tmp_path / "out")).record["reasons"] == result.record["reasons"]
 
 
+def test_the_choice_follows_the_data_and_not_the_gain_that_a_reader_fills_in():
+    phantom = em.synthetic.diode((12, 12), 60, noise=0.05)
+    signal = phantom.signal.deepcopy()
+    told = "Signal.Noise_properties.Variance_linear_model"
+    signal.metadata.set_item(f"{told}.gain_factor", 1.0)  # what the reader of Gatan files says
+    signal.metadata.set_item(f"{told}.gain_offset", 0.0)
+    result = em.unmix(signal)
+    assert isinstance(result.model.loss, em.SquaredError)
+    assert result.model.n_components_ == em.assess.rank(phantom.signal).suggested
+
+
 def test_no_model_and_no_signal_are_refused():
     with pytest.raises(TypeError, match="not a model"):
         em.unmix(PHANTOM.signal, "nmf")

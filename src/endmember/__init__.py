@@ -63,11 +63,20 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_alike(name)}")
     module, _, attribute = _MODULE_OF[name].partition(":")
     value = getattr(importlib.import_module(f"{__name__}.{module}"), attribute or name)
     globals()[name] = value
     return value
+
+
+def _alike(name: str) -> str:
+    """Return a question about the public names that a misspelt one may stand for."""
+    import difflib
+
+    spelt = {public.lower(): public for public in __all__}
+    close = difflib.get_close_matches(name.lower(), spelt, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(spelt[one] for one in close)}?" if close else ""
 
 
 def __dir__() -> list[str]:

@@ -26,6 +26,8 @@ TIMES_NOISE = 3.0
 EQUAL = 1.0
 #: A band is wide from this angle on, in degrees.
 WIDE = 5.0
+#: That noise explains an angle of so many degrees says nothing.
+LOOSE = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +144,7 @@ class Comparison:
     def _on_agreement(self) -> str:
         groups = self.groups
         if len(groups) == 1:
-            return (
-                f"All agree: their spectra differ by no more than noise explains "
-                f"(up to {self.agreement.max():.1f}°)."
-            )
+            return _as_noise_allows("All", self.agreement.max())
         if len(groups[0]) == 1:
             apart = self.agreement[np.triu_indices(len(self.names), 1)]
             if len(apart) == 1:
@@ -160,7 +159,7 @@ class Comparison:
         said = ""
         if len(group) > 1:
             angle = self.agreement[np.ix_(inside, inside)].max()
-            said = f"{_listed(group)} agree: their spectra differ by no more than noise explains (up to {angle:.1f}°)."
+            said = _as_noise_allows(_listed(group), angle)
         if group is first:
             return said
         other = [i for i in other if not self.agree[i, inside].all()]
@@ -474,6 +473,13 @@ def _energy_of(X: Any, channels: int) -> tuple[np.ndarray, str]:
     name = axis.name if isinstance(axis.name, str) else "Channel"
     units = axis.units if isinstance(axis.units, str) and axis.units != "<undefined>" else ""
     return np.asarray(axis.axis, dtype=float), f"{name} ({units})" if units else name
+
+
+def _as_noise_allows(names: str, angle: float) -> str:
+    """Say that noise explains how far spectra are apart, up to an angle in degrees, and when that is no news."""
+    if angle < LOOSE:
+        return f"{names} agree: their spectra differ by no more than noise explains (up to {angle:.1f}°)."
+    return f"{names} cannot be told apart: noise alone explains spectra up to {angle:.1f}° apart."
 
 
 def _listed(names: Sequence[str]) -> str:

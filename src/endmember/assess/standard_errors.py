@@ -116,6 +116,11 @@ def uncertainty(
     -------
     Errors
 
+    Raises
+    ------
+    ValueError
+        If the method is not known, or there are more spectra and channels than can be worked out at once.
+
     References
     ----------
     Stoica & Ng, IEEE Signal Process. Lett. 5 (1998) 177, for bounds under constraints.

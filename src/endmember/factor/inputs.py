@@ -8,6 +8,7 @@ way back to the domain.
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,9 +45,15 @@ def unwrap(X: Any) -> Any:
 
     Raises
     ------
+    TypeError
+        If it is the name of a file.
     ValueError
         If the signal does not have exactly one signal axis.
     """
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(
+            f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})"
+        )
     if not is_signal(X):
         return X
     axes = X.axes_manager

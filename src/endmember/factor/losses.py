@@ -59,6 +59,10 @@ class SquaredError(Loss):
     Accepts negative data (a subtracted background leaves some). Entry-wise weights come with the
     data.
 
+    References
+    ----------
+    D. D. Lee and H. S. Seung, Nature 401 (1999) 788; S. Muto and M. Shiga, Microscopy 69 (2020) 110, equation (4).
+
     Examples
     --------
     >>> from endmember.factor.data import Dense

@@ -221,6 +221,11 @@ def compress(
         ``.Z`` (n, r), ``.V`` (m, r), ``.singular_values`` (r,); n pixels and m channels that are
         neither masked nor empty.
 
+    Raises
+    ------
+    ValueError
+        If the rank is below 1, or the scaling is not known.
+
     Examples
     --------
     >>> sketch = compress(np.outer(np.arange(1, 5), np.arange(1, 7)), rank=1)

@@ -195,7 +195,7 @@ class Term:
         self.slots = [as_expression(factor) for factor in factors]
         self.loss_ = SquaredError() if loss is None else loss
         if not isinstance(self.loss_, Loss):
-            raise TypeError(f"loss={loss!r} is not a loss; give em.SquaredError() or None")
+            raise TypeError(f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None")
         X = _as_image(data)
         self.observed = _observed(X, mask, channel_mask, weights)
         self.data = self._as_modes(self.loss_.prepare(self.observed.data))

@@ -201,7 +201,9 @@ class NMF(SpectralEstimator):
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
         if self.loss is not None and not isinstance(self.loss, Loss):
-            raise TypeError(f"loss={self.loss!r} is not a loss; give em.SquaredError() or None")
+            raise TypeError(
+                f"loss={self.loss!r} is not a loss; give one such as em.Poisson(), or None"
+            )
         solvers = self._solvers(int(self.n_components or 1))
         for solver, (name, penalties) in zip(solvers, wishes.items(), strict=True):
             check_combination(self._loss(), solver, penalties, name)

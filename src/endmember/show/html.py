@@ -10,12 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from endmember.show.page import png
+from endmember.show.page import svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DOTS_PER_INCH = 200  # sharp on paper and on fine screens
+_DOTS_PER_INCH = 200  # of maps, sharp on paper and on fine screens; lines and letters are outlines
 
 
 @dataclass
@@ -67,8 +67,8 @@ class Section:
     def image(self) -> str:
         """The figure as a data URI."""
         assert self.figure is not None
-        content = base64.b64encode(png(self.figure, _DOTS_PER_INCH)).decode("ascii")
-        return f"data:image/png;base64,{content}"
+        content = base64.b64encode(svg(self.figure, _DOTS_PER_INCH).encode()).decode("ascii")
+        return f"data:image/svg+xml;base64,{content}"
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.noise import NoiseModel
 from endmember.signals.limits import guard
 from endmember.signals.provenance import record, set_source
 from endmember.signals.reading import UnreadableFileError, read
@@ -32,19 +31,14 @@ __all__ = [
     "fill_learning_results",
     "guard",
     "load",
-    "noise_model",
     "read",
     "region",
-    "set_noise_model",
     "signals_in",
     "spectra_last",
     "wrap_like",
     "wrap_maps",
     "wrap_spectra",
 ]
-
-#: Where HyperSpy keeps the line between variance and mean.
-_VARIANCE_MODEL = "Signal.Noise_properties.Variance_linear_model"
 
 _log = logging.getLogger("endmember")
 
@@ -100,9 +94,10 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         return images[0].number
     listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
     if not images:
+        array = "; of an array: cube = numpy.load(path), then em.NMF(3).fit(cube)"
         raise ValueError(
             f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
-            f"  {listed or 'nothing'}"
+            f"  {listed or 'nothing'}{array if Path(path).suffix == '.npy' else ''}"
         )
     if number is None:
         raise ValueError(
@@ -291,28 +286,6 @@ def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None)
         allowed = ", ".join(f"{shape} over {name}" for name, shape in shapes.items())
         raise ValueError(f"an array of shape {array.shape} can be {allowed}; name one with over=")
     return _new_signal(array, axes[over], _metadata(like, title, own=over != "pixels"))
-
-
-def noise_model(signal: Any) -> NoiseModel | None:
-    """Return the noise that HyperSpy's metadata state (``Signal.Noise_properties``), or None.
-
-    Examples
-    --------
-    >>> import hyperspy.api as hs
-    >>> cube = hs.signals.Signal1D(np.zeros((4, 5, 60)))
-    >>> set_noise_model(cube, NoiseModel(gain=2.0, read_variance=9.0))
-    >>> noise_model(cube).gain, noise_model(signal=cube).read_variance
-    (2.0, 9.0)
-    """
-    stated = signal.metadata.get_item(_VARIANCE_MODEL)
-    return None if stated is None else NoiseModel.from_hyperspy(stated.as_dictionary())
-
-
-def set_noise_model(signal: Any, noise: NoiseModel) -> None:
-    """Write a noise model into a signal's metadata, in place, where HyperSpy looks for it."""
-    signal.metadata.add_dictionary({"Signal": {}})
-    for name, value in noise.to_hyperspy().items():
-        signal.metadata.set_item(f"{_VARIANCE_MODEL}.{name}", value)
 
 
 def fill_learning_results(

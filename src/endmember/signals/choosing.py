@@ -17,7 +17,6 @@ from endmember.methods.nmf import NMF
 from endmember.methods.projections import ICA, PCA
 from endmember.methods.sampling import SubspaceSampling
 from endmember.methods.tensors import CP
-from endmember.signals.bridge import noise_model
 
 #: Losses by the names that the command line knows.
 LOSSES: dict[str, type[Loss]] = {
@@ -94,9 +93,8 @@ def choose_model(
     else:
         mask = None
     if n_components is None:
-        report = rank(
-            judged, mask=mask, channel_mask=channel_mask, noise=noise_model(signal), callback=callback
-        )  # fmt: skip
+        # The noise is measured: the gain that readers put into the metadata is that of the display.
+        report = rank(judged, mask=mask, channel_mask=channel_mask, callback=callback)
         if report.suggested < 1:
             raise ValueError(f"{report.sentence} To unmix all the same, say how many components.")
         n_components = report.suggested
@@ -159,7 +157,7 @@ def chosen_loss(
         If there is none of that name.
     """
     if loss == "auto":
-        chosen, why = choose_loss(noise or _noise_of(signal, _judged(signal)))
+        chosen, why = choose_loss(noise or _noise_of(_judged(signal)))
         return chosen, [why]
     if loss not in LOSSES:
         raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
@@ -192,6 +190,6 @@ def _judged(signal: Any) -> Any:
     return sample(blocks_of(X))
 
 
-def _noise_of(signal: Any, judged: Any) -> NoiseModel:
+def _noise_of(judged: Any) -> NoiseModel:
     X = unwrap(judged)
-    return noise_model(signal) or estimate_noise(X, domain=X.shape[:-1])
+    return estimate_noise(X, domain=X.shape[:-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn import config_context
 
 from endmember import show
 from endmember.factor.inputs import is_signal, unwrap
@@ -55,11 +56,10 @@ def methods_paragraph(result: Unmixing) -> str:
     *domain, channels = data["shape"]
     energy, version = data["energy"], result.record["versions"]["endmember"]
     units = f" {energy['units']}" if energy["units"] else ""
-    steps = "".join(f" Before, {_step_in_words(step)}." for step in result.record["steps"])
     return (
         f"The spectrum image of {' × '.join(map(str, domain))} pixels and {channels} channels "
         f"({energy['first']:.6g} to {energy['last']:.6g}{units}) was unmixed with Endmember "
-        f"{version}.{steps} "
+        f"{version}.{_steps_in_words(result.record['steps'])} "
         f"{_in_words(model)}{_outcome(model)}"
     )
 
@@ -80,10 +80,19 @@ def _parts(model: Any) -> list[Any]:
 
 def _in_words(model: Any) -> str:
     """Return one sentence on the model and one on everything it is put together from."""
-    opening = f"{phrase(model)}."
-    parts = [(role, phrase(part)) for role, part in getattr(model, "parts", list)()]
-    said = "; ".join(f"{role}: {words}" for role, words in parts if words)
+    works = references(model)
+    opening = f"{phrase(model)}{_cited(model, works)}."
+    parts = [(role, phrase(part), part) for role, part in getattr(model, "parts", list)()]
+    said = "; ".join(
+        f"{role}: {words}{_cited(part, works)}" for role, words, part in parts if words
+    )
     return f"{opening} {said[0].upper()}{said[1:]}." if said else opening
+
+
+def _cited(part: Any, works: list[str]) -> str:
+    """Return the numbers of the works that a part of the model comes from, as `` [1, 3]``."""
+    numbers = sorted(works.index(work) + 1 for work in getattr(type(part), "references", ()))
+    return f" [{', '.join(map(str, numbers))}]" if numbers else ""
 
 
 def phrase(part: Any) -> str:
@@ -101,10 +110,13 @@ def _outcome(model: Any) -> str:
     return f"{kept} The fit {end} after {model.n_iter_} sweeps with a relative KKT residual of {model.optimality_:.1e}."
 
 
-def _step_in_words(step: dict[str, Any]) -> str:
-    details = _details(step)
-    name = step["step"].replace("_", " ")
-    return f"{name} ({details}) was applied" if details else f"{name} was applied"
+def _steps_in_words(steps: list[dict[str, Any]]) -> str:
+    """Return a sentence on what was done to the data before, in order, or nothing."""
+    said = []
+    for step in steps:
+        name, details = step["step"].replace("_", " "), _details(step)
+        said.append(f"{name} ({details})" if details else name)
+    return f" Before that, it was treated as follows: {'; '.join(said)}." if said else ""
 
 
 def _findings(result: Unmixing) -> list[str]:
@@ -246,7 +258,12 @@ def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tup
 
 def _parameters(result: Unmixing) -> list[tuple[object, object]]:
     rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
-    rows += [(name, _said(value)) for name, value in result.model.get_params(deep=False).items()]
+    taken: dict[str, list[str]] = {}
+    for role, part in getattr(result.model, "parts", list)():
+        taken.setdefault(role, []).append(_said(part))
+    for name, value in result.model.get_params(deep=False).items():
+        left_open = value is None and name in taken
+        rows.append((name, f"None: {', '.join(taken[name])}" if left_open else _said(value)))
     rows += [(name, f"array of shape {np.shape(value)}") for name, value in result.options.items()]
     return rows
 
@@ -277,7 +294,10 @@ def _said(value: Any) -> str:
         return ", ".join(_said(item) for item in value)
     if is_signal(value):
         value = unwrap(value)
-    return f"array of shape {value.shape}" if isinstance(value, np.ndarray) else repr(value)
+    if isinstance(value, np.ndarray):
+        return f"array of shape {value.shape}"
+    with config_context(print_changed_only=False):  # parameters that were left as they are, too
+        return " ".join(repr(value).split())
 
 
 def _footer(record: dict[str, Any]) -> str:

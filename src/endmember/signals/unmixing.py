@@ -94,7 +94,8 @@ def unmix(
     >>> result.maps.data.shape, result.spectra.data.shape
     ((3, 12, 12), (3, 60))
     """
-    if model is not None and not (hasattr(model, "fit") and hasattr(model, "get_params")):
+    made = not isinstance(model, type) and hasattr(model, "fit") and hasattr(model, "get_params")
+    if model is not None and not made:
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     if isinstance(model, Coupled) or _are_signals(signal):
         return _together(
@@ -203,9 +204,8 @@ class Unmixing:
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
-        channels = self.spectra.data.shape[-1]
-        size = " x ".join(str(n) for n in domain)
-        return f"<Unmixing: {k} components, {size} pixels, {channels} channels, {type(self.model).__name__}>"
+        size = f"{' x '.join(map(str, domain))} pixels, {self.spectra.data.shape[-1]} channels"
+        return f"<Unmixing: {k} component{'s' * (k > 1)}, {size}, {type(self.model).__name__}>"
 
     def plot(self) -> Figure:
         """Draw every component: map and spectrum side by side, for a series also its profiles."""

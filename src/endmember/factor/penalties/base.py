@@ -125,7 +125,7 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
     for penalty in given:
         if not isinstance(penalty, Penalty):
             raise TypeError(
-                f"{name}={penalty!r} is not a penalty; give one such as em.Free(), a list of "
+                f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
                 "them, or None"
             )
         weight = getattr(penalty, "weight", 0)

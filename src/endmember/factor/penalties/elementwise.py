@@ -50,6 +50,10 @@ class Ridge(Penalty):
     weight : float
         1 shrinks a component that overlaps with no other to half.
 
+    References
+    ----------
+    A. E. Hoerl and R. W. Kennard, Technometrics 12 (1970) 55; the unit of the weight is ours.
+
     Examples
     --------
     >>> from endmember.factor.subproblem import Quadratic
@@ -79,6 +83,10 @@ class Sparse(Penalty):
     ----------
     weight : float
         The threshold as a fraction of the largest entry; 1 empties the factor.
+
+    References
+    ----------
+    R. Tibshirani, J. R. Stat. Soc. B 58 (1996) 267; the unit of the weight is ours.
 
     Examples
     --------

@@ -79,9 +79,13 @@ class MALS(Solver):
 
     Notes
     -----
-    The published rule for the weights (Wang, Hopke, Hancewicz & Zhang, Anal. Chim. Acta 476 (2003)
-    93) speaks of the change of the negative values between estimates; the factors 1/2 and 3/2 are
-    ours.
+    The published rule for the weights speaks of the change of the negative values between estimates; the
+    factors 1/2 and 3/2 are ours.
+
+    References
+    ----------
+    J.-H. Wang, P. K. Hopke, T. M. Hancewicz and S. L. Zhang, Anal. Chim. Acta 476 (2003) 93; S. Muto and M. Shiga,
+    Microscopy 69 (2020) 110, equations (7) and (8).
 
     Examples
     --------
