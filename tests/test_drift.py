@@ -1,11 +1,16 @@
 """Drifting: shifts and spectra that are known come back, whatever kind the data are."""
 
+import pickle
+
 import dask.array as da
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 import endmember as em
+from endmember.factor import inputs
 from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.shifted import STEPS, Shifted, reader, shifted_weights
 from endmember.factor.smoothing import SmoothField, curvature_penalty
@@ -85,11 +90,13 @@ def test_the_evidence_finds_the_length_that_errs_least():
     y, x = np.mgrid[:24, :24] / 24
     truth = (np.sin(4 * x) * np.cos(3 * y)).ravel()
     noisy = truth + 0.3 * rng.standard_normal(truth.size)
-    a, U = np.full(truth.size, 1 / 0.3**2), np.zeros((truth.size, 1))
+    a, U = np.full((truth.size, 1, 1), 1 / 0.3**2), np.zeros((truth.size, 1, 1))
+    b = noisy[:, None] / 0.3**2
     field = SmoothField((24, 24))
-    best, length = field.best(a, U, a * noisy)
+    best, (length,) = field.best(a, U, b)
+    best = best[:, 0]
     errors = {
-        n: np.std(field.solve(a, U, a * noisy, n)[0] - truth) for n in (length / 2, length * 2)
+        n: np.std(field.solve(a, U, b, (n,))[0][:, 0] - truth) for n in (length / 2, length * 2)
     }
     assert np.std(best - truth) < 0.25 * np.std(noisy - truth)
     assert np.std(best - truth) < 1.05 * min(errors.values())
@@ -132,6 +139,32 @@ def test_lazy_sparse_and_two_dimensional_data_give_the_same_shifts():
     for other in (lazy, counts):
         np.testing.assert_allclose(other.shifts_, FITTED.shifts_, atol=1e-9)
         np.testing.assert_allclose(other.components_, FITTED.components_, atol=1e-6)
+
+
+def test_data_that_stay_on_disk_give_the_same_shifts(monkeypatch):
+    monkeypatch.setattr(inputs, "KEPT_UP_TO", 0)  # else data this small are read once and kept
+    chunks = da.from_array(PHANTOM.data, chunks=(7, 6, 256))
+    lazy = drifting().fit(chunks)
+    np.testing.assert_allclose(lazy.shifts_, FITTED.shifts_, atol=1e-9)
+    np.testing.assert_allclose(lazy.transform(chunks), FITTED.transform(PHANTOM.data), rtol=1e-6)
+
+
+def test_a_drifting_model_is_an_estimator_like_any_other():
+    model = drifting(max_iter=30)
+    copy = clone(model).set_params(model__n_components=2, smooth="auto")
+    assert copy is not model and copy.get_params().keys() == model.get_params().keys()
+    with pytest.raises(NotFittedError):
+        copy.transform(PHANTOM.data)
+    before = PHANTOM.data.copy()
+    before.setflags(write=False)
+    one = copy.fit(before).maps_
+    np.testing.assert_array_equal(one, copy.fit_transform(np.asfortranarray(before)))
+    np.testing.assert_array_equal(before, PHANTOM.data)
+    assert not hasattr(copy.model, "components_")  # the model given stays as it was
+    again = pickle.loads(pickle.dumps(copy))
+    np.testing.assert_array_equal(again.transform(before), copy.transform(before))
+    with pytest.raises(ValueError, match="255 features"):
+        copy.transform(before[..., :-1])
 
 
 def test_masks_missing_entries_and_poisson_find_the_same_drift():
@@ -196,7 +229,10 @@ def test_answers_are_kept_and_run_again(tmp_path):
         (em.Drifting(3), "no model of spectra and maps"),
         (em.Drifting(em.NMF()), "n_components is missing"),
         (em.Drifting(em.NMF(2), max_shift=0), "max_shift=0"),
-        (em.Drifting(em.NMF(2), max_shift=200), "too few"),
+        (em.Drifting(em.NMF(2), max_shift=200), "n_features = 256 channels are too few"),
+        (em.Drifting(em.NMF(300)), "at most 256 components"),
+        (em.Drifting(em.MLLS(PHANTOM.spectra)), "MLLS has no n_components"),
+        (em.Drifting(em.NMF), "no model of spectra and maps"),
         (em.Drifting(em.NMF(2), smooth="much"), "smooth='much'"),
     ],
 )

@@ -47,10 +47,13 @@ def curvature_penalty(domain: Sequence[int]) -> tuple[sparse.csc_array, int]:
 
 
 class SmoothField:
-    r"""Solve :math:`\min_\delta \tfrac12\delta^\top(A + \lambda\Lambda)\delta - b^\top\delta`, ``A = diag(a) − U Uᵀ``.
+    r"""Solve :math:`\min_\delta \tfrac12\delta^\top(A + \Lambda_\lambda)\delta - b^\top\delta` for a field or several.
 
-    ``A`` is what the data say of the field, in units of their noise: ``a`` the information of every pixel, ``U``
-    (n, q) what of it is used up by quantities that are estimated along with it.
+    .. math:: A = \mathrm{diag}(a) - U U^\top,\qquad \Lambda_\lambda = \mathrm{diag}(\lambda)\otimes\Lambda
+
+    ``A`` is what the data say of the fields, in units of their noise: ``a`` (n, q, q) the information of every pixel
+    about its values of the q fields, ``U`` (n, q, p) what of it is used up by quantities that are estimated along
+    with them.
 
     Parameters
     ----------
@@ -60,47 +63,68 @@ class SmoothField:
 
     def __init__(self, domain: Sequence[int]) -> None:
         self.penalty, self.rank = curvature_penalty(domain)
-        self._place = len(LENGTHS) // 2
+        self._places: tuple[int, ...] = ()
 
     def solve(
-        self, a: np.ndarray, U: np.ndarray, b: np.ndarray, length: float
+        self, a: np.ndarray, U: np.ndarray, b: np.ndarray, lengths: Sequence[float]
     ) -> tuple[np.ndarray, float]:
-        r"""Return the field and its evidence: the log-probability of the data for this length.
+        r"""Return the fields (n, q) and their evidence: the log-probability of the data for these lengths.
 
-        .. math:: \lambda = \bar a\,\ell^4,\qquad
-                  \ln p = \tfrac12\left(r\ln\lambda - \ln\det(A + \lambda\Lambda) + b^\top\delta\right) + {\rm const}
+        .. math:: \lambda_q = \bar a_{qq}\,\ell_q^4,\qquad
+                  \ln p = \tfrac12\left(r\sum\ln\lambda_q - \ln\det(A + \Lambda_\lambda) + b^\top\delta\right)
+                  + {\rm const}
 
         Parameters
         ----------
-        a : ndarray, (n,)
-        U : ndarray, (n, q)
-        b : ndarray, (n,)
-        length : float
-            In pixels, the length over which the field is averaged; 0 for no averaging.
+        a : ndarray, (n, q, q)
+        U : ndarray, (n, q, p)
+        b : ndarray, (n, q)
+        lengths : sequence of float, (q,)
+            In pixels, the length over which each field is averaged; 0 for no averaging.
         """
-        mean = float(a[a > 0].mean()) if (a > 0).any() else 1.0
-        strength = mean * max(length, 1e-3) ** 4
-        base = sparse.csc_array(sparse.diags_array(a + 1e-6 * mean) + strength * self.penalty)
+        n, q = b.shape
+        own = np.einsum("iqq->iq", a)
+        mean = np.array([size[size > 0].mean() if (size > 0).any() else 1.0 for size in own.T])
+        strength = mean * np.maximum(lengths, 1e-3) ** 4
+        ridge = sparse.diags_array(np.repeat(1e-6 * mean, n))
+        smooth = sparse.kron(sparse.diags_array(strength), self.penalty)
+        blocks = [
+            [sparse.diags_array(a[:, row, column]) for column in range(q)] for row in range(q)
+        ]
+        base = sparse.csc_array(sparse.block_array(blocks) + ridge + smooth)
         factor = splu(base, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
                       options={"SymmetricMode": True})  # fmt: skip
-        both = factor.solve(np.column_stack([b, U]))
+        used, wanted = U.transpose(1, 0, 2).reshape(q * n, -1), b.T.ravel()
+        both = factor.solve(np.column_stack([wanted, used]))
         direct, spread = both[:, 0], both[:, 1:]
-        core = np.eye(U.shape[1]) * (1 + 1e-6) - U.T @ spread
+        core = np.eye(used.shape[1]) * (1 + 1e-6) - used.T @ spread
         core = (core + core.T) / 2
-        field = direct + spread @ np.linalg.solve(core, U.T @ direct)
+        field = direct + spread @ np.linalg.solve(core, used.T @ direct)
         logdet = np.log(np.abs(factor.U.diagonal())).sum() + np.linalg.slogdet(core)[1]
-        return field, 0.5 * (self.rank * np.log(strength) - logdet + float(b @ field))
+        evidence = 0.5 * (self.rank * np.log(strength).sum() - logdet + float(wanted @ field))
+        return field.reshape(q, n).T, evidence
 
-    def best(self, a: np.ndarray, U: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, float]:
-        """Return the field of the length with the highest evidence, and that length; the next search starts from it."""
-        found: dict[float, tuple[np.ndarray, float]] = {}
-        while True:  # climb from where the last search ended
-            place = self._place
-            around = [n for n in (place - 1, place, place + 1) if 0 <= n < len(LENGTHS)]
-            for n in around:
-                if n not in found:
-                    found[n] = self.solve(a, U, b, LENGTHS[n])
-            top = max(around, key=lambda n: found[n][1])
-            if top == place:
-                return found[place][0], LENGTHS[place]
-            self._place = top
+    def best(
+        self, a: np.ndarray, U: np.ndarray, b: np.ndarray
+    ) -> tuple[np.ndarray, tuple[float, ...]]:
+        """Return the fields of the lengths with the highest evidence, and those; the next search starts from them."""
+        q = b.shape[1]
+        if len(self._places) != q:
+            self._places = (len(LENGTHS) // 2,) * q
+        found: dict[tuple[int, ...], tuple[np.ndarray, float]] = {}
+        while True:  # climb from where the last search ended, one length at a time
+            here = self._places
+            for one in range(q):
+                around = [_stepped(self._places, one, step) for step in (0, -1, 1)]
+                for places in around:
+                    if places not in found and 0 <= places[one] < len(LENGTHS):
+                        lengths = [LENGTHS[place] for place in places]
+                        found[places] = self.solve(a, U, b, lengths)
+                known = [places for places in around if places in found]
+                self._places = max(known, key=lambda places: found[places][1])
+            if self._places == here:
+                return found[here][0], tuple(LENGTHS[place] for place in here)
+
+
+def _stepped(places: tuple[int, ...], one: int, step: int) -> tuple[int, ...]:
+    return (*places[:one], places[one] + step, *places[one + 1 :])
