@@ -162,7 +162,9 @@ def test_the_answer_is_kept_and_both_maps_are_in_the_report(tmp_path):
     residual = em.load(tmp_path / "answer" / "residual.hspy").data
     assert np.nanstd(residual) < 1.05 * np.sqrt(PHANTOM.clean.mean())
     report = (tmp_path / "answer" / "report.html").read_text()
-    assert "Energy shift and Stretch of the axis" in report and "stretched about its middle" in report
+    assert (
+        "Energy shift and Stretch of the axis" in report and "stretched about its middle" in report
+    )
 
 
 def test_the_picture_shows_shifts_and_stretches_in_their_units():

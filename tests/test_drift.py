@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import endmember as em
-from endmember.factor import inputs
+from endmember.factor import inputs, smoothing
 from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.shifted import STEPS, Shifted, reader, shifted_weights
 from endmember.factor.smoothing import SmoothField, curvature_penalty
@@ -100,6 +100,19 @@ def test_the_evidence_finds_the_length_that_errs_least():
     }
     assert np.std(best - truth) < 0.25 * np.std(noisy - truth)
     assert np.std(best - truth) < 1.05 * min(errors.values())
+
+
+def test_of_a_large_image_a_window_tells_the_length(monkeypatch):
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:48, :48] / 10
+    noisy = np.sin(y) * np.cos(x) + 0.3 * rng.standard_normal((48, 48))
+    a, U = np.full((48 * 48, 1, 1), 1 / 0.3**2), np.zeros((48 * 48, 1, 1))
+    b = noisy.reshape(-1, 1) / 0.3**2
+    whole, (length,) = SmoothField((48, 48)).best(a, U, b)
+    monkeypatch.setattr(smoothing, "ASKED", 24 * 24)
+    quick, (told,) = SmoothField((48, 48)).best(a, U, b)
+    assert 0.7 < told / length < 1.5
+    assert np.std(quick - whole) < 0.1 * np.std(whole - noisy.reshape(-1, 1))
 
 
 def test_planes_cost_nothing():

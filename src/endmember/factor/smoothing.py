@@ -10,6 +10,8 @@ from scipy.sparse.linalg import splu
 
 #: Lengths in pixels over which a field may be averaged; the data choose among them.
 LENGTHS = tuple(2.0 ** (step / 2) for step in range(-2, 15))
+#: Pixels that tell the length; of larger images, a window in the middle is asked.
+ASKED = 2**12
 
 
 def curvature_penalty(domain: Sequence[int]) -> tuple[sparse.csc_array, int]:
@@ -46,6 +48,23 @@ def curvature_penalty(domain: Sequence[int]) -> tuple[sparse.csc_array, int]:
     return sparse.csc_array(total), n - free
 
 
+def central_window(domain: Sequence[int], most: int) -> np.ndarray:
+    """Return the flat numbers of the pixels of a window in the middle of an image, at most so many.
+
+    Examples
+    --------
+    >>> central_window((3, 4), most=4)
+    array([[1, 2],
+           [5, 6]])
+    """
+    width = max(domain, default=1)
+    while width > 1 and np.prod(np.minimum(domain, width)) > most:
+        width -= 1
+    start = [max(0, (size - width) // 2) for size in domain]
+    places = np.arange(int(np.prod(domain))).reshape(domain)
+    return places[tuple(slice(first, first + width) for first in start)]
+
+
 class SmoothField:
     r"""Solve :math:`\min_\delta \tfrac12\delta^\top(A + \Lambda_\lambda)\delta - b^\top\delta` for a field or several.
 
@@ -64,6 +83,9 @@ class SmoothField:
     def __init__(self, domain: Sequence[int]) -> None:
         self.penalty, self.rank = curvature_penalty(domain)
         self._places: tuple[int, ...] = ()
+        self._inside = central_window(domain, ASKED)
+        shape = self._inside.shape
+        self._window = None if shape == tuple(domain) else SmoothField(shape)
 
     def solve(
         self, a: np.ndarray, U: np.ndarray, b: np.ndarray, lengths: Sequence[float]
@@ -108,7 +130,10 @@ class SmoothField:
         self, a: np.ndarray, U: np.ndarray, b: np.ndarray
     ) -> tuple[np.ndarray, tuple[float, ...]]:
         """Return the fields of the lengths with the highest evidence, and those; the next search starts from them."""
-        q = b.shape[1]
+        q, inside = b.shape[1], self._inside.ravel()
+        if self._window is not None and a[inside].any():
+            _, lengths = self._window.best(a[inside], U[inside], b[inside])
+            return self.solve(a, U, b, lengths)[0], lengths
         if len(self._places) != q:
             self._places = (len(LENGTHS) // 2,) * q
         found: dict[tuple[int, ...], tuple[np.ndarray, float]] = {}
@@ -118,8 +143,8 @@ class SmoothField:
                 around = [_stepped(self._places, one, step) for step in (0, -1, 1)]
                 for places in around:
                     if places not in found and 0 <= places[one] < len(LENGTHS):
-                        lengths = [LENGTHS[place] for place in places]
-                        found[places] = self.solve(a, U, b, lengths)
+                        chosen = [LENGTHS[place] for place in places]
+                        found[places] = self.solve(a, U, b, chosen)
                 known = [places for places in around if places in found]
                 self._places = max(known, key=lambda places: found[places][1])
             if self._places == here:
