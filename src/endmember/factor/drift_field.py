@@ -18,7 +18,7 @@ from endmember.factor.blocks import Data
 from endmember.factor.data import Dense, Weighted, count_scaled
 from endmember.factor.lowrank import sketch
 from endmember.factor.shifted import Shifted
-from endmember.factor.smoothing import SmoothField
+from endmember.factor.smoothing import Lengths, SmoothField, right_side
 
 
 @dataclass
@@ -44,8 +44,8 @@ class Evidence:
         rows: np.ndarray,
         applied: np.ndarray,
         length: float | None,
-    ) -> tuple[np.ndarray, tuple[float, ...]]:
-        """Return the shifts (pixels, q) of the image, and the lengths (q,) over which they are averaged.
+    ) -> tuple[np.ndarray, Lengths]:
+        """Return the shifts (pixels, q) of the image, and the lengths (q, axes) over which they are averaged.
 
         Parameters
         ----------
@@ -58,14 +58,19 @@ class Evidence:
         length : float, optional
             Chosen by the data unless given.
         """
-        used = np.einsum("iqp,iq->p", self.U, applied)
-        b = np.einsum("iqr,ir->iq", self.a, applied) - self.U @ used + self.g
-        n, q = smooth.penalty.shape[0], applied.shape[1]
-        a, U, whole = np.zeros((n, q, q)), np.zeros((n, *self.U.shape[1:])), np.zeros((n, q))
-        a[rows], U[rows], whole[rows] = self.a, self.U, b
+        n = int(np.prod(smooth.domain))
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            whole = np.zeros((n, *values.shape[1:]))
+            whole[rows] = values
+            return whole
+
+        a, U, g, known = (spread(values) for values in (self.a, self.U, self.g, applied))
         if length is None:
-            return smooth.best(a, U, whole)
-        return smooth.solve(a, U, whole, (length,) * q)[0], (length,) * q
+            return smooth.best(a, U, g, known)
+        lengths = ((length,) * len(smooth.domain),) * applied.shape[1]
+        b = right_side(a, U, g, known)
+        return smooth.solve(a, U, b, lengths, judge=False)[0], lengths
 
 
 def weigh(data: Data, counts: bool) -> tuple[Data, np.ndarray, np.ndarray]:
@@ -209,7 +214,7 @@ class Search:
 
     def improve(
         self, data: Shifted, C: np.ndarray, S: np.ndarray, held: bool = False
-    ) -> tuple[np.ndarray, tuple[float, ...]]:
+    ) -> tuple[np.ndarray, Lengths]:
         """Return the field (pixels, q) that the data ask for, and its lengths.
 
         Parameters
@@ -235,9 +240,7 @@ class Search:
         largest = np.abs(field).sum(axis=1, keepdims=True)
         return field * np.minimum(1.0, self.reach / np.maximum(largest, self.reach))
 
-    def by_subspace(
-        self, k: int, rounds: int, tolerance: float
-    ) -> tuple[np.ndarray, tuple[float, ...]]:
+    def by_subspace(self, k: int, rounds: int, tolerance: float) -> tuple[np.ndarray, Lengths]:
         """Return the field and its lengths, with the best approximation of rank ``k`` in place of a model.
 
         Parameters
@@ -260,7 +263,7 @@ class Search:
 
     def with_spectra(
         self, S: np.ndarray, rounds: int, tolerance: float
-    ) -> tuple[np.ndarray, tuple[float, ...]]:
+    ) -> tuple[np.ndarray, Lengths]:
         """Return the field and its lengths for known spectra ``S`` (m, k).
 
         Parameters
@@ -283,10 +286,10 @@ class Search:
         rounds: int,
         tolerance: float,
         held: bool,
-    ) -> tuple[np.ndarray, tuple[float, ...]]:
+    ) -> tuple[np.ndarray, Lengths]:
         """Improve the field again and again, with the factors of the data read at it."""
         field = np.zeros((int(np.prod(self.domain)), self.along.shape[1]))
-        lengths: tuple[float, ...] = ()
+        lengths: Lengths = ()
         for _ in range(rounds):
             before = field[self.rows]
             data = self.read(before)

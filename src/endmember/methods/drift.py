@@ -65,7 +65,8 @@ class Drifting(SpectralEstimator):
         Largest shift of any channel, in channels.
     smooth : "auto" or float
         Length in pixels over which the field of shifts is averaged; 0 takes every pixel for itself. By default the
-        length of the highest evidence. Along the rows of a 2-D ``X`` unless ``domain`` says what image they form.
+        lengths of the highest evidence, one for each axis of the image. Along the rows of a 2-D ``X`` unless
+        ``domain`` says what image they form.
     dispersion : bool
         Whether the energy per channel may change from pixel to pixel besides the offset.
 
@@ -77,9 +78,9 @@ class Drifting(SpectralEstimator):
     stretches_ : ndarray, (*domain)
         With ``dispersion=True``: :math:`\gamma_i`, positive = drawn out over more channels, so that the energy per
         channel is that of the axis divided by :math:`1 + \gamma_i`; their mean is zero. NaN at masked pixels.
-    smooth_ : float, or two
-        The length over which the field was averaged, in pixels; with ``dispersion=True``, those of shifts and of
-        stretches.
+    smooth_ : ndarray, (axes,) or (2, axes)
+        The length over which the field was averaged along each axis of the image, in pixels; with
+        ``dispersion=True``, those of shifts and of stretches.
     model_ : estimator
         The fitted model.
     components_, maps_, n_components_, n_features_in_
@@ -114,7 +115,7 @@ class Drifting(SpectralEstimator):
 
     shifts_: np.ndarray
     stretches_: np.ndarray
-    smooth_: float | tuple[float, ...]
+    smooth_: np.ndarray
     model_: Any
 
     def __init__(
@@ -192,7 +193,7 @@ class Drifting(SpectralEstimator):
             if moved < UNNOTICED:
                 break
             self._go_on(self._moved(observed, field, energy), watch)
-        self.smooth_ = lengths if self.dispersion else lengths[0]
+        self.smooth_ = np.array(lengths if self.dispersion else lengths[0])
         self._keep(observed, field)
 
     def _search(self, observed: Observed, k: int) -> Search:

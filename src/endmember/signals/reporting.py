@@ -172,7 +172,9 @@ def _drift(result: Unmixing) -> list[Section]:
     figure = show.shifts(
         model.shifts_, stretches=stretches, pixel_size=size.pixel_size, pixel_units=size.pixel_units
     )  # fmt: skip
-    lengths = " and ".join(f"{length:.3g}" for length in np.atleast_1d(model.smooth_))
+    lengths = " and ".join(
+        " × ".join(f"{length:.3g}" for length in own) for own in np.atleast_2d(model.smooth_)
+    )
     drawn = "" if stretches is None else (
         ", and by how much its axis was found to be drawn out about its middle"
     )  # fmt: skip
