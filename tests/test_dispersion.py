@@ -144,6 +144,11 @@ def test_transform_and_the_way_back_to_what_was_recorded():
     assert np.std((recorded - PHANTOM.clean)[known]) < 0.3 * np.std(still - PHANTOM.clean)
 
 
+def test_a_model_that_does_not_explain_the_data_does_not_spoil_the_shifts():
+    model = em.Drifting(em.SubspaceSampling(2), dispersion=True).fit(PHANTOM.data)
+    assert max(errors(model)) < 0.07
+
+
 def test_no_channel_goes_further_than_allowed():
     model = drifting(max_shift=0.5, smooth=0).fit(PHANTOM.data)
     furthest = np.abs(model.shifts_) + HALF * np.abs(model.stretches_)

@@ -32,11 +32,14 @@ class Evidence:
     U : ndarray, (n, q, p)
         What of it the factors use up.
     g : ndarray, (n, q)
+    misfit : float
+        Mean square of what the factors leave, in scaled data.
     """
 
     a: np.ndarray
     U: np.ndarray
     g: np.ndarray
+    misfit: float
 
     def field(
         self,
@@ -141,7 +144,7 @@ def examine(
         variance *= _excess(scaled, S, B, c, r, a)
     variance = max(variance, 1e-12 * float(Y.squared_norm) / (Y.shape[0] * Y.shape[1]))
     g = -np.einsum("ik,iqk->iq", scaled, V.reshape(n, q, k))
-    return Evidence(a / variance, U / np.sqrt(variance), g / variance)
+    return Evidence(a / variance, U / np.sqrt(variance), g / variance, misfit)
 
 
 def _projected(Y: Data, C: np.ndarray, S: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
@@ -207,6 +210,8 @@ class Search:
 
     def __post_init__(self) -> None:
         self._smooth = SmoothField(self.domain)
+        #: Mean square of what the factors of the last improvement left.
+        self.misfit = np.inf
 
     def read(self, shifts: np.ndarray) -> Shifted:
         """Return the data read at shifts (n, q) of the pixels, in channels that all shifts within reach leave."""
@@ -230,6 +235,7 @@ class Search:
         found = examine(
             data, self.counts, C, S[there], self.channels[there], self.along[there], held
         )
+        self.misfit = found.misfit
         field, lengths = found.field(self._smooth, self.rows, data.shifts, self.length)
         if not held:
             field = field - field[self.rows].mean(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 from scipy import sparse
@@ -14,8 +14,10 @@ from scipy.sparse.linalg import splu
 LENGTHS = tuple(2.0 ** (step / 2) for step in range(-6, 15))
 #: An axis tells lengths up to so many times its own.
 LONGEST = 2
-#: Pixels that tell the lengths; of larger images, a window in the middle is asked.
+#: Pixels that tell the lengths; of larger images, a window in the middle is asked, then all pixels in bins.
 ASKED = 2**11
+#: Bins along an axis are at most this part of the length along it.
+BIN = 0.5
 
 #: One length for each axis of the image, for one field after the other.
 Lengths = tuple[tuple[float, ...], ...]
@@ -72,12 +74,10 @@ class SmoothField:
     def __init__(self, domain: Sequence[int]) -> None:
         self.domain = tuple(domain)
         self.penalties = curvature_penalties(domain)
-        self._places: tuple[int, ...] = ()
         longest = LONGEST * np.array(domain)
         self._most = np.searchsorted(LENGTHS, longest, side="right") - 1
-        self._inside = central_window(domain, ASKED)
-        shape = self._inside.shape
-        self._window = None if shape == self.domain else SmoothField(shape)
+        self._places: tuple[int, ...] = ()
+        self._parts: dict[tuple[int, ...], SmoothField] = {}
 
     def solve(
         self, a: np.ndarray, U: np.ndarray, b: np.ndarray, lengths: Lengths, judge: bool = True
@@ -150,16 +150,30 @@ class SmoothField:
         known : ndarray, (n, q)
             Outside a window that is asked for the lengths, the fields are taken for these.
         """
-        q, axes, inside = g.shape[1], len(self.domain), self._inside.ravel()
         b = right_side(a, U, g, known)
-        if self._window is not None and a[inside].any():
-            _, lengths = self._window.best(a[inside], U[inside], g[inside], known[inside])
-            return self.solve(a, U, b, lengths, judge=False)[0], lengths
+        if len(b) <= ASKED:
+            return self.climb(a, U, b)
+        places = central_window(self.domain, ASKED)
+        inside = places.ravel()
+        own = right_side(a[inside], U[inside], g[inside], known[inside])
+        _, lengths = self._part(places.shape).climb(a[inside], U[inside], own)
+        lengths = self._of_bins(a, U, b, lengths)
+        return self.solve(a, U, b, lengths, judge=False)[0], lengths
+
+    def climb(self, a: np.ndarray, U: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Lengths]:
+        """Return the fields of the highest evidence and their lengths, made longer or shorter one after the other.
+
+        Parameters
+        ----------
+        a, U, b : ndarray
+            As in :meth:`solve`.
+        """
+        q, axes = b.shape[1], len(self.domain)
+        most = np.tile(self._most, q)
         if len(self._places) != q * axes:
             start = np.minimum(self._most, len(LENGTHS) // 2)
             self._places = tuple(int(place) for place in start) * q
         found: dict[tuple[int, ...], tuple[np.ndarray, float]] = {}
-        most = np.tile(self._most, q)
 
         def at(places: tuple[int, ...]) -> float:
             if min(places) < 0 or np.any(places > most):
@@ -168,7 +182,7 @@ class SmoothField:
                 found[places] = self.solve(a, U, b, _lengths(places, axes))
             return found[places][1]
 
-        while True:  # climb from where the last search ended, one length at a time
+        while True:
             before = self._places
             for one in range(len(before)):
                 for step in (-1, 1):
@@ -177,6 +191,30 @@ class SmoothField:
             if self._places == before:
                 at(before)
                 return found[before][0], _lengths(before, axes)
+
+    def _of_bins(self, a: np.ndarray, U: np.ndarray, b: np.ndarray, lengths: Lengths) -> Lengths:
+        """Return better lengths than those of a window, from all pixels in bins, where few bins will do.
+
+        A window does not see how a field goes on: in its middle, a drift of the whole scan may be a plane.
+        """
+        shortest = np.min(lengths, axis=0)
+        widths = 2 ** np.floor(np.log2(np.maximum(BIN * shortest, 1.0))).astype(int)
+        shape = tuple(int(size) for size in -(-np.array(self.domain) // widths))
+        if np.prod(shape) > 2 * ASKED:
+            return lengths
+        places = np.indices(self.domain).reshape(len(shape), -1) // widths[:, None]
+        n = len(b)
+        target = np.ravel_multi_index(tuple(places), shape)
+        gather = sparse.csr_array((np.ones(n), (target, np.arange(n))), shape=(np.prod(shape), n))
+        sums = [(gather @ part.reshape(n, -1)).reshape(-1, *part.shape[1:]) for part in (a, U, b)]
+        _, found = self._part(shape).climb(*sums)
+        return tuple(tuple(float(length) for length in widths * own) for own in found)
+
+    def _part(self, shape: tuple[int, ...]) -> SmoothField:
+        """Return the field of a window or of bins, which remembers where its last search ended."""
+        if shape not in self._parts:
+            self._parts[shape] = SmoothField(shape)
+        return self._parts[shape]
 
 
 def right_side(a: np.ndarray, U: np.ndarray, g: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -202,6 +240,7 @@ def central_window(domain: Sequence[int], most: int) -> np.ndarray:
     return places[tuple(slice(first, first + width) for first in start)]
 
 
+@cache
 def _eigenvalues(size: int) -> np.ndarray:
     """Return those of the penalty along an axis; what costs nothing has exactly zero."""
     D = differences(size)
@@ -212,6 +251,7 @@ def _eigenvalues(size: int) -> np.ndarray:
         bands[below, : size - below] = np.diagonal(penalty, -below)
     values = eigvals_banded(bands, lower=True)
     values[: max(order, 1)] = 0.0
+    values.flags.writeable = False  # kept for the next call
     return values
 
 

@@ -36,6 +36,8 @@ ROUNDS, REFITS = 12, 3
 SETTLED = 0.005
 #: Shifts that move by less than this need no new fit of the model.
 UNNOTICED = 0.02
+#: A model whose misfit is that of the best of its rank up to this factor is asked for shifts.
+EXPLAINS = 1.05
 #: A channel at the ends is filled in where so many pixels for each component have seen it.
 SEEN_BY = 5
 #: What is taken over from the model, where it has it.
@@ -174,6 +176,7 @@ class Drifting(SpectralEstimator):
         check_fits(k, observed)
         search = self._search(observed, k)
         field, lengths = search.by_subspace(k, ROUNDS, SETTLED)
+        least = search.misfit
         stopped: list[bool] = []
 
         def watch(progress: Any) -> bool:
@@ -187,7 +190,10 @@ class Drifting(SpectralEstimator):
             if stopped or self.components_.shape[0] != k:
                 break
             C, S = self._factors(observed)
-            new, lengths = search.improve(search.read(field[search.rows]), C, S)
+            new, new_lengths = search.improve(search.read(field[search.rows]), C, S)
+            if search.misfit > EXPLAINS * least:
+                break  # what the model leaves is no noise: it says less of the shifts than the subspace
+            lengths = new_lengths
             moved = float(np.sqrt(np.mean((new - field)[search.rows] ** 2)))
             field = new
             if moved < UNNOTICED:
