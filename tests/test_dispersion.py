@@ -178,6 +178,10 @@ def test_the_picture_shows_shifts_and_stretches_in_their_units():
     lines = [axes.get_lines()[0].get_ydata() for axes in figure.axes if axes.get_lines()]
     np.testing.assert_allclose(lines[0], PHANTOM.drift.ravel())
     np.testing.assert_allclose(lines[1], 100 * PHANTOM.stretch.ravel())
+    line = em.show.shifts(PHANTOM.drift[0], stretches=PHANTOM.stretch[0])
+    assert [axes.get_title(loc="left") for axes in line.axes] == [
+        "Energy shift (channels)", "Stretch of the axis (%)",
+    ]  # fmt: skip
     with pytest.raises(ValueError, match="do not fit"):
         em.show.shifts(PHANTOM.drift, stretches=PHANTOM.stretch[0])
 

@@ -39,7 +39,7 @@ def shifts(
     Returns
     -------
     Figure
-        A map or a profile, and the shifts in scan order; the same of the stretches.
+        A map and the shifts in scan order, of a line its profile alone; the same of the stretches.
 
     Raises
     ------
@@ -64,30 +64,44 @@ def shifts(
         )
     flat, reduction = drawing.flatten_domain(first)
     space = Space.of(flat, pixel_size, pixel_units, scale=1.35)
+    line, names = first.ndim < 2, " and ".join(name.split(" (")[0] for name in fields)
     figure = page.blank_figure(
-        space.width + 4.2,
+        space.width + (0.6 if line else 4.2),
         max(space.height + 0.6, 2.6) * len(fields),
-        " and ".join(name.split(" (")[0] for name in fields) + " of every pixel, and in scan order",
+        f"{names} of every pixel{'' if line else ', and in scan order'}",
     )
-    grid = figure.add_gridspec(len(fields), 2, width_ratios=[space.width + 0.4, 3.6])
+    widths = [space.width + 0.4] if line else [space.width + 0.4, 3.6]
+    grid = figure.add_gridspec(len(fields), len(widths), width_ratios=widths)
     for row, (name, field) in enumerate(fields.items()):
-        left, right = (figure.add_subplot(grid[row, column]) for column in (0, 1))
-        _draw(left, right, field, name, space)
+        _draw_map(figure.add_subplot(grid[row, 0]), field, name, space)
+        if not line:
+            _draw_course(figure.add_subplot(grid[row, 1]), field)
     page.title(figure, title, [reduction, space.note])
     return figure
 
 
-def _draw(left: Axes, right: Axes, field: np.ndarray, name: str, space: Space) -> None:
-    """Draw one field over the pixels, and in the order of the scan."""
+def _draw_map(axes: Axes, field: np.ndarray, name: str, space: Space) -> None:
+    """Draw one field over the pixels."""
+    space.draw(axes, drawing.flatten_domain(field)[0], page.INK, "", None)
+    if not space.is_image:
+        _mark_zero(axes)
+    page.head(axes, name)
+    label_below(axes, space.position_text, True)
+    space.draw_scale_bar(axes)
+
+
+def _draw_course(axes: Axes, field: np.ndarray) -> None:
+    """Draw one field in the order of the scan."""
+    drawing.draw_profile(axes, field.ravel())
+    _mark_zero(axes)
+    axes.set_xlabel("pixel, in the order of the scan", fontsize=page.NORMAL)
+    page.quiet_axes(axes)
+    page.head(axes, "In scan order")
+
+
+def _mark_zero(axes: Axes) -> None:
+    """Draw a line at zero, and label round numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    space.draw(left, drawing.flatten_domain(field)[0], page.INK, "", None)
-    page.head(left, name)
-    label_below(left, space.position_text, True)
-    space.draw_scale_bar(left)
-    drawing.draw_profile(right, field.ravel())
-    right.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    right.axhline(0.0, color=page.FAINT, linewidth=0.6, zorder=0)
-    right.set_xlabel("pixel, in the order of the scan", fontsize=page.NORMAL)
-    page.quiet_axes(right)
-    page.head(right, "In scan order")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.axhline(0.0, color=page.FAINT, linewidth=0.6, zorder=0)
