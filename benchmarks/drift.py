@@ -3,59 +3,87 @@
 python benchmarks/drift.py                     every block, few seeds
 python benchmarks/drift.py angles --seeds 20
 python benchmarks/drift.py field --seeds 20
+python benchmarks/drift.py stretch --seeds 5
+python benchmarks/drift.py oxides --seeds 5
 """
 
 from __future__ import annotations
 
 import argparse
+import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 
 import endmember as em
 
-DRIFT = 1.5
+DRIFT, STRETCH = 1.5, 0.006
+EXAMPLE = Path(__file__).parents[1] / "examples" / "plot_drift.py"
 
 
-def angle(model, phantom):
-    """Mean angle to the true spectra, in degrees."""
-    order = em.match_components(model.components_, phantom.spectra)
-    return em.spectral_angle(model.components_[order], phantom.spectra).mean()
+def angle(model, spectra):
+    """Mean angle to the true spectra over the channels that are known, in degrees."""
+    seen = np.isfinite(model.components_).all(axis=0)
+    found, spectra = model.components_[:, seen], spectra[:, seen]
+    return em.spectral_angle(found[em.match_components(found, spectra)], spectra).mean()
 
 
-def error(model, phantom):
-    """Root-mean-square error of the shifts, in channels; only differences can be known."""
-    difference = model.shifts_ - phantom.drift
-    return np.std(difference)
+def error(found, truth):
+    """Root-mean-square error; only differences can be known."""
+    return np.std(found - truth)
+
+
+def with_known_shifts(nmf, phantom):
+    """NMF of the data aligned by the true shifts."""
+    X = em.preprocess.align(phantom.data.astype(float), shifts=phantom.drift, ends="nan")
+    unseen = np.isnan(X).any(axis=(0, 1))
+    return em.NMF(**nmf.get_params()).fit(np.nan_to_num(X), channel_mask=unseen)
 
 
 def angles(seeds):
-    """NMF without drift, with it, and inside Drifting, on the same maps and spectra."""
-    print("seed   no drift: NMF  Drifting   drift: NMF  Drifting  Drifting/no drift  rms of shifts")
+    """NMF without drift (also from other starts), with it, inside Drifting, and with the shifts known."""
+    print("      no drift                      drift 1.5 channels")
+    print(
+        "seed     NMF  other starts  Drifting     NMF  shifts known  Drifting  ratio  rms of shifts"
+    )
     rows = []
     for seed in seeds:
         still = em.synthetic.mixed_phases(seed=seed)
         moved = em.synthetic.mixed_phases(drift=DRIFT, seed=seed)
         nmf = em.NMF(4, random_state=seed)
-        free, idle = nmf.fit(still.data), em.Drifting(nmf).fit(still.data)
-        row = [angle(free, still), angle(idle, still), angle(nmf.fit(moved.data), moved)]
+        free = angle(nmf.fit(still.data), still.spectra)
+        other = angle(em.NMF(4, random_state=1000 + seed).fit(still.data), still.spectra)
+        idle = angle(em.Drifting(nmf).fit(still.data), still.spectra)
+        plain = angle(nmf.fit(moved.data), moved.spectra)
+        known = angle(with_known_shifts(nmf, moved), moved.spectra)
         drifting = em.Drifting(nmf).fit(moved.data)
-        row += [angle(drifting, moved), error(drifting, moved)]
-        rows.append(row)
+        found = angle(drifting, moved.spectra)
+        rows.append((free, other, idle, plain, known, found, error(drifting.shifts_, moved.drift)))
         print(
-            f"{seed:4}  {row[0]:13.2f}° {row[1]:8.2f}° {row[2]:11.2f}° {row[3]:8.2f}° "
-            f"{row[3] / row[0]:18.3f} {row[4]:14.4f}",
+            "{:4} {:6.2f}° {:12.2f}° {:8.2f}° {:6.2f}° {:12.2f}° {:8.2f}° {:6.3f} {:14.4f}".format(
+                seed, *rows[-1][:6], found / free, rows[-1][-1]
+            ),
             flush=True,
         )
-    free, idle, plain, drifting, errors = np.array(rows).T
+    free, other, idle, plain, known, found, errors = np.array(rows).T
     print(
-        f"mean  {free.mean():13.2f}° {idle.mean():8.2f}° {plain.mean():11.2f}° {drifting.mean():8.2f}°"
+        "mean {:6.2f}° {:12.2f}° {:8.2f}° {:6.2f}° {:12.2f}° {:8.2f}°".format(
+            *np.mean(rows, axis=0)[:6]
+        )
     )
-    print(
-        f"Drifting over no drift: mean of angles {drifting.mean() / free.mean():.3f}, worst seed "
-        f"{(drifting / free).max():.3f}; without drift, worst seed {(idle / free).max():.3f}; "
-        f"worst rms of shifts {errors.max():.4f}"
-    )
+    for name, values in (
+        ("Drifting under drift", found),
+        ("shifts known", known),
+        ("other starts, no drift", other),
+        ("Drifting, no drift", idle),
+    ):
+        ratio = values / free
+        print(
+            f"{name:24} over NMF without drift: mean of angles {values.mean() / free.mean():.3f}, "
+            f"median seed {np.median(ratio):.3f}, worst seed {ratio.max():.3f}"
+        )
+    print(f"rms error of the shifts: median {np.median(errors):.4f}, worst {errors.max():.4f}")
 
 
 def field(seeds):
@@ -66,11 +94,58 @@ def field(seeds):
         for seed in seeds:
             phantom = em.synthetic.mixed_phases(dose=dose, drift=DRIFT, seed=seed)
             model = em.Drifting(em.NMF(4, n_starts=1, random_state=seed)).fit(phantom.data)
-            errors.append(error(model, phantom))
+            errors.append(error(model.shifts_, phantom.drift))
         print(f"{dose:5} {np.median(errors):32.4f} {max(errors):8.4f}", flush=True)
 
 
-BLOCKS = {"angles": angles, "field": field}
+def stretch(seeds):
+    """Shift and stretch: errors in channels at the middle and at the ends, and angles, by dose (means)."""
+    print(
+        "dose   at the middle  at the ends   angles: no drift  shifts alone  shifts and stretches"
+    )
+    for dose in (200, 5000):
+        rows = []
+        for seed in seeds:
+            still = em.synthetic.mixed_phases(dose=dose, seed=seed)
+            moved = em.synthetic.mixed_phases(dose=dose, drift=DRIFT, stretch=STRETCH, seed=seed)
+            nmf = em.NMF(4, random_state=seed)
+            both = em.Drifting(nmf, dispersion=True).fit(moved.data)
+            half = (moved.energy.size - 1) / 2
+            rows.append(
+                (
+                    error(both.shifts_, moved.drift),
+                    half * error(both.stretches_, moved.stretch),
+                    angle(nmf.fit(still.data), still.spectra),
+                    angle(em.Drifting(nmf).fit(moved.data), moved.spectra),
+                    angle(both, moved.spectra),
+                )
+            )
+        print(
+            "{:5} {:14.4f} {:12.4f} {:17.2f}° {:12.2f}° {:20.2f}°".format(
+                dose, *np.mean(rows, axis=0)
+            ),
+            flush=True,
+        )
+
+
+def oxides(seeds):
+    """The example's oxides: angles of its models, and errors of the shifts in channels (means)."""
+    example = runpy.run_path(str(EXAMPLE))
+    for counts in (250, 2500):
+        print(f"{counts} counts a spectrum")
+        for name, model in example["models"].items():
+            found, errors = [], []
+            for seed in seeds:
+                data, truth, shifts = example["scene"](seed, counts)
+                found.append(angle(model.fit(data), truth))
+                if hasattr(model, "shifts_"):
+                    errors.append(error(model.shifts_, shifts))
+            shown = f"   rms of shifts {np.mean(errors):.3f}" if errors else ""
+            seen = " ".join(f"{value:.1f}" for value in found)
+            print(f"  {name:42} {np.mean(found):5.2f}°   seeds: {seen}{shown}", flush=True)
+
+
+BLOCKS = {"angles": angles, "field": field, "stretch": stretch, "oxides": oxides}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -30,8 +30,8 @@ def spectrum(E, L3, height, oxygen, exponent):
     return 1.2 * (E / 480) ** -exponent + steps * (E / 600) ** -2.5 + lines
 
 
-def scene(seed):
-    """Counts (ny, nx, channels), the true spectra, and the true shifts in channels."""
+def scene(seed, counts=COUNTS):
+    """Data (ny, nx, channels) of so many counts a spectrum, the true spectra, and the true shifts in channels."""
     rng = np.random.default_rng(seed)
     y, x = np.indices(SHAPE) / np.array(SHAPE)[:, None, None]
     edge = 0.45 + 0.1 * np.sin(5 * y + rng.uniform(0, 6))
@@ -44,7 +44,7 @@ def scene(seed):
     parts = zip(np.moveaxis(maps, -1, 0), oxides.values(), strict=True)
     clean = sum(map_[..., None] * spectrum(moved, *oxide) for map_, oxide in parts)
     truth = np.stack([spectrum(energy, *oxide) for oxide in oxides.values()])
-    return rng.poisson(clean * COUNTS / clean.sum(axis=-1).mean()), truth, shifts
+    return rng.poisson(clean * counts / clean.sum(axis=-1).mean()), truth, shifts
 
 
 ordinary = {"n_starts": 1, "max_iter": 200, "tol": 1e-5, "random_state": 0}

@@ -1,14 +1,19 @@
 """Drifting: shifts and spectra that are known come back, whatever kind the data are."""
 
+import pickle
+
 import dask.array as da
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 import endmember as em
+from endmember.factor import inputs, smoothing
 from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.shifted import STEPS, Shifted, reader, shifted_weights
-from endmember.factor.smoothing import SmoothField, curvature_penalty
+from endmember.factor.smoothing import SmoothField
 
 PHANTOM = em.synthetic.mixed_phases(shape=(20, 20), k=2, dose=300, drift=2.0, channels=256)
 
@@ -80,27 +85,53 @@ def test_missing_entries_stay_missing_when_read_at_a_shift():
     np.testing.assert_array_equal(moved.X[1, :-1], X[1, 1:])
 
 
-def test_the_evidence_finds_the_length_that_errs_least():
-    rng = np.random.default_rng(2)
+def evidence_of(truth, noise, seed):
+    """Return what is known of a field measured with noise: a, U, b of the whole image, and the measurement."""
+    noisy = truth + noise * np.random.default_rng(seed).standard_normal(truth.shape)
+    a, U = np.full((truth.size, 1, 1), 1 / noise**2), np.zeros((truth.size, 1, 1))
+    return a, U, noisy.reshape(-1, 1) / noise**2, noisy
+
+
+def test_the_evidence_finds_the_length_that_errs_least_along_each_axis():
     y, x = np.mgrid[:24, :24] / 24
-    truth = (np.sin(4 * x) * np.cos(3 * y)).ravel()
-    noisy = truth + 0.3 * rng.standard_normal(truth.size)
-    a, U = np.full(truth.size, 1 / 0.3**2), np.zeros((truth.size, 1))
-    field = SmoothField((24, 24))
-    best, length = field.best(a, U, a * noisy)
-    errors = {
-        n: np.std(field.solve(a, U, a * noisy, n)[0] - truth) for n in (length / 2, length * 2)
-    }
-    assert np.std(best - truth) < 0.25 * np.std(noisy - truth)
-    assert np.std(best - truth) < 1.05 * min(errors.values())
+    truth = np.sin(12 * y) * np.cos(2 * x)
+    a, U, b, noisy = evidence_of(truth, 0.3, seed=2)
+    field = SmoothField(truth.shape)
+    best, ((down, across),) = field.best(a, U, b, 0 * b)
+    assert down < across / 2
+
+    def wrong(lengths):
+        return np.std(field.solve(a, U, b, (lengths,))[0].reshape(truth.shape) - truth)
+
+    assert wrong((down, across)) == np.std(best.reshape(truth.shape) - truth)
+    assert wrong((down, across)) < 0.4 * np.std(noisy - truth)
+    others = [(down / 2, across), (down * 2, across), (down, across / 2), (down, across * 2)]
+    assert wrong((down, across)) < 1.05 * min(map(wrong, others))
 
 
-def test_planes_cost_nothing():
-    y, x = np.mgrid[:5, :6]
-    plane = (2 * x - 3 * y + 1).ravel()
-    penalty, rank = curvature_penalty((5, 6))
-    assert plane @ (penalty @ plane) == 0
-    assert rank == np.linalg.matrix_rank(penalty.toarray())
+@pytest.mark.parametrize("asked, slow", [(24 * 24, 1.0), (12 * 12, 9.0)])
+def test_of_a_large_image_a_part_tells_the_lengths(monkeypatch, asked, slow):
+    # The slow field is nearly a plane in the window in the middle: only bins of all pixels see it bend.
+    y, x = np.mgrid[:48, :48] / 10
+    a, U, b, noisy = evidence_of(np.sin(5 * y / slow) * (1 + 0.1 * x), 0.2, seed=3)
+    monkeypatch.setattr(smoothing, "ASKED", 48 * 48)
+    whole, lengths = SmoothField((48, 48)).best(a, U, b, 0 * b)
+    monkeypatch.setattr(smoothing, "ASKED", asked)
+    quick, told = SmoothField((48, 48)).best(a, U, b, 0 * b)
+    assert 0.4 < told[0][0] / lengths[0][0] < 2.1
+    assert np.std(quick - whole) < 0.2 * np.std(whole.reshape(48, 48) - noisy)
+
+
+@pytest.mark.parametrize("domain", [(5, 6), (1, 7), (2, 4), (3, 2, 4)])
+def test_planes_cost_nothing_and_all_else_is_in_the_determinant(domain):
+    field, strengths = SmoothField(domain), np.arange(1.0, 1 + len(domain))
+    whole = sum(s * P.toarray() for s, P in zip(strengths, field.penalties, strict=True))
+    plane = sum((2 - axis) * place for axis, place in enumerate(np.indices(domain))).ravel()
+    flat = np.ones(plane.size)
+    np.testing.assert_array_equal(whole @ (plane if min(domain) > 2 else flat), 0)
+    values = np.linalg.eigvalsh(whole)
+    expected = np.log(values[values > 1e-9 * values.max()]).sum()
+    np.testing.assert_allclose(field.log_determinant(strengths), expected)
 
 
 def test_drift_is_found_and_the_spectra_are_those_of_a_still_axis():
@@ -134,6 +165,32 @@ def test_lazy_sparse_and_two_dimensional_data_give_the_same_shifts():
         np.testing.assert_allclose(other.components_, FITTED.components_, atol=1e-6)
 
 
+def test_data_that_stay_on_disk_give_the_same_shifts(monkeypatch):
+    monkeypatch.setattr(inputs, "KEPT_UP_TO", 0)  # else data this small are read once and kept
+    chunks = da.from_array(PHANTOM.data, chunks=(7, 6, 256))
+    lazy = drifting().fit(chunks)
+    np.testing.assert_allclose(lazy.shifts_, FITTED.shifts_, atol=1e-9)
+    np.testing.assert_allclose(lazy.transform(chunks), FITTED.transform(PHANTOM.data), rtol=1e-6)
+
+
+def test_a_drifting_model_is_an_estimator_like_any_other():
+    model = drifting(max_iter=30)
+    copy = clone(model).set_params(model__n_components=2, smooth="auto")
+    assert copy is not model and copy.get_params().keys() == model.get_params().keys()
+    with pytest.raises(NotFittedError):
+        copy.transform(PHANTOM.data)
+    before = PHANTOM.data.copy()
+    before.setflags(write=False)
+    one = copy.fit(before).maps_
+    np.testing.assert_array_equal(one, copy.fit_transform(np.asfortranarray(before)))
+    np.testing.assert_array_equal(before, PHANTOM.data)
+    assert not hasattr(copy.model, "components_")  # the model given stays as it was
+    again = pickle.loads(pickle.dumps(copy))
+    np.testing.assert_array_equal(again.transform(before), copy.transform(before))
+    with pytest.raises(ValueError, match="255 features"):
+        copy.transform(before[..., :-1])
+
+
 def test_masks_missing_entries_and_poisson_find_the_same_drift():
     mask = np.zeros((20, 20), bool)
     mask[3:6, 4:9] = True
@@ -163,6 +220,20 @@ def test_planted_whole_shifts_come_back():
     for smooth in ("auto", 0):
         model = em.Drifting(em.NMF(2, n_starts=2, random_state=0), smooth=smooth).fit(X)
         np.testing.assert_array_equal(np.rint(model.shifts_), planted)
+
+
+def test_shifts_that_jump_from_line_to_line_are_averaged_along_the_lines_alone():
+    phantom = em.synthetic.mixed_phases(shape=(24, 24), k=2, dose=1000, channels=256)
+    planted = np.random.default_rng(0).integers(-2, 3, 24)
+    rows = zip(phantom.data, planted, strict=True)
+    X = np.array([np.roll(row, shift, axis=-1) for row, shift in rows])
+    model = drifting().fit(X)
+    down, across = model.smooth_
+    assert down < 0.5 < 4 < across
+    truth = np.repeat(planted[:, None], 24, axis=1)
+    alone = em.Drifting(drifting().model, smooth=0).fit(X)
+    assert error(model.shifts_, truth) < 0.5 * error(alone.shifts_, truth)
+    np.testing.assert_array_equal(np.rint(model.shifts_ - model.shifts_[0]), truth - truth[0])
 
 
 def test_transform_finds_shifts_for_spectra_that_are_held():
@@ -196,7 +267,10 @@ def test_answers_are_kept_and_run_again(tmp_path):
         (em.Drifting(3), "no model of spectra and maps"),
         (em.Drifting(em.NMF()), "n_components is missing"),
         (em.Drifting(em.NMF(2), max_shift=0), "max_shift=0"),
-        (em.Drifting(em.NMF(2), max_shift=200), "too few"),
+        (em.Drifting(em.NMF(2), max_shift=200), "n_features = 256 channels are too few"),
+        (em.Drifting(em.NMF(300)), "at most 256 components"),
+        (em.Drifting(em.MLLS(PHANTOM.spectra)), "MLLS has no n_components"),
+        (em.Drifting(em.NMF), "no model of spectra and maps"),
         (em.Drifting(em.NMF(2), smooth="much"), "smooth='much'"),
     ],
 )

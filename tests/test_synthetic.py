@@ -206,6 +206,20 @@ def test_drift_moves_each_pixel_by_its_shift():
     np.testing.assert_allclose(centroid, moved.drift, atol=0.02)
 
 
+def test_a_stretch_draws_the_axis_out_about_its_middle():
+    settings = {"shape": (6, 6), "k": 1, "channels": 1024, "background": True}
+    still, moved = (synthetic.mixed_phases(stretch=by, **settings) for by in (0, 0.01))
+    assert still.stretch is None and np.ptp(moved.stretch) == pytest.approx(0.01)
+    assert moved.stretch.mean() == pytest.approx(0, abs=1e-12)
+    np.testing.assert_array_equal(moved.drift, 0)
+    channel, middle = np.arange(1024), 1023 / 2
+    for pixel in np.ndindex(6, 6):
+        places = channel + moved.stretch[pixel] * (channel - middle)
+        inside = (places >= 0) & (places <= 1023)
+        read = np.interp(places, channel, moved.clean[pixel] / moved.maps[pixel])
+        np.testing.assert_allclose(read[inside], moved.spectra[0, inside], rtol=0.01)
+
+
 def test_drift_changes_neither_maps_nor_shape_of_the_true_spectra():
     settings = {"shape": SHAPE, "background": True, "seed": 2}
     still, moved = (synthetic.mixed_phases(drift=drift, **settings) for drift in (0, 4))
@@ -367,6 +381,7 @@ def test_arrays_need_no_hyperspy():
         ("mixed_phases", {"dose": 0}, "dose"),
         ("mixed_phases", {"dose": "much"}, "dose"),
         ("mixed_phases", {"drift": -1}, "drift"),
+        ("mixed_phases", {"stretch": -1}, "stretch"),
         ("edxs_phases", {"k": -1}, "k"),
         ("edxs_phases", {"dose": float("inf")}, "dose"),
         ("edxs_phases", {"channels": 1}, "channels"),

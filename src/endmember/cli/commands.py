@@ -20,6 +20,7 @@ from .options import (
     ClosureOption,
     ComponentsOption,
     CropOption,
+    DispersionOption,
     DriftOption,
     FileArgument,
     KnownOption,
@@ -180,6 +181,7 @@ def unmix(
     segments: SegmentsOption = None,
     on: OnOption = None,
     drift: DriftOption = None,
+    dispersion: DispersionOption = False,
     closure: ClosureOption = False,
     known: KnownOption = None,
     minimum_volume: MinimumVolumeOption = None,
@@ -203,6 +205,8 @@ def unmix(
     if method not in _METHODS:
         raise ValueError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
     _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
+    if dispersion and drift is None:
+        raise ValueError("--dispersion goes with a drift; add --drift 3")
     passes = folder.with_name(f"{folder.name}.passes")
     with at_home(), _session(memory, scheduler):
         import endmember as em
@@ -225,7 +229,8 @@ def unmix(
             image, components, method=method, loss=loss, solver=solver_named(solver), n_starts=starts,
             random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on, **wishes,
         )  # fmt: skip
-        model = model if drift is None else em.Drifting(model, max_shift=drift)
+        if drift is not None:
+            model = em.Drifting(model, max_shift=drift, dispersion=dispersion)
         if panel is not None:
             typer.echo(panel.sentence)
         with Watch() as watch:

@@ -138,6 +138,13 @@ DriftOption = Annotated[
         metavar="CHANNELS",
     ),
 ]
+DispersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--dispersion",
+        help="With --drift or --align: let the energy per channel change from pixel to pixel as well.",
+    ),
+]
 SolverOption = Annotated[
     str | None, typer.Option(help="anls, hals, als, mals, newton, multiplicativeupdate, admm.")
 ]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import at_home
-from .options import CropOption, FileArgument, LazyOption, SignalOption
+from .options import CropOption, DispersionOption, FileArgument, LazyOption, SignalOption
 
 SpikesOption = Annotated[
     bool, typer.Option("--spikes", help="Find the hits of X-rays and cosmic rays, and repair them.")
@@ -74,6 +74,7 @@ def preprocess(
     spikes: SpikesOption = False,
     align: AlignOption = False,
     low_loss: LowLossOption = None,
+    dispersion: DispersionOption = False,
     background: BackgroundOption = None,
     method: BackgroundMethodOption = "ml",
     denoise: DenoiseOption = None,
@@ -95,6 +96,8 @@ def preprocess(
         )
     if low_loss is not None and not align:
         raise ValueError("--low-loss says how to align; add --align")
+    if dispersion and not align:
+        raise ValueError("--dispersion says how to align; add --align")
     cropped, window = parse_window(crop), parse_window(background, "--background")
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
@@ -102,7 +105,8 @@ def preprocess(
         image = load_image(file, lazy, signal, cropped)
         low = None if low_loss is None else load_image(low_loss, lazy, None, None)
         image = screened(
-            image, spikes=spikes, align=align, low_loss=low, window=window, method=method, rank=denoise
+            image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=window,
+            method=method, rank=denoise,
         )  # fmt: skip
         save(image, target)
     typer.echo(f"Saved: {target}")
@@ -114,6 +118,7 @@ def screened(
     spikes: bool = False,
     align: bool = False,
     low_loss: Any = None,
+    dispersion: bool = False,
     window: tuple[float | None, float | None] | None = None,
     method: str = "ml",
     rank: int | None = None,
@@ -128,7 +133,7 @@ def screened(
         typer.echo(_repaired(steps.find_spikes(image)))
         image = steps.remove_spikes(image)  # without the mask, so that the history says it all
     if align:
-        image = _aligned(image, low_loss)
+        image = _aligned(image, low_loss, dispersion)
     if window is not None:
         image = steps.subtract_background(image, window=_closed(image, window), method=method)
         units = image.axes_manager.signal_axes[0].units
@@ -141,18 +146,24 @@ def screened(
     return image
 
 
-def _aligned(image: Any, low_loss: Any) -> Any:
+def _aligned(image: Any, low_loss: Any, dispersion: bool) -> Any:
     """Align an image and say by how much."""
     import numpy as np
 
     from endmember import preprocess as steps
 
-    shifts = steps.find_shifts(image, low_loss)
+    found = steps.find_shifts(image, low_loss, dispersion=dispersion)
+    shifts, stretches = found if dispersion else (found, None)
     typer.echo(
         f"Aligned: shifts from {shifts.min():.2f} to {shifts.max():.2f} channels, "
         f"{np.std(shifts):.2f} root mean square"
     )
-    return steps.align(image, low_loss)
+    if stretches is not None:
+        typer.echo(
+            f"Stretched by {stretches.min():.2%} to {stretches.max():.2%} of the axis, "
+            f"{np.std(stretches):.2%} root mean square"
+        )
+    return steps.align(image, low_loss, dispersion=dispersion)
 
 
 def _repaired(mask: Any) -> str:

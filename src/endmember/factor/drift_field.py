@@ -1,13 +1,15 @@
 """The energy shift of every pixel, from data, their factors and what a small shift would change.
 
 With ``Y ≈ C Sᵀ`` read on the axis without drift, a pixel that is really ``e`` channels further up leaves the
-residual ``−e S′ c``. The factors are estimated along with the shifts, so only the part of it counts that they
-cannot follow: ``(I − P_C)`` times it times ``(I − P_S)``. What remains is a linear problem for the whole field, of
-which each pixel has its own information and all share a few directions.
+residual ``−e S′ c``, and one whose axis is stretched as well ``−Σ_a e_a (q_a ∘ S′) c``, with the courses ``q`` of
+:func:`~endmember.factor.shifted.courses`. The factors are estimated along with the shifts, so only the part of it
+counts that they cannot follow: ``(I − P_C)`` times it times ``(I − P_S)``. What remains is a linear problem for the
+whole field, of which each pixel has its own information and all share a few directions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ from endmember.factor.blocks import Data
 from endmember.factor.data import Dense, Weighted, count_scaled
 from endmember.factor.lowrank import sketch
 from endmember.factor.shifted import Shifted
-from endmember.factor.smoothing import SmoothField
+from endmember.factor.smoothing import Lengths, SmoothField, right_side
 
 
 @dataclass
@@ -25,21 +27,28 @@ class Evidence:
 
     Attributes
     ----------
-    a : ndarray, (n,)
+    a : ndarray, (n, q, q)
         Information of every pixel, in units of the noise.
-    U : ndarray, (n, q)
+    U : ndarray, (n, q, p)
         What of it the factors use up.
-    g : ndarray, (n,)
+    g : ndarray, (n, q)
+    misfit : float
+        Mean square of what the factors leave, in scaled data.
     """
 
     a: np.ndarray
     U: np.ndarray
     g: np.ndarray
+    misfit: float
 
     def field(
-        self, smooth: SmoothField, rows: np.ndarray, applied: np.ndarray, length: float | None
-    ) -> tuple[np.ndarray, float]:
-        """Return the shifts of all pixels of the image, and the length over which they are averaged.
+        self,
+        smooth: SmoothField,
+        rows: np.ndarray,
+        applied: np.ndarray,
+        length: float | None,
+    ) -> tuple[np.ndarray, Lengths]:
+        """Return the shifts (pixels, q) of the image, and the lengths (q, axes) over which they are averaged.
 
         Parameters
         ----------
@@ -47,18 +56,24 @@ class Evidence:
             Of the image.
         rows : ndarray of int, (n,)
             The pixels of the image that take part; others are filled in from around them.
-        applied : ndarray, (n,)
+        applied : ndarray, (n, q)
             The shifts at which the data were read.
         length : float, optional
             Chosen by the data unless given.
         """
-        b = self.a * applied - self.U @ (self.U.T @ applied) + self.g
-        n = smooth.penalty.shape[0]
-        a, U, whole = np.zeros(n), np.zeros((n, self.U.shape[1])), np.zeros(n)
-        a[rows], U[rows], whole[rows] = self.a, self.U, b
+        n = int(np.prod(smooth.domain))
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            whole = np.zeros((n, *values.shape[1:]))
+            whole[rows] = values
+            return whole
+
+        a, U, g, known = (spread(values) for values in (self.a, self.U, self.g, applied))
         if length is None:
-            return smooth.best(a, U, whole)
-        return smooth.solve(a, U, whole, length)[0], length
+            return smooth.best(a, U, g, known)
+        lengths = ((length,) * len(smooth.domain),) * applied.shape[1]
+        b = right_side(a, U, g, known)
+        return smooth.solve(a, U, b, lengths, judge=False)[0], lengths
 
 
 def weigh(data: Data, counts: bool) -> tuple[Data, np.ndarray, np.ndarray]:
@@ -85,6 +100,7 @@ def examine(
     C: np.ndarray,
     S: np.ndarray,
     channels: np.ndarray,
+    along: np.ndarray,
     held: bool = False,
 ) -> Evidence:
     """Return what the data say of further shifts.
@@ -99,6 +115,8 @@ def examine(
         Their factors.
     channels : ndarray, (m,)
         Where on the axis the channels lie.
+    along : ndarray, (m, q)
+        How far each channel goes with a shift of one.
     held : bool
         Whether ``S`` is known rather than estimated from these data.
     """
@@ -106,24 +124,27 @@ def examine(
     scaled = r * C
     slope = np.gradient(S, channels, axis=0) * c
     S = S * c
-    B = slope - S @ np.linalg.lstsq(S, slope, rcond=None)[0]
+    (n, k), q = C.shape, along.shape[1]
+    moved = np.column_stack([course[:, None] * slope for course in along.T])
+    B = moved - S @ np.linalg.lstsq(S, moved, rcond=None)[0]
     V, misfit = _projected(Y, scaled, S, B)
     M = B.T @ B
     if held:
-        U = np.zeros((len(C), 1))
+        U = np.zeros((n, q, 1))
     else:
         Q = np.linalg.qr(scaled)[0]
         V = V - Q @ (Q.T @ V)
         values, vectors = np.linalg.eigh(M)
-        E = scaled @ (vectors * np.sqrt(np.maximum(values, 0.0)))
-        U = (Q[:, :, None] * E[:, None, :]).reshape(len(C), -1)
-    a = np.einsum("ik,kl,il->i", scaled, M, scaled)
+        roots = (vectors * np.sqrt(np.maximum(values, 0.0))).reshape(q, k, -1)
+        E = np.einsum("ik,qkp->iqp", scaled, roots)
+        U = (Q[:, None, :, None] * E[:, :, None, :]).reshape(n, q, -1)
+    a = np.einsum("ik,qkrl,il->iqr", scaled, M.reshape(q, k, q, k), scaled, optimize=True)
     variance = misfit / data.noise_kept
     if counts:
         variance *= _excess(scaled, S, B, c, r, a)
     variance = max(variance, 1e-12 * float(Y.squared_norm) / (Y.shape[0] * Y.shape[1]))
-    g = -np.einsum("ik,ik->i", scaled, V)
-    return Evidence(a / variance, U / np.sqrt(variance), g / variance)
+    g = -np.einsum("ik,iqk->iq", scaled, V.reshape(n, q, k))
+    return Evidence(a / variance, U / np.sqrt(variance), g / variance, misfit)
 
 
 def _projected(Y: Data, C: np.ndarray, S: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
@@ -144,9 +165,14 @@ def _excess(
     average in a line that only this pixel's phase has.
     """
     mean = float(np.mean(r[:, 0] * (C @ (S.T @ c[:, 0])))) / len(c)
-    cube = np.einsum("jk,jl,jp,j->klp", S, B, B, c[:, 0], optimize=True)
-    own = np.einsum("ik,il,ip,klp->i", C, C, C, cube, optimize=True) * r[:, 0]
-    found = float(own.sum() / (mean * a.sum())) if mean > 0 and a.sum() > 0 else 1.0
+    k, own = C.shape[1], 0.0
+    for course in range(B.shape[1] // k):
+        slope = B[:, course * k : (course + 1) * k]
+        cube = np.einsum("jk,jl,jp,j->klp", S, slope, slope, c[:, 0], optimize=True)
+        each = np.einsum("ik,il,ip,klp->i", C, C, C, cube, optimize=True)
+        own += float(each @ r[:, 0])
+    total = float(np.einsum("iqq->", a))
+    found = own / (mean * total) if mean > 0 and total > 0 else 1.0
     return max(found, 1.0)
 
 
@@ -168,7 +194,9 @@ class Search:
     length : float, optional
         Over which the field is averaged, in pixels; chosen by the data unless given.
     reach : float
-        Largest shift.
+        Largest shift, of any channel.
+    along : ndarray, (m, q)
+        How far each channel goes with a shift of one.
     """
 
     data: Data
@@ -178,35 +206,48 @@ class Search:
     counts: bool
     length: float | None
     reach: float
+    along: np.ndarray
 
     def __post_init__(self) -> None:
         self._smooth = SmoothField(self.domain)
+        #: Mean square of what the factors of the last improvement left.
+        self.misfit = np.inf
 
     def read(self, shifts: np.ndarray) -> Shifted:
-        """Return the data read at shifts (n,) of the pixels, in channels that all shifts within reach leave."""
-        return Shifted(self.data, shifts, self.channels, margin=self.reach)
+        """Return the data read at shifts (n, q) of the pixels, in channels that all shifts within reach leave."""
+        return Shifted(self.data, shifts, self.channels, margin=self.reach, along=self.along)
 
     def improve(
-        self, shifts: np.ndarray, C: np.ndarray, S: np.ndarray, held: bool = False
-    ) -> tuple[np.ndarray, float]:
-        """Return the field (domain, flat) that the data ask for, read at ``shifts``, and its length.
+        self, data: Shifted, C: np.ndarray, S: np.ndarray, held: bool = False
+    ) -> tuple[np.ndarray, Lengths]:
+        """Return the field (pixels, q) that the data ask for, and its lengths.
 
         Parameters
         ----------
-        shifts : ndarray, (n,)
+        data : Shifted, (n, m)
+            What :meth:`read` gives.
         C, S : ndarray, (n, k), (m, k)
-            Factors of what :meth:`read` gives; ``S`` on all channels as recorded.
+            Factors of them; ``S`` on all channels as recorded.
         held : bool
             Whether ``S`` is known rather than estimated; if not, the mean of the field is zero.
         """
-        data = self.read(shifts)
-        found = examine(data, self.counts, C, S[data.columns], self.channels[data.columns], held)
-        field, length = found.field(self._smooth, self.rows, data.shifts, self.length)
-        mean = 0.0 if held else field[self.rows].mean()
-        return np.clip(field - mean, -self.reach, self.reach), length
+        there = data.columns
+        found = examine(
+            data, self.counts, C, S[there], self.channels[there], self.along[there], held
+        )
+        self.misfit = found.misfit
+        field, lengths = found.field(self._smooth, self.rows, data.shifts, self.length)
+        if not held:
+            field = field - field[self.rows].mean(axis=0)
+        return self._within_reach(field), lengths
 
-    def by_subspace(self, k: int, rounds: int, tolerance: float) -> tuple[np.ndarray, float]:
-        """Return the field and its length, with the best approximation of rank ``k`` in place of a model.
+    def _within_reach(self, field: np.ndarray) -> np.ndarray:
+        """Return the field with too large shifts made smaller: at no channel do they exceed the reach."""
+        largest = np.abs(field).sum(axis=1, keepdims=True)
+        return field * np.minimum(1.0, self.reach / np.maximum(largest, self.reach))
+
+    def by_subspace(self, k: int, rounds: int, tolerance: float) -> tuple[np.ndarray, Lengths]:
+        """Return the field and its lengths, with the best approximation of rank ``k`` in place of a model.
 
         Parameters
         ----------
@@ -214,24 +255,22 @@ class Search:
         rounds, tolerance : int, float
             Stop after so many rounds, or when shifts move by less, root mean square.
         """
-        field, length, basis = np.zeros(int(np.prod(self.domain))), 0.0, None
-        for _ in range(rounds):
-            data = self.read(field[self.rows])
+        basis = None
+
+        def factors(data: Shifted) -> tuple[np.ndarray, np.ndarray]:
+            nonlocal basis
             scaled, r, c = weigh(data, self.counts)
             scores, basis = subspace(scaled, k, basis)
             S = np.zeros((self.data.shape[1], k))
             S[data.columns] = basis / c
-            new, length = self.improve(field[self.rows], scores / r, S)
-            moved = float(np.sqrt(np.mean((new - field)[self.rows] ** 2)))
-            field = new
-            if moved < tolerance:
-                break
-        return field, length
+            return scores / r, S
+
+        return self._rounds(factors, rounds, tolerance, held=False)
 
     def with_spectra(
         self, S: np.ndarray, rounds: int, tolerance: float
-    ) -> tuple[np.ndarray, float]:
-        """Return the field and its length for known spectra ``S`` (m, k).
+    ) -> tuple[np.ndarray, Lengths]:
+        """Return the field and its lengths for known spectra ``S`` (m, k).
 
         Parameters
         ----------
@@ -239,18 +278,31 @@ class Search:
         rounds, tolerance : int, float
             As in :meth:`by_subspace`.
         """
-        field, length = np.zeros(int(np.prod(self.domain))), 0.0
-        for _ in range(rounds):
-            data = self.read(field[self.rows])
+
+        def factors(data: Shifted) -> tuple[np.ndarray, np.ndarray]:
             scaled, r, c = weigh(data, self.counts)
             basis = S[data.columns] * c
-            C = scaled.dot(basis) @ np.linalg.pinv(basis.T @ basis) / r
-            new, length = self.improve(field[self.rows], C, S, held=True)
-            moved = float(np.sqrt(np.mean((new - field)[self.rows] ** 2)))
-            field = new
-            if moved < tolerance:
+            return scaled.dot(basis) @ np.linalg.pinv(basis.T @ basis) / r, S
+
+        return self._rounds(factors, rounds, tolerance, held=True)
+
+    def _rounds(
+        self,
+        factors: Callable[[Shifted], tuple[np.ndarray, np.ndarray]],
+        rounds: int,
+        tolerance: float,
+        held: bool,
+    ) -> tuple[np.ndarray, Lengths]:
+        """Improve the field again and again, with the factors of the data read at it."""
+        field = np.zeros((int(np.prod(self.domain)), self.along.shape[1]))
+        lengths: Lengths = ()
+        for _ in range(rounds):
+            before = field[self.rows]
+            data = self.read(before)
+            field, lengths = self.improve(data, *factors(data), held)
+            if np.sqrt(np.mean((field[self.rows] - before) ** 2)) < tolerance:
                 break
-        return field, length
+        return field, lengths
 
 
 def filled(data: Data, k: int, rounds: int = 20) -> Data:

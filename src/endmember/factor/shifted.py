@@ -2,18 +2,19 @@
 
 Row ``i`` of the data ``X`` (n, m) was recorded ``δ_i`` channels too high, so that its channel ``j`` lies at
 ``j + δ_i`` and is read there by interpolation: ``Y = (A_g x_i)`` with one sparse matrix ``A_g`` for all rows
-of the same shift. Products with factors move the factor, not the data: ``Y Z = X_g (A_gᵀ Z)``.
+of the same shift. Products with factors move the factor, not the data: ``Y Z = X_g (A_gᵀ Z)``. An axis that is
+also stretched lies at ``j + Σ_a δ_ia q_ja``: ``q`` (m, a) are the courses of :func:`courses`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.blocks import BlockData, Data, row_blocks
+from endmember.factor.blocks import BlockData, Data, Rows, row_blocks
 from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.entries import DenseEntries, Entries, SparseEntries
 
@@ -22,7 +23,7 @@ STEPS = 16
 
 
 class Shifted(BlockData):
-    r"""Data :math:`y_{ij} = x_i(j + \delta_i)`, read between channels by cubic interpolation, without a copy.
+    r"""Data :math:`y_{ij} = x_i(j + \sum_a \delta_{ia} q_{ja})`, read by cubic interpolation, without a copy.
 
     Whole shifts only move entries. What divergences need entry by entry is read by straight lines instead,
     which keep counts non-negative.
@@ -31,18 +32,20 @@ class Shifted(BlockData):
     ----------
     X : Data, (n, m)
         As recorded.
-    shifts : ndarray, (n,)
-        In channels, positive = the spectrum was moved to higher energy; rounded to 1/16.
+    shifts : ndarray, (n,) or (n, q)
+        In channels, positive = the spectrum was moved to higher energy; rounded to 1/16. One for each course.
     channels : ndarray of int, (m,), optional
         Where on the detector the columns of ``X`` lie; one after the other unless given.
     margin : float
         Keep only channels that can be read at all shifts up to this size, besides those given.
+    along : ndarray, (m, q), optional
+        How far each channel goes with a shift of one: the :func:`courses`. All go alike unless given.
 
     Attributes
     ----------
     columns : ndarray of int
         Which of the columns of ``X`` are left: those that can be read in every row.
-    shifts : ndarray, (n,)
+    shifts : ndarray, (n,) or (n, q)
         The rounded shifts.
 
     Examples
@@ -54,18 +57,22 @@ class Shifted(BlockData):
     """
 
     def __init__(
-        self, X: Data, shifts: np.ndarray, channels: np.ndarray | None = None, margin: float = 0.0
+        self,
+        X: Data,
+        shifts: np.ndarray,
+        channels: np.ndarray | None = None,
+        margin: float = 0.0,
+        along: np.ndarray | None = None,
     ) -> None:
         self.X = X
         channels = np.arange(X.shape[1]) if channels is None else channels
-        steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
-        known, self._group = np.unique(steps, return_inverse=True)
-        self.shifts, self._known = steps / STEPS, known / STEPS
-        seen = readable(channels, np.append(self._known, [-margin, margin]))
+        self.shifts, self._group, moves = grouped(shifts, along, len(channels))
+        ends = np.full((2, len(channels)), [[-margin], [margin]])
+        seen = readable(channels, [*moves, *ends])
         self.columns = np.flatnonzero(seen)
-        self._channels, self._targets = channels, channels[seen]
-        self._readers = [reader(channels, self._targets + shift, 4) for shift in self._known]
-        self.shape, self.dtype = (X.shape[0], len(self._targets)), X.dtype
+        self._channels, self._places = channels, (channels + moves)[:, seen]
+        self._readers = readers(channels, self._places, 4)
+        self.shape, self.dtype = (X.shape[0], len(self.columns)), X.dtype
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
         product = np.empty((self.shape[0], Z.shape[1]))
@@ -75,12 +82,12 @@ class Shifted(BlockData):
         return product
 
     def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        sums = np.zeros((len(self._readers), self.X.shape[1], F.shape[1]))
+        product = np.zeros((self.shape[1], F.shape[1]))
         for rows, group, piece in self._pieces():
-            sums[group] += piece.T @ F[rows]
-        return sum(A @ own for A, own in zip(self._readers, sums, strict=True))
+            product += self._readers[group] @ (piece.T @ F[rows])
+        return product
 
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
         for rows, block in recorded_blocks(self.X):
             yield rows, self._read(block, self._group[rows])
 
@@ -89,7 +96,7 @@ class Shifted(BlockData):
 
     def entries(self, dense: bool = False) -> Entries:
         """Return the entries read by straight lines: whole counts where shifts are whole, never negative."""
-        lines = [reader(self._channels, self._targets + shift, 2) for shift in self._known]
+        lines = readers(self._channels, self._places, 2)
         pieces = [(rows, piece @ lines[group].T) for rows, group, piece in self._pieces()]
         order = np.argsort(np.concatenate([rows for rows, _ in pieces]))
         if isinstance(self.X, Sparse):
@@ -107,27 +114,42 @@ class Shifted(BlockData):
     def _pieces(self) -> Iterator[tuple[np.ndarray, int, Any]]:
         """Yield ``(rows, group, X[rows])`` for rows of the same shift, dense or in compressed sparse rows."""
         if isinstance(self.X, Sparse):
-            for group in range(len(self._known)):
-                rows = np.flatnonzero(self._group == group)
+            for group, rows in runs(self._group):
                 yield rows, group, self.X.X[rows]
             return
         for where, block in recorded_blocks(self.X):
-            groups = self._group[where]
-            for group in np.unique(groups):
-                own = np.flatnonzero(groups == group)
-                yield where.start + own, group, block[own]
+            index = np.arange(self.shape[0])[where]
+            for group, own in runs(self._group[where]):
+                yield index[own], group, block[own]
 
     def _read(self, block: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Return rows as recorded on the axis without drift."""
         found = np.empty((len(block), self.shape[1]))
-        for group in np.unique(groups):
-            own = groups == group
+        for group, own in runs(groups):
             found[own] = block[own] @ self._readers[group].T
         return found
 
 
+def runs(groups: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield every group there is and where its members are.
+
+    Examples
+    --------
+    >>> [(group, where.tolist()) for group, where in runs(np.array([3, 0, 3]))]
+    [(0, [1]), (3, [0, 2])]
+    """
+    order = np.argsort(groups, kind="stable")
+    ends = np.flatnonzero(np.diff(groups[order])) + 1
+    for where in np.split(order, ends):
+        if len(where):
+            yield int(groups[where[0]]), where
+
+
 def shifted_weights(
-    X: Weighted, shifts: np.ndarray, channels: np.ndarray | None = None
+    X: Weighted,
+    shifts: np.ndarray,
+    channels: np.ndarray | None = None,
+    along: np.ndarray | None = None,
 ) -> Weighted:
     r"""Return data with a weight for every entry on the axis without drift, read by straight lines.
 
@@ -136,16 +158,17 @@ def shifted_weights(
     Parameters
     ----------
     X : Weighted, (n, m)
-    shifts : ndarray, (n,)
+    shifts : ndarray, (n,) or (n, q)
     channels : ndarray of int, (m,), optional
+    along : ndarray, (m, q), optional
         As in :class:`Shifted`.
     """
     channels = np.arange(X.shape[1]) if channels is None else channels
-    steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
+    _, group, moves = grouped(shifts, along, len(channels))
     values, weights = np.zeros(X.shape), np.zeros(X.shape)
-    for step in np.unique(steps):
-        own = steps == step
-        A = reader(channels, channels + step / STEPS, 2)
+    lines = readers(channels, channels + moves, 2)
+    for place, own in runs(group):
+        A = lines[place]
         weights[own] = X.W[own] @ A.T
         values[own] = (X.W[own] * X.X[own]) @ A.T
     values = np.divide(values, weights, out=np.zeros_like(values), where=weights > 0)
@@ -154,7 +177,58 @@ def shifted_weights(
     return moved
 
 
-def recorded_blocks(X: Data) -> Iterator[tuple[slice, np.ndarray]]:
+def courses(channels: np.ndarray, n_channels: int, stretch: bool) -> np.ndarray:
+    """Return how far each channel goes with a shift of one, and with a stretch that moves the ends by one.
+
+    Parameters
+    ----------
+    channels : ndarray of int, (m,)
+        Of the detector's ``n_channels``.
+    n_channels : int
+    stretch : bool
+        Whether the axis may be stretched, about its middle, besides being shifted.
+
+    Returns
+    -------
+    ndarray, (m, 1) or (m, 2)
+
+    Examples
+    --------
+    >>> courses(np.arange(5), 5, stretch=True).T
+    array([[ 1. ,  1. ,  1. ,  1. ,  1. ],
+           [-1. , -0.5,  0. ,  0.5,  1. ]])
+    """
+    shift = np.ones(len(channels))
+    if not stretch:
+        return shift[:, None]
+    middle = half_width(n_channels)
+    return np.column_stack([shift, (channels - middle) / middle])
+
+
+def half_width(n_channels: int) -> float:
+    """Return how many channels lie between the middle of an axis and its ends."""
+    return (n_channels - 1) / 2
+
+
+def grouped(
+    shifts: np.ndarray, along: np.ndarray | None, m: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return shifts rounded to 1/16, the group of equal ones each belongs to, and how far those move ``m`` channels.
+
+    Returns
+    -------
+    ndarray
+        As ``shifts``, (n,) or (n, q).
+    ndarray of int, (n,)
+    ndarray, (groups, m)
+    """
+    along = np.ones((m, 1)) if along is None else along
+    steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
+    known, group = np.unique(steps.reshape(-1, along.shape[1]), axis=0, return_inverse=True)
+    return steps / STEPS, group.ravel(), known @ along.T / STEPS
+
+
+def recorded_blocks(X: Data) -> Iterator[tuple[Rows, np.ndarray]]:
     """Yield ``(rows, X[rows])`` of any data, dense in float64."""
     if isinstance(X, BlockData):
         yield from X.blocks()
@@ -163,17 +237,24 @@ def recorded_blocks(X: Data) -> Iterator[tuple[slice, np.ndarray]]:
         yield rows, X.rows(np.arange(rows.start, rows.stop))
 
 
-def readable(channels: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Return which of the channels can be read at all the shifts from those there are, (m,) bool."""
+def readable(channels: np.ndarray, moves: Iterable[np.ndarray]) -> np.ndarray:
+    """Return which of the channels can be read at all the moves (m,) from those there are, (m,) bool."""
     seen = np.ones(len(channels), bool)
     there = np.zeros(channels[-1] - channels[0] + 1, bool)
     there[channels - channels[0]] = True
-    for shift in shifts:
-        place = channels - channels[0] + shift
+    for move in moves:
+        place = channels - channels[0] + move
         for end in (np.floor(place).astype(int), np.ceil(place).astype(int)):
             inside = (end >= 0) & (end < len(there))
             seen &= inside & there[np.clip(end, 0, len(there) - 1)]
     return seen
+
+
+def readers(channels: np.ndarray, places: np.ndarray, points: int) -> list[sparse.csr_array]:
+    """Return the matrix of :func:`reader` for each row of ``places`` (groups, q)."""
+    groups, q = places.shape
+    whole = reader(channels, places.ravel(), points)
+    return [whole[group * q : (group + 1) * q] for group in range(groups)]
 
 
 def reader(channels: np.ndarray, places: np.ndarray, points: int) -> sparse.csr_array:

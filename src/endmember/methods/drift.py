@@ -14,8 +14,21 @@ from endmember.factor.data import Dense, Weighted
 from endmember.factor.drift_field import Search, filled
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import SquaredError
-from endmember.factor.shifted import Shifted, reader, recorded_blocks, shifted_weights
-from endmember.methods.estimator import SpectralEstimator, check_number_of_components
+from endmember.factor.shifted import (
+    Shifted,
+    courses,
+    grouped,
+    half_width,
+    readers,
+    recorded_blocks,
+    runs,
+    shifted_weights,
+)
+from endmember.methods.estimator import (
+    SpectralEstimator,
+    check_fits,
+    check_number_of_components,
+)
 
 #: Rounds of field and low-rank model, and of field and model, at most.
 ROUNDS, REFITS = 12, 3
@@ -23,6 +36,8 @@ ROUNDS, REFITS = 12, 3
 SETTLED = 0.005
 #: Shifts that move by less than this need no new fit of the model.
 UNNOTICED = 0.02
+#: A model whose misfit is that of the best of its rank up to this factor is asked for shifts.
+EXPLAINS = 1.05
 #: A channel at the ends is filled in where so many pixels for each component have seen it.
 SEEN_BY = 5
 #: What is taken over from the model, where it has it.
@@ -35,30 +50,39 @@ _LEARNED = (
 class Drifting(SpectralEstimator):
     r"""Any model of spectra and maps, for data whose energy axis drifts from pixel to pixel.
 
-    .. math:: x_i(j + \delta_i) \approx \sum_k c_{ik}\, s_{jk}
+    .. math:: x_i(j + \delta_i + \gamma_i (j - j_0)) \approx \sum_k c_{ik}\, s_{jk}
 
     A drifted spectrum is no mixture of the pure ones. The shifts :math:`\delta_i` and the model are improved in
     turn: the shifts by Gauss-Newton steps that allow for what maps and spectra can follow by themselves, and as
     smooth over the image as the data say; the model on the data read at the shifted channels. Shifts are first found
     with a low-rank approximation in place of the model, so that the model is fitted to data that are all but aligned.
+    With ``dispersion=True`` the axis of every pixel may also be stretched by :math:`\gamma_i` about its middle
+    :math:`j_0`; else :math:`\gamma_i = 0`.
 
     Parameters
     ----------
     model : estimator
         Such as ``em.NMF(3)``. A copy is fitted.
     max_shift : float
-        Largest shift, in channels.
+        Largest shift of any channel, in channels.
     smooth : "auto" or float
         Length in pixels over which the field of shifts is averaged; 0 takes every pixel for itself. By default the
-        length of the highest evidence. Along the rows of a 2-D ``X`` unless ``domain`` says what image they form.
+        lengths of the highest evidence, one for each axis of the image. Along the rows of a 2-D ``X`` unless
+        ``domain`` says what image they form.
+    dispersion : bool
+        Whether the energy per channel may change from pixel to pixel besides the offset.
 
     Attributes
     ----------
     shifts_ : ndarray, (*domain)
-        In channels, positive = moved to higher energy; their mean is zero, as the data only say how shifts differ.
-        NaN at masked pixels.
-    smooth_ : float
-        The length over which the field was averaged, in pixels.
+        In channels, positive = moved to higher energy, at the middle of the axis; their mean is zero, as the data
+        only say how shifts differ. NaN at masked pixels.
+    stretches_ : ndarray, (*domain)
+        With ``dispersion=True``: :math:`\gamma_i`, positive = drawn out over more channels, so that the energy per
+        channel is that of the axis divided by :math:`1 + \gamma_i`; their mean is zero. NaN at masked pixels.
+    smooth_ : ndarray, (axes,) or (2, axes)
+        The length over which the field was averaged along each axis of the image, in pixels; with
+        ``dispersion=True``, those of shifts and of stretches.
     model_ : estimator
         The fitted model.
     components_, maps_, n_components_, n_features_in_
@@ -70,7 +94,7 @@ class Drifting(SpectralEstimator):
     Notes
     -----
     Shifts that follow a phase everywhere are part of its spectrum: no method can tell a phase that is always moved by
-    0.3 channels from one whose edge lies there.
+    0.3 channels from one whose edge lies there. Stretches need features far apart on the axis.
 
     References
     ----------
@@ -87,23 +111,32 @@ class Drifting(SpectralEstimator):
     True
     """
 
-    in_words = (
-        "The energy axis was allowed to drift by up to {max_shift:g} channels from pixel to pixel"
-    )
     references: tuple[str, ...] = (
         "G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.",
     )
 
     shifts_: np.ndarray
-    smooth_: float
+    stretches_: np.ndarray
+    smooth_: np.ndarray
     model_: Any
 
     def __init__(
-        self, model: Any = None, max_shift: float = 3, smooth: str | float = "auto"
+        self,
+        model: Any = None,
+        max_shift: float = 3,
+        smooth: str | float = "auto",
+        dispersion: bool = False,
     ) -> None:
         self.model = model
         self.max_shift = max_shift
         self.smooth = smooth
+        self.dispersion = dispersion
+
+    @property
+    def in_words(self) -> str:  # type: ignore[override]
+        """What the method does, for the methods paragraph of a report."""
+        words = "The energy axis was allowed to drift by up to {max_shift:g} channels from pixel to pixel"
+        return f"{words}, and to be stretched about its middle" if self.dispersion else words
 
     def parts(self) -> list[tuple[str, Any]]:
         return [("model", self.model), *self.model.parts()]
@@ -122,8 +155,17 @@ class Drifting(SpectralEstimator):
             raise ValueError(
                 f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none'
             )
+        if not isinstance(self.dispersion, bool):
+            raise TypeError(
+                f"dispersion={self.dispersion!r} must be True, for axes that are stretched as well, or False"
+            )
+        if not hasattr(self.model, "n_components"):
+            raise TypeError(
+                f"{type(self.model).__name__} has no n_components, the number of spectra to look for; give a model "
+                "that has, such as em.NMF(3)"
+            )
         self.model._check_parameters()
-        check_number_of_components(getattr(self.model, "n_components", None))
+        check_number_of_components(self.model.n_components)
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
         """Empty channels are no missing ones: what drifts out of an edge is zero."""
@@ -131,8 +173,10 @@ class Drifting(SpectralEstimator):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = int(self.model.n_components)
+        check_fits(k, observed)
         search = self._search(observed, k)
-        field, self.smooth_ = search.by_subspace(k, ROUNDS, SETTLED)
+        field, lengths = search.by_subspace(k, ROUNDS, SETTLED)
+        least = search.misfit
         stopped: list[bool] = []
 
         def watch(progress: Any) -> bool:
@@ -146,12 +190,16 @@ class Drifting(SpectralEstimator):
             if stopped or self.components_.shape[0] != k:
                 break
             C, S = self._factors(observed)
-            new, self.smooth_ = search.improve(field[search.rows], C, S)
+            new, new_lengths = search.improve(search.read(field[search.rows]), C, S)
+            if search.misfit > EXPLAINS * least:
+                break  # what the model leaves is no noise: it says less of the shifts than the subspace
+            lengths = new_lengths
             moved = float(np.sqrt(np.mean((new - field)[search.rows] ** 2)))
             field = new
             if moved < UNNOTICED:
                 break
             self._go_on(self._moved(observed, field, energy), watch)
+        self.smooth_ = np.array(lengths if self.dispersion else lengths[0])
         self._keep(observed, field)
 
     def _search(self, observed: Observed, k: int) -> Search:
@@ -162,7 +210,7 @@ class Drifting(SpectralEstimator):
         left = len(observed.columns) - 2 * int(np.ceil(self.max_shift))
         if left < k + 2 or not observed.survey.filled_rows.any():
             raise ValueError(
-                f"{len(observed.columns)} channels are too few for shifts of up to {self.max_shift:g} "
+                f"n_features = {len(observed.columns)} channels are too few for shifts of up to {self.max_shift:g} "
                 "channels either way; give a smaller max_shift or more channels"
                 if left < k + 2
                 else "all values of X are zero, so there is nothing to unmix"
@@ -171,16 +219,21 @@ class Drifting(SpectralEstimator):
             filled(observed.data, 2 * k),  # what a shift adds to each spectrum is another
             observed.columns, observed.domain, observed.rows,
             clean and (observed.survey.integer or not plain), length, float(self.max_shift),
+            self._courses(observed),
         )  # fmt: skip
+
+    def _courses(self, observed: Observed) -> np.ndarray:
+        """Return how far each channel goes with shift and stretch, (m, 1) or (m, 2)."""
+        return courses(observed.columns, observed.n_channels, self.dispersion)
 
     def _moved(self, observed: Observed, field: np.ndarray, energy: np.ndarray) -> Any:
         """Return the data read at the shifts of a field, knowing the way back to the image."""
-        shifts = field[observed.rows]
+        shifts, along = field[observed.rows], self._courses(observed)
         if isinstance(observed.data, Weighted):
-            data: Any = shifted_weights(observed.data, shifts, observed.columns)
+            data: Any = shifted_weights(observed.data, shifts, observed.columns, along)
             columns = observed.columns
         else:
-            data = Shifted(observed.data, shifts, observed.columns)
+            data = Shifted(observed.data, shifts, observed.columns, along=along)
             columns = observed.columns[data.columns]
         missing = np.ones(observed.n_channels, bool)
         missing[columns] = False
@@ -219,32 +272,44 @@ class Drifting(SpectralEstimator):
         return maps, spectra
 
     def _keep(self, observed: Observed, field: np.ndarray) -> None:
-        shifts = np.full(len(field), np.nan)
-        shifts[observed.rows] = field[observed.rows]
-        self.shifts_ = shifts.reshape(observed.domain).astype(observed.data.dtype)
+        kept = np.full(field.shape, np.nan)
+        kept[observed.rows] = field[observed.rows]
+        kept = kept.reshape(*observed.domain, -1).astype(observed.data.dtype)
+        self.shifts_ = kept[..., 0]
+        if self.dispersion:
+            self.stretches_ = kept[..., 1] / half_width(observed.n_channels)
         if not isinstance(observed.data, Weighted) and not hasattr(self.model_, "mean_"):
             self._fill_ends(observed, field[observed.rows])
 
+    def _field(self, n_channels: int) -> np.ndarray:
+        """Return the shifts found, (pixels, 1), and how far the stretches move the ends, (pixels, 2); 0 if masked."""
+        found = [self.shifts_]
+        if self.dispersion:
+            found.append(self.stretches_ * half_width(n_channels))
+        return np.nan_to_num(np.stack(found, axis=-1).astype(float)).reshape(-1, len(found))
+
     def _fill_ends(self, observed: Observed, shifts: np.ndarray) -> None:
         """Fill in the spectra where only some pixels have seen the channel, from what those have."""
-        data = Shifted(observed.data, shifts, observed.columns)
-        ends = np.setdiff1d(np.arange(len(observed.columns)), data.columns)
+        channels, along = observed.columns, self._courses(observed)
+        there = Shifted(observed.data, shifts, channels, along=along).columns
+        ends = np.setdiff1d(np.arange(len(channels)), there)
+        _, group, moves = grouped(shifts, along, len(channels))
+        lines = readers(channels, (channels + moves)[:, ends], 2)
         C, _ = self._factors(observed)
         k = C.shape[1]
         G, H = np.zeros((len(ends), k, k)), np.zeros((len(ends), k))
         seen = np.zeros(len(ends), int)
         for rows, block in recorded_blocks(observed.data):
-            for shift in np.unique(data.shifts[rows]):
-                own = data.shifts[rows] == shift
-                A = reader(observed.columns, observed.columns[ends] + shift, 2)
-                there = A.sum(axis=1) > 0.5
+            for place, own in runs(group[rows]):
+                A = lines[place]
+                read = A.sum(axis=1) > 0.5
                 maps = C[rows][own]
-                G[there] += maps.T @ maps
-                H[there] += (A @ block[own].T @ maps)[there]
-                seen += there * int(own.sum())
+                G[read] += maps.T @ maps
+                H[read] += (A @ block[own].T @ maps)[read]
+                seen += read * len(own)
         spectra = self.components_.copy()
-        for place in np.flatnonzero(seen >= SEEN_BY * k):
-            spectra[:, observed.columns[ends[place]]] = self._spectrum_at(G[place], H[place])
+        for end in np.flatnonzero(seen >= SEEN_BY * k):
+            spectra[:, channels[ends[end]]] = self._spectrum_at(G[end], H[end])
         self.components_ = spectra
 
     def _spectrum_at(self, G: np.ndarray, H: np.ndarray) -> np.ndarray:
@@ -264,8 +329,7 @@ class Drifting(SpectralEstimator):
         observed : Observed
             The same pixels.
         """
-        field = np.nan_to_num(np.asarray(self.shifts_, dtype=float)).ravel()
-        data = self._moved(observed, field, np.empty(0))
+        data = self._moved(observed, self._field(observed.n_channels), np.empty(0))
         return replace(data.origin, data=data)
 
     def drifted(self, spectra: np.ndarray) -> np.ndarray:
@@ -281,7 +345,11 @@ class Drifting(SpectralEstimator):
             NaN at the ends, where not every pixel has something to read.
         """
         flat = np.asarray(spectra, dtype=float).reshape(-1, spectra.shape[-1])
-        data = Shifted(Dense(flat), -np.nan_to_num(np.asarray(self.shifts_, float)).ravel())
+        channels, field = np.arange(flat.shape[1]), self._field(flat.shape[1])
+        along = courses(channels, len(channels), self.dispersion)
+        if self.dispersion:  # j = (j' − δ + γ j₀) / (1 + γ)
+            field = field / (1 + field[:, 1:] / half_width(len(channels)))
+        data = Shifted(Dense(flat), -field, along=along)
         found = np.full(flat.shape, np.nan)
         for rows, block in data.blocks():
             found[rows, data.columns[0] : data.columns[-1] + 1] = block

@@ -42,21 +42,27 @@ def align(
     interpolate: bool | None = None,
     ends: str = "crop",
     energy: ArrayLike | None = None,
+    dispersion: bool = False,
+    stretches: ArrayLike | None = None,
 ) -> Any:
-    r"""Move every spectrum back by its energy shift: :math:`y_i(j) = x_i(j + \delta_i)`.
+    r"""Move every spectrum back by its energy shift: :math:`y_i(j) = x_i(j + \delta_i + \gamma_i(j - j_0))`.
 
     Parameters
     ----------
     X : array_like, Dask array or HyperSpy signal, (*domain, channels)
     low_loss : array_like, Dask array or HyperSpy signal, (*domain, channels), optional
         The low loss recorded along with ``X`` (dual EELS): its zero-loss peak says how to shift ``X``.
-    method, shifts, window, max_shift, smooth, energy
-        As in `find_shifts`; ``shifts`` (*domain), in channels, are taken as they are.
+    method, window, max_shift, smooth, energy, dispersion
+        As in `find_shifts`.
+    shifts, stretches : array_like, (*domain), optional
+        What `find_shifts` returns, taken as they are; ``stretches`` :math:`\gamma` about the middle :math:`j_0` of
+        the axis are 0 unless given or found.
     interpolate : bool, optional
         Read between channels, by a cubic, instead of shifting by whole channels. By default whole numbers, which
         are counts, are shifted whole and stay Poisson; other data are interpolated. That lowers the variance of white
         noise by up to 0.64 and makes it correlated from channel to channel, which the history says
-        (``interpolate = True``); later estimates of the noise are then too low.
+        (``interpolate = True``); later estimates of the noise are then too low. Axes that are stretched as well
+        are always interpolated.
     ends : "crop" or "nan"
         Channels that some pixels have not seen are cut off, and a warning says how many; or kept with NaN there.
 
@@ -68,7 +74,8 @@ def align(
     Raises
     ------
     ValueError
-        As in `find_shifts`; if the shifts leave no channel; if counts cannot hold NaN.
+        As in `find_shifts`; if the shifts leave no channel; if counts cannot hold NaN; if stretched axes are to be
+        read without interpolation.
 
     Notes
     -----
@@ -85,29 +92,41 @@ def align(
     array([[0, 0, 0, 2, 9, 2, 0, 0],
            [0, 0, 0, 2, 9, 2, 0, 0]])
     """
+    stretched = bool(dispersion) or stretches is not None
     if interpolate is None:
-        interpolate = as_array(X, counts=True).dtype.kind == "f"
+        interpolate = stretched or as_array(X, counts=True).dtype.kind == "f"
+    elif stretched and not interpolate:
+        raise ValueError(
+            "an axis that is stretched cannot be read in whole channels; leave interpolate out, or let "
+            "em.Drifting(model, dispersion=True) read the counts"
+        )
     return _align(
         X, low_loss, method=method, shifts=shifts, window=window, max_shift=max_shift, smooth=smooth,
-        interpolate=interpolate, ends=ends, energy=energy,
+        interpolate=interpolate, ends=ends, energy=energy, dispersion=dispersion, stretches=stretches,
     )  # fmt: skip
 
 
 def _aligned(
     X: Any, low_loss: Any, *, method: str, shifts: Any, window: Any, max_shift: Any, smooth: int,
-    interpolate: bool, ends: str, energy: Any,
+    interpolate: bool, ends: str, energy: Any, dispersion: bool, stretches: Any,
 ) -> Any:  # fmt: skip
     if ends not in ("crop", "nan"):
         raise ValueError(f'ends={ends!r} is not known; allowed: "crop", "nan"')
     if ends == "nan" and X.dtype.kind != "f" and not interpolate:
         raise ValueError('counts cannot hold NaN; give ends="crop", or the data as floats')
-    if shifts is None:
-        shifts = _shifts(X, low_loss, method, window, max_shift, smooth, energy)
+    domain = X.shape[:-1]
+    if shifts is not None:
+        found = _given(shifts, domain), np.zeros(domain)
+    elif stretches is not None:
+        raise ValueError(
+            "stretches go with shifts; give both as em.preprocess.find_shifts found them"
+        )
     else:
-        shifts = _given(shifts, X.shape[:-1])
-    shifts = shifts if interpolate else np.rint(shifts).astype(int)
-    start, stop = _seen(shifts, X.shape[-1], interpolate)
-    everywhere = np.broadcast_to(shifts[..., None], X.shape)
+        found = _shifts(X, low_loss, method, window, max_shift, smooth, energy, dispersion)
+    moved_by, drawn = found if stretches is None else (found[0], _given(stretches, domain))
+    moved_by = moved_by if interpolate else np.rint(moved_by).astype(int)
+    start, stop = _seen(moved_by, drawn, X.shape[-1], interpolate)
+    each = [np.broadcast_to(values[..., None], X.shape) for values in (moved_by, drawn)]
     dtype = np.float64 if interpolate and X.dtype.kind != "f" else X.dtype
     if ends == "nan":
         start, stop = 0, X.shape[-1]
@@ -118,7 +137,7 @@ def _aligned(
             start,
             X.shape[-1] - stop,
         )
-    moved = map_pixels(partial(_read, interpolate=interpolate), X, everywhere, dtype=dtype)
+    moved = map_pixels(partial(_read, interpolate=interpolate), X, *each, dtype=dtype)
     return Cropped(moved[..., start:stop], start)
 
 
@@ -136,13 +155,15 @@ def find_shifts(
     max_shift: float | None = None,
     smooth: int = 1,
     energy: ArrayLike | None = None,
-) -> np.ndarray:
+    dispersion: bool = False,
+) -> Any:
     r"""Return by how many channels every spectrum lies too high in energy.
 
     "zero_loss": the vertex of a parabola through the logarithms of the peak's upper half, weighted by the counts:
     exact for a Gaussian. "correlation": the maximum of the correlation with a reference, the mean of all spectra
     moved back by what is found, made anew until the shifts settle; between channels by a parabola. The mean is
-    taken off and the window fades out at its ends.
+    taken off and the window fades out at its ends. With ``dispersion``, shift and stretch are then refined together
+    by fitting each spectrum with the reference, a line, and the reference's slope as it is and drawn out.
 
     Parameters
     ----------
@@ -159,16 +180,23 @@ def find_shifts(
         Width in pixels of the median taken over the image along all its axes; 1 takes none.
     energy : array_like, (channels,), optional
         For arrays; a signal has its own.
+    dispersion : bool
+        Whether the energy per channel may change from pixel to pixel as well. By correlation alone: one peak does
+        not tell, and the window must hold features that lie far apart.
 
     Returns
     -------
     ndarray, (*domain)
         In channels of ``X``, positive = moved to higher energy; 0 at the median pixel, and at empty pixels.
+    ndarray, (*domain)
+        With ``dispersion``: the stretches, positive = drawn out over more channels about the middle of the axis,
+        where the shifts then hold; 0 at the median pixel, and at empty pixels.
 
     Raises
     ------
     ValueError
-        Before work starts: an unknown method, a window of fewer than 5 channels, a low loss of another image.
+        Before work starts: an unknown method, a window of fewer than 5 channels, a low loss of another image, a
+        dispersion from a single peak.
 
     References
     ----------
@@ -181,19 +209,23 @@ def find_shifts(
     >>> find_shifts(peaks, method="zero_loss")
     array([ 0.  ,  0.37, -1.2 ])
     """
-    return _shifts(X, low_loss, method, window, max_shift, smooth, energy)
+    found = _shifts(X, low_loss, method, window, max_shift, smooth, energy, dispersion)
+    return found if dispersion else found[0]
 
 
 def _shifts(
-    X: Any, low_loss: Any, method: str, window: Any, max_shift: Any, smooth: int, energy: Any
-) -> Floats:
-    """Return the shifts of every pixel, (*domain)."""
+    X: Any, low_loss: Any, method: str, window: Any, max_shift: Any, smooth: int, energy: Any,
+    dispersion: bool,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the shift and the stretch of every pixel, (*domain) each."""
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is not known; allowed: {', '.join(_METHODS)}")
     if max_shift is not None and not (isinstance(max_shift, int | float) and max_shift > 0):
         raise ValueError(f"max_shift={max_shift!r} must be a number of channels above zero")
     if not isinstance(smooth, int) or smooth < 1:
         raise ValueError(f"smooth={smooth!r} must be a whole number of pixels, 1 for none")
+    if not isinstance(dispersion, bool):
+        raise ValueError(f"dispersion={dispersion!r} must be True or False")
     source, scale = X, 1.0
     if low_loss is not None:
         if method == "correlation":
@@ -212,11 +244,36 @@ def _shifts(
     method = ("zero_loss" if zero_loss else "correlation") if method == "auto" else method
     inside = _inside(window, energy, source.shape[-1])
     reach = len(inside) / 4 if max_shift is None else float(max_shift) / scale
+    if dispersion and method == "zero_loss":
+        raise ValueError(
+            "the zero-loss peak alone does not tell the dispersion; leave low_loss out and give "
+            'method="correlation" with a window that holds features far apart'
+        )
     find = _by_peak if method == "zero_loss" else _by_correlation
-    found = find(source, inside, reach).reshape(X.shape[:-1])
+    found = [find(source, inside, reach)]
+    found.append(np.zeros_like(found[0]))
+    if dispersion:
+        found = list(_with_stretches(source, inside, found[0], reach))
+    found = [values.reshape(X.shape[:-1]) for values in found]
     if smooth > 1:
-        found = ndimage.median_filter(found, size=smooth, mode="nearest")
-    return found * scale
+        found = [ndimage.median_filter(values, size=smooth, mode="nearest") for values in found]
+    return found[0] * scale, found[1]
+
+
+def _with_stretches(
+    X: Any, inside: NDArray[np.integer], shifts: Floats, reach: float
+) -> tuple[Floats, Floats]:
+    """Return better shifts, and stretches, from shifts (pixels,) found by correlation."""
+    from scipy.signal.windows import tukey
+
+    from endmember.preprocess.stretching import refined
+
+    m = X.shape[-1]
+    fade = np.zeros(m)
+    fade[inside] = tukey(len(inside), _FADE)
+    return refined(
+        partial(_blocks, X, np.arange(m)), _between, fade, shifts, (m - 1) / 2, reach
+    )  # fmt: skip
 
 
 def _axis_of(signal: Any) -> Floats | None:
@@ -347,11 +404,19 @@ def _given(shifts: Any, domain: tuple[int, ...]) -> Floats:
     return found
 
 
-def _seen(shifts: NDArray, channels: int, interpolate: bool) -> tuple[int, int]:
+def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) -> tuple[int, int]:
     """Return the first channel that every pixel has seen, and the one after the last."""
-    around = int(interpolate and bool(np.any(shifts % 1)))
-    start = max(0, int(np.ceil(-shifts.min())) + around)
-    stop = min(channels, channels - int(np.ceil(shifts.max())) - around)
+    around = int(interpolate and (bool(np.any(shifts % 1)) or bool(stretches.any())))
+    middle = (channels - 1) / 2
+
+    def first(place: float) -> Floats:
+        return (place - shifts + stretches * middle) / (1 + stretches)
+
+    rounding = (
+        1e-9 * stretches.any()
+    )  # of a quotient: the channel found must not lie a hair outside
+    start = max(0, int(np.ceil(first(around).max() + rounding)))
+    stop = min(channels, int(np.floor(first(channels - 1 - around).min() - rounding)) + 1)
     if stop - start < 1:
         raise ValueError(
             f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels; give a "
@@ -360,27 +425,44 @@ def _seen(shifts: NDArray, channels: int, interpolate: bool) -> tuple[int, int]:
     return start, stop
 
 
-def _read(block: NDArray, shifts: NDArray, interpolate: bool) -> NDArray:
-    """Return spectra read at shifted channels; NaN, or zero for counts, where there is none."""
-    shifts, m = shifts[..., :1], block.shape[-1]
-    below = np.floor(shifts).astype(int)
-    f = shifts - below
+def _moved(shifts: NDArray, stretches: Floats, m: int) -> NDArray:
+    """Return by how much every channel has moved, (..., 1) where all have alike, else (..., m)."""
+    shifts, stretches = shifts[..., None], stretches[..., None]
+    if not stretches.any():
+        return shifts
+    return shifts + stretches * (np.arange(m) - (m - 1) / 2)
+
+
+def _between(block: NDArray, shifts: NDArray, stretches: Floats) -> NDArray:
+    """Return spectra read between channels by cubics; the ends go on as they end."""
+    m = block.shape[-1]
+    moved = _moved(shifts, stretches, m)
+    below = np.floor(moved).astype(int)
+    f = moved - below
     places = np.arange(m) + below
 
     def at(step: int) -> NDArray:
         return np.take_along_axis(block, np.clip(places + step, 0, m - 1), axis=-1)
 
+    return (
+        -f * (f - 1) * (f - 2) / 6 * at(-1)
+        + (f + 1) * (f - 1) * (f - 2) / 2 * at(0)
+        - (f + 1) * f * (f - 2) / 2 * at(1)
+        + (f + 1) * f * (f - 1) / 6 * at(2)
+    )
+
+
+def _read(block: NDArray, shifts: NDArray, stretches: Floats, interpolate: bool) -> NDArray:
+    """Return spectra read at shifted channels; NaN, or zero for counts, where there is none."""
+    shifts, stretches, m = shifts[..., 0], stretches[..., 0], block.shape[-1]
+    moved = _moved(shifts, stretches, m)
+    places = np.arange(m) + np.floor(moved).astype(int)
     if not interpolate:
-        found = at(0)
+        found = np.take_along_axis(block, np.clip(places, 0, m - 1), axis=-1)
         beyond = (places < 0) | (places >= m)
     else:
-        found = (
-            -f * (f - 1) * (f - 2) / 6 * at(-1)
-            + (f + 1) * (f - 1) * (f - 2) / 2 * at(0)
-            - (f + 1) * f * (f - 2) / 2 * at(1)
-            + (f + 1) * f * (f - 1) / 6 * at(2)
-        )
-        around = f > 0
+        found = _between(block, shifts, stretches)
+        around = moved % 1 > 0
         beyond = (places < around) | (places >= m - 2 * around)
     found = np.array(found)
     found[beyond] = np.nan if found.dtype.kind == "f" else 0

@@ -179,13 +179,20 @@ def _drift(result: Unmixing) -> list[Section]:
     """Return the shift of every pixel, where the model has let the energy axis drift."""
     if not hasattr(result.model, "aligned"):
         return []
-    size = result.misfit()
+    size, model = result.misfit(), result.model
+    stretches = getattr(model, "stretches_", None)
     figure = show.shifts(
-        result.model.shifts_, pixel_size=size.pixel_size, pixel_units=size.pixel_units
+        model.shifts_, stretches=stretches, pixel_size=size.pixel_size, pixel_units=size.pixel_units
+    )  # fmt: skip
+    lengths = " and ".join(
+        " × ".join(f"{length:.3g}" for length in own) for own in np.atleast_2d(model.smooth_)
     )
+    drawn = "" if stretches is None else (
+        ", and by how much its axis was found to be drawn out about its middle"
+    )  # fmt: skip
     caption = (
-        "By how many channels every spectrum was found to be moved to higher energy; the field was averaged over "
-        f"{result.model.smooth_:.3g} pixels. Spectra and residual are on the axis without drift."
+        f"By how many channels every spectrum was found to be moved to higher energy{drawn}; averaged over "
+        f"{lengths} pixels. Spectra and residual are on the axis without drift."
     )
     return [Section("Energy drift", figure=figure, caption=caption)]
 

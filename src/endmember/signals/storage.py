@@ -25,8 +25,8 @@ RECORD = "unmixing.json"
 #: What a model has learned besides maps and spectra, kept with an answer.
 LEARNED = (
     "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_", "names_",
-    "maps_error_", "chi2_", "shifts_", "smooth_", "correlation_", "condition_", "pixels_", "unique_", "own_",
-    "acceptance_", "factors_", "mode_shapes_", "core_", "congruence_", "core_consistency_",
+    "maps_error_", "chi2_", "shifts_", "stretches_", "smooth_", "correlation_", "condition_", "pixels_", "unique_",
+    "own_", "acceptance_", "factors_", "mode_shapes_", "core_", "congruence_", "core_consistency_",
 )  # fmt: skip
 #: Everything that a saved result may hold.
 FILES = {

@@ -170,6 +170,7 @@ def mixed_phases(
     drift: float = 0.0,
     pure: bool = True,
     seed: int = 0,
+    stretch: float = 0.0,
 ) -> Phantom:
     """Make k transition-metal oxides that mix smoothly, counted: O-K and metal L2,3 EELS.
 
@@ -200,6 +201,10 @@ def mixed_phases(
         up more than 80 % of any.
     seed : int
         Decides the maps, the details of the spectra, the drift and the counts.
+    stretch : float
+        Peak-to-peak change of the axis' length over the scan, relative, smooth in scan order and of zero
+        mean: `Phantom.stretch`. Channel ``j`` of the axis without drift lies at
+        ``j + drift + stretch * (j - (channels - 1) / 2)``.
 
     Returns
     -------
@@ -222,13 +227,15 @@ def mixed_phases(
     check_whole("channels", channels, 2)
     check_whole("k", k, 1 if pure else 2, min(shape[0] * shape[1], channels))
     check_amount("drift", drift)
+    check_amount("stretch", stretch)
     layout, chemistry, course, hiss = streams(seed, 4)
     maps = fields.phase_maps(shape, k, layout, pure=pure)
     maps *= fields.thickness(shape, layout, 0.1)[..., None]
     spectra = {_oxide_name(i): _oxide(i, chemistry, background) for i in range(k)}
     shifts = fields.drift_course(shape, drift, course)
+    drawn = fields.drift_course(shape, stretch, course) if stretch else None
     energy = energy_axis(440.0, 256.0, channels)
-    return _counted("Mixed oxides", maps, spectra, energy, dose, hiss, shifts)
+    return _counted("Mixed oxides", maps, spectra, energy, dose, hiss, shifts, stretch=drawn)
 
 
 def atomic_columns(
@@ -379,12 +386,15 @@ def _counted(
     rng: np.random.Generator,
     shifts: np.ndarray | None = None,
     pixel_size: float = 1.0,
+    stretch: np.ndarray | None = None,
 ) -> Phantom:
     """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them."""
     check_amount("dose", dose, zero=False)
     shifts = np.zeros(maps.shape[:2]) if shifts is None else shifts
     truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
-    drifted = _multiply_drifted(maps, spectra, energy, shifts) if shifts.any() else None
+    drifted = None
+    if shifts.any() or stretch is not None:
+        drifted = _multiply_drifted(maps, spectra, energy, shifts, stretch)
     scale = dose / (multiply(maps, truth) if drifted is None else drifted).max()
     drifted = None if drifted is None else scale * drifted
     truth *= scale
@@ -400,17 +410,25 @@ def _counted(
         drift=shifts,
         pixel_size=pixel_size,
         drifted=drifted,
+        stretch=stretch,
     )
 
 
 def _multiply_drifted(
-    maps: np.ndarray, spectra: Spectra, energy: np.ndarray, shifts: np.ndarray
+    maps: np.ndarray,
+    spectra: Spectra,
+    energy: np.ndarray,
+    shifts: np.ndarray,
+    stretch: np.ndarray | None,
 ) -> np.ndarray:
-    """Return ``maps @ spectra`` with each pixel's spectra moved up by `shifts` channels."""
-    step = energy[1] - energy[0]
+    """Return ``maps @ spectra`` with each pixel's spectra moved up by `shifts` channels and drawn out by `stretch`."""
+    step, middle = energy[1] - energy[0], (energy[0] + energy[-1]) / 2
+    drawn = np.zeros(shifts.shape) if stretch is None else stretch
     product = np.empty((*shifts.shape, energy.size))
-    for row, weights, shift in zip(product, maps, shifts, strict=True):
+    for row, weights, shift, by in zip(product, maps, shifts, drawn, strict=True):
         moved = energy - step * shift[:, None]
+        if by.any():
+            moved = middle + (moved - middle) / (1 + by[:, None])
         parts = zip(np.moveaxis(weights, -1, 0), spectra.values(), strict=True)
         row[:] = sum(weight[:, None] * evaluate(shapes, moved) for weight, shapes in parts)
     return product

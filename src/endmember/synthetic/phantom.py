@@ -43,6 +43,8 @@ class Phantom:
         is none: ``spectra - background`` are the net edges or lines.
     drift : ndarray (ny, nx)
         Energy shift of each pixel in channels, positive = moved to higher energy.
+    stretch : ndarray (ny, nx), optional
+        By how much, of itself, the axis of each pixel is drawn out about its middle; None for not at all.
     detector : {"EELS", "EDS_TEM"}
         The signal type of `signal`.
     pixel_size : float
@@ -68,6 +70,7 @@ class Phantom:
     detector: str = "EELS"
     pixel_size: float = 1.0
     drifted: np.ndarray | None = None
+    stretch: np.ndarray | None = None
 
     def __repr__(self) -> str:
         ny, nx, _ = self.maps.shape
@@ -79,7 +82,7 @@ class Phantom:
         """The data without noise, (ny, nx, channels).
 
         ``maps @ spectra``; where the energy axis drifts, each pixel's spectrum is moved by its
-        `drift`, while `maps` and `spectra` stay the truth on the undrifted axis.
+        `drift` and drawn out by its `stretch`, while `maps` and `spectra` stay the truth on the undrifted axis.
         """
         return multiply(self.maps, self.spectra) if self.drifted is None else self.drifted
 
