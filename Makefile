@@ -61,10 +61,7 @@ lint: $(VENV)/tests
 	@$(BIN)/codespell *.md docs src tests examples benchmarks
 
 bench: $(VENV)/benchmarks
-	@echo "Benchmarks: each script prints a table; the numbers in the documentation come from here."
-	@for script in benchmarks/*.py; do \
-		test -e "$$script" || { echo "benchmarks/ is empty: speed, memory and accuracy against other programs will be measured here."; break; }; \
-		echo; echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@$(BIN)/python benchmarks/collect.py
 
 docs: $(VENV)/documentation
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -25,7 +25,8 @@ _FIND = """
   const walk = view => { seen.push(view); (view.child_views ?? []).forEach(walk); };
   [...roots].forEach(walk);
   const said = view => [view.model.title?.text, ...view.model.below.map(axis => axis.axis_label)];
-  const found = seen.filter(view => view.frame && view.model.visible && view.el.checkVisibility({visibilityProperty: true})
+  const found = seen.filter(view => view.frame && view.model.visible
+      && view.el.checkVisibility({visibilityProperty: true})
       && said(view).some(words => String(words ?? "").includes(wanted)));
   window.drawings = found;
   return found.length;
