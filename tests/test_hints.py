@@ -32,6 +32,16 @@ def test_edges_of_the_oxides_are_named(background):
                 assert abs(hint.energy - first) < 12
 
 
+@pytest.mark.parametrize(
+    ("onset", "edge"), [(73.0, "Al L2,3"), (165.0, "S L2,3"), (31.0, "Na L2,3")]
+)
+def test_edges_that_two_shells_share_are_named(onset, edge):
+    energy = np.arange(10.0, 260.0, 0.5)
+    spectrum = 50 * (energy / 10) ** -2 + np.where(energy >= onset, 3 * (energy / onset) ** -3, 0.0)
+    (hints,) = em.assess.element_hints(spectrum, energy, "EELS")
+    assert edge in named(hints)
+
+
 def test_lines_of_the_minerals_are_named_and_weighed():
     phantom = em.synthetic.edxs_phases(shape=(8, 8))
     found = em.assess.element_hints(phantom.spectra, phantom.energy, "EDS")

@@ -194,14 +194,13 @@ def _edges_near(
     for edge in found:
         element, shell = edge.split("_")
         onsets = _onsets_of(element)
+        onset = onsets[shell.replace(",", "")]  # the table keeps "L2,3" as "L23"
         before = onsets.get(_AFTER.get(shell, ""))
         if before is not None and before > ends[0] and not _is_seen(before, seen, NEAR["EELS"]):
             continue
         others = [onsets[name] for name in onsets if name[0] != shell[0]]
-        share = _share_seen([onsets[shell], *others], seen, ends, NEAR["EELS"])
-        ranked.append(
-            (element not in elements, -share, abs(onsets[shell] - energy), element, shell)
-        )
+        share = _share_seen([onset, *others], seen, ends, NEAR["EELS"])
+        ranked.append((element not in elements, -share, abs(onset - energy), element, shell))
     return _first_of_each(ranked)
 
 
