@@ -90,6 +90,17 @@ def test_correlation_finds_shifts_of_noisy_edges_between_channels():
     assert np.abs(left).max() < 0.02
 
 
+def test_a_spectrum_that_matches_nowhere_stays_and_a_warning_says_so(caplog):
+    planted = np.linspace(-2, 2, 12)
+    X = edges(planted)
+    X[3] = 500 * np.exp(-0.5 * ((np.arange(160) - 52) / 6) ** 2)  # what only this pixel has
+    with caplog.at_level(logging.WARNING, logger="endmember"):
+        found = find_shifts(X, max_shift=10)
+    assert "1 of 12 spectra match the others nowhere within 10 channels" in caplog.text
+    others = np.arange(12) != 3
+    assert found[3] == 0 and np.std((found - planted)[others]) < 0.1
+
+
 def test_the_low_loss_says_how_to_shift_the_core_loss_in_its_own_channels():
     planted = np.array([[0.0, 0.5, -0.5], [1.5, 0.0, -1.0]])
     low = hs.signals.Signal1D(peaks(planted))

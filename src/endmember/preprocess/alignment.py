@@ -27,6 +27,8 @@ _SETTLED = 0.002
 _FADE = 0.2
 #: The zero-loss peak is fitted where it is above this share of its height.
 _TOP = 0.5
+#: Largest shift that is looked for by correlation unless another is given, in channels.
+_REACH = 20
 _METHODS = ("auto", "zero_loss", "correlation")
 
 
@@ -175,7 +177,8 @@ def find_shifts(
     window : (start, stop), optional
         The energies that count, in the unit of the axis; channels for arrays without ``energy``.
     max_shift : float, optional
-        Largest shift from the median, in channels; a quarter of the window by default.
+        Largest shift from the median, in channels. By default a quarter of the window, and by correlation no more
+        than 20: a spectrum that matches the others nowhere within stays where it is, and a warning says so.
     smooth : int
         Width in pixels of the median taken over the image along all its axes; 1 takes none.
     energy : array_like, (channels,), optional
@@ -243,7 +246,8 @@ def _shifts(
     zero_loss = low_loss is not None or _holds_zero(energy)
     method = ("zero_loss" if zero_loss else "correlation") if method == "auto" else method
     inside = _inside(window, energy, source.shape[-1])
-    reach = len(inside) / 4 if max_shift is None else float(max_shift) / scale
+    widest = len(inside) / 4 if method == "zero_loss" else min(len(inside) / 4, _REACH)
+    reach = widest if max_shift is None else float(max_shift) / scale
     if dispersion and method == "zero_loss":
         raise ValueError(
             "the zero-loss peak alone does not tell the dispersion; leave low_loss out and give "
@@ -351,7 +355,7 @@ def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats
     """Return shifts (pixels,) by correlation with a reference that is made anew in every round."""
     n, w = int(np.prod(X.shape[:-1])), len(inside)
     found: Floats = np.zeros(n)
-    filled = np.zeros(n, bool)
+    filled, sure = np.zeros(n, bool), np.ones(n, bool)
     size = 2 * w
     frequency = np.fft.rfftfreq(size)
     for _ in range(_ROUNDS):
@@ -363,11 +367,19 @@ def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats
         new: Floats = np.zeros(n)
         for rows, block in _blocks(X, inside):
             correlation = np.fft.irfft(_spectrum(block, size) * reference.conj(), size, axis=1)
-            new[rows] = _peak_of(correlation, min(int(np.ceil(reach)), w - 1))
-        new = _centred(new, filled, reach)
+            new[rows], sure[rows] = _peak_of(correlation, min(int(np.ceil(reach)), w - 1))
+        new = _centred(new, filled & sure, reach)
         moved, found = float(np.sqrt(np.mean((new - found) ** 2))), new
         if moved < _SETTLED:
             break
+    if lost := int(np.sum(filled & ~sure)):
+        logger.warning(
+            "aligned: %d of %d spectra match the others nowhere within %g channels and stay where they are; a window "
+            "around an edge that all have, or another max_shift, may help",
+            lost,
+            n,
+            reach,
+        )
     return found
 
 
@@ -379,8 +391,8 @@ def _spectrum(block: Floats, size: int) -> NDArray[np.complexfloating]:
     return np.fft.rfft(faded, size, axis=1)
 
 
-def _peak_of(correlation: Floats, reach: int) -> Floats:
-    """Return where correlations (pixels, size) are highest within reach, by a parabola through three points."""
+def _peak_of(correlation: Floats, reach: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return where correlations (pixels, size) are highest within reach, by a parabola; and whether they peak there."""
     size = correlation.shape[1]
     lags = np.arange(-reach - 1, reach + 2)
     near = correlation[:, lags % size]
@@ -390,7 +402,7 @@ def _peak_of(correlation: Floats, reach: int) -> Floats:
     )
     bend = left - 2 * middle + right
     offset = np.divide(left - right, 2 * bend, out=np.zeros_like(bend), where=bend < 0)
-    return lags[top] + np.clip(offset, -0.5, 0.5)
+    return lags[top] + np.clip(offset, -0.5, 0.5), (left <= middle) & (right <= middle)
 
 
 def _given(shifts: Any, domain: tuple[int, ...]) -> Floats:
