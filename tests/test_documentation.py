@@ -284,3 +284,6 @@ def test_docstring_names_its_errors_and_its_source(name):
         assert value.__name__ in NO_SOURCE or "References\n---" in text
     if hasattr(value, "fit_transform"):
         assert "Raises\n---" in inspect.getdoc(value.fit)
+        learned = text.partition("Attributes\n----------\n")[2].partition("\n\n")[0]
+        bare = re.findall(r"^(\S.*)(?=\n\S|\Z)", learned, re.MULTILINE)
+        assert learned and not bare, f"{name} does not say what these are: {bare}"
