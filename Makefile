@@ -65,6 +65,7 @@ bench: $(VENV)/benchmarks
 
 docs: $(VENV)/documentation
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@$(BIN)/python docs/_sphinx/check_links.py
 	@echo "Open docs/_build/html/index.html"
 
 clean:

@@ -311,7 +311,8 @@ def cell(table, found):
     if table is number:
         return f"{np.median((found[:, 0] < FOUND).sum(axis=-1)):.0f} of {PHASES}"
     spectra, maps = np.median(found.max(axis=-1), axis=0)
-    return f"{spectra:.1f}, {maps:.1f}" if spectra < 10 else f"{spectra:.0f}, {maps:.0f}"
+    digits = 1 if spectra < 10 else 0
+    return f"{spectra:.{digits}f},\u00a0{maps:.{digits}f}"
 
 
 def score(table, methods, seeds):

@@ -85,6 +85,8 @@ def leave_out(app, what, name, value, skip, options):
 def as_written(app, what, name, value, options, lines):
     """Keep shapes such as (*domain, k) and (n_iter_,) from being read as markup."""
     for i, line in enumerate(lines):
+        if line.lstrip().startswith((">>>", "...")):
+            continue
         parts = line.split("``")
         parts[::2] = [
             re.sub(r"(?<=\()\*(?=\w+[,)])|_(?=,?\))", r"\\\g<0>", part) for part in parts[::2]

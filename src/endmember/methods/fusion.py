@@ -44,7 +44,9 @@ class FusionFit:
     weights_ : list of float
         The weight of every term.
     n_iter_ : int
+        Sweeps of the chosen start.
     converged_ : bool
+        Whether ``tol`` was reached within ``max_iter`` sweeps.
     optimality_ : float
         The largest unit-free residual of the optimality conditions of all factors.
     starts_ : list of float

@@ -91,6 +91,7 @@ class VCA(_PurePixels):
     signal_to_noise_ : float
         In dB, on which the choice of projection rests; without ``sampling``.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------
@@ -219,6 +220,7 @@ class SPA(_PurePixels):
     pixels_ : ndarray of int, (k,)
         Where they were found, as flat indices of the domain.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------
@@ -284,6 +286,7 @@ class NFINDR(_PurePixels):
     signal_to_noise_ : float
         In dB.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------

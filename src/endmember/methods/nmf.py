@@ -113,12 +113,15 @@ class NMF(SpectralEstimator):
     objective_ : ndarray, (n_iter_,)
         The chosen start's penalised objective after every sweep, on the scale of the full data.
     n_iter_ : int
+        Sweeps of the chosen start.
     converged_ : bool
+        Whether ``tol`` was reached within ``max_iter`` sweeps.
     optimality_ : float
         Unit-free KKT residual on the full data: 0 at a stationary point.
     starts_ : list of StartReport
         Cost and spectra of every start.
     n_features_in_ : int
+        Channels of the data, masked ones included.
 
     References
     ----------

@@ -206,6 +206,7 @@ class PLS(_Paired):
     mean_, mean_y_ : ndarray
         The mean spectra, which are taken off.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------
@@ -283,7 +284,9 @@ class CCA(_Paired):
     p_values_ : ndarray, (k,)
         Of Bartlett's test that this and all later correlations are zero, for independent pixels.
     mean_, mean_y_ : ndarray
+        Means of both signals, (n_channels,) each, in the unit of the data.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------

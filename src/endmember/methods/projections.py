@@ -45,6 +45,7 @@ class PCA(SpectralEstimator):
     components_ : ndarray, (k, n_channels)
         Of unit length, each with its largest entry positive; orthogonal unless scaled.
     maps_ : ndarray, (*domain, k)
+        Amounts in the unit of the data, of either sign; NaN at masked pixels.
     singular_values_ : ndarray, (k,)
         Of the (centred, scaled) data, falling.
     explained_variance_ratio_ : ndarray, (k,)
@@ -52,6 +53,7 @@ class PCA(SpectralEstimator):
     mean_ : ndarray, (n_channels,)
         The spectrum taken off; zero unless centred.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------
@@ -174,7 +176,9 @@ class ICA(SpectralEstimator):
     components_ : ndarray, (k, n_channels)
         Of unit length, each with its largest entry positive.
     maps_ : ndarray, (*domain, k)
+        Amounts in the unit of the data, of either sign; NaN at masked pixels.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------

@@ -78,6 +78,7 @@ class MLLS(SpectralEstimator):
     condition_ : float
         Condition number of the references, each of unit length: how much noise is amplified.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     References
     ----------

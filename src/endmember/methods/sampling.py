@@ -79,6 +79,7 @@ class SubspaceSampling(SpectralEstimator):
     acceptance_ : float
         Share of the points drawn that "rejection" kept; 1 for the other samplers.
     n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data.
 
     Notes
     -----

@@ -59,6 +59,7 @@ class Tucker(SpectralEstimator):
     maps_ : ndarray, (*domain, r)
         The core with the profiles of all leading modes: what goes with the spectra.
     core_ : ndarray, (*ranks)
+        How much of each combination of profiles there is, in the unit of the data.
     factors_ : list of ndarray, (size, rank)
         Profiles along every mode, the spectra last.
     objective_, n_iter_, converged_, optimality_, n_components_, n_features_in_
