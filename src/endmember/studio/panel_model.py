@@ -214,5 +214,6 @@ class ModelPanel:
             ["data", "model", "residual"], data.energy_label,
         )  # fmt: skip
         course = np.asarray(result.model.objective_)
-        self._course.show(np.arange(1, len(course)), np.maximum(course[:-1] - course[-1], 1e-300))
+        above = course[:-1] - course[-1]
+        self._course.show(1 + np.flatnonzero(above > 0), above[above > 0])
         self._after.visible = True
