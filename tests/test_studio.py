@@ -339,6 +339,7 @@ def test_the_script_gives_the_same_spectra(session, tmp_path, monkeypatch):
     session.run(Choices(3, starts=2))
     session.accept(Step("crop_pixels", {"rows": [0, 12], "columns": [2, 18]}))
     session.accept(Step("rebin", {"pixels": 2}))
+    session.accept(Step("align", {"method": "correlation", "smooth": 3}))
     session.accept(Step("crop_energy", {"start": float(session.data.energy[4]), "stop": 120.0}))
     session.run(Choices(2, soft_orthogonal=0.01, starts=2, seed=3))
     file = tmp_path / "script.py"

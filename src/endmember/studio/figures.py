@@ -132,7 +132,9 @@ class MapPlot:
         self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
         self._mappers = [LinearColorMapper(palette=colours, nan_color="#d0d0d0")]
         if log:
-            self._mappers.append(LogColorMapper(palette=colours, nan_color="#d0d0d0"))
+            self._mappers.append(
+                LogColorMapper(palette=colours, nan_color="#d0d0d0", low=1, high=10)
+            )
         # An image for every scale, one of them seen: a drawn image does not follow a change of its mapper.
         self._images = [
             self.figure.image(
