@@ -17,6 +17,7 @@ from endmember.studio.choices import Choices
 from endmember.studio.files import Upload, UploadTooLargeError, inside, listing
 from endmember.studio.image import Image
 from endmember.studio.live import Live, Sketches
+from endmember.studio.messages import encoded
 from endmember.studio.scheduler import Cancelled, Lane
 from endmember.studio.session import Session, side_by_side
 from endmember.studio.steps import Step
@@ -178,6 +179,11 @@ def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
     np.testing.assert_allclose(image.spectrum((1, 9), (5, 66)), plain.spectrum((1, 9), (5, 66)))
     with pytest.raises(ValueError):
         image.signal.data[0, 0, 0] = 1
+
+
+def test_only_where_the_data_lie_travels_between_processes(session):
+    assert session.data.cube.any() and session.data.signal.data.any()
+    assert len(encoded(session.data.stored)) < session.data.cube.nbytes / 4
 
 
 def test_data_that_stay_on_disk_give_the_same_answers(folder):
