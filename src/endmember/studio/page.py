@@ -91,8 +91,11 @@ class Page:
         return self._panels[title]
 
     def _show_panel(self) -> None:
+        shown = list(PANELS)[self.tabs.active]
+        for title, place in self._places.items():
+            place.visible = title == shown  # the others would keep their room on the page
         if self.session.image is not None:
-            self.panel(list(PANELS)[self.tabs.active])
+            self.panel(shown)
 
     def _refresh(self, title: str) -> None:
         for change in sorted(self._unseen[title]):
@@ -182,8 +185,8 @@ class Page:
 
     def _header(self) -> pn.viewable.Viewable:
         self._place = ""
-        self._folder = pn.widgets.Select(label="Folder", width=200)
-        self._file = pn.widgets.Select(label="File", width=300)
+        self._folder = pn.widgets.Select(label="Folder", width=160)
+        self._file = pn.widgets.Select(label="File", width=260)
         opened = pn.widgets.Button(label="Open", color="primary", width=90, margin=(26, 10, 5, 10))
         self._folder.param.watch(lambda event: self._enter(event.new), "value")
         opened.on_click(lambda _: self._open())
@@ -193,8 +196,8 @@ class Page:
             max_file_size=f"{megabytes}MB",
             chunk_size=PIECE,
             height=52,
-            width=320,
-            margin=(14, 10, 0, 20),
+            width=300,
+            margin=(14, 10, 0, 10),
         )
         self._list("")
         return pn.Row(

@@ -29,7 +29,7 @@ class DataPanel:
     def __init__(self, page: Page) -> None:
         self._page = page
         self._map = MapPlot("", 560, 500, drag=self._region_moved, log=True)
-        self._plots = {False: SpectrumPlot("", 560, 500, drag=self._window_moved)}
+        self._plots = {False: SpectrumPlot("", 480, 500, drag=self._window_moved)}
         self._log = pn.widgets.Checkbox(label="logarithmic intensities", margin=(12, 10))
         self._all = pn.widgets.Button(label="All pixels, all energies", width=180)
         self._log.param.watch(lambda _: self._scale_changed(), "value")
@@ -38,9 +38,11 @@ class DataPanel:
         self._box: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._window: tuple[int, int] = (0, 1)
         self._mean = self._region = np.zeros(0)
-        hint = pn.pane.Str(_HINT, margin=(10, 20), styles={"color": _GREY}, stylesheets=[PLAIN])
+        hint = pn.pane.Str(
+            _HINT, margin=(10, 20), styles={"color": _GREY}, stylesheets=[PLAIN], sizing_mode="stretch_width"
+        )  # fmt: skip
         self.layout = pn.Column(
-            pn.Row(self._all, self._log, hint),
+            pn.Row(self._all, self._log, hint, sizing_mode="stretch_width"),
             pn.Row(pn.pane.Bokeh(self._map.figure), self._spectra, sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )  # fmt: skip
@@ -95,7 +97,7 @@ class DataPanel:
     def _scale_changed(self) -> None:
         log = self._log.value
         if log not in self._plots:
-            self._plots[log] = SpectrumPlot("", 560, 500, drag=self._window_moved, log=log)
+            self._plots[log] = SpectrumPlot("", 480, 500, drag=self._window_moved, log=log)
         self._draw_spectrum()
         self._spectra.object = self._plots[log].figure
         self._draw_map(self._page.session.data.map(self._window))

@@ -156,7 +156,7 @@ class ModelPanel:
         images = maps if maps.ndim == 3 else maps[None]
         self._overlay.show(images, (ny, nx), *data.pixel)
         while len(self._maps) < k:
-            self._maps.append(MapPlot("", 350, 290))
+            self._maps.append(MapPlot("", 315, 265))
         for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):
             plot.place((ny, nx), *data.pixel)
             plot.show(images[..., j], names[j])

@@ -64,7 +64,9 @@ class NumberPanel:
         low, high = report.range
         self._verdict.object = "\n".join(
             [
-                f"{report.suggested} components; {low} to {high} can be defended.",
+                f"{report.suggested} components; "
+                + ("no other number" if low == high else f"{low} to {high}")
+                + " can be defended.",
                 report.sentence,
                 *report.warnings,
             ]

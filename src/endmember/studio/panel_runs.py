@@ -27,9 +27,9 @@ class RunsPanel:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._choice = [pn.widgets.Select(label=name, width=420) for name in ("Left", "Right")]
+        self._choice = [pn.widgets.Select(label=name, width=400) for name in ("Left", "Right")]
         self._doubt = pn.widgets.RadioButtonGroup(
-            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=420, margin=(26, 10, 5, 10)
+            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=390, margin=(26, 10, 5, 10)
         )
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._rows: Any = pn.Column(sizing_mode="stretch_width")
