@@ -6,15 +6,22 @@ request to the arrays that the page draws.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
 import statistics
+import threading
 import time
 
 import numpy as np
 
 import endmember as em
 from endmember.studio.choices import Choices
-from endmember.studio.image import Image
 from endmember.studio.live import Live
+from endmember.studio.scheduler import Cancelled, Ticket
+from endmember.studio.session import Session
+from endmember.studio.store import Store
+from endmember.studio.workers import Workers
 
 REGION, FIRST, ANSWER = 0.1, 0.2, 1.0
 CHANGES = (
@@ -37,21 +44,24 @@ def line(what, seconds, limit, remark=""):
 
 def main():
     phantom = em.synthetic.mixed_phases((256, 256), channels=1024, k=4)
-    seconds, image = timed(lambda: Image(phantom.signal))
+    shared = Store()
+    seconds, image = timed(lambda: shared.keep(phantom.signal))
     print(f"opening, once: {seconds:.2f} s")
     rng = np.random.default_rng(0)
     regions = [
         (tuple(sorted(rng.integers(0, 257, 2))), tuple(sorted(rng.integers(0, 257, 2))))
         for _ in range(50)
     ]
-    times = [timed(lambda box=box: image.sums.spectrum(*box))[0] for box in regions]
+    times = [timed(lambda box=box: image.spectrum(*box))[0] for box in regions]
     line("region of interest, slowest of 50", max(times), REGION)
     windows = [tuple(sorted(rng.integers(0, 1025, 2))) for _ in range(50)]
-    times = [timed(lambda window=window: image.sums.map(window))[0] for window in windows]
+    times = [timed(lambda window=window: image.map(window))[0] for window in windows]
     line("energy window, slowest of 50", max(times), REGION)
-    live = Live(image.signal)
+    live = Live(image.sketches)
     for loss in ("constant noise", "counts, weighted"):
-        print(f"sketch for {loss}, once: {timed(lambda loss=loss: live.sketch(loss))[0]:.2f} s")
+        print(
+            f"sketch for {loss}, once: {timed(lambda loss=loss: image.sketches.get(loss))[0]:.2f} s"
+        )
     firsts, ends = [], []
     for choices in CHANGES:
         shown = []
@@ -64,6 +74,42 @@ def main():
     print(
         f"medians: first pictures {statistics.median(firsts):.3f} s, answers {statistics.median(ends):.3f} s"
     )
+    shared.close()
+    cancelling(phantom.signal)
+
+
+def cancelling(signal):
+    """Print how long a fit in its process goes on after it was cancelled, and what handing over costs."""
+    workers = Workers()
+    session = Session(store=Store(workers))
+    session.use(signal)
+    session.run(Choices(4, starts=1))  # the process is awake and the file is mapped
+    seconds, run = timed(lambda: session.run(Choices(4)))
+    print(
+        f"a run takes {run.seconds:.2f} s in its process and {seconds - run.seconds:.2f} s besides"
+    )
+    ticket, begun = Ticket(), threading.Event()
+    ticket.show = lambda words: begun.set()
+    model = em.NMF(4, loss=em.Poisson(), tol=0.0, random_state=0)
+
+    def work():
+        with contextlib.suppress(Cancelled):
+            workers.call(ticket, "fit", session.data.stored, model)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    (busy,) = workers._busy
+    handle = os.pidfd_open(busy.process.pid)
+
+    def end():
+        ticket.cancel()
+        select.select([handle], [], [])
+
+    seconds, _ = timed(end)
+    print(f"a cancelled fit has ended after {1000 * seconds:.0f} ms")
+    thread.join()
+    workers.close()
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import runpy
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,11 +16,15 @@ import endmember as em
 from endmember.studio.choices import Choices
 from endmember.studio.files import Upload, UploadTooLargeError, inside, listing
 from endmember.studio.image import Image
-from endmember.studio.live import Live
+from endmember.studio.live import Live, Sketches
+from endmember.studio.messages import encoded
 from endmember.studio.scheduler import Cancelled, Lane
 from endmember.studio.session import Session, side_by_side
 from endmember.studio.steps import Step
+from endmember.studio.store import Store
+from endmember.studio.stored import store
 from endmember.studio.sums import Sums
+from endmember.studio.workers import WorkerLostError, Workers
 
 
 @pytest.fixture
@@ -126,6 +132,201 @@ def test_what_a_sketch_cannot_answer_is_said():
     assert "not exact" in picture.stand_in and "none is dropped" in picture.stand_in
 
 
+def test_a_sketch_is_made_once_for_all_who_look(monkeypatch):
+    cube = em.synthetic.diode(shape=(12, 12), channels=60).data
+    made = []
+
+    def make(scaling):
+        made.append(scaling)
+        return em.compress(cube, 8, scaling=scaling)
+
+    sketches = Sketches(make)
+    first, second = (sketches.get("constant noise")[0] for _ in range(2))
+    assert first is second and made == [None]
+    sketches.get("counts, weighted")
+    assert made == [None, "poisson"]
+
+
+def test_a_sketch_that_cannot_be_made_says_why_and_may_be_tried_again():
+    answers = iter([ValueError("no room"), em.compress(np.eye(12) + 1, 4)])
+
+    def make(scaling):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    sketches = Sketches(make)
+    with pytest.raises(ValueError, match="no room"):
+        sketches.get("constant noise")
+    assert sketches.get("constant noise")[0].rank == 4
+
+
+# Data on disk -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
+    signal = em.synthetic.mixed_phases((9, 70), channels=65, k=2).signal
+    signal.change_dtype(dtype)
+    image = Image.of(store(signal, tmp_path))
+    plain = Image(signal)
+    np.testing.assert_array_equal(image.signal.data, signal.data)
+    assert type(image.signal) is type(signal) and image.title == plain.title
+    assert (image.pixel, image.energy_label, image.is_counts) == (
+        plain.pixel, plain.energy_label, plain.is_counts,
+    )  # fmt: skip
+    np.testing.assert_array_equal(image.energy, plain.energy)
+    np.testing.assert_array_equal(image.map((3, 64)), plain.map((3, 64)))
+    np.testing.assert_allclose(image.spectrum((1, 9), (5, 66)), plain.spectrum((1, 9), (5, 66)))
+    with pytest.raises(ValueError):
+        image.signal.data[0, 0, 0] = 1
+
+
+def test_only_where_the_data_lie_travels_between_processes(session):
+    assert session.data.cube.any() and session.data.signal.data.any()
+    assert len(encoded(session.data.stored)) < session.data.cube.nbytes / 4
+
+
+def test_data_that_stay_on_disk_give_the_same_answers(folder):
+    """The preview stands for them while a box is dragged; all that counts is of the data."""
+    small, large = Session(folder), Session(folder, store=Store(most=1000))
+    for session in (small, large):
+        session.open("diode.hspy")
+        session.accept(Step("crop_pixels", {"rows": [0, 14], "columns": [1, 17]}))
+        session.accept(Step("rebin", {"channels": 2}))
+    few, many = small.data, large.data
+    assert many.is_preview and many.signal._lazy and not few.is_preview
+    assert many.shape == few.shape
+    box, window = ((2, 9), (3, 11)), (4, 17)
+    np.testing.assert_allclose(many.exact_spectrum(*box), few.spectrum(*box))
+    np.testing.assert_allclose(many.exact_map(window), few.map(window))
+    choices = Choices(3, starts=2)
+    runs = [session.run(choices) for session in (small, large)]
+    assert angle(runs[0].result.spectra.data, runs[1].result.spectra.data) < 0.01
+    shown = [
+        session.live.unmix(choices, lambda one: None, lambda: None) for session in (small, large)
+    ]
+    np.testing.assert_allclose(shown[0].spectra, shown[1].spectra, atol=1e-6)
+    assert large.script() == small.script()
+    small.close()
+    large.close()
+
+
+def test_a_preview_is_of_means_over_squares(tmp_path, monkeypatch):
+    from endmember.studio import stored
+
+    monkeypatch.setattr(stored, "PREVIEW", 9 * 9 * 60 * 8)
+    em.synthetic.diode(shape=(18, 18), channels=60).signal.save(tmp_path / "diode.hspy")
+    image = Store(most=1000).open(tmp_path / "diode.hspy")
+    data = np.asarray(image.signal.data)
+    assert image.bin == 2 and image.cube.shape == (9, 9, 60)
+    np.testing.assert_allclose(image.cube[1, 2], data[2:4, 4:6].mean(axis=(0, 1)), rtol=1e-6)
+    np.testing.assert_allclose(
+        image.spectrum((4, 12), (2, 8)), image.exact_spectrum((4, 12), (2, 8)), rtol=1e-6
+    )
+
+
+def test_users_of_one_file_share_its_data_until_the_last_has_gone(folder):
+    shared = Store()
+    one, other = Session(folder, store=shared), Session(folder, store=shared)
+    one.open("diode.hspy")
+    other.open("diode.hspy")
+    assert one.data is other.data
+    place = Path(one.data.stored.folder)
+    one.close()
+    assert other.data.mean_spectrum().any() and place.exists()
+    other.close()
+    gc.collect()
+    assert not place.exists()
+
+
+# Processes ----------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def workers():
+    workers = Workers(2)
+    yield workers
+    workers.close()
+
+
+def test_a_process_gives_the_answer_that_this_one_gives(workers, folder):
+    answers = []
+    for where in (None, Store(workers)):
+        session = Session(folder, store=where)
+        session.open("diode.hspy")
+        session.accept(Step("align", {"method": "correlation"}))
+        run = session.run(Choices(2, soft_orthogonal=0.01, starts=2))
+        session.judge(run, "errors")
+        answers.append((run.result, session.rank().suggested, session.script()))
+        session.close()
+    (here, rank, script), (there, its_rank, its_script) = answers
+    np.testing.assert_allclose(here.spectra.data, there.spectra.data, rtol=1e-8)
+    np.testing.assert_allclose(here.maps.data, there.maps.data, rtol=1e-8)
+    np.testing.assert_allclose(here.misfit().map, there.misfit().map, rtol=1e-8)
+    np.testing.assert_allclose(here.errors.spectra, there.errors.spectra, rtol=1e-6)
+    assert (rank, script) == (its_rank, its_script)
+
+
+def test_what_goes_wrong_in_a_process_is_said_here(workers, folder):
+    session = Session(folder, store=Store(workers))
+    (folder / "broken.hspy").write_bytes(b"not a file at all")
+    with pytest.raises(em.UnreadableFileError):
+        session.open("broken.hspy")
+    session.open("diode.hspy")
+    with pytest.raises(ValueError, match="rows"):
+        session.preview(Step("crop_pixels", {"rows": [5, 99], "columns": [0, 3]}))
+    session.close()
+
+
+def long_fit(session, lane):
+    """Start a fit that does not end by itself, and return what it answers and an event of its first word."""
+    answers, begun = [], threading.Event()
+    model = em.NMF(4, loss=em.Poisson(), tol=0.0, max_iter=10**7, random_state=0)
+    lane.submit(
+        lambda ticket: session.store.workers.call(ticket, "fit", session.data.stored, model),
+        answers.append, answers.append, lambda words: begun.set(),
+    )  # fmt: skip
+    assert begun.wait(60)
+    return answers
+
+
+def test_a_cancelled_fit_ends_with_its_process_and_others_go_on(workers, folder):
+    session, lane = Session(folder, store=Store(workers)), Lane()
+    session.open("diode.hspy")
+    answers = long_fit(session, lane)
+    (busy,) = workers._busy
+    lane.cancel()
+    assert busy.process.wait(10) != 0
+    assert session.run(Choices(2, starts=1)).result.model.converged_
+    assert answers == []
+    lane.close()
+    session.close()
+
+
+def test_a_process_that_dies_becomes_a_message(workers, folder):
+    session, lane = Session(folder, store=Store(workers)), Lane()
+    session.open("diode.hspy")
+    answers = long_fit(session, lane)
+    (busy,) = workers._busy
+    busy.process.kill()
+    wait_for(lane)
+    assert isinstance(answers[0], WorkerLostError) and "signal 9" in str(answers[0])
+    assert session.run(Choices(2, starts=1)).result.model.converged_
+    lane.close()
+    session.close()
+
+
+def test_a_second_user_does_not_wait_for_the_fit_of_the_first(workers, folder):
+    shared = Store(workers)
+    one, other, lane = Session(folder, store=shared), Session(folder, store=shared), Lane()
+    one.open("diode.hspy")
+    other.open("diode.hspy")
+    answers = long_fit(one, lane)
+    assert other.run(Choices(2, starts=1)).result.model.converged_
+    assert lane.busy and answers == [] and one.runs == []
+    lane.close()
+    one.close()
+    other.close()
+
+
 # Steps and runs -----------------------------------------------------------------------------------
 def test_a_preview_changes_nothing_and_undo_takes_back(session):
     before = session.data.cube.copy()
@@ -144,6 +345,7 @@ def test_the_script_gives_the_same_spectra(session, tmp_path, monkeypatch):
     session.run(Choices(3, starts=2))
     session.accept(Step("crop_pixels", {"rows": [0, 12], "columns": [2, 18]}))
     session.accept(Step("rebin", {"pixels": 2}))
+    session.accept(Step("align", {"method": "correlation", "smooth": 3}))
     session.accept(Step("crop_energy", {"start": float(session.data.energy[4]), "stop": 120.0}))
     session.run(Choices(2, soft_orthogonal=0.01, starts=2, seed=3))
     file = tmp_path / "script.py"

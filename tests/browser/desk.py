@@ -5,10 +5,13 @@ Widgets are found by what they say, drawings by their axes or titles: a test kno
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +28,8 @@ _FIND = """
   const walk = view => { seen.push(view); (view.child_views ?? []).forEach(walk); };
   [...roots].forEach(walk);
   const said = view => [view.model.title?.text, ...view.model.below.map(axis => axis.axis_label)];
-  const found = seen.filter(view => view.frame && view.model.visible
-      && view.el.checkVisibility({visibilityProperty: true})
-      && said(view).some(words => String(words ?? "").includes(wanted)));
+  const shown = view => view.frame && view.model.visible && view.el.checkVisibility({visibilityProperty: true});
+  const found = seen.filter(view => shown(view) && said(view).some(words => String(words ?? "").includes(wanted)));
   window.drawings = found;
   return found.length;
 }
@@ -103,13 +105,17 @@ class Server:
     """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        program = Path(sys.executable).with_name("endmember")
+        program = [
+            sys.executable,
+            "-c",
+            "import sys; from endmember.cli import main; sys.exit(main())",
+        ]
         self._log = folder.parent / f"{folder.name}-server.log"
         self.scratch = folder.parent / f"{folder.name}-scratch"
         self.scratch.mkdir(exist_ok=True)
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
-                [program, "workbench", *arguments], cwd=folder, env={**os.environ, "TMPDIR": str(self.scratch)},
+                [*program, "workbench", *arguments], cwd=folder, env={**os.environ, "TMPDIR": str(self.scratch)},
                 stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         self.url = ""
@@ -148,6 +154,66 @@ class Server:
 
     def stop(self) -> None:
         """End it as Ctrl-C does."""
+        self.process.terminate()
+        self.process.wait(30)
+
+
+class Lab:
+    """JupyterLab with one notebook.
+
+    Parameters
+    ----------
+    folder : Path
+    *cells : str
+        What stands in the notebook.
+    """
+
+    def __init__(self, folder: Path, *cells: str) -> None:
+        home, log = str(folder / ".home"), folder / ".log"
+        quiet = {"JUPYTER_CONFIG_DIR": home, "JUPYTER_DATA_DIR": home, "PYTHONWARNINGS": "ignore"}
+        made = [
+            {"cell_type": "code", "id": str(n), "source": text, "metadata": {}, "outputs": [], "execution_count": None}
+            for n, text in enumerate(cells)
+        ]  # fmt: skip
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book = {
+            "cells": made,
+            "metadata": {"kernelspec": kernel},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
+        (folder / "look.ipynb").write_text(json.dumps(book))
+        token = secrets.token_urlsafe()
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
+                 f"--IdentityProvider.token={token}"],
+                cwd=folder, stdout=output, stderr=output,
+                env={**os.environ, **quiet},
+            )  # fmt: skip
+        while not (found := re.search(r"http://127\.0\.0\.1:\d+/", log.read_text())):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        self.url = f"{found.group(0)}lab/tree/look.ipynb?token={token}"
+
+    def open(self, context):
+        """Open the notebook and run its first cell; returns the page and the workbench in it."""
+        page = context.new_page()
+        page.set_default_timeout(3 * PATIENCE)
+        page.goto(self.url)
+        page.get_by_text(re.compile("Python 3.* [|] Idle")).first.wait_for()
+        self.run(page, 0)
+        return page, page.frame_locator(".jp-OutputArea iframe")
+
+    @staticmethod
+    def run(page, cell: int) -> None:
+        """Run a cell."""
+        page.locator(".jp-CodeCell .cm-content").nth(cell).click()
+        page.keyboard.press("Shift+Enter")
+
+    def stop(self) -> None:
+        """End JupyterLab and its kernel."""
         self.process.terminate()
         self.process.wait(30)
 

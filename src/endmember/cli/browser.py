@@ -51,8 +51,9 @@ def workbench(
             "the workbench needs Panel and Bokeh; install them with: pip install 'endmember[workbench]'"
         )
     with at_home():
-        from endmember.studio.server import make_server, make_store
+        from endmember.studio.server import make_server, make_store, share_memory
 
+        share_memory()
         store = make_store()
         first = None if file is None else _first(file, signal, crop, store)
         server = make_server(

@@ -74,7 +74,7 @@ def _box() -> BoxAnnotation:
     """Return a box that is seen once it is dragged, and can be moved then."""
     return BoxAnnotation(
         **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
-        fill_color="#D55E00", line_color="#D55E00", line_width=2,
+        fill_color="#D55E00", line_color="#D55E00", line_width=2, line_alpha=1.0,
     )  # fmt: skip
 
 
@@ -115,12 +115,14 @@ class MapPlot:
         Called with ``(x0, x1), (y0, y1)`` in pixels of the map while a box is dragged, and whether it was let go.
     colours : str
         A palette of Bokeh.
+    log : bool
+        Whether it can be drawn with logarithmic intensities.
     """
 
     def __init__(
         self, title: str, width: int = 380, height: int = 380,
         drag: Callable[[tuple[float, float], tuple[float, float], bool], None] | None = None,
-        colours: str = "Viridis256",
+        colours: str = "Viridis256", log: bool = False,
     ) -> None:  # fmt: skip
         self.figure = _blank(
             title, width, height, _MAP_TOOLS, match_aspect=True,
@@ -128,12 +130,19 @@ class MapPlot:
         )  # fmt: skip
         self._pixel, self._shape = 1.0, (0, 0)
         self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
-        self._linear = LinearColorMapper(palette=colours, nan_color="#d0d0d0")
-        self._log = LogColorMapper(palette=colours, nan_color="#d0d0d0")
-        self._image = self.figure.image(
-            "image", x=0, y=0, dw="dw", dh="dh", source=self._source, color_mapper=self._linear
-        )
-        self._bar = ColorBar(color_mapper=self._linear, width=10, padding=2)
+        self._mappers = [LinearColorMapper(palette=colours, nan_color="#d0d0d0")]
+        if log:
+            self._mappers.append(
+                LogColorMapper(palette=colours, nan_color="#d0d0d0", low=1, high=10)
+            )
+        # An image for every scale, one of them seen: a drawn image does not follow a change of its mapper.
+        self._images = [
+            self.figure.image(
+                "image", x=0, y=0, dw="dw", dh="dh", source=self._source, color_mapper=mapper
+            )
+            for mapper in self._mappers
+        ]
+        self._bar = ColorBar(color_mapper=self._mappers[0], width=10, padding=2)
         self.figure.add_layout(self._bar, "right")
         # All models are made at once: what is added later may be asked for before it has arrived.
         self._scale = ScaleBar(
@@ -161,13 +170,14 @@ class MapPlot:
         values = np.ascontiguousarray(values, dtype=np.float32)
         seen = values[np.isfinite(values)]
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
-        mapper = self._log if log else self._linear
+        mapper = self._mappers[log]
         if log:
             positive = seen[seen > 0]
             low = float(positive.min()) if positive.size else 1.0
         mapper.update(low=low, high=high if high > low else low + 1.0)
-        if self._image.glyph.color_mapper is not mapper:
-            self._image.glyph.color_mapper = self._bar.color_mapper = mapper
+        for image, own in zip(self._images, self._mappers, strict=True):
+            image.visible = own is mapper
+        self._bar.color_mapper = mapper
         self._source.data = {"image": [values], "dw": [nx * self._pixel], "dh": [ny * self._pixel]}
         if title is not None:
             self.figure.title.text = title

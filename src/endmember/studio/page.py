@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import panel as pn
+from panel.io import unlocked
 from panel.io.resources import get_dist_path
 
 from endmember.studio.files import Upload, UploadTooLargeError, listing
@@ -63,7 +64,7 @@ class Page:
         self._unseen: dict[str, set[str]] = {}
         self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
         self.tabs = pn.Tabs(*self._places.items(), sizing_mode="stretch_width")
-        self.tabs.param.watch(lambda _: self._show_panel(), "active")
+        self.tabs.param.watch(lambda _: self.deliver(self._show_panel), "active")
         self.layout = pn.Column(
             self._header(), pn.Row(self.message, self.cancel, height=36, sizing_mode="stretch_width"),
             self.tabs, sizing_mode="stretch_width", max_width=1500, styles={"margin": "0 auto"},
@@ -110,21 +111,23 @@ class Page:
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Call something on the event loop of this user's page, in the order of the requests."""
+        if self._document is None or self._document.session_context is None:
+            call()
+        else:
+            self._coming.append(call)  # of two callbacks either may come first
+            self._document.add_next_tick_callback(self._deliver_next)
 
-        def next_one() -> None:
+    def _deliver_next(self) -> None:
+        """Carry out the oldest call.
+
+        Panel and Bokeh send changes by ways of their own, on which one overtakes the other: all take that of Panel.
+        """
+        with unlocked(policy="collect"):
             try:
                 self._coming.popleft()()
             except Exception as problem:  # a picture that cannot be drawn leaves the page alive
                 logger.exception("the workbench could not show an answer")
                 self.complain(problem)
-
-        if self._document is None or self._document.session_context is None:
-            call()
-        else:
-            self._coming.append(
-                call
-            )  # callbacks may overtake each other: each takes the oldest call
-            self._document.add_next_tick_callback(next_one)
 
     # What goes on ---------------------------------------------------------------------------
     def say(self, sentence: str) -> None:

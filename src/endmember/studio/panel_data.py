@@ -28,7 +28,7 @@ class DataPanel:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._map = MapPlot("", 560, 500, drag=self._region_moved)
+        self._map = MapPlot("", 560, 500, drag=self._region_moved, log=True)
         self._plots = {False: SpectrumPlot("", 480, 500, drag=self._window_moved)}
         self._log = pn.widgets.Checkbox(label="logarithmic intensities", margin=(12, 10))
         self._all = pn.widgets.Button(label="All pixels, all energies", width=180)

@@ -60,7 +60,9 @@ class ModelPanel:
         """Make the pictures of what a run leaves unexplained, once."""
         self._residual = MapPlot("Residual, root mean square", 340, 300, colours="Cividis256")
         self._misfit = SpectrumPlot("Mean of data, model and residual", 360, 300)
-        self._course = CurvePlot("Convergence", "sweep", "objective above its last value", 260, 300)
+        self._course = CurvePlot(
+            "Convergence", "sweep", "relative change of the objective", 260, 300
+        )
         plots = (self._residual, self._misfit, self._course)
         self._after[:] = [
             pn.Row(
@@ -214,5 +216,6 @@ class ModelPanel:
             ["data", "model", "residual"], data.energy_label,
         )  # fmt: skip
         course = np.asarray(result.model.objective_)
-        self._course.show(np.arange(1, len(course)), np.maximum(course[:-1] - course[-1], 1e-300))
+        change = np.abs(np.diff(course)) / np.maximum(np.abs(course[1:]), 1e-300)
+        self._course.show(2 + np.flatnonzero(change > 0), change[change > 0])
         self._after.visible = True

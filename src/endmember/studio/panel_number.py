@@ -33,7 +33,7 @@ class NumberPanel:
         self._found = pn.Row(sizing_mode="stretch_width")
         self._report: Any = None
         self._ask.on_click(lambda _: self._start())
-        self._take.on_click(lambda _: self._use())
+        self._take.on_click(lambda _: self._page.deliver(self._use))
         self.layout = pn.Column(
             pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
         )

@@ -100,9 +100,10 @@ class PreparePanel:
         data = self._page.session.data
         ny, nx, _ = data.shape
         low, high = float(data.energy.min()), float(data.energy.max())
-        # One after the other: a value is held between the ends that it finds.
-        self._energies.param.update(start=low, end=high, step=(high - low) / 500)
+        # One after the other, the wider end first: a value is held between the ends that it finds.
+        self._energies.end = max(high, self._energies.end)
         self._energies.value = (low, high)
+        self._energies.param.update(start=low, end=high, step=(high - low) / 500)
         self._rows.param.update(start=0, end=ny, value=(0, ny))
         self._columns.param.update(start=0, end=nx, value=(0, nx))
         self._done.value = "; ".join(step.code for step in self._page.session.steps) or "none"

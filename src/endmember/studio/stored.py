@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +57,9 @@ class Stored:
     number: int | None = None
     steps: tuple[Step, ...] = ()
 
-    @cached_property
+    @property
     def seen(self) -> np.ndarray:
-        """The spectra that the pages draw, read-only."""
+        """The spectra that the pages draw, read-only; mapped anew, for what is kept would travel between processes."""
         return self._mapped(_SEEN)
 
     @property
