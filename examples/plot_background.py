@@ -4,8 +4,8 @@ Pre-edge background: to be or not to be
 
 Two oxides and a resin share an O-K edge on a background that is brighter than the edge. Subtract it before the
 factorisation, after it, or keep it as a component with its own map? What to look for: the foot of the net
-edges (a step before the onset is background that leaked in), and the resin, which is nearly all background. After "Pre-edge background in
-ELNES: to be or not to be" of Muto and Shiga, Microscopy 69 (2020) 110.
+edges (a step before the onset is background that leaked in), and the resin, which is nearly all background. After
+"Pre-edge background in ELNES: to be or not to be" of Muto and Shiga, Microscopy 69 (2020) 110.
 """
 
 import warnings
