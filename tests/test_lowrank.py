@@ -71,6 +71,17 @@ def test_a_sketch_takes_the_place_of_the_data():
         em.NMF(3).fit(em.compress(cube, 12), mask=np.zeros((10, 10), bool))
 
 
+@pytest.mark.parametrize("scaling", [None, "poisson"])
+def test_a_sketch_is_not_sketched_again(scaling):
+    counts = RNG.poisson(20 * RNG.random((900, 3)) @ RNG.random((3, 400)))
+    sketch_of_counts = em.compress(counts, 13, scaling=scaling)
+    auto, plain = (
+        em.NMF(3, compress=compress, n_starts=2, random_state=0).fit(sketch_of_counts)
+        for compress in ("auto", False)
+    )
+    np.testing.assert_array_equal(auto.components_, plain.components_)
+
+
 def test_nothing_to_keep_is_refused():
     with pytest.raises(ValueError, match="rank=0"):
         em.compress(TALL, 0)

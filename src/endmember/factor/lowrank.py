@@ -118,6 +118,11 @@ class LowRank(Data):
         return super().misfit(factors) + 0.5 * left_out
 
 
+def is_compressed(data: Data) -> bool:
+    """Tell whether data are a sketch already, with weights or without."""
+    return isinstance(data.scaled if isinstance(data, Reweighted) else data, LowRank)
+
+
 def some_pixels(data: Data, rows: np.ndarray) -> Data:
     """Return compressed data of some of the pixels only."""
     if isinstance(data, Reweighted):

@@ -30,7 +30,7 @@ from endmember.factor.initialise import (
 )
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
-from endmember.factor.lowrank import OVERSAMPLING, LowRank, sketch_of, some_pixels
+from endmember.factor.lowrank import OVERSAMPLING, is_compressed, sketch_of, some_pixels
 from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import (
     Penalty,
@@ -326,7 +326,7 @@ class NMF(SpectralEstimator):
     def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
         possible = self._loss().makes is Quadratic and not data.weighted
-        if not possible or not self._wants_sketch(data, k) or isinstance(data, LowRank):
+        if not possible or not self._wants_sketch(data, k) or is_compressed(data):
             return data
         return sketch_of(data, _rank(k))
 
@@ -405,8 +405,11 @@ class NMF(SpectralEstimator):
     def _few_pixels(self, problem: Problem, rng: np.random.Generator) -> Problem:
         """Return the problem of at most 4096 pixels of compressed data: enough to compare starts."""
         n = problem.data.shape[0]
-        compressed = isinstance(getattr(problem.data, "scaled", problem.data), LowRank)
-        if n <= START_PIXELS or not compressed or any(p.spatial for p in problem.penalties[0]):
+        if (
+            n <= START_PIXELS
+            or not is_compressed(problem.data)
+            or any(p.spatial for p in problem.penalties[0])
+        ):
             return problem
         rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
         data = some_pixels(problem.data, rows)
