@@ -21,7 +21,7 @@ BROWSER_ARGUMENTS = [
     "--disable-sync", "--no-first-run", "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # fmt: skip
-PATIENCE = 20_000  # milliseconds until something counts as never coming
+PATIENCE = 60_000  # milliseconds until something counts as never coming
 _FIND = """
 (wanted) => {
   const seen = [], roots = Bokeh.index.roots ?? Object.values(Bokeh.index);
