@@ -275,6 +275,22 @@ def test_refused_in_one_sentence(pair, make, message):
         em.Fusion(make(pair[0], C, S)).fit()
 
 
+def test_losses_of_a_channelling_series_are_not_fixed_by_the_data():
+    """Other spectra fit without misfit, and the bands say so: they hold the truth that the answer misses."""
+    series = em.synthetic.channelling(seed=0)
+    exact = series.eels_weights @ series.eels_spectra
+    nmf = em.NMF(2, random_state=0).fit(exact)
+    truth = series.eels_spectra / series.eels_spectra.sum(axis=1, keepdims=True)
+    order = em.match_components(nmf.components_, truth)
+    assert nmf.objective_[-1] < 1e-20 * np.sum(exact**2)
+    assert em.spectral_angle(nmf.components_[order], truth).min() > 9
+    bands = em.assess.ambiguity(nmf, exact)
+    assert "not fixed by the data" in bands.sentence
+    assert not bands.fixed.any()
+    assert np.all(bands.spectra_low[order] <= truth + 1e-6 * truth.max())
+    assert np.all(bands.spectra_high[order] >= truth - 1e-6 * truth.max())
+
+
 def test_what_is_no_factor_is_refused(pair):
     with pytest.raises(TypeError, match="no factor"):
         em.Term(pair[0], em.Factor(2), 3)
