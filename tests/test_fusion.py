@@ -174,6 +174,79 @@ def test_automatic_weight_is_one_over_the_variance_of_the_noise():
     assert em.Term(image, C, S).weight_ == pytest.approx(100.0, rel=0.1)
 
 
+@pytest.fixture(scope="module")
+def counts():
+    """Few counts of two detectors over 50 tilts, and what was expected."""
+    rng = np.random.default_rng(8)
+    weights = rng.random((50, 2)) + 0.1
+    means = weights @ rng.random((2, 30)) * 2, weights @ rng.random((2, 20)) * 5
+    return [rng.poisson(mean) for mean in means], means
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("loss", [em.Poisson(), em.BetaDivergence(1.5)], ids=repr)
+def test_one_term_of_counts_is_nmf_of_that_loss(counts, loss):
+    X = counts[0][1]
+    C, S = em.Factor(2), em.Factor(2)
+    fit = em.Fusion([em.Term(X, C, S, loss=loss)], random_state=0, tol=1e-9, n_starts=4).fit()
+    nmf = em.NMF(2, loss=loss, random_state=0, tol=1e-9, n_starts=4).fit(X)
+    assert fit.objective_[-1] == pytest.approx(nmf.objective_[-1], rel=1e-4)
+    assert np.diff(fit.objective_[30:]).max() <= 1e-10 * fit.objective_[-1]
+    assert fit.optimality_ < 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_terms_of_counts_that_share_maps_are_nmf_of_the_stacked_counts(counts):
+    first, second = counts[0]
+    C, S1, S2 = (em.Factor(2) for _ in range(3))
+    terms = [em.Term(X, C, S, loss=em.Poisson()) for X, S in ((first, S1), (second, S2))]
+    fit = em.Fusion(terms, random_state=0, tol=1e-9, n_starts=4).fit()
+    stacked = np.hstack([first, second])
+    nmf = em.NMF(2, loss=em.Poisson(), random_state=0, tol=1e-9, n_starts=4).fit(stacked)
+    assert sum(fit.misfits_) == pytest.approx(nmf.objective_[-1], rel=1e-4)
+
+
+def test_sparse_counts_of_two_detectors_descend_to_the_stacked_answer():
+    """Where most entries are zero the squares are as ill-conditioned as they get."""
+    both = em.synthetic.concurrent((10, 10), 3, 30, 5.0, seed=0)
+    pair = [both.eels.data, both.edxs.data]
+    options = {"loss": em.Poisson(), "random_state": 0, "n_starts": 2}
+    together = em.Coupled(3, **options).fit(pair)
+    stacked = em.NMF(3, **options).fit(np.concatenate(pair, axis=-1))
+    assert np.diff(together.objective_[30:]).max() <= 1e-10 * together.objective_[-1]
+    assert sum(together.misfits_) == pytest.approx(stacked.objective_[-1], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+@pytest.mark.parametrize("penalty", [em.Norm(0.01), em.Ridge(0.05)], ids=repr)
+def test_counts_beside_squares_descend_under_equation_14(counts, penalty):
+    first, second = counts[0]
+    C, N, S1, S2 = em.Factor(2), em.Factor(2, [em.Free(), penalty]), em.Factor(2), em.Factor(2)
+    terms = [
+        em.Term(first, C + N, S1, loss=em.Poisson()),
+        em.Term(second, C, S2, loss=em.PoissonScaled()),
+    ]
+    fit = em.Fusion(terms, random_state=0, tol=1e-8, n_starts=2, max_iter=300).fit()
+    assert np.diff(fit.objective_[30:]).max() <= 1e-10 * fit.objective_[-1]
+    assert (fit[C] + fit[N]).min() >= -1e-12
+    np.testing.assert_allclose(np.linalg.norm(fit[S1], axis=0), 1.0, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:not converged")
+def test_counts_on_a_coarser_grid(counts):
+    """A known matrix stands before the maps of a term of counts; noise-free data are explained wholly."""
+    first, second = counts[1]
+    coarse = np.kron(np.eye(25), [[1.0, 1.0]])
+    C, S1, S2 = (em.Factor(2) for _ in range(3))
+    terms = [
+        em.Term(first, C, S1, loss=em.Poisson()),
+        em.Term(coarse @ second, coarse @ C, S2, loss=em.Poisson()),
+    ]
+    fit = em.Fusion(terms, random_state=0, tol=1e-10, max_iter=1500, n_starts=2).fit()
+    assert np.diff(fit.objective_[30:]).max() <= 1e-10 * first.sum()
+    np.testing.assert_allclose(coarse @ fit[C] @ fit[S2].T, coarse @ second, rtol=0.05)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -186,7 +259,10 @@ def test_automatic_weight_is_one_over_the_variance_of_the_noise():
         (lambda X, C, S: [em.Term(X, np.eye(3) @ C, S)], "known matrix"),
         (lambda X, C, S: [em.Term(X, C, em.Factor(2, fixed=np.ones((3, 2))))], "fixed"),
         (lambda X, C, S: [em.Term(X, C, em.Factor(2, em.Relevance()))], "how many"),
-        (lambda X, C, S: [em.Term(np.abs(X), C, S, loss=em.Poisson())], "adds up squares"),
+        (
+            lambda X, C, S: [em.Term(np.abs(X), C, em.Factor(2, em.Free()), loss=em.Poisson())],
+            "without negative values",
+        ),
         (
             lambda X, C, S: [em.Term(X, np.eye(60) @ C + em.Factor(2, em.Free()), S)],
             "held non-negative",
@@ -197,6 +273,26 @@ def test_refused_in_one_sentence(pair, make, message):
     C, S = em.Factor(2), em.Factor(2)
     with pytest.raises(ValueError, match=message):
         em.Fusion(make(pair[0], C, S)).fit()
+
+
+@pytest.mark.parametrize("detector", ["eels", "edxs"])
+def test_a_channelling_series_is_not_fixed_by_the_data(detector):
+    """Other spectra fit without misfit, and the bands say so: they hold the truth that the answer misses."""
+    series = em.synthetic.channelling(seed=0)
+    truth = getattr(series, f"{detector}_spectra")
+    exact = getattr(series, f"{detector}_weights") @ truth
+    nmf = em.NMF(2, random_state=0).fit(exact)
+    truth = truth / truth.sum(axis=1, keepdims=True)
+    order = em.match_components(nmf.components_, truth)
+    assert nmf.objective_[-1] < 1e-20 * np.sum(exact**2)
+    assert em.spectral_angle(nmf.components_[order], truth).max() > 9
+    bands = em.assess.ambiguity(nmf, exact)
+    assert "not fixed by the data" in bands.sentence
+    assert not bands.fixed.any()
+    # The nearest answer need not lie in the region of the true component: either order counts.
+    room = 1e-6 * truth.max()
+    low, high = bands.spectra_low - room, bands.spectra_high + room
+    assert any(np.all((low[o] <= truth) & (truth <= high[o])) for o in ([0, 1], [1, 0]))
 
 
 def test_what_is_no_factor_is_refused(pair):

@@ -4,7 +4,8 @@ With the sum of all other summands :math:`R` and :math:`Z` made from the other f
 
 .. math:: G = \sum_t \lambda_t Z_t^\top Z_t,\qquad H = \sum_t \lambda_t (X_t Z_t - R_t Z_t^\top Z_t)
 
-so penalties and solvers work as they do on a single data set.
+so penalties and solvers work as they do on a single data set. A divergence takes part by the square that
+touches it (:mod:`endmember.factor.local`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.gauges import Gauges
+from endmember.factor.local import Local
 from endmember.factor.losses import Loss
-from endmember.factor.subproblem import Quadratic, Ratio
+from endmember.factor.subproblem import Quadratic
 from endmember.factor.terms import Part
 
 
@@ -65,25 +67,30 @@ class FusedLoss(Loss):
 
     in_words = "the weighted sum of the losses of all terms"
 
-    def __init__(self, makes: type = Quadratic) -> None:
-        self.makes = makes  # type: ignore[misc]
-
     def reference(self, data: Any) -> float:
         return sum(part.reference() for part in data.parts)
 
-    def subproblem(self, data: Any, factors: Sequence[np.ndarray], mode: int) -> Quadratic | Ratio:
-        pulls = [
-            part.pull(factors, number, summand)
-            for part in data.parts
-            for number, summand in part.places(mode)
-        ]
-        combined = added(
-            [pull.subproblem for pull in pulls if isinstance(pull.subproblem, Quadratic)]
-        )
+    def subproblem(self, data: Any, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+        pulls, concerned = [], []
+        for part in data.parts:
+            found = [part.pull(factors, n, summand) for n, summand in part.places(mode)]
+            pulls += found
+            concerned += [part] if found else []
+        combined = added([pull.subproblem for pull in pulls])
         floors = [-pull.rest for pull in pulls if pull.rest is not None]
         if floors:
             combined.lower = np.max(floors, axis=0)
-        return combined
+        if not any(part.is_curved for part in concerned):
+            return combined
+        before, after = list(factors[:mode]), list(factors[mode + 1 :])
+
+        def misfit(F: np.ndarray) -> float:
+            return sum(part.misfit([*before, F, *after]) for part in concerned)
+
+        return Local(
+            combined.G, combined.H, combined.lower, combined.upper,
+            own_G=combined.G, own_H=combined.H, misfit=misfit,
+        )  # fmt: skip
 
     def misfit(
         self, data: Any, factors: Sequence[np.ndarray], mode: int = 0, subproblem: Any = None

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.data import Data
-from endmember.factor.losses import Loss
-from endmember.factor.subproblem import Quadratic, Ratio, times_gram
+from endmember.factor.local import touching
+from endmember.factor.losses import BetaDivergence, Loss
+from endmember.factor.subproblem import Quadratic, times_gram
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class Slot:
 
 @dataclass(frozen=True)
 class Pull:
-    r"""What one term asks of one factor: :math:`\tfrac12\langle F G, F\rangle - \langle F, H\rangle` or a divergence.
+    r"""What one term asks of one factor: :math:`\tfrac12\langle F G, F\rangle - \langle F, H\rangle`.
+
+    A divergence asks it by the square that touches it.
 
     ``rest`` is what the other summands of a held sum leave as lower bound, ``-rest``.
     """
 
-    subproblem: Quadratic | Ratio
+    subproblem: Quadratic
     rest: np.ndarray | None = None
 
 
@@ -84,6 +87,11 @@ class Part:
     slots: Sequence[Slot]
     _known: dict[int, tuple[list[np.ndarray], Quadratic]] = field(default_factory=dict)
 
+    @property
+    def is_curved(self) -> bool:
+        """Whether the loss is no square, and is met by squares that touch it."""
+        return isinstance(self.loss, BetaDivergence)
+
     def modes(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the matrix of every mode of the data, summed up from the factors."""
         return [slot(factors) for slot in self.slots]
@@ -98,7 +106,7 @@ class Part:
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return the weighted loss of the term."""
         modes = self.modes(factors)
-        if self.loss.makes is not Quadratic:
+        if self.is_curved:
             return self.weight * self.loss.misfit(self.data, modes)
         slot = next((s for s in self._known if self._is_current(modes, s)), 0)
         plain = self._plain(modes, slot)
@@ -112,8 +120,6 @@ class Part:
         """Return what the term asks of the factor of one summand with everything else fixed."""
         modes, slot = self.modes(factors), self.slots[number]
         rest = slot.rest(factors, summand)
-        if self.loss.makes is not Quadratic:
-            return Pull(self.loss.subproblem(self.data, modes, number))
         plain = self._plain(modes, number)
         if summand.matrix is None:
             H = plain.H if rest is None else plain.H - times_gram(rest, plain.G)
@@ -137,6 +143,8 @@ class Part:
 
     def _plain(self, modes: Sequence[np.ndarray], slot: int) -> Quadratic:
         """Return the subproblem of one mode of the data; kept, as all summands share it."""
+        if isinstance(self.loss, BetaDivergence):
+            return touching(self.data, self.loss.beta, modes, slot)
         if not self._is_current(modes, slot):
             others = [M for number, M in enumerate(modes) if number != slot]
             self._known[slot] = others, self.loss.subproblem(self.data, modes, slot)

@@ -166,7 +166,7 @@ class Term:
     weight : float or "auto"
         "auto" is one over the variance of the noise, measured from the data; 1 under losses for counts.
     loss : Loss, optional
-        ``em.SquaredError()`` unless given.
+        ``em.SquaredError()`` unless given; ``em.Poisson()`` for counts of gain 1. Terms may differ.
     mask, channel_mask, weights
         Pixels, channels and weights of entries as in :meth:`em.NMF.fit`.
 
@@ -314,10 +314,12 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
             "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
         )
     for term in terms:
-        if term.loss_.makes is not Quadratic:
+        if term.loss_.makes is not Quadratic and any(
+            all(factor.is_free for factor, _ in slot.summands) for slot in term.slots
+        ):
             raise ValueError(
-                f"a fusion adds up squares and cannot take {term.loss_!r}; use em.PoissonScaled() for counts, "
-                "which weights pixels and channels by them"
+                f"{term.loss_!r} needs a model without negative values, so em.Free() factors can only stand in a "
+                "sum with one that is not free; use em.PoissonScaled() or leave em.Free() out"
             )
         named = [factor for slot in term.slots for factor, _ in slot.summands]
         if len(named) != len(set(named)):

@@ -12,13 +12,14 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
-from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.fused import Fused, FusedLoss
 from endmember.factor.gauges import Gauges
 from endmember.factor.grid import Grid
+from endmember.factor.local import Cautious
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of
-from endmember.factor.solvers import Solver
+from endmember.factor.solvers import HALS, Solver
 from endmember.factor.terms import Part, Slot, Summand
 from endmember.factor.threads import one_blas_thread
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
@@ -298,9 +299,12 @@ class Assembly:
         solvers = []
         for i, wishes in enumerate(self.wishes):
             rules = [UnitColumns()] if self.gauges.on_sphere(i) else []
-            solver = default_solver(self.loss, [*wishes, *rules], self.k)
+            curved = any(part.is_curved and any(part.places(i)) for part in self.parts)
+            # Going through the columns never rises, however ill-conditioned the rows are.
+            by_columns = curved and all(can_obey(HALS(), wish) for wish in [*wishes, *rules])
+            solver = HALS() if by_columns else default_solver(self.loss, [*wishes, *rules], self.k)
             check_combination(self.loss, solver, [*wishes, *rules], repr(self.factors[i]))
-            solvers.append(solver)
+            solvers.append(Cautious(solver) if curved else solver)
         return solvers
 
     def coupled_wishes(self, given: dict[int, np.ndarray]) -> list[list[Penalty]]:

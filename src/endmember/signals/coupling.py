@@ -347,7 +347,10 @@ def _findings(result: CoupledUnmixing) -> list[str]:
         f"The data of {len(names)} detectors were separated into {model.n_components_} components."
     ]
     weights = ", ".join(f"{name} {w:.3g}" for name, w in zip(names, model.weights_, strict=True))
-    found.append(f"Weights of the detectors, one over the variance of their noise: {weights}.")
+    found.append(
+        "Weights of the detectors (automatic ones are one over the variance of the noise, or 1 under a loss for "
+        f"counts, which has it inside): {weights}."
+    )
     if model.coupling == "weak":
         apart = [
             f"{name} {np.linalg.norm(np.nan_to_num(N)) / np.linalg.norm(np.nan_to_num(model.maps_)):.2g}"
