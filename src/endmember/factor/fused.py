@@ -47,6 +47,9 @@ class Fused:
     def row_weights(self, mode: int) -> None:
         """Return None: weights of pixels and channels are inside the terms."""
 
+    def halves(self) -> None:
+        """Return None: terms are not compressed as one."""
+
     def n_others(self, mode: int) -> int:
         """Return how many entries each row of a factor is made from."""
         sizes = [
