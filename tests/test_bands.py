@@ -190,3 +190,14 @@ def test_refusals():
     free = em.NMF(3, maps=em.Free(), random_state=0).fit(X)
     with pytest.raises(ValueError, match="maps may be negative"):
         em.assess.ambiguity(free, X)
+
+
+def test_rows_of_a_matrix_give_bands_of_the_image_they_form():
+    X = np.eye(3).repeat(4, axis=0) @ np.eye(3).repeat(3, axis=1)
+    told = []
+    fitted = em.NMF(3, random_state=0).fit(X, domain=(3, 4))
+    bands = em.assess.ambiguity(fitted, X, callback=told.append)
+    assert bands.maps_low.shape == fitted.maps_.shape == (3, 4, 3)
+    assert [progress.sweep for progress in told] == [1, 2]
+    flat = em.assess.ambiguity(fitted, X, domain=(12,))
+    np.testing.assert_array_equal(flat.maps_high.reshape(3, 4, 3), bands.maps_high)

@@ -204,3 +204,11 @@ def test_a_wrong_call_gets_one_sentence(results, capsys, words, said):
     assert main(["compare", *words]) == 2
     answer = capsys.readouterr()
     assert said in answer.err and len(answer.err.splitlines()) == 1 and not answer.out
+
+
+def test_the_callback_follows_every_model():
+    told = []
+    models = {name: em.NMF(2, random_state=0, n_starts=1) for name in ("one", "other")}
+    X = np.eye(2).repeat(6, axis=0) @ np.eye(2).repeat(4, axis=1)
+    em.compare(X, models, domain=(3, 4), callback=lambda progress: told.append(progress.sweep))
+    assert told.count(1) >= 2

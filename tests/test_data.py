@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+import endmember as em
 from endmember.factor.blocks import Selection
 from endmember.factor.chunks import Lazy
 from endmember.factor.data import Dense, Sparse, Weighted
@@ -150,3 +151,8 @@ def test_input_is_never_changed():
     before = cube.copy()
     observe(cube, weights=np.ones_like(cube)).data.dot(np.ones((6, 1)))
     np.testing.assert_array_equal(cube, before)
+
+
+def test_weights_that_leave_nothing_are_refused():
+    with pytest.raises(ValueError, match="all weights are zero"):
+        em.NMF(2).fit(np.ones((4, 5)), weights=np.zeros((4, 5)))

@@ -292,7 +292,7 @@ def test_command_line_and_folder_keep_what_the_library_finds(method, tmp_path, c
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (em.VCA(), "how many components"),
+        (em.VCA(), r"say how many; em\.assess\.rank\(X\) suggests"),
         (em.SPA(0), "at least 1"),
         (em.VCA(2, noise="loud"), 'allowed: "auto", "low", "high"'),
         (em.VCA(2, segments=0), "segments=0"),
@@ -316,3 +316,14 @@ def test_weights_of_entries_are_refused():
     for model in (*METHODS.values(), SAMPLING):
         with pytest.raises(ValueError, match="takes no weights"):
             model.fit(X, weights=np.ones(X.shape))
+
+
+@pytest.mark.parametrize(
+    "model", [em.VCA(3, random_state=0), em.SPA(3), em.NFINDR(3, random_state=0)]
+)
+def test_an_answer_is_unique_where_every_component_has_a_pixel_of_its_own(model):
+    fractions = np.vstack([np.eye(3), np.full((2, 3), 1 / 3), [[0.5, 0.5, 0]]])
+    spectra = np.array([[4.0, 1, 0, 1], [0, 3, 1, 2], [1, 0, 5, 1]])
+    assert model.fit(fractions @ spectra).unique_ is True
+    spectra[2] = spectra[0] + spectra[1]
+    assert model.fit(fractions @ spectra).unique_ is False

@@ -302,3 +302,17 @@ def test_uv_vis_mixture_has_three():
     if not path.exists():
         pytest.skip(f"{path} is not there; ENDMEMBER_DATA names the folder of real data")
     assert rank(np.load(path)["D"]).suggested == 3
+
+
+def test_weights_of_whole_pixels_and_channels_are_masks():
+    clean = np.random.default_rng(0).random((120, 3)) @ np.random.default_rng(1).random((3, 40))
+    counts = np.random.default_rng(2).poisson(40 * clean)
+    weights, channels = np.ones(counts.shape), np.arange(40) < 5
+    weights[:20], weights[:, channels] = 0, 0
+    image = {"domain": (12, 10), "max_rank": 6, "stability": False}
+    mask = (np.arange(120) < 20).reshape(12, 10)
+    masked = rank(counts, mask=mask, channel_mask=channels, **image)
+    weighted = rank(counts, weights=weights, **image)
+    assert weighted.table == masked.table and weighted.range == masked.range
+    with pytest.raises(ValueError, match="takes no weights of single entries"):
+        rank(counts, weights=np.random.default_rng(0).random(counts.shape))

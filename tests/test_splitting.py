@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.solvers import ADMM, ANLS
@@ -137,3 +138,14 @@ def test_the_whole_factorisation_reaches_that_of_exact_least_squares():
     ours = em.NMF(3, init="nndsvd", tol=1e-6, solver=em.ADMM()).fit(phantom.data)
     assert ours.objective_[-1] == pytest.approx(exact.objective_[-1], rel=1e-3)
     assert (np.diff(ours.objective_) <= 1e-12 * ours.objective_[0]).all() and ours.maps_.min() >= 0
+
+
+@pytest.mark.parametrize("wish", [em.SumToOne(), em.TotalVariation(0.01)])
+def test_what_a_proximal_step_bears_of_the_gradient_is_no_residual(wish):
+    phantom = em.synthetic.diode(shape=(12, 12), channels=40)
+    fitted = em.NMF(3, maps=wish, n_starts=2, random_state=0).fit(phantom.signal)
+    assert fitted.converged_ and fitted.optimality_ < 1e-3
+    early = em.NMF(3, maps=wish, n_starts=2, random_state=0, max_iter=2)
+    with pytest.warns(ConvergenceWarning):
+        early.fit(phantom.signal)
+    assert early.optimality_ > 10 * fitted.optimality_

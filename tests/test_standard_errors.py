@@ -147,3 +147,20 @@ def test_masks_scale_and_refusals():
         em.assess.uncertainty(model, X, method="guess")
     with pytest.raises(TypeError, match="not fitted"):
         em.assess.uncertainty(em.NMF(3), X)
+
+
+def test_a_bootstrap_told_to_stop_keeps_the_fits_so_far():
+    X = np.abs(
+        np.eye(2).repeat(30, axis=0) @ np.eye(2).repeat(5, axis=1) + 0.1 * RNG.random((60, 10))
+    )
+    fitted = em.NMF(2, random_state=0, n_starts=2).fit(X, domain=(6, 10))
+    told = []
+
+    def stop(progress):
+        told.append(progress.sweep)
+        return progress.sweep > 3
+
+    errors = em.assess.uncertainty(fitted, X, method="bootstrap", n_bootstrap=50, callback=stop)
+    few = em.assess.uncertainty(fitted, X, method="bootstrap", n_bootstrap=3)
+    assert told == [1, 2, 3, 4] and errors.maps.shape == (6, 10, 2)
+    np.testing.assert_array_equal(errors.spectra, few.spectra)

@@ -359,3 +359,11 @@ def test_a_series_goes_from_file_to_folder(tmp_path, capsys):
     capsys.readouterr()
     assert main([*words, "--sparse", "1", "-o", str(tmp_path / "other")]) == 2
     assert "takes no wishes about maps" in capsys.readouterr().err
+
+
+def test_starts_of_tucker_say_where_each_ended():
+    model = em.Tucker(2, n_starts=3, random_state=0).fit(T)
+    chosen = [start for start in model.starts_ if start.chosen]
+    assert len(model.starts_) == 3 and len(chosen) == 1
+    assert chosen[0].objective == min(start.objective for start in model.starts_)
+    assert chosen[0].angle == pytest.approx(0.0, abs=1e-5)

@@ -60,3 +60,20 @@ def test_wrong_questions_are_refused():
         em.assess.path(em.NMF(2), PHANTOM.data, "maps__weight", [0.1])
     with pytest.raises(ValueError, match="no parameter 'maps__weight'; allowed: compress"):
         em.assess.path(em.NMF(2), PHANTOM.data, "maps__weight", [0, 0.1])
+
+
+def test_the_callback_follows_every_fit_and_weights_stand_for_masks():
+    stages, mask = [], np.zeros((20, 20), bool)
+    mask[:4] = True
+    model = em.NMF(3, maps=em.SoftOrthogonal(), n_starts=2, random_state=0)
+    masked = em.assess.path(model, PHANTOM.data, "maps__weight", [0, 0.1], mask=mask)
+    weights = np.repeat(~mask[..., None], 80, axis=-1).astype(float)
+    weighted = em.assess.path(
+        model, PHANTOM.data, "maps__weight", [0, 0.1], weights=weights,
+        callback=lambda progress: stages.append(progress.stage),
+    )  # fmt: skip
+    np.testing.assert_array_equal(masked.spectra, weighted.spectra)
+    assert stages
+    weights[7, 7, 7] = 0
+    with pytest.raises(ValueError, match="takes no weights of single entries"):
+        em.assess.path(model, PHANTOM.data, "maps__weight", [0, 0.1], weights=weights)

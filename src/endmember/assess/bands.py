@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
+from endmember.factor.alternate import Callback, Progress
 from endmember.factor.blocks import Data
 from endmember.factor.feasible import Feasible, three_components, two_components
 from endmember.factor.grid import Grid
@@ -126,6 +128,8 @@ def ambiguity(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    callback: Callback | None = None,
     slack: float | None = None,
     random_state: int = 0,
 ) -> Bands:
@@ -144,8 +148,10 @@ def ambiguity(
         With non-negative maps and spectra.
     X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, n_channels)
         The data of the fit; an ``Unmixing`` reads its own again unless they are given.
-    mask, channel_mask, weights
-        As in the fit.
+    mask, channel_mask, weights, domain
+        As in the fit; the image is that of the fitted maps unless given.
+    callback : callable, optional
+        Gets the progress before each of the two steps; there is no best so far to stop at.
     slack : float, optional
         How far below zero noise may take an entry, in standard errors; unless given as far as the
         largest of as many normal numbers is expected.
@@ -174,22 +180,30 @@ def ambiguity(
     >>> bands.fixed.tolist(), bands.exact
     ([True, True, True], True)
     """
-    model, X, options = given_fit(fitted, X, mask, channel_mask, weights)
+    model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
+    tell = callback or (lambda progress: None)
     if model.components_.shape[0] == 1:
         return _alone(model)
     observed = observe(X, **options, keep_empty=True)
     with one_blas_thread():
         answer = _Answer(model, observed)
         fixed = _fixed(model, observed, answer)
+        tell(Progress("feasible spectra", 1, math.nan))
         found = answer.feasible(fixed, slack, np.random.default_rng(random_state))
+        tell(Progress("bands", 2, math.nan))
         return answer.bands(found, observed)
 
 
 def given_fit(
-    fitted: Any, X: Any, mask: Any, channel_mask: Any, weights: Any
+    fitted: Any,
+    X: Any,
+    mask: Any,
+    channel_mask: Any,
+    weights: Any,
+    domain: tuple[int, ...] | None = None,
 ) -> tuple[Any, Any, dict[str, Any]]:
     """Return the fitted model, its data and the options of the fit."""
-    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
+    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "domain": domain}
     if hasattr(fitted, "model") and hasattr(fitted, "data_again"):
         options |= {name: value for name, value in fitted.options.items() if options[name] is None}
         return fitted.model, fitted.data_again() if X is None else X, options
@@ -199,6 +213,8 @@ def given_fit(
         )
     if X is None:
         raise TypeError("the data are missing: give a fitted model together with its data")
+    if domain is None and getattr(X, "ndim", 2) == 2:
+        options["domain"] = np.shape(fitted.maps_)[:-1]
     return fitted, X, options
 
 

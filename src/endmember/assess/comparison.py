@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
+from endmember.factor.alternate import Callback
 from endmember.factor.data import Data, count_scaled
 from endmember.factor.inputs import Observed, is_signal, observe
 from endmember.factor.matching import match_components, spectral_angle
@@ -243,6 +244,7 @@ def compare(
     channel_mask: Any = None,
     weights: Any = None,
     domain: tuple[int, ...] | None = None,
+    callback: Callback | None = None,
     truth: Any = None,
     bands: bool = True,
     n_jobs: int | None = None,
@@ -259,8 +261,8 @@ def compare(
     X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, n_channels)
     models : dict of str to estimator
         At least two; copies are fitted. The first gives the order of the components and the bands.
-    mask, channel_mask, weights, domain
-        As in ``em.NMF.fit``.
+    mask, channel_mask, weights, domain, callback
+        As in ``em.NMF.fit``; returning True ends the fit in progress, and the next model follows.
     truth : phantom or array_like, (k, n_channels), optional
         True spectra; they give the order of components then.
     bands : bool
@@ -294,10 +296,10 @@ def compare(
     from joblib import Parallel, delayed
 
     _check_models(models)
-    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
-    fitting = options if domain is None else {**options, "domain": domain}
+    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "domain": domain}
     fits = Parallel(n_jobs=n_jobs)(
-        delayed(_fitted)(clone(model), X, fitting) for model in models.values()
+        delayed(_fitted)(clone(model), X, {**options, "callback": callback})
+        for model in models.values()
     )
     fitted = [model for model, _ in fits]
     observed = observe(X, **options, keep_empty=True)

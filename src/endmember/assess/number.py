@@ -18,6 +18,7 @@ from endmember.assess.resampling import STABLE_ANGLE, map_structure, stable_numb
 from endmember.assess.surrogates import (
     Colour,
     WhiteData,
+    as_masks,
     largest_value,
     measure_colour,
     whitened,
@@ -130,6 +131,7 @@ def rank(
     *,
     mask: Any = None,
     channel_mask: Any = None,
+    weights: Any = None,
     domain: tuple[int, ...] | None = None,
     noise: NoiseModel | None = None,
     stability: bool = True,
@@ -151,6 +153,8 @@ def rank(
         Largest number considered.
     mask, channel_mask : array_like of bool or HyperSpy signal, optional
         True = pixel or channel left out.
+    weights : array_like, shape of X, optional
+        0 = missing: whole pixels and channels alone, as singular values need all the rest.
     domain : tuple of int, optional
         Shape of the image when ``X`` is a matrix.
     noise : NoiseModel, optional
@@ -185,6 +189,7 @@ def rank(
     """
     if not isinstance(max_rank, int | np.integer) or max_rank < 1:
         raise ValueError(f"max_rank={max_rank!r} allows no component; give a whole number from 1.")
+    mask, channel_mask = as_masks(weights, mask, channel_mask, domain, "em.assess.rank")
     white = whitened(X, mask=mask, channel_mask=channel_mask, domain=domain, noise=noise)
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
     if white.noise.gain == 0 and white.noise.read_variance == 0:

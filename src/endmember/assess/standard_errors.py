@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from endmember.assess.bands import given_fit, held_entries
+from endmember.factor.alternate import Callback, Progress
 from endmember.factor.blocks import Data
 from endmember.factor.information import Information, Weights
 from endmember.factor.inputs import Observed, observe
@@ -88,6 +90,8 @@ def uncertainty(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    callback: Callback | None = None,
     random_state: int = 0,
 ) -> Errors:
     r"""Return standard errors of spectra and maps under a noise model.
@@ -107,8 +111,11 @@ def uncertainty(
         unless given.
     n_bootstrap : int
         Simulated data sets.
-    mask, channel_mask, weights
-        As in the fit.
+    mask, channel_mask, weights, domain
+        As in the fit; the image is that of the fitted maps unless given.
+    callback : callable, optional
+        Gets the progress before the bound is worked out, or before every fit of the bootstrap; returning True
+        there keeps the fits so far, at least two.
     random_state : int
         For the simulated data.
 
@@ -138,12 +145,14 @@ def uncertainty(
     """
     if method not in ("cramer-rao", "bootstrap"):
         raise ValueError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
-    model, X, options = given_fit(fitted, X, mask, channel_mask, weights)
+    model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
+    tell = callback or (lambda progress: None)
     observed = observe(X, **options, keep_empty=True)
     with one_blas_thread():
         answer = _Answer(model, observed, noise)
     if method == "bootstrap":
-        return answer.simulated(n_bootstrap, np.random.default_rng(random_state))
+        return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
+    tell(Progress(method, 1, math.nan))
     with one_blas_thread():
         return answer.bound()
 
@@ -224,7 +233,7 @@ class _Answer:
             push[1] -= weighted.T @ self.C[rows]
         return [_upper_limit(slope, h) for slope, h in zip(push, known.curvatures(), strict=True)]
 
-    def simulated(self, number: int, rng: np.random.Generator) -> Errors:
+    def simulated(self, number: int, rng: np.random.Generator, tell: Callback) -> Errors:
         """Return the spread of fits to data simulated from the answer."""
         observed, k = self.observed, self.S.shape[1]
         if observed.data.weighted:
@@ -233,7 +242,9 @@ class _Answer:
             )
         mean = self.C @ self.S.T
         found: list[list[np.ndarray]] = [[], []]
-        for _ in range(number):
+        for draw in range(number):
+            if tell(Progress("bootstrap", draw + 1, math.nan)) and draw >= 2:
+                break
             again = clone(self.model)
             if "init" in again.get_params():
                 again.set_params(init=(self.C, self.S.T))

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree
 from endmember.factor.data import Sparse
-from endmember.factor.inputs import observe
+from endmember.factor.inputs import observe, unwrap, unwrap_mask
 from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
 from endmember.factor.photon_transfer import safe_rank
 
@@ -122,6 +122,36 @@ class WhiteData:
         image = np.full((math.prod(self.domain), vectors.shape[1]), np.nan)
         image[self.rows] = vectors
         return image.reshape(*self.domain, vectors.shape[1])
+
+
+def as_masks(
+    weights: Any, mask: Any, channel_mask: Any, domain: tuple[int, ...] | None, asked: str
+) -> tuple[Any, Any]:
+    """Return the masks, with the pixels and channels whose weights are all zero left out too.
+
+    Raises
+    ------
+    ValueError
+        If the weights say more than that: no singular values go with weights of single entries.
+    """
+    if weights is None:
+        return mask, channel_mask
+    given = np.asarray(unwrap(weights), dtype=float)
+    rows = given.reshape(-1, given.shape[-1])
+    no_pixels, no_channels = np.all(rows == 0, axis=1), np.all(rows == 0, axis=0)
+    left = rows[~no_pixels][:, ~no_channels]
+    if not left.size or (left != left[0, 0]).any():
+        raise ValueError(
+            f"{asked} compares whole spectra and takes no weights of single entries, only 0 for whole pixels "
+            "or channels; leave the rest out with mask= and channel_mask=, or fill it"
+        )
+    image = given.shape[:-1] if domain is None else domain
+    return _either(mask, no_pixels.reshape(image)), _either(channel_mask, no_channels)
+
+
+def _either(mask: Any, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    known = unwrap_mask(mask)
+    return other if known is None else known | other
 
 
 def whitened(

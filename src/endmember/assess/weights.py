@@ -11,6 +11,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from endmember.assess.surrogates import as_masks
+from endmember.factor.alternate import Callback
 from endmember.factor.inputs import observe
 from endmember.factor.lowrank import sketch
 from endmember.factor.matching import match_components, spectral_angle
@@ -91,7 +93,18 @@ class Path:
         return figure
 
 
-def path(model: Any, X: Any, parameter: str, values: Sequence[float], **fit_options: Any) -> Path:
+def path(
+    model: Any,
+    X: Any,
+    parameter: str,
+    values: Sequence[float],
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    callback: Callback | None = None,
+) -> Path:
     r"""Fit a model along one of its parameters and say how strong a wish the data bear.
 
     The rise of the misfit is compared with what the fit gains by following noise,
@@ -108,8 +121,9 @@ def path(model: Any, X: Any, parameter: str, values: Sequence[float], **fit_opti
         As in scikit-learn: ``"maps__weight"``.
     values : sequence of float
         At least two; the smallest is the yardstick.
-    **fit_options
-        ``mask``, ``channel_mask``, ``domain``.
+    mask, channel_mask, weights, domain, callback
+        As in ``em.NMF.fit``; weights can only leave out whole pixels and channels here. Returning True ends
+        the fit in progress, and the next value follows.
 
     Returns
     -------
@@ -136,12 +150,13 @@ def path(model: Any, X: Any, parameter: str, values: Sequence[float], **fit_opti
             f"the model has no parameter {parameter!r}; allowed: "
             f"{', '.join(sorted(model.get_params()))}"
         )
-    observed = observe(X, **fit_options)
+    mask, channel_mask = as_masks(weights, mask, channel_mask, domain, "em.assess.path")
+    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
     data, k = observed.data, int(model.n_components)
     with one_blas_thread():
         low = sketch(data, max(2 * k, k + 10))
     low.origin = observed
-    fits = [_fitted(model, parameter, value, low) for value in along]
+    fits = [_fitted(model, parameter, value, low, callback) for value in along]
     n, m = data.shape
     losses = np.array([_squares(fit, low, observed) for fit in fits])
     followed = k * (n + m - k) * losses[0] / max(n * m - k * (n + m - k), 1)
@@ -161,10 +176,10 @@ def path(model: Any, X: Any, parameter: str, values: Sequence[float], **fit_opti
     )
 
 
-def _fitted(model: Any, parameter: str, value: float, low: Any) -> Any:
+def _fitted(model: Any, parameter: str, value: float, low: Any, callback: Callback | None) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return clone(model).set_params(**{parameter: value}).fit(low)
+        return clone(model).set_params(**{parameter: value}).fit(low, callback=callback)
 
 
 def _squares(fit: Any, low: Any, observed: Any) -> float:

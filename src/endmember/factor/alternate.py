@@ -192,7 +192,8 @@ class Problem:
             if scales.on_sphere(mode):
                 # Along a column itself the sphere bears the gradient: only what is across counts.
                 subproblem.add_linear(-subproblem.along(F) * scales.sphere(mode))
-            residuals.append(subproblem.optimality(F))
+            steps = [p.prox for p in self.penalties[mode] if "prox" in offers(p)]  # type: ignore[attr-defined]
+            residuals.append(subproblem.optimality(F, steps))
         return max(residuals)
 
     @property

@@ -390,6 +390,8 @@ def _check_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
         )
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise ValueError("weights must be finite and not negative; use 0 for a missing entry")
+    if not weights.any():
+        raise ValueError("all weights are zero, so that no entry is left; 0 means a missing entry")
     return weights
 
 

@@ -8,6 +8,7 @@ them; none imports another.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,10 @@ class Setting:
     size: float = 1.0
 
 
+#: The proximal step of a penalty: from a factor, a step length and a setting to a factor.
+ProximalStep = Callable[[np.ndarray, float, "Setting | None"], np.ndarray]
+
+
 class Subproblem(ABC):
     """The problem of one factor with the others fixed, between bounds.
 
@@ -102,8 +107,11 @@ class Subproblem(ABC):
         """Add ``½⟨F W, F⟩``; ``W`` (k, k), or one number for that times the identity."""
 
     @abstractmethod
-    def optimality(self, F: np.ndarray) -> float:
-        """Return the unit-free Karush-Kuhn-Tucker residual at ``F``: 0 at a stationary point."""
+    def optimality(self, F: np.ndarray, steps: Sequence[ProximalStep] = ()) -> float:
+        """Return the unit-free Karush-Kuhn-Tucker residual at ``F``: 0 at a stationary point.
+
+        ``steps`` are those of penalties that know their proximal step alone.
+        """
 
     @abstractmethod
     def curvature(self, F: np.ndarray | None = None) -> float:
@@ -210,16 +218,23 @@ class Quadratic(Subproblem):
         H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
         return float(np.max(np.abs(H), initial=0.0))
 
-    def optimality(self, F: np.ndarray) -> float:
+    def optimality(self, F: np.ndarray, steps: Sequence[ProximalStep] = ()) -> float:
         r"""Return :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
 
         Columns are measured as if the other factors had columns of unit length, which makes ``F``
-        and its gradient comparable; the scale of the data plays no part.
+        and its gradient comparable; the scale of the data plays no part. Wishes that know their proximal
+        step take it between the gradient's and the box, :math:`[{\rm prox}(F - \nabla)]_{\rm box}`: what
+        they bear of the gradient, as a given sum does, is no residual.
         """
         curvature = self.diagonal()
         curvature = np.where(curvature > 0, curvature, 1.0)
         unit = np.sqrt(curvature)
-        residual = F - self.clip(F - self.gradient(F) / curvature)
+        if steps:
+            curvature = np.max(curvature)
+        moved = F - self.gradient(F) / curvature
+        for prox in steps:
+            moved = prox(moved, float(1.0 / curvature), self.setting)
+        residual = F - self.clip(moved)
         size = np.linalg.norm(F * unit)
         return float(np.linalg.norm(residual * unit) / size) if size > 0 else 0.0
 
@@ -318,7 +333,7 @@ class Ratio(Subproblem):
             np.eye(self.shape[1]) if np.ndim(W) == 0 else 1.0
         )
 
-    def optimality(self, F: np.ndarray) -> float:
+    def optimality(self, F: np.ndarray, steps: Sequence[ProximalStep] = ()) -> float:
         r"""Return :math:`(\sum f|\nabla| + \sum \bar f_k \max(-\nabla, 0)) / \sum f D`, unit-free.
 
         For Poisson :math:`\sum f D` is the sum of the model, which is that of the data.

@@ -197,9 +197,7 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
         If it is missing, not a whole number, or below 1.
     """
     if k is None:
-        raise ValueError(
-            f"{name} is missing: say how many components; em.assess.rank(X) suggests a number"
-        )
+        raise ValueError(f"{name} is missing: say how many; em.assess.rank(X) suggests")
     if not isinstance(k, Integral) or isinstance(k, bool):
         raise TypeError(f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3")
     if k < 1:

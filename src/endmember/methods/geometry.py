@@ -29,6 +29,7 @@ class _PurePixels(SpectralEstimator):
     n_components: int | None
     closure: bool
     pixels_: np.ndarray
+    unique_: bool
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
@@ -39,6 +40,7 @@ class _PurePixels(SpectralEstimator):
         """Learn the spectra (k, m) of the answer and the maps that go with them."""
         S = np.asarray(spectra, dtype=np.float64).T
         self.n_components_ = S.shape[1]
+        self.unique_ = bool(np.linalg.matrix_rank(S) == S.shape[1])
         self.components_ = observed.spectra(S)
         self.maps_ = observed.maps(self._maps_of(observed, S))
 
@@ -87,7 +89,8 @@ class VCA(_PurePixels):
     pixels_ : ndarray of int, (k,)
         Where they were found, as flat indices of the domain (``numpy.unravel_index``); not with ``sampling``.
     unique_ : bool
-        With ``sampling``: whether the data fix the answer, see :class:`~endmember.methods.sampling.SubspaceSampling`.
+        Whether every component has a pixel of its own: no spectrum found is a mixture of the others. With
+        ``sampling`` as in :class:`~endmember.methods.sampling.SubspaceSampling`.
     signal_to_noise_ : float
         In dB, on which the choice of projection rests; without ``sampling``.
     n_components_, n_features_in_ : int
@@ -114,7 +117,6 @@ class VCA(_PurePixels):
     )
 
     signal_to_noise_: float
-    unique_: bool
 
     def __init__(
         self,
@@ -219,6 +221,8 @@ class SPA(_PurePixels):
         Abundances by non-negative least squares; NaN at masked pixels.
     pixels_ : ndarray of int, (k,)
         Where they were found, as flat indices of the domain.
+    unique_ : bool
+        As of :class:`VCA`.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data.
 
@@ -283,6 +287,8 @@ class NFINDR(_PurePixels):
         Abundances by non-negative least squares; NaN at masked pixels.
     pixels_ : ndarray of int, (k,)
         Where they were found, as flat indices of the domain.
+    unique_ : bool
+        As of :class:`VCA`.
     signal_to_noise_ : float
         In dB.
     n_components_, n_features_in_ : int

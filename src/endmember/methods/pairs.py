@@ -141,6 +141,18 @@ class _Paired(SpectralEstimator):
     def inverse_transform(self, X: Any) -> np.ndarray:
         return super().inverse_transform(X) + self.mean_
 
+    def transform(
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        channel_mask: Any = None,
+        weights: Any = None,
+    ) -> np.ndarray:
+        """Return the scores ``(…, k)`` of the first signal; ``y`` is taken, as by scikit-learn, and not needed."""
+        return super().transform(X, mask=mask, channel_mask=channel_mask, weights=weights)
+
     def predict(self, X: Any) -> np.ndarray:
         """Return the second signal ``(…, channels of y)`` that the first one lets expect."""
         check_is_fitted(self)

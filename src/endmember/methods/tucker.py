@@ -13,9 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from endmember.factor.alternate import Callback, Problem, alternate
 from endmember.factor.compatibility import check_combination, default_solver
 from endmember.factor.grid import Grid
+from endmember.factor.initialise import StartReport
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import SquaredError
 from endmember.factor.lowrank import sketch
+from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, resolve
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblem import Quadratic
@@ -62,7 +64,7 @@ class Tucker(SpectralEstimator):
         How much of each combination of profiles there is, in the unit of the data.
     factors_ : list of ndarray, (size, rank)
         Profiles along every mode, the spectra last.
-    objective_, n_iter_, converged_, optimality_, n_components_, n_features_in_
+    objective_, n_iter_, converged_, optimality_, starts_, n_components_, n_features_in_
         As in :class:`em.NMF`.
 
     References
@@ -86,6 +88,7 @@ class Tucker(SpectralEstimator):
     n_iter_: int
     converged_: bool
     optimality_: float
+    starts_: list[StartReport]
 
     in_words = (
         "The data were decomposed into {ranks} profiles along the modes and a core by Tucker decomposition, "
@@ -232,12 +235,23 @@ class Tucker(SpectralEstimator):
         for _ in range(0 if free else self.n_starts - 1):
             starts.append(self._with_core(problem, [rng.random(F.shape) for F in first[1:]]))
         if len(starts) == 1:
+            self.starts_ = []
             return first
         fits = [
             alternate(problem, factors, solvers, max_iter=min(SHORT, self.max_iter), tol=self.tol)
             for factors in starts
         ]
-        return min(fits, key=lambda fit: fit.objective[-1]).factors
+        best = min(fits, key=lambda fit: fit.objective[-1])
+        self.starts_ = [
+            StartReport(
+                "random" if number else "singular vectors",
+                fit.objective[-1],
+                _apart(fit.factors[-1], best.factors[-1]),
+                fit is best,
+            )
+            for number, fit in enumerate(fits)
+        ]
+        return best.factors
 
     def _with_core(self, problem: Problem, profiles: list[np.ndarray]) -> list[np.ndarray]:
         """Return feasible factors: the stronger sides of the profiles, and the core of least squares."""
@@ -287,3 +301,8 @@ class Tucker(SpectralEstimator):
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         free = np.any(self.maps_ < 0)
         return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
+
+
+def _apart(S: np.ndarray, chosen: np.ndarray) -> float:
+    """Return the mean angle between two sets of matched spectra (m, k), in degrees."""
+    return float(np.mean(spectral_angle(S.T[match_components(S.T, chosen.T)], chosen.T)))
