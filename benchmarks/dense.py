@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -143,6 +142,14 @@ def worst_angle(S: np.ndarray, path: Path) -> float:
     return float(np.max(em.spectral_angle(S[em.match_components(S, true)], true)))
 
 
+def peak() -> float:
+    """Return the most memory that this process ever held, in bytes, without what its parent did (Linux)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024.0 * int(line.split()[1])
+    return float("nan")
+
+
 def measure(program: str, path: Path, goal: float, k: int) -> dict[str, float]:
     """Run one program here and say what it took."""
     X = np.load(path)
@@ -152,13 +159,13 @@ def measure(program: str, path: Path, goal: float, k: int) -> dict[str, float]:
         endmember(X[:512, :128] + np.float32(1e-3), 0.0, 2)
     else:
         import sklearn.decomposition  # noqa: F401
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     begun = time.perf_counter()
     C, S = function(X, goal, k) if ours else function(X, goal)
     seconds = time.perf_counter() - begun
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    grown = peak() - before
     return {
-        "seconds": seconds, "memory": grown * 1024 / X.nbytes,
+        "seconds": seconds, "memory": grown / X.nbytes,
         "cost": cost(X, C, S), "angle": worst_angle(S, path),
     }  # fmt: skip
 
