@@ -357,3 +357,13 @@ def test_a_loss_that_meets_a_wrong_solver_names_a_right_one():
         em.NMF(2, solver=em.Newton()).fit(COUNTS)
     with pytest.raises(ValueError, match=r"cannot be em\.Free\(\)"):
         em.NMF(2, loss=em.Poisson(), maps=em.Free()).fit(COUNTS)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("beta", [0.5, 1.5])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_single_channel_is_an_exact_fit_whatever_rounding_leaves(beta, seed):
+    X = np.random.default_rng(seed).random((100, 1))
+    loss = em.BetaDivergence(beta)
+    fitted = em.NMF(1, loss=loss, n_starts=2, random_state=0).fit(X)
+    np.testing.assert_allclose(fitted.inverse_transform(fitted.maps_), X, rtol=1e-6)

@@ -326,3 +326,12 @@ def test_iron_is_fitted_on_its_own_uneven_axis():
     assert np.abs(model.shifts_).max() < 0.5 and model.maps_.shape == (40, 40, 3)
     unexplained = density - model.inverse_transform(model.maps_)
     assert np.sum(unexplained**2) < 0.02 * np.sum(density**2)
+
+
+def test_a_signal_without_calibration_goes_by_its_channels():
+    phantom = em.synthetic.diode(shape=(6, 6), channels=40)
+    bare = hs.signals.Signal1D(phantom.spectra)
+    ours = em.MLLS(bare).fit(phantom.signal)
+    np.testing.assert_array_equal(ours.maps_, em.MLLS(phantom.spectra).fit(phantom.signal).maps_)
+    with pytest.raises(ValueError, match="channels"):
+        em.MLLS(bare.isig[:30]).fit(phantom.signal)

@@ -326,3 +326,18 @@ def test_no_model_and_no_signal_are_refused():
 def test_a_report_can_be_written_anywhere(tmp_path):
     file = RESULT.report(tmp_path / "phases.html")
     assert Path(file).read_text().startswith("<!doctype html>")
+
+
+def test_an_answer_in_memory_knows_its_data_until_they_change(tmp_path):
+    signal = em.synthetic.diode(shape=(8, 8), channels=40).signal
+    result = em.unmix(signal, em.NMF(3, random_state=0, n_starts=2))
+    alone, given = em.assess.ambiguity(result), em.assess.ambiguity(result, signal)
+    np.testing.assert_array_equal(alone.spectra_high, given.spectra_high)
+    np.testing.assert_array_equal(result.reproduce().maps.data, result.maps.data)
+    kept = result.save(tmp_path / "kept", residual=True)
+    assert (kept / "residual.hspy").exists()
+    with np.load(kept / "arrays.npz", allow_pickle=False) as arrays:
+        assert all(arrays[name].dtype != object for name in arrays.files)
+    signal.data[0, 0, 0] += 1.0
+    with pytest.raises(ValueError, match="not in memory as they were"):
+        result.reproduce()

@@ -181,7 +181,8 @@ class BetaDivergence(Loss):
         n, m = entries.shape
         totals = entries.dot(entries.x, np.ones((m, 1)))
         flat = [totals / m, np.ones((m, 1))]
-        return self.misfit(data, flat) or float(totals.sum())
+        # No divergence is negative: what rounding leaves below zero is an exact fit.
+        return max(self.misfit(data, flat), 0.0) or float(totals.sum())
 
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.faced(factors, mode, dense=self.beta != 1)

@@ -21,7 +21,7 @@ BACKGROUNDS = ("constant", "linear", "power_law")
 
 @dataclass(frozen=True)
 class Axis:
-    """The energy of every channel; ``calibrated`` is False for the channel numbers of an array."""
+    """The energy of every channel; ``calibrated`` is False for mere channel numbers, as of an array."""
 
     energy: np.ndarray
     units: str | None = None
@@ -34,7 +34,9 @@ class Axis:
             return cls(np.arange(np.shape(X)[-1], dtype=float))
         (axis,) = X.axes_manager.signal_axes
         units = axis.units if isinstance(axis.units, str) else None
-        return cls(np.asarray(axis.axis, dtype=float), units, calibrated=True)
+        energy = np.asarray(axis.axis, dtype=float)
+        bare = units is None and np.array_equal(energy, np.arange(len(energy)))
+        return cls(energy, units, calibrated=not bare)
 
     @property
     def step(self) -> float:
@@ -101,7 +103,8 @@ class Standard:
         own, units = self.axis, axis.units
         if own.units != units and own.calibrated and axis.calibrated:
             raise ValueError(
-                f"{self.name} is in {own.units} and the data are in {units}; convert its axis first"
+                f"{self.name} is in {own.units or 'no unit'} and the data are in {units or 'no unit'}; convert its "
+                "axis first"
             )
         low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step
         if self.energy[0] > low or self.energy[-1] < high:

@@ -80,3 +80,10 @@ def do_again(signal: Any, step: dict[str, Any]) -> Any:
         f"the step {step['step']!r} cannot be done again from its record; give the data: "
         "result.reproduce(data)"
     )
+
+
+def are_signals(signal: Any) -> bool:
+    """Tell whether several signals or cubes were given, and not one array as nested lists."""
+    return isinstance(signal, list | tuple) and any(
+        hasattr(one, "axes_manager") or np.ndim(one) > 2 for one in signal
+    )

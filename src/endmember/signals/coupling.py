@@ -43,6 +43,19 @@ class _Seen:
         return len(self.components_)
 
 
+def together(signals: Any, model: Any, weights: Any, **options: Any) -> Any:
+    """Unmix several detectors, or say why not."""
+    if not isinstance(model, Coupled):
+        raise TypeError(
+            f"several signals need a model of several detectors, such as em.Coupled(3), and not {model!r}"
+        )
+    if weights is not None:
+        raise ValueError(
+            "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
+        )
+    return unmix_together(signals, model, **options)
+
+
 def unmix_together(
     signals: Sequence[Any],
     model: Coupled,

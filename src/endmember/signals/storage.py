@@ -122,9 +122,8 @@ def _decode_signal(kept: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
 
 def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write the JSON record and the arrays of a result."""
-    if arrays:
-        with (folder / "arrays.npz").open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+    with (folder / "arrays.npz").open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     text = json.dumps(record, indent=1, allow_nan=False)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 

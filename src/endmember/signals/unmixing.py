@@ -17,7 +17,14 @@ from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
 from endmember.show.contents import Components, Misfit
 from endmember.signals import provenance, storage
-from endmember.signals.axes import describe_data, do_again, energy_of, mode_labels, pixels_of
+from endmember.signals.axes import (
+    are_signals,
+    describe_data,
+    do_again,
+    energy_of,
+    mode_labels,
+    pixels_of,
+)
 from endmember.signals.bridge import (
     fill_learning_results,
     load,
@@ -97,8 +104,10 @@ def unmix(
     made = not isinstance(model, type) and hasattr(model, "fit") and hasattr(model, "get_params")
     if model is not None and not made:
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
-    if isinstance(model, Coupled) or _are_signals(signal):
-        return _together(
+    if isinstance(model, Coupled) or are_signals(signal):
+        from endmember.signals.coupling import together
+
+        return together(
             signal, model, weights, mask=mask, channel_mask=channel_mask, callback=callback
         )
     signal, reasons = _as_signal(signal, domain), list(reasons)
@@ -131,7 +140,7 @@ def _unmixed(
         "versions": provenance.versions(),
         "reasons": reasons,
     }
-    return Unmixing(
+    result = Unmixing(
         maps=wrap_maps(model.maps_, signal),
         spectra=wrap_spectra(model.components_, signal),
         model=model,
@@ -139,28 +148,8 @@ def _unmixed(
         record=record,
         misfit=misfit_of(signal, model, options),
     )
-
-
-def _are_signals(signal: Any) -> bool:
-    """Tell whether several signals or cubes were given, and not one array as nested lists."""
-    return isinstance(signal, list | tuple) and any(
-        hasattr(one, "axes_manager") or np.ndim(one) > 2 for one in signal
-    )
-
-
-def _together(signals: Any, model: Any, weights: Any, **options: Any) -> Any:
-    """Unmix several detectors, or say why not."""
-    from endmember.signals.coupling import unmix_together
-
-    if not isinstance(model, Coupled):
-        raise TypeError(
-            f"several signals need a model of several detectors, such as em.Coupled(3), and not {model!r}"
-        )
-    if weights is not None:
-        raise ValueError(
-            "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
-        )
-    return unmix_together(signals, model, **options)
+    result._data = signal
+    return result
 
 
 class Unmixing:
@@ -198,7 +187,7 @@ class Unmixing:
         self.maps, self.spectra = maps, spectra
         self.model = model
         self.options, self.record = options, record
-        self._misfit = misfit
+        self._misfit, self._data = misfit, None
         self.errors: Errors | None = None
         self.bands: Bands | None = None
 
@@ -377,7 +366,7 @@ class Unmixing:
         }
 
     def data_again(self) -> Any:
-        """Read the spectrum image again and do to it what was done before the fit.
+        """Return the spectrum image, from memory or read again and treated as before the fit.
 
         Returns
         -------
@@ -386,15 +375,20 @@ class Unmixing:
         Raises
         ------
         ValueError
-            If it came from no file, or the file has changed.
+            If it has changed, or is neither in memory nor in a file.
         """
-        source = self.record["data"]["source"]
+        source, known = self.record["data"]["source"], self.record["data"]["hash"]
+        if self._data is not None and fingerprint_of(self._data) == known:
+            return self._data
         if source is None:
-            raise ValueError("these data came from no file; give them: result.reproduce(data)")
+            raise ValueError(
+                "these data came from no file and are not in memory as they were; give them, such as "
+                "result.reproduce(data)"
+            )
         signal = load(source["path"], lazy=source["lazy"], signal=source["signal"])
         for step in self.record["steps"]:
             signal = do_again(signal, step)
-        if fingerprint_of(signal) != self.record["data"]["hash"]:
+        if fingerprint_of(signal) != known:
             raise ValueError(
                 f"{source['path']} no longer gives the data that were unmixed; give them: "
                 "result.reproduce(data)"
