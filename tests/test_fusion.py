@@ -301,3 +301,23 @@ def test_what_is_no_factor_is_refused(pair):
     fit, _ = equation_14(*pair, em.Ridge(1.0), max_iter=30, tol=1.0)
     with pytest.raises(KeyError):
         fit[em.Factor(2)]
+
+
+def test_shared_weights_alone_leave_other_spectra_that_fit_as_well():
+    series = em.synthetic.channelling(seed=0, difference=0.0)
+    maps, truth = series.eels_weights, np.hstack([series.eels_spectra, series.edxs_spectra])
+    least = np.min(maps[:, ::-1] / maps, axis=0)
+    mix = np.array([[1.0, least[0]], [least[1], 1.0]])
+    other_maps, other = maps @ np.linalg.inv(mix), mix @ truth
+    assert other_maps.min() > -1e-12
+    np.testing.assert_allclose(other_maps @ other, maps @ truth, rtol=1e-10, atol=1e-12)
+    assert em.spectral_angle(other, truth).min() > 9.0
+    model = em.NMF(2, random_state=0, n_starts=2, tol=1e-9).fit(maps @ truth)
+    bands = em.assess.ambiguity(model, maps @ truth)
+    assert not bands.fixed.any()
+    assert "not fixed by the data" in bands.sentence
+    for spectra in (truth, other):
+        spectra = spectra / spectra.sum(axis=1, keepdims=True)
+        order, room = em.match_components(bands.spectra, spectra), 1e-6 * spectra.max()
+        assert np.all(bands.spectra_low[order] <= spectra + room)
+        assert np.all(bands.spectra_high[order] >= spectra - room)
