@@ -55,6 +55,18 @@ def test_an_image_beside_a_cube_is_another_detector():
     np.testing.assert_allclose((model.maps_ @ model.spectra_[1])[..., 0], image, atol=1e-2)
 
 
+def test_light_and_dark_field_join_eels_and_x_rays(both, coupled):
+    detectors = [both.eels.signal, both.edxs.signal, both.cl, both.adf]
+    result = em.unmix(detectors, em.Coupled(3, random_state=0, n_starts=2))
+    maps = np.moveaxis(result.maps.data, 0, -1)
+    assert error(maps, both.maps) < 1.05 * error(coupled.maps_, both.maps)
+    order = em.match_components(result.spectra[2].data, both.cl_spectra)
+    assert em.spectral_angle(result.spectra[2].data[order], both.cl_spectra).max() < 10
+    image = (result.model.maps_ @ result.model.spectra_[3])[..., 0]
+    assert np.linalg.norm(image - both.adf) < 0.05 * np.linalg.norm(both.adf)
+    assert len(result.spectra[3].data) == 3
+
+
 @pytest.mark.parametrize(
     ("model", "data", "message"),
     [

@@ -284,6 +284,15 @@ def test_two_detectors_share_maps_and_phases():
     assert abs(noise) < 4 / np.sqrt(totals[0].size), "the detectors count independently"
 
 
+def test_light_and_dark_field_have_the_maps_of_the_other_detectors():
+    both = synthetic.concurrent(shape=SHAPE, k=3, seed=1)
+    clean = both.maps @ both.brightness
+    assert np.std(both.adf - clean) == pytest.approx(0.01 * clean.max(), rel=0.2)
+    light = both.maps @ both.cl_spectra
+    assert light.max() == pytest.approx(20)
+    assert both.cl.sum() == pytest.approx(light.sum(), rel=5 / np.sqrt(light.sum()))
+
+
 def test_lattice_pixels_are_all_mixed_and_periodic():
     phantom = synthetic.atomic_columns(shape=(64, 64), period=8)
     shares = fractions(phantom)

@@ -75,19 +75,34 @@ _SHARED_FILMS: Mapping[str, Mapping[str, float]] = {
 
 @dataclass(frozen=True, eq=False)
 class Concurrent:
-    """EELS and EDXS of one scan: two phantoms with the same `maps`.
+    """EELS, EDXS, cathodoluminescence and dark field of one scan, with the same `maps`.
 
     Attributes
     ----------
     eels, edxs : Phantom
         One phantom for each detector.
     maps : ndarray (ny, nx, k)
-        The maps that both share.
+        The maps that all share.
+    adf : ndarray (ny, nx)
+        The annular dark-field image, with normal noise of 1 % of its brightest pixel.
+    brightness : ndarray (k,)
+        What a unit of each phase adds to the image.
+    cl : ndarray (ny, nx, 128)
+        Counts of photons.
+    cl_spectra : ndarray (k, 128)
+        Bands of light of each phase, in counts per unit of its map.
+    cl_energy : ndarray (128,)
+        In eV.
     """
 
     eels: Phantom
     edxs: Phantom
     maps: np.ndarray
+    adf: np.ndarray
+    brightness: np.ndarray
+    cl: np.ndarray
+    cl_spectra: np.ndarray
+    cl_energy: np.ndarray
 
 
 def edxs_phases(
@@ -161,7 +176,7 @@ def concurrent(
     edxs_dose: float = 5.0,
     seed: int = 0,
 ) -> Concurrent:
-    """Make EELS and EDXS of the same area in one scan: the same maps, two detectors.
+    """Make EELS, EDXS, light and a dark-field image of the same area in one scan: the same maps, four detectors.
 
     Parameters
     ----------
@@ -179,7 +194,7 @@ def concurrent(
     Concurrent
         `Concurrent.eels` as from `mixed_phases` (512 channels) and `Concurrent.edxs` as from
         `edxs_phases` (1024 channels), with the maps of the former. The oxides of the EDXS
-        phantom are those of the EELS phantom.
+        phantom are those of the EELS phantom. `Concurrent.cl` has 20 counts in its brightest voxel.
 
     Raises
     ------
@@ -198,10 +213,35 @@ def concurrent(
     check_amount("edxs_dose", edxs_dose, zero=False)
     eels = mixed_phases(shape, k=k, dose=eels_dose, seed=seed)
     # The first four streams are those of the EELS phantom.
-    chemistry, hiss = streams(seed, 6)[4:]
+    chemistry, hiss, glow, grey = streams(seed, 8)[4:]
     spectra = {name: _parts(_OXIDES[name], chemistry) for name in eels.names}
     edxs = _counted("Mixed oxides", eels.maps, spectra, 1024, edxs_dose, False, hiss)
-    return Concurrent(eels=eels, edxs=edxs, maps=eels.maps)
+    light_energy = energy_axis(1.5, 2.5, 128)
+    light = _light(light_energy, k, glow)
+    light *= 20.0 / (eels.maps @ light).max()
+    brightness = grey.permutation(np.linspace(0.4, 1.0, k))
+    image = eels.maps @ brightness
+    return Concurrent(
+        eels=eels,
+        edxs=edxs,
+        maps=eels.maps,
+        adf=image + 0.01 * image.max() * grey.standard_normal(image.shape),
+        brightness=brightness,
+        cl=count(eels.maps @ light, glow),
+        cl_spectra=light,
+        cl_energy=light_energy,
+    )
+
+
+def _light(energy: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+    """Return a main and a defect band of every phase, (k, channels): broad, and never the same."""
+    main = rng.permutation(np.linspace(2.0, 3.6, k)) + rng.uniform(-0.1, 0.1, k)
+    return np.stack(
+        [
+            evaluate([Peak(E, 1.0, 0.35), Peak(E - 0.45, rng.uniform(0.1, 0.4), 0.5)], energy)
+            for E in main
+        ]
+    )
 
 
 def plan_view(
