@@ -360,3 +360,15 @@ def test_closure_has_no_scale_either(init):
             scaled = em.NMF(3, **options).fit(COUNTS * scale)
             np.testing.assert_allclose(scaled.maps_, plain.maps_, atol=1e-4)
     np.testing.assert_allclose(plain.maps_.sum(axis=-1), 1.0, rtol=1e-12)
+
+
+def test_a_grid_search_needs_nothing_more():
+    from sklearn.model_selection import GridSearchCV
+
+    pixels = COUNTS.reshape(-1, COUNTS.shape[-1]).astype(float)
+    model = em.NMF(3, maps=em.Sparse(0.1), n_starts=1, random_state=0)
+    found = GridSearchCV(model, {"maps__weight": [0.0, 0.9]}, cv=2).fit(pixels)
+    assert found.best_params_ == {"maps__weight": 0.0}
+    rest = pixels - FITTED.inverse_transform(FITTED.transform(pixels))
+    assert FITTED.score(COUNTS) == pytest.approx(1 - (rest**2).sum() / (pixels**2).sum(), rel=1e-9)
+    assert em.PCA(3).fit(pixels).score(pixels) > FITTED.score(pixels) - 1e-6

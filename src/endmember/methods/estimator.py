@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from endmember.factor.blocks import Data
+from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
 from endmember.factor.passes import Wanted
 from endmember.factor.session import current, session
@@ -127,6 +127,28 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
         check_is_fitted(self)
         return np.asarray(X) @ self.components_
+
+    def score(self, X: Any, y: Any = None) -> float:
+        r"""Return the explained share of the squares of ``X`` with the learned spectra held, at most 1.
+
+        :math:`1 - \|X - \hat X\|^2 / \|X\|^2` over all finite entries, so that ``GridSearchCV`` compares settings
+        on pixels that the fit has not seen.
+
+        Parameters
+        ----------
+        X : array_like, sparse matrix, Dask array or HyperSpy signal, (…, n_channels)
+        y : None
+            Not used.
+        """
+        maps = self.transform(X)
+        maps = maps.reshape(-1, maps.shape[-1])
+        whole = observe(self._read(X, reset=False)[0], keep_empty=True).data
+        missed = total = 0.0
+        for rows in row_blocks(*whole.shape):
+            values = whole.rows(np.arange(rows.start, rows.stop))
+            missed += float(np.nansum((values - self.inverse_transform(maps[rows])) ** 2))
+            total += float(np.sum(values**2))
+        return 1.0 - missed / total if total > 0 else 0.0
 
     @property
     def _n_features_out(self) -> int:
