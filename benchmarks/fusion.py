@@ -4,7 +4,8 @@ python benchmarks/fusion.py                       every block, few seeds
 python benchmarks/fusion.py channelling --seeds 20
 python benchmarks/fusion.py alternatives --seeds 20
 python benchmarks/fusion.py oxygen --seeds 20
-python benchmarks/fusion.py concurrent --seeds 5
+python benchmarks/fusion.py concurrent --seeds 20
+python benchmarks/fusion.py poisson --seeds 5
 """
 
 from __future__ import annotations
@@ -216,11 +217,10 @@ def map_error(maps, truth):
     return float(np.linalg.norm(C - T) / np.linalg.norm(T))
 
 
-def concurrent(seeds):
+def concurrent(seeds, loss=COUNTS, weights=(0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)):
     """Map error of fusion and of either detector alone, and of fusion at other weights."""
-    print("concurrent: median map error of all seeds")
+    print(f"concurrent, {loss!r}: median map error of all seeds")
     print("EELS dose  EDXS dose    EELS    EDXS  fusion   best fixed weight of EDXS: error")
-    weights = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
     for doses in ((30, 5.0), (100, 2.0), (300, 5.0), (300, 50.0)):
         rows = []
         for seed in range(seeds):
@@ -230,10 +230,10 @@ def concurrent(seeds):
             alone = []
             for data in pair:
                 C, S = em.Factor(3), em.Factor(3)
-                fit = em.Fusion([em.Term(data, C, S, loss=COUNTS)], **options).fit()
+                fit = em.Fusion([em.Term(data, C, S, loss=loss)], **options).fit()
                 alone.append(map_error(fit[C], both.maps))
             fused = [
-                map_error(em.Coupled(3, weight=w, **options).fit(pair).maps_, both.maps)
+                map_error(em.Coupled(3, loss=loss, weight=w, **options).fit(pair).maps_, both.maps)
                 for w in ("auto", *([1.0, w] for w in weights))
             ]
             rows.append((*alone, *fused))
@@ -246,6 +246,11 @@ def concurrent(seeds):
         )
 
 
+def poisson(seeds):
+    """As concurrent, with the likelihood of counts in place of scaled squares."""
+    concurrent(seeds, em.Poisson(), (0.3, 1.0, 3.0))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     blocks = {
@@ -253,6 +258,7 @@ if __name__ == "__main__":
         "alternatives": alternatives,
         "oxygen": oxygen,
         "concurrent": concurrent,
+        "poisson": poisson,
     }
     parser.add_argument("block", nargs="?", choices=blocks)
     parser.add_argument("--seeds", type=int, default=3)

@@ -83,3 +83,12 @@ def test_command_fuses_two_files(both, tmp_path, capsys):
     assert em.spectral_angle(found[order], both.edxs.spectra).max() < 5
     assert main(["fuse", files[0], *options]) == 2
     assert "at least two files" in capsys.readouterr().err
+    assert main(["fuse", *files, *options, "--overwrite", "--loss", "poisson"]) == 0
+    assert isinstance(em.open(tmp_path / "eels-fused").model.loss, em.Poisson)
+    capsys.readouterr()
+    for wrong, word in (
+        (["--loss", "gauss"], "allowed"),
+        (["--weak", "--loss", "poisson"], "weak"),
+    ):
+        assert main(["fuse", *files, *options, *wrong]) == 2
+        assert word in capsys.readouterr().err

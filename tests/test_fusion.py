@@ -321,3 +321,34 @@ def test_shared_weights_alone_leave_other_spectra_that_fit_as_well():
         order, room = em.match_components(bands.spectra, spectra), 1e-6 * spectra.max()
         assert np.all(bands.spectra_low[order] <= spectra + room)
         assert np.all(bands.spectra_high[order] >= spectra - room)
+
+
+def test_poisson_terms_are_poisson_nmf_of_the_stacked_counts():
+    rng = np.random.default_rng(3)
+    maps = rng.random((50, 2)) + 0.05
+    first, second = (rng.poisson(maps @ rng.random((2, n)) * 30) for n in (25, 18))
+    nmf = em.NMF(2, loss=em.Poisson(), random_state=0, tol=1e-9, max_iter=5000)
+    nmf.fit(np.hstack([first, second]))
+    C, S1, S2 = em.Factor(2), em.Factor(2), em.Factor(2)
+    terms = [em.Term(first, C, S1, loss=em.Poisson()), em.Term(second, C, S2, loss=em.Poisson())]
+    fit = em.Fusion(terms, random_state=0, tol=1e-9, max_iter=5000).fit()
+    assert fit.objective_[-1] == pytest.approx(nmf.objective_[-1], rel=1e-6)
+    assert np.all(np.diff(fit.objective_) <= 1e-9 * fit.objective_[0])
+    model = fit[C] @ np.vstack([fit[S1], fit[S2]]).T
+    np.testing.assert_allclose(model, nmf.maps_ @ nmf.components_, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize("penalty", [em.Sparse(0.1), em.Ridge(0.1)])
+def test_weighted_poisson_terms_with_a_penalty_never_rise(penalty):
+    rng = np.random.default_rng(4)
+    maps = rng.random((40, 2))
+    first, second = (rng.poisson(maps @ rng.random((2, n)) * 20) for n in (20, 15))
+    C = em.Factor(2, penalty)
+    terms = [
+        em.Term(X, C, em.Factor(2), loss=em.Poisson(), weight=weight)
+        for X, weight in ((first, 1.0), (second, 3.0))
+    ]
+    fit = em.Fusion(terms, random_state=0, n_starts=1, max_iter=3000).fit()
+    assert np.all(np.diff(fit.objective_) <= 1e-9 * fit.objective_[0])
+    assert fit.optimality_ < 1e-2
+    assert sum(fit.misfits_) <= fit.objective_[-1]

@@ -16,7 +16,7 @@ from .commands import (
     load_image,
 )
 from .console import Watch, at_home
-from .options import MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
+from .options import LossOption, MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
 
 if TYPE_CHECKING:
     from endmember.signals.coupling import CoupledUnmixing
@@ -52,6 +52,7 @@ def fuse(
     files: FilesArgument,
     components: FuseComponentsOption,
     weak: WeakOption = False,
+    loss: LossOption = "auto",
     signal: SignalsOption = None,
     output: FuseOutputOption = None,
     seed: SeedOption = 0,
@@ -74,9 +75,16 @@ def fuse(
         raise ValueError(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
+    if loss not in ("auto", "squared", "scaled", "poisson"):
+        raise ValueError(f"--loss {loss} is not known; allowed: auto, squared, scaled, poisson")
+    if weak and loss == "poisson":
+        raise ValueError(
+            "--loss poisson needs strictly shared maps; leave --weak out, or use --loss scaled"
+        )
     folder = output or _beside(files[0], f"{files[0].stem}-fused")
     _check_target(folder, overwrite)
     with at_home():
+        from endmember.factor.losses import Poisson, PoissonScaled, SquaredError
         from endmember.methods.coupled import Coupled
         from endmember.signals.coupling import unmix_together
 
@@ -85,9 +93,10 @@ def fuse(
             load_image(file, False, number, None)
             for file, number in zip(files, numbers, strict=True)
         ]
+        losses = {"squared": SquaredError(), "scaled": PoissonScaled(), "poisson": Poisson()}
         model = Coupled(
-            components, "weak" if weak else "shared", n_starts=starts, max_iter=max_iter, tol=tol,
-            random_state=seed,
+            components, "weak" if weak else "shared", loss=losses.get(loss), n_starts=starts,
+            max_iter=max_iter, tol=tol, random_state=seed,
         )  # fmt: skip
         with Watch() as watch:
             result = unmix_together(signals, model, callback=watch)

@@ -18,7 +18,8 @@ import numpy as np
 from endmember.factor.gauges import Gauges
 from endmember.factor.local import Local
 from endmember.factor.losses import Loss
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblem import Quadratic, Ratio
+from endmember.factor.summed import SummedRatio
 from endmember.factor.terms import Part
 
 
@@ -66,14 +67,29 @@ class Fused:
 
 
 class FusedLoss(Loss):
-    """The weighted sum of the losses of all terms."""
+    """The weighted sum of the losses of all terms.
+
+    Parameters
+    ----------
+    makes : type
+        ``Ratio`` where all terms are Poisson likelihoods that are asked directly, else ``Quadratic``.
+    """
 
     in_words = "the weighted sum of the losses of all terms"
+
+    def __init__(self, makes: type = Quadratic) -> None:
+        self.makes = makes  # type: ignore[misc]
+        if makes is Ratio:
+            self.beta = 1.0
 
     def reference(self, data: Any) -> float:
         return sum(part.reference() for part in data.parts)
 
-    def subproblem(self, data: Any, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+    def subproblem(self, data: Any, factors: Sequence[np.ndarray], mode: int) -> Any:
+        if self.makes is Ratio:
+            asked = [(part, place) for part in data.parts for place in part.places(mode)]
+            terms = [part.pull(factors, *place).subproblem for part, place in asked]
+            return SummedRatio(terms, [part.weight for part, _ in asked])
         pulls, concerned = [], []
         for part in data.parts:
             found = [part.pull(factors, n, summand) for n, summand in part.places(mode)]

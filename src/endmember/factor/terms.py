@@ -15,7 +15,7 @@ import numpy as np
 from endmember.factor.data import Data
 from endmember.factor.local import touching
 from endmember.factor.losses import BetaDivergence, Loss
-from endmember.factor.subproblem import Quadratic, times_gram
+from endmember.factor.subproblem import Quadratic, Ratio, times_gram
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Slot:
 class Pull:
     r"""What one term asks of one factor: :math:`\tfrac12\langle F G, F\rangle - \langle F, H\rangle`.
 
-    A divergence asks it by the square that touches it.
+    A divergence asks it by the square that touches it, or for itself.
 
     ``rest`` is what the other summands of a held sum leave as lower bound, ``-rest``.
     """
 
-    subproblem: Quadratic
+    subproblem: Quadratic | Ratio
     rest: np.ndarray | None = None
 
 
@@ -79,18 +79,21 @@ class Part:
         What its misfit is multiplied with.
     slots : list of Slot
         One a mode of the data.
+    directly : bool
+        Whether a divergence is asked for itself, not for the square that touches it.
     """
 
     data: Data
     loss: Loss
     weight: float
     slots: Sequence[Slot]
+    directly: bool = False
     _known: dict[int, tuple[list[np.ndarray], Quadratic]] = field(default_factory=dict)
 
     @property
     def is_curved(self) -> bool:
         """Whether the loss is no square, and is met by squares that touch it."""
-        return isinstance(self.loss, BetaDivergence)
+        return isinstance(self.loss, BetaDivergence) and not self.directly
 
     def modes(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the matrix of every mode of the data, summed up from the factors."""
@@ -106,7 +109,7 @@ class Part:
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return the weighted loss of the term."""
         modes = self.modes(factors)
-        if self.is_curved:
+        if isinstance(self.loss, BetaDivergence):
             return self.weight * self.loss.misfit(self.data, modes)
         slot = next((s for s in self._known if self._is_current(modes, s)), 0)
         plain = self._plain(modes, slot)
@@ -119,6 +122,8 @@ class Part:
     def pull(self, factors: Sequence[np.ndarray], number: int, summand: Summand) -> Pull:
         """Return what the term asks of the factor of one summand with everything else fixed."""
         modes, slot = self.modes(factors), self.slots[number]
+        if self.directly:
+            return Pull(self.loss.subproblem(self.data, modes, number))
         rest = slot.rest(factors, summand)
         plain = self._plain(modes, number)
         if summand.matrix is None:

@@ -17,9 +17,10 @@ from endmember.factor.fused import Fused, FusedLoss
 from endmember.factor.gauges import Gauges
 from endmember.factor.grid import Grid
 from endmember.factor.local import Cautious
-from endmember.factor.losses import Loss
+from endmember.factor.losses import Loss, Poisson
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of
-from endmember.factor.solvers import HALS, Solver
+from endmember.factor.solvers import HALS, Newton, Solver
+from endmember.factor.subproblem import Quadratic, Ratio
 from endmember.factor.terms import Part, Slot, Summand
 from endmember.factor.threads import one_blas_thread
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
@@ -217,15 +218,26 @@ class Assembly:
             factor.wishes(size, domain)
             for factor, size, domain in zip(self.factors, self.sizes, self.domains, strict=True)
         ]
+        directly = self._asks_directly()
         self.parts = [
-            Part(term.data, term.loss_, term.weight_, self._slots(term)) for term in terms
+            Part(term.data, term.loss_, term.weight_, self._slots(term), directly) for term in terms
         ]
-        loss = FusedLoss()
+        loss = FusedLoss(Ratio if directly else Quadratic)
         grids = [self._grid(i) for i in range(len(self.factors))]
         self.gauges = self._gauges()
         data: Any = Fused(self.parts, self.sizes, self.gauges)
         self.problem = Problem(data, loss, self.wishes, grids)
         self.loss: Loss = loss
+
+    def _asks_directly(self) -> bool:
+        """Tell whether all terms are Poisson likelihoods of two plain factors, which add up as they are."""
+        plain = all(
+            len(term.slots) == 2
+            and isinstance(term.loss_, Poisson)
+            and all(len(slot.summands) == 1 and slot.summands[0][1] is None for slot in term.slots)
+            for term in self.terms
+        )
+        return plain and all(can_obey(Newton(), wish) for wishes in self.wishes for wish in wishes)
 
     def _layout(self) -> tuple[list[int], list[tuple[int, ...]], list[bool]]:
         """Return for every factor how many rows it has, in what shape, and whether they are channels."""
