@@ -77,10 +77,6 @@ def fuse(
         )
     if loss not in ("auto", "squared", "scaled", "poisson"):
         raise ValueError(f"--loss {loss} is not known; allowed: auto, squared, scaled, poisson")
-    if weak and loss == "poisson":
-        raise ValueError(
-            "--loss poisson needs strictly shared maps; leave --weak out, or use --loss scaled"
-        )
     folder = output or _beside(files[0], f"{files[0].stem}-fused")
     _check_target(folder, overwrite)
     with at_home():
