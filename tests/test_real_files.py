@@ -10,7 +10,9 @@ import endmember as em
 from endmember.cli import main
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
-FILES = sorted([*DATA.glob("eels/*"), *DATA.glob("edxs/*")])
+FILES = sorted(
+    file for suffix in ("dm3", "hspy", "bcf", "emd") for file in DATA.glob(f"e*s/*.{suffix}")
+)
 pytestmark = pytest.mark.skipif(not FILES, reason=f"real data are not at {DATA}")
 
 
