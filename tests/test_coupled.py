@@ -81,3 +81,25 @@ def test_light_and_dark_field_join_eels_and_x_rays(both, coupled):
 def test_refused_in_one_sentence(model, data, message):
     with pytest.raises((TypeError, ValueError), match=message):
         model.fit(data)
+
+
+def test_a_path_says_how_tight_the_tie_may_be():
+    """Detectors that see the same maps bear any tie; ones that do not are contradicted by a tight one."""
+    rng = np.random.default_rng(5)
+    maps, other = rng.random((80, 2)), rng.random((80, 2))
+    spectra = rng.random((2, 30)), rng.random((2, 25))
+    model = em.Coupled(2, "weak", loss=em.SquaredError(), random_state=0, n_starts=2)
+    values = [1e-4, 1e-1, 1e3]
+    same, different = (
+        em.assess.path(
+            model,
+            [own @ S + 0.01 * rng.standard_normal((80, S.shape[1])) for own, S in zip(pair, spectra, strict=True)],
+            "gamma",
+            values,
+        )
+        for pair in ((maps, maps), (maps, other))
+    )  # fmt: skip
+    assert same.suggested == 1e3
+    assert different.suggested < 1e3 and different.misfit[-1] > 10
+    assert same.spectra.shape == (3, 2, 55)
+    assert np.all(np.diff(different.misfit) >= -1e-6)

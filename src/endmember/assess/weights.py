@@ -116,9 +116,9 @@ def path(
     model : estimator
         Such as ``em.NMF(3, maps=em.SoftOrthogonal())``; a copy is fitted.
     X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, channels)
-        Compressed once, so that every value costs little.
+        Compressed once, so that every value costs little; or the sequence of detectors that ``em.Coupled`` takes.
     parameter : str
-        As in scikit-learn: ``"maps__weight"``.
+        As in scikit-learn: ``"maps__weight"``; ``"gamma"`` of ``em.Coupled(k, "weak")``.
     values : sequence of float
         At least two; the smallest is the yardstick.
     mask, channel_mask, weights, domain, callback
@@ -150,36 +150,77 @@ def path(
             f"the model has no parameter {parameter!r}; allowed: "
             f"{', '.join(sorted(model.get_params()))}"
         )
-    mask, channel_mask = as_masks(weights, mask, channel_mask, domain, "em.assess.path")
-    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
-    data, k = observed.data, int(model.n_components)
-    with one_blas_thread():
-        low = sketch(data, max(2 * k, k + 10))
-    low.origin = observed
-    fits = [_fitted(model, parameter, value, low, callback) for value in along]
-    n, m = data.shape
-    losses = np.array([_squares(fit, low, observed) for fit in fits])
-    followed = k * (n + m - k) * losses[0] / max(n * m - k * (n + m - k), 1)
+    options = {
+        "mask": mask, "channel_mask": channel_mask, "weights": weights,
+        "domain": domain, "callback": callback,
+    }  # fmt: skip
+    measured = _of_detectors if isinstance(X, list | tuple) else _of_one
+    fits, losses, followed = measured(model, X, parameter, along, options)
     misfit = (losses - losses[0]) / followed if followed > 0 else np.zeros(len(along))
-    spectra = [fits[0].components_]
+    spectra = [_spectra(fits[0])]
     for fit in fits[1:]:
-        spectra.append(fit.components_[match_components(fit.components_, spectra[-1])])
+        spectra.append(_spectra(fit)[match_components(_spectra(fit), spectra[-1])])
     bearable = np.flatnonzero(np.maximum.accumulate(misfit) <= AFFORDABLE)
     return Path(
         parameter=parameter,
         values=along,
         misfit=misfit,
-        overlap=np.array([_overlap(fit.maps_, k) for fit in fits]),
+        overlap=np.array([_overlap(fit.maps_, int(model.n_components)) for fit in fits]),
         angles=np.array([np.max(spectral_angle(S, spectra[0])) for S in spectra]),
         suggested=float(along[bearable[-1] if len(bearable) else 0]),
         spectra=np.array(spectra),
     )
 
 
-def _fitted(model: Any, parameter: str, value: float, low: Any, callback: Callback | None) -> Any:
+def _of_one(
+    model: Any, X: Any, parameter: str, along: np.ndarray, options: dict[str, Any]
+) -> tuple[list[Any], np.ndarray, float]:
+    """Return the fits, their squared residuals and what following noise gains, for one spectrum image."""
+    mask, channel_mask = as_masks(
+        options["weights"], options["mask"], options["channel_mask"], options["domain"], "em.assess.path"
+    )  # fmt: skip
+    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=options["domain"])
+    data, k = observed.data, int(model.n_components)
+    with one_blas_thread():
+        low = sketch(data, max(2 * k, k + 10))
+    low.origin = observed
+    fits = [_fitted(model, parameter, value, low, callback=options["callback"]) for value in along]
+    losses = np.array([_squares(fit, low, observed) for fit in fits])
+    n, m = data.shape
+    return fits, losses, _noise_followed(losses[0], n * m, k * (n + m - k))
+
+
+def _of_detectors(
+    model: Any, X: Sequence[Any], parameter: str, along: np.ndarray, options: dict[str, Any]
+) -> tuple[list[Any], np.ndarray, float]:
+    """Return the same for several detectors whose maps are tied, in the weights of the fit."""
+    given = {name: value for name, value in options.items() if value is not None}
+    fits = [_fitted(model, parameter, value, X, **given) for value in along]
+    losses = np.array([2.0 * sum(fit.misfits_) for fit in fits])
+    k, n = int(model.n_components), int(np.prod(fits[0].maps_.shape[:-1]))
+    channels = [S.shape[1] for S in fits[0].spectra_]
+    parameters = sum(
+        k * (n + m - k) for m in channels
+    )  # at the loosest, every detector has maps of its own
+    return fits, losses, _noise_followed(losses[0], n * sum(channels), parameters)
+
+
+def _noise_followed(loss: float, entries: int, parameters: int) -> float:
+    """Return what a fit with so many parameters gains by following noise, from the squares that it leaves."""
+    return parameters * loss / max(entries - parameters, 1)
+
+
+def _spectra(fit: Any) -> np.ndarray:
+    """Return the spectra, those of several detectors side by side at unit length."""
+    if hasattr(fit, "components_"):
+        return fit.components_
+    return np.hstack([S / max(float(np.linalg.norm(S)), 1e-300) for S in fit.spectra_])
+
+
+def _fitted(model: Any, parameter: str, value: float, X: Any, **options: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return clone(model).set_params(**{parameter: value}).fit(low, callback=callback)
+        return clone(model).set_params(**{parameter: value}).fit(X, **options)
 
 
 def _squares(fit: Any, low: Any, observed: Any) -> float:
