@@ -30,7 +30,7 @@ def equation_15():
     C, S = em.Factor(3), em.Factor(3, little_volume)
     N = em.Factor(3, em.PowerLaws(energy))
     terms = [em.Term(data, C, S + N, weight=1), em.Term(net, C, S, weight=1)]
-    fit = em.Fusion(terms, random_state=0, n_starts=2, tol=1e-4, max_iter=400).fit()
+    fit = em.Fusion(terms, random_state=0, n_starts=2, tol=1e-4, max_iter=2000).fit()
     return fit[S].T
 
 
