@@ -532,6 +532,7 @@ def test_nonsense_is_refused_before_the_first_sweep(penalty, setting, sentence):
         ([], [em.MinimumVolume(), em.Ridge()], "unit length and em.Ridge"),
         ([em.SumToOne()], [em.MinimumVolume()], r"em.SumToOne\(mode='scale'\)"),
         ([em.MinimumVolume()], [em.MinimumVolume()], "not both"),
+        ([], [em.Known({K: REFERENCE})], f"names component {K}, but the {K} components"),
     ],
 )
 def test_wishes_in_conflict_are_refused_with_the_way_out(maps, spectra, sentence):

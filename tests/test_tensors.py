@@ -184,6 +184,8 @@ def test_refusals():
         em.CP(2, init=[np.ones((6, 2))]).fit(T)
     with pytest.raises(ValueError, match="how many"):
         em.CP().fit(T)
+    with pytest.raises(ValueError, match="at most 12 components"):
+        em.CP(13).fit(np.ones((3, 4, 15)))
     with pytest.raises(ValueError, match="all values of X are zero"):
         em.CP(2).fit(np.zeros((3, 4, 5)))
     with pytest.raises(ValueError, match="core_consistency_"):

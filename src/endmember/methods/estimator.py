@@ -187,9 +187,10 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             return X, np.arange(n_channels, dtype=float) if X.energy is None else X.energy
         energy = energy_axis(X)
         X = unwrap(X)
+        _check_axes(X)
         if is_lazy(X) or _n_axes(X) > 2:
             X = X if is_lazy(X) else np.asarray(X)
-            _check_n_features(self, X.reshape(-1, X.shape[-1]), reset=reset)
+            _check_n_features(self, np.empty((0, X.shape[-1])), reset=reset)
         else:
             X = validate_data(
                 self, X, reset=reset, accept_sparse=["csr", "csc", "coo"], dtype="numeric",
@@ -197,6 +198,21 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             )  # fmt: skip
             X = sparse.csr_array(X) if sparse.issparse(X) else X
         return X, np.arange(X.shape[-1], dtype=float) if energy is None else energy
+
+
+def _check_axes(X: Any) -> None:
+    """Refuse an array that is no spectrum image: with fewer than two axes, or an axis of no entries."""
+    shape = X.shape if hasattr(X, "shape") else np.shape(X) if np.isscalar(X) else None
+    if shape is not None and len(shape) < 2:
+        raise ValueError(
+            f"a spectrum image has the shape (*domain, channels) and this is a {len(shape)}D array. Reshape your "
+            "data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
+        )
+    if shape is not None and len(shape) > 2 and 0 in shape:
+        raise ValueError(
+            f"X has the shape {tuple(shape)}, with no entry along axis {shape.index(0)}: there is nothing to "
+            "unmix; look at what was cut away before"
+        )
 
 
 def _n_axes(X: Any) -> int:

@@ -186,6 +186,7 @@ class CP(SpectralEstimator):
         warn_of_negatives(observed)
         layout = Layout(observed, self._joined)
         wishes = layout.wishes(self.modes)
+        layout.check_rank(k)
         if len(layout.long) > 2:
             factors = self._fit_series(observed, layout, wishes, k, callback)
         else:
@@ -397,6 +398,15 @@ class Layout:
         short = [mode for mode in range(len(self.sizes)) if mode not in self.long]
         first, last = sorted([*self.long, *short[::-1]][:2])
         return first, last
+
+    def check_rank(self, k: int) -> None:
+        """Refuse more components than describe any data of this shape: one an entry of all modes but the longest."""
+        most = int(np.prod(self.sizes)) // max(self.sizes)
+        if k > most:
+            raise ValueError(
+                f"n_components={k} is more than the data can hold: modes of {self.sizes} entries have at most "
+                f"{most} components"
+            )
 
     def wishes(self, modes: Any) -> list[list[Penalty]]:
         """Return the penalties of every mode.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,7 +143,7 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if (folder / "arrays.npz").exists():
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, KeyError) as problem:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as problem:
         raise ValueError(
             f"{folder} is a damaged result ({problem}); unmix the data again"
         ) from problem

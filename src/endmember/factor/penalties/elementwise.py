@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -204,13 +204,19 @@ class Known(Penalty):
             lower[given, int(j)] = upper[given, int(j)] = values[given]
         return lower, upper
 
+    def conflict(
+        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+    ) -> str | None:
+        wrong = [j for j in self.columns if not 0 <= int(j) < k]
+        if not wrong:
+            return None
+        return (
+            f"it names component {wrong[0]}, but the {k} components are counted from 0 to {k - 1}"
+        )
+
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        wrong = [j for j in self.columns if not 0 <= int(j) < shape[1]]
-        if wrong:
-            raise ValueError(
-                f"em.Known names component {wrong[0]}, but the {shape[1]} components are counted from "
-                f"0 to {shape[1] - 1}"
-            )
+        if reason := self.conflict([], [], shape[1]):
+            raise ValueError(f"{self!r}: {reason}")
         for j, column in self.columns.items():
             values = self._column(column, shape, setting.grid)
             if np.isinf(values).any() or not np.any(np.nan_to_num(values)):
