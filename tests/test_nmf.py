@@ -305,13 +305,15 @@ def test_wrong_parameters_are_refused_with_what_is_allowed(model, words):
         (np.zeros((4, 5, 6)), "all values of X are zero"),
         (np.ones(7), r"1D array\. Reshape your data: one spectrum to \(1, channels\)"),
         (np.float64(7), "0D array"),
+        ([1.0, 2.0], "1D array"),
+        (None, "X is None"),
         (np.ones((4, 4, 0)), "no entry along axis 2"),
         (np.ones((0, 4, 5)), "no entry along axis 0"),
         (np.ones((3, 4), complex), "[Cc]omplex"),
     ],
 )
 def test_wrong_data_are_refused_with_a_reason(X, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises((ValueError, TypeError), match=words):
         em.NMF(2).fit(X)
 
 

@@ -202,7 +202,12 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
 def _check_axes(X: Any) -> None:
     """Refuse an array that is no spectrum image: with fewer than two axes, or an axis of no entries."""
-    shape = X.shape if hasattr(X, "shape") else np.shape(X) if np.isscalar(X) else None
+    if X is None:
+        raise TypeError(
+            "X is None and no spectrum image; give an array (*domain, channels) or a signal"
+        )
+    flat = np.isscalar(X) or (isinstance(X, list | tuple) and all(map(np.isscalar, X)))
+    shape = X.shape if hasattr(X, "shape") else np.shape(X) if flat else None
     if shape is not None and len(shape) < 2:
         raise ValueError(
             f"a spectrum image has the shape (*domain, channels) and this is a {len(shape)}D array. Reshape your "
