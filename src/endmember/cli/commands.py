@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -55,6 +52,15 @@ from .options import (
 )
 from .preprocess import BackgroundOption, SpikesOption, screened
 from .preprocess import preprocess as preprocess_command
+from .targets import (
+    beside,
+    check_room,
+    check_target,
+    draw_components,
+    keep_result,
+    refuse_foreign,
+    say_where,
+)
 from .wishes import penalties
 from .wishes import solver as solver_named
 
@@ -67,8 +73,6 @@ LOAD_SECONDS = 600.0
 _ANSWER_SECONDS = 10
 #: Where `endmember demo` leaves its result.
 DEMO_FOLDER = Path("endmember-demo")
-#: What a result of a few hundred components takes on disk besides its arrays, in bytes.
-_ROOM_FOR_PICTURES = 20_000_000
 
 #: Wishes whose weight ``endmember path`` varies, and the weights.
 _PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
@@ -120,7 +124,7 @@ def demo() -> None:
     from endmember.factor.matching import match_components, spectral_angle
     from endmember.methods.nmf import NMF
 
-    _refuse_foreign(DEMO_FOLDER)
+    refuse_foreign(DEMO_FOLDER)
     phantom = synthetic.mixed_phases()
     ny, nx, k = phantom.maps.shape
     channels = phantom.energy.size
@@ -136,7 +140,7 @@ def demo() -> None:
             angles = spectral_angle(spectra[order], phantom.spectra)
             typer.echo(_summary(result, watch))
             typer.echo(f"Mean spectral angle to the true spectra: {np.mean(angles):.2f} degrees")
-            _keep(result, DEMO_FOLDER, overwrite=True)
+            keep_result(result, DEMO_FOLDER, overwrite=True)
 
 
 @app.command()
@@ -200,13 +204,13 @@ def unmix(
     pressed twice, keeps nothing: exit code 130.
     """
     window, before_edge = parse_window(crop), parse_window(background, "--background")
-    folder = _default_folder(file) if output is None else output
-    _check_target(folder, overwrite)
     if method not in _METHODS:
         raise ValueError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
     _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
     if dispersion and drift is None:
         raise ValueError("--dispersion goes with a drift; add --drift 3")
+    folder = beside(file, f"{file.stem}-unmixed") if output is None else output
+    check_target(folder, overwrite)
     passes = folder.with_name(f"{folder.name}.passes")
     with at_home(), _session(memory, scheduler):
         import endmember as em
@@ -216,7 +220,7 @@ def unmix(
 
         image = load_image(file, lazy, signal, window)
         image = screened(image, spikes=spikes, window=before_edge)
-        _check_room(folder, image, components or _MOST_SUGGESTED)
+        check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
         if planned is not None:
             typer.echo(str(planned))
@@ -241,7 +245,7 @@ def unmix(
             watch.finish()
             typer.echo(_summary(result, watch))
             doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
-            _keep(result, folder, overwrite)
+            keep_result(result, folder, overwrite)
 
 
 @app.command()
@@ -255,7 +259,7 @@ def rank(
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
     window = parse_window(crop)
-    picture = output or _beside(file, f"{file.stem}-rank.png")
+    picture = output or beside(file, f"{file.stem}-rank.png")
     with at_home():
         from endmember.assess.number import rank as judge
 
@@ -284,7 +288,7 @@ def path(
     ]
     if len(chosen) != 1:
         raise ValueError("say which weight to vary: one of --soft-orthogonal, --sparse, --smooth")
-    picture = output or _beside(file, f"{file.stem}-path.png")
+    picture = output or beside(file, f"{file.stem}-path.png")
     with at_home():
         import endmember as em
         from endmember.signals.choosing import choose_model
@@ -319,8 +323,8 @@ def report(
         folder = existing(folder)
         result = open_folder(folder)
         result.report(folder / "report.html")
-        _draw(result, folder)
-    _say_where(folder)
+        draw_components(result, folder)
+    say_where(folder)
 
 
 def parse_window(
@@ -402,83 +406,6 @@ def _free_memory() -> float | None:
         return None
     found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     return 1024.0 * int(found[0]) if found else None
-
-
-def _default_folder(file: Path) -> Path:
-    return _beside(file, f"{file.stem}-unmixed")
-
-
-def _beside(file: Path, name: str) -> Path:
-    """Return that name beside the file, or here where the file's folder cannot be written."""
-    return file.parent / name if os.access(file.parent, os.W_OK) else Path(name)
-
-
-def _check_target(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that cannot take the result, before any work is done."""
-    if folder.exists() and not overwrite:
-        raise FileExistsError(
-            f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
-        )
-    _refuse_foreign(folder)
-    parent = next(place for place in folder.absolute().parents if place.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise PermissionError(f"{parent} cannot be written to; name another folder with -o")
-
-
-def _refuse_foreign(folder: Path) -> None:
-    """Never overwrite what is no result: ``-o ~/Documents --overwrite`` is a slip of the hand."""
-    from endmember.signals.storage import FILES
-
-    if not folder.exists():
-        return
-    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES:
-        raise FileExistsError(
-            f"{folder} holds something else than a result of endmember and is not overwritten; "
-            "name another folder"
-        )
-
-
-def _check_room(folder: Path, image: Any, k: int) -> None:
-    """Refuse a full disk before the fit, not after it."""
-    from endmember.factor.session import in_words
-
-    shape = image.data.shape
-    pixels, channels = image.data.size // max(shape[-1], 1), shape[-1]
-    needed = 8 * (k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
-    parent = next(place for place in folder.absolute().parents if place.exists())
-    free = shutil.disk_usage(parent).free
-    if free < needed:
-        raise OSError(
-            f"the disk of {folder} has {in_words(free)} left and the result takes up to "
-            f"{in_words(needed)}; free some space or name another folder with -o"
-        )
-
-
-def _keep(result: Unmixing, folder: Path, overwrite: bool) -> None:
-    """Save the result; where that fails, save it elsewhere rather than lose it."""
-    try:
-        result.save(folder, overwrite=overwrite)
-    except OSError as error:
-        rescued = Path(tempfile.mkdtemp(prefix="endmember-")) / folder.name
-        result.save(rescued)
-        raise OSError(
-            f"the result could not be saved in {folder} ({error.strerror or error}) and is kept "
-            f"in {rescued}: move it from there before the next restart"
-        ) from error
-    _draw(result, folder)
-    _say_where(folder)
-
-
-def _draw(result: Any, folder: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    result.plot().savefig(folder / "components.png", dpi=150)
-
-
-def _say_where(folder: Path) -> None:
-    typer.echo(f"Picture: {folder / 'components.png'}")
-    typer.echo(f"Report:  {folder / 'report.html'}")
 
 
 def _summary(result: Unmixing, watch: Watch) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .commands import _beside, app, load_image, parse_window
+from .commands import app, load_image, parse_window
 from .console import at_home
 from .options import ComponentsOption, CropOption, SeedOption, SignalOption
+from .targets import beside
 
 if TYPE_CHECKING:
     from endmember.assess.comparison import Comparison
@@ -85,7 +86,7 @@ def _compare_methods(
         typer.echo(panel.sentence)
     found = fit_all(image, choose_models(image, model), bands=bands)
     typer.echo(str(found))
-    _draw(found, output or _beside(file, f"{file.stem}-compare.png"))
+    _draw(found, output or beside(file, f"{file.stem}-compare.png"))
 
 
 def _compare_results(first: Path, second: Path, output: Path | None) -> None:
@@ -98,7 +99,7 @@ def _compare_results(first: Path, second: Path, output: Path | None) -> None:
     found = differences(open_folder(first), open_folder(second), names)
     typer.echo(str(found))
     picture = f"{first.resolve().name}-{second.resolve().name}-compare.png"
-    _draw(found.comparison, output or _beside(first, picture))
+    _draw(found.comparison, output or beside(first, picture))
 
 
 def _draw(found: Comparison, picture: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from .commands import _beside, _check_target, app, load_image, parse_window
+from .commands import app, load_image, parse_window
 from .console import at_home
 from .options import (
     CropOption,
@@ -20,6 +20,7 @@ from .options import (
     SecondSignalOption,
     SignalOption,
 )
+from .targets import beside, check_target
 
 
 @app.command()
@@ -42,8 +43,8 @@ def correlate(
     window = parse_window(crop)
     if method not in ("pls", "cca"):
         raise ValueError(f"--method {method} is not known; allowed: pls, cca")
-    folder = _beside(file, f"{file.stem}-{method}") if output is None else output
-    _check_target(folder, overwrite)
+    folder = beside(file, f"{file.stem}-{method}") if output is None else output
+    check_target(folder, overwrite)
     with at_home():
         from endmember.methods.pairs import CCA, PLS
 

@@ -7,16 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .commands import (
-    _beside,
-    _check_target,
-    _draw,
-    _say_where,
-    app,
-    load_image,
-)
+from .commands import app, load_image
 from .console import Watch, at_home
 from .options import LossOption, MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
+from .targets import beside, check_target, draw_components, say_where
 
 if TYPE_CHECKING:
     from endmember.signals.coupling import CoupledUnmixing
@@ -75,23 +69,21 @@ def fuse(
         raise ValueError(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
-    if loss not in ("auto", "squared", "scaled", "poisson"):
-        raise ValueError(f"--loss {loss} is not known; allowed: auto, squared, scaled, poisson")
-    folder = output or _beside(files[0], f"{files[0].stem}-fused")
-    _check_target(folder, overwrite)
+    folder = output or beside(files[0], f"{files[0].stem}-fused")
     with at_home():
-        from endmember.factor.losses import Poisson, PoissonScaled, SquaredError
         from endmember.methods.coupled import Coupled
+        from endmember.signals.choosing import named_loss
         from endmember.signals.coupling import unmix_together
 
+        chosen = None if loss == "auto" else named_loss(loss)
+        check_target(folder, overwrite)
         numbers: list[Any] = list(signal) if signal else [None] * len(files)
         signals = [
             load_image(file, False, number, None)
             for file, number in zip(files, numbers, strict=True)
         ]
-        losses = {"squared": SquaredError(), "scaled": PoissonScaled(), "poisson": Poisson()}
         model = Coupled(
-            components, "weak" if weak else "shared", loss=losses.get(loss), n_starts=starts,
+            components, "weak" if weak else "shared", loss=chosen, n_starts=starts,
             max_iter=max_iter, tol=tol, random_state=seed,
         )  # fmt: skip
         with Watch() as watch:
@@ -99,8 +91,8 @@ def fuse(
             watch.finish()
             typer.echo(_in_short(result))
             result.save(folder, overwrite=overwrite)
-            _draw(result, folder)
-            _say_where(folder)
+            draw_components(result, folder)
+            say_where(folder)
 
 
 def _in_short(result: CoupledUnmixing) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from .commands import _beside, _check_room, _check_target, _keep, app, load_image, parse_window
+from .commands import app, load_image, parse_window
 from .console import at_home
 from .options import (
     BackgroundOption,
@@ -23,6 +23,7 @@ from .options import (
     ShiftOption,
     SignalOption,
 )
+from .targets import beside, check_room, check_target, keep_result
 from .wishes import background as background_named
 from .wishes import read_spectrum
 
@@ -48,8 +49,8 @@ def mlls(
     reduced chi-square how well they explain the data: near 1 is up to the noise.
     """
     window = parse_window(crop)
-    folder = _beside(file, f"{file.stem}-mlls") if output is None else output
-    _check_target(folder, overwrite)
+    folder = beside(file, f"{file.stem}-mlls") if output is None else output
+    check_target(folder, overwrite)
     kind = background_named(background)
     with at_home():
         from endmember.methods.references import MLLS
@@ -57,7 +58,7 @@ def mlls(
         from endmember.signals.unmixing import unmix as run
 
         image = load_image(file, lazy, signal, window)
-        _check_room(folder, image, len(reference) + 5)
+        check_room(folder, image, len(reference) + 5)
         model = MLLS(
             [read_spectrum(path) for path in reference],
             loss=(chosen := chosen_loss(image, loss))[0], background=kind, shift=shift,
@@ -66,7 +67,7 @@ def mlls(
         result = run(image, model, reasons=chosen[1])
         for line in _lines(result.model):
             typer.echo(line)
-        _keep(result, folder, overwrite)
+        keep_result(result, folder, overwrite)
 
 
 def _read_low_loss(path: Path) -> Any:

@@ -70,6 +70,14 @@ class Fit:
     converged: bool = False
     stopped: bool = False
 
+    def then(self, further: Fit) -> Fit:
+        """Return where a run that went on from here has come to, with the sweeps of both."""
+        return replace(
+            further,
+            objective=self.objective + further.objective,
+            misfit=self.misfit + further.misfit,
+        )
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -242,7 +242,7 @@ def multistart(
             stage=f"start {number + 1} of {n_starts}", first_sweep=sum(len(f.objective) for f in fits),
             goes_on=bool(fit.objective),
         )  # fmt: skip
-        return replace(further, objective=fit.objective + further.objective)
+        return fit.then(further)
 
     heat = min(short, max(HEAT, short // 4)) if n_starts > FINALISTS else short
     for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):

@@ -183,7 +183,7 @@ class Fusion:
                 problem, best.factors, solvers, max_iter=left, tol=self.tol, exact=EXACT, goes_on=True,
                 callback=callback, first_sweep=sweeps,
             )  # fmt: skip
-            best = replace(further, objective=best.objective + further.objective)
+            best = best.then(further)
         if not best.converged and not best.stopped:
             _warn_of_no_convergence(best)
         return assembly.answer(problem, best, [fit.objective[-1] for fit in fits])

@@ -430,11 +430,7 @@ class NMF(SpectralEstimator):
             callback=callback, stage=stage, first_sweep=len(fit.objective),
             goes_on=bool(fit.objective),
         )  # fmt: skip
-        return replace(
-            further,
-            objective=fit.objective + further.objective,
-            misfit=fit.misfit + further.misfit,
-        )
+        return fit.then(further)
 
     def _keep(self, observed: Observed, fit: Fit, energy: np.ndarray) -> None:
         """Learn the answer of a fit."""

@@ -319,7 +319,7 @@ class CP(SpectralEstimator):
             problem, fit.factors, solvers, max_iter=left, tol=self.tol, callback=callback,
             stage=stage, first_sweep=len(fit.objective), goes_on=bool(fit.objective), exact=EXACT,
         )  # fmt: skip
-        return replace(further, objective=fit.objective + further.objective)
+        return fit.then(further)
 
     def _learn(self, problem: Problem, fit: Fit) -> None:
         """Keep how the fit went."""

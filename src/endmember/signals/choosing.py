@@ -159,9 +159,20 @@ def chosen_loss(
     if loss == "auto":
         chosen, why = choose_loss(noise or _noise_of(_judged(signal)))
         return chosen, [why]
-    if loss not in LOSSES:
-        raise ValueError(f"loss {loss!r} is not known; allowed: auto, {', '.join(LOSSES)}")
-    return LOSSES[loss](), []
+    return named_loss(loss), []
+
+
+def named_loss(name: str) -> Loss:
+    """Return the loss that the command line knows by this name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"loss {name!r} is not known; allowed: auto, {', '.join(LOSSES)}")
+    return LOSSES[name]()
 
 
 def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:

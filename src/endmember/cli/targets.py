@@ -1,0 +1,92 @@
+"""Where results go: names beside the data, what must not be overwritten, and what was written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from endmember.signals.unmixing import Unmixing
+
+#: What a result of a few hundred components takes on disk besides its arrays, in bytes.
+_ROOM_FOR_PICTURES = 20_000_000
+
+
+def beside(file: Path, name: str) -> Path:
+    """Return that name beside the file, or here where the file's folder cannot be written."""
+    return file.parent / name if os.access(file.parent, os.W_OK) else Path(name)
+
+
+def check_target(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that cannot take the result, before any work is done."""
+    if folder.exists() and not overwrite:
+        raise FileExistsError(
+            f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
+        )
+    refuse_foreign(folder)
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise PermissionError(f"{parent} cannot be written to; name another folder with -o")
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Never overwrite what is no result: ``-o ~/Documents --overwrite`` is a slip of the hand."""
+    from endmember.signals.storage import FILES
+
+    if not folder.exists():
+        return
+    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES:
+        raise FileExistsError(
+            f"{folder} holds something else than a result of endmember and is not overwritten; "
+            "name another folder"
+        )
+
+
+def check_room(folder: Path, image: Any, k: int) -> None:
+    """Refuse a full disk before the fit, not after it."""
+    from endmember.factor.session import in_words
+
+    shape = image.data.shape
+    pixels, channels = image.data.size // max(shape[-1], 1), shape[-1]
+    needed = 8 * (k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
+    parent = next(place for place in folder.absolute().parents if place.exists())
+    free = shutil.disk_usage(parent).free
+    if free < needed:
+        raise OSError(
+            f"the disk of {folder} has {in_words(free)} left and the result takes up to "
+            f"{in_words(needed)}; free some space or name another folder with -o"
+        )
+
+
+def keep_result(result: Unmixing, folder: Path, overwrite: bool) -> None:
+    """Save the result; where that fails, save it elsewhere rather than lose it."""
+    try:
+        result.save(folder, overwrite=overwrite)
+    except OSError as error:
+        rescued = Path(tempfile.mkdtemp(prefix="endmember-")) / folder.name
+        result.save(rescued)
+        raise OSError(
+            f"the result could not be saved in {folder} ({error.strerror or error}) and is kept "
+            f"in {rescued}: move it from there before the next restart"
+        ) from error
+    draw_components(result, folder)
+    say_where(folder)
+
+
+def draw_components(result: Any, folder: Path) -> None:
+    """Draw maps and spectra into the folder."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    result.plot().savefig(folder / "components.png", dpi=150)
+
+
+def say_where(folder: Path) -> None:
+    """Tell where picture and report are."""
+    typer.echo(f"Picture: {folder / 'components.png'}")
+    typer.echo(f"Report:  {folder / 'report.html'}")
