@@ -377,3 +377,10 @@ def test_a_grid_search_needs_nothing_more():
     rest = pixels - FITTED.inverse_transform(FITTED.transform(pixels))
     assert FITTED.score(COUNTS) == pytest.approx(1 - (rest**2).sum() / (pixels**2).sum(), rel=1e-9)
     assert em.PCA(3).fit(pixels).score(pixels) > FITTED.score(pixels) - 1e-6
+    masked = em.NMF(3, random_state=0).fit(pixels, channel_mask=np.arange(pixels.shape[1]) < 5)
+    assert masked.score(pixels) == pytest.approx(
+        1
+        - np.sum((pixels[:, 5:] - masked.maps_ @ masked.components_[:, 5:]) ** 2)
+        / np.sum(pixels[:, 5:] ** 2),
+        rel=1e-6,
+    )

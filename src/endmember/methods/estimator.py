@@ -131,8 +131,8 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def score(self, X: Any, y: Any = None) -> float:
         r"""Return the explained share of the squares of ``X`` with the learned spectra held, at most 1.
 
-        :math:`1 - \|X - \hat X\|^2 / \|X\|^2` over all finite entries, so that ``GridSearchCV`` compares settings
-        on pixels that the fit has not seen.
+        :math:`1 - \|X - \hat X\|^2 / \|X\|^2` over all channels that the fit knows, so that ``GridSearchCV``
+        compares settings on pixels that it has not seen.
 
         Parameters
         ----------
@@ -146,8 +146,10 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         missed = total = 0.0
         for rows in row_blocks(*whole.shape):
             values = whole.rows(np.arange(rows.start, rows.stop))
-            missed += float(np.nansum((values - self.inverse_transform(maps[rows])) ** 2))
-            total += float(np.sum(values**2))
+            left = values - self.inverse_transform(maps[rows])
+            known = np.isfinite(left)
+            missed += float(np.sum(left[known] ** 2))
+            total += float(np.sum(values[known] ** 2))
         return 1.0 - missed / total if total > 0 else 0.0
 
     @property
