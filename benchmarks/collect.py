@@ -42,7 +42,8 @@ PARTS = {
         "its own on the same array; times are those of the fit, ours with ten starts and the last sweeps on the full "
         "data. A product is `X @ Z` with 14 columns, all cores. Peers that can be followed stop when they reach our "
         "cost. The last column is what counts: a fit that goes on lowers its cost by following the noise, and its "
-        "spectra move away from the truth. The default tolerance stops before that; `tol=1e-8` goes on towards the minimum.",
+        "spectra move away from the truth. The default tolerance stops before that; `tol=1e-8` goes on towards the "
+        "minimum.",
         ("dense.py",),
         ("dense.py", "--quick"),
     ),
