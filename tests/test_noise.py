@@ -62,6 +62,20 @@ def test_sparse_and_dense_counts_give_the_same():
     assert sparse == estimate_noise(counts)
 
 
+def test_empty_pixels_say_nothing_of_the_noise():
+    counts = np.zeros((87, 100, 200), np.uint8)
+    counts[35:38, 60:66] = np.random.default_rng(4).poisson(clean(10, (3, 6)))
+    assert estimate_noise(counts).poisson
+    assert estimate_noise(sp.csr_array(counts.reshape(-1, 200)), domain=(87, 100)).poisson
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("spectrum", [np.ones(9), -np.ones(9), np.arange(9.0), np.zeros(9)])
+def test_one_spectrum_at_every_pixel_is_free_of_noise(spectrum):
+    noise = estimate_noise(np.tile(spectrum, (6, 6, 1)))
+    assert noise.gain == 0 and noise.read_variance == 0
+
+
 def test_constant_noise_has_no_gain():
     phantom = synthetic.diode(noise=0.05, seed=4)
     noise = estimate_noise(phantom.signal.data)

@@ -458,7 +458,7 @@ def _numerical_rank(white: WhiteData, most: int) -> RankReport:
         table=(Vote("numerical rank", count, "singular values above rounding"),),
         sentence=(
             f"The data hold no noise above rounding, and are exactly of rank {count}: {count} "
-            "components."
+            f"component{'s' * (count != 1)}."
         ),
         warnings=(),
         noise=white.noise,

@@ -229,8 +229,7 @@ def estimate_noise(
             f"{pixels.size} pixels and {channels.size} channels are left to measure the noise on, "
             "at least 2 of each are needed; mask less."
         )
-    pixels = _sample_pixels(pixels, domain, *matrix.shape)
-    block = _dense_rows(matrix, pixels)[:, channels]
+    pixels, block = _sampled_block(matrix, pixels, channels, domain)
     precision = np.finfo(np.promote_types(matrix.dtype, np.float32)).eps
     fit = fit_noise(block)
     slope, intercept = _settle_line(fit, block, float(precision))
@@ -269,6 +268,23 @@ def _left_in(mask: Any, size: int) -> Indices:
     if mask is None:
         return np.arange(size)
     return np.flatnonzero(~unwrap_mask(mask).ravel())  # type: ignore[union-attr]
+
+
+def _sampled_block(
+    matrix: Any, pixels: Indices, channels: Indices, domain: tuple[int, ...] | None
+) -> tuple[Indices, Floats]:
+    """Return the pixels that are looked at and their spectra; empty ones say nothing of noise."""
+    sampled = _sample_pixels(pixels, domain, *matrix.shape)
+    block = _dense_rows(matrix, sampled)[:, channels]
+    filled = (block != 0).any(axis=1)
+    if 2 * np.count_nonzero(filled) >= len(filled):
+        return sampled, block
+    known = (matrix[pixels] != 0).sum(axis=1)
+    left = pixels[np.asarray(known).ravel() > 0]
+    if left.size < 2:
+        return sampled, block
+    sampled = _sample_pixels(left, domain, *matrix.shape)
+    return sampled, _dense_rows(matrix, sampled)[:, channels]
 
 
 def _sample_pixels(pixels: Indices, domain: tuple[int, ...] | None, n: int, m: int) -> Indices:

@@ -106,7 +106,8 @@ def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int
     """
     start = min(15, n // 3)
     stop = min(max(min(30, 2 * n // 3), start + 2), values.size)
-    logs = np.log(np.maximum(values, 1e-30 * values[0] + 1e-300))
+    rounding = values.size * np.finfo(float).eps
+    logs = np.log(np.maximum(values, rounding * values[0] + 1e-300))
     line = np.polyfit(np.arange(start, stop), logs[start:stop], 1)
     floor = np.exp(np.polyval(line, np.arange(start)))
     excess = np.maximum(values[:start] - floor, 0)[::-1].cumsum()[::-1]
@@ -172,6 +173,8 @@ def _weighted_line(mean: Floats, power: Floats, count: Floats) -> tuple[float, f
 
     A square of variance v scatters with variance 2 v² + gain² v (Gauss plus the Poisson tail).
     """
+    if not np.any(power):
+        return 0.0, 0.0, np.zeros(2)
     unit = max(float(power.mean()), 1e-300)
     scale = max(float(np.abs(mean).max()), 1e-300)
     design = np.stack([mean / scale, np.ones_like(mean)], axis=1)
