@@ -117,6 +117,18 @@ def test_closed_maps_are_the_exact_minimum():
     np.testing.assert_allclose(closed_maps(Dense(fractions @ S.T), S), fractions, atol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e-9])
+def test_factorising_with_all_spectra_known_and_closed_maps_finds_the_same(unit):
+    rng = np.random.default_rng(5)
+    S = unit * rng.random((3, 30))
+    X = rng.dirichlet(np.full(3, 0.3), 80) @ S + 0.02 * unit * rng.standard_normal((80, 30))
+    model = em.NMF(3, spectra=em.Known(dict(enumerate(S))), maps=em.SumToOne(), random_state=0)
+    exact = closed_maps(Dense(X), S.T)
+    np.testing.assert_allclose(model.fit(X).maps_, exact, atol=1e-6)
+    np.testing.assert_allclose(model.transform(X), exact, atol=1e-6)
+    np.testing.assert_array_equal(model.components_, S)
+
+
 def rare_phase(seed):
     """Three phases in noise, the third on 0.5 % of the image."""
     rng = np.random.default_rng(seed)
@@ -137,6 +149,22 @@ def test_segments_find_a_phase_on_half_a_percent_of_the_image():
             model = em.VCA(3, segments=segments, random_state=seed).fit(X)
             found.append(em.spectral_angle(model.components_, spectra[2]).min())
     assert max(angles[16]) < 25 < min(angles[None])
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_segments_average_no_more_pixels_than_a_phase_has(noise):
+    maps = np.zeros((30, 30, 3))
+    maps[..., 0] = 1
+    maps[3:5, 3:5], maps[20:22, 25:27] = [0, 1, 0], [0, 0, 1]
+    spectra = np.exp(-0.5 * ((np.arange(30) - np.array([[8], [15], [22]])) / 5) ** 2) + 0.5
+    X = maps @ spectra + noise * np.random.default_rng(0).standard_normal((30, 30, 30))
+    whole, tiled = (
+        em.spectral_angle(
+            em.VCA(3, segments=segments, random_state=0).fit(X).components_[:, None], spectra
+        ).min(axis=0)
+        for segments in (None, 9)
+    )
+    assert tiled.max() <= whole.max() + 1e-6
 
 
 @pytest.mark.parametrize("sampler", ["vertices", "rejection", "hit-and-run"])

@@ -194,6 +194,9 @@ def test_transform_finds_the_maps_of_other_pixels():
         (("spectra", ("area", (20, 60))), lambda m: m.components_[:, 20:60].sum(axis=1)),
         (("maps", "l2"), lambda m: np.linalg.norm(m.maps_.reshape(-1, 3), axis=0)),
         (("maps", "max"), lambda m: m.maps_.reshape(-1, 3).max(axis=0)),
+        (("maps", 0.5), lambda m: np.sqrt(m.maps_.reshape(-1, 3)).sum(axis=0) ** 2),
+        (("spectra", 3), lambda m: (m.components_**3).sum(axis=1)),
+        (("spectra", np.inf), lambda m: m.components_.max(axis=1)),
     ],
 )
 def test_normalisation_moves_the_scale_and_keeps_the_product(normalise, norm):
@@ -205,6 +208,16 @@ def test_normalisation_moves_the_scale_and_keeps_the_product(normalise, norm):
         rtol=1e-10,
         atol=1e-12,
     )
+
+
+def test_the_norm_of_p_zero_divides_by_the_number_of_entries_that_are_not_zero():
+    left, counted = (
+        em.NMF(3, random_state=0, normalise=normalise).fit(COUNTS)
+        for normalise in (None, ("maps", 0))
+    )
+    number = np.count_nonzero(left.maps_.reshape(-1, 3), axis=0)
+    np.testing.assert_allclose(counted.maps_, left.maps_ / number, rtol=1e-12)
+    np.testing.assert_allclose(counted.components_.T, left.components_.T * number, rtol=1e-12)
 
 
 def test_area_is_taken_in_the_unit_of_a_signals_axis():
@@ -289,6 +302,8 @@ def test_one_component_and_one_pixel_row():
         (em.NMF(2, loss="kl"), "is not a loss"),
         (em.NMF(2, maps="sparse"), "is not a penalty"),
         (em.NMF(2, normalise="l2"), "allowed: None or"),
+        (em.NMF(2, normalise=("maps", -1)), "allowed: None or"),
+        (em.NMF(2, normalise=("maps", ("area", (2, 5)))), "for spectra alone"),
         (em.NMF(2, normalise=("spectra", ("area", (5, 2)))), "allowed: None or"),
         (em.NMF(2, normalise=("spectra", ("area", (900, 990)))), "no channel lies in the window"),
         (em.NMF(2, compress="yes"), "compress='yes'"),

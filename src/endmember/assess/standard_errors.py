@@ -18,7 +18,9 @@ from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Poisson, PoissonScaled
 from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
+from endmember.factor.scaling import held_direction
 from endmember.factor.threads import one_blas_thread
+from endmember.methods.estimator import energy_axis
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
 MOST_WORK = 3e11
@@ -149,7 +151,7 @@ def uncertainty(
     tell = callback or (lambda progress: None)
     observed = observe(X, **options, keep_empty=True)
     with one_blas_thread():
-        answer = _Answer(model, observed, noise)
+        answer = _Answer(model, observed, noise, energy_axis(X))
     if method == "bootstrap":
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))
@@ -160,8 +162,15 @@ def uncertainty(
 class _Answer:
     """An answer at the pixels and channels that took part, with the noise that goes with it."""
 
-    def __init__(self, model: Any, observed: Observed, noise: NoiseModel | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        observed: Observed,
+        noise: NoiseModel | None,
+        energy: np.ndarray | None = None,
+    ) -> None:
         self.model, self.observed = model, observed
+        self.energy = np.arange(observed.n_channels) if energy is None else energy
         k = model.components_.shape[0]
         C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
         S = np.asarray(model.components_, dtype=float).T[observed.columns]
@@ -192,7 +201,9 @@ class _Answer:
             )
         weights, exact = self._weights(n * k**3 * m**2)
         known = Information(self.C, self.S, weights, *self.held)
-        covariance = known.with_scale(self._gauge())
+        normalise = getattr(self.model, "normalise", None)
+        held = held_direction(self.S, normalise, self.energy[self.observed.columns])
+        covariance = known.with_scale(held)
         spectra, maps = known.spectra_errors(covariance), known.maps_errors(covariance)
         limits = self._limits(known)
         maps = np.where(self.at_zero[0], limits[0], maps)
@@ -213,16 +224,6 @@ class _Answer:
         by_pixel = noise.variance(np.maximum(self.C @ self.S.mean(axis=0), floor))
         by_channel = noise.variance(np.maximum(self.S @ self.C.mean(axis=0), floor))
         return Weights(1 / by_pixel, np.mean(by_channel) / by_channel), False
-
-    def _gauge(self) -> np.ndarray:
-        """Return the direction of every spectrum that its norm holds, (m, k)."""
-        which, norm = getattr(self.model, "normalise", None) or ("spectra", "l2")
-        S = self.S
-        if which == "spectra" and norm == "l1":
-            return np.sign(S) + (S == 0)
-        if which == "spectra" and norm == "max":
-            return (S.max(axis=0) == S).astype(float)
-        return S
 
     def _limits(self, known: Information) -> list[np.ndarray]:
         """Return below which value entries at zero lie, all others held: of maps (n, k) and of spectra (m, k)."""

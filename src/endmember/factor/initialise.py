@@ -203,15 +203,18 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
         factors = random(data, k, rng)
     else:
         factors = data.unfolded(STARTS[name](data.matrix, k, rng))
+    boxes = [
+        bounds_of(wishes, F.shape, grid)
+        for wishes, F, grid in zip(problem.penalties, factors, problem.grids, strict=True)
+    ]
     for mode, F in enumerate(factors):
         if issubclass(problem.loss.makes, Ratio):
             F = np.maximum(F, MEAN_FRACTION * np.mean(F))
-        bounds = bounds_of(problem.penalties[mode], F.shape, problem.grids[mode])
-        factors[mode] = np.clip(F, *bounds)
+        factors[mode] = np.clip(F, *boxes[mode])
     for mode, wishes in enumerate(problem.penalties):
         oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in wishes]))
         factors[mode] = factors[mode] / oversize
-        factors[mode - 1] = factors[mode - 1] * oversize
+        factors[mode - 1] = np.clip(factors[mode - 1] * oversize, *boxes[mode - 1])
     return factors
 
 

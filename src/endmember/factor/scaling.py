@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-_NORMS = {
-    "l1": lambda F: np.nansum(np.abs(F), axis=0),
-    "l2": lambda F: np.sqrt(np.nansum(F**2, axis=0)),
-    "max": lambda F: np.nanmax(np.abs(F), axis=0, initial=0.0),
-}
-_ALLOWED = 'None or (which, norm) with which "spectra" or "maps" and norm "l1", "l2", "max" or ("area", (start, stop))'
+#: Norms that have a name of their own, and their p.
+_NAMED = {"l1": 1.0, "l2": 2.0, "max": np.inf}
+_ALLOWED = (
+    'None or (which, norm) with which "spectra" or "maps" and norm "l1", "l2", "max", the p of an '
+    'l_p norm from 0 on or, for spectra alone, ("area", (start, stop))'
+)
 
 
 def check_normalise(normalise: Any) -> None:
@@ -26,21 +27,15 @@ def check_normalise(normalise: Any) -> None:
         return
     try:
         which, norm = normalise
-        known = which in ("spectra", "maps") and (
-            norm in _NORMS if isinstance(norm, str) else _is_area(norm)
-        )
-    except (TypeError, ValueError):
+        if isinstance(norm, str | Real):
+            known = which in ("spectra", "maps") and _exponent(norm) >= 0
+        else:
+            name, (start, stop) = norm
+            known = which == "spectra" and name == "area" and start < stop
+    except (KeyError, TypeError, ValueError):
         known = False
-    if not known or (which == "maps" and not isinstance(norm, str)):
-        raise ValueError(
-            f"normalise={normalise!r} is not known; allowed: {_ALLOWED} (an area is of spectra "
-            "only)"
-        )
-
-
-def _is_area(norm: Any) -> bool:
-    name, (start, stop) = norm
-    return name == "area" and start < stop
+    if not known:
+        raise ValueError(f"normalise={normalise!r} is not known; allowed: {_ALLOWED}")
 
 
 def rescale(
@@ -50,11 +45,12 @@ def rescale(
     energy: np.ndarray,
     held: np.ndarray | bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    r"""Give the columns of one factor unit norm and their scale to the other; ``C Sᵀ`` stays.
+    r"""Divide the columns of one factor by their norm and give it to the other; ``C Sᵀ`` stays.
 
-    The area of a spectrum over a window is :math:`\sum_{a \le E_j < b} s_j\,\Delta E_j`, in the
-    unit of the energy axis. Columns that are zero, or whose area is not positive, stay as they
-    are.
+    The norm is :math:`(\sum_i |f_i|^p)^{1/p}`; with p = 0 the number of entries that are not zero, which no
+    scale changes: columns then have the scale of the fit over that number. The area of a spectrum over a window is
+    :math:`\sum_{a \le E_j < b} s_j\,\Delta E_j`, in the unit of the energy axis. Columns that are zero, or whose
+    norm is not positive or beyond what a number holds, stay as they are.
 
     Parameters
     ----------
@@ -72,12 +68,25 @@ def rescale(
     if normalise is None:
         return C, S
     which, norm = normalise
-    if isinstance(norm, str):
-        size = _NORMS[norm](S if which == "spectra" else C)
-    else:
-        size = area(S, energy, norm[1])
-    size = np.where((size > 0) & ~np.asarray(held), size, 1.0)
+    size = _size(S if which == "spectra" else C, norm, energy)
+    size = np.where((size > 0) & np.isfinite(size) & ~np.asarray(held), size, 1.0)
     return (C * size, S / size) if which == "spectra" else (C / size, S * size)
+
+
+def held_direction(S: np.ndarray, normalise: Any, energy: np.ndarray) -> np.ndarray:
+    """Return along which direction the norm holds every spectrum: its gradient, up to a factor, (m, k).
+
+    What speaks of maps, or counts entries, holds no spectrum: the direction is then that of unit length.
+    """
+    which, norm = normalise or ("spectra", "l2")
+    if not isinstance(norm, str | Real):
+        return np.repeat(_widths(energy, norm[1])[:, None], S.shape[1], axis=1)
+    p = (_exponent(norm) if which == "spectra" else 0.0) or 2.0
+    relative = np.abs(S) / np.abs(S).max(axis=0)
+    if np.isinf(p):
+        return np.sign(S) * (relative == 1)
+    slope = np.where(relative > 0, relative, np.inf if p < 1 else 0.0) ** (p - 1)
+    return np.sign(S) * slope
 
 
 def area(S: np.ndarray, energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
@@ -88,13 +97,32 @@ def area(S: np.ndarray, energy: np.ndarray, window: tuple[float, float] | None) 
     ValueError
         If no channel lies in the window.
     """
-    inside = np.ones(len(energy), bool)
-    if window is not None:
-        inside = (energy >= window[0]) & (energy < window[1])
-        if not inside.any():
-            raise ValueError(
-                f"no channel lies in the window {window}; the axis runs from {energy.min():g} to "
-                f"{energy.max():g}"
-            )
+    return np.nansum(S * _widths(energy, window)[:, None], axis=0)
+
+
+def _exponent(norm: Any) -> float:
+    """Return the p of a norm, from its name or its number."""
+    return float(norm) if isinstance(norm, Real) and not isinstance(norm, bool) else _NAMED[norm]
+
+
+def _size(F: np.ndarray, norm: Any, energy: np.ndarray) -> np.ndarray:
+    """Return the norm of every column of ``F`` (m, k), (k,)."""
+    if not isinstance(norm, str | Real):
+        return area(F, energy, norm[1])
+    p, largest = _exponent(norm), np.abs(F).max(axis=0, initial=0.0)
+    within = np.linalg.norm(F / np.where(largest > 0, largest, 1.0), p, axis=0)
+    return within * largest if p else within
+
+
+def _widths(energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:
+    """Return how much energy every channel of a window stands for, 0 outside; (m,)."""
     width = np.abs(np.gradient(energy)) if len(energy) > 1 else np.ones(1)
-    return np.nansum(S[inside] * width[inside, None], axis=0)
+    if window is None:
+        return width
+    inside = (energy >= window[0]) & (energy < window[1])
+    if not inside.any():
+        raise ValueError(
+            f"no channel lies in the window {window}; the axis runs from {energy.min():g} to "
+            f"{energy.max():g}"
+        )
+    return width * inside

@@ -7,13 +7,16 @@ the tile that it lies in.
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import chi2
 
 from endmember.factor.blocks import Data
 from endmember.factor.extremes import vertex_components
 from endmember.factor.lowrank import sketch
 
-#: A candidate becomes the mean of so many pixels most like it.
+#: A candidate becomes the mean of so many pixels most like it, at most.
 ALIKE = 10
+#: Pixels whose directions differ by less than this are the same, in radians.
+SAME = 1e-6
 #: A singular value of a tile counts as signal above this multiple of the largest that noise gives.
 ABOVE_NOISE = 1.02
 
@@ -49,7 +52,7 @@ def noise_of(data: Data, k: int, random_state: int | np.random.Generator = 0) ->
 def candidates(
     data: Data, scaled: Data, parts: list[np.ndarray], k: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return extreme pixels of every tile and their spectra, each averaged with those most like it.
+    """Return extreme pixels of every tile and their spectra, each averaged with those that noise cannot tell from it.
 
     In each tile as many as it has singular values above the noise, at most k, are taken by vertex
     component analysis.
@@ -83,7 +86,21 @@ def candidates(
         height = directions @ mean
         Y = directions * np.where(height > 0, 1 / np.where(height > 0, height, 1.0), 0.0)[:, None]
         for pixel in vertex_components(Y, rng):
-            alike = np.argsort(-(directions @ directions[pixel]), kind="stable")[:ALIKE]
             pixels.append(part[pixel])
+            alike = _alike(Z, directions, pixel, noise)
             spectra.append(data.rows(part[alike]).mean(axis=0))
     return np.array(pixels), np.array(spectra)
+
+
+def _alike(Z: np.ndarray, directions: np.ndarray, pixel: int, noise: float) -> np.ndarray:
+    """Return the pixels whose direction differs from that of one by no more than noise makes it, at most ten.
+
+    Noise moves a pixel of length z across the direction of another one of length y by its own share and by z / y of
+    the other's.
+    """
+    nearest = np.argsort(-(directions @ directions[pixel]), kind="stable")[:ALIKE]
+    along = Z[nearest] @ directions[pixel]
+    across = np.sum((Z[nearest] - np.outer(along, directions[pixel])) ** 2, axis=1)
+    stretch = along / (np.linalg.norm(Z[pixel]) or 1.0)
+    farthest = chi2.isf(1 / len(Z), max(1, Z.shape[1] - 1))
+    return nearest[across <= farthest * noise**2 * (1 + stretch**2) + (SAME * along) ** 2]

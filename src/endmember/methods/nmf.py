@@ -88,8 +88,9 @@ class NMF(SpectralEstimator):
         Starts of "multistart".
     normalise : tuple or None
         Which factor has unit norm in the answer, and which norm: ``("spectra" | "maps", "l1" |
-        "l2" | "max")`` or ``("spectra", ("area", (start, stop)))`` over an energy window, in the
-        signal's unit (channels for arrays).
+        "l2" | "max" | p)`` with the p of any l_p norm, or ``("spectra", ("area", (start, stop)))`` over an
+        energy window, in the signal's unit (channels for arrays). p = 0 divides by the number of entries that are
+        not zero, which is no unit of scale: what ``None`` leaves, over that number.
     compress : "auto" or bool
         Whether starts and first sweeps run on a low-rank sketch.
     max_iter : int

@@ -87,37 +87,12 @@ class SumToOne(Penalty):
     ) -> str | None:
         if self.mode not in ("hard", "scale"):
             return f'mode={self.mode!r} is not known; allowed: "hard", "scale"'
-        if self.mode == "scale":
-            return self._conflict_of_scale([p for wishes in [own, *others] for p in wishes], k)
-        for penalty in own:
-            name = f"em.{type(penalty).__name__}"
-            if isinstance(penalty, Free):
-                return (
-                    "shares of a total are not negative; leave em.Free() out, or use mode='scale'"
-                )
-            if isinstance(penalty, Sparse):
-                return (
-                    f"{penalty!r} charges for the sum of each pixel, which is given; use em.TotalVariation "
-                    "or em.Smooth instead, or leave it out"
-                )
-            if not isinstance(penalty, SumToOne | NonNegative) and not penalty.has_scale:
-                return f"{name} and the sum cannot both be held exactly; use mode='scale' with it"
-        if any(p.fixes_scale(k).any() for wishes in others for p in wishes):
-            return (
-                "the other factor's scale is given as well; use mode='scale' without it, or leave one of "
-                "them out"
-            )
-        return None
-
-    @staticmethod
-    def _conflict_of_scale(wishes: Sequence[Penalty], k: int) -> str | None:
-        for penalty in wishes:
-            if penalty.has_scale or penalty.fixes_scale(k).any():
-                return (
-                    f"em.{type(penalty).__name__} decides on the scale already, which mode='scale' would "
-                    "choose anew at the end; use mode='hard', or leave one of them out"
-                )
-        return None
+        everything = [penalty for wishes in [own, *others] for penalty in wishes]
+        sums, scales = _against_sums(own), _against_scales(everything, k)
+        hard = self.mode == "hard"
+        reason, refused = (sums, scales) if hard else (scales, sums)
+        way_out = "" if refused else f"use mode={'scale' if hard else 'hard'!r}, or "
+        return reason and f"{reason}; {way_out}leave one of them out"
 
 
 class MinimumVolume(Penalty):
@@ -195,6 +170,32 @@ class MinimumVolume(Penalty):
                 "one factor must carry the scale; wish it for the spectra or for the maps, not both"
             )
         return None
+
+
+def _against_sums(own: Sequence[Penalty]) -> str | None:
+    """Return why rows of a factor with other wishes cannot be held at a sum; None if they can."""
+    for penalty in own:
+        name = f"em.{type(penalty).__name__}"
+        if isinstance(penalty, Free):
+            return f"shares of a total are not negative, as {name} allows"
+        if isinstance(penalty, Sparse):
+            return (
+                f"{penalty!r} charges for the sum of each pixel, which is given; use em.TotalVariation or "
+                "em.Smooth instead"
+            )
+        if not isinstance(penalty, SumToOne | NonNegative) and not penalty.has_scale:
+            return f"{name} and the sum cannot both be held exactly"
+    return None
+
+
+def _against_scales(wishes: Sequence[Penalty], k: int) -> str | None:
+    """Return why the scales of components cannot be chosen after a fit with other wishes; None if they can."""
+    for penalty in wishes:
+        fixed = penalty.fixes_scale(k).any() and not isinstance(penalty, SumToOne)
+        if penalty.has_scale or fixed:
+            name = type(penalty).__name__
+            return f"em.{name} decides on the scale already, which mode='scale' would choose anew"
+    return None
 
 
 def onto_simplex(F: np.ndarray, total: float = 1.0) -> np.ndarray:
