@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
 from endmember.factor.data import Dense
-from endmember.factor.regression import least_squares, poisson
+from endmember.factor.regression import Limits, least_squares, poisson
 from endmember.methods.standards import Axis, Standard, kernel
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -85,8 +85,8 @@ def test_least_squares_are_those_of_scipy_one_pixel_at_a_time():
 def test_the_likelihood_is_the_largest():
     counts = RNG.poisson(EXACT[:30] / 20)
     counts = counts[counts.sum(axis=1) > 0]
-    start = least_squares(Dense(counts), R.T, np.ones(100), 0.0)
-    found = poisson(Dense(counts), R.T, start, 0.0)
+    start = least_squares(Dense(counts), R.T, np.ones(100), Limits())
+    found = poisson(Dense(counts), R.T, start, Limits())
 
     def cost(f, x):
         v = f @ R + 1e-300
@@ -217,6 +217,15 @@ def test_references_come_as_arrays_signals_and_files(tmp_path):
     np.testing.assert_allclose(stacked.maps_, arrays.maps_, rtol=1e-12)
 
 
+def test_a_background_is_brought_on_the_axis_of_the_data_or_refused():
+    ground = np.exp(-(WIDE - 390) / 40)
+    X = image(MIXED @ edges(ENERGY) + 50 * np.exp(-(ENERGY - 390) / 40), ENERGY)
+    found = em.MLLS(REFERENCES, background=spectrum(ground, 390)).fit(X).maps_
+    np.testing.assert_allclose(found[..., 3], 50, rtol=1e-6)
+    with pytest.raises(ValueError, match="does not cover the data"):
+        em.MLLS(REFERENCES, background=spectrum(ground[:120], 300)).fit(X)
+
+
 def test_a_finer_reference_is_averaged_over_the_channels():
     fine = np.arange(0, 50, 0.01)
     standard = Standard("peak", np.exp(-0.5 * ((fine - 25.3) / 0.4) ** 2), Axis(fine))
@@ -280,13 +289,15 @@ def test_a_result_is_saved_and_reopened_with_its_errors(tmp_path):
     ("model", "words"),
     [
         (em.MLLS(), "references are missing"),
-        (em.MLLS(R[:, :50]), "references have 50 channels and the data 100"),
+        (em.MLLS(R[:, :50]), "known spectra have 50 channels and the data 100"),
         (em.MLLS(["none.msa"]), "none.msa does not exist"),
         (em.MLLS(R, loss="squared"), "does not go with a fit of references"),
         (em.MLLS(R, loss=em.BetaDivergence(0)), "allowed: em.SquaredError"),
         (em.MLLS(R, shift=-1), "shift=-1"),
         (em.MLLS(R, extra=2), "extra=2"),
         (em.MLLS(R, extra=1, non_negative=False), "not negative"),
+        (em.MLLS(R, maps=em.Ridge()), "allowed: maps=None"),
+        (em.MLLS(R, maps=em.SumToOne(mode="scale")), "known spectra have known scales"),
         (em.MLLS(R, background="spline"), "background='spline' is not known"),
         (em.MLLS(R, background="power_law"), "energies are above zero"),
         (em.MLLS(np.vstack([R, 0 * R[:1]])), "zero or NaN everywhere"),
@@ -335,3 +346,55 @@ def test_a_signal_without_calibration_goes_by_its_channels():
     np.testing.assert_array_equal(ours.maps_, em.MLLS(phantom.spectra).fit(phantom.signal).maps_)
     with pytest.raises(ValueError, match="channels"):
         em.MLLS(bare.isig[:30]).fit(phantom.signal)
+
+
+@pytest.mark.parametrize("loss", [None, em.Poisson()], ids=repr)
+@pytest.mark.parametrize("non_negative", [True, False])
+def test_fractions_minimise_the_loss_among_all_that_sum_to_one(loss, non_negative):
+    """Of a convex loss: its slope is the same along all references that are there, and larger along the others."""
+    ground = np.exp(-CHANNELS / 30)[None]
+    S = np.vstack([60 * R, ground])
+    rng = np.random.default_rng(7)
+    truth = np.column_stack([rng.dirichlet([0.4] * 3, 40), rng.random(40) * 50])
+    counts = rng.poisson(truth @ S)
+    model = em.MLLS(
+        60 * R, loss=loss, non_negative=non_negative, background=ground, maps=em.SumToOne()
+    )
+    found = model.fit_transform(counts)
+    np.testing.assert_allclose(found[:, :3].sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(model.transform(counts), found, atol=1e-12)
+
+    V = found @ S
+    slope = ((V - counts) if loss is None else (1 - counts / V)) @ S.T
+    slope[:, :3] -= np.sum(found * slope, axis=1, where=[True] * 3 + [False])[:, None]
+    size = np.abs(counts @ S.T).max() if loss is None else S.sum(axis=1).max()
+    there = (found > 0) | (not non_negative)
+    np.testing.assert_allclose(np.where(there, slope, np.minimum(slope, 0)) / size, 0, atol=1e-9)
+    assert (found == 0).any() == non_negative
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_fractions_know_their_errors(loss):
+    truth = np.random.default_rng(8).dirichlet([2, 2, 2], 2000)
+    counts = np.random.default_rng(9).poisson(truth @ R * 30)
+    model = em.MLLS(30 * R, loss=loss, maps=em.SumToOne()).fit(counts)
+    sure = 3 * model.maps_error_ < truth
+    within = np.abs(model.maps_ - truth) < model.maps_error_
+    assert sure.sum() > 2000 and within[sure].mean() == pytest.approx(0.68, abs=0.05)
+    assert np.nanmean(model.chi2_) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+def test_few_counts_that_the_references_miss_have_a_large_chi2(loss):
+    rng = np.random.default_rng(10)
+    counts = rng.poisson(400 * (R[:1] + R[1:2] + 0.2 * R[2:]), (9, 100))
+    full, missing = em.MLLS(R, loss=loss).fit(counts), em.MLLS(R[:2], loss=loss).fit(counts)
+    assert np.all(np.abs(full.chi2_ - 1) < 0.6) and np.all(missing.chi2_ > 3)
+    ratio = full.maps_.std(axis=0, ddof=1) / full.maps_error_.mean(axis=0)
+    assert np.all((ratio > 0.5) & (ratio < 1.8))
+
+
+def test_few_spectra_that_are_no_counts_leave_the_chi2_open():
+    with pytest.warns(UserWarning, match="9 spectra of 100 channels that are no counts"):
+        model = em.MLLS(R).fit(EXACT[:9] + RNG.normal(0, 1, (9, 100)))
+    assert np.isnan(model.chi2_).all() and np.isfinite(model.maps_error_).all()

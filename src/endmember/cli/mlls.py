@@ -102,5 +102,8 @@ def _lines(model: Any) -> list[str]:
             f"References: condition number {model.condition_:.3g}; most alike {model.names_[first]} and "
             f"{model.names_[second]} (cosine {off[first, second]:.3f})"
         )
-    lines.append(f"Reduced chi-square: median {np.nanmedian(model.chi2_):.3g}")
+    known = model.chi2_[np.isfinite(model.chi2_)]
+    lines.append(
+        f"Reduced chi-square: {f'median {np.median(known):.3g}' if known.size else 'not known'}"
+    )
     return lines

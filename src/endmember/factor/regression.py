@@ -1,12 +1,13 @@
 """Maps of spectra that are known: bounded least squares, Poisson likelihood, and their standard errors.
 
-``X`` (n, m) is the data, ``F`` (n, k) the maps, ``R`` (m, k) the spectra in their columns. ``lower`` is 0 where
-maps may not be negative, else minus infinity.
+``X`` (n, m) is the data, ``F`` (n, k) the maps, ``R`` (m, k) the spectra in their columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from endmember.factor.subproblem import Quadratic
 
 #: Entries looked at to measure the noise.
 SAMPLED = 1_200_000
-#: With fewer pixels or channels the noise is taken for the same everywhere.
+#: With fewer pixels or channels the noise cannot be told from what a fit of low rank has missed.
 FEW = 16
 #: A variance is never taken for less than this fraction of the mean variance of its pixel,
 LEAST_VARIANCE = 1e-3
@@ -31,8 +32,73 @@ PROMISE = 1e-20
 STEPS, HALVINGS = 100, 40
 
 
-def least_squares(data: Data, R: np.ndarray, weights: np.ndarray, lower: float) -> np.ndarray:
-    r"""Return the maps that minimise :math:`\sum_j w_j (x_{ij} - f_i r_j^\top)^2` above a bound, (n, k).
+@dataclass(frozen=True)
+class Limits:
+    r"""What amounts ``f`` (k,) of known spectra must keep to: a lower bound, and perhaps a sum.
+
+    Attributes
+    ----------
+    lower : float
+        0 or minus infinity.
+    shares : ndarray, (k,), optional
+        :math:`\sum_j e_j f_j = 1`; zero for amounts that are not counted.
+    """
+
+    lower: float = 0.0
+    shares: np.ndarray | None = None
+
+    def scaled(self, size: np.ndarray) -> Limits:
+        """Return the limits of amounts that are ``size`` times as large."""
+        return self if self.shares is None else replace(self, shares=self.shares / size)
+
+    def closed(self, F: np.ndarray) -> np.ndarray:
+        """Return amounts (n, k) with the sum that they must have."""
+        return F if self.shares is None else F / (F @ self.shares)[:, None]
+
+    def freedom(self, F: np.ndarray) -> np.ndarray:
+        """Return how many numbers every pixel was free to choose, (n,)."""
+        return np.count_nonzero(self.lower < F, axis=1) - (self.shares is not None)
+
+    def minimiser(self, G: np.ndarray, H: np.ndarray, start: np.ndarray, m: int) -> np.ndarray:
+        r"""Return the amounts that minimise :math:`\tfrac12 f G f^\top - f h^\top`, (n, k).
+
+        With a sum the problem is made homogeneous: with :math:`q(f) = |f|_G^2 - 2 f h^\top e f^\top + c\,(e f^\top)^2`,
+        not negative and twice the objective where :math:`e f^\top = 1`, the minimiser of
+        :math:`q(u) + w (e u^\top - 1)^2` points where that of q does, for any w > 0.
+        """
+        e = self.shares
+        if e is not None:
+            along = (
+                H @ np.linalg.pinv(G)
+                if G.ndim == 2
+                else np.einsum("ik,ikl->il", H, np.linalg.pinv(G))
+            )
+            constant = np.einsum("ik,ik->i", H, along)
+            weight = constant + np.trace(G, axis1=-2, axis2=-1) / (e @ e)
+            cross = H[:, :, None] * e
+            whole = (constant + weight)[:, None, None] * np.outer(e, e)
+            G = (G - cross - cross.transpose(0, 2, 1) + whole) / weight[:, None, None]
+            H = np.broadcast_to(e, H.shape)
+        return self.closed(ANLS().improve(Quadratic(G, H, lower=self.lower), start, m))
+
+    def covariance(self, G: np.ndarray, free: np.ndarray) -> np.ndarray:
+        """Return the inverse of an information (…, k, k) among the free amounts (…, k), one for the others."""
+        both = free[..., :, None] & free[..., None, :]
+        inverse = np.linalg.pinv(
+            np.where(both, G, np.eye(G.shape[-1])), rcond=1e-14, hermitian=True
+        )
+        if self.shares is None:
+            return inverse
+        e = np.where(free, self.shares, 0.0)
+        pull = np.einsum("...kl,...l->...k", inverse, e)
+        return (
+            inverse
+            - pull[..., :, None] * pull[..., None, :] / np.sum(e * pull, axis=-1)[..., None, None]
+        )
+
+
+def least_squares(data: Data, R: np.ndarray, weights: np.ndarray, limits: Limits) -> np.ndarray:
+    r"""Return the maps within limits that minimise :math:`\sum_j w_j (x_{ij} - f_i r_j^\top)^2`, (n, k).
 
     Parameters
     ----------
@@ -40,23 +106,26 @@ def least_squares(data: Data, R: np.ndarray, weights: np.ndarray, lower: float) 
         With weights of single entries, those take the place of ``weights``.
     R : ndarray, (m, k)
     weights : ndarray, (m,)
-    lower : float
-        0 or minus infinity.
+    limits : Limits
+
+    References
+    ----------
+    Heinz & Chang, IEEE Trans. Geosci. Remote Sens. 39 (2001) 529, for amounts that sum to one.
 
     Examples
     --------
     >>> from endmember.factor.data import Dense
     >>> R = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
-    >>> least_squares(Dense(np.array([[2.0, 5.0, 3.0]])), R, np.ones(3), 0.0).round(12)
+    >>> least_squares(Dense(np.array([[2.0, 5.0, 3.0]])), R, np.ones(3), Limits()).round(12)
     array([[2., 3.]])
     """
     R, size = _unit(R, weights)
-    if isinstance(data, Weighted):
-        subproblem = Quadratic(data.gram([R, R], 0), data.dot(R), lower=lower)
-    else:
+    if not data.weighted:
         weighted = weights[:, None] * R
-        subproblem = Quadratic(weighted.T @ R, data.dot(weighted), lower=lower)
-    return ANLS().improve(subproblem, np.ones(subproblem.shape), R.shape[0]) / size
+        G, H = weighted.T @ R, data.dot(weighted)
+    else:
+        G, H = data.gram([R, R], 0), data.dot(R)
+    return limits.scaled(size).minimiser(G, H, np.ones(H.shape), len(R)) / size
 
 
 def _unit(R: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +134,7 @@ def _unit(R: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return R / size, size
 
 
-def poisson(data: Data, R: np.ndarray, start: np.ndarray, lower: float) -> np.ndarray:
+def poisson(data: Data, R: np.ndarray, start: np.ndarray, limits: Limits) -> np.ndarray:
     r"""Return the maps of largest Poisson likelihood, :math:`\min \sum_j v_{ij} - x_{ij}\ln v_{ij},\ v = F R^\top`.
 
     Projected Newton steps with the Fisher information :math:`R^\top\,{\rm diag}(1/v)\,R`: each is an exact bounded
@@ -78,8 +147,7 @@ def poisson(data: Data, R: np.ndarray, start: np.ndarray, lower: float) -> np.nd
     R : ndarray, (m, k)
     start : ndarray, (n, k)
         Where to begin, such as the maps of least squares.
-    lower : float
-        0 or minus infinity.
+    limits : Limits
 
     References
     ----------
@@ -88,7 +156,7 @@ def poisson(data: Data, R: np.ndarray, start: np.ndarray, lower: float) -> np.nd
     R, size = _unit(R, np.ones(len(R)))
     F = np.empty_like(start)
     for rows, X, W in _blocks(data):
-        F[rows] = _Likelihood(X, W, R, lower).maximise(start[rows] * size)
+        F[rows] = _Likelihood(X, W, R, limits.scaled(size)).maximise(start[rows] * size)
     return F / size
 
 
@@ -106,8 +174,8 @@ def _blocks(data: Data) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]
 class _Likelihood:
     """The Poisson likelihood of the pixels of one block."""
 
-    def __init__(self, X: np.ndarray, W: np.ndarray | None, R: np.ndarray, lower: float) -> None:
-        self.X, self.W, self.R, self.lower = X, W, R, lower
+    def __init__(self, X: np.ndarray, W: np.ndarray | None, R: np.ndarray, limits: Limits) -> None:
+        self.X, self.W, self.R, self.limits = X, W, R, limits
         self.mean = np.mean(X, axis=1)
 
     def maximise(self, F: np.ndarray) -> np.ndarray:
@@ -127,8 +195,8 @@ class _Likelihood:
         """Return ``F`` with a little of everything: no count may be impossible at the start."""
         total = np.maximum(self.R.sum(axis=0), 1e-12)
         flat = self.mean[:, None] * len(self.R) / total / F.shape[1]
-        empty = (self.mean <= 0)[:, None]
-        return np.where(empty, 0.0, np.maximum(0.95 * F + 0.05 * flat, self.lower))
+        inside = np.maximum(0.95 * F + 0.05 * flat, self.limits.lower)
+        return self.limits.closed(np.where((self.mean <= 0)[:, None], F, inside))
 
     def _model(self, F: np.ndarray, rows: np.ndarray, least: float) -> np.ndarray:
         return np.maximum(F @ self.R.T, least * self.mean[rows, None])
@@ -144,7 +212,7 @@ class _Likelihood:
         gradient = (pull if self.W is None else self.W[rows] * pull) @ self.R
         G = information(self._model(F, rows, LEAST_COUNT), self.R, self._weights(rows))
         H = np.einsum("ik,ikl->il", F, G) - gradient
-        step = ANLS().improve(Quadratic(G, H, lower=self.lower), F, len(self.R)) - F
+        step = self.limits.minimiser(G, H, F, len(self.R)) - F
         return step, np.sum(gradient * step, axis=1)
 
     def _weights(self, rows: np.ndarray) -> np.ndarray | None:
@@ -178,18 +246,35 @@ def information(V: np.ndarray, R: np.ndarray, W: np.ndarray | None = None) -> np
     return ((1.0 if W is None else W) / V @ products).reshape(-1, k, k)
 
 
-def measure_noise(data: Data, F: np.ndarray, R: np.ndarray) -> NoiseModel:
-    """Return the noise of the data: from the data themselves, or with few of them from the residual of the fit."""
+def known_noise(X: Any) -> NoiseModel | None:
+    """Return the noise of data (n, m): measured, or that of counting where they are few; None where nothing tells it.
+
+    Few are whole numbers that are not negative taken for counts. The residual of a fit tells nothing: it holds
+    what the fit has missed.
+    """
+    if min(X.shape) >= FEW:
+        return estimate_noise(X)
+    known = X[np.isfinite(X)]
+    counts = known.any() and not (known < 0).any() and not (known % 1).any()
+    return NoiseModel(poisson=True) if counts else None
+
+
+def scattered(data: Data, F: np.ndarray, R: np.ndarray, limits: Limits) -> NoiseModel:
+    """Return the noise, the same everywhere up to weights, that would make all of the residual."""
+    squares = sum(float(np.vdot(block, block)) for _, block in data.residual_blocks(F, R))
+    seen = np.count_nonzero(data.W) if isinstance(data, Weighted) else np.prod(data.shape)
+    freedom = int(seen - limits.freedom(F).sum())
+    return NoiseModel(gain=0.0, read_variance=squares / max(freedom, 1))
+
+
+def sampled(data: Data) -> np.ndarray:
+    """Return the spectra of pixels evenly spread over the data: enough to measure their noise on."""
     n, m = data.shape
-    if min(n, m) < FEW:
-        squares = sum(float(np.vdot(block, block)) for _, block in data.residual_blocks(F, R))
-        return NoiseModel(gain=0.0, read_variance=squares / max(n * (m - F.shape[1]), 1))
-    index = np.unique(np.linspace(0, n - 1, min(n, max(SAMPLED // m, 600))).astype(int))
-    return estimate_noise(data.rows(index))
+    return data.rows(np.unique(np.linspace(0, n - 1, min(n, max(SAMPLED // m, 600))).astype(int)))
 
 
 def errors_of_least_squares(
-    F: np.ndarray, R: np.ndarray, weights: np.ndarray, lower: float, noise: NoiseModel
+    F: np.ndarray, R: np.ndarray, weights: np.ndarray, limits: Limits, noise: NoiseModel
 ) -> np.ndarray:
     r"""Return the standard errors of maps of least squares, (n, k).
 
@@ -198,58 +283,46 @@ def errors_of_least_squares(
     it would have if it were free too.
     """
     R, size = _unit(R, weights)
-    F = F * size
+    F, limits = F * size, limits.scaled(size)
     errors = np.zeros_like(F)
     constant = noise.read_variance - noise.gain * noise.offset
-    for group, free in groups(lower < F):
+    weighted = weights[:, None] * R
+    for group, free in groups(limits.lower < F):
         for j in range(R.shape[1]):
-            chosen = np.flatnonzero(free | (np.arange(len(free)) == j))
-            weighted = weights[:, None] * R[:, chosen]
-            unit = (chosen == j).astype(float)
-            squares = (weighted @ np.linalg.pinv(weighted.T @ R[:, chosen]) @ unit) ** 2
+            freed = free | (np.arange(len(free)) == j)
+            row = limits.covariance(weighted.T @ R, freed)[j] * freed
+            squares = (weighted @ row) ** 2
             variance = noise.gain * (F[group] @ (R.T @ squares)) + constant * squares.sum()
             errors[group, j] = np.sqrt(np.maximum(variance, 0.0))
     return errors / size
 
 
-def errors_of_information(G: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Return the standard errors that an information matrix a row (n, k, k) stands for, (n, k).
+def errors_of_information(G: np.ndarray, F: np.ndarray, limits: Limits) -> np.ndarray:
+    """Return the standard errors of maps ``F`` that an information matrix a row (n, k, k) stands for, (n, k).
 
     Coefficients that are not free are held; their own error is what it would be if they were free too.
     """
     size = np.sqrt(np.maximum(np.diagonal(G, axis1=1, axis2=2), np.finfo(float).tiny))
-    G = G / size[:, :, None] / size[:, None, :]
-    errors = np.sqrt(_variances(G, free))
-    for j in range(G.shape[1]):
-        held = np.flatnonzero(~free[:, j])
-        if len(held):
-            freed = free[held].copy()
-            freed[:, j] = True
-            errors[held, j] = np.sqrt(_variances(G[held], freed)[:, j])
-    return errors / size
+    G, free = G / size[:, :, None] / size[:, None, :], limits.lower < F
+    errors = np.empty_like(F)
+    for j in range(F.shape[1]):
+        freed = free | (np.arange(F.shape[1]) == j)
+        errors[:, j] = limits.scaled(size).covariance(G, freed)[:, j, j]
+    return np.sqrt(np.maximum(errors, 0.0)) / size
 
 
-def _variances(G: np.ndarray, free: np.ndarray) -> np.ndarray:
-    both = free[:, :, None] & free[:, None, :]
-    G = np.where(both, G, np.eye(G.shape[1]))
-    inverse = np.linalg.pinv(G, rcond=1e-14, hermitian=True)
-    return np.maximum(np.diagonal(inverse, axis1=1, axis2=2), 0.0)
-
-
-def errors_of_counts(data: Data, F: np.ndarray, R: np.ndarray, lower: float) -> np.ndarray:
+def errors_of_counts(data: Data, F: np.ndarray, R: np.ndarray, limits: Limits) -> np.ndarray:
     """Return the standard errors of maps of largest Poisson likelihood, from the information at ``F``, (n, k)."""
-    R, size = _unit(R, np.ones(len(R)))
-    F = F * size
     errors = np.empty_like(F)
     for rows, X, W in _blocks(data):
         least = np.maximum(LEAST_COUNT * X.mean(axis=1), np.finfo(float).tiny)
         V = np.maximum(F[rows] @ R.T, least[:, None])
-        errors[rows] = errors_of_information(information(V, R, W), F[rows] > lower)
-    return errors / size
+        errors[rows] = errors_of_information(information(V, R, W), F[rows], limits)
+    return errors
 
 
 def reduced_chi2(
-    data: Data, F: np.ndarray, R: np.ndarray, lower: float, noise: NoiseModel
+    data: Data, F: np.ndarray, R: np.ndarray, limits: Limits, noise: NoiseModel
 ) -> np.ndarray:
     r"""Return :math:`\tfrac{1}{m_i - k_i}\sum_j r_{ij}^2/\sigma_{ij}^2`, (n,), with :math:`k_i` free coefficients.
 
@@ -270,7 +343,7 @@ def reduced_chi2(
         )
         residual = np.where(noisy, residual, 0.0)
         chi2[rows] = np.divide(residual**2, variance, out=residual, where=noisy).sum(axis=1)
-    freedom = known - np.count_nonzero(lower < F, axis=1)
+    freedom = known - limits.freedom(F)
     return np.where(freedom > 0, chi2 / np.maximum(freedom, 1e-300), np.nan)
 
 

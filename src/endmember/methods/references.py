@@ -15,7 +15,7 @@ from endmember.factor.inputs import Observed, is_signal
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.lowrank import sketch
 from endmember.factor.noise import NoiseModel
-from endmember.factor.penalties import Free, Known
+from endmember.factor.penalties import Free, Known, SumToOne
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
 from endmember.methods.standards import Axis, Standard, background, column, kernel, standards
@@ -24,6 +24,12 @@ from endmember.methods.standards import Axis, Standard, background, column, kern
 NEARLY, WHOLLY = 30.0, 1e7
 #: A residual this many times stronger than noise makes it is structure.
 STRUCTURE = 1.1
+#: What is said where nothing but the residual tells the noise.
+UNJUDGED = (
+    "{} spectra of {} channels that are no counts do not tell their noise from what the references miss: chi2_ is NaN, "
+    "and the errors take all of the residual for noise; fit more spectra together, at least 16, or give the counts "
+    "as they were recorded"
+)
 #: Steps of a search for shifts: a fraction of a channel, at most so many, and how often it goes round.
 FRACTION, MOST_STEPS, ROUNDS = 0.5, 81, 3
 
@@ -34,8 +40,8 @@ class MLLS(SpectralEstimator):
     .. math:: \min_{c_i}\ \ell(x_i,\ R\,c_i), \qquad c_i \ge 0
 
     Maps come with standard errors, and every pixel with its reduced chi-square: near 1 where the
-    references explain the data up to their noise. With ``loss=em.SquaredError()`` the noise is measured
-    from the data; with ``em.Poisson()`` it is that of counts.
+    references explain the data up to their noise. With ``em.Poisson()`` the noise is that of counts; with other losses
+    it is measured from the data, or, of fewer than 16 spectra or channels, that of counts if they are whole numbers.
 
     Parameters
     ----------
@@ -47,7 +53,7 @@ class MLLS(SpectralEstimator):
         ``em.Poisson()`` maximises the likelihood of counts.
     non_negative : bool
         Whether maps may not fall below zero.
-    background : None, "constant", "linear", "power_law" or array_like (b, channels)
+    background : None, "constant", "linear", "power_law", or spectra as ``references``
         Further spectra to fit; "power_law" is a sum of :math:`E^{-2}` to :math:`E^{-5}`.
     shift : float
         How far each reference may be moved to fit, in the energy unit of the data (channels for
@@ -58,6 +64,9 @@ class MLLS(SpectralEstimator):
     extra : int
         1 adds one free component if the residual holds more than noise: not negative, or of any sign
         where a reference has negative values itself.
+    maps : em.SumToOne(), optional
+        The amounts of the references, without the background, sum to one in every pixel: fractions, where the
+        references are spectra of the pure phases on the scale of the data (fully constrained unmixing).
 
     Attributes
     ----------
@@ -66,7 +75,9 @@ class MLLS(SpectralEstimator):
     maps_error_ : ndarray, (*domain, k)
         Standard errors; of a coefficient held at zero, the error that it would have if it were free.
     chi2_ : ndarray, (*domain)
-        Reduced chi-square; like the errors NaN at empty pixels, and where there is no noise.
+        Reduced chi-square; like the errors NaN at empty pixels, and where there is no noise; NaN too, with a
+        warning, where few spectra that are no counts do not tell their noise. With weights of single entries
+        it is relative, 1 on average.
     components_ : ndarray, (k, n_channels)
         The spectra as fitted: shifted, scattered, background and extra component included.
     names_ : list of str
@@ -118,6 +129,7 @@ class MLLS(SpectralEstimator):
         shift: float = 0.0,
         low_loss: Any = None,
         extra: int = 0,
+        maps: Any = None,
     ) -> None:
         self.references = references
         self.loss = loss
@@ -126,9 +138,10 @@ class MLLS(SpectralEstimator):
         self.shift = shift
         self.low_loss = low_loss
         self.extra = extra
+        self.maps = maps
 
     def parts(self) -> list[tuple[str, Any]]:
-        return [("loss", self._loss())]
+        return [("loss", self._loss())] + [("maps", self.maps)] * (self.maps is not None)
 
     def _check_parameters(self) -> None:
         if self.references is None and self.background is None:
@@ -148,6 +161,12 @@ class MLLS(SpectralEstimator):
             )
         if self.extra not in (0, 1):
             raise ValueError(f"extra={self.extra!r} is not known; allowed: 0 or 1 free component")
+        closed = isinstance(self.maps, SumToOne) and self.maps.mode == "hard"
+        if self.maps is not None and not (closed and self.maps.total > 0 and not self.extra):
+            raise ValueError(
+                f"maps={self.maps!r} with extra={self.extra} does not go with a fit of references; allowed: maps=None, "
+                "or with extra=0 em.SumToOne(), which holds their amounts at a sum: known spectra have known scales"
+            )
         if self.extra and not self.non_negative:
             raise ValueError(
                 "a free component needs maps that are not negative; leave out extra=1 or non_negative=False"
@@ -176,11 +195,10 @@ class MLLS(SpectralEstimator):
 
         self.shifts_ = self._fitted_shifts(found, axis.step, columns, observed, weights)
         R = columns(self.shifts_)
-        _refuse_unknown(R, observed)
         self.names_ = [one.name for one in found] + ground_names
         self._judge(R[:, : len(found)], weights)
         F = self._maps(observed, R, weights)
-        noise = self._noise(observed, F, R)
+        noise = self._noise(observed)
         if self.extra:
             R = self._with_extra(observed, F, R, noise, energy)
             F = self._maps(observed, R, weights)
@@ -192,9 +210,13 @@ class MLLS(SpectralEstimator):
     def _loss(self) -> Loss:
         return SquaredError() if self.loss is None else self.loss
 
-    @property
-    def _lower(self) -> float:
-        return 0.0 if self.non_negative else -np.inf
+    def _limits(self, R: np.ndarray) -> regression.Limits:
+        """Return what the amounts of spectra ``R`` (m, k) keep to; background is in no sum."""
+        lower = 0.0 if self.non_negative else -np.inf
+        if self.maps is None:
+            return regression.Limits(lower)
+        counted = np.arange(R.shape[1]) < len(self.shifts_)
+        return regression.Limits(lower, counted / self.maps.total)
 
     def _weights(self, observed: Observed) -> np.ndarray:
         """Return the weight of every channel, (m,)."""
@@ -212,19 +234,16 @@ class MLLS(SpectralEstimator):
                 f"em.Poisson() needs counts and {observed.survey.n_negative} values are negative; use "
                 "em.SquaredError(), or leave the background in"
             )
-        F = regression.least_squares(observed.data, R, weights, self._lower)
-        return regression.poisson(observed.data, R, F, self._lower) if counting else F
+        limits = self._limits(R)
+        F = regression.least_squares(observed.data, R, weights, limits)
+        return regression.poisson(observed.data, R, F, limits) if counting else F
 
-    def _noise(self, observed: Observed, F: np.ndarray, R: np.ndarray) -> NoiseModel:
-        """Return the noise: of counts, or measured; with weights of entries only their common scale."""
-        data = observed.data
+    def _noise(self, observed: Observed) -> NoiseModel | None:
+        """Return the noise: of counts, or measured; None where only the residual of the fit would tell."""
         if isinstance(self._loss(), Poisson):
             return NoiseModel(poisson=True)
-        if isinstance(data, Weighted):
-            squares = sum(float(np.vdot(block, block)) for _, block in data.residual_blocks(F, R))
-            freedom = int(np.count_nonzero(data.W) - np.count_nonzero(self._lower < F))
-            return NoiseModel(gain=0.0, read_variance=squares / max(freedom, 1))
-        return regression.measure_noise(data, F, R)
+        data = observed.data
+        return None if data.weighted else regression.known_noise(regression.sampled(data))
 
     def _judge(self, R: np.ndarray, weights: np.ndarray) -> None:
         """Learn how alike the references are; name those that are nearly, refuse those that are wholly collinear."""
@@ -282,10 +301,11 @@ class MLLS(SpectralEstimator):
         observed: Observed,
         F: np.ndarray,
         R: np.ndarray,
-        noise: NoiseModel,
+        noise: NoiseModel | None,
         energy: np.ndarray,
     ) -> np.ndarray:
         """Return the spectra with a free one more, if the residual holds more than noise."""
+        noise = noise or regression.scattered(observed.data, F, R, self._limits(R))
         direction, strength = regression.residual_direction(observed.data, F, R, noise)
         fits = R.shape[1] < min(observed.data.shape)
         if not (strength > STRUCTURE and fits):
@@ -308,17 +328,26 @@ class MLLS(SpectralEstimator):
         return np.column_stack([R, model.components_[-1, observed.columns]])
 
     def _keep(
-        self, observed: Observed, F: np.ndarray, R: np.ndarray, weights: Any, noise: NoiseModel
+        self,
+        observed: Observed,
+        F: np.ndarray,
+        R: np.ndarray,
+        weights: np.ndarray,
+        known: NoiseModel | None,
     ) -> None:
-        data, lower = observed.data, self._lower
+        data, limits = observed.data, self._limits(R)
+        noise = known or regression.scattered(data, F, R, limits)
         if isinstance(self._loss(), Poisson):
-            errors = regression.errors_of_counts(data, F, R, lower)
+            errors = regression.errors_of_counts(data, F, R, limits)
         elif isinstance(data, Weighted):
             G = data.gram([R, R], 0) / (noise.read_variance or 1.0)
-            errors = regression.errors_of_information(G, lower < F) * (noise.read_variance > 0)
+            errors = regression.errors_of_information(G, F, limits) * (noise.read_variance > 0)
         else:
-            errors = regression.errors_of_least_squares(F, R, weights, lower, noise)
-        chi2 = regression.reduced_chi2(data, F, R, lower, noise)
+            errors = regression.errors_of_least_squares(F, R, weights, limits, noise)
+        chi2 = regression.reduced_chi2(data, F, R, limits, noise)
+        if known is None and (not data.weighted or min(data.shape) < regression.FEW):
+            chi2[:] = np.nan
+            warnings.warn(UNJUDGED.format(*data.shape), UserWarning, stacklevel=4)
         self.n_components_ = R.shape[1]
         self._weighted = observed.spectra(weights[:, None])[0].astype(np.float64)
         self.components_, self.maps_ = observed.spectra(R), observed.maps(F)
@@ -331,15 +360,6 @@ def _unknown_where_empty(observed: Observed, values: np.ndarray) -> np.ndarray:
     maps = observed.maps(values).reshape(-1, values.shape[1])
     maps[~np.isin(np.arange(len(maps)), observed.rows)] = np.nan
     return maps.reshape(*observed.domain, -1)
-
-
-def _refuse_unknown(R: np.ndarray, observed: Observed) -> None:
-    if not np.isfinite(R).all():
-        channel = int(observed.columns[np.flatnonzero(~np.isfinite(R).all(axis=1))[0]])
-        raise ValueError(
-            f"the background holds NaN or infinite values, the first at channel {channel}; leave the channel out with "
-            "channel_mask="
-        )
 
 
 def _directions(observed: Observed, R: np.ndarray) -> np.ndarray:

@@ -172,7 +172,7 @@ def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
         own = axis
     if values.shape[1] != len(own.energy):
         raise ValueError(
-            f"references have {values.shape[1]} channels and the data {len(axis.energy)}; give arrays on the axis "
+            f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give arrays on the axis "
             "of the data, or both as signals with an energy axis"
         )
     return values, own, name
@@ -274,12 +274,9 @@ def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
     if kind is None:
         return np.empty((m, 0)), []
     if not isinstance(kind, str):
-        columns = np.atleast_2d(np.asarray(unwrap(kind), dtype=np.float64)).T
-        if columns.shape[0] != m:
-            raise ValueError(
-                f"background has {columns.shape[0]} channels and the data {m}; they must agree"
-            )
-        return columns, [f"background {number + 1}" for number in range(columns.shape[1])]
+        found = standards(kind, axis)
+        names = [f"background {number}" for number in range(1, len(found) + 1)]
+        return np.column_stack([one.at(energy, axis.step) for one in found]), names
     if kind not in BACKGROUNDS:
         raise ValueError(
             f"background={kind!r} is not known; allowed: None, {', '.join(map(repr, BACKGROUNDS))}, or spectra"

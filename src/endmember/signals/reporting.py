@@ -232,7 +232,8 @@ def _standard_errors(model: Any) -> list[Section]:
     ):  # fmt: skip
         said = f"mean {_mean(amounts):.4g}, median standard error {_middle(errors):.3g}"
         table.append((name, said + (f", moved by {shift:+.3g}" if shift else "")))
-    table.append(("Reduced chi-square", f"median {_middle(model.chi2_):.3g}"))
+    judged = f"median {_middle(model.chi2_):.3g}" if np.isfinite(model.chi2_).any() else "not known"
+    table.append(("Reduced chi-square", judged))
     if len(model.shifts_) > 1:
         table.append(("Condition number of the references", f"{model.condition_:.3g}"))
     return [Section("Fit of the references", table=table)]
