@@ -190,7 +190,7 @@ def test_an_existing_folder_is_not_replaced_unasked(folder):
         RESULT.save(folder)
     assert em.open(folder).maps.data.shape == (3, 9, 12)
     RESULT.save(folder, overwrite=True)
-    assert not folder.with_name("phases.old").exists()
+    assert [place.name for place in folder.parent.iterdir()] == ["phases"]
 
 
 def test_a_foreign_folder_is_never_replaced(tmp_path):
@@ -237,7 +237,7 @@ TRAPS = {
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("moment", TRAPS)
-def test_killed_while_saving_the_old_answer_is_intact(moment, tmp_path):
+def test_killed_while_saving_one_whole_answer_is_there(moment, tmp_path):
     target = RESULT.save(tmp_path / "answer")
     program = KILLED.format(trap=TRAPS[moment])
     child = subprocess.Popen(
@@ -251,7 +251,7 @@ def test_killed_while_saving_the_old_answer_is_intact(moment, tmp_path):
     child.send_signal(signals.SIGKILL)
     child.wait()
     child.stdout.close()
-    assert em.open(target).maps.data.shape == (3, 9, 12)
+    assert em.open(target).maps.data.shape in ((3, 9, 12), (2, 9, 12))
     RESULT.save(target, overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["answer"]
 

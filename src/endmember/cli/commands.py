@@ -58,7 +58,6 @@ from .targets import (
     check_target,
     draw_components,
     keep_result,
-    refuse_foreign,
     say_where,
 )
 from .wishes import penalties
@@ -123,8 +122,9 @@ def demo() -> None:
     from endmember import synthetic
     from endmember.factor.matching import match_components, spectral_angle
     from endmember.methods.nmf import NMF
+    from endmember.signals.folders import refuse_strange
 
-    refuse_foreign(DEMO_FOLDER)
+    refuse_strange(DEMO_FOLDER)
     phantom = synthetic.mixed_phases()
     ny, nx, k = phantom.maps.shape
     channels = phantom.energy.size
@@ -317,7 +317,7 @@ def report(
 ) -> None:
     """Write report.html and components.png of a saved result anew."""
     with at_home():
-        from endmember.signals.storage import existing
+        from endmember.signals.folders import existing
         from endmember.signals.unmixing import open_folder
 
         folder = existing(folder)

@@ -64,7 +64,7 @@ def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> 
     """Write maps and both kinds of spectra, and a picture of the first."""
     from endmember import show
     from endmember.signals.bridge import wrap_maps, wrap_spectra
-    from endmember.signals.storage import replacing
+    from endmember.signals.folders import replacing
 
     with replacing(folder, overwrite) as new:
         spectra = wrap_spectra(model.components_, first)

@@ -24,27 +24,16 @@ def beside(file: Path, name: str) -> Path:
 
 def check_target(folder: Path, overwrite: bool) -> None:
     """Refuse a folder that cannot take the result, before any work is done."""
+    from endmember.signals.folders import refuse_strange
+
     if folder.exists() and not overwrite:
         raise FileExistsError(
             f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
         )
-    refuse_foreign(folder)
+    refuse_strange(folder)
     parent = next(place for place in folder.absolute().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise PermissionError(f"{parent} cannot be written to; name another folder with -o")
-
-
-def refuse_foreign(folder: Path) -> None:
-    """Never overwrite what is no result: ``-o ~/Documents --overwrite`` is a slip of the hand."""
-    from endmember.signals.storage import FILES
-
-    if not folder.exists():
-        return
-    if not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES:
-        raise FileExistsError(
-            f"{folder} holds something else than a result of endmember and is not overwritten; "
-            "name another folder"
-        )
 
 
 def check_room(folder: Path, image: Any, k: int) -> None:

@@ -17,7 +17,7 @@ from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
 from endmember.show.detectors import detectors
 from endmember.show.html import Report, Section, write
-from endmember.signals import provenance, reporting, storage
+from endmember.signals import folders, provenance, reporting, storage
 from endmember.signals import unmixing as single
 from endmember.signals.axes import describe_data
 from endmember.signals.bridge import wrap_maps, wrap_spectra
@@ -227,7 +227,7 @@ class CoupledUnmixing:
             If the folder exists and may not be replaced.
         """
         folder = Path(folder)
-        with storage.replacing(folder, overwrite) as new:
+        with folders.replacing(folder, overwrite) as new:
             self.maps.save(new / "maps.hspy")
             for d, (spectra, misfit) in enumerate(zip(self.spectra, self._misfits, strict=True), 1):
                 spectra.save(new / f"spectra_{d}.hspy")
@@ -245,7 +245,7 @@ class CoupledUnmixing:
                 "objective": [float(value) for value in self.model.objective_],
             }
             storage.write_record(new, written, arrays)
-            self.report(new / "report.html")
+            storage.add_report(self, new / "report.html")
         return folder
 
     def reproduce(self, data: Sequence[Any]) -> CoupledUnmixing:

@@ -1,4 +1,4 @@
-"""How models are written down, and how a folder is replaced without ever being half there.
+"""How models are written down.
 
 A model becomes JSON (its public class and its parameters, nested ones too) and named arrays. Only
 classes that the package itself offers are made again on reading; nothing is executed, nothing is
@@ -7,11 +7,10 @@ pickled.
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
+import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,19 @@ from sklearn.base import BaseEstimator
 import endmember
 from endmember.factor.inputs import is_signal, unwrap
 from endmember.signals.bridge import with_values
+from endmember.signals.folders import FILES, RECORD
 
-RECORD = "unmixing.json"
+#: Files that are never read back, and too large to be looked at for nothing.
+LARGE = {"residual.hspy"}
+#: What reading a record that somebody has changed may end in.
+_DAMAGES = (ValueError, OSError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile)
+
 #: What a model has learned besides maps and spectra, kept with an answer.
 LEARNED = (
     "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_", "names_",
     "maps_error_", "chi2_", "shifts_", "stretches_", "smooth_", "correlation_", "condition_", "pixels_", "unique_",
     "own_", "acceptance_", "factors_", "mode_shapes_", "core_", "congruence_", "core_consistency_",
 )  # fmt: skip
-#: Everything that a saved result may hold.
-FILES = {
-    RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
-    "errors.hspy", "bands.hspy", "report.html", "components.png",
-    *(f"{part}_{detector}.hspy" for part in ("spectra", "misfit") for detector in range(1, 10)),
-}  # fmt: skip
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
@@ -122,10 +120,11 @@ def _decode_signal(kept: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
 
 
 def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Write the JSON record and the arrays of a result."""
+    """Write the arrays of a result and, last of all, its JSON record with a sum of every file."""
     with (folder / "arrays.npz").open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-    text = json.dumps(record, indent=1, allow_nan=False)
+    sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
+    text = json.dumps({**record, "files": sums}, indent=1, allow_nan=False)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
 
@@ -135,96 +134,51 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     Raises
     ------
     ValueError
-        If the record is damaged.
+        If the record is damaged, or a file is missing or not the one that was written with it.
     """
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        for name, known in dict(record.pop("files", {})).items():
+            if name in FILES and name not in LARGE and _sum(folder / name) != known:
+                raise ValueError(f"{name} is not the file that was saved")
         arrays = {}
         if (folder / "arrays.npz").exists():
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as problem:
-        raise ValueError(
-            f"{folder} is a damaged result ({problem}); unmix the data again"
-        ) from problem
+    except _DAMAGES as problem:
+        raise damaged(folder, problem) from problem
     return record, arrays
+
+
+def damaged(folder: Path, problem: Exception) -> ValueError:
+    """Return the sentence about a result that cannot be read back."""
+    what = (
+        f"{Path(problem.filename).name} is missing"
+        if isinstance(problem, FileNotFoundError)
+        else problem
+    )
+    return ValueError(f"{folder} is a damaged result ({what}); unmix the data again")
+
+
+def add_report(result: Any, file: Path) -> None:
+    """Write the report of a result that is saved already: its failure is said and loses nothing."""
+    try:
+        result.report(file)
+    except Exception as problem:
+        warnings.warn(
+            f"the result is saved without its report, which could not be written ({problem}); try "
+            "result.report(file) again",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def save_errors(folder: Path, maps: Any, model: Any) -> None:
     """Write the standard errors of the maps, where the model has them."""
     if hasattr(model, "maps_error_"):
         with_values(maps, model.maps_error_, "standard errors").save(folder / "errors.hspy")
-
-
-def existing(folder: Path) -> Path:
-    """Return where the result called ``folder`` is: there, or under ``.old`` if the machine died while replacing it.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
-    for place in (folder, _beside(folder, ".old")):
-        if (place / RECORD).is_file():
-            return place
-    what = "no result in it" if folder.exists() else "no such folder"
-    raise FileNotFoundError(
-        f"{folder} cannot be opened: {what}; give the folder that Unmixing.save or 'endmember "
-        "unmix' wrote"
-    )
-
-
-@contextmanager
-def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a new folder to write in, which takes the place of ``folder`` only when all is written.
-
-    ``name.new`` is written, ``name`` becomes ``name.old``, ``name.new`` becomes ``name``, and
-    ``name.old`` is dropped: at every moment one complete result exists.
-
-    Raises
-    ------
-    FileExistsError
-        If there is something that must not be replaced.
-    """
-    new, old = _beside(folder, ".new"), _beside(folder, ".old")
-    if folder.exists() and not overwrite:
-        raise FileExistsError(
-            f"{folder} exists already; choose another name, or replace it with overwrite=True"
-        )
-    for place in (folder, new, old):
-        _refuse_strange(place)
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-    _drop(new)
-    _drop(old)
-    new.mkdir(parents=True)
-    try:
-        yield new
-    except BaseException:
-        _drop(new)
-        raise
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    _drop(old)
-
-
-def _beside(folder: Path, ending: str) -> Path:
-    folder = folder.absolute()
-    return folder.with_name(folder.name + ending)
-
-
-def _refuse_strange(folder: Path) -> None:
-    """Never delete what the package did not write."""
-    if not folder.exists():
-        return
-    strange = not folder.is_dir() or {entry.name for entry in folder.iterdir()} - FILES
-    if strange:
-        raise FileExistsError(
-            f"{folder} holds something else than a result and is not replaced; choose another name"
-        )
-
-
-def _drop(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)

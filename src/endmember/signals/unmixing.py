@@ -16,7 +16,7 @@ from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
 from endmember.show.contents import Components, Misfit
-from endmember.signals import provenance, storage
+from endmember.signals import folders, provenance, storage
 from endmember.signals.axes import (
     are_signals,
     describe_data,
@@ -316,7 +316,7 @@ class Unmixing:
             If the folder exists and may not be replaced.
         """
         folder = Path(folder)
-        with storage.replacing(folder, overwrite) as new:
+        with folders.replacing(folder, overwrite) as new:
             self.maps.save(new / "maps.hspy")
             self.spectra.save(new / "spectra.hspy")
             save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
@@ -327,7 +327,7 @@ class Unmixing:
                 self._residual().save(new / "residual.hspy")
             arrays: dict[str, np.ndarray] = {}
             storage.write_record(new, {**self._written(arrays), "doubts": doubts}, arrays)
-            self.report(new / "report.html")
+            storage.add_report(self, new / "report.html")
         return folder
 
     def reproduce(self, data: Any = None) -> Unmixing:
@@ -421,7 +421,7 @@ def open_folder(folder: str | Path) -> Any:
     ValueError
         If it is damaged.
     """
-    place = storage.existing(Path(folder))
+    place = folders.existing(Path(folder))
     record, arrays = storage.read_record(place)
     try:
         if "detectors" in record:

@@ -1,0 +1,101 @@
+"""A folder is replaced whole or not at all, and nothing that was not written here is touched."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import endmember as em
+from endmember.signals.folders import FILES, RECORD, existing, replacing
+
+RESULT = em.unmix(
+    em.synthetic.diode(shape=(6, 7), channels=30).signal, em.NMF(2, n_starts=1, random_state=0)
+)
+
+
+def put(folder: Path, words: str) -> None:
+    """Save a result whose record says who wrote it."""
+    with replacing(folder, overwrite=True) as new:
+        for name in ("maps.hspy", "spectra.hspy", RECORD):
+            (new / name).write_text(words)
+
+
+def words_in(folder: Path) -> set[str]:
+    return {file.read_text() for file in existing(folder).iterdir()}
+
+
+def test_neighbours_with_likely_names_are_the_users(tmp_path):
+    for name in ("run", "run.new", "run.old"):
+        put(tmp_path / name, name)
+    put(tmp_path / "run", "again")
+    found = {place.name: words_in(place) for place in tmp_path.iterdir()}
+    assert found == {"run": {"again"}, "run.new": {"run.new"}, "run.old": {"run.old"}}
+
+
+def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
+    put(tmp_path / "real", "one")
+    (tmp_path / "link").symlink_to("real", target_is_directory=True)
+    put(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert words_in(tmp_path / "real") == {"two"}
+
+
+def test_a_mounted_share_keeps_its_name_and_gets_the_files(tmp_path, monkeypatch):
+    share = tmp_path / "share"
+    share.mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda place: place == share)
+    put(share, "one")
+    put(share, "two")
+    assert words_in(share) == {"two"}
+    assert {place.name for place in share.iterdir()} <= FILES
+
+
+def test_what_is_not_a_result_is_left_alone(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("work of years")
+    with pytest.raises(FileExistsError, match="something else"):
+        put(tmp_path / "thesis", "x")
+    assert [place.name for place in tmp_path.rglob("*")] == ["thesis", "chapter.tex"]
+
+
+def test_a_report_that_fails_loses_nothing(tmp_path, monkeypatch):
+    def fail(self, file):
+        raise RuntimeError("no such font")
+
+    monkeypatch.setattr(em.Unmixing, "report", fail)
+    with pytest.warns(UserWarning, match="no such font"):
+        RESULT.save(tmp_path / "x")
+    np.testing.assert_array_equal(em.open(tmp_path / "x").maps.data, RESULT.maps.data)
+
+
+def test_an_interrupt_during_the_report_leaves_the_new_result_whole(tmp_path, monkeypatch):
+    def interrupt(self, file):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(em.Unmixing, "report", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        RESULT.save(tmp_path / "x")
+    np.testing.assert_array_equal(em.open(tmp_path / "x").maps.data, RESULT.maps.data)
+    assert [place.name for place in tmp_path.iterdir()] == ["x"]
+
+
+def save_often(folder: Path, words: str, times: int) -> None:
+    for _ in range(times):
+        put(folder, words)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_of_several_savers_one_wins_whole(tmp_path):
+    context = multiprocessing.get_context("fork")
+    savers = [
+        context.Process(target=save_often, args=(tmp_path / "x", words, 20)) for words in "abcd"
+    ]
+    for saver in savers:
+        saver.start()
+    for saver in savers:
+        saver.join()
+        assert saver.exitcode == 0
+    assert len(words_in(tmp_path / "x")) == 1
+    assert [place.name for place in tmp_path.iterdir()] == ["x"]
