@@ -272,3 +272,36 @@ def test_a_worker_that_dies_costs_time_and_not_the_result(tmp_path):
     assert (tmp_path / "killed").exists()
     np.testing.assert_allclose(found.V, alone.V, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(found.Z, alone.Z, rtol=1e-12, atol=1e-9)
+
+
+def test_what_is_kept_of_one_content_is_not_taken_for_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "KEPT_UP_TO", 0)
+    rng = np.random.default_rng(3)
+    one, other = (
+        da.from_array(rng.random((8, 9, 2)) @ rng.random((2, 30)), chunks=(4, 9, 30))
+        for _ in range(2)
+    )
+
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        em.unmix(one, em.NMF(2, random_state=0), checkpoint=tmp_path / "kept", callback=interrupt)
+    assert any((tmp_path / "kept").iterdir())
+    fresh = em.unmix(other, em.NMF(2, random_state=0))
+    resumed = em.unmix(other, em.NMF(2, random_state=0), checkpoint=tmp_path / "kept", resume=True)
+    np.testing.assert_array_equal(resumed.spectra.data, fresh.spectra.data)
+
+
+def test_a_file_that_changes_during_a_fit_ends_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "KEPT_UP_TO", 0)
+    file = tmp_path / "x.hspy"
+    signal = em.synthetic.diode(shape=(8, 8), channels=40).signal
+    signal.save(file)
+    lazy = em.load(file, lazy=True)
+
+    def write(progress):
+        os.utime(file, ns=(0, 10**18))
+
+    with pytest.raises(ValueError, match="changed while it was being read"):
+        em.unmix(lazy, em.NMF(2, random_state=0), callback=write)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from endmember import __version__
 from endmember.factor.chunks import cluster, read
 from endmember.factor.inputs import blocks_of, stays_lazy, unwrap
 from endmember.factor.layout import sample
@@ -112,14 +113,19 @@ def check_memory(signal: Any, n_components: int | None = None) -> float:
 def about(signal: Any) -> str:
     """Return what tells a signal from others without reading it: file, its size and time, shape, steps.
 
+    Lazy data of no file are told apart by the name that Dask gives their content.
+
     Examples
     --------
     >>> import hyperspy.api as hs
-    >>> about(hs.signals.Signal1D([[1.0, 2.0]]))
-    '{"dtype": "float64", "shape": [1, 2], "source": null, "steps": []}'
+    >>> one, other = (hs.signals.Signal1D([[1.0, x]]).as_lazy() for x in (2.0, 3.0))
+    >>> about(one) == about(other)
+    False
     """
     source = provenance.source(signal)
     known: dict[str, Any] = {
+        "version": __version__,
+        "name": getattr(signal.data, "name", None) if source is None else None,
         "shape": [int(size) for size in unwrap(signal).shape],
         "dtype": str(signal.data.dtype),
         "steps": provenance.steps(signal),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
 
-from endmember.factor.inputs import observe, unwrap
+from endmember.factor.inputs import is_lazy, observe, unwrap
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
@@ -114,11 +115,13 @@ def unmix(
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
     with session(memory, kept) as work:
+        work.state = partial(about, signal) if is_lazy(unwrap(signal)) else None
         if model is None:
             model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
             reasons += why
         check_memory(signal, getattr(model, "n_components", None))
         result = _unmixed(signal, _seeded(clone(model)), options, callback, reasons)
+        work.check_source()
         result.record["passes"] = len(work.passes)
         if kept is not None:
             kept.clear()
