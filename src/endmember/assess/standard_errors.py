@@ -15,7 +15,6 @@ from endmember.factor.alternate import Callback, Progress
 from endmember.factor.blocks import Data
 from endmember.factor.information import Information, Weights
 from endmember.factor.inputs import Observed, observe
-from endmember.factor.losses import Poisson, PoissonScaled
 from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
@@ -183,7 +182,7 @@ class _Answer:
 
     def _noise(self, data: Data) -> NoiseModel:
         """Return the noise that the loss of the model stands for."""
-        if isinstance(getattr(self.model, "loss", None), Poisson | PoissonScaled):
+        if self.model.own_loss().counts:
             return NoiseModel(gain=1.0, poisson=True)
         n, m = data.shape
         free = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]

@@ -15,7 +15,7 @@ from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers, steers_columns
 from endmember.factor.scales import Scales, lengths
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblem import Noise, Quadratic, Ratio, Setting, Subproblem
+from endmember.factor.subproblem import Counted, Noise, Quadratic, Setting, Subproblem
 
 #: Sweeps over which progress is measured where the objective may rise in between.
 PATIENCE = 20
@@ -292,7 +292,7 @@ def alternate(
             fit.converged = _has_converged(fit.objective, exact * reference, tol, window)
         if fit.converged or fit.stopped:
             break
-        if sweep % REVIVE_EVERY == 0 and isinstance(plain, Quadratic) and not problem.chooses:
+        if sweep % REVIVE_EVERY == 0 and problem.loss.needs == "products" and not problem.chooses:
             _revive(problem, run.factors)
         if run.leaping or run.may_leap and _has_converged(fit.objective, 0.0, SLOW, WINDOW):
             run.leap(tol)
@@ -308,8 +308,9 @@ class _Run:
         self.problem, self.solvers = problem, solvers
         self.scales = problem.scales(factors[0].shape[1])
         self.factors = self.scales.balanced(factors)
+        kind = problem.loss.makes
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
-        steered = any(map(steers_columns, problem.penalties)) and problem.loss.makes is Ratio
+        steered = any(map(steers_columns, problem.penalties)) and not kind.squares
         self.monotone = all(solver.monotone for solver in solvers) and not steered
         self.ruled = problem.ruled
         self.before = self.factors[0]
@@ -318,8 +319,8 @@ class _Run:
         self.penalties: list[list[Penalty]] = []
         for mode, solver in enumerate(solvers):
             rules = list(problem.penalties[mode])
-            if self.scales.on_sphere(mode) and issubclass(problem.loss.makes, Ratio):
-                self.monotone &= self._is_poisson
+            if self.scales.on_sphere(mode) and not kind.squares:
+                self.monotone &= kind.keeps_lengths
             elif self.scales.on_sphere(mode):
                 columns = np.flatnonzero(self.scales.sphere(mode)).tolist()
                 rules.append(UnitColumns(self.scales.row_weights[mode], columns))
@@ -327,17 +328,13 @@ class _Run:
                 self.may_leap = False
             self.penalties.append(rules)
 
-    @property
-    def _is_poisson(self) -> bool:
-        return getattr(self.problem.loss, "beta", None) == 1
-
     def sweep(self) -> tuple[Subproblem, float]:
         """Improve every factor once; return the data's side of the last subproblem, and the misfit."""
         for mode in reversed(range(len(self.factors))):
             F = self.factors[mode]
             plain = self.problem.plain(self.factors, mode)
             subproblem = self.problem.wished(plain, mode, F)
-            if self.scales.on_sphere(mode) and isinstance(subproblem, Ratio) and self._is_poisson:
+            if self.scales.on_sphere(mode) and isinstance(subproblem, Counted):
                 self.factors[mode] = _keep_lengths(subproblem, F, self.scales.sphere(mode))
             else:
                 self.factors[mode] = self.solvers[mode].improve(
@@ -369,7 +366,7 @@ class _Run:
         return bool(np.linalg.norm(now - before) <= tolerance * np.linalg.norm(now))
 
 
-def _keep_lengths(subproblem: Ratio, F: np.ndarray, held: np.ndarray) -> np.ndarray:
+def _keep_lengths(subproblem: Counted, F: np.ndarray, held: np.ndarray) -> np.ndarray:
     r"""Return a better factor whose columns ``held`` stay of unit length.
 
     The surrogate of the multiplicative update, :math:`\sum_i d_i f_i - a_i \ln f_i` with

@@ -17,7 +17,6 @@ from endmember.factor.solvers import (
     Newton,
     Solver,
 )
-from endmember.factor.subproblem import Quadratic, Ratio
 
 #: Solvers that a refusal can name, in the order in which they are worth trying.
 CANDIDATES: tuple[Solver, ...] = (
@@ -37,14 +36,12 @@ def can_obey(solver: Solver, penalty: Penalty) -> bool:
 
 def can_solve(solver: Solver, loss: Loss) -> bool:
     """Tell whether a solver can work on the subproblems of a loss."""
-    if isinstance(solver, Newton) and getattr(loss, "beta", None) != 1:
-        return False
-    return any(issubclass(loss.makes, kind) for kind in solver.solves)
+    return solver.can_solve(loss.makes)
 
 
 def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
     """Return the solver that measures best for one factor."""
-    candidates = (HALS(), *CANDIDATES) if k > MANY and loss.makes is Quadratic else CANDIDATES
+    candidates = (HALS(), *CANDIDATES) if k > MANY and loss.makes.squares else CANDIDATES
     for solver in candidates:
         if can_solve(solver, loss) and all(can_obey(solver, penalty) for penalty in penalties):
             return solver
@@ -56,7 +53,7 @@ def default_solvers(loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> 
     """Return the solver that measures best for every factor, given the wishes about each."""
     scales = Scales(wishes, k)
     rules = [
-        [UnitColumns()] if loss.makes is Quadratic and scales.on_sphere(mode) else []
+        [UnitColumns()] if loss.makes.squares and scales.on_sphere(mode) else []
         for mode in range(len(wishes))
     ]
     return [
@@ -79,7 +76,7 @@ def check_combination(
         raise ValueError(
             f"{solver!r} cannot minimise {loss!r}; {_named(loss, penalties, 'use')}, or solver=None to have it chosen"
         )
-    if issubclass(loss.makes, Ratio) and any(isinstance(penalty, Free) for penalty in penalties):
+    if loss.takes != "any" and any(isinstance(penalty, Free) for penalty in penalties):
         raise ValueError(
             f"{loss!r} needs a model without negative values, so the {factor} cannot be em.Free(); use "
             "em.SquaredError() or leave em.Free() out"

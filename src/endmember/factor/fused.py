@@ -18,8 +18,8 @@ import numpy as np
 from endmember.factor.gauges import Gauges
 from endmember.factor.local import Local
 from endmember.factor.losses import Loss
-from endmember.factor.subproblem import Quadratic, Ratio
-from endmember.factor.summed import SummedRatio
+from endmember.factor.subproblem import Counted, Quadratic, Subproblem
+from endmember.factor.summed import SummedCounts
 from endmember.factor.terms import Part
 
 
@@ -72,24 +72,22 @@ class FusedLoss(Loss):
     Parameters
     ----------
     makes : type
-        ``Ratio`` where all terms are Poisson likelihoods that are asked directly, else ``Quadratic``.
+        ``Counted`` where all terms are Poisson likelihoods that are asked directly, else ``Quadratic``.
     """
 
     in_words = "the weighted sum of the losses of all terms"
 
-    def __init__(self, makes: type = Quadratic) -> None:
-        self.makes = makes  # type: ignore[misc]
-        if makes is Ratio:
-            self.beta = 1.0
+    def __init__(self, makes: type[Subproblem] = Quadratic) -> None:
+        self.makes = makes
 
     def reference(self, data: Any) -> float:
         return sum(part.reference() for part in data.parts)
 
     def subproblem(self, data: Any, factors: Sequence[np.ndarray], mode: int) -> Any:
-        if self.makes is Ratio:
+        if self.makes is Counted:
             asked = [(part, place) for part in data.parts for place in part.places(mode)]
             terms = [part.pull(factors, *place).subproblem for part, place in asked]
-            return SummedRatio(terms, [part.weight for part, _ in asked])
+            return SummedCounts(terms, [part.weight for part, _ in asked])
         pulls, concerned = [], []
         for part in data.parts:
             found = [part.pull(factors, n, summand) for n, summand in part.places(mode)]

@@ -14,12 +14,11 @@ import numpy as np
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
-from endmember.factor.losses import PoissonScaled
 from endmember.factor.lowrank import LowRank, sketch, sketch_of
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import bounds_of
 from endmember.factor.solvers import ALS, ANLS, Solver
-from endmember.factor.subproblem import Quadratic, Ratio, times_gram
+from endmember.factor.subproblem import Quadratic, times_gram
 
 Start = list[np.ndarray]
 #: Sweeps of the first heat, at least; so many starts run to the end, at least.
@@ -131,7 +130,7 @@ def successive_projection(data: Data, k: int) -> np.ndarray:
 def start_maps(problem: Problem, S: np.ndarray) -> Start:
     """Return a start of the maps that go with given spectra, by least squares, and the spectra."""
     factors = with_maps(problem.data, S)
-    if issubclass(problem.loss.makes, Ratio):
+    if not problem.loss.makes.squares:
         factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
     bounds = bounds_of(problem.penalties[0], factors[0].shape, problem.grids[0])
     factors[0] = np.clip(factors[0], *bounds)
@@ -196,7 +195,7 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
 
     Losses that are no sum of squares lock what is zero: they start from filled factors.
     """
-    if issubclass(problem.loss.makes, Ratio):
+    if not problem.loss.makes.squares:
         name = "nndsvda" if name == "nndsvd" else name
     data = problem.data
     if name == "random":
@@ -208,7 +207,7 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
         for wishes, F, grid in zip(problem.penalties, factors, problem.grids, strict=True)
     ]
     for mode, F in enumerate(factors):
-        if issubclass(problem.loss.makes, Ratio):
+        if not problem.loss.makes.squares:
             F = np.maximum(F, MEAN_FRACTION * np.mean(F))
         factors[mode] = np.clip(F, *boxes[mode])
     for mode, wishes in enumerate(problem.penalties):
@@ -268,16 +267,15 @@ def multistart(
 
 
 def stand_in(problem: Problem, rank: int, rng: np.random.Generator) -> Problem | None:
-    """Return the least-squares problem on which starts of a Poisson problem are compared; None for other problems.
+    """Return the least-squares problem on which starts are compared, where a loss has one; None for other problems.
 
     Counts weighted by the totals of pixels and channels have nearly white noise (Keenan & Kotula, Surf. Interface
     Anal. 36 (2004) 203), and a sketch of them answers in milliseconds what costs a pass through all counts otherwise.
     Wishes about neighbours are left to the problem itself.
     """
-    data = problem.data
-    if getattr(problem.loss, "beta", None) != 1 or problem.chooses or data.weighted:
+    data, loss = problem.data, problem.loss.as_squares()
+    if loss is None or loss is problem.loss or problem.chooses or data.weighted:
         return None
-    loss = PoissonScaled()
     wishes = [[p for p in penalties if not p.spatial] for penalties in problem.penalties]
     return Problem(sketch_of(loss.prepare(data), rank), loss, wishes, problem.grids)
 

@@ -45,7 +45,7 @@ MOST_PATTERNS = 64
 
 def can_leap(problem: Problem, solvers: Sequence[Solver]) -> bool:
     """Tell whether leaps are possible: compressed data, exact solvers, maps that shall be positive and nothing else."""
-    if len(problem.penalties) != 2 or problem.loss.makes is not Quadratic or problem.ruled:
+    if len(problem.penalties) != 2 or problem.loss.needs != "products" or problem.ruled:
         return False
     return (
         _halves(problem.data) is not None

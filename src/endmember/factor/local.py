@@ -1,12 +1,8 @@
-r"""A divergence as a square that touches it: the way counts take part in a sum of squares.
+"""A loss as a square that touches it: the way counts take part in a sum of squares.
 
-At a model :math:`V = E Z^\top` a divergence :math:`d_\beta(x, v)` has the slope :math:`v^{\beta-2}(v - x)`. The square
-with this slope and the curvature
-
-.. math:: w = v^{\beta-2} \max\bigl(1,\ \max(\beta - 1, 0) + \max(2 - \beta, 0)\,x / v\bigr)
-
-never bends less than the divergence does at that point. Further away it may, so :class:`Cautious` bends it
-more until it lies above the divergence where the step ends: the objective never rises.
+The square that a loss says (:meth:`Loss.touching`) bends no less than the loss does at the present model. Further
+away it may, so :class:`Cautious` bends it more until it lies above the loss where the step ends: the objective never
+rises.
 """
 
 from __future__ import annotations
@@ -17,14 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.penalties import offers
 from endmember.factor.solvers import Solver
 from endmember.factor.solvers.base import Memory
 from endmember.factor.subproblem import Quadratic, times_gram
 
-#: A model value is never taken for less than this fraction of the mean datum.
-FLOOR = 1e-12
 #: A square is made steeper by this factor until it lies above the divergence, so often at most.
 STEEPER, TRIALS = 4.0, 20
 #: What penalties do beside adding to the square.
@@ -100,39 +93,3 @@ class Cautious(Solver):
                 return new
             times *= STEEPER
         return F
-
-
-def touching(data: Data, beta: float, modes: Sequence[np.ndarray], slot: int) -> Quadratic:
-    """Return the square that touches a beta-divergence at the present model, for one mode of the data.
-
-    Parameters
-    ----------
-    data : Data
-    beta : float
-    modes : sequence of ndarray
-        The matrix of every mode.
-    slot : int
-        Which of them is to move.
-
-    Returns
-    -------
-    Quadratic
-        With a Gram matrix for every row.
-    """
-    entries, Z = data.faced(modes, slot, dense=True)
-    E, k = modes[slot], Z.shape[1]
-    n, m = entries.shape
-    floor = FLOOR * max(float(np.mean(entries.x)), 1e-300)
-    i, j = np.triu_indices(k)
-    products = Z[:, i] * Z[:, j]
-    G, slope = np.empty((n, k, k)), np.empty((n, k))
-    for rows in row_blocks(n, m):
-        part = entries.some_rows(rows)
-        V = np.maximum(part.model(E[rows], Z), floor)
-        outer = V ** (beta - 2)
-        bend = max(beta - 1, 0.0) + max(2 - beta, 0.0) * part.x / V
-        slope[rows] = part.dot(outer * (V - part.x), Z)
-        packed = part.dot(outer * np.maximum(bend, 1.0), products)
-        block = G[rows]
-        block[:, i, j] = block[:, j, i] = packed
-    return Quadratic(G, times_gram(E, G) - slope, -np.inf, np.inf)

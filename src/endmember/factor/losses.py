@@ -9,29 +9,80 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.factor.blocks import Data
+from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.entries import Entries
 from endmember.factor.kernels import Counts
-from endmember.factor.subproblem import Quadratic, Ratio, Subproblem
+from endmember.factor.noise import NoiseModel
+from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
 #: products has no digits left.
 EXPLICIT_BELOW = 1e-10
 #: A model value is never taken for less than this fraction of the mean datum.
 FLOOR = 1e-16
+#: The same where a square touches a divergence.
+TOUCHING_FLOOR = 1e-12
 
 
 class Loss(BaseEstimator, ABC):
-    """How far a model is from the data; a subclass makes the subproblems that go with it."""
+    """How far a model is from the data, and for what it takes them; a subclass makes the subproblems that go with it.
+
+    Everybody else asks these attributes, and never which loss it is.
+    """
 
     #: The kind of subproblem it makes.
     makes: type[Subproblem] = Quadratic
+    #: What it asks of the data: "entries" one by one, or "products" alone, which compressed data answer too.
+    needs: str = "entries"
+    #: Which data it takes: "any", "non-negative" or "positive"; the model has no negative values under the last two.
+    takes: str = "any"
+    #: With which power of the model the variance of its noise grows: 0 white noise, 1 counts. None: it does not say.
+    power: float | None = None
+    #: Whether its minimum is the likeliest model under that noise.
+    likelihood: bool = False
     in_words = ""
     references: tuple[str, ...] = ()
 
+    @property
+    def counts(self) -> bool:
+        """Whether its noise is that of counts."""
+        return self.power == 1
+
+    def noise(self, gain: float = 1.0) -> NoiseModel | None:
+        r"""Return the noise that it stands for, of variance :math:`gain \cdot model^{power}`, or None.
+
+        The gain is what only data can tell: the variance of white noise, the data units per count.
+        """
+        if self.power is None:
+            return None
+        if self.power == 0:
+            return NoiseModel(gain=0.0, read_variance=gain)
+        return NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
+
+    def as_squares(self) -> Loss | None:
+        """Return the loss of nearly the same noise that needs products alone; None where there is none."""
+        return self if self.needs == "products" else None
+
     def prepare(self, data: Data) -> Data:
-        """Return the data as the loss wants them, or refuse them with a reason."""
+        """Return the data as the loss wants them, or refuse them with a reason.
+
+        Raises
+        ------
+        ValueError
+            If it needs entries and the data are compressed, or they have values that it does not take.
+        """
+        if self.needs == "products":
+            return data
+        x = data.entries(dense=self.takes == "positive").x
+        if self.takes != "any" and x.size and x.min() < 0:
+            share = np.count_nonzero(x < 0) / np.prod(data.shape)
+            raise ValueError(
+                f"{self!r} needs data without negative values and {share:.2%} are negative; use "
+                "em.SquaredError(), or leave the background in"
+            )
+        if self.takes == "positive" and not (x > 0).all():
+            raise ValueError(f"{self!r} needs positive data and some are zero; use em.Poisson()")
         return data
 
     @abstractmethod
@@ -42,6 +93,10 @@ class Loss(BaseEstimator, ABC):
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Any:
         """Return the problem of factor number ``mode`` with the others fixed, without bounds."""
 
+    def touching(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+        """Return the square that touches the loss at the present model, as a problem of factor number ``mode``."""
+        return self.subproblem(data, factors, mode)
+
     @abstractmethod
     def misfit(
         self,
@@ -51,6 +106,19 @@ class Loss(BaseEstimator, ABC):
         subproblem: Any = None,
     ) -> float:
         """Return the loss; cheaper where the subproblem of factor ``mode`` is at hand."""
+
+
+def given_loss(loss: Any) -> Loss:
+    """Return a loss that was given as a parameter, squared error for None.
+
+    Raises
+    ------
+    TypeError
+        If it is not a loss.
+    """
+    if loss is not None and not isinstance(loss, Loss):
+        raise TypeError(f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None")
+    return SquaredError() if loss is None else loss
 
 
 class SquaredError(Loss):
@@ -71,6 +139,9 @@ class SquaredError(Loss):
     0.5
     """
 
+    needs = "products"
+    power: float | None = 0.0
+    likelihood = True
     in_words = "squared error"
 
     def reference(self, data: Data) -> float:
@@ -121,6 +192,8 @@ class PoissonScaled(SquaredError):
     12.0
     """
 
+    power = 1.0
+    likelihood = False
     in_words = "squared error with pixels and channels weighted by their counts (Keenan-Kotula)"
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
 
@@ -157,23 +230,34 @@ class BetaDivergence(Loss):
     1.5
     """
 
-    makes = Ratio
     in_words = "beta-divergence (beta = {beta:g})"
     references: tuple[str, ...] = ("C. Févotte and J. Idier, Neural Comput. 23 (2011) 2421.",)
 
     def __init__(self, beta: float = 1.0) -> None:
         self.beta = beta
 
-    def prepare(self, data: Data) -> Data:
-        x = data.entries(dense=self.beta != 1).x
-        if x.size and x.min() < 0:
-            raise ValueError(
-                f"{self!r} needs data without negative values and {np.mean(x < 0):.2%} are negative; use "
-                "em.SquaredError(), or leave the background in"
-            )
-        if self.beta <= 0 and not (x > 0).all():
-            raise ValueError(f"{self!r} needs positive data and some are zero; use em.Poisson()")
-        return data
+    @property
+    def makes(self) -> type[Subproblem]:  # type: ignore[override]
+        """The kind of subproblem it makes."""
+        return Counted if self.beta == 1 else Ratio
+
+    @property
+    def takes(self) -> str:  # type: ignore[override]
+        """Which data it takes."""
+        return "positive" if self.beta <= 0 else "non-negative"
+
+    @property
+    def power(self) -> float:  # type: ignore[override]
+        """With which power of the model the variance of its noise grows."""
+        return 2.0 - self.beta
+
+    @property
+    def likelihood(self) -> bool:  # type: ignore[override]
+        """Whether its minimum is the likeliest model: under gamma, Poisson and normal noise."""
+        return self.beta in (0, 1, 2)
+
+    def as_squares(self) -> Loss | None:
+        return PoissonScaled() if self.counts else None
 
     def reference(self, data: Data) -> float:
         data = data.matrix
@@ -186,7 +270,31 @@ class BetaDivergence(Loss):
 
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.faced(factors, mode, dense=self.beta != 1)
-        return _Divergence(entries, Z, factors[mode], self.beta)
+        kind = _CountDivergence if self.counts else _Divergence
+        return kind(entries, Z, factors[mode], self.beta)
+
+    def touching(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+        r"""Return the square of the slope :math:`v^{\beta-2}(v - x)` and a curvature that is no smaller than its own.
+
+        .. math:: w = v^{\beta-2} \max\bigl(1,\ \max(\beta - 1, 0) + \max(2 - \beta, 0)\,x / v\bigr)
+        """
+        beta, E = self.beta, factors[mode]
+        entries, Z = data.faced(factors, mode, dense=True)
+        (n, m), k = entries.shape, Z.shape[1]
+        floor = TOUCHING_FLOOR * max(float(np.mean(entries.x)), 1e-300)
+        i, j = np.triu_indices(k)
+        products = Z[:, i] * Z[:, j]
+        G, slope = np.empty((n, k, k)), np.empty((n, k))
+        for rows in row_blocks(n, m):
+            part = entries.some_rows(rows)
+            V = np.maximum(part.model(E[rows], Z), floor)
+            outer = V ** (beta - 2)
+            bend = max(beta - 1, 0.0) + max(2 - beta, 0.0) * part.x / V
+            slope[rows] = part.dot(outer * (V - part.x), Z)
+            packed = part.dot(outer * np.maximum(bend, 1.0), products)
+            block = G[rows]
+            block[:, i, j] = block[:, j, i] = packed
+        return Quadratic(G, times_gram(E, G) - slope, -np.inf, np.inf)
 
     def misfit(
         self,
@@ -264,56 +372,34 @@ class _Divergence(Ratio):
 
     def _parts_at(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         entries, Z = self.entries, self.Z
-        if self.beta == 1:
-            return entries.quotients(F, Z, self._floor), self.everywhere()
         V = self._model(F)
         return (
             entries.dot(entries.x * V ** (self.beta - 2), Z),
             entries.dot(V ** (self.beta - 1), Z),
         )
 
-    def everywhere(self) -> np.ndarray:
-        return np.broadcast_to(self.entries.everywhere(self.Z), self.shape)
-
     def _model(self, F: np.ndarray) -> np.ndarray:
         return np.maximum(self.entries.model(F, self.Z), self._floor)
 
-    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        V, x, Z = self._model(F), self.entries.x, self.Z
-        k = Z.shape[1]
-        quotient = x / V
-        i, j = np.triu_indices(k)
-        packed = self.entries.dot(quotient / V, Z[:, i] * Z[:, j])
-        H = np.empty((len(F), k, k))
-        H[:, i, j] = H[:, j, i] = packed
-        return self.everywhere() - self.entries.dot(quotient, Z), H
-
-    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
-
     def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
         V, x, z = self._followed(F), self.entries.x, self.Z[:, j]
-        if self.beta == 1:
-            whole = np.broadcast_to(self.entries.everywhere(z[:, None]), (len(F), 1))[:, 0]
-            curvature = self.entries.over_model(F, self.Z, self._floor, z**2)
-            return whole - self.entries.dot(x / V, z), curvature
         weights = V ** (self.beta - 2)
         return self.entries.dot((V - x) * weights, z), self.entries.dot(weights, z**2)
 
     def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-        V, x, beta = self._followed(F), self.entries.x, self.beta
-        change = self.entries.model(step[:, None], self.Z[:, j : j + 1])
-        moved = np.maximum(V + change, self._floor)
-        ones = np.ones(self.entries.shape[1])
-        if beta == 1:
-            whole = np.broadcast_to(self.entries.everywhere(self.Z[:, j : j + 1]), (len(F), 1))
-            return step * whole[:, 0] - self.entries.dot(x * np.log(moved / V), ones)
+        (V, moved), x, beta = self._moved(F, j, step), self.entries.x, self.beta
         if beta == 0:
             terms = np.log(moved / V) + x / moved - x / V
         else:
             powers = (moved ** (beta - 1) - V ** (beta - 1)) / (beta - 1)
             terms = (moved**beta - V**beta) / beta - x * powers
-        return self.entries.dot(terms, ones)
+        return self.entries.dot(terms, np.ones(self.entries.shape[1]))
+
+    def _moved(self, F: np.ndarray, j: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the model before and after a step of column ``j``."""
+        V = self._followed(F)
+        change = self.entries.model(step[:, None], self.Z[:, j : j + 1])
+        return V, np.maximum(V + change, self._floor)
 
     def lengths(self) -> np.ndarray:
         return np.linalg.norm(self.Z, axis=0)
@@ -330,15 +416,6 @@ class _Divergence(Ratio):
             self._V, self._follows = self.entries.model(F, self.Z), F
         return np.maximum(self._V, self._floor)
 
-    def some_rows(self, F: np.ndarray, rows: slice) -> _Divergence:
-        entries = self.entries.some_rows(rows)
-        part = _Divergence(entries, self.Z, F[rows], self.beta)
-        part._floor = self._floor
-        return part
-
-    def counts(self) -> Counts | None:
-        return self.entries.counts(self._floor)
-
     def curvature(self, F: np.ndarray | None = None) -> float:
         F = self._at if F is None else F
         _, denominator = self.parts(F)
@@ -348,3 +425,54 @@ class _Divergence(Ratio):
     def peak(self, F: np.ndarray | None = None) -> float:
         F = self._at if F is None else F
         return float(np.max(self.parts(F)[1], initial=0.0))
+
+
+class _CountDivergence(_Divergence, Counted):
+    """The same for counts, of which only those above zero are looked at."""
+
+    def _parts_at(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.entries.quotients(F, self.Z, self._floor), self.everywhere()
+
+    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        z = self.Z[:, j]
+        curvature = self.entries.over_model(F, self.Z, self._floor, z**2)
+        return self._whole(F, j) - self.entries.dot(
+            self.entries.x / self._followed(F), z
+        ), curvature
+
+    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
+        V, moved = self._moved(F, j, step)
+        logarithms = self.entries.x * np.log(moved / V)
+        return step * self._whole(F, j) - self.entries.dot(
+            logarithms, np.ones(self.entries.shape[1])
+        )
+
+    def _whole(self, F: np.ndarray, j: int) -> np.ndarray:
+        """Return the gradient of the sum of the model in column ``j``, (n,)."""
+        whole = self.entries.everywhere(self.Z[:, j : j + 1])
+        return np.broadcast_to(whole, (len(F), 1))[:, 0]
+
+    def everywhere(self) -> np.ndarray:
+        return np.broadcast_to(self.entries.everywhere(self.Z), self.shape)
+
+    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        V, x, Z = self._model(F), self.entries.x, self.Z
+        k = Z.shape[1]
+        quotient = x / V
+        i, j = np.triu_indices(k)
+        packed = self.entries.dot(quotient / V, Z[:, i] * Z[:, j])
+        H = np.empty((len(F), k, k))
+        H[:, i, j] = H[:, j, i] = packed
+        return self.everywhere() - self.entries.dot(quotient, Z), H
+
+    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
+        return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
+
+    def some_rows(self, F: np.ndarray, rows: slice) -> _CountDivergence:
+        entries = self.entries.some_rows(rows)
+        part = _CountDivergence(entries, self.Z, F[rows], self.beta)
+        part._floor = self._floor
+        return part
+
+    def counts(self) -> Counts | None:
+        return self.entries.counts(self._floor)

@@ -15,8 +15,8 @@ import numpy as np
 
 from endmember.factor.alternate import Fit
 from endmember.factor.blocks import Data
-from endmember.factor.data import Reweighted, count_scaled
-from endmember.factor.losses import SquaredError
+from endmember.factor.data import Reweighted
+from endmember.factor.losses import Loss
 from endmember.factor.lowrank import sketch
 from endmember.factor.subproblem import Noise
 
@@ -41,7 +41,7 @@ Improve = Callable[[Sequence[np.ndarray], "int | None"], Fit]
 Refit = Callable[[int], Fit] | None
 
 
-def measure_noise(data: Data, loss: object, k: int) -> Noise:
+def measure_noise(data: Data, loss: Loss, k: int) -> Noise:
     """Return what noise can do in these data, in the metric of the loss.
 
     Of the residual of a low-rank fit every entry keeps its size and gets a random sign: whatever structure
@@ -62,14 +62,14 @@ def measure_noise(data: Data, loss: object, k: int) -> Noise:
         If the noise of the loss cannot be drawn: with weights of single entries, or a divergence that is
         neither squared error nor Poisson.
     """
-    if data.weighted or getattr(loss, "beta", 1.0) != 1.0:
+    squares = loss.as_squares()
+    if data.weighted or squares is None:
         raise ValueError(
             "em.Relevance() needs to know what noise does, and does so without weights of single entries "
             "and with em.SquaredError(), em.PoissonScaled() or em.Poisson(); change the loss, fill or mask "
             "what is missing, or give the number of components instead"
         )
-    if not isinstance(loss, SquaredError) and not isinstance(data, Reweighted):
-        data = count_scaled(data)
+    data = squares.prepare(data)
     data = data.scaled if isinstance(data, Reweighted) else data
     n, m = data.shape
     most = max(min(k + 1, n - 1, m - 1), 1)

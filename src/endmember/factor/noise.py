@@ -35,7 +35,7 @@ _CORRELATION_WORTH_NAMING = 0.05
 class NoiseModel:
     """How the variance of an entry follows from its mean, and whether entries are independent.
 
-    ``variance(mean) = gain (mean − offset) + read_variance``
+    ``variance(mean) = gain (mean − offset)^power + read_variance``
 
     Attributes
     ----------
@@ -55,6 +55,8 @@ class NoiseModel:
         Measured variance of counts divided by their mean (1 for ideal counting).
     gain_error, correlation_error : float
         Standard errors of the gain and of the correlations; 0 where the model was not estimated.
+    power : float
+        With which power of the mean above the offset the variance grows: 1 for counts, 2 for noise in proportion.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class NoiseModel:
     dispersion: float = 1.0
     gain_error: float = 0.0
     correlation_error: float = 0.0
+    power: float = 1.0
 
     def variance(self, mean: ArrayLike) -> Floats:
         """Variance of entries with these means, never below the read noise.
@@ -84,9 +87,10 @@ class NoiseModel:
         Returns
         -------
         ndarray
-            ``max(gain (mean − offset), 0) + read_variance``, of the same shape.
+            ``gain max(mean − offset, 0)^power + read_variance``, of the same shape.
         """
-        return np.maximum(self.gain * (np.asarray(mean) - self.offset), 0) + self.read_variance
+        above = np.maximum(np.asarray(mean) - self.offset, 0)
+        return self.gain * above**self.power + self.read_variance
 
     @property
     def white(self) -> bool:

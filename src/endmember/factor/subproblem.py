@@ -90,6 +90,10 @@ class Subproblem(ABC):
 
     lower: Bound
     upper: Bound
+    #: Whether it is a sum of squares, in which a column finds its best place at unit length by a rule of its own.
+    squares = True
+    #: Whether multiplicative steps improve it with columns held at unit length.
+    keeps_lengths = False
     #: The size of weights and the places of the rows; None where no penalty asks for them.
     setting: Setting | None
 
@@ -265,6 +269,7 @@ class Ratio(Subproblem):
     """
 
     Z: np.ndarray
+    squares = False
 
     def __init__(self, shape: tuple[int, int], beta: float) -> None:
         self._shape, self.beta = shape, beta
@@ -282,14 +287,6 @@ class Ratio(Subproblem):
         """Return the numerator and the denominator of the misfit at ``F``, both (n, k)."""
 
     @abstractmethod
-    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradient of the misfit, (n, k), and the matrix of second derivatives of every row, (n, k, k)."""
-
-    @abstractmethod
-    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return by how much of itself ``V`` falls with a step, where it falls most in every row; (n,), at least 0."""
-
-    @abstractmethod
     def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
         r"""Return slope and curvature of the weighted squares that stand in for the misfit in column ``j``, both (n,).
 
@@ -304,18 +301,6 @@ class Ratio(Subproblem):
     @abstractmethod
     def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
         """Add ``step`` (n,) to column ``j`` of ``F`` in place, and let ``V`` follow."""
-
-    @abstractmethod
-    def some_rows(self, F: np.ndarray, rows: slice) -> Ratio:
-        """Return the misfit of some of the rows, without what penalties added."""
-
-    @abstractmethod
-    def everywhere(self) -> np.ndarray:
-        """Return the gradient of the sum of ``V``, (n, k)."""
-
-    @abstractmethod
-    def counts(self) -> Counts | None:
-        """Return what compiled loops work on, or None where NumPy does as well."""
 
     def gradient(self, F: np.ndarray) -> np.ndarray:
         """Return the gradient of misfit and penalties, (n, k)."""
@@ -347,3 +332,32 @@ class Ratio(Subproblem):
         growing = np.sum(np.maximum(-gradient, 0.0) * F.mean(axis=0))
         whole = float(np.sum(F * self.parts(F)[1]))
         return float((inside + growing) / whole) if whole > 0 else 0.0
+
+
+class Counted(Ratio):
+    r"""The likelihood of counts, :math:`\sum_j v_{ij} - x_{ij}\ln v_{ij}`, whose curvature is known row by row."""
+
+    keeps_lengths = True
+
+    def __init__(self, shape: tuple[int, int], beta: float = 1.0) -> None:
+        super().__init__(shape, beta)
+
+    @abstractmethod
+    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradient of the misfit, (n, k), and the matrix of second derivatives of every row, (n, k, k)."""
+
+    @abstractmethod
+    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
+        """Return by how much of itself ``V`` falls with a step, where it falls most in every row; (n,), at least 0."""
+
+    @abstractmethod
+    def some_rows(self, F: np.ndarray, rows: slice) -> Counted:
+        """Return the misfit of some of the rows, without what penalties added."""
+
+    @abstractmethod
+    def everywhere(self) -> np.ndarray:
+        """Return the gradient of the sum of ``V``, (n, k)."""
+
+    @abstractmethod
+    def counts(self) -> Counts | None:
+        """Return what compiled loops work on, or None where NumPy does as well."""

@@ -1,4 +1,4 @@
-"""The divergences of several terms as one problem of a factor that they share."""
+"""The counts of several terms as one problem of a factor that they share."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from endmember.factor.subproblem import Ratio
+from endmember.factor.subproblem import Counted
 
 
-class SummedRatio(Ratio):
+class SummedCounts(Counted):
     r"""Minimise :math:`\sum_t \lambda_t D(X_t, F Z_t^\top)`: numerators, denominators and curvatures add up.
 
     Parameters
     ----------
-    terms : sequence of Ratio
+    terms : sequence of Counted
         Problems of one and the same factor.
     weights : sequence of float
         What each is multiplied with.
@@ -25,12 +25,12 @@ class SummedRatio(Ratio):
     >>> from endmember.factor.losses import Poisson
     >>> F, Z = np.ones((1, 1)), np.ones((2, 1))
     >>> one = Poisson().subproblem(Dense(np.array([[3.0, 5.0]])), [F, Z], 0)
-    >>> [part.tolist() for part in SummedRatio([one, one], [1.0, 2.0]).parts(F)]
+    >>> [part.tolist() for part in SummedCounts([one, one], [1.0, 2.0]).parts(F)]
     [[[24.0]], [[6.0]]]
     """
 
-    def __init__(self, terms: Sequence[Ratio], weights: Sequence[float]) -> None:
-        super().__init__(terms[0].shape, terms[0].beta)
+    def __init__(self, terms: Sequence[Counted], weights: Sequence[float]) -> None:
+        super().__init__(terms[0].shape)
         self.terms, self.weights = list(terms), list(weights)
         self.Z = np.vstack([w * term.Z for w, term in zip(weights, terms, strict=True)])
 
@@ -56,8 +56,8 @@ class SummedRatio(Ratio):
             F[:, j] = before
             term.move(F, j, step)
 
-    def some_rows(self, F: np.ndarray, rows: slice) -> SummedRatio:
-        return SummedRatio([term.some_rows(F, rows) for term in self.terms], self.weights)
+    def some_rows(self, F: np.ndarray, rows: slice) -> SummedCounts:
+        return SummedCounts([term.some_rows(F, rows) for term in self.terms], self.weights)
 
     def everywhere(self) -> np.ndarray:
         return self._sum([term.everywhere() for term in self.terms])

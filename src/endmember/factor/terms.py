@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.data import Data
-from endmember.factor.local import touching
-from endmember.factor.losses import BetaDivergence, Loss
+from endmember.factor.losses import Loss
 from endmember.factor.subproblem import Quadratic, Ratio, times_gram
 
 
@@ -93,7 +92,7 @@ class Part:
     @property
     def is_curved(self) -> bool:
         """Whether the loss is no square, and is met by squares that touch it."""
-        return isinstance(self.loss, BetaDivergence) and not self.directly
+        return self.loss.needs == "entries" and not self.directly
 
     def modes(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the matrix of every mode of the data, summed up from the factors."""
@@ -109,7 +108,7 @@ class Part:
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return the weighted loss of the term."""
         modes = self.modes(factors)
-        if isinstance(self.loss, BetaDivergence):
+        if self.loss.needs == "entries":
             return self.weight * self.loss.misfit(self.data, modes)
         slot = next((s for s in self._known if self._is_current(modes, s)), 0)
         plain = self._plain(modes, slot)
@@ -148,8 +147,8 @@ class Part:
 
     def _plain(self, modes: Sequence[np.ndarray], slot: int) -> Quadratic:
         """Return the subproblem of one mode of the data; kept, as all summands share it."""
-        if isinstance(self.loss, BetaDivergence):
-            return touching(self.data, self.loss.beta, modes, slot)
+        if self.loss.needs == "entries":
+            return self.loss.touching(self.data, modes, slot)
         if not self._is_current(modes, slot):
             others = [M for number, M in enumerate(modes) if number != slot]
             self._known[slot] = others, self.loss.subproblem(self.data, modes, slot)

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from endmember.factor.data import Dense, Weighted
 from endmember.factor.drift_field import Search, filled
 from endmember.factor.inputs import Observed
-from endmember.factor.losses import SquaredError
+from endmember.factor.losses import Loss
 from endmember.factor.shifted import (
     Shifted,
     courses,
@@ -138,6 +138,9 @@ class Drifting(SpectralEstimator):
         words = "The energy axis was allowed to drift by up to {max_shift:g} channels from pixel to pixel"
         return f"{words}, and to be stretched about its middle" if self.dispersion else words
 
+    def own_loss(self) -> Loss:
+        return getattr(self.model, "own_loss", super().own_loss)()
+
     def parts(self) -> list[tuple[str, Any]]:
         return [("model", self.model), *self.model.parts()]
 
@@ -203,8 +206,6 @@ class Drifting(SpectralEstimator):
         self._keep(observed, field)
 
     def _search(self, observed: Observed, k: int) -> Search:
-        loss = getattr(self.model, "loss", None)
-        plain = loss is None or type(loss) is SquaredError
         clean = observed.survey.n_negative == 0
         length = None if self.smooth == "auto" else float(self.smooth)
         left = len(observed.columns) - 2 * int(np.ceil(self.max_shift))
@@ -218,7 +219,7 @@ class Drifting(SpectralEstimator):
         return Search(
             filled(observed.data, 2 * k),  # what a shift adds to each spectrum is another
             observed.columns, observed.domain, observed.rows,
-            clean and (observed.survey.integer or not plain), length, float(self.max_shift),
+            clean and (observed.survey.integer or self.own_loss().counts), length, float(self.max_shift),
             self._courses(observed),
         )  # fmt: skip
 

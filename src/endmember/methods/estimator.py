@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_n_features, check_is_fitted, validat
 
 from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
+from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
 from endmember.factor.session import current, session
 from endmember.factor.threads import one_blas_thread
@@ -38,6 +39,16 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def parts(self) -> list[tuple[str, Any]]:
         """Return ``(role, part)`` of everything the model is put together from."""
         return []
+
+    def own_loss(self) -> Loss:
+        """Return the loss that the model minimises: the one given, else squared error.
+
+        Raises
+        ------
+        TypeError
+            If what was given is not a loss.
+        """
+        return given_loss(getattr(self, "loss", None))
 
     def fit(
         self,
@@ -159,6 +170,7 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.positive_only = self.own_loss().takes != "any"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -12,10 +12,10 @@ import numpy as np
 from endmember.factor.data import Data
 from endmember.factor.grid import Grid
 from endmember.factor.inputs import Observed, is_signal, observe, unwrap, unwrap_mask
-from endmember.factor.losses import Loss, PoissonScaled, SquaredError
+from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise import estimate_noise
 from endmember.factor.penalties import Free, Penalty, resolve
-from endmember.factor.subproblem import Bound, Quadratic
+from endmember.factor.subproblem import Bound
 from endmember.factor.tensor import Tensor
 from endmember.methods.estimator import check_number_of_components
 
@@ -193,9 +193,7 @@ class Term:
         weights: Any = None,
     ) -> None:
         self.slots = [as_expression(factor) for factor in factors]
-        self.loss_ = SquaredError() if loss is None else loss
-        if not isinstance(self.loss_, Loss):
-            raise TypeError(f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None")
+        self.loss_ = given_loss(loss)
         X = _as_image(data)
         self.observed = _observed(X, mask, channel_mask, weights)
         self.data = self._as_modes(self.loss_.prepare(self.observed.data))
@@ -234,7 +232,7 @@ class Term:
             return float(weight)
         if weight != "auto":
             raise ValueError(f'weight={weight!r} is not known; give a number above zero or "auto"')
-        if self.loss_.makes is not Quadratic or isinstance(self.loss_, PoissonScaled):
+        if self.loss_.power != 0:
             return 1.0
         return 1.0 / _noise_variance(self.observed, X, mask, channel_mask)
 
@@ -314,7 +312,7 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
             "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
         )
     for term in terms:
-        if term.loss_.makes is not Quadratic and any(
+        if term.loss_.takes != "any" and any(
             all(factor.is_free for factor, _ in slot.summands) for slot in term.slots
         ):
             raise ValueError(

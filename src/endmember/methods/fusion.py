@@ -17,10 +17,10 @@ from endmember.factor.fused import Fused, FusedLoss
 from endmember.factor.gauges import Gauges
 from endmember.factor.grid import Grid
 from endmember.factor.local import Cautious
-from endmember.factor.losses import Loss, Poisson
+from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, UnitColumns, bounds_of
 from endmember.factor.solvers import HALS, Newton, Solver
-from endmember.factor.subproblem import Quadratic, Ratio
+from endmember.factor.subproblem import Counted, Quadratic
 from endmember.factor.terms import Part, Slot, Summand
 from endmember.factor.threads import one_blas_thread
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
@@ -222,7 +222,7 @@ class Assembly:
         self.parts = [
             Part(term.data, term.loss_, term.weight_, self._slots(term), directly) for term in terms
         ]
-        loss = FusedLoss(Ratio if directly else Quadratic)
+        loss = FusedLoss(Counted if directly else Quadratic)
         grids = [self._grid(i) for i in range(len(self.factors))]
         self.gauges = self._gauges()
         data: Any = Fused(self.parts, self.sizes, self.gauges)
@@ -233,7 +233,7 @@ class Assembly:
         """Tell whether all terms are Poisson likelihoods of two plain factors, which add up as they are."""
         plain = all(
             len(term.slots) == 2
-            and isinstance(term.loss_, Poisson)
+            and Newton().can_solve(term.loss_.makes)
             and all(len(slot.summands) == 1 and slot.summands[0][1] is None for slot in term.slots)
             for term in self.terms
         )

@@ -29,7 +29,6 @@ from endmember.factor.initialise import (
     start_maps,
 )
 from endmember.factor.inputs import Observed
-from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.lowrank import OVERSAMPLING, is_compressed, sketch_of, some_pixels
 from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import (
@@ -40,7 +39,6 @@ from endmember.factor.penalties import (
 )
 from endmember.factor.scaling import check_normalise, rescale
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblem import Quadratic
 from endmember.methods.beginnings import fitted_start, given_start
 from endmember.methods.estimator import (
     SpectralEstimator,
@@ -158,7 +156,7 @@ class NMF(SpectralEstimator):
         named = [(name, penalty) for name, wishes in self._wishes().items() for penalty in wishes]
         solvers = self._solvers(int(self.n_components or 1))
         distinct = solvers if repr(solvers[0]) != repr(solvers[1]) else solvers[1:]
-        return [*named, ("loss", self._loss()), *(("solver", solver) for solver in distinct)]
+        return [*named, ("loss", self.own_loss()), *(("solver", solver) for solver in distinct)]
 
     def __init__(
         self,
@@ -204,13 +202,9 @@ class NMF(SpectralEstimator):
             raise TypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
-        if self.loss is not None and not isinstance(self.loss, Loss):
-            raise TypeError(
-                f"loss={self.loss!r} is not a loss; give one such as em.Poisson(), or None"
-            )
         solvers = self._solvers(int(self.n_components or 1))
         for solver, (name, penalties) in zip(solvers, wishes.items(), strict=True):
-            check_combination(self._loss(), solver, penalties, name)
+            check_combination(self.own_loss(), solver, penalties, name)
         if not (isinstance(self.compress, bool) or self.compress == "auto"):
             raise ValueError(
                 f'compress={self.compress!r} is not known; allowed: "auto", True, False'
@@ -249,11 +243,10 @@ class NMF(SpectralEstimator):
         self._keep_relevance(full, fit, k)
 
     def _wanted(self) -> Wanted:
-        products = self._loss().makes is Quadratic
-        if not products or self.compress is False:
-            return Wanted(entries=not products)
-        k = int(self.n_components or 1)
-        return Wanted(_rank(k) + OVERSAMPLING, isinstance(self._loss(), PoissonScaled))
+        loss = self.own_loss()
+        if loss.needs == "entries" or self.compress is False:
+            return Wanted(entries=loss.needs == "entries")
+        return Wanted(_rank(int(self.n_components or 1)) + OVERSAMPLING, loss.counts)
 
     def _choose(
         self,
@@ -301,16 +294,13 @@ class NMF(SpectralEstimator):
             levels, _, lowest = self._levels(problem, fit)
             self.relevance_ = np.append(levels, np.full(k - len(levels), lowest))
 
-    def _loss(self) -> Loss:
-        return SquaredError() if self.loss is None else self.loss
-
     def _wishes(self) -> dict[str, list[Penalty]]:
         return {"maps": resolve(self.maps, "maps"), "spectra": resolve(self.spectra, "spectra")}
 
     def _problem(self, observed: Observed) -> Problem:
         return Problem(
-            self._loss().prepare(observed.data),
-            self._loss(),
+            self.own_loss().prepare(observed.data),
+            self.own_loss(),
             list(self._wishes().values()),
             [
                 Grid(observed.domain, observed.rows, observed.domain_known),
@@ -322,11 +312,11 @@ class NMF(SpectralEstimator):
         """Return the solver of each factor: the one given, or the one that measures best."""
         if self.solver is not None:
             return [self.solver, self.solver]
-        return default_solvers(self._loss(), list(self._wishes().values()), k)
+        return default_solvers(self.own_loss(), list(self._wishes().values()), k)
 
     def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
-        possible = self._loss().makes is Quadratic and not data.weighted
+        possible = self.own_loss().needs == "products" and not data.weighted
         if not possible or not self._wants_sketch(data, k) or is_compressed(data):
             return data
         return sketch_of(data, _rank(k))

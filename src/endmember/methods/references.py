@@ -10,9 +10,8 @@ import numpy as np
 
 from endmember.factor import regression
 from endmember.factor.blocks import Data
-from endmember.factor.data import Weighted, count_scaled
+from endmember.factor.data import Weighted
 from endmember.factor.inputs import Observed, is_signal
-from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.lowrank import sketch
 from endmember.factor.noise import NoiseModel
 from endmember.factor.penalties import Free, Known, SumToOne
@@ -141,7 +140,7 @@ class MLLS(SpectralEstimator):
         self.maps = maps
 
     def parts(self) -> list[tuple[str, Any]]:
-        return [("loss", self._loss())] + [("maps", self.maps)] * (self.maps is not None)
+        return [("loss", self.own_loss())] + [("maps", self.maps)] * (self.maps is not None)
 
     def _check_parameters(self) -> None:
         if self.references is None and self.background is None:
@@ -149,8 +148,8 @@ class MLLS(SpectralEstimator):
                 "references are missing: give spectra (k, channels), signals or files, such as "
                 'em.MLLS(["oxide.msa", "metal.msa"])'
             )
-        if not isinstance(self._loss(), SquaredError | PoissonScaled | Poisson):
-            raise (TypeError if not isinstance(self.loss, Loss) else ValueError)(
+        if self.own_loss().as_squares() is None:
+            raise ValueError(
                 f"loss={self.loss!r} does not go with a fit of references; allowed: em.SquaredError(), "
                 "em.PoissonScaled(), em.Poisson() or None"
             )
@@ -207,8 +206,10 @@ class MLLS(SpectralEstimator):
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         return self._maps(observed, S, np.nan_to_num(self._weighted[observed.columns], nan=1.0))
 
-    def _loss(self) -> Loss:
-        return SquaredError() if self.loss is None else self.loss
+    @property
+    def _counting(self) -> bool:
+        """Whether the likelihood of counts is maximised, not a sum of squares minimised."""
+        return self.own_loss().needs == "entries"
 
     def _limits(self, R: np.ndarray) -> regression.Limits:
         """Return what the amounts of spectra ``R`` (m, k) keep to; background is in no sum."""
@@ -220,27 +221,23 @@ class MLLS(SpectralEstimator):
 
     def _weights(self, observed: Observed) -> np.ndarray:
         """Return the weight of every channel, (m,)."""
-        weigh = isinstance(self._loss(), PoissonScaled | Poisson) and not observed.data.weighted
-        if isinstance(self._loss(), PoissonScaled) and observed.data.weighted:
-            self._loss().prepare(observed.data)  # says why it takes no weights of single entries
-        if not weigh or not np.any(observed.survey.filled_rows):
-            return np.ones(observed.data.shape[1])
-        return count_scaled(observed.data).scales[1][:, 0] ** 2
+        flat = np.ones(observed.data.shape[1])
+        if not np.any(observed.survey.filled_rows):
+            return flat
+        loss = self.own_loss()
+        squares = loss if observed.data.weighted else loss.as_squares()
+        weights = squares.prepare(observed.data).row_weights(1)  # type: ignore[union-attr]
+        return flat if weights is None else weights
 
     def _maps(self, observed: Observed, R: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        counting = isinstance(self._loss(), Poisson)
-        if counting and observed.survey.n_negative:
-            raise ValueError(
-                f"em.Poisson() needs counts and {observed.survey.n_negative} values are negative; use "
-                "em.SquaredError(), or leave the background in"
-            )
+        self.own_loss().prepare(observed.data)  # refuses values that it does not take
         limits = self._limits(R)
         F = regression.least_squares(observed.data, R, weights, limits)
-        return regression.poisson(observed.data, R, F, limits) if counting else F
+        return regression.poisson(observed.data, R, F, limits) if self._counting else F
 
     def _noise(self, observed: Observed) -> NoiseModel | None:
         """Return the noise: of counts, or measured; None where only the residual of the fit would tell."""
-        if isinstance(self._loss(), Poisson):
+        if self._counting:
             return NoiseModel(poisson=True)
         data = observed.data
         return None if data.weighted else regression.known_noise(regression.sampled(data))
@@ -318,7 +315,7 @@ class MLLS(SpectralEstimator):
         signs = [Free()] if (R < 0).any() else []
         known = Known(dict(enumerate(spectra[:-1])))
         model = NMF(
-            R.shape[1] + 1, loss=self._loss(), init=(maps, spectra), spectra=[known, *signs],
+            R.shape[1] + 1, loss=self.own_loss(), init=(maps, spectra), spectra=[known, *signs],
             normalise=("spectra", "max"), random_state=0,
         )  # fmt: skip
         with warnings.catch_warnings():
@@ -337,7 +334,7 @@ class MLLS(SpectralEstimator):
     ) -> None:
         data, limits = observed.data, self._limits(R)
         noise = known or regression.scattered(data, F, R, limits)
-        if isinstance(self._loss(), Poisson):
+        if self._counting:
             errors = regression.errors_of_counts(data, F, R, limits)
         elif isinstance(data, Weighted):
             G = data.gram([R, R], 0) / (noise.read_variance or 1.0)

@@ -24,7 +24,6 @@ from endmember.factor.initialise import (
     start,
 )
 from endmember.factor.inputs import Observed, observe
-from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
 from endmember.factor.tensor import Tensor, khatri_rao
@@ -158,13 +157,10 @@ class CP(SpectralEstimator):
             for mode, wish in modes.items()
             for penalty in resolve(wish, f"mode {mode}")
         ]
-        return [*named, ("loss", self._loss())]
+        return [*named, ("loss", self.own_loss())]
 
     def _check_parameters(self) -> None:
         self._matrix_model([None, None])._check_parameters()
-
-    def _loss(self) -> Loss:
-        return SquaredError() if self.loss is None else self.loss
 
     def _matrix_model(self, wishes: Sequence[Any]) -> NMF:
         """Return the model of two modes that goes with this one."""
@@ -226,7 +222,7 @@ class CP(SpectralEstimator):
         """Return the factors of three and more modes."""
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
-        rng, loss = generator(self.random_state), self._loss()
+        rng, loss = generator(self.random_state), self.own_loss()
         solvers = [self.solver] * len(chosen) if self.solver else default_solvers(loss, chosen, k)
         check_together(dict(zip(names, chosen, strict=True)), k)
         for solver, penalties, name in zip(solvers, chosen, names, strict=True):

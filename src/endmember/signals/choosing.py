@@ -105,7 +105,7 @@ def choose_model(
             )
     if model is not None:
         if "scaling" in model.get_params(deep=False):
-            counts = isinstance(chosen_loss(signal)[0], PoissonScaled)
+            counts = chosen_loss(signal)[0].counts
             model.set_params(scaling="poisson" if counts else None)
         if "loss" in model.get_params(deep=False):
             chosen, why = chosen_loss(signal, loss, report.noise if report else None)
@@ -141,7 +141,7 @@ def choose_models(signal: Any, model: NMF) -> dict[str, Any]:
         "VCA": VCA(k, random_state=seed),
         "SSS": SubspaceSampling(k, on=on, random_state=seed),
     }
-    if isinstance(model.loss, PoissonScaled):
+    if model.own_loss().counts and not model.own_loss().likelihood:
         models["Poisson"] = clone(model).set_params(loss=Poisson())
     return models
 

@@ -11,7 +11,6 @@ from endmember.assess.bands import Bands
 from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
 from endmember.assess.standard_errors import Errors
-from endmember.factor.losses import Poisson, PoissonScaled
 from endmember.factor.noise import NoiseModel
 from endmember.show.html import Section
 from endmember.signals.bridge import with_values
@@ -145,7 +144,7 @@ def _strengths(result: Unmixing) -> list[str]:
         return []
     C, S = C.reshape(-1, len(S)), S
     C, S = C[np.isfinite(C).all(axis=1)], S[:, np.isfinite(S).all(axis=0)]
-    counts = isinstance(getattr(result.model, "loss", None), Poisson | PoissonScaled)
+    counts = result.model.own_loss().counts
     variance = float(np.nanmean(result.misfit().map ** 2))
     if (C < 0).any() or (S < 0).any() or not variance > 0:
         return []

@@ -36,6 +36,10 @@ class Solver(BaseEstimator):
     in_words = ""
     references: tuple[str, ...] = ()
 
+    def can_solve(self, kind: type[Subproblem]) -> bool:
+        """Tell whether it works on a kind of subproblem."""
+        return issubclass(kind, self.solves)
+
     @abstractmethod
     def improve(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from endmember.factor.kernels import ENOUGH, NEGLIGIBLE, PASSES, SETTLED, SHORTER, TIMES, Rest, run
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblem import Quadratic, Ratio, Subproblem, times_gram
+from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 #: Entries of dense data that are worked on at a time: 4 MiB of float64.
 BLOCK_ENTRIES = 2**19
@@ -115,7 +115,7 @@ class Newton(Solver):
     array([[3., 5.]])
     """
 
-    solves: tuple[type[Subproblem], ...] = (Ratio,)
+    solves: tuple[type[Subproblem], ...] = (Counted,)
     short_sweeps = 30
     in_words = "over-relaxed Newton steps"
     references = (
@@ -129,7 +129,7 @@ class Newton(Solver):
 
     def improve(
         self,
-        subproblem: Ratio,
+        subproblem: Counted,
         F: np.ndarray,
         n_others: int,
         *,
@@ -163,7 +163,7 @@ class Newton(Solver):
         return F
 
     def _relaxation(
-        self, subproblem: Ratio, penalties: Sequence[Any], memory: Memory | None
+        self, subproblem: Counted, penalties: Sequence[Any], memory: Memory | None
     ) -> float:
         """Return how far to go: further only where the other factor has moved, and an objective says what is better."""
         if memory is None or not all(penalty.has_objective for penalty in penalties):
