@@ -19,7 +19,7 @@ from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
 from endmember.factor.threads import one_blas_thread
-from endmember.methods.estimator import energy_axis
+from endmember.methods.estimator import energy_axis, loss_of
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
 MOST_WORK = 3e11
@@ -182,7 +182,7 @@ class _Answer:
 
     def _noise(self, data: Data) -> NoiseModel:
         """Return the noise that the loss of the model stands for."""
-        if self.model.own_loss().counts:
+        if loss_of(self.model).counts:
             return NoiseModel(gain=1.0, poisson=True)
         n, m = data.shape
         free = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]

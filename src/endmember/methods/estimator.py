@@ -238,6 +238,11 @@ def _n_axes(X: Any) -> int:
     return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
 
 
+def loss_of(model: Any) -> Loss:
+    """Return the loss of any fitted model: squared error where it has none of its own."""
+    return model.own_loss() if hasattr(model, "own_loss") else given_loss(None)
+
+
 def energy_axis(X: Any) -> np.ndarray | None:
     """Return the energy of every channel of a HyperSpy signal, in its own unit; None for anything else."""
     if not is_signal(X) or X.axes_manager.signal_dimension != 1:

@@ -12,6 +12,7 @@ from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
 from endmember.assess.standard_errors import Errors
 from endmember.factor.noise import NoiseModel
+from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
 from endmember.signals.bridge import with_values
 from endmember.signals.misfits import save_together
@@ -144,7 +145,7 @@ def _strengths(result: Unmixing) -> list[str]:
         return []
     C, S = C.reshape(-1, len(S)), S
     C, S = C[np.isfinite(C).all(axis=1)], S[:, np.isfinite(S).all(axis=0)]
-    counts = result.model.own_loss().counts
+    counts = loss_of(result.model).counts
     variance = float(np.nanmean(result.misfit().map ** 2))
     if (C < 0).any() or (S < 0).any() or not variance > 0:
         return []
