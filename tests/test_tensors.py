@@ -73,6 +73,34 @@ def test_a_matrix_with_empty_and_masked_channels_and_pixels_is_nmf():
     assert not cp.components_[:, 5].any() and np.isnan(cp.components_[:, 1]).all()
 
 
+@pytest.mark.parametrize("shape", [(6, 7, 3), (3, 6, 7), (4, 3, 5, 6)])
+def test_more_components_than_a_mode_has_entries_are_found_and_told_apart(shape):
+    X, factors = series(shape, k=4)
+    model = em.CP(4, random_state=0, tol=1e-9).fit(X)
+    leading = [product([*Fs[:-1], np.eye(4)]).reshape(-1, 4) for Fs in (model.factors_, factors)]
+    order = em.match_components(leading[0].T, leading[1].T)
+    assert em.spectral_angle(leading[0].T[order], leading[1].T).max() < 0.1
+    assert model.unique_ and np.isnan(model.core_consistency_)
+    if shape[-1] < 4:
+        with pytest.raises(ValueError, match="4 spectra of 3 channels do not fix the maps"):
+            model.transform(X)
+    with pytest.raises(ValueError, match="have at most"):
+        em.CP(int(np.prod(shape)) // max(shape) + 1).fit(X)
+
+
+def test_what_is_given_in_a_mode_keeps_its_scale():
+    X, factors = series((6, 7, 8))
+    for mode in range(3):
+        given = em.Known({1: 5 * factors[mode][:, 0]})
+        model = em.CP(3, random_state=0, tol=1e-12, modes={mode: given}).fit(X)
+        np.testing.assert_array_equal(model.factors_[mode][:, 1], 5 * factors[mode][:, 0])
+        np.testing.assert_allclose(product(model.factors_), X, atol=1e-7)
+    closed = factors[1] / factors[1].sum(axis=1, keepdims=True)
+    model = em.CP(3, random_state=0, tol=1e-12, modes={1: em.SumToOne()})
+    model.fit(product([factors[0], closed, factors[2]]))
+    np.testing.assert_allclose(model.factors_[1].sum(axis=1), 1)
+
+
 def test_permuted_modes_give_permuted_factors():
     X, factors = series((5, 6, 7), seed=4)
     turned = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(X.transpose(2, 0, 1))

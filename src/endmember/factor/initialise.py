@@ -61,7 +61,7 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
 
     Each singular pair gives the stronger of its positive and negative parts. Zeros are kept (best
     for least squares), filled with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with
-    random values up to φ/100 (``"random"``).
+    random values up to φ/100 (``"random"``). A series may have more components than singular pairs: random ones join.
     """
     if isinstance(data, Reweighted):
         C, S = nndsvd(data.scaled, k, rng, zeros)
@@ -77,7 +77,9 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
         for F in (C, S):
             empty = F == 0
             F[empty] = fill if zeros == "mean" else fill * rng.random(int(empty.sum())) / 100
-    return [C, S]
+    missing = k - len(norms)
+    further = random(data, missing, rng) if missing else [F[:, :0] for F in (C, S)]
+    return [np.column_stack(pair) for pair in zip((C, S), further, strict=True)]
 
 
 def _stronger_parts(U: np.ndarray, V: np.ndarray, norms: np.ndarray) -> Start:

@@ -25,6 +25,7 @@ from endmember.factor.initialise import (
 )
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.penalties import Penalty, check_together, resolve
+from endmember.factor.scaling import rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.tensor import Tensor, khatri_rao
 from endmember.factor.uniqueness import congruence, core_consistency, kruskal_unique
@@ -53,7 +54,7 @@ class CP(SpectralEstimator):
     Parameters
     ----------
     n_components : int
-        How many components, k.
+        How many components, k; more than channels, too, if the other modes tell them apart.
     modes : sequence or mapping, optional
         Wishes about the factor of each mode: for every mode in the order of the axes a penalty, a
         list of them or None; or ``{mode: penalties}``, where −1 is the channels. All factors are
@@ -70,11 +71,11 @@ class CP(SpectralEstimator):
     Attributes
     ----------
     components_ : ndarray, (k, n_channels)
-        The spectra, of unit length; NaN at masked channels.
+        The spectra, of unit length unless a wish fixes it; NaN at masked channels.
     maps_ : ndarray, (*domain, k)
         The products of all leading profiles; NaN at masked pixels.
     factors_ : list of ndarray, (size, k)
-        One a mode, the spectra last. All but the first have columns of unit length.
+        One a mode, the spectra last. All but the first have columns of unit length, unless a wish fixes their scale.
     mode_shapes_ : list of tuple of int
         The axes of every mode but the last.
     unique_ : bool
@@ -84,7 +85,8 @@ class CP(SpectralEstimator):
         the fit is degenerate and there are too many components.
     core_consistency_ : float
         How well products of profiles describe the data, in percent: near 100 for a model that
-        holds, near zero or below with too many components.
+        holds, near zero or below with too many components; NaN with masks, weights, or a mode of fewer entries than
+        components.
     objective_, n_iter_, converged_, optimality_, starts_, n_components_, n_features_in_
         As in :class:`em.NMF`.
 
@@ -251,10 +253,11 @@ class CP(SpectralEstimator):
         factors = [np.ones((size, k)) for size in layout.sizes]
         for mode, F in zip(layout.long, fit.factors, strict=True):
             factors[mode] = F
+        fixed = [np.any([p.fixes_scale(k) for p in own], axis=0) for own in wishes]
         for mode in range(1, len(factors)):
-            size = np.linalg.norm(factors[mode], axis=0)
-            size = np.where(size > 0, size, 1.0)
-            factors[mode], factors[0] = factors[mode] / size, factors[0] * size
+            factors[0], factors[mode] = rescale(
+                factors[0], factors[mode], ("spectra", "l2"), np.empty(0), fixed[0] | fixed[mode]
+            )
         return factors
 
     def _start(
@@ -345,7 +348,8 @@ class CP(SpectralEstimator):
         self.congruence_ = float(alike[np.argmax(np.abs(alike))]) if len(alike) else 0.0
         self.unique_ = kruskal_unique(factors)
         self.core_consistency_ = np.nan
-        if observed.mask is None and not observed.data.weighted:
+        whole = observed.mask is None and not observed.data.weighted
+        if whole and k <= min(layout.sizes):
             data = Tensor(observed.data, layout.sizes[:-1], observed.rows)
             self.core_consistency_ = core_consistency(
                 data.core([np.linalg.pinv(F).T for F in factors])
@@ -359,6 +363,11 @@ class CP(SpectralEstimator):
             )
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        if S.shape[1] > len(S):
+            raise ValueError(
+                f"{S.shape[1]} spectra of {len(S)} channels do not fix the maps of a pixel by itself; fit the series "
+                "that it belongs to, or ask for fewer components"
+            )
         return self._matrix_model([None, None])._maps_of(observed, S)
 
 
