@@ -6,6 +6,7 @@ import pytest
 import endmember as em
 from endmember.assess.comparison import side_by_side
 from endmember.cli import main
+from endmember.methods.learning import Learning
 
 DIODE = em.synthetic.diode(shape=(32, 32), channels=120)
 
@@ -74,7 +75,7 @@ def test_against_the_truth(of_diode):
     np.testing.assert_allclose(found.spectra[1], of_diode.spectra[1][order], rtol=1e-6)
 
 
-class Fixed:
+class Fixed(Learning):
     """A fitted model of given spectra."""
 
     def __init__(self, spectra, pixels=50):

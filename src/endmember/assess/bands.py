@@ -22,6 +22,8 @@ from endmember.factor.rotations import Fixed, sampled
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblem import Quadratic
 from endmember.factor.threads import one_blas_thread
+from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.learning import Explained
 
 logger = logging.getLogger("endmember")
 
@@ -184,9 +186,9 @@ def ambiguity(
     tell = callback or (lambda progress: None)
     if model.components_.shape[0] == 1:
         return _alone(model)
-    observed = observe(X, **options, keep_empty=True)
     with one_blas_thread():
-        answer = _Answer(model, observed)
+        explained = model.explained(observe(X, **options, keep_empty=True))
+        observed, answer = explained.observed, _Answer(explained)
         fixed = _fixed(model, observed, answer)
         tell(Progress("feasible spectra", 1, math.nan))
         found = answer.feasible(fixed, slack, np.random.default_rng(random_state))
@@ -207,7 +209,7 @@ def given_fit(
     if hasattr(fitted, "model") and hasattr(fitted, "data_again"):
         options |= {name: value for name, value in fitted.options.items() if options[name] is None}
         return fitted.model, fitted.data_again() if X is None else X, options
-    if not hasattr(fitted, "components_") or not hasattr(fitted, "maps_"):
+    if not isinstance(fitted, SpectralEstimator) or "maps_" not in fitted.learned():
         raise TypeError(
             f"{fitted!r} is not fitted; give a fitted model with its data, or what em.unmix returned"
         )
@@ -229,12 +231,9 @@ def _alone(model: Any) -> Bands:
 class _Answer:
     """Maps and spectra of an answer at the pixels and channels that took part, spectra of unit sum."""
 
-    def __init__(self, model: Any, observed: Observed) -> None:
-        k = model.components_.shape[0]
-        C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
-        S = np.asarray(model.components_, dtype=float).T[observed.columns]
-        self.k, self.free_of_noise = k, False
-        C, S = np.nan_to_num(C), np.nan_to_num(S)
+    def __init__(self, explained: Explained) -> None:
+        observed, C, S = explained.observed, explained.C, explained.S
+        self.k, self.free_of_noise = S.shape[1], False
         if not observed.data.weighted:
             C, S = self._exact(observed.data, C, S)
         total = S.sum(axis=0)

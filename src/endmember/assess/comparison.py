@@ -16,6 +16,8 @@ from endmember.factor.alternate import Callback
 from endmember.factor.data import Data, count_scaled
 from endmember.factor.inputs import Observed, is_signal, observe
 from endmember.factor.matching import match_components, spectral_angle
+from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.learning import Explained
 
 logger = logging.getLogger("endmember")
 
@@ -303,12 +305,13 @@ def compare(
     )
     fitted = [model for model, _ in fits]
     observed = observe(X, **options, keep_empty=True)
+    explained = [model.explained(observed) for model in fitted]
     first = _bands(fitted[0], X, options) if bands else None
     energy, label = _energy_of(X, observed.n_channels)
     return side_by_side(
         tuple(models), fitted,
-        misfit=[_misfit(model, observed, observed.data) for model in fitted],
-        yardstick=[_misfit(model, observed, _with_white_noise(observed)) for model in fitted],
+        misfit=[_misfit(one, one.observed.data) for one in explained],
+        yardstick=[_misfit(one, _with_white_noise(one.observed)) for one in explained],
         n_pixels=observed.data.shape[0],
         seconds=[seconds for _, seconds in fits],
         truth=truth, bands=first, energy=energy, energy_label=label,
@@ -383,7 +386,7 @@ def _check_models(models: Any) -> None:
             'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}'
         )
     for name, model in models.items():
-        if not (hasattr(model, "fit") and hasattr(model, "get_params")):
+        if not isinstance(model, SpectralEstimator):
             raise TypeError(f"{name!r} is no model but {model!r}; give one such as em.NMF(3)")
 
 
@@ -410,12 +413,9 @@ def _with_white_noise(observed: Observed) -> Data:
     return count_scaled(observed.data) if counts else observed.data
 
 
-def _misfit(model: Any, observed: Observed, data: Data) -> float:
+def _misfit(explained: Explained, data: Data) -> float:
     """Return the root mean square of a residual."""
-    k = model.components_.shape[0]
-    C = np.nan_to_num(np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows])
-    S = np.nan_to_num(np.asarray(model.components_, dtype=float).T[observed.columns])
-    return float(np.sqrt(2.0 * data.misfit([C, S]) / (data.shape[0] * data.shape[1])))
+    return float(np.sqrt(explained.squares(data) / (data.shape[0] * data.shape[1])))
 
 
 def _excess(misfit: Sequence[float], n: int, m: int, k: int) -> np.ndarray:
@@ -443,10 +443,11 @@ def _noise_angles(model: Any, S: np.ndarray, C: np.ndarray, misfit: float) -> np
     k = len(S)
     rows = np.nan_to_num(C.reshape(-1, k))
     directions = int(np.isfinite(S).sum(axis=1).max())
-    if hasattr(model, "pixels_"):
-        rows = rows[model.pixels_]
+    learned = model.learned()
+    if "pixels_" in learned:
+        rows = rows[learned["pixels_"]]
         # Those that measure the noise have projected it out of their pixels.
-        directions = k if hasattr(model, "signal_to_noise_") else directions
+        directions = k if "signal_to_noise_" in learned else directions
     spread = np.sqrt(np.diag(np.linalg.pinv(rows.T @ rows)))
     return np.degrees(np.arctan(misfit * np.sqrt(directions) * spread))
 

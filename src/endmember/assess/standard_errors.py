@@ -12,14 +12,14 @@ from sklearn.base import clone
 
 from endmember.assess.bands import given_fit, held_entries
 from endmember.factor.alternate import Callback, Progress
-from endmember.factor.blocks import Data
 from endmember.factor.information import Information, Weights
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.inputs import observe
 from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
 from endmember.factor.threads import one_blas_thread
 from endmember.methods.estimator import energy_axis, loss_of
+from endmember.methods.learning import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
 MOST_WORK = 3e11
@@ -148,9 +148,9 @@ def uncertainty(
         raise ValueError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
     model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
-    observed = observe(X, **options, keep_empty=True)
     with one_blas_thread():
-        answer = _Answer(model, observed, noise, energy_axis(X))
+        explained = model.explained(observe(X, **options, keep_empty=True))
+        answer = _Answer(model, explained, noise, energy_axis(X))
     if method == "bootstrap":
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))
@@ -164,29 +164,26 @@ class _Answer:
     def __init__(
         self,
         model: Any,
-        observed: Observed,
+        explained: Explained,
         noise: NoiseModel | None,
         energy: np.ndarray | None = None,
     ) -> None:
-        self.model, self.observed = model, observed
-        self.energy = np.arange(observed.n_channels) if energy is None else energy
-        k = model.components_.shape[0]
-        C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
-        S = np.asarray(model.components_, dtype=float).T[observed.columns]
-        self.C, self.S = np.nan_to_num(C), np.nan_to_num(S)
-        known, negative = held_entries(model, observed, k)
+        self.model, self.explained, self.observed = model, explained, explained.observed
+        self.energy = np.arange(self.observed.n_channels) if energy is None else energy
+        self.C, self.S = explained.C, explained.S
+        known, negative = held_entries(model, self.observed, self.S.shape[1])
         zero = [AT_ZERO * np.max(F, axis=0) >= F for F in (self.C, self.S)]
         self.at_zero = [z & ~h & (not negative) for z, h in zip(zero, known, strict=True)]
         self.held = [z | h for z, h in zip(self.at_zero, known, strict=True)]
-        self.noise = noise or self._noise(observed.data)
+        self.noise = noise or self._noise()
 
-    def _noise(self, data: Data) -> NoiseModel:
+    def _noise(self) -> NoiseModel:
         """Return the noise that the loss of the model stands for."""
         if loss_of(self.model).counts:
             return NoiseModel(gain=1.0, poisson=True)
-        n, m = data.shape
+        n, m = self.observed.data.shape
         free = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]
-        squares = 2.0 * data.misfit([self.C, self.S])
+        squares = self.explained.squares()
         return NoiseModel(gain=0.0, read_variance=squares / max(n * m - free, 1))
 
     def bound(self) -> Errors:
@@ -227,7 +224,7 @@ class _Answer:
     def _limits(self, known: Information) -> list[np.ndarray]:
         """Return below which value entries at zero lie, all others held: of maps (n, k) and of spectra (m, k)."""
         push = [np.zeros(self.C.shape), np.zeros(self.S.shape)]
-        for rows, residual in self.observed.data.residual_blocks(self.C, self.S):
+        for rows, residual in self.explained.residual_blocks():
             weighted = residual * known.weights.block(rows, self.C[rows] @ self.S.T)
             push[0][rows] = -weighted @ self.S
             push[1] -= weighted.T @ self.C[rows]

@@ -11,19 +11,21 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.factor.alternate import Callback
-from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.initialise import with_maps
+from endmember.factor.inputs import Observed, is_signal, unwrap
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
-from endmember.methods.estimator import check_number_of_components
+from endmember.methods.estimator import SpectralEstimator, check_number_of_components
 from endmember.methods.expressions import Expression
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
+from endmember.methods.learning import Learning
 
 COUPLINGS = ("shared", "weak")
 #: Fits that narrow down how strongly detectors are tied, and the weakest and strongest tie.
 BISECTIONS, WEAKEST, STRONGEST = 8, 1e-6, 1.0
 
 
-class Coupled(BaseEstimator):
+class Coupled(Learning, BaseEstimator):
     r"""The same maps for several detectors, or nearly the same: equation (14) of Muto & Shiga.
 
     .. math:: \sum_d \lambda_d \|X_d - (C + N_d) S_d^\top\|^2 + \gamma \sum_d \|N_d\|
@@ -176,6 +178,18 @@ class Coupled(BaseEstimator):
         """Learn maps and spectra, and return the maps (*domain, k); takes the keywords of :meth:`fit`."""
         return self.fit(X, y, **fit_params).maps_
 
+    def seen_by(self, detector: int) -> SpectralEstimator:
+        """Return the fitted model as one detector, counted from 0, sees it: its own maps and its spectra."""
+        deviation = self.deviations_[detector]
+        return Seen().restored(
+            {
+                "maps_": self.maps_ if deviation is None else self.maps_ + deviation,
+                "components_": self.spectra_[detector],
+                "n_components_": self.n_components_,
+                "n_features_in_": self.spectra_[detector].shape[1],
+            }
+        )
+
     def parts(self) -> list[tuple[str, Any]]:
         """Return ``(role, part)`` of everything the model is put together from."""
         losses = self.loss if isinstance(self.loss, list | tuple) else [self.loss]
@@ -236,6 +250,16 @@ class Coupled(BaseEstimator):
         self.weights_, self.misfits_ = fit.weights_, fit.misfits_
         self.objective_, self.n_iter_ = fit.objective_, fit.n_iter_
         self.converged_, self.optimality_ = fit.converged_, fit.optimality_
+
+
+class Seen(SpectralEstimator):
+    """What one detector sees of a coupled model, which alone is fitted."""
+
+    def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        raise TypeError("what one detector sees is not fitted alone; fit em.Coupled to all of them")
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        return with_maps(observed.data, S)[0]
 
 
 @dataclass

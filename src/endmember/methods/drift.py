@@ -29,6 +29,7 @@ from endmember.methods.estimator import (
     check_fits,
     check_number_of_components,
 )
+from endmember.methods.learning import Explained
 
 #: Rounds of field and low-rank model, and of field and model, at most.
 ROUNDS, REFITS = 12, 3
@@ -40,11 +41,6 @@ UNNOTICED = 0.02
 EXPLAINS = 1.05
 #: A channel at the ends is filled in where so many pixels for each component have seen it.
 SEEN_BY = 5
-#: What is taken over from the model, where it has it.
-_LEARNED = (
-    "components_", "maps_", "n_components_", "objective_", "n_iter_", "converged_", "optimality_",
-    "starts_", "relevance_",
-)  # fmt: skip
 
 
 class Drifting(SpectralEstimator):
@@ -88,8 +84,8 @@ class Drifting(SpectralEstimator):
     components_, maps_, n_components_, n_features_in_
         As in the model, on the axis without drift. Spectra are scaled over the channels that every pixel has seen;
         channels at the ends that only some have seen are filled in from those, and NaN where too few have.
-    objective_, n_iter_, converged_, optimality_, starts_, relevance_
-        Of the model, where it has them.
+    objective_, n_iter_, converged_, optimality_, starts_, ...
+        All else that the model has learned.
 
     Notes
     -----
@@ -188,7 +184,7 @@ class Drifting(SpectralEstimator):
             return bool(stopped)
 
         self.model_ = clone(self.model).fit(self._moved(observed, field, energy), callback=watch)
-        self._take_over()
+        self.restored(self.model_.learned())
         for _ in range(REFITS):
             if stopped or self.components_.shape[0] != k:
                 break
@@ -251,26 +247,14 @@ class Drifting(SpectralEstimator):
             self.model_.init = own
         else:
             self.model_.fit(data, callback=watch)
-        starts = getattr(self, "starts_", None)
-        self._take_over()
-        if starts:
-            self.starts_ = self.model_.starts_ = starts
-
-    def _take_over(self) -> None:
-        """Learn what the model has learned."""
-        for name in _LEARNED:
-            if hasattr(self.model_, name):
-                setattr(self, name, getattr(self.model_, name))
+        starts = {name: value for name, value in self.learned().items() if name == "starts_"}
+        self.restored(self.model_.learned() | starts)
 
     def _factors(self, observed: Observed) -> tuple[np.ndarray, np.ndarray]:
-        """Return maps and spectra (n, k), (m, k) of the pixels and channels as recorded, a mean spectrum included."""
-        maps = self.maps_.reshape(-1, self.maps_.shape[-1])[observed.rows].astype(float)
-        spectra = np.nan_to_num(self.components_.T.astype(float))[observed.columns]
-        mean = np.nan_to_num(np.asarray(getattr(self.model_, "mean_", 0.0), dtype=float))
-        if np.any(mean):
-            maps = np.column_stack([maps, np.ones(len(maps))])
-            spectra = np.column_stack([spectra, mean[observed.columns]])
-        return maps, spectra
+        """Return maps and spectra (n, q), (m, q) of the pixels and channels as recorded, an offset among them."""
+        maps = self.maps_.reshape(-1, self.maps_.shape[-1]).astype(float)
+        C, S = self._explaining(observed, maps[observed.rows]).factors
+        return C, np.nan_to_num(S)
 
     def _keep(self, observed: Observed, field: np.ndarray) -> None:
         kept = np.full(field.shape, np.nan)
@@ -279,7 +263,7 @@ class Drifting(SpectralEstimator):
         self.shifts_ = kept[..., 0]
         if self.dispersion:
             self.stretches_ = kept[..., 1] / half_width(observed.n_channels)
-        if not isinstance(observed.data, Weighted) and not hasattr(self.model_, "mean_"):
+        if not isinstance(observed.data, Weighted) and self._offset() is None:
             self._fill_ends(observed, field[observed.rows])
 
     def _field(self, n_channels: int) -> np.ndarray:
@@ -322,15 +306,13 @@ class Drifting(SpectralEstimator):
             return np.linalg.lstsq(root, side, rcond=None)[0]
         return nnls(root, side)[0]
 
-    def aligned(self, observed: Observed) -> Observed:
-        """Return the data of the fit read at the shifts found: what maps and spectra multiply to.
+    def explained(self, observed: Observed) -> Explained:
+        """Return the data of the fit, read at the shifts found, together with what the model says of them."""
+        return super().explained(self._aligned(observed, self._field(observed.n_channels)))
 
-        Parameters
-        ----------
-        observed : Observed
-            The same pixels.
-        """
-        data = self._moved(observed, self._field(observed.n_channels), np.empty(0))
+    def _aligned(self, observed: Observed, field: np.ndarray) -> Observed:
+        """Return data read at the shifts of a field: what maps and spectra multiply to."""
+        data = self._moved(observed, field, np.empty(0))
         return replace(data.origin, data=data)
 
     def drifted(self, spectra: np.ndarray) -> np.ndarray:
@@ -356,13 +338,15 @@ class Drifting(SpectralEstimator):
             found[rows, data.columns[0] : data.columns[-1] + 1] = block
         return found.reshape(spectra.shape)
 
-    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        search = self._search(observed, S.shape[1])
-        field, _ = search.with_spectra(S, ROUNDS, SETTLED)
-        data = self._moved(observed, field, np.empty(0))
-        within = np.searchsorted(observed.columns, data.origin.columns)
-        return self.model_._maps_of(replace(data.origin, data=data), S[within])
+    def _solved(self, observed: Observed) -> Explained:
+        nothing = np.empty((0, len(self.components_)))
+        _, S = self._explaining(observed, nothing).factors
+        field, _ = self._search(observed, S.shape[1]).with_spectra(S, ROUNDS, SETTLED)
+        return super()._solved(self._aligned(observed, field))
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        """Return the spectrum image ``(…, n_channels)`` that maps stand for, on the axis without drift."""
-        return super().inverse_transform(X) + getattr(getattr(self, "model_", None), "mean_", 0.0)
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        return self.model_._maps_of(observed, S)
+
+    def _offset(self) -> np.ndarray | None:
+        """Return that of the model, on the axis without drift."""
+        return self.model_._offset()

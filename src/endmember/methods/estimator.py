@@ -12,19 +12,23 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
 
-from endmember.factor.blocks import Data, row_blocks
+from endmember.factor.blocks import Data
 from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
 from endmember.factor.session import current, session
 from endmember.factor.threads import one_blas_thread
+from endmember.methods.learning import Explained, Learning
 
 
-class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class SpectralEstimator(
+    Learning, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC
+):
     """A scikit-learn transformer of spectrum images: matrices, cubes, counts, lazy arrays and signals.
 
     A subclass learns ``components_`` (k, n_channels) and ``maps_`` (*domain, k) in ``_fit`` and
-    solves for maps with the spectra held in ``_maps_of``.
+    solves for maps with the spectra held in ``_maps_of``. All that it needs later is in attributes that end in
+    an underscore; what it adds to every mixture of its spectra it says in ``_offset``.
     """
 
     components_: np.ndarray
@@ -102,9 +106,9 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
                 keep_empty=self._keeps_empty(axes if domain is None else len(domain), of_signal),
                 wanted=self._wanted(),
             )  # fmt: skip
-            current().notes["observed"] = observed
             with one_blas_thread():
                 self._fit(observed, energy, callback)
+            current().notes["observed"] = observed
         return self
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
@@ -122,22 +126,14 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         mask, channel_mask, weights
             As in :meth:`fit`. Channels left out of the fit are left out here too.
         """
-        check_is_fitted(self)
-        X, _ = self._read(X, reset=False)
-        unknown = np.isnan(self.components_).any(axis=0)
-        if channel_mask is not None:
-            unknown = unknown | np.asarray(unwrap(channel_mask), bool)
-        observed = observe(
-            X, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True
-        )  # fmt: skip
-        S = np.asarray(self.components_.T[observed.columns], dtype=np.float64)
-        with one_blas_thread():
-            return observed.maps(self._maps_of(observed, S))
+        explained = self._explained_anew(X, mask, channel_mask, weights)
+        return explained.observed.maps(explained.C)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
         check_is_fitted(self)
-        return np.asarray(X) @ self.components_
+        mixed, offset = np.asarray(X) @ self.components_, self._offset()
+        return mixed if offset is None else mixed + offset
 
     def score(self, X: Any, y: Any = None) -> float:
         r"""Return the explained share of the squares of ``X`` with the learned spectra held, at most 1.
@@ -151,17 +147,65 @@ class SpectralEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         y : None
             Not used.
         """
-        maps = self.transform(X)
-        maps = maps.reshape(-1, maps.shape[-1])
-        whole = observe(self._read(X, reset=False)[0], keep_empty=True).data
-        missed = total = 0.0
-        for rows in row_blocks(*whole.shape):
-            values = whole.rows(np.arange(rows.start, rows.stop))
-            left = values - self.inverse_transform(maps[rows])
-            known = np.isfinite(left)
-            missed += float(np.sum(left[known] ** 2))
-            total += float(np.sum(values[known] ** 2))
-        return 1.0 - missed / total if total > 0 else 0.0
+        explained = self._explained_anew(X)
+        total = explained.observed.data.squared_norm
+        return 1.0 - explained.squares() / total if total > 0 else 0.0
+
+    def explained(self, observed: Observed) -> Explained:
+        """Return the data of the fit together with what the model says of them.
+
+        Parameters
+        ----------
+        observed : Observed
+            The data of the fit, with its masks.
+
+        Returns
+        -------
+        Explained
+            From which residual, misfit and errors follow.
+
+        Raises
+        ------
+        ValueError
+            If the fit has left out pixels or channels that take part here.
+        """
+        C = np.asarray(self.maps_, dtype=float).reshape(-1, len(self.components_))
+        explained = self._explaining(observed, C[observed.rows])
+        if not all(np.isfinite(F).all() for F in explained.factors):
+            raise ValueError(
+                "the fit has left out pixels or channels of these data: give mask= and channel_mask= as in the fit"
+            )
+        return explained
+
+    def _explained_anew(
+        self, X: Any, mask: Any = None, channel_mask: Any = None, weights: Any = None
+    ) -> Explained:
+        """Return other data together with what the model says of them with its spectra held."""
+        check_is_fitted(self)
+        X, _ = self._read(X, reset=False)
+        unknown = np.isnan(self.components_).any(axis=0)
+        if channel_mask is not None:
+            unknown = unknown | np.asarray(unwrap(channel_mask), bool)
+        observed = observe(X, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True)
+        with one_blas_thread():
+            return self._solved(observed)
+
+    def _solved(self, observed: Observed) -> Explained:
+        """Return data together with the maps that they ask for with the spectra held."""
+        S = np.asarray(self.components_.T[observed.columns], dtype=np.float64)
+        return self._explaining(observed, self._maps_of(observed, S))
+
+    def _explaining(self, observed: Observed, C: np.ndarray) -> Explained:
+        """Return data together with the mixtures that maps (n, k) of them stand for."""
+        S, offset = np.asarray(self.components_, dtype=np.float64).T, self._offset()
+        return Explained(
+            observed, C, S[observed.columns],
+            None if offset is None else np.asarray(offset, dtype=np.float64)[observed.columns],
+        )  # fmt: skip
+
+    def _offset(self) -> np.ndarray | None:
+        """Return the spectrum (n_channels,) that is part of every mixture besides the components; None for none."""
+        return None
 
     @property
     def _n_features_out(self) -> int:

@@ -39,6 +39,8 @@ class _Paired(SpectralEstimator):
     correlations_: np.ndarray
     mean_: np.ndarray
     mean_y_: np.ndarray
+    rotations_: np.ndarray
+    flat_: bool
 
     def fit(
         self,
@@ -100,10 +102,10 @@ class _Paired(SpectralEstimator):
         return self
 
     def _second(self, y: Any, first: Observed) -> Observed:
-        y, self._flat = unwrap(y), False
+        y, self.flat_ = unwrap(y), False
         y = y if is_lazy(y) or sparse.issparse(y) else _numbers(y)
         if y.ndim == 1 or y.shape == first.domain:
-            self._flat, y = True, y[..., None]
+            self.flat_, y = True, y[..., None]
         if np.prod(y.shape[:-1]) != np.prod(first.domain):
             raise ValueError(
                 f"the signals have {first.domain} and {tuple(y.shape[:-1])} pixels; they must show the same pixels "
@@ -126,7 +128,7 @@ class _Paired(SpectralEstimator):
         self.correlations_ = _correlations(found.scores, found.scores_y)
         self.mean_ = first.spectra(means[0][:, None])[0]
         self.mean_y_ = second.spectra(means[1][:, None])[0]
-        self._rotations = np.nan_to_num(first.spectra(found.rotations))
+        self.rotations_ = np.nan_to_num(first.spectra(found.rotations))
         self.maps_, self.components_ = first.maps(found.scores), first.spectra(found.loadings)
         self.maps_y_ = second.maps(found.scores_y).reshape(*first.domain, -1)
         self.components_y_ = second.spectra(found.loadings_y)
@@ -135,11 +137,11 @@ class _Paired(SpectralEstimator):
         """Do nothing: two signals are fitted together in :meth:`fit`."""
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        rotations = self._rotations[:, observed.columns].T.astype(np.float64)
+        rotations = self.rotations_[:, observed.columns].T.astype(np.float64)
         return observed.data.dot(rotations) - self.mean_[observed.columns] @ rotations
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        return super().inverse_transform(X) + self.mean_
+    def _offset(self) -> np.ndarray | None:
+        return self.mean_
 
     def transform(
         self,
@@ -157,7 +159,7 @@ class _Paired(SpectralEstimator):
         """Return the second signal ``(…, channels of y)`` that the first one lets expect."""
         check_is_fitted(self)
         found = self.transform(X) @ self.components_y_ + self.mean_y_
-        return found[..., 0] if self._flat else found
+        return found[..., 0] if self.flat_ else found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -217,6 +219,10 @@ class PLS(_Paired):
         Between the scores of both.
     mean_, mean_y_ : ndarray
         The mean spectra, which are taken off.
+    rotations_ : ndarray, (k, n_channels)
+        What the first signal, its mean taken off, is multiplied by for its maps.
+    flat_ : bool
+        Whether the second signal is an image, one value a pixel.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data.
 
@@ -297,6 +303,10 @@ class CCA(_Paired):
         Of Bartlett's test that this and all later correlations are zero, for independent pixels.
     mean_, mean_y_ : ndarray
         Means of both signals, (n_channels,) each, in the unit of the data.
+    rotations_ : ndarray, (k, n_channels)
+        What the first signal, its mean taken off, is multiplied by for its maps.
+    flat_ : bool
+        Whether the second signal is an image, one value a pixel.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data.
 

@@ -52,6 +52,8 @@ class PCA(SpectralEstimator):
         Share of each component in the sum of squares of the (centred, scaled) data.
     mean_ : ndarray, (n_channels,)
         The spectrum taken off; zero unless centred.
+    channel_weights_ : ndarray, (n_channels,)
+        How much every channel counts in :meth:`transform`: 1 unless scaled.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data.
 
@@ -73,6 +75,7 @@ class PCA(SpectralEstimator):
     singular_values_: np.ndarray
     explained_variance_ratio_: np.ndarray
     mean_: np.ndarray
+    channel_weights_: np.ndarray
 
     def __init__(
         self,
@@ -104,16 +107,16 @@ class PCA(SpectralEstimator):
         self.explained_variance_ratio_ = ratio.astype(observed.data.dtype)
         self.n_components_ = k
         self.mean_ = observed.spectra(mean[:, None] / c)[0]
-        self._weights = observed.spectra(c**2)[0]
+        self.channel_weights_ = observed.spectra(c**2)[0]
         self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        weighted = S * self._weights[observed.columns, None]
+        weighted = S * self.channel_weights_[observed.columns, None]
         mean = np.asarray(self.mean_, dtype=float)[observed.columns]
         return np.linalg.solve(weighted.T @ S, (observed.data.dot(weighted) - mean @ weighted).T).T
 
-    def inverse_transform(self, X: Any) -> np.ndarray:
-        return super().inverse_transform(X) + self.mean_
+    def _offset(self) -> np.ndarray | None:
+        return self.mean_ if self.centre else None
 
 
 def _check_scaling(scaling: Any) -> None:
@@ -177,6 +180,8 @@ class ICA(SpectralEstimator):
         Of unit length, each with its largest entry positive.
     maps_ : ndarray, (*domain, k)
         Amounts in the unit of the data, of either sign; NaN at masked pixels.
+    channel_weights_ : ndarray, (n_channels,)
+        As in ``em.PCA``.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data.
 
@@ -201,6 +206,8 @@ class ICA(SpectralEstimator):
         "A. Hyvärinen and E. Oja, Neural Netw. 13 (2000) 411.",
         "F. de la Peña et al., Ultramicroscopy 111 (2011) 169.",
     )
+
+    channel_weights_: np.ndarray
 
     def __init__(
         self,
@@ -256,11 +263,11 @@ class ICA(SpectralEstimator):
             C, S = C * size @ np.linalg.inv(U), S / size @ U.T
         C, S = _with_signs(C, S)
         self.n_components_ = k
-        self._weights = observed.spectra(c**2)[0]
+        self.channel_weights_ = observed.spectra(c**2)[0]
         self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        weighted = S * self._weights[observed.columns, None]
+        weighted = S * self.channel_weights_[observed.columns, None]
         return np.linalg.solve(weighted.T @ S, observed.data.dot(weighted).T).T
 
 

@@ -87,6 +87,8 @@ class MLLS(SpectralEstimator):
         Cosines between the references in the metric of the fit.
     condition_ : float
         Condition number of the references, each of unit length: how much noise is amplified.
+    channel_weights_ : ndarray, (n_channels,)
+        How much every channel counted: 1 unless the loss is one for counts.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data.
 
@@ -117,6 +119,7 @@ class MLLS(SpectralEstimator):
     shifts_: np.ndarray
     correlation_: np.ndarray
     condition_: float
+    channel_weights_: np.ndarray
 
     def __init__(
         self,
@@ -204,7 +207,9 @@ class MLLS(SpectralEstimator):
         self._keep(observed, F, R, weights, noise)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        return self._maps(observed, S, np.nan_to_num(self._weighted[observed.columns], nan=1.0))
+        return self._maps(
+            observed, S, np.nan_to_num(self.channel_weights_[observed.columns], nan=1.0)
+        )
 
     @property
     def _counting(self) -> bool:
@@ -346,7 +351,7 @@ class MLLS(SpectralEstimator):
             chi2[:] = np.nan
             warnings.warn(UNJUDGED.format(*data.shape), UserWarning, stacklevel=4)
         self.n_components_ = R.shape[1]
-        self._weighted = observed.spectra(weights[:, None])[0].astype(np.float64)
+        self.channel_weights_ = observed.spectra(weights[:, None])[0].astype(np.float64)
         self.components_, self.maps_ = observed.spectra(R), observed.maps(F)
         self.maps_error_ = _unknown_where_empty(observed, errors)
         self.chi2_ = _unknown_where_empty(observed, chi2[:, None])[..., 0]

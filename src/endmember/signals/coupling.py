@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,22 +24,6 @@ from endmember.signals.misfits import misfit_of, open_misfit, save_misfit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_LEARNED = (
-    "n_iter_", "converged_", "optimality_", "n_components_", "gamma_", "weights_", "misfits_", "deviations_",
-)  # fmt: skip
-
-
-@dataclass
-class _Seen:
-    """What one detector sees of a coupled model."""
-
-    maps_: np.ndarray
-    components_: np.ndarray
-
-    @property
-    def n_components_(self) -> int:
-        return len(self.components_)
 
 
 def together(signals: Any, model: Any, weights: Any, **options: Any) -> Any:
@@ -102,10 +85,9 @@ def unmix_together(
         if images[d].shape[-1] == 1:
             misfits.append(None)
             continue
-        deviation = model.deviations_[d]
-        maps = model.maps_ if deviation is None else model.maps_ + deviation
-        seen = _Seen(maps, model.spectra_[d])
-        misfits.append(misfit_of(signal, seen, {"mask": mask, "channel_mask": left_out[d]}))
+        misfits.append(
+            misfit_of(signal, model.seen_by(d), {"mask": mask, "channel_mask": left_out[d]})
+        )
     return CoupledUnmixing(
         maps=wrap_maps(model.maps_, _first_cube(wrapped, images)),
         spectra=[
@@ -168,10 +150,10 @@ class CoupledUnmixing:
                 parts.append(None)
                 continue
             record = {**self.record, **self.record["detectors"][d], "reasons": []}
-            seen = _Seen(np.moveaxis(self.maps.data, 0, -1), spectra.data)
             parts.append(
                 single.Unmixing(
-                    maps=self.maps, spectra=spectra, model=seen, options={}, record=record, misfit=misfit
+                    maps=self.maps, spectra=spectra, model=self.model.seen_by(d), options={},
+                    record=record, misfit=misfit,
                 )
             )  # fmt: skip
         return parts
@@ -234,17 +216,10 @@ class CoupledUnmixing:
                 if misfit is not None:
                     save_misfit(new / f"misfit_{d}.hspy", misfit, self.maps, spectra)
             arrays: dict[str, np.ndarray] = {}
-            learned = {name: getattr(self.model, name) for name in _LEARNED}
-            written = {
-                **self.record,
-                "model": storage.encode(self.model, arrays, "model"),
-                "options": storage.encode(self.options, arrays, "options"),
-                "learned": storage.encode(
-                    {**learned, "gamma_": repr(float(self.model.gamma_))}, arrays, "learned"
-                ),
-                "objective": [float(value) for value in self.model.objective_],
-            }
-            storage.write_record(new, written, arrays)
+            written = storage.written(
+                self.model, self.options, arrays, beside=("maps_", "spectra_")
+            )
+            storage.write_record(new, {**self.record, **written}, arrays)
             storage.add_report(self, new / "report.html")
         return folder
 
@@ -254,21 +229,19 @@ class CoupledUnmixing:
 
 
 def open_together(
-    place: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]
+    place: Path, record: dict[str, Any], model: Any, options: dict[str, Any]
 ) -> CoupledUnmixing:
     """Read back what :meth:`CoupledUnmixing.save` wrote."""
     import hyperspy.api as hs
 
-    model = storage.decode(record.pop("model"), arrays)
-    options = storage.decode(record.pop("options"), arrays)
-    learned = storage.decode(record.pop("learned"), arrays)
-    for name, value in {**learned, "gamma_": float(learned["gamma_"])}.items():
-        setattr(model, name, value)
-    model.objective_ = np.array(record.pop("objective"))
     maps, numbers = hs.load(place / "maps.hspy"), range(1, len(record["detectors"]) + 1)
     spectra = [hs.load(place / f"spectra_{d}.hspy") for d in numbers]
-    model.maps_ = np.moveaxis(maps.data, 0, -1)
-    model.spectra_ = [one.data.reshape(len(one.data), -1) for one in spectra]
+    model.restored(
+        {
+            "maps_": np.moveaxis(maps.data, 0, -1),
+            "spectra_": [one.data.reshape(len(one.data), -1) for one in spectra],
+        }
+    )
     misfits = [
         open_misfit(place / f"misfit_{d}.hspy") if (place / f"misfit_{d}.hspy").exists() else None
         for d in numbers

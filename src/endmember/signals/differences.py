@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,16 +94,6 @@ def differences(first: Unmixing, second: Unmixing, names: tuple[str, str]) -> Di
     )  # fmt: skip
 
 
-class _Resampled:
-    """The maps of a model, and its spectra at other energies."""
-
-    def __init__(self, model: Any, components: np.ndarray) -> None:
-        self.components_, self.maps_ = components, model.maps_
-        for name in ("pixels_", "signal_to_noise_"):
-            if hasattr(model, name):
-                setattr(self, name, getattr(model, name))
-
-
 def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: np.ndarray) -> Any:
     """Return the model with its spectra at the wanted energies, NaN outside of those of both answers."""
     if np.array_equal(own, wanted) and np.array_equal(own, other):
@@ -113,7 +104,8 @@ def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: n
         for spectrum in np.asarray(answer.model.components_, dtype=float)
     ]
     shared = (wanted >= other.min()) & (wanted <= other.max())
-    return _Resampled(answer.model, np.where(shared, spectra, np.nan))
+    components = np.where(shared, spectra, np.nan)
+    return copy(answer.model).restored({"components_": components})
 
 
 def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple[str, str]) -> None:

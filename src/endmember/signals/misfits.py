@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Weighted
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.inputs import observe
 from endmember.factor.passes import Seen
 from endmember.factor.session import current
+from endmember.methods.learning import Explained
 
 #: The parts of a misfit and their titles in ``misfit.hspy``.
 MISFIT_TITLES = {
@@ -21,60 +21,69 @@ MISFIT_TITLES = {
 }
 #: Pixels on which the answer is compared with the factors that the last pass has seen.
 _COMPARED = 20
+#: What divides in place of zero.
+TINY = 1e-300
 
 
 def misfit_of(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
     """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model."""
     noted = current().notes
     if "seen" in noted and "observed" in noted:
-        observed = noted["observed"]
-        seen, C, S = noted["seen"]
-        some = np.linspace(0, len(C) - 1, _COMPARED).astype(int)
-        maps = np.asarray(model.maps_, dtype=float).reshape(-1, len(model.components_))
-        if len(maps) != np.prod(observed.domain):
-            return _measured(signal, model, options)
-        answer = maps[observed.rows[some]] @ model.components_[:, observed.columns]
-        if np.allclose(answer, C[some] @ S.T, rtol=1e-4, atol=1e-4 * np.abs(answer).max()):
-            return _noted(observed, seen, C, S)
-    return _measured(signal, model, options)
+        observed, (seen, C, S) = noted["observed"], noted["seen"]
+        explained = model.explained(observed)
+        if explained.observed is observed and _are_those(explained, C, S):
+            return _noted(explained, seen)
+    return _measured(model.explained(observe(signal, **options, keep_empty=True)))
 
 
-def _measured(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
-    observed = observe(signal, **options, keep_empty=True)
-    observed = model.aligned(observed) if hasattr(model, "aligned") else observed
-    data, k = observed.data, model.components_.shape[0]
-    C = np.asarray(model.maps_, dtype=float).reshape(-1, k)[observed.rows]
-    S = np.asarray(model.components_, dtype=float).T[observed.columns]
-    n, m = data.shape
-    squares, total = np.empty((n, 1)), np.zeros((m, 1))
-    for rows, residual in data.residual_blocks(C, S):
-        squares[rows, 0] = np.einsum("ij,ij->i", residual, residual)
-        total[:, 0] += residual.sum(axis=0)
+def _are_those(explained: Explained, C: np.ndarray, S: np.ndarray) -> bool:
+    """Tell whether factors (n, k) and (m, k) stand for what a model says of the data, as far as some pixels show."""
+    F, Z = explained.factors
+    if len(F) != len(C) or len(Z) != len(S):
+        return False
+    some = np.linspace(0, len(C) - 1, _COMPARED).astype(int)
+    said = F[some] @ Z.T
+    return np.allclose(said, C[some] @ S.T, rtol=1e-4, atol=1e-4 * np.abs(said).max())
+
+
+def _measured(explained: Explained) -> dict[str, np.ndarray]:
+    n, m = explained.observed.data.shape
+    squares, total = np.empty(n), np.zeros(m)
+    for rows, residual in explained.residual_blocks():
+        squares[rows] = np.einsum("ij,ij->i", residual, residual)
+        total += residual.sum(axis=0)
     # Residuals come times the root of their weight: with weights 0 and 1 these are means over
     # what is not missing.
-    weights = data.W if isinstance(data, Weighted) else np.broadcast_to(1.0, (n, m))
-    per_pixel, per_channel = weights.sum(axis=1), np.sqrt(weights).sum(axis=0)
-    spectrum = total / np.maximum(per_channel, 1e-300)[:, None]
-    model_spectrum = (S @ C.mean(axis=0))[:, None]
-    return {
-        "map": observed.maps(np.sqrt(squares / np.maximum(per_pixel, 1e-300)[:, None]))[..., 0],
-        "spectrum": observed.spectra(spectrum)[0],
-        "data_spectrum": observed.spectra(model_spectrum + spectrum)[0],
-        "model_spectrum": observed.spectra(model_spectrum)[0],
-    }
+    by_pixel, by_channel = np.full(n, float(m)), np.full(m, float(n))
+    if explained.weights is not None:
+        by_pixel, by_channel = explained.weights.sum(axis=1), np.sqrt(explained.weights).sum(axis=0)
+    return _misfit(
+        explained, np.sqrt(squares / np.maximum(by_pixel, TINY)), total / np.maximum(by_channel, TINY), n
+    )  # fmt: skip
 
 
-def _noted(observed: Observed, seen: Seen, C: np.ndarray, S: np.ndarray) -> dict[str, np.ndarray]:
+def _noted(explained: Explained, seen: Seen) -> dict[str, np.ndarray]:
     """Return the same from what the last pass of the fit has seen; what is empty has no residual."""
-    everything = _n_left(observed.mask, int(np.prod(observed.domain)))
+    observed = explained.observed
+    pixels = _n_left(observed.mask, int(np.prod(observed.domain)))
     channels = _n_left(observed.channel_mask, observed.n_channels)
-    spectrum = (seen.residual / everything)[:, None]
-    model_spectrum = (S @ C.sum(axis=0) / everything)[:, None]
+    return _misfit(explained, np.sqrt(seen.squares / channels), seen.residual / pixels, pixels)
+
+
+def _misfit(
+    explained: Explained, per_pixel: np.ndarray, per_channel: np.ndarray, n_pixels: int
+) -> dict[str, np.ndarray]:
+    """Return the residual of every pixel (n,) and mean residual of every channel (m,) with means of data and model."""
+    observed, (F, Z) = explained.observed, explained.factors
+    model = Z @ F.sum(axis=0) / n_pixels
+    spectra = {
+        "spectrum": per_channel,
+        "data_spectrum": model + per_channel,
+        "model_spectrum": model,
+    }
     return {
-        "map": observed.maps(np.sqrt(seen.squares / channels)[:, None])[..., 0],
-        "spectrum": observed.spectra(spectrum)[0],
-        "data_spectrum": observed.spectra(model_spectrum + spectrum)[0],
-        "model_spectrum": observed.spectra(model_spectrum)[0],
+        "map": observed.maps(per_pixel[:, None])[..., 0],
+        **{name: observed.spectra(one[:, None])[0] for name, one in spectra.items()},
     }
 
 

@@ -9,6 +9,7 @@ from sklearn import config_context
 
 from endmember import show
 from endmember.factor.inputs import is_signal, unwrap
+from endmember.methods.drift import Drifting
 from endmember.show.html import Report, Section
 from endmember.signals.doubts import doubts_in_words
 
@@ -75,14 +76,14 @@ def references(model: Any) -> list[str]:
 
 
 def _parts(model: Any) -> list[Any]:
-    return [model, *(part for _, part in model.parts())] if hasattr(model, "parts") else [model]
+    return [model, *(part for _, part in model.parts())]
 
 
 def _in_words(model: Any) -> str:
     """Return one sentence on the model and one on everything it is put together from."""
     works = references(model)
     opening = f"{phrase(model)}{_cited(model, works)}."
-    parts = [(role, phrase(part), part) for role, part in getattr(model, "parts", list)()]
+    parts = [(role, phrase(part), part) for role, part in model.parts()]
     said = "; ".join(
         f"{role}: {words}{_cited(part, works)}" for role, words, part in parts if words
     )
@@ -102,10 +103,10 @@ def phrase(part: Any) -> str:
 
 
 def _outcome(model: Any) -> str:
-    if not hasattr(model, "n_iter_"):
+    if "n_iter_" not in model.learned():
         return ""
     end = "converged" if model.converged_ else "was stopped"
-    asked = getattr(model, "n_components", model.n_components_)
+    asked = model.get_params(deep=False).get("n_components", model.n_components_)
     kept = f" {model.n_components_} of them were kept." if asked != model.n_components_ else ""
     return f"{kept} The fit {end} after {model.n_iter_} sweeps with a relative KKT residual of {model.optimality_:.1e}."
 
@@ -131,11 +132,12 @@ def _findings(result: Unmixing) -> list[str]:
             f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
             "intensity."
         )
-    if hasattr(model, "pixels_"):
+    learned = model.learned()
+    if "pixels_" in learned:
         places = np.transpose(np.unravel_index(model.pixels_, _image_shape(result)))
         said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
         found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
-    if hasattr(model, "n_iter_"):
+    if "n_iter_" in learned:
         end = "converged" if model.converged_ else "did not converge"
         found.append(
             f"The fit {end} in {model.n_iter_} sweeps, {result.record['fit_seconds']:.3g} s; its "
@@ -151,15 +153,15 @@ def _image_shape(result: Unmixing) -> tuple[int, ...]:
 
 
 def _warnings(model: Any) -> list[str]:
-    said = []
-    if getattr(model, "converged_", True) is False:
+    said, learned = [], model.learned()
+    if not learned.get("converged_", True):
         said.append("The fit had not converged when it was stopped: the components may still move.")
-    if getattr(model, "unique_", True) is False:
+    if not learned.get("unique_", True):
         said.append(
             "Not every component has a channel (or pixel) to itself: the condition under which signal "
             "subspace sampling has one answer is not met, and others fit as well."
         )
-    starts = getattr(model, "starts_", [])
+    starts = learned.get("starts_")
     if starts:
         best = min(start.objective for start in starts)
         equal = [start for start in starts if start.objective <= best * (1 + EQUAL_COST)]
@@ -177,10 +179,10 @@ def _warnings(model: Any) -> list[str]:
 
 def _drift(result: Unmixing) -> list[Section]:
     """Return the shift of every pixel, where the model has let the energy axis drift."""
-    if not hasattr(result.model, "aligned"):
+    if not isinstance(result.model, Drifting):
         return []
     size, model = result.misfit(), result.model
-    stretches = getattr(model, "stretches_", None)
+    stretches = model.learned().get("stretches_")
     figure = show.shifts(
         model.shifts_, stretches=stretches, pixel_size=size.pixel_size, pixel_units=size.pixel_units
     )  # fmt: skip
@@ -198,16 +200,17 @@ def _drift(result: Unmixing) -> list[Section]:
 
 
 def _relevance(model: Any) -> list[Section]:
-    if not hasattr(model, "relevance_"):
+    if "relevance_" not in model.learned():
         return []
     caption = "How much every component contributes; those in grey were merged or dropped."
     return [Section("Relevance", figure=show.relevance(model), caption=caption)]
 
 
 def _convergence(model: Any) -> list[Section]:
-    if len(getattr(model, "objective_", [])) == 0:
+    learned = model.learned()
+    if len(learned.get("objective_", [])) == 0:
         return []
-    starts = getattr(model, "starts_", [])
+    starts = learned.get("starts_", [])
     figure = show.convergence(
         model.objective_,
         starts=[start.objective for start in starts] or None,
@@ -223,7 +226,7 @@ def _convergence(model: Any) -> list[Section]:
 
 def _standard_errors(model: Any) -> list[Section]:
     """Say how sure the amounts of known spectra are."""
-    if not hasattr(model, "maps_error_"):
+    if "maps_error_" not in model.learned():
         return []
     k, shifts = model.n_components_, [*model.shifts_, *([0.0] * model.n_components_)]
     table: list[tuple[object, object]] = []
@@ -267,7 +270,7 @@ def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tup
 def _parameters(result: Unmixing) -> list[tuple[object, object]]:
     rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
     taken: dict[str, list[str]] = {}
-    for role, part in getattr(result.model, "parts", list)():
+    for role, part in result.model.parts():
         taken.setdefault(role, []).append(_said(part))
     for name, value in result.model.get_params(deep=False).items():
         left_open = value is None and name in taken

@@ -1,38 +1,66 @@
 """How models are written down.
 
-A model becomes JSON (its public class and its parameters, nested ones too) and named arrays. Only
-classes that the package itself offers are made again on reading; nothing is executed, nothing is
-pickled.
+A model becomes JSON (its class, its parameters and what it has learned, nested ones too) and named arrays. Only
+classes that the package itself offers, that are given or that exist already are made again on reading; nothing
+is imported, nothing is executed, nothing is pickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-import endmember
+from endmember.factor.initialise import StartReport
 from endmember.factor.inputs import is_signal, unwrap
+from endmember.methods.learning import Learning
 from endmember.signals.bridge import with_values
+from endmember.signals.described import class_called, made, name_of
 from endmember.signals.folders import FILES, RECORD
+from endmember.signals.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
 LARGE = {"residual.hspy"}
 #: What reading a record that somebody has changed may end in.
 _DAMAGES = (ValueError, OSError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile)
 
-#: What a model has learned besides maps and spectra, kept with an answer.
-LEARNED = (
-    "n_iter_", "converged_", "optimality_", "n_features_in_", "n_components_", "relevance_", "names_",
-    "maps_error_", "chi2_", "shifts_", "stretches_", "smooth_", "correlation_", "condition_", "pixels_", "unique_",
-    "own_", "acceptance_", "factors_", "mode_shapes_", "core_", "congruence_", "core_consistency_",
-)  # fmt: skip
+
+def written(
+    model: Any, options: dict[str, Any], arrays: dict[str, np.ndarray], beside: Collection[str]
+) -> dict[str, Any]:
+    """Return what ``unmixing.json`` says of a fitted model and the options of its fit; arrays go to ``arrays``.
+
+    ``beside`` names what the model has learned that files of their own hold.
+    """
+    learned = model.learned()
+    rest = {name: value for name, value in learned.items() if name not in beside}
+    return {
+        "model": _encode_model(model, arrays, "model"),
+        "options": encode(options, arrays, "options"),
+        "learned": encode(rest, arrays, "learned"),
+        "objective": np.asarray(learned.get("objective_", [])).tolist(),
+    }
+
+
+def read_model(
+    record: dict[str, Any], arrays: dict[str, np.ndarray], classes: Collection[type]
+) -> tuple[Any, dict[str, Any]]:
+    """Take what :func:`written` returned out of a record, and return the model and the options of its fit."""
+    model = decode(record.pop("model"), arrays, classes)
+    learned = decode(record.pop("learned"), arrays, classes)
+    objective = record.pop("objective")
+    if "starts" in record:  # as version 0.1 wrote it
+        starts = [StartReport(**start) for start in decode(record.pop("starts"), arrays)]
+        learned |= {"objective_": np.array(objective), "starts_": starts}
+    return model.restored(learned), decode(record.pop("options"), arrays, classes)
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
@@ -42,59 +70,91 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     ------
     TypeError
         If a value is neither a number, a text, an array, a signal of spectra, a collection of such
-        nor a public class of the package.
+        nor a model, loss, penalty or solver.
     """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, Path):
         return str(value)
     if is_signal(value):
         return {"signal": _encode_signal(value, arrays, name)}
     if isinstance(value, np.ndarray):
-        arrays[name] = value
-        return {"array": name}
+        return _encode_array(value, arrays, name)
     if isinstance(value, list | tuple):
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]}
     if isinstance(value, dict):
         pairs = [(key, encode(item, arrays, f"{name}.{key}")) for key, item in value.items()]
         return {"dict": [[encode(key, arrays, name), item] for key, item in pairs]}
-    if isinstance(value, BaseEstimator) and getattr(endmember, type(value).__name__, None) is type(
-        value
-    ):
-        parameters = value.get_params(deep=False)
-        return {
-            "class": type(value).__name__,
-            "parameters": {
-                key: encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()
-            },
-        }
+    if isinstance(value, StartReport):
+        return {"start": encode(vars(value), arrays, name)}
+    if isinstance(value, BaseEstimator):
+        encoded = _encode_model(value, arrays, name)
+        learned = value.learned() if isinstance(value, Learning) else {}
+        return {**encoded, "learned": encode(learned, arrays, f"{name}.learned")}
     raise TypeError(
-        f"{name} = {value!r} cannot be written down; use numbers, texts, arrays or the package's "
-        "own classes"
+        f"{name} = {value!r} cannot be written down; use numbers, texts, arrays, models, losses, penalties "
+        "and solvers"
     )
 
 
-def decode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Return what :func:`encode` wrote."""
+def _encode_array(value: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Return the name of an array; one that is held twice is kept once, texts are no numbers and stay here."""
+    if value.dtype.kind in "OUS":
+        return {"texts": value.tolist()}
+    held = next((known for known, array in arrays.items() if array is value), name)
+    arrays[held] = value
+    return {"array": held}
+
+
+def _encode_model(value: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Return the class of a model or a part of one, its parameters, and what it says of itself."""
+    parameters = value.get_params(deep=False)
+    return {
+        "class": name_of(value),
+        "parameters": {
+            key: encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()
+        },
+        "in_words": phrase(value),
+        "references": list(getattr(type(value), "references", ())),
+    }
+
+
+def decode(value: Any, arrays: dict[str, np.ndarray], classes: Collection[type] = ()) -> Any:
+    """Return what :func:`encode` wrote; ``classes`` may be met besides the package's own and those there are."""
     if not isinstance(value, dict):
         return value
+
+    def inner(item: Any) -> Any:
+        return decode(item, arrays, classes)
+
     if "array" in value:
         return arrays[value["array"]]
+    if "texts" in value:
+        return np.array(value["texts"], dtype=object)
+    if "float" in value:
+        return float(value["float"])
     if "signal" in value:
         return _decode_signal(value["signal"], arrays)
     if "tuple" in value:
-        return tuple(decode(item, arrays) for item in value["tuple"])
+        return tuple(inner(item) for item in value["tuple"])
     if "list" in value:
-        return [decode(item, arrays) for item in value["list"]]
+        return [inner(item) for item in value["list"]]
     if "dict" in value:
-        return {decode(key, arrays): decode(item, arrays) for key, item in value["dict"]}
-    kind = getattr(endmember, value["class"], None)
-    if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
-        raise ValueError(f"{value['class']!r} is no model of this version of endmember")
-    return kind(**{key: decode(item, arrays) for key, item in value["parameters"].items()})
+        return {inner(key): inner(item) for key, item in value["dict"]}
+    if "start" in value:
+        return StartReport(**inner(value["start"]))
+    model = made(
+        value["class"], class_called(value["class"], classes),
+        {key: inner(item) for key, item in value["parameters"].items()},
+        value.get("in_words", ""), value.get("references", ()),
+    )  # fmt: skip
+    learned = inner(value.get("learned", {"dict": []}))
+    return model.restored(learned) if learned else model
 
 
 def _encode_signal(signal: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
@@ -179,6 +239,7 @@ def _sum(file: Path) -> str:
 
 
 def save_errors(folder: Path, maps: Any, model: Any) -> None:
-    """Write the standard errors of the maps, where the model has them."""
-    if hasattr(model, "maps_error_"):
-        with_values(maps, model.maps_error_, "standard errors").save(folder / "errors.hspy")
+    """Write the standard errors of the maps, where the model has learned them."""
+    errors = model.learned().get("maps_error_")
+    if errors is not None:
+        with_values(maps, errors, "standard errors").save(folder / "errors.hspy")

@@ -16,6 +16,7 @@ from endmember.factor.inputs import is_lazy, observe, unwrap
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
+from endmember.methods.estimator import SpectralEstimator
 from endmember.show.contents import Components, Misfit
 from endmember.signals import folders, provenance, storage
 from endmember.signals.axes import (
@@ -102,8 +103,7 @@ def unmix(
     >>> result.maps.data.shape, result.spectra.data.shape
     ((3, 12, 12), (3, 60))
     """
-    made = not isinstance(model, type) and hasattr(model, "fit") and hasattr(model, "get_params")
-    if model is not None and not made:
+    if not isinstance(model, SpectralEstimator | Coupled | None):
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     if isinstance(model, Coupled) or are_signals(signal):
         from endmember.signals.coupling import together
@@ -119,7 +119,7 @@ def unmix(
         if model is None:
             model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
             reasons += why
-        check_memory(signal, getattr(model, "n_components", None))
+        check_memory(signal, model.get_params(deep=False).get("n_components"))
         result = _unmixed(signal, _seeded(clone(model)), options, callback, reasons)
         work.check_source()
         result.record["passes"] = len(work.passes)
@@ -203,14 +203,14 @@ class Unmixing:
         """Draw every component: map and spectrum side by side, for a series also its profiles."""
         from endmember import show
 
-        if not hasattr(self.model, "mode_shapes_"):
+        learned = self.model.learned()
+        if "mode_shapes_" not in learned:
             return show.components(self)
-        picture = self.picture()
+        picture, shapes = self.picture(), learned["mode_shapes_"]
         units = f" ({picture.energy_units})" if picture.energy_units else ""
         return show.profiles(
-            self.model.factors_, self.model.mode_shapes_, labels=mode_labels(self.maps, self.model.mode_shapes_),
-            energy=picture.energy, energy_label=f"{picture.energy_label}{units}",
-            title=picture.title,
+            learned["factors_"], shapes, labels=mode_labels(self.maps, shapes), energy=picture.energy,
+            energy_label=f"{picture.energy_label}{units}", title=picture.title,
         )  # fmt: skip
 
     def fractions(self, window: tuple[float, float] | None = None) -> Any:
@@ -273,7 +273,7 @@ class Unmixing:
             maps=np.moveaxis(self.maps.data, 0, -1),
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
-            names=getattr(self.model, "names_", None),
+            names=self.model.learned().get("names_"),
             **energy_of(energy),
             **pixels_of(self.maps),
         )
@@ -329,7 +329,10 @@ class Unmixing:
             if residual:
                 self._residual().save(new / "residual.hspy")
             arrays: dict[str, np.ndarray] = {}
-            storage.write_record(new, {**self._written(arrays), "doubts": doubts}, arrays)
+            said = storage.written(
+                self.model, self.options, arrays, beside=("maps_", "components_")
+            )
+            storage.write_record(new, {**self.record, **said, "doubts": doubts}, arrays)
             storage.add_report(self, new / "report.html")
         return folder
 
@@ -352,21 +355,6 @@ class Unmixing:
             **self.options,
             reasons=self.record["reasons"],
         )
-
-    def _written(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Return all that ``unmixing.json`` says; arrays go to ``arrays``."""
-        learned = {
-            name: getattr(self.model, name) for name in storage.LEARNED if hasattr(self.model, name)
-        }
-        starts = [vars(start) for start in getattr(self.model, "starts_", [])]
-        return {
-            **self.record,
-            "model": storage.encode(self.model, arrays, "model"),
-            "options": storage.encode(self.options, arrays, "options"),
-            "learned": storage.encode(learned, arrays, "learned"),
-            "objective": [float(value) for value in getattr(self.model, "objective_", [])],
-            "starts": storage.encode(starts, arrays, "starts"),
-        }
 
     def data_again(self) -> Any:
         """Return the spectrum image, from memory or read again and treated as before the fit.
@@ -399,23 +387,35 @@ class Unmixing:
         return signal
 
     def _residual(self) -> Any:
+        """Return the residual of all pixels and channels that took part, where the model reads them; NaN elsewhere."""
         data = self.data_again()
-        model = np.tensordot(np.moveaxis(self.maps.data, 0, -1), self.spectra.data, axes=1)
-        model = self.model.drifted(model) if hasattr(self.model, "drifted") else model
-        return wrap_like(unwrap(data) - model, data, "residual", over="both")
+        explained = self.model.explained(observe(data, **self.options, keep_empty=True))
+        observed, weights = explained.observed, explained.weights
+        shape = int(np.prod(observed.domain)), observed.n_channels
+        residual = np.full(shape, np.nan, observed.data.dtype)
+        for rows, block in explained.residual_blocks():
+            if weights is not None:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    block = block / np.sqrt(weights[rows])
+            residual[np.ix_(observed.rows[rows], observed.columns)] = block
+        return wrap_like(residual.reshape(*observed.domain, -1), data, "residual", over="both")
 
 
-def open_folder(folder: str | Path) -> Any:
+def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
     """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
 
     Parameters
     ----------
     folder : str or Path
+    classes : sequence of type
+        Your own losses, penalties, solvers and estimators that the model was made with; those that are imported
+        already are found by themselves. Nothing is ever imported because a file names it.
 
     Returns
     -------
     Unmixing
-        With maps, spectra and fitted model; the data are read again only where they are needed.
+        With maps, spectra and fitted model; the data are read again only where they are needed. Where a class is
+        not at hand the model is described by what the file says, and ``transform`` says which class to give.
 
     Raises
     ------
@@ -427,36 +427,23 @@ def open_folder(folder: str | Path) -> Any:
     place = folders.existing(Path(folder))
     record, arrays = storage.read_record(place)
     try:
+        model, options = storage.read_model(record, arrays, classes)
         if "detectors" in record:
             from endmember.signals.coupling import open_together
 
-            return open_together(place, record, arrays)
-        model = storage.decode(record.pop("model"), arrays)
-        options = storage.decode(record.pop("options"), arrays)
-        learned = storage.decode(record.pop("learned"), arrays)
-        objective, starts = record.pop("objective"), storage.decode(record.pop("starts"), arrays)
+            return open_together(place, record, model, options)
         maps, spectra, misfit = _open_signals(place)
         errors, bands = open_doubts(place, record.pop("doubts", {}))
     except (KeyError, TypeError, OSError) as problem:
         raise ValueError(
             f"{place} is a damaged result ({problem!r}); unmix the data again"
         ) from problem
-    for name, value in learned.items():
-        setattr(model, name, value)
-    model.maps_, model.components_ = np.moveaxis(maps.data, 0, -1), spectra.data
-    model.objective_ = np.array(objective)
-    model.starts_ = _starts(starts)
+    model.restored({"maps_": np.moveaxis(maps.data, 0, -1), "components_": spectra.data})
     result = Unmixing(
         maps=maps, spectra=spectra, model=model, options=options, record=record, misfit=misfit
     )
     result.errors, result.bands = errors, bands
     return result
-
-
-def _starts(starts: list[dict[str, Any]]) -> list[Any]:
-    from endmember.factor.initialise import StartReport
-
-    return [StartReport(**start) for start in starts]
 
 
 def _open_signals(folder: Path) -> tuple[Any, Any, dict[str, np.ndarray]]:
