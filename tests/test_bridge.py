@@ -215,6 +215,37 @@ def test_hdf5_arrays_may_not_declare_more_than_is_stored(saved):
     assert "439,804,651,110,400 bytes" in fault(saved, lazy=True).cause
 
 
+def elsewhere(kind, file, secret):
+    """Make a file whose data are bytes of another one."""
+    layout = h5py.VirtualLayout(shape=(64,), dtype="u1")
+    with h5py.File(secret, "w") as other:
+        other["data"] = np.arange(64, dtype="u1")
+        layout[:] = h5py.VirtualSource(secret, "data", shape=(64,))
+    with h5py.File(file, "r+") as whole:
+        if kind == "link":
+            whole["Experiments/stolen"] = h5py.ExternalLink(str(secret), "data")
+        elif kind == "storage":
+            whole.create_dataset("stolen", (64,), "u1", external=[(str(secret), 0, 64)])
+        else:
+            whole.create_virtual_dataset("stolen", layout)
+
+
+@pytest.mark.parametrize("kind", ["link", "storage", "virtual"])
+def test_hdf5_may_not_take_data_from_other_files(kind, saved, tmp_path):
+    elsewhere(kind, saved, tmp_path / "secret.h5")
+    with pytest.raises(em.UnreadableFileError, match="from another file"):
+        em.load(saved)
+
+
+def test_a_companion_may_not_lead_out_of_the_folder(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(256))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x.rpl").write_text("key\tvalue\nwidth\t8\n")
+    (tmp_path / "mine" / "x.raw").symlink_to(tmp_path / "secret")
+    with pytest.raises(em.UnreadableFileError, match=r"x\.raw.*outside of its folder"):
+        em.load(tmp_path / "mine" / "x.rpl")
+
+
 def test_hdf5_texts_overwritten_with_zeros_do_not_hang(tmp_path):
     path = tmp_path / "texts.hspy"
     with h5py.File(path, "w") as file:

@@ -17,6 +17,8 @@ HDF5_EXTENSIONS = ("hspy", "emd", "de5", "hdf5", "h5", "nxs")
 
 _TOO_SHORT = "it ends before its own header does"
 _MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1
+#: Files that readers take data from besides the one that is named.
+_COMPANIONS = {".rpl": ("raw",), ".spd": ("spc", "ipr"), ".hdr": ("raw", "img", "dat")}
 _NEVER_ABSURD = 16 * 2**20  # bytes: an array of this size is allowed whatever the file's length
 
 
@@ -48,6 +50,9 @@ def header_fault(path: Path) -> str | None:
     'it is truncated: 12 bytes of the 4,096 that its header declares'
     """
     extension = path.suffix[1:].lower()
+    elsewhere = _companion_elsewhere(path)
+    if elsewhere is not None:
+        return f"{elsewhere.name}, which it takes data from, leads to a place outside of its folder"
     if path.is_dir():
         return None if any(path.iterdir()) else "it is an empty folder"
     length = path.stat().st_size
@@ -246,14 +251,38 @@ def _check_global_heaps(file: BinaryIO, length: int) -> None:
             start = content.find(_HEAP_MARK, start + size, _HEAPS_UP_TO)
 
 
+def _companion_elsewhere(path: Path) -> Path | None:
+    """Return a file that belongs to this one and is a link that leads out of its folder: bytes that nobody gave."""
+    if path.is_dir():
+        home, others = path.resolve(), list(path.rglob("*"))
+    else:
+        home = path.resolve().parent
+        others = [path.with_suffix(f".{end}") for end in _COMPANIONS.get(path.suffix.lower(), ())]
+    outside = (place for place in others if home not in place.resolve().parents)
+    return next((place for place in outside if place.is_symlink()), None)
+
+
+def _leads_outside(item: Any) -> bool:
+    """Tell whether a group has links to other files, or an array has its bytes in one."""
+    import h5py
+
+    if isinstance(item, h5py.Group):
+        links = (item.get(name, getlink=True) for name in item)
+        return any(isinstance(link, h5py.ExternalLink) for link in links)
+    virtual = item.virtual_sources() if item.is_virtual else ()
+    return bool(item.external) or any(source.file_name != "." for source in virtual)
+
+
 def _check_datasets(path: Path) -> None:
-    """Refuse arrays whose declared shape cannot have come from what is stored of them."""
+    """Refuse arrays whose declared shape cannot have come from what is stored of them, or that lie in other files."""
     import h5py
 
     faults: list[str] = []
 
     def visit(name: str, item: Any) -> None:
-        if not isinstance(item, h5py.Dataset) or item.shape is None or item.external:
+        if _leads_outside(item):
+            faults.append(f"{name} takes its data from another file, which is not looked into")
+        if not isinstance(item, h5py.Dataset) or item.shape is None:
             return
         stored = item.id.get_storage_size()
         declared = item.size * item.dtype.itemsize
@@ -266,6 +295,7 @@ def _check_datasets(path: Path) -> None:
 
     try:
         with h5py.File(path, "r") as file:
+            visit("/", file)
             file.visititems(visit)
     except Exception as problem:
         raise _Fault(f"its HDF5 structure is damaged ({problem})") from problem
