@@ -254,6 +254,7 @@ def known_noise(X: Any) -> NoiseModel | None:
     """
     if min(X.shape) >= FEW:
         return estimate_noise(X)
+    X = np.asarray(X)
     known = X[np.isfinite(X)]
     counts = known.any() and not (known < 0).any() and not (known % 1).any()
     return NoiseModel(poisson=True) if counts else None

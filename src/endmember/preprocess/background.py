@@ -7,7 +7,7 @@ Whether to subtract at all is a choice: a background can also be a component wit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,21 +15,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.factor.noise import NoiseModel
+from endmember.factor.regression import known_noise
+from endmember.factor.spiked import spiked_strength
 from endmember.preprocess.continuum import (
     ShapeBackground,
     bremsstrahlung_shapes,
     fit_shapes,
+    influence_of_shapes,
     power_law_shapes,
     snip,
+    weighted_gram,
 )
 from endmember.preprocess.denoising import noise_weighted_basis
 from endmember.preprocess.lifting import lifted, map_pixels
 from endmember.preprocess.power_laws import (
     PowerLawBackground,
+    dispersion,
     fit_logarithms,
     fit_ml,
     fit_two_areas,
-    with_covariance,
+    influence,
 )
 
 Floats = NDArray[np.floating]
@@ -76,24 +81,36 @@ class _Plan:
         into, back = self.basis
         return (X @ into) @ back[:, self.inside]
 
-    def fit(
-        self, Y: Floats, errors: bool = False, noise: NoiseModel | None = None
-    ) -> PowerLawBackground | ShapeBackground:
+    def fit(self, Y: Floats) -> PowerLawBackground | ShapeBackground:
         """Fit the window (*domain, w) of a block."""
         E = self.energy[self.inside]
         if self.shapes is not None:
-            return fit_shapes(Y, E, self.shapes, errors, noise)
-        averaged = 1.0
+            return fit_shapes(Y, E, self.shapes)
         if self.method in ("log", "weighted"):
-            fit = fit_logarithms(Y, E, self.method == "weighted")
-        elif self.method == "two_area":
-            fit = fit_two_areas(Y, E)
-        elif self.method == "local":
-            fit = fit_ml(Y, E, _averaged(Y, self.neighbours))
-            averaged = _share_left(Y.ndim - 1, self.neighbours)
-        else:
-            fit = fit_ml(Y, E)
-        return with_covariance(fit, Y, E, self.method, noise, averaged) if errors else fit
+            return fit_logarithms(Y, E, self.method == "weighted")
+        if self.method == "two_area":
+            return fit_two_areas(Y, E)
+        return fit_ml(Y, E, _averaged(Y, self.neighbours) if self.method == "local" else None)
+
+    def covariance(self, fit: Any, X: Any, Y: Floats, noise: NoiseModel) -> Floats:
+        r"""Return the covariance of the parameters of a fit, :math:`A\,{\rm diag}(\sigma^2) A^\top`, (*domain, p, p).
+
+        ``A`` is how they follow the data. A reconstruction follows the few scores of its pixel, and all
+        pixels as far as this one decides on the components.
+        """
+        E, known = self.energy[self.inside], np.isfinite(Y)
+        of_shapes = self.shapes is not None
+        A = influence_of_shapes(fit, E, known) if of_shapes else influence(fit, E, self.method)
+        alone = _spread(A, known * noise.variance(fit.background(E)))
+        if self.basis is None:
+            return alone
+        into, back = self.basis
+        scores = np.asarray(X @ into)
+        variance = noise.variance(np.maximum(scores @ back, 0.0))
+        held = A @ back[:, self.inside].T
+        noisy, decides = _noise_of_scores(scores, weighted_gram(into, variance), X.shape[-1])
+        own = held @ noisy @ np.swapaxes(held, -1, -2)
+        return own + decides[..., None, None] * np.maximum(alone - own, 0)
 
 
 @lifted
@@ -207,16 +224,16 @@ def fit_background(
     X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency
         As in `subtract_background`, except "snip", which has no parameters and no error.
     noise : NoiseModel, optional
-        For the errors. By default whole numbers are counts, and for other data the variance is the model
-        times the scatter of all pixels about it in the window.
+        For the errors. Measured from the data by default; of fewer than 16 pixels or channels, whole numbers
+        are counts, and for other data the variance is the model times the scatter about it in the window.
 
     Returns
     -------
     PowerLawBackground or ShapeBackground
         ``.background(energy)`` and ``.variance(energy)`` (*domain, channels), ``.exponent`` and ``.level``
         or ``.amounts``; in memory, also for lazy data. The error is that of the fit, if the model
-        holds: add the noise of the data themselves for that of a net signal. Errors of "two_area" are
-        those of maximum likelihood; those of "compressed" and "local" take the pixel's own counts.
+        holds: add the noise of the data themselves for that of a net signal. The noise is always that of the
+        data as given, never of a reconstruction; give ``noise`` for data that were denoised before.
 
     Raises
     ------
@@ -235,7 +252,44 @@ def fit_background(
             "SNIP has no parameters to keep; use subtract_background, or another method"
         )
     plan = _plan(X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency)
-    return plan.fit(np.asarray(plan.window(X), dtype=float), errors=True, noise=noise)
+    Y, E = np.asarray(plan.window(X), dtype=float), plan.energy[plan.inside]
+    fit = plan.fit(Y)
+    noise = noise or known_noise(X.reshape(-1, X.shape[-1]))
+    if noise is None:
+        raw, model = np.asarray(X[..., plan.inside]), fit.background(E)
+        noise = NoiseModel(
+            gain=dispersion(raw, model, 2 if plan.shapes is None else fit.amounts.shape[-1])
+        )
+    covariance = plan.covariance(fit, X, Y, noise)
+    if method == "local":
+        left = _share_left(Y.ndim - 1, neighbours)
+        covariance = covariance * np.array([[1.0, left], [left, left]])
+    return replace(fit, covariance=covariance)
+
+
+def _spread(A: Floats, variance: Floats) -> Floats:
+    return (A * variance[..., None, :]) @ np.swapaxes(A, -1, -2)
+
+
+def _noise_of_scores(scores: Floats, noisy: Floats, channels: int) -> tuple[Floats, Floats]:
+    r"""Return the covariance of scores among components that all pixels decide on, and how much each pixel does.
+
+    Noise turns a component of strength :math:`\ell` (`endmember.factor.spiked`). Scores on the turned one hold
+    :math:`1 + \gamma/\ell - \gamma/\ell^2` times the variance ``noisy`` of scores on a given one, all of their square
+    where the component is nothing but noise; a share :math:`y^2 / n\ell` of the rest of its noise gets in besides.
+    """
+    n, k = scores.size // scores.shape[-1], scores.shape[-1]
+    if not noisy.any():
+        return noisy, np.zeros(scores.shape[:-1])
+    root = np.linalg.cholesky(noisy.reshape(n, k, k).mean(axis=0))
+    white = np.linalg.solve(root, scores.reshape(n, k).T).T
+    values, vectors = np.linalg.eigh(white.T @ white / n)
+    gamma, strength = channels / n, spiked_strength(values, channels / n)
+    seen, safe = strength > 0, np.where(strength > 0, strength, np.inf)
+    grown = np.sqrt(np.where(seen, 1 + gamma / safe - gamma / safe**2, values))
+    stretch = root @ (vectors * grown) @ vectors.T @ np.linalg.inv(root)
+    decides = np.minimum(np.sum((white @ vectors) ** 2 / (n * safe), axis=1), 1.0)
+    return stretch @ noisy @ stretch.T, decides.reshape(scores.shape[:-1])
 
 
 def _subtracted(block: Floats, plan: _Plan) -> Floats:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.noise import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblem import Quadratic
-from endmember.preprocess.power_laws import dispersion
 
 Floats = NDArray[np.floating]
 
 _ROUNDS = 50
+_LEAST = 1e-4  # of its mean, below which a model is not taken where it divides
 _SETTLED = 1e-9  # change of the model, relative to its mean, that ends the reweighting
 
 
@@ -133,13 +132,7 @@ def bremsstrahlung_shapes(
     return columns * (through * positive)[:, None]
 
 
-def fit_shapes(
-    Y: Floats,
-    energy: Floats,
-    shapes: Callable[[Floats], Floats],
-    errors: bool = False,
-    noise: NoiseModel | None = None,
-) -> ShapeBackground:
+def fit_shapes(Y: Floats, energy: Floats, shapes: Callable[[Floats], Floats]) -> ShapeBackground:
     r"""Fit amounts :math:`a \ge 0` of given shapes by Poisson maximum likelihood, for all pixels at once.
 
     Non-negative least squares with the weights :math:`1 / (a B^\top)_j`, repeated until the model
@@ -151,10 +144,6 @@ def fit_shapes(
         The window; NaN = missing.
     energy : ndarray, (w,)
     shapes : callable
-    errors : bool
-        Whether to measure the covariance.
-    noise : NoiseModel, optional
-        For the covariance; the scatter of the data about the model by default.
     """
     domain = Y.shape[:-1]
     known = np.isfinite(Y).reshape(-1, len(energy))
@@ -170,17 +159,37 @@ def fit_shapes(
     model, weights = np.zeros(y.shape), known / overall
     y /= scale  # levels of all pixels alike: one tolerance fits them all
     for _ in range(_ROUNDS):
-        sub = _weighted(y, B, weights)
+        sub = Quadratic(weighted_gram(B, weights), (weights * y) @ B, lower=0.0)
         amounts = ANLS().improve(sub, amounts, len(B))
         before, model = model, amounts @ B.T
-        weights = known / np.maximum(model, 1e-4)
+        weights = known / np.maximum(model, _LEAST)
         if np.max(np.abs(model - before), initial=0.0) < _SETTLED:
             break
-    covariance = None
-    if errors:
-        C = _covariance(y, B, amounts, weights, scale, noise) * scale[..., None] ** 2
-        covariance = (C / np.outer(size, size)).reshape(*domain, *C.shape[1:])
-    return ShapeBackground((amounts * scale / size).reshape(*domain, -1), shapes, covariance)
+    return ShapeBackground((amounts * scale / size).reshape(*domain, -1), shapes)
+
+
+def influence_of_shapes(fit: ShapeBackground, energy: Floats, known: NDArray[np.bool_]) -> Floats:
+    r"""Return how the amounts follow every entry of the window, (n, k, w), with those at zero held there.
+
+    :math:`(B^\top W B)^{-1} B^\top W` with the weights of the fit.
+    """
+    model = fit.background(energy)
+    least = _LEAST * np.mean(model, axis=-1, keepdims=True)
+    weights = known / np.where(least > 0, np.maximum(model, least), 1.0)
+    B = fit.shapes(energy)
+    size = np.linalg.norm(B, axis=0)
+    B, free = B / np.where(size > 0, size, 1.0), fit.amounts > 0
+    inverse = np.linalg.pinv(
+        weighted_gram(B, weights) * (free[..., :, None] & free[..., None, :]), hermitian=True
+    )
+    return inverse @ (B.T * weights[..., None, :]) / np.where(size > 0, size, 1.0)[:, None]
+
+
+def weighted_gram(B: Floats, weights: Floats) -> Floats:
+    """Return ``Bᵀ diag(w) B`` of every pixel, (*domain, k, k)."""
+    k = B.shape[1]
+    products = (B[:, :, None] * B[:, None, :]).reshape(len(B), k * k)
+    return (weights @ products).reshape(*weights.shape[:-1], k, k)
 
 
 def snip(Y: Floats, width: int) -> Floats:
@@ -204,26 +213,3 @@ def snip(Y: Floats, width: int) -> Floats:
         middle = (v[..., : -2 * p] + v[..., 2 * p :]) / 2
         v[..., p:-p] = np.minimum(v[..., p:-p], middle)
     return ((np.exp(np.exp(v) - 1) - 1) ** 2 - 1) * scale
-
-
-def _weighted(y: Floats, B: Floats, weights: Floats) -> Quadratic:
-    """Return the weighted least-squares problem of every pixel, with its own Gram matrix."""
-    k = B.shape[1]
-    pairs = (B[:, :, None] * B[:, None, :]).reshape(len(B), k * k)
-    return Quadratic((weights @ pairs).reshape(-1, k, k), (weights * y) @ B, lower=0.0)
-
-
-def _covariance(
-    y: Floats, B: Floats, amounts: Floats, weights: Floats, scale: Floats, noise: NoiseModel | None
-) -> Floats:
-    """Return the covariance of the amounts, (n, k, k), with those at zero held there."""
-    model = amounts @ B.T
-    spread = (
-        model * dispersion(y * scale, model * scale, B.shape[1]) / scale
-        if noise is None
-        else noise.variance(model * scale) / scale**2
-    )
-    free = (amounts > 0).astype(float)
-    both = free[:, :, None] * free[:, None, :]
-    bread = np.linalg.pinv(_weighted(y, B, weights).G * both, hermitian=True)
-    return bread @ (_weighted(y, B, weights**2 * spread).G * both) @ bread

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.sparse.linalg import lsqr
 
 from endmember.factor.inputs import is_lazy, is_signal, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted
 
 Floats = NDArray[np.floating]
 
-_TOLERANCE = 1e-14  # of the least squares, relative
+_TOLD = 1e-10  # precision, relative to the largest, of what the shifts tell of a pattern
+_DECADES = 30  # either way, of the variance of a pattern over that of the noise
 
 
 @lifted
@@ -229,14 +229,42 @@ def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
     shifts = _checked_shifts(shifts, data.shape)
     mean = data.mean(axis=tuple(range(data.ndim - 2)))
     mean = np.asarray(mean.compute() if is_lazy(mean) else mean, dtype=np.float64)
-    design = _wobble_design(shifts, mean.shape[1])
-    scale = np.abs(mean).max() or 1.0
-    wanted = mean.ravel() / scale
-    solution = lsqr(
-        design, wanted, atol=_TOLERANCE, btol=_TOLERANCE, iter_lim=20 * design.shape[1]
-    )[0]
-    pattern = solution[-mean.shape[1] :] * scale
-    return pattern - pattern.mean()
+    size = np.abs(mean).max() or 1.0
+    return _shrunk_pattern(mean / size, shifts) * size
+
+
+def _shrunk_pattern(X: Floats, shifts: NDArray) -> Floats:
+    r"""Return the mean of the pattern given the data, for white noise and a white pattern of unknown variances.
+
+    With the spectrum eliminated, the pattern's directions v are seen with precisions :math:`\lambda`, so that each
+    amount :math:`b` found has the variance :math:`\sigma^2 / \lambda + \tau^2`, and :math:`\tau^2 \lambda / (\tau^2 \lambda +
+    \sigma^2)` of it is pattern; the largest restricted likelihood has the two variances.
+    """
+    m = X.shape[1]
+    design = _wobble_design(shifts, m)
+    spectrum, seen = design[:, :-m], design[:, -m:]
+    weight = sparse.diags_array(1 / np.maximum(spectrum.sum(axis=0), 1))
+
+    def without_spectrum(values: Any) -> Any:
+        return values - spectrum @ (weight @ (spectrum.T @ values))
+
+    left = without_spectrum(X.ravel())
+    precision, V = np.linalg.eigh((seen.T @ without_spectrum(seen)).toarray())
+    told = precision > _TOLD * precision[-1]
+    precision, V = precision[told], V[:, told]
+    found = V.T @ (seen.T @ left) / precision
+    rest = without_spectrum(left - seen @ (V @ found))
+    freedom = X.size - np.count_nonzero(spectrum.sum(axis=0)) - len(found)
+    squares = rest @ rest
+
+    def cost(ratio: float) -> float:
+        spread = 1 + precision * 10**ratio
+        total = squares + np.sum(precision * found**2 / spread)
+        return (freedom + len(found)) * np.log(total) + np.sum(np.log(spread))
+
+    grid = np.linspace(-_DECADES, _DECADES, 8 * _DECADES + 1)
+    spread = precision * 10 ** grid[np.argmin([cost(ratio) for ratio in grid])]
+    return V @ (found * spread / (1 + spread))
 
 
 @lifted

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.noise import NoiseModel
-
 Floats = NDArray[np.floating]
 
 LEAST, MOST = 0.5, 10.0  # exponents that a background of electrons can have
@@ -36,8 +34,8 @@ class PowerLawBackground:
         do not disturb each other.
     limited : ndarray of bool, (*domain,)
         True where the exponent was stopped at 0.5 or 10.
-    covariance : ndarray, (*domain, 3), optional
-        Variance of the level, covariance of level and exponent, variance of the exponent.
+    covariance : ndarray, (*domain, 2, 2), optional
+        Of level and exponent.
     """
 
     exponent: Floats
@@ -69,9 +67,9 @@ class PowerLawBackground:
         if self.covariance is None:
             raise ValueError("this fit carries no errors; em.preprocess.fit_background does")
         away = np.log(np.asarray(energy, dtype=float)) - np.log(self.centre)[..., None]
-        level, both, exponent = np.moveaxis(np.nan_to_num(self.covariance), -1, 0)[..., None]
-        relative = level - 2 * away * both + away**2 * exponent
-        return self.background(energy) ** 2 * relative
+        J = np.stack([np.ones_like(away), -away], axis=-1)
+        relative = np.sum((J @ np.nan_to_num(self.covariance)) * J, axis=-1)
+        return self.background(energy) ** 2 * np.maximum(relative, 0)
 
 
 def fit_ml(Y: Floats, energy: Floats, steer: Floats | None = None) -> PowerLawBackground:
@@ -150,56 +148,40 @@ def fit_two_areas(Y: Floats, energy: Floats) -> PowerLawBackground:
     return _settled(r, level, np.full(r.shape, reference), empty)
 
 
-def with_covariance(
-    fit: PowerLawBackground,
-    Y: Floats,
-    energy: Floats,
-    method: str,
-    noise: NoiseModel | None,
-    averaged: float = 1.0,
-) -> PowerLawBackground:
-    r"""Return the fit with its covariance, :math:`(J^\top U J)^{-1} J^\top U Q U J (J^\top U J)^{-1}`.
+def influence(fit: PowerLawBackground, energy: Floats, method: str) -> Floats:
+    r"""Return how level and exponent follow every entry of the window, (*domain, 2, w).
 
-    ``J = (1, -ln E/E_c)``, ``Q`` the relative variance of the data and ``U`` the weights of the method:
-    the model for maximum likelihood and weighted logarithms, 1 for plain logarithms.
-
-    Parameters
-    ----------
-    fit, Y, energy
-        As fitted.
-    method : str
-    noise : NoiseModel or None
-        None: the variance is the model times the scatter of the data about it.
-    averaged : float
-        The share of its own variance that averaging neighbours leaves to the exponent.
+    :math:`(J^\top U J)^{-1} J^\top U / b` with ``J = (1, -ln E/E_c)`` and ``U`` the weights of the method: the model b
+    for maximum likelihood and weighted logarithms, 1 for plain logarithms. Of two areas :math:`I_1, I_2`
+    the exponent follows :math:`\ln I_1 - \ln I_2`.
     """
-    model = np.where(np.isfinite(Y), fit.background(energy), 0.0)
+    model = fit.background(energy)
     present = model > 0
     safe = np.where(present, model, 1.0)
-    variance = safe * dispersion(Y, model) if noise is None else noise.variance(safe)
-    U = np.where(present, 1.0 if method == "log" else safe, 0.0)
-    spread = U**2 * variance / safe**2
     away = np.log(energy) - np.log(fit.centre)[..., None]
-    J = np.stack([np.ones_like(away), -away], axis=-1)
-    outer = J[..., :, None] * J[..., None, :]
-    inside = np.einsum("...w,...wab->...ab", spread, outer)
-    bread = np.linalg.pinv(np.einsum("...w,...wab->...ab", U, outer))
-    C = bread @ inside @ bread
-    C[..., 0, 1] *= averaged
-    C[..., 1, 1] *= averaged
-    covariance = np.stack([C[..., 0, 0], C[..., 0, 1], C[..., 1, 1]], axis=-1)
-    return PowerLawBackground(fit.exponent, fit.level, fit.centre, fit.limited, covariance)
+    if method == "two_area":
+        return _influence_of_areas(safe, away, energy)
+    U = np.where(present, 1.0 if method == "log" else safe, 0.0)
+    J = np.stack([np.ones_like(away), -away], axis=-2)
+    weighted = J * U[..., None, :]
+    return np.linalg.pinv(weighted @ np.swapaxes(J, -1, -2)) @ weighted / safe[..., None, :]
 
 
-def dispersion(Y: Floats, model: Floats, parameters: int = 2) -> float:
-    """Return the variance of the data about a model, in units of the model; 1 for whole numbers."""
-    if np.all(np.nan_to_num(Y) == np.round(np.nan_to_num(Y))):
-        return 1.0
+def _influence_of_areas(model: Floats, away: Floats, energy: Floats) -> Floats:
+    edges = _edges(energy)
+    first = np.arange(len(energy)) < len(energy) // 2
+    one, two = ((model * half).sum(axis=-1, keepdims=True) for half in (first, ~first))
+    exponent = 2 / np.log(edges[-1] / edges[0]) * (first / one - ~first / two)
+    middle = (model * away).sum(axis=-1, keepdims=True) / (one + two)
+    return np.stack([1 / (one + two) + middle * exponent, exponent], axis=-2)
+
+
+def dispersion(Y: Floats, model: Floats, parameters: int) -> float:
+    """Return the variance of the data about a model, in units of the model."""
     good = np.isfinite(Y) & (model > 0)
     freedom = good.sum() - parameters * np.any(good, axis=-1).sum()
-    if freedom <= 0:
-        return 0.0
-    return float(np.sum((Y[good] - model[good]) ** 2 / model[good]) / freedom)
+    squares = np.where(good, Y - model, 0.0) ** 2 / np.where(good, model, 1.0)
+    return float(squares.sum() / freedom) if freedom > 0 else 0.0
 
 
 def _logarithmic(energy: Floats) -> tuple[Floats, float]:
