@@ -6,6 +6,9 @@ import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pytest
+from scipy.linalg import null_space
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
 
 from endmember.preprocess import (
     bad_channels,
@@ -87,6 +90,38 @@ def test_a_planted_pattern_is_found_and_removed(shifts):
     clean = remove_fixed_pattern(seen, shifts)
     expected = spectrum[max(shifts) + first : max(shifts) + last]
     np.testing.assert_allclose(clean, np.tile(expected, (len(shifts), 1)), rtol=1e-8)
+
+
+@pytest.mark.parametrize("shifts", [[0, 1], [0, 1, 3], [0, 1, 3, 7, 12], list(range(10))])
+def test_a_noisy_pattern_is_shrunk_and_never_worse_than_none(shifts):
+    for seed in range(3):
+        seen, _, pattern = wobbled(shifts, 120, seed, noise=6.0)
+        error = fixed_pattern(seen, shifts) - pattern
+        assert np.sum(error**2) < np.sum(pattern**2)
+
+
+def test_the_pattern_is_the_best_linear_prediction_at_the_largest_restricted_likelihood():
+    """Mixed-model equations of full size, their variances by a general minimiser."""
+    shifts, m = [0, 1, 3, 7], 30
+    seen, _, _ = wobbled(shifts, m, 1, noise=2.0)
+    y = seen.ravel()
+    pattern = np.tile(np.eye(m), (4, 1))
+    spectrum = np.concatenate([np.eye(m + 7)[7 - d : 7 - d + m] for d in shifts])
+    contrasts = null_space(spectrum.T).T
+
+    def covariance(logs):
+        return np.exp(logs[0]) * np.eye(y.size) + np.exp(logs[1]) * pattern @ pattern.T
+
+    def cost(logs):
+        return -multivariate_normal.logpdf(
+            contrasts @ y, cov=contrasts @ covariance(logs) @ contrasts.T
+        )
+
+    best = minimize(cost, [1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9})
+    inverse = np.linalg.inv(covariance(best.x))
+    s = np.linalg.solve(spectrum.T @ inverse @ spectrum, spectrum.T @ inverse @ y)
+    expected = np.exp(best.x[1]) * pattern.T @ inverse @ (y - spectrum @ s)
+    np.testing.assert_allclose(fixed_pattern(seen, shifts), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("shifts", [[0, 4, 8, 20], [3, 9, 6], [0, 2], [1, 2, 4], [5, 0, 7]])

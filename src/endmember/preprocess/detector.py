@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.optimize import minimize_scalar
 
 from endmember.factor.inputs import is_lazy, is_signal, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted
@@ -189,11 +190,12 @@ def bad_channels(
 def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
     """Return the pattern that a camera adds to every acquisition, from spectra moved over it.
 
-    Acquisition i shows ``X_i[p] = s[p − shift_i] + f[p]``. Spectrum and pattern minimise the squared
-    error together; a sparse least-squares problem. A pattern with the period g, the greatest common
-    divisor of the differences of the shifts, may be added to f and taken from s unseen: the
-    pattern is fixed up to a constant where g = 1, up to g numbers otherwise, which is refused. The
-    mean of the pattern is zero.
+    Acquisition i shows ``X_i[p] = s[p − shift_i] + f[p]``. Spectrum and pattern are fitted by least
+    squares together, and what is found of the pattern is shrunk by the share of it that noise would
+    explain (best linear prediction): few shifts say little, and then little is subtracted. A pattern with
+    the period g, the greatest common divisor of the differences of the shifts, may be added to f and
+    taken from s unseen: the pattern is fixed up to a constant where g = 1, up to g numbers otherwise, which
+    is refused. The mean of the pattern is zero.
 
     Parameters
     ----------
@@ -216,7 +218,12 @@ def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
 
     Notes
     -----
-    Eight or more distinct shifts over more channels than the widest feature keep the errors small.
+    Many distinct shifts over more channels than the widest feature keep the errors small. The time grows with the
+    cube of the channels.
+
+    References
+    ----------
+    Robinson, Statist. Sci. 6 (1991) 15. Patterson & Thompson, Biometrika 58 (1971) 545, for the variances.
 
     Examples
     --------
@@ -236,9 +243,9 @@ def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
 def _shrunk_pattern(X: Floats, shifts: NDArray) -> Floats:
     r"""Return the mean of the pattern given the data, for white noise and a white pattern of unknown variances.
 
-    With the spectrum eliminated, the pattern's directions v are seen with precisions :math:`\lambda`, so that each
-    amount :math:`b` found has the variance :math:`\sigma^2 / \lambda + \tau^2`, and :math:`\tau^2 \lambda / (\tau^2 \lambda +
-    \sigma^2)` of it is pattern; the largest restricted likelihood has the two variances.
+    With the spectrum eliminated, the amounts of the pattern along directions v are found with variances
+    :math:`\sigma^2 / \lambda + \tau^2`, of which :math:`\tau^2` is the pattern's own: that share of them is kept. Both
+    variances are those of the largest restricted likelihood.
     """
     m = X.shape[1]
     design = _wobble_design(shifts, m)
@@ -260,10 +267,10 @@ def _shrunk_pattern(X: Floats, shifts: NDArray) -> Floats:
     def cost(ratio: float) -> float:
         spread = 1 + precision * 10**ratio
         total = squares + np.sum(precision * found**2 / spread)
-        return (freedom + len(found)) * np.log(total) + np.sum(np.log(spread))
+        return float((freedom + len(found)) * np.log(max(total, 1e-300)) + np.sum(np.log(spread)))
 
-    grid = np.linspace(-_DECADES, _DECADES, 8 * _DECADES + 1)
-    spread = precision * 10 ** grid[np.argmin([cost(ratio) for ratio in grid])]
+    best = min(range(-_DECADES, _DECADES + 1), key=cost)
+    spread = precision * 10 ** minimize_scalar(cost, bounds=(best - 1, best + 1)).x
     return V @ (found * spread / (1 + spread))
 
 
