@@ -58,15 +58,19 @@ def test_dead_and_hot_channels_are_found_and_become_missing():
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_afterglow_of_known_strength_goes_without_a_trace(axis):
+@pytest.mark.parametrize("rests", [True, False])
+def test_afterglow_of_known_strength_goes_without_a_trace(axis, rests):
+    """Each reading leaves the powers of its strength on all that follow, of its line or of the whole scan."""
     rng = np.random.default_rng(2)
     light = rng.poisson(40, (6, 9, 30)).astype(float)
     light[3, 4, 10] += 5000
-    seen = np.moveaxis(light.copy(), axis, 0)
-    for t in range(1, len(seen)):
-        seen[t] += 0.02 * seen[t - 1]
-    seen = np.moveaxis(seen, 0, axis)
-    np.testing.assert_allclose(remove_afterglow(seen, 0.02, axis=axis), light, rtol=1e-12)
+    scan = np.moveaxis(light, axis, 1)
+    lines = scan if rests else scan.reshape(1, -1, 30)
+    n = lines.shape[1]
+    decay = np.tril(0.02 ** np.maximum(np.subtract.outer(np.arange(n), np.arange(n)), 0.0))
+    seen = np.moveaxis((decay @ lines).reshape(scan.shape), 1, axis)
+    found = remove_afterglow(seen, 0.02, axis=axis, rests=rests)
+    np.testing.assert_allclose(found, light, rtol=1e-12)
 
 
 def wobbled(shifts, channels, seed=0, noise=0.0):
@@ -152,6 +156,7 @@ FUNCTIONS = {
     "correct": lambda X: correct_detector(X, dark=np.arange(20.0), gain=1.5),
     "variance": lambda X: correct_detector(X, dark=2.0, with_variance=True)[1],
     "afterglow": lambda X: remove_afterglow(X, 0.01),
+    "restless": lambda X: remove_afterglow(X, 0.01, rests=False),
     "pattern": lambda X: remove_fixed_pattern(X, [0, 1, 3, -2, 5, 4]),
 }
 

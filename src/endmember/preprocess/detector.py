@@ -95,7 +95,7 @@ def correct_detector(
 
 
 @lifted
-def remove_afterglow(X: Any, strength: float, *, axis: int = -2) -> Any:
+def remove_afterglow(X: Any, strength: float, *, axis: int = -2, rests: bool = True) -> Any:
     """Take out what a slow scintillator still shows of the reading before.
 
     A reading ``y_t = x_t + strength · y_(t−1)`` holds the light ``x_t`` and a share of the reading
@@ -109,8 +109,11 @@ def remove_afterglow(X: Any, strength: float, *, axis: int = -2) -> Any:
     strength : float
         Share of a reading that the next one still shows, 0 to 1 (0.001 to 0.02 is common).
     axis : int
-        The fast axis of the scan; the last of the domain by default. The first pixel of every line
-        is taken for rested.
+        The fast axis of the scan; the last of the domain by default.
+    rests : bool
+        Whether the scintillator has rested before the first pixel of every line. Otherwise that pixel shows
+        the last one of the line before: lines follow each other in the order of the other axes of the
+        domain, the last fastest, all in the same direction. The very first pixel is taken for rested.
 
     Returns
     -------
@@ -131,16 +134,11 @@ def remove_afterglow(X: Any, strength: float, *, axis: int = -2) -> Any:
         raise ValueError(f"strength={strength} must be a share, from 0 to less than 1")
     if not -X.ndim <= axis < X.ndim or axis % X.ndim == X.ndim - 1:
         raise ValueError(f"axis={axis} is no axis of the domain of data with {X.ndim} axes")
-    pad = [(1, 0) if number == axis % X.ndim else (0, 0) for number in range(X.ndim)]
-    if is_lazy(X):
-        import dask.array as da
-
-        before = da.pad(X, pad)
-    else:
-        before = np.pad(X, pad)
-    index = [slice(None)] * X.ndim
-    index[axis % X.ndim] = slice(None, -1)
-    return X - np.asarray(strength, dtype=X.dtype) * before[tuple(index)]
+    lines = np.moveaxis(X, axis, -2)
+    scan = lines if rests else lines.reshape(1, -1, X.shape[-1])
+    before = np.concatenate([np.zeros_like(scan[..., :1, :]), scan[..., :-1, :]], axis=-2)
+    light = scan - np.asarray(strength, dtype=X.dtype) * before
+    return np.moveaxis(light.reshape(lines.shape), -2, axis)
 
 
 def bad_channels(
