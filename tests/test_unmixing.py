@@ -79,6 +79,50 @@ def test_fractions_sum_to_one_and_follow_the_areas():
         RESULT.fractions((1.0, 2.0))
 
 
+def counted(model, **options):
+    signal = PHANTOM.signal.deepcopy()
+    signal.metadata.Signal.quantity = "Electrons (Counts)"
+    return em.unmix(signal, model, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "unit"),
+    [
+        (em.NMF(3, random_state=0), "Intensity (unit length)"),
+        (em.NMF(3, random_state=0, normalise=("spectra", 0.5)), "Intensity (unit norm of p = 0.5)"),
+        (em.NMF(3, random_state=0, normalise=("maps", "max")), "Intensity (for maps of unit maximum)"),
+        (em.NMF(3, random_state=0, normalise=None), "Intensity (scale of the fit)"),
+        (em.PCA(3), "Intensity (unit length)"),
+        (em.SPA(3), "Electrons (Counts)"),
+        (em.NMF(3, maps=em.SumToOne(), random_state=0), "Electrons (Counts)"),
+        (em.MLLS(PHANTOM.spectra), "Intensity (as given)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_spectra_say_what_their_numbers_are_and_in_counts_they_add_up_to_the_model(model, unit):
+    result = counted(model)
+    assert result.spectra.metadata.Signal.quantity == unit == result.picture().spectrum_label
+    counts = result.spectra_in_counts()
+    assert counts.metadata.Signal.quantity == "Electrons (Counts)"
+    explained = result.model.inverse_transform(result.model.maps_).sum(axis=(0, 1))
+    np.testing.assert_allclose(counts.data.sum(axis=0), explained, rtol=1e-9)
+
+
+def test_quantities_of_components_in_counts_are_those_of_the_phases():
+    phantom = em.synthetic.edxs_phases(shape=(12, 12), dose=200)
+    phantom.signal.set_elements(["Fe", "Cu"])
+    phantom.signal.set_lines(["Fe_Ka", "Cu_Ka"])
+    result = em.unmix(phantom.signal, em.NMF(phantom.maps.shape[-1], random_state=0))
+
+    def percent(spectra):
+        found = spectra.quantification(
+            spectra.get_lines_intensity(), method="CL", factors=[1.0, 1.0], composition_units="weight"
+        )
+        return np.array([one.data for one in found])
+
+    np.testing.assert_allclose(percent(result.spectra_in_counts()).sum(axis=0), 100)
+
+
 def test_fractions_are_refused_while_the_background_is_in():
     phantom = em.synthetic.oxygen_edge(shape=(10, 10))
     result = em.unmix(phantom.signal, em.NMF(2, random_state=0))

@@ -418,9 +418,7 @@ def _summary(result: Unmixing, watch: Watch) -> str:
             "the best result so far is kept"
         )
     if not hasattr(model, "n_iter_"):
-        signed = (
-            "; they have signs and are no pure spectra" if (model.components_ < 0).any() else ""
-        )
+        signed = "; they have signs and are no pure spectra" if model.signed else ""
         return f"{components} by {type(model).__name__}{signed}"
     end = "converged" if model.converged_ else "not converged"
     return f"{components} after {model.n_iter_} sweeps, {end}, optimality {model.optimality_:.1e}"

@@ -67,11 +67,12 @@ def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> 
     from endmember.signals.folders import replacing
 
     with replacing(folder, overwrite) as new:
-        spectra = wrap_spectra(model.components_, first)
+        spectra = wrap_spectra(model.components_, first, unit=model.unit_of_spectra)
         axis = spectra.axes_manager.signal_axes[0]
         wrap_maps(model.maps_, first).save(new / "maps.hspy")
         spectra.save(new / "spectra.hspy")
-        wrap_spectra(model.components_y_, other).save(new / "spectra_2.hspy")
+        second = wrap_spectra(model.components_y_, other, unit=model.unit_of_spectra)
+        second.save(new / "spectra_2.hspy")
         units = axis.units if isinstance(axis.units, str) else None
         figure = show.components(model, energy=axis.axis, energy_units=units)
         figure.savefig(new / "components.png", dpi=150)

@@ -9,6 +9,7 @@ import numpy as np
 
 #: Norms that have a name of their own, and their p.
 _NAMED = {"l1": 1.0, "l2": 2.0, "max": np.inf}
+_IN_WORDS = {"l1": "unit sum", "l2": "unit length", "max": "unit maximum"}
 _ALLOWED = (
     'None or (which, norm) with which "spectra" or "maps" and norm "l1", "l2", "max", the p of an '
     'l_p norm from 0 on or, for spectra alone, ("area", (start, stop))'
@@ -71,6 +72,23 @@ def rescale(
     size = _size(S if which == "spectra" else C, norm, energy)
     size = np.where((size > 0) & np.isfinite(size) & ~np.asarray(held), size, 1.0)
     return (C * size, S / size) if which == "spectra" else (C / size, S * size)
+
+
+def unit_in_words(normalise: Any) -> str:
+    """Return what the numbers of spectra are after :func:`rescale`.
+
+    Examples
+    --------
+    >>> unit_in_words(("spectra", "l2")), unit_in_words(("spectra", ("area", (450, 470))))
+    ('unit length', 'unit area over 450:470')
+    """
+    if normalise is None:
+        return "scale of the fit"
+    which, norm = normalise
+    if not isinstance(norm, str | Real):
+        return f"unit area over {norm[1][0]:g}:{norm[1][1]:g}"
+    words = _IN_WORDS[norm] if isinstance(norm, str) else f"unit norm of p = {norm:g}"
+    return words if which == "spectra" else f"for maps of {words}"
 
 
 def held_direction(S: np.ndarray, normalise: Any, energy: np.ndarray) -> np.ndarray:

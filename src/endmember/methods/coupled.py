@@ -93,6 +93,7 @@ class Coupled(Learning, BaseEstimator):
     converged_: bool
     optimality_: float
 
+    unit_of_spectra = "for each unit of the maps"
     in_words = (
         "The data of all detectors were factorised together into {n_components} components with "
         "{coupling} maps (structured data fusion), from {n_starts} starts, until the objective fell by less than "

@@ -137,6 +137,14 @@ class Drifting(SpectralEstimator):
     def own_loss(self) -> Loss:
         return getattr(self.model, "own_loss", super().own_loss)()
 
+    @property
+    def unit_of_spectra(self) -> str:  # type: ignore[override]
+        return self.model.unit_of_spectra
+
+    @property
+    def signed(self) -> bool:  # type: ignore[override]
+        return self.model.signed
+
     def parts(self) -> list[tuple[str, Any]]:
         return [("model", self.model), *self.model.parts()]
 

@@ -35,6 +35,10 @@ class SpectralEstimator(
     maps_: np.ndarray
     n_components_: int
 
+    #: What the numbers of the spectra are; "" where they have the unit of the data.
+    unit_of_spectra: str = "unit length"
+    #: Whether components have signs and are no spectra of anything.
+    signed = False
     #: What the method does, for the methods paragraph of a report; may name parameters in braces.
     in_words = ""
     #: Where the method comes from.

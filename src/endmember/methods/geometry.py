@@ -30,6 +30,7 @@ class _PurePixels(SpectralEstimator):
     closure: bool
     pixels_: np.ndarray
     unique_: bool
+    unit_of_spectra = ""
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
@@ -117,6 +118,10 @@ class VCA(_PurePixels):
     )
 
     signal_to_noise_: float
+
+    @property
+    def unit_of_spectra(self) -> str:  # type: ignore[override]
+        return "" if self.sampling is None else self.sampling.unit_of_spectra
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ from endmember.factor.penalties import (
     check_together,
     resolve,
 )
-from endmember.factor.scaling import check_normalise, rescale
+from endmember.factor.scaling import check_normalise, rescale, unit_in_words
 from endmember.factor.solvers import Solver
 from endmember.methods.beginnings import fitted_start, given_start
 from endmember.methods.estimator import (
@@ -294,6 +294,17 @@ class NMF(SpectralEstimator):
             levels, _, lowest = self._levels(problem, fit)
             self.relevance_ = np.append(levels, np.full(k - len(levels), lowest))
 
+    @property
+    def unit_of_spectra(self) -> str:  # type: ignore[override]
+        maps, spectra = self._fixed(int(self.n_components or 1))
+        if maps.all():
+            return ""
+        return "as given" if spectra.any() else unit_in_words(self.normalise)
+
+    def _fixed(self, k: int) -> list[np.ndarray]:
+        """Return which components have their scale given, in maps and in spectra, (k,) each."""
+        return [np.any([p.fixes_scale(k) for p in own], axis=0) for own in self._wishes().values()]
+
     def _wishes(self) -> dict[str, list[Penalty]]:
         return {"maps": resolve(self.maps, "maps"), "spectra": resolve(self.spectra, "spectra")}
 
@@ -426,10 +437,8 @@ class NMF(SpectralEstimator):
     def _keep(self, observed: Observed, fit: Fit, energy: np.ndarray) -> None:
         """Learn the answer of a fit."""
         C, S = fit.factors
-        held = np.any(
-            [p.fixes_scale(C.shape[1]) for w in self._wishes().values() for p in w], axis=0
-        )
-        C, S = rescale(C, S, self.normalise, energy[observed.columns], held)
+        maps, spectra = self._fixed(C.shape[1])
+        C, S = rescale(C, S, self.normalise, energy[observed.columns], maps | spectra)
         for mode, penalties in enumerate(self._wishes().values()):
             for penalty in penalties:
                 C, S = penalty.finish([C, S], mode)

@@ -33,6 +33,8 @@ class _Shared:
 class _Paired(SpectralEstimator):
     """Components that two signals of the same area share."""
 
+    unit_of_spectra = "for each unit of the maps"
+    signed = True
     n_components: int | None
     components_y_: np.ndarray
     maps_y_: np.ndarray

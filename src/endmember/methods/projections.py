@@ -72,6 +72,7 @@ class PCA(SpectralEstimator):
     in_words = "The data were projected on {n_components} principal components (PCA)"
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
 
+    signed = True
     singular_values_: np.ndarray
     explained_variance_ratio_: np.ndarray
     mean_: np.ndarray
@@ -208,6 +209,7 @@ class ICA(SpectralEstimator):
     )
 
     channel_weights_: np.ndarray
+    signed = True
 
     def __init__(
         self,

@@ -113,6 +113,7 @@ class MLLS(SpectralEstimator):
         "C. L. Lawson and R. J. Hanson, Solving Least Squares Problems, Prentice-Hall (1974).",
     )
 
+    unit_of_spectra = "as given"
     maps_error_: np.ndarray
     chi2_: np.ndarray
     names_: list[str]

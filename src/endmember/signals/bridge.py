@@ -207,7 +207,9 @@ def with_values(maps: Any, values: np.ndarray, title: str) -> Any:
     return copy
 
 
-def wrap_spectra(spectra: np.ndarray, like: Any, channels: tuple[int, int] | None = None) -> Any:
+def wrap_spectra(
+    spectra: np.ndarray, like: Any, channels: tuple[int, int] | None = None, unit: str = ""
+) -> Any:
     """Wrap spectra as a signal of the same kind as the one that was unmixed.
 
     Parameters
@@ -219,6 +221,9 @@ def wrap_spectra(spectra: np.ndarray, like: Any, channels: tuple[int, int] | Non
         metadata say of instrument and sample.
     channels : (start, stop), optional
         The channels of ``like``, as indices, that the spectra cover; all by default.
+    unit : str
+        What the numbers are, such as "unit length": ``metadata.Signal.quantity`` says it in place of the quantity of
+        ``like``, which is kept as ``metadata.Signal.quantity_of_data``. Nothing for spectra in the unit of ``like``.
 
     Returns
     -------
@@ -241,7 +246,21 @@ def wrap_spectra(spectra: np.ndarray, like: Any, channels: tuple[int, int] | Non
         like = like.isig[channels[0] : channels[1]]
     _check_shape("spectra", spectra.shape[1:], spectra_last(like).shape[-1:])
     axes = [_component_axis(spectra.shape[0]), _channel_axis(like)]
-    return _new_signal(np.ascontiguousarray(spectra), axes, _metadata(like, "spectra", own=True))
+    metadata = _metadata(like, "spectra", own=True)
+    if unit:
+        metadata["Signal"]["quantity_of_data"] = metadata["Signal"].get("quantity", "Intensity")
+        metadata["Signal"]["quantity"] = f"Intensity ({unit})"
+    return _new_signal(np.ascontiguousarray(spectra), axes, metadata)
+
+
+def in_counts(spectra: Any, maps: Any) -> Any:
+    """Return a signal of spectra (k, channels), each with what its map (k, *domain) holds in all pixels together."""
+    total = np.nansum(maps.data, axis=tuple(range(1, maps.data.ndim)), dtype=float)
+    copy = spectra.deepcopy()
+    copy.data = (copy.data * total[:, None]).astype(copy.data.dtype)
+    if copy.metadata.has_item("Signal.quantity_of_data"):
+        copy.metadata.Signal.quantity = copy.metadata.Signal.quantity_of_data
+    return copy
 
 
 def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None) -> Any:

@@ -91,7 +91,9 @@ def unmix_together(
     return CoupledUnmixing(
         maps=wrap_maps(model.maps_, _first_cube(wrapped, images)),
         spectra=[
-            _brightness(S) if image.shape[-1] == 1 else wrap_spectra(S, signal)
+            _brightness(S)
+            if image.shape[-1] == 1
+            else wrap_spectra(S, signal, unit=model.unit_of_spectra)
             for S, signal, image in zip(model.spectra_, wrapped, images, strict=True)
         ],
         model=model,

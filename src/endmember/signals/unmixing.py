@@ -29,6 +29,7 @@ from endmember.signals.axes import (
 )
 from endmember.signals.bridge import (
     fill_learning_results,
+    in_counts,
     load,
     with_values,
     wrap_like,
@@ -145,7 +146,7 @@ def _unmixed(
     }
     result = Unmixing(
         maps=wrap_maps(model.maps_, signal),
-        spectra=wrap_spectra(model.components_, signal),
+        spectra=wrap_spectra(model.components_, signal, unit=model.unit_of_spectra),
         model=model,
         options={name: _plain(value) for name, value in options.items() if value is not None},
         record=record,
@@ -252,6 +253,20 @@ class Unmixing:
             fractions = np.where(total > 0, amounts / total, np.nan)
         return with_values(self.maps, fractions, "fractions")
 
+    def spectra_in_counts(self) -> Any:
+        """Return the spectra in the unit of the data: how much each component has of the sum of all pixels.
+
+        Each is :attr:`spectra` times the sum of its map, whatever the norm of the spectra, so that all together add
+        up to what the model explains of the data, summed over pixels. What asks for counts works on these, such as
+        eXSpy's ``get_lines_intensity`` and ``quantification``.
+
+        Returns
+        -------
+        HyperSpy signal
+            Data ``(k, channels)``; masked pixels do not count.
+        """
+        return in_counts(self.spectra, self.maps)
+
     def _has_background(self) -> bool:
         """Tell whether energy-loss spectra start well above zero and fall: a background, not an edge."""
         if self.spectra.metadata.get_item("Signal.signal_type", default="") != "EELS":
@@ -274,6 +289,7 @@ class Unmixing:
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
             names=self.model.learned().get("names_"),
+            spectrum_label=self.spectra.metadata.get_item("Signal.quantity", default="Intensity"),
             **energy_of(energy),
             **pixels_of(self.maps),
         )

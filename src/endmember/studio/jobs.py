@@ -55,7 +55,8 @@ class Fitted:
     def result(self, signal: Any) -> Unmixing:
         """Return the answer for people, with the axes of the signal that was fitted."""
         result = Unmixing(
-            maps=wrap_maps(self.model.maps_, signal), spectra=wrap_spectra(self.model.components_, signal),
+            maps=wrap_maps(self.model.maps_, signal),
+            spectra=wrap_spectra(self.model.components_, signal, unit=self.model.unit_of_spectra),
             model=self.model, options={}, record=self.record, misfit=self.misfit,
         )  # fmt: skip
         result.bands, result.errors = self.judged.get("bands"), self.judged.get("errors")
