@@ -90,7 +90,10 @@ def counted(model, **options):
     [
         (em.NMF(3, random_state=0), "Intensity (unit length)"),
         (em.NMF(3, random_state=0, normalise=("spectra", 0.5)), "Intensity (unit norm of p = 0.5)"),
-        (em.NMF(3, random_state=0, normalise=("maps", "max")), "Intensity (for maps of unit maximum)"),
+        (
+            em.NMF(3, random_state=0, normalise=("maps", "max")),
+            "Intensity (for maps of unit maximum)",
+        ),
         (em.NMF(3, random_state=0, normalise=None), "Intensity (scale of the fit)"),
         (em.PCA(3), "Intensity (unit length)"),
         (em.SPA(3), "Electrons (Counts)"),
@@ -116,7 +119,10 @@ def test_quantities_of_components_in_counts_are_those_of_the_phases():
 
     def percent(spectra):
         found = spectra.quantification(
-            spectra.get_lines_intensity(), method="CL", factors=[1.0, 1.0], composition_units="weight"
+            spectra.get_lines_intensity(),
+            method="CL",
+            factors=[1.0, 1.0],
+            composition_units="weight",
         )
         return np.array([one.data for one in found])
 
