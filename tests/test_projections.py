@@ -1,5 +1,6 @@
 """PCA, ICA, PLS and CCA against scikit-learn, known sources and their identities."""
 
+import hyperspy.api as hs
 import numpy as np
 import pytest
 from scipy import sparse
@@ -37,7 +38,7 @@ def test_uncentred_is_the_truncated_svd():
 def test_centred_is_principal_component_analysis():
     ours, theirs = em.PCA(4, centre=True).fit(COUNTS), PCA(4).fit(COUNTS)
     np.testing.assert_allclose(ours.singular_values_, theirs.singular_values_, rtol=1e-8)
-    np.testing.assert_allclose(ours.mean_, theirs.mean_, rtol=1e-10)
+    np.testing.assert_allclose(ours.mean_spectrum_, theirs.mean_, rtol=1e-10)
     np.testing.assert_allclose(
         ours.explained_variance_ratio_, theirs.explained_variance_ratio_, rtol=1e-8
     )
@@ -224,3 +225,14 @@ def test_the_second_signal_is_taken_by_transform_and_not_needed():
     X = np.random.default_rng(0).random((40, 3))
     fitted = em.CCA(2).fit(X, X**2)
     np.testing.assert_array_equal(fitted.transform(X, X**2), fitted.transform(X))
+
+
+@pytest.mark.parametrize("centre", [False, True])
+def test_hyperspy_makes_its_model_of_them_and_keeps_its_data(centre):
+    X = np.random.default_rng(0).poisson(20.0, (6, 5, 12)).astype(float)
+    signal, pca = hs.signals.Signal1D(X.copy()), em.PCA(3, centre=centre)
+    signal.decomposition(algorithm=pca, output_dimension=3, print_info=False)
+    model = signal.get_decomposition_model().data + pca.mean_spectrum_
+    expected = pca.inverse_transform(pca.maps_).reshape(X.shape)
+    np.testing.assert_allclose(model, expected, rtol=1e-9)
+    np.testing.assert_array_equal(signal.data, X)

@@ -39,8 +39,8 @@ class _Paired(SpectralEstimator):
     components_y_: np.ndarray
     maps_y_: np.ndarray
     correlations_: np.ndarray
-    mean_: np.ndarray
-    mean_y_: np.ndarray
+    mean_spectrum_: np.ndarray
+    mean_spectrum_y_: np.ndarray
     rotations_: np.ndarray
     flat_: bool
 
@@ -128,8 +128,8 @@ class _Paired(SpectralEstimator):
     ) -> None:
         self.n_components_ = found.scores.shape[1]
         self.correlations_ = _correlations(found.scores, found.scores_y)
-        self.mean_ = first.spectra(means[0][:, None])[0]
-        self.mean_y_ = second.spectra(means[1][:, None])[0]
+        self.mean_spectrum_ = first.spectra(means[0][:, None])[0]
+        self.mean_spectrum_y_ = second.spectra(means[1][:, None])[0]
         self.rotations_ = np.nan_to_num(first.spectra(found.rotations))
         self.maps_, self.components_ = first.maps(found.scores), first.spectra(found.loadings)
         self.maps_y_ = second.maps(found.scores_y).reshape(*first.domain, -1)
@@ -140,10 +140,10 @@ class _Paired(SpectralEstimator):
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         rotations = self.rotations_[:, observed.columns].T.astype(np.float64)
-        return observed.data.dot(rotations) - self.mean_[observed.columns] @ rotations
+        return observed.data.dot(rotations) - self.mean_spectrum_[observed.columns] @ rotations
 
     def _offset(self) -> np.ndarray | None:
-        return self.mean_
+        return self.mean_spectrum_
 
     def transform(
         self,
@@ -160,7 +160,7 @@ class _Paired(SpectralEstimator):
     def predict(self, X: Any) -> np.ndarray:
         """Return the second signal ``(…, channels of y)`` that the first one lets expect."""
         check_is_fitted(self)
-        found = self.transform(X) @ self.components_y_ + self.mean_y_
+        found = self.transform(X) @ self.components_y_ + self.mean_spectrum_y_
         return found[..., 0] if self.flat_ else found
 
     def __sklearn_tags__(self) -> Any:
@@ -219,7 +219,7 @@ class PLS(_Paired):
         Scores of the second signal.
     correlations_ : ndarray, (k,)
         Between the scores of both.
-    mean_, mean_y_ : ndarray
+    mean_spectrum_, mean_spectrum_y_ : ndarray
         The mean spectra, which are taken off.
     rotations_ : ndarray, (k, n_channels)
         What the first signal, its mean taken off, is multiplied by for its maps.
@@ -303,7 +303,7 @@ class CCA(_Paired):
         Falling.
     p_values_ : ndarray, (k,)
         Of Bartlett's test that this and all later correlations are zero, for independent pixels.
-    mean_, mean_y_ : ndarray
+    mean_spectrum_, mean_spectrum_y_ : ndarray
         Means of both signals, (n_channels,) each, in the unit of the data.
     rotations_ : ndarray, (k, n_channels)
         What the first signal, its mean taken off, is multiplied by for its maps.

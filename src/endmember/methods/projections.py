@@ -50,7 +50,7 @@ class PCA(SpectralEstimator):
         Of the (centred, scaled) data, falling.
     explained_variance_ratio_ : ndarray, (k,)
         Share of each component in the sum of squares of the (centred, scaled) data.
-    mean_ : ndarray, (n_channels,)
+    mean_spectrum_ : ndarray, (n_channels,)
         The spectrum taken off; zero unless centred.
     channel_weights_ : ndarray, (n_channels,)
         How much every channel counts in :meth:`transform`: 1 unless scaled.
@@ -75,7 +75,7 @@ class PCA(SpectralEstimator):
     signed = True
     singular_values_: np.ndarray
     explained_variance_ratio_: np.ndarray
-    mean_: np.ndarray
+    mean_spectrum_: np.ndarray
     channel_weights_: np.ndarray
 
     def __init__(
@@ -107,17 +107,17 @@ class PCA(SpectralEstimator):
         ratio = low.singular_values**2 / total if total > 0 else np.zeros(k)
         self.explained_variance_ratio_ = ratio.astype(observed.data.dtype)
         self.n_components_ = k
-        self.mean_ = observed.spectra(mean[:, None] / c)[0]
+        self.mean_spectrum_ = observed.spectra(mean[:, None] / c)[0]
         self.channel_weights_ = observed.spectra(c**2)[0]
         self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         weighted = S * self.channel_weights_[observed.columns, None]
-        mean = np.asarray(self.mean_, dtype=float)[observed.columns]
+        mean = np.asarray(self.mean_spectrum_, dtype=float)[observed.columns]
         return np.linalg.solve(weighted.T @ S, (observed.data.dot(weighted) - mean @ weighted).T).T
 
     def _offset(self) -> np.ndarray | None:
-        return self.mean_ if self.centre else None
+        return self.mean_spectrum_ if self.centre else None
 
 
 def _check_scaling(scaling: Any) -> None:
