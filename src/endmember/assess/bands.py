@@ -344,7 +344,7 @@ def held_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarra
     held, negative = [np.zeros(shape, bool) for shape in shapes], ""
     grids = [
         Grid(observed.domain, observed.rows, observed.domain_known),
-        Grid((observed.n_channels,), observed.columns),
+        Grid((observed.n_channels,), observed.columns, axis=observed.axis),
     ]
     for number, name in enumerate(("maps", "spectra")):
         if hasattr(model, name):

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from endmember.assess.bands import Bands, ambiguity
 from endmember.factor.alternate import Callback
 from endmember.factor.data import Data, count_scaled
-from endmember.factor.inputs import Observed, is_signal, observe
+from endmember.factor.inputs import Observed, observe
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.learning import Explained
@@ -307,14 +307,13 @@ def compare(
     observed = observe(X, **options, keep_empty=True)
     explained = [model.explained(observed) for model in fitted]
     first = _bands(fitted[0], X, options) if bands else None
-    energy, label = _energy_of(X, observed.n_channels)
     return side_by_side(
         tuple(models), fitted,
         misfit=[_misfit(one, one.observed.data) for one in explained],
         yardstick=[_misfit(one, _with_white_noise(one.observed)) for one in explained],
         n_pixels=observed.data.shape[0],
         seconds=[seconds for _, seconds in fits],
-        truth=truth, bands=first, energy=energy, energy_label=label,
+        truth=truth, bands=first, energy=observed.axis.energy, energy_label=observed.axis.label,
     )  # fmt: skip
 
 
@@ -466,16 +465,6 @@ def _taken(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     taken = values[order].astype(float)
     taken[order < 0] = np.nan
     return taken
-
-
-def _energy_of(X: Any, channels: int) -> tuple[np.ndarray, str]:
-    """Return the energy axis of a signal and its label; channel numbers for an array."""
-    if not is_signal(X):
-        return np.arange(channels, dtype=float), "Channel"
-    axis = X.axes_manager.signal_axes[0]
-    name = axis.name if isinstance(axis.name, str) else "Channel"
-    units = axis.units if isinstance(axis.units, str) and axis.units != "<undefined>" else ""
-    return np.asarray(axis.axis, dtype=float), f"{name} ({units})" if units else name
 
 
 def _as_noise_allows(names: str, angle: float) -> str:

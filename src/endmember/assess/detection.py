@@ -220,7 +220,10 @@ def local_rank(
     >>> int(ranks[3, 8]), int(ranks[8, 8])
     (1, 2)
     """
-    white = whitened(X, mask=mask, channel_mask=channel_mask, domain=domain, noise=noise)
+    white = whitened(
+        X, mask=mask, channel_mask=channel_mask, domain=domain, noise=noise,
+        asked="em.assess.local_rank",
+    )  # fmt: skip
     if window < 1 or window % 2 == 0 or len(white.domain) != 2:
         raise ValueError(
             f"window={window} on an image of {len(white.domain)} axes; an odd window and a "

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
-from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.axis import Axis, is_signal
+from endmember.factor.door import unwrap
 
 #: Windows before and after an onset, in eV.
 WINDOW = 12.0
@@ -107,8 +108,8 @@ def element_hints(
 
 def _of_signal(signal: Any) -> tuple[Any, str | None, Sequence[str]]:
     """Return the energies of a signal in the unit of its kind, the kind, and the elements it names."""
-    axis = signal.axes_manager.signal_axes[0]
-    energy, units = np.asarray(axis.axis, dtype=float), str(axis.units)
+    axis = Axis.of(signal)
+    energy, units = axis.energy, axis.units
     said = str(signal.metadata.get_item("Signal.signal_type", default=""))
     kind = "EELS" if said == "EELS" else "EDS" if said.startswith("EDS") else None
     if units not in ("eV", "keV"):

@@ -18,7 +18,6 @@ from endmember.assess.resampling import STABLE_ANGLE, map_structure, stable_numb
 from endmember.assess.surrogates import (
     Colour,
     WhiteData,
-    as_masks,
     largest_value,
     measure_colour,
     whitened,
@@ -189,8 +188,9 @@ def rank(
     """
     if not isinstance(max_rank, int | np.integer) or max_rank < 1:
         raise ValueError(f"max_rank={max_rank!r} allows no component; give a whole number from 1.")
-    mask, channel_mask = as_masks(weights, mask, channel_mask, domain, "em.assess.rank")
-    white = whitened(X, mask=mask, channel_mask=channel_mask, domain=domain, noise=noise)
+    white = whitened(
+        X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
+    )
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
     if white.noise.gain == 0 and white.noise.read_variance == 0:
         return _numerical_rank(white, most)

@@ -18,7 +18,7 @@ from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
 from endmember.factor.threads import one_blas_thread
-from endmember.methods.estimator import energy_axis, loss_of
+from endmember.methods.estimator import loss_of
 from endmember.methods.learning import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
@@ -149,8 +149,8 @@ def uncertainty(
     model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
     with one_blas_thread():
-        explained = model.explained(observe(X, **options, keep_empty=True))
-        answer = _Answer(model, explained, noise, energy_axis(X))
+        observed = observe(X, **options, keep_empty=True)
+        answer = _Answer(model, model.explained(observed), noise, observed.axis.energy)
     if method == "bootstrap":
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +17,8 @@ from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree
 from endmember.factor.data import Sparse
-from endmember.factor.inputs import observe, unwrap, unwrap_mask
+from endmember.factor.door import Given, given
+from endmember.factor.inputs import checked_masks, observe
 from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
 from endmember.factor.photon_transfer import safe_rank
 
@@ -125,33 +126,32 @@ class WhiteData:
 
 
 def as_masks(
-    weights: Any, mask: Any, channel_mask: Any, domain: tuple[int, ...] | None, asked: str
-) -> tuple[Any, Any]:
-    """Return the masks, with the pixels and channels whose weights are all zero left out too.
+    X: Any, asked: str, domain: tuple[int, ...] | None, mask: Any, channel_mask: Any, weights: Any
+) -> tuple[Given, Any, Any]:
+    """Return data and masks, with the pixels and channels whose weights are all zero left out too.
 
     Raises
     ------
     ValueError
         If the weights say more than that: no singular values go with weights of single entries.
     """
+    taken = given(X)
+    image = taken.shape[:-1] if domain is None else domain
+    mask, channel_mask, weights = checked_masks(taken, image, mask, channel_mask, weights)
+    taken = replace(taken, hidden=None)
     if weights is None:
-        return mask, channel_mask
-    given = np.asarray(unwrap(weights), dtype=float)
-    rows = given.reshape(-1, given.shape[-1])
-    no_pixels, no_channels = np.all(rows == 0, axis=1), np.all(rows == 0, axis=0)
-    left = rows[~no_pixels][:, ~no_channels]
+        return taken, mask, channel_mask
+    rows = weights.reshape(-1, weights.shape[-1])
+    pixels, channels = np.all(rows == 0, axis=1), np.all(rows == 0, axis=0)
+    pixels = pixels if mask is None else pixels | mask.ravel()
+    channels = channels if channel_mask is None else channels | channel_mask
+    left = rows[~pixels][:, ~channels]
     if not left.size or (left != left[0, 0]).any():
         raise ValueError(
             f"{asked} compares whole spectra and takes no weights of single entries, only 0 for whole pixels "
             "or channels; leave the rest out with mask= and channel_mask=, or fill it"
         )
-    image = given.shape[:-1] if domain is None else domain
-    return _either(mask, no_pixels.reshape(image)), _either(channel_mask, no_channels)
-
-
-def _either(mask: Any, other: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    known = unwrap_mask(mask)
-    return other if known is None else known | other
+    return taken, pixels.reshape(image), channels
 
 
 def whitened(
@@ -159,8 +159,10 @@ def whitened(
     *,
     mask: Any = None,
     channel_mask: Any = None,
+    weights: Any = None,
     domain: tuple[int, ...] | None = None,
     noise: NoiseModel | None = None,
+    asked: str = "em.assess.rank",
 ) -> WhiteData:
     """Read a spectrum image, find its noise, and whiten it.
 
@@ -168,10 +170,12 @@ def whitened(
     ----------
     X : array_like, Dask array, sparse matrix or HyperSpy signal of shape (*domain, channels)
         The data.
-    mask, channel_mask, domain
-        As in the estimators.
+    mask, channel_mask, weights, domain
+        As in the estimators; no weights but 0 for whole pixels and channels.
     noise : NoiseModel, optional
         Known noise; estimated if not given.
+    asked : str
+        The function that a user called.
 
     Returns
     -------
@@ -189,11 +193,12 @@ def whitened(
     >>> bool(np.isclose(white.scree.values[0], counts.sum()))
     True
     """
-    if noise is None:
-        noise = estimate_noise(X, mask=mask, channel_mask=channel_mask, domain=domain)
-    observed = observe(
-        X, mask=mask, channel_mask=channel_mask, domain=domain, keep_empty=not noise.poisson
-    )
+    X, mask, channel_mask = as_masks(X, asked, domain, mask, channel_mask, weights)
+    options = {"mask": mask, "channel_mask": channel_mask, "domain": domain}
+    observed = observe(X, **options)  # refuses what cannot be judged at all
+    noise = noise or estimate_noise(X, **options)
+    if not noise.poisson:
+        observed = observe(X, **options, keep_empty=True)
     data = observed.data
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
     weights = whitening_weights(raw, noise, _lone_count_floor(raw) if noise.poisson else 0.0)

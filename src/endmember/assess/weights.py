@@ -176,8 +176,8 @@ def _of_one(
     model: Any, X: Any, parameter: str, along: np.ndarray, options: dict[str, Any]
 ) -> tuple[list[Any], np.ndarray, float]:
     """Return the fits, their squared residuals and what following noise gains, for one spectrum image."""
-    mask, channel_mask = as_masks(
-        options["weights"], options["mask"], options["channel_mask"], options["domain"], "em.assess.path"
+    X, mask, channel_mask = as_masks(
+        X, "em.assess.path", options["domain"], options["mask"], options["channel_mask"], options["weights"]
     )  # fmt: skip
     observed = observe(X, mask=mask, channel_mask=channel_mask, domain=options["domain"])
     data, k = observed.data, int(model.n_components)

@@ -168,7 +168,7 @@ def _aligned(image: Any, low_loss: Any, dispersion: bool) -> Any:
 
 def _repaired(mask: Any) -> str:
     """Say how many spikes, runs of channels, were repaired and where."""
-    from endmember.factor.inputs import unwrap
+    from endmember.factor.door import unwrap
 
     marked = unwrap(mask)
     first = marked[..., :1].sum() + (marked[..., 1:] & ~marked[..., :-1]).sum()

@@ -46,8 +46,6 @@ class Data(ABC):
     origin: Any = None
     #: The number of every column among the channels that are not masked; None where all are filled.
     channels: np.ndarray | None = None
-    #: The energy of every channel of ``origin``, where known.
-    energy: Any = None
 
     @abstractmethod
     def dot(self, Z: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from endmember.factor.inputs import unwrap
+from endmember.factor.door import unwrap
 
 _BLOCK = 2**25  # bytes hashed in one go
 

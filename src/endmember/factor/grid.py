@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.axis import Axis
+
 
 class Grid:
     """The places of a factor's rows, for penalties that speak of neighbours.
@@ -17,6 +19,8 @@ class Grid:
         The whole image ``(ny, nx)``, or ``(channels,)``.
     index : ndarray of int, optional
         The flat places that are rows of the factor, in C order; all of them unless given.
+    axis : Axis, optional
+        The energies of the channels.
     known : bool
         Whether the shape is that of an image or axis; False for a mere list of pixels.
 
@@ -30,9 +34,13 @@ class Grid:
     """
 
     def __init__(
-        self, shape: tuple[int, ...], index: np.ndarray | None = None, known: bool = True
+        self,
+        shape: tuple[int, ...],
+        index: np.ndarray | None = None,
+        known: bool = True,
+        axis: Axis | None = None,
     ) -> None:
-        self.shape, self.known = shape, known
+        self.shape, self.known, self.axis = shape, known, axis
         self.index = np.arange(int(np.prod(shape))) if index is None else index
 
     def take(self, rows: np.ndarray) -> Grid:

@@ -8,16 +8,17 @@ way back to the domain.
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.chunks import Lazy, in_memory
 from endmember.factor.data import Dense, Sparse, Weighted
+from endmember.factor.door import Given, given, is_lazy, left_out, unwrap
 from endmember.factor.layout import Blocks
 from endmember.factor.passes import FirstLook, Wanted, first_look
 from endmember.factor.session import current, fingerprint
@@ -28,56 +29,6 @@ logger = logging.getLogger("endmember")
 SPARSE_FROM = 0.8
 #: Lazy data up to this size are read once and kept, in bytes: no more than a block of larger ones.
 KEPT_UP_TO = 2**26
-
-
-def is_signal(X: Any) -> bool:
-    """Tell whether ``X`` is a HyperSpy signal, without importing HyperSpy."""
-    return hasattr(X, "axes_manager") and hasattr(X, "data")
-
-
-def is_lazy(X: Any) -> bool:
-    """Tell whether ``X`` is a Dask array, without importing Dask."""
-    return hasattr(X, "dask") and hasattr(X, "chunks")
-
-
-def unwrap(X: Any) -> Any:
-    """Return the array of a HyperSpy signal with the spectra on the last axis; anything else as it is.
-
-    Raises
-    ------
-    TypeError
-        If it is the name of a file.
-    ValueError
-        If the signal does not have exactly one signal axis.
-    """
-    if isinstance(X, str | os.PathLike):
-        raise TypeError(
-            f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})"
-        )
-    if not is_signal(X):
-        return X
-    axes = X.axes_manager
-    if axes.signal_dimension != 1:
-        raise ValueError(
-            f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
-            "choose the energy axis with signal.as_signal1D(axis)"
-        )
-    (spectral,) = axes.signal_indices_in_array
-    last = X.data.ndim - 1
-    if spectral == last:
-        return X.data
-    order = [axis for axis in range(last + 1) if axis != spectral] + [spectral]
-    return X.data.transpose(order)
-
-
-def unwrap_mask(mask: Any) -> np.ndarray | None:
-    """Return a mask (array or HyperSpy signal, True = left out) as a boolean array in data order."""
-    if mask is None:
-        return None
-    array = np.asarray(mask.data if is_signal(mask) else mask)
-    if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise ValueError("a mask holds True (left out) and False; this one holds other values")
-    return array.astype(bool)
 
 
 @dataclass
@@ -137,6 +88,8 @@ class Observed:
         True where the user left a pixel or channel out.
     survey : Survey
         What the data hold.
+    axis : Axis
+        The energy of every channel, those left out included.
     domain_known : bool
         Whether the pixels form an image or a line, and are no mere list.
     """
@@ -149,6 +102,7 @@ class Observed:
     mask: np.ndarray | None
     channel_mask: np.ndarray | None
     survey: Survey
+    axis: Axis
     domain_known: bool = True
 
     def maps(self, F: np.ndarray) -> np.ndarray:
@@ -204,21 +158,18 @@ def observe(
         If shapes do not fit, if everything is zero or masked, or if NaN or infinite values are
         neither masked nor missing.
     """
-    if isinstance(X, Data):
-        return _observe_again(X, mask, channel_mask, weights)
-    domain_known = domain is not None or is_signal(X) or getattr(X, "ndim", 2) > 2
-    X = unwrap(X)
-    X = X if sparse.issparse(X) or is_lazy(X) else np.asarray(X)
-    domain = _image_shape(X, domain)
-    n_channels = int(X.shape[-1])
-    mask = _check_mask(unwrap_mask(mask), domain, "mask", "pixels")
-    channel_mask = _check_mask(unwrap_mask(channel_mask), (n_channels,), "channel_mask", "channels")
-    weights = _check_weights(weights, X.shape)
+    taken = given(X)
+    if isinstance(taken.array, Data):
+        return _observe_again(taken.array, mask, channel_mask, weights)
+    X, n_channels = taken.array, taken.shape[-1]
+    domain_known = (domain or taken.domain) is not None
+    domain = _image_shape(taken.shape[:-1], domain)
+    mask, channel_mask, weights = checked_masks(taken, domain, mask, channel_mask, weights)
     wanted = wanted or Wanted()
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
     if sparse.issparse(X):
-        X, look = sparse.csr_array(X), None
+        look = None
         found = survey(X, None if mask is None else mask.ravel(), channel_mask)
     else:
         X = X if is_lazy(X) else X.reshape(-1, n_channels)
@@ -235,8 +186,9 @@ def observe(
     data.channels = np.searchsorted(_taking_part(channel_mask, found.filled_columns, True), columns)
     if weights is not None:
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
+        _refuse_infinite(data, rows, columns, domain)
     return Observed(
-        data, domain, n_channels, rows, columns, mask, channel_mask, found, domain_known
+        data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known
     )  # fmt: skip
 
 
@@ -345,16 +297,7 @@ def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Da
     return Dense(X, selection)
 
 
-def _image_shape(X: Any, domain: tuple[int, ...] | None) -> tuple[int, ...]:
-    if X.dtype.kind not in "fiub":
-        raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
-    if X.ndim < 2:
-        raise ValueError(
-            "a spectrum image has the shape (*domain, channels), at least 2-D; this has "
-            f"{X.ndim} axes: "
-            "reshape one spectrum to (1, channels)"
-        )
-    found = tuple(int(size) for size in X.shape[:-1])
+def _image_shape(found: tuple[int, ...], domain: tuple[int, ...] | None) -> tuple[int, ...]:
     if domain is None:
         return found
     domain = tuple(int(size) for size in domain)
@@ -366,24 +309,41 @@ def _image_shape(X: Any, domain: tuple[int, ...] | None) -> tuple[int, ...]:
     return domain
 
 
-def _check_mask(
-    mask: np.ndarray | None, shape: tuple[int, ...], name: str, what: str
-) -> np.ndarray | None:
-    if mask is None:
-        return None
-    if mask.shape != shape:
-        raise ValueError(
-            f"{name} has the shape {mask.shape} and the {what} have {shape}; give one True (left "
-            "out) or False "
-            f"for each, in the order of the data"
-        )
-    return mask if mask.any() else None
+def checked_masks(
+    taken: Given,
+    domain: tuple[int, ...],
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return masks and weights as arrays, with what a masked array hides: whole pixels, channels, then entries.
+
+    Raises
+    ------
+    ValueError
+        If one does not belong to the data.
+    """
+    mask = left_out(mask, domain, taken.pixels, "mask", "pixels")
+    n_channels = len(taken.axis.energy)
+    channel_mask = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
+    weights = _check_weights(weights, taken)
+    if taken.hidden is None:
+        return mask, channel_mask, weights
+    flat = taken.hidden.reshape(-1, n_channels)
+    rows = flat.all(axis=1) if mask is None else flat.all(axis=1) | mask.ravel()
+    columns = np.all(flat[~rows], axis=0)
+    columns = columns if channel_mask is None else columns | channel_mask
+    if flat[~rows][:, ~columns].any():
+        weights = np.where(taken.hidden, 0.0, 1.0 if weights is None else weights)
+    return rows.reshape(domain) if rows.any() else None, columns if columns.any() else None, weights
 
 
-def _check_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
     if weights is None:
         return None
-    weights = np.asarray(unwrap(weights), dtype=np.float64)
+    if is_signal(weights):
+        taken.axis.check(Axis.of(weights), "weights lie", "give weights of these data")
+    weights, shape = np.asarray(unwrap(weights), dtype=np.float64), taken.shape
     if weights.shape != shape:
         raise ValueError(
             f"weights have the shape {weights.shape} and X has {shape}; they must agree"
@@ -396,13 +356,24 @@ def _check_weights(weights: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _refuse_nonfinite(found: Survey, domain: tuple[int, ...], may_be_missing: bool) -> None:
-    if found.first_nonfinite is None or may_be_missing:
-        return
-    row, column = found.first_nonfinite
+    if found.first_nonfinite is not None and not may_be_missing:
+        raise _nonfinite(found.n_nonfinite, "NaN or infinite", *found.first_nonfinite, domain)
+
+
+def _refuse_infinite(
+    data: Weighted, rows: np.ndarray, columns: np.ndarray, domain: tuple[int, ...]
+) -> None:
+    """Refuse infinite values that have weight: unlike NaN they do not stand for missing entries."""
+    infinite = np.argwhere(np.isinf(data.X))
+    if len(infinite):
+        row, column = infinite[0]
+        raise _nonfinite(len(infinite), "infinite", rows[row], columns[column], domain)
+
+
+def _nonfinite(n: int, what: str, row: int, column: int, domain: tuple[int, ...]) -> ValueError:
     pixel = tuple(int(index) for index in np.unravel_index(row, domain))
-    raise ValueError(
-        f"X holds {found.n_nonfinite} NaN or infinite values, the first at pixel {pixel}, "
-        f"channel {column}; "
+    return ValueError(
+        f"X holds {n} {what} values, the first at pixel {pixel}, channel {column}; "
         "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.inputs import is_lazy, unwrap, unwrap_mask
+from endmember.factor.door import given, left_out
 from endmember.factor.photon_transfer import (
     LEAST_SHARE,
     ResidualFit,
@@ -226,14 +226,21 @@ def estimate_noise(
     >>> round(estimate_noise(3.0 * rng.poisson(clean)).gain, 1)
     3.0
     """
-    matrix, domain = _as_matrix(X, domain)
-    pixels, channels = _left_in(mask, matrix.shape[0]), _left_in(channel_mask, matrix.shape[1])
+    taken = given(X)
+    n_channels, domain = taken.shape[-1], domain or taken.domain
+    matrix = taken.matrix
+    masked = left_out(mask, domain or taken.shape[:-1], taken.pixels, "mask", "pixels")
+    pixels = _left_in(masked, matrix.shape[0])
+    masked = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
+    channels = _left_in(masked, n_channels)
     if pixels.size < 2 or channels.size < 2:
         raise ValueError(
             f"{pixels.size} pixels and {channels.size} channels are left to measure the noise on, "
             "at least 2 of each are needed; mask less."
         )
     pixels, block = _sampled_block(matrix, pixels, channels, domain)
+    if taken.hidden is not None:
+        block[taken.hidden.reshape(-1, n_channels)[pixels][:, channels]] = np.nan
     precision = np.finfo(np.promote_types(matrix.dtype, np.float32)).eps
     fit = fit_noise(block)
     slope, intercept = _settle_line(fit, block, float(precision))
@@ -253,25 +260,9 @@ def estimate_noise(
     )
 
 
-def _as_matrix(X: Any, domain: tuple[int, ...] | None) -> tuple[Any, tuple[int, ...] | None]:
-    """Pixels by channels, without copying, and the shape of the image where known."""
-    X = unwrap(X)
-    if sp.issparse(X):
-        return X.tocsr(), domain
-    data = X if is_lazy(X) else np.asarray(X)
-    if data.ndim < 2:
-        raise ValueError(
-            f"the data have {data.ndim} axis, at least one of pixels and one of channels are "
-            "needed; reshape them to (pixels, channels)."
-        )
-    return data.reshape(-1, data.shape[-1]), domain or (data.shape[:-1] if data.ndim > 2 else None)
-
-
-def _left_in(mask: Any, size: int) -> Indices:
+def _left_in(mask: NDArray[np.bool_] | None, size: int) -> Indices:
     """Return the indices that a mask (True = left out) leaves."""
-    if mask is None:
-        return np.arange(size)
-    return np.flatnonzero(~unwrap_mask(mask).ravel())  # type: ignore[union-attr]
+    return np.arange(size) if mask is None else np.flatnonzero(~mask.ravel())
 
 
 def _sampled_block(

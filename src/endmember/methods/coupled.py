@@ -11,12 +11,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.factor.alternate import Callback
+from endmember.factor.door import unwrap
 from endmember.factor.initialise import with_maps
-from endmember.factor.inputs import Observed, is_signal, unwrap
+from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
 from endmember.methods.estimator import SpectralEstimator, check_number_of_components
-from endmember.methods.expressions import Expression
+from endmember.methods.expressions import Expression, is_image
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
 from endmember.methods.learning import Learning
 
@@ -328,11 +329,11 @@ def same_pixels(X: Any) -> list[Any]:
             "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
             "single one goes to em.NMF"
         )
-    domains = [tuple(unwrap(one).shape[:-1]) for one in X if not _is_image(one)]
+    domains = [tuple(unwrap(one).shape[:-1]) for one in X if not is_image(one)]
     domain = max(domains, key=len) if domains else ()
     images = []
     for number, one in enumerate(X):
-        array = one.data if _is_image(one) else unwrap(one)
+        array = one.data if is_image(one) else unwrap(one)
         array = array if hasattr(array, "shape") else np.asarray(array)
         if tuple(array.shape) == domain:
             array = array[..., np.newaxis]
@@ -344,12 +345,6 @@ def same_pixels(X: Any) -> list[Any]:
             )
         images.append(array)
     return images
-
-
-def _is_image(one: Any) -> bool:
-    return is_signal(one) and (
-        one.axes_manager.signal_dimension == 2 and one.axes_manager.navigation_dimension == 0
-    )
 
 
 def _natural_loss(X: Any) -> Loss:

@@ -243,7 +243,6 @@ class Drifting(SpectralEstimator):
         missing = np.ones(observed.n_channels, bool)
         missing[columns] = False
         data.origin = replace(observed, columns=columns, channel_mask=missing)
-        data.energy = energy
         return data
 
     def _go_on(self, data: Any, watch: Any) -> None:

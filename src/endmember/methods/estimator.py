@@ -8,12 +8,12 @@ from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import _check_n_features, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from endmember.factor.blocks import Data
-from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
+from endmember.factor.axis import Axis
+from endmember.factor.door import Given, given, left_out
+from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
 from endmember.factor.session import current, session
@@ -99,19 +99,16 @@ class SpectralEstimator(
             If the data cannot be unmixed as asked; the message says what is allowed.
         """
         self._check_parameters()
-        if domain is None and is_signal(X):
-            domain = unwrap(X).shape[:-1]
-        of_signal = is_signal(X)
-        X, energy = self._read(X, reset=True)
-        axes = len(X.origin.domain) if isinstance(X, Data) and X.origin else len(X.shape) - 1
+        taken = self._read(X, reset=True)
+        self.energy_, self.energy_units_ = taken.axis.energy, taken.axis.units
+        axes = len(domain or taken.domain or (None,))
         with session():
             observed = observe(
-                X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
-                keep_empty=self._keeps_empty(axes if domain is None else len(domain), of_signal),
-                wanted=self._wanted(),
+                taken, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
+                keep_empty=self._keeps_empty(axes, taken.pixels is not None), wanted=self._wanted(),
             )  # fmt: skip
             with one_blas_thread():
-                self._fit(observed, energy, callback)
+                self._fit(observed, observed.axis.energy, callback)
             current().notes["observed"] = observed
         return self
 
@@ -120,7 +117,13 @@ class SpectralEstimator(
         return self.fit(X, y, **fit_params).maps_
 
     def transform(
-        self, X: Any, *, mask: Any = None, channel_mask: Any = None, weights: Any = None
+        self,
+        X: Any,
+        *,
+        mask: Any = None,
+        channel_mask: Any = None,
+        weights: Any = None,
+        resample: bool = False,
     ) -> np.ndarray:
         """Return the maps ``(…, k)`` of other data with the learned spectra held.
 
@@ -129,8 +132,16 @@ class SpectralEstimator(
         X : array_like, sparse matrix, Dask array or HyperSpy signal, (…, n_channels)
         mask, channel_mask, weights
             As in :meth:`fit`. Channels left out of the fit are left out here too.
+        resample : bool
+            Read data on another energy axis at the channels of the fit, by linear interpolation; channels that they
+            do not reach are left out. Counts are no counts then, and the noise of neighbours is correlated.
+
+        Raises
+        ------
+        ValueError
+            If the data lie on another energy axis than those of the fit, unless they are resampled.
         """
-        explained = self._explained_anew(X, mask, channel_mask, weights)
+        explained = self._explained_anew(X, mask, channel_mask, weights, resample)
         return explained.observed.maps(explained.C)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
@@ -139,7 +150,7 @@ class SpectralEstimator(
         mixed, offset = np.asarray(X) @ self.components_, self._offset()
         return mixed if offset is None else mixed + offset
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None, *, resample: bool = False) -> float:
         r"""Return the explained share of the squares of ``X`` with the learned spectra held, at most 1.
 
         :math:`1 - \|X - \hat X\|^2 / \|X\|^2` over all channels that the fit knows, so that ``GridSearchCV``
@@ -150,8 +161,10 @@ class SpectralEstimator(
         X : array_like, sparse matrix, Dask array or HyperSpy signal, (…, n_channels)
         y : None
             Not used.
+        resample : bool
+            As in :meth:`transform`.
         """
-        explained = self._explained_anew(X)
+        explained = self._explained_anew(X, resample=resample)
         total = explained.observed.data.squared_norm
         return 1.0 - explained.squares() / total if total > 0 else 0.0
 
@@ -171,8 +184,9 @@ class SpectralEstimator(
         Raises
         ------
         ValueError
-            If the fit has left out pixels or channels that take part here.
+            If the fit has left out pixels or channels that take part here, or these data lie on another axis.
         """
+        self._refuse_other_axis(observed.axis, "give the data of the fit")
         C = np.asarray(self.maps_, dtype=float).reshape(-1, len(self.components_))
         explained = self._explaining(observed, C[observed.rows])
         if not all(np.isfinite(F).all() for F in explained.factors):
@@ -182,17 +196,40 @@ class SpectralEstimator(
         return explained
 
     def _explained_anew(
-        self, X: Any, mask: Any = None, channel_mask: Any = None, weights: Any = None
+        self,
+        X: Any,
+        mask: Any = None,
+        channel_mask: Any = None,
+        weights: Any = None,
+        resample: bool = False,
     ) -> Explained:
         """Return other data together with what the model says of them with its spectra held."""
         check_is_fitted(self)
-        X, _ = self._read(X, reset=False)
-        unknown = np.isnan(self.components_).any(axis=0)
-        if channel_mask is not None:
-            unknown = unknown | np.asarray(unwrap(channel_mask), bool)
-        observed = observe(X, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True)
+        taken = given(X)
+        if not self._axis.agrees(taken.axis):
+            if not resample or weights is not None:
+                self._refuse_other_axis(
+                    taken.axis, "give data on that of the fit, or resample=True without weights, which reads them at "
+                    "its channels: counts are no counts then and their noise is correlated",
+                )  # fmt: skip
+            X, channel_mask = taken.resampled(self._axis, channel_mask)
+        taken = self._read(X, reset=False)
+        n_channels, unknown = len(taken.axis.energy), np.isnan(self.components_).any(axis=0)
+        left = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
+        unknown = unknown if left is None else unknown | left
+        observed = observe(taken, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True)
         with one_blas_thread():
             return self._solved(observed)
+
+    @property
+    def _axis(self) -> Axis:
+        """The energy axis of the fit; channel numbers where a model has not learned it."""
+        if not hasattr(self, "energy_"):
+            return Axis.numbers(self.components_.shape[1])
+        return Axis(self.energy_, self.energy_units_)
+
+    def _refuse_other_axis(self, axis: Axis, way_out: str) -> None:
+        self._axis.check(axis, "the data lie", way_out)
 
     def _solved(self, observed: Observed) -> Explained:
         """Return data together with the maps that they ask for with the spectra held."""
@@ -241,61 +278,17 @@ class SpectralEstimator(
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         """Return the maps (n, k) of data with the spectra ``S`` (m, k) held."""
 
-    def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:
-        """Return the array of ``X`` and the energy of every channel, and check or learn the number of channels."""
-        if isinstance(X, Data):
-            n_channels = X.origin.n_channels if X.origin else X.shape[1]
-            _check_n_features(self, np.empty((0, n_channels)), reset=reset)
-            return X, np.arange(n_channels, dtype=float) if X.energy is None else X.energy
-        energy = energy_axis(X)
-        X = unwrap(X)
-        _check_axes(X)
-        if is_lazy(X) or _n_axes(X) > 2:
-            X = X if is_lazy(X) else np.asarray(X)
-            _check_n_features(self, np.empty((0, X.shape[-1])), reset=reset)
-        else:
-            X = validate_data(
-                self, X, reset=reset, accept_sparse=["csr", "csc", "coo"], dtype="numeric",
-                ensure_all_finite=False,
-            )  # fmt: skip
-            X = sparse.csr_array(X) if sparse.issparse(X) else X
-        return X, np.arange(X.shape[-1], dtype=float) if energy is None else energy
-
-
-def _check_axes(X: Any) -> None:
-    """Refuse an array that is no spectrum image: with fewer than two axes, or an axis of no entries."""
-    if X is None:
-        raise TypeError(
-            "X is None and no spectrum image; give an array (*domain, channels) or a signal"
-        )
-    flat = np.isscalar(X) or (isinstance(X, list | tuple) and all(map(np.isscalar, X)))
-    shape = X.shape if hasattr(X, "shape") else np.shape(X) if flat else None
-    if shape is not None and len(shape) < 2:
-        raise ValueError(
-            f"a spectrum image has the shape (*domain, channels) and this is a {len(shape)}D array. Reshape your "
-            "data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
-        )
-    if shape is not None and len(shape) > 2 and 0 in shape:
-        raise ValueError(
-            f"X has the shape {tuple(shape)}, with no entry along axis {shape.index(0)}: there is nothing to "
-            "unmix; look at what was cut away before"
-        )
-
-
-def _n_axes(X: Any) -> int:
-    return np.ndim(X) if isinstance(X, list | tuple) else getattr(X, "ndim", 2)
+    def _read(self, X: Any, reset: bool) -> Given:
+        """Return the spectra of ``X``, and check or learn the number of channels and the names of a data frame's."""
+        taken = given(X)
+        _check_feature_names(self, X, reset=reset)
+        _check_n_features(self, np.empty((0, len(taken.axis.energy))), reset=reset)
+        return taken
 
 
 def loss_of(model: Any) -> Loss:
     """Return the loss of any fitted model: squared error where it has none of its own."""
     return model.own_loss() if hasattr(model, "own_loss") else given_loss(None)
-
-
-def energy_axis(X: Any) -> np.ndarray | None:
-    """Return the energy of every channel of a HyperSpy signal, in its own unit; None for anything else."""
-    if not is_signal(X) or X.axes_manager.signal_dimension != 1:
-        return None
-    return np.asarray(X.axes_manager.signal_axes[0].axis, dtype=float)
 
 
 def check_number_of_components(k: Any, name: str = "n_components") -> int:

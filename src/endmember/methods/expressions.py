@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from endmember.factor.axis import is_signal
 from endmember.factor.data import Data
+from endmember.factor.door import Given, given
 from endmember.factor.grid import Grid
-from endmember.factor.inputs import Observed, is_signal, observe, unwrap, unwrap_mask
+from endmember.factor.inputs import Observed, checked_masks, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise import estimate_noise
 from endmember.factor.penalties import Free, Penalty, resolve
@@ -194,7 +196,7 @@ class Term:
     ) -> None:
         self.slots = [as_expression(factor) for factor in factors]
         self.loss_ = given_loss(loss)
-        X = _as_image(data)
+        X = given(data.data[..., np.newaxis] if is_image(data) else data)
         self.observed = _observed(X, mask, channel_mask, weights)
         self.data = self._as_modes(self.loss_.prepare(self.observed.data))
         self.weight_ = self._weight(weight, X, mask, channel_mask)
@@ -223,7 +225,7 @@ class Term:
             )
         return Tensor(matrix, self.observed.domain)
 
-    def _weight(self, weight: Any, X: Any, mask: Any, channel_mask: Any) -> float:
+    def _weight(self, weight: Any, X: Given, mask: Any, channel_mask: Any) -> float:
         if not isinstance(weight, str):
             if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
                 raise ValueError(
@@ -237,45 +239,35 @@ class Term:
         return 1.0 / _noise_variance(self.observed, X, mask, channel_mask)
 
 
-def _as_image(data: Any) -> Any:
-    """Return data with the channels last; a HyperSpy image gets one channel."""
-    if is_signal(data):
-        axes = data.axes_manager
-        if axes.signal_dimension == 2 and axes.navigation_dimension == 0:
-            return np.asarray(data.data)[..., np.newaxis]
-        return unwrap(data)
-    return data
+def is_image(one: Any) -> bool:
+    """Tell whether this is a HyperSpy image: two signal axes and nothing besides."""
+    return is_signal(one) and (
+        one.axes_manager.signal_dimension == 2 and one.axes_manager.navigation_dimension == 0
+    )
 
 
-def _observed(X: Any, mask: Any, channel_mask: Any, weights: Any) -> Observed:
+def _observed(X: Given, mask: Any, channel_mask: Any, weights: Any) -> Observed:
     """Read the data; what is masked stays in them with weight zero, as other terms may see it."""
-    if mask is None and channel_mask is None:
+    if mask is None and channel_mask is None and X.hidden is None:
         return observe(X, weights=weights, keep_empty=True)
-    array = np.asarray(X)
-    seen = np.ones(array.shape) if weights is None else np.array(unwrap(weights), dtype=np.float64)
-    pixels, channels = unwrap_mask(mask), unwrap_mask(channel_mask)
-    for left_out, shape in ((pixels, array.shape[:-1]), (channels, array.shape[-1:])):
-        if left_out is not None and left_out.shape != shape:
-            raise ValueError(
-                f"a mask has the shape {left_out.shape} where the data have {shape}; give one True (left out) "
-                "or False for each, in the order of the data"
-            )
+    pixels, channels, seen = checked_masks(X, X.shape[:-1], mask, channel_mask, weights)
+    seen = np.ones(X.shape) if seen is None else seen.copy()
     if pixels is not None:
         seen[pixels] = 0.0
     if channels is not None:
         seen[..., channels] = 0.0
-    found = observe(array, weights=seen, keep_empty=True)
+    found = observe(replace(X, hidden=None), weights=seen, keep_empty=True)
     found.mask, found.channel_mask = pixels, channels
     return found
 
 
-def _noise_variance(observed: Observed, X: Any, mask: Any, channel_mask: Any) -> float:
+def _noise_variance(observed: Observed, X: Given, mask: Any, channel_mask: Any) -> float:
     """Return the mean variance of an entry."""
     data = observed.data
     n, m = data.shape
     square = max(data.squared_norm / (n * m), 1e-300)
     if m == 1:
-        return max(_variance_of_image(X[..., 0]), QUIET * square)
+        return max(_variance_of_image(X.array[..., 0]), QUIET * square)
     noise = estimate_noise(X, mask=mask, channel_mask=channel_mask)
     total = float(np.sum(data.dot(np.ones((m, 1)))))
     seen = float(data.W.sum()) if hasattr(data, "W") else float(n * m)

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.axis import Axis
 from endmember.factor.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.fused import Fused, FusedLoss
 from endmember.factor.gauges import Gauges
@@ -242,6 +243,7 @@ class Assembly:
     def _layout(self) -> tuple[list[int], list[tuple[int, ...]], list[bool]]:
         """Return for every factor how many rows it has, in what shape, and whether they are channels."""
         found: dict[Factor, tuple[int, tuple[int, ...], bool, int]] = {}
+        axes: dict[Factor, Axis] = {}
         for place, term in enumerate(self.terms):
             last = len(term.slots) - 1
             for mode, slot in enumerate(term.slots):
@@ -260,6 +262,12 @@ class Assembly:
                             f"{factor!r} would have {known[0]} rows in term {known[3] + 1} and {n} in term "
                             f"{place + 1}; data on another grid need a known matrix between them: G @ factor"
                         )
+                    if mode == last and matrix is None:
+                        axis = axes.setdefault(factor, term.observed.axis)
+                        axis.check(
+                            term.observed.axis, f"the data of term {place + 1}, which share {factor!r}, lie",
+                            "give a factor of its own, or a known matrix between the axes: G @ factor",
+                        )  # fmt: skip
                     if len(known[1]) < len(here[1]):
                         found[factor] = here
         rows_, shapes, last_ = zip(*(found[factor][:3] for factor in self.factors), strict=True)

@@ -315,7 +315,7 @@ class NMF(SpectralEstimator):
             list(self._wishes().values()),
             [
                 Grid(observed.domain, observed.rows, observed.domain_known),
-                Grid((observed.n_channels,), observed.columns),
+                Grid((observed.n_channels,), observed.columns, axis=observed.axis),
             ],
         )
 

@@ -10,7 +10,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from endmember.factor.inputs import Observed, is_lazy, is_signal, observe, unwrap
+from endmember.factor.door import is_lazy, unwrap
+from endmember.factor.inputs import Observed, observe
 from endmember.methods.estimator import SpectralEstimator, check_fits, check_number_of_components
 
 #: Of scikit-learn's NIPALS.
@@ -84,15 +85,22 @@ class _Paired(SpectralEstimator):
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "
                 "the area, fit(eels, edxs)"
             )
-        if weights is not None:
-            raise ValueError(
-                f"em.{type(self).__name__} takes no weights; leave pixels out with mask="
-            )
-        if domain is None and is_signal(X):
-            domain = unwrap(X).shape[:-1]
-        X, _ = self._read(X, reset=True)
-        first = observe(X, mask=mask, channel_mask=channel_mask, domain=domain, keep_empty=True)
+        taken = self._read(X, reset=True)
+        self.energy_, self.energy_units_ = taken.axis.energy, taken.axis.units
+        first = observe(
+            taken,
+            mask=mask,
+            channel_mask=channel_mask,
+            weights=weights,
+            domain=domain,
+            keep_empty=True,
+        )
         second = self._second(y, first)
+        if first.data.weighted or second.data.weighted or len(first.rows) != len(second.rows):
+            raise ValueError(
+                f"em.{type(self).__name__} takes no weights, and no missing values; leave pixels of both signals out "
+                "with mask="
+            )
         check_fits(k, first)
         if first.data.shape[0] < 2:
             raise ValueError(
@@ -153,9 +161,12 @@ class _Paired(SpectralEstimator):
         mask: Any = None,
         channel_mask: Any = None,
         weights: Any = None,
+        resample: bool = False,
     ) -> np.ndarray:
         """Return the scores ``(…, k)`` of the first signal; ``y`` is taken, as by scikit-learn, and not needed."""
-        return super().transform(X, mask=mask, channel_mask=channel_mask, weights=weights)
+        return super().transform(
+            X, mask=mask, channel_mask=channel_mask, weights=weights, resample=resample
+        )
 
     def predict(self, X: Any) -> np.ndarray:
         """Return the second signal ``(…, channels of y)`` that the first one lets expect."""
@@ -171,7 +182,7 @@ class _Paired(SpectralEstimator):
 
 
 def _numbers(y: Any) -> np.ndarray:
-    y = np.asarray(y)
+    y = y if isinstance(y, np.ma.MaskedArray) else np.asarray(y)
     if y.dtype.kind in "fiub":
         return y
     try:

@@ -11,13 +11,14 @@ import numpy as np
 from endmember.factor import regression
 from endmember.factor.blocks import Data
 from endmember.factor.data import Weighted
-from endmember.factor.inputs import Observed, is_signal
+from endmember.factor.door import Given
+from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import sketch
 from endmember.factor.noise import NoiseModel
 from endmember.factor.penalties import Free, Known, SumToOne
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
-from endmember.methods.standards import Axis, Standard, background, column, kernel, standards
+from endmember.methods.standards import Standard, background, column, kernel, standards
 
 #: References that are collinear to this condition number are named in a warning, or refused.
 NEARLY, WHOLLY = 30.0, 1e7
@@ -175,18 +176,16 @@ class MLLS(SpectralEstimator):
                 "a free component needs maps that are not negative; leave out extra=1 or non_negative=False"
             )
 
-    def _read(self, X: Any, reset: bool) -> tuple[Any, np.ndarray]:
+    def _read(self, X: Any, reset: bool) -> Given:
         if isinstance(X, Data):
             raise ValueError(
                 "a fit of references reads the data once or twice and judges their noise, so it takes no compressed "
                 "data; give the data themselves"
             )
-        if reset:
-            self._axis = Axis.of(X) if is_signal(X) else None
         return super()._read(X, reset)
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        axis = self._axis or Axis(energy)
+        axis = observed.axis
         found = standards(self.references, axis)
         scattering = None if self.low_loss is None else kernel(self.low_loss, axis)
         weights = self._weights(observed)

@@ -3,115 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.axis import Axis, Standard, is_signal
+from endmember.factor.door import unwrap
 from endmember.factor.penalties import PowerLaws
 
 #: Exponents of the power laws that a background is summed of.
 EXPONENTS = (2.0, 3.0, 4.0, 5.0)
-#: A reference sampled finer than this fraction of the data's step is averaged over each channel.
-FINER = 0.6
 BACKGROUNDS = ("constant", "linear", "power_law")
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The energy of every channel; ``calibrated`` is False for mere channel numbers, as of an array."""
-
-    energy: np.ndarray
-    units: str | None = None
-    calibrated: bool = False
-
-    @classmethod
-    def of(cls, X: Any) -> Axis:
-        """Return the axis of a signal, or the channel numbers of an array."""
-        if not is_signal(X):
-            return cls(np.arange(np.shape(X)[-1], dtype=float))
-        (axis,) = X.axes_manager.signal_axes
-        units = axis.units if isinstance(axis.units, str) else None
-        energy = np.asarray(axis.axis, dtype=float)
-        bare = units is None and np.array_equal(energy, np.arange(len(energy)))
-        return cls(energy, units, calibrated=not bare)
-
-    @property
-    def step(self) -> float:
-        """The distance of neighbouring channels, the median where they are not evenly spaced."""
-        return float(np.median(np.abs(np.diff(self.energy)))) if len(self.energy) > 1 else 1.0
-
-
-class Standard:
-    """One reference spectrum, to be had at any energy.
-
-    Between its channels it is interpolated by monotone cubics, so that nothing overshoots; beyond its ends it keeps
-    its last value; where it is sampled finer than asked for, it is averaged over the channels.
-
-    Parameters
-    ----------
-    name : str
-    values : ndarray, (channels,)
-        NaN where it is not known.
-    axis : Axis
-
-    Examples
-    --------
-    >>> Standard("oxide", np.array([0.0, 1.0, 1.0]), Axis(np.array([0.0, 2.0, 4.0]))).at(np.array([2.0, 9.0]), 2.0)
-    array([1., 1.])
-    """
-
-    def __init__(self, name: str, values: np.ndarray, axis: Axis) -> None:
-        from scipy.interpolate import PchipInterpolator
-
-        self.name, self.axis = name, axis
-        energy, first = np.unique(axis.energy, return_index=True)
-        values = np.asarray(values, dtype=np.float64)[first]
-        known = np.isfinite(values)
-        if np.count_nonzero(known) < 1 or not np.any(values[known]):
-            raise ValueError(
-                f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
-            )
-        self.energy, self.values = energy[known], values[known]
-        several = len(self.energy) > 1
-        self._curve = PchipInterpolator(self.energy, self.values) if several else None
-
-    def at(self, energy: np.ndarray, step: float) -> np.ndarray:
-        """Return the spectrum at these energies, (channels,), for channels of width ``step``."""
-        if self._curve is None:
-            return np.full(len(energy), self.values[0])
-        low, high = self.energy[0], self.energy[-1]
-        if np.median(np.diff(self.energy)) >= FINER * step:
-            return self._curve(np.clip(energy, low, high))
-        area, half = self._curve.antiderivative(), step / 2
-        start, stop = energy - half, energy + half
-        inside = area(np.clip(stop, low, high)) - area(np.clip(start, low, high))
-        below = self.values[0] * (np.minimum(stop, low) - np.minimum(start, low))
-        above = self.values[-1] * (np.maximum(stop, high) - np.maximum(start, high))
-        return (inside + below + above) / step
-
-    def check(self, axis: Axis) -> None:
-        """Refuse a reference that does not belong on an axis.
-
-        Raises
-        ------
-        ValueError
-            If its unit is another one, or if it leaves more than one channel at an end uncovered.
-        """
-        own, units = self.axis, axis.units
-        if own.units != units and own.calibrated and axis.calibrated:
-            raise ValueError(
-                f"{self.name} is in {own.units or 'no unit'} and the data are in {units or 'no unit'}; convert its "
-                "axis first"
-            )
-        low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step
-        if self.energy[0] > low or self.energy[-1] < high:
-            raise ValueError(
-                f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
-                f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data"
-            )
 
 
 def standards(references: Any, axis: Axis) -> list[Standard]:

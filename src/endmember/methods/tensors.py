@@ -442,7 +442,7 @@ class Layout:
     def grids(self, observed: Observed) -> list[Grid]:
         """Return where the rows of the factor of every long mode lie."""
         leading = [Grid(shape) for shape in self.shapes]
-        grids = [*leading, Grid((observed.n_channels,), observed.columns)]
+        grids = [*leading, Grid((observed.n_channels,), observed.columns, axis=observed.axis)]
         return [grids[mode] for mode in self.long]
 
     def tensor(self, matrix: Data, observed: Observed) -> Tensor:

@@ -153,7 +153,7 @@ class Tucker(SpectralEstimator):
         ]
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
         grids = [Grid((1,)), *(Grid(shape) for shape in layout.shapes)]
-        grids.append(Grid((observed.n_channels,), observed.columns))
+        grids.append(Grid((observed.n_channels,), observed.columns, axis=observed.axis))
         problem = Problem(data, loss, wishes, grids)
         first = self._first_start(problem, ranks)
         problem = problem.settled(first)

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from endmember.factor.axis import Axis, is_signal
 from endmember.factor.data import row_blocks
-from endmember.factor.inputs import is_lazy, is_signal, unwrap
+from endmember.factor.door import is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 
 logger = logging.getLogger("endmember")
@@ -235,7 +236,10 @@ def _shifts(
             raise ValueError(
                 'low_loss is aligned by its zero-loss peak; leave method="correlation" out'
             )
-        source, own = as_array(low_loss, counts=True), _axis_of(low_loss)
+        source, own = (
+            as_array(low_loss, counts=True),
+            Axis.of(low_loss).energy if is_signal(low_loss) else None,
+        )
         if source.shape[:-1] != X.shape[:-1]:
             raise ValueError(
                 f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree"
@@ -278,10 +282,6 @@ def _with_stretches(
     return refined(
         partial(_blocks, X, np.arange(m)), _between, fade, shifts, (m - 1) / 2, reach
     )  # fmt: skip
-
-
-def _axis_of(signal: Any) -> Floats | None:
-    return np.asarray(signal.axes_manager.signal_axes[0].axis, float) if is_signal(signal) else None
 
 
 def _step(energy: Any) -> float:

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from endmember.factor.inputs import is_lazy, is_signal, unwrap
+from endmember.factor.axis import is_signal
+from endmember.factor.door import is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted
 
 Floats = NDArray[np.floating]

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.axis import Axis, is_signal
+from endmember.factor.door import is_lazy, unwrap
 from endmember.factor.fingerprint import data_hash
-from endmember.factor.inputs import is_lazy, is_signal, unwrap
 from endmember.preprocess.history import record
 
 _SLAB = 2**22  # entries worked on at a time
@@ -92,7 +93,8 @@ def lifted(
         array = as_array(X, counts)
         given = {name: value for name, value in bound.arguments.items() if name != first}
         if "energy" in given:
-            given["energy"] = bound.arguments["energy"] = _energy(X, array, given["energy"])
+            own = Axis.of(X if is_signal(X) else array)
+            given["energy"] = bound.arguments["energy"] = _energy(X, own, given["energy"])
         bound.arguments[first] = array
         result = function(*bound.args, **bound.kwargs)
         step = _step(function.__name__, given, X) if records and is_signal(X) else None
@@ -225,18 +227,18 @@ def map_whole(function: Callable[..., Any], X: Any, results: int = 1) -> Any:
     return lazy[0] if results == 1 else tuple(lazy)
 
 
-def _energy(X: Any, array: Any, energy: Any) -> np.ndarray | None:
+def _energy(X: Any, axis: Axis, energy: Any) -> np.ndarray | None:
     """Return the energies of a signal's axis, or those given with an array, or None."""
     if is_signal(X):
         if energy is not None:
             raise ValueError("a signal has its own energy axis; leave energy= out")
-        return np.asarray(X.axes_manager.signal_axes[0].axis, dtype=float)
+        return axis.energy
     if energy is None:
         return None
     energy = np.asarray(energy, dtype=float)
-    if energy.shape != array.shape[-1:]:
+    if energy.shape != axis.energy.shape:
         raise ValueError(
-            f"energy has the shape {energy.shape} and the data have {array.shape[-1]} channels; "
+            f"energy has the shape {energy.shape} and the data have {len(axis.energy)} channels; "
             "give one energy for each channel"
         )
     return energy

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.axis import is_signal
+from endmember.factor.door import unwrap
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import lifted, map_pixels
 

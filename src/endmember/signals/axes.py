@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from endmember import preprocess
-from endmember.factor.inputs import unwrap
+from endmember.factor.axis import Axis, text_of
+from endmember.factor.door import unwrap
 from endmember.signals import cropping, provenance
 from endmember.signals.bridge import region
 from endmember.signals.plan import fingerprint_of
@@ -16,7 +17,7 @@ from endmember.signals.plan import fingerprint_of
 
 def describe_data(signal: Any) -> dict[str, Any]:
     """Return what is kept of the data themselves: where from, how large, which fingerprint."""
-    axis = signal.axes_manager.signal_axes[0]
+    axis = Axis.of(signal)
     return {
         "title": signal.metadata.get_item("General.title", default="") or "",
         "source": provenance.source(signal),
@@ -24,24 +25,18 @@ def describe_data(signal: Any) -> dict[str, Any]:
         "shape": [int(size) for size in unwrap(signal).shape],
         "dtype": str(signal.data.dtype),
         "energy": {
-            "name": text_of(axis.name), "units": text_of(axis.units),
-            "first": float(axis.axis[0]), "last": float(axis.axis[-1]),
+            "name": axis.name, "units": axis.units or "",
+            "first": float(axis.energy[0]), "last": float(axis.energy[-1]),
         },
     }  # fmt: skip
 
 
-def text_of(value: Any) -> str:
-    """Return a name or unit of HyperSpy, whose unset ones are not texts."""
-    return value if isinstance(value, str) else ""
-
-
-def energy_of(axis: Any) -> dict[str, Any]:
-    """Return the energy of every channel with the name and unit of its axis."""
+def energy_of(spectra: Any) -> dict[str, Any]:
+    """Return the energy of every channel of a signal with the name and unit of its axis."""
+    axis = Axis.of(spectra)
     return {
-        "energy": np.asarray(axis.axis, dtype=float),
-        "energy_label": text_of(axis.name) or "Channel",
-        "energy_units": text_of(axis.units) or None,
-    }
+        "energy": axis.energy, "energy_label": axis.name or "Channel", "energy_units": axis.units,
+    }  # fmt: skip
 
 
 def pixels_of(maps: Any) -> dict[str, Any]:

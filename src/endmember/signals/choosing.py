@@ -7,7 +7,8 @@ from typing import Any
 from sklearn.base import clone
 
 from endmember.assess.number import RankReport, rank
-from endmember.factor.inputs import blocks_of, observe, stays_lazy, unwrap
+from endmember.factor.door import unwrap
+from endmember.factor.inputs import blocks_of, observe, stays_lazy
 from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise

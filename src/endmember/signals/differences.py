@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from endmember.assess.comparison import Comparison, side_by_side
+from endmember.factor.axis import Axis
 from endmember.signals.unmixing import Unmixing
 
 #: Parts of a record that are compared, by the names that are said.
@@ -70,21 +71,20 @@ def differences(first: Unmixing, second: Unmixing, names: tuple[str, str]) -> Di
     ValueError
         If their energy axes have no channel in common, or other units.
     """
-    axes = [answer.spectra.axes_manager.signal_axes[0] for answer in (first, second)]
-    energies = [np.asarray(axis.axis, dtype=float) for axis in axes]
+    axes = [Axis.of(answer.spectra) for answer in (first, second)]
+    energies = [axis.energy for axis in axes]
     _refuse_other_axes(axes, energies, names)
     models = [
         _at_energies(answer, own, energies[0], other)
         for answer, own, other in zip((first, second), energies, energies[::-1], strict=True)
     ]
     sizes = [float(np.sqrt(np.nanmean(answer.misfit().map ** 2))) for answer in (first, second)]
-    units = f" ({axes[0].units})" if isinstance(axes[0].units, str) and axes[0].units else ""
     comparison = side_by_side(
         names, models, misfit=sizes,
         n_pixels=int(np.isfinite(first.misfit().map).sum()),
         seconds=[answer.record["fit_seconds"] for answer in (first, second)],
         energy=energies[0],
-        energy_label=f"{axes[0].name}{units}" if isinstance(axes[0].name, str) else "Channel",
+        energy_label=axes[0].label,
         bands=first.bands if np.array_equal(energies[0], energies[1]) else None,
         same_data=first.record["data"]["hash"] == second.record["data"]["hash"],
     )  # fmt: skip
@@ -109,7 +109,7 @@ def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: n
 
 
 def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple[str, str]) -> None:
-    if str(axes[0].units) != str(axes[1].units):
+    if axes[0].units != axes[1].units:
         raise ValueError(
             f"{names[0]} is in {axes[0].units} and {names[1]} in {axes[1].units}, so their spectra cannot be "
             "compared; compare answers on axes of one unit"

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn import config_context
 
 from endmember import show
-from endmember.factor.inputs import is_signal, unwrap
+from endmember.factor.axis import is_signal
+from endmember.factor.door import unwrap
 from endmember.methods.drift import Drifting
 from endmember.show.html import Report, Section
 from endmember.signals.doubts import doubts_in_words

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.factor.axis import Axis, is_signal
+from endmember.factor.door import unwrap
 from endmember.factor.initialise import StartReport
-from endmember.factor.inputs import is_signal, unwrap
 from endmember.methods.learning import Learning
 from endmember.signals.bridge import with_values
 from endmember.signals.described import class_called, made, name_of
@@ -159,9 +160,9 @@ def decode(value: Any, arrays: dict[str, np.ndarray], classes: Collection[type] 
 
 def _encode_signal(signal: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
     """Return spectra that are a parameter: their values, their energy axis and their title."""
-    (axis,) = signal.axes_manager.signal_axes
-    arrays[f"{name}.values"], arrays[f"{name}.energy"] = np.asarray(unwrap(signal)), axis.axis
-    known = {"name": axis.name, "units": axis.units}
+    axis = Axis.of(signal)
+    arrays[f"{name}.values"], arrays[f"{name}.energy"] = np.asarray(unwrap(signal)), axis.energy
+    known = {"name": axis.name or None, "units": axis.units}
     return {
         "values": f"{name}.values",
         "energy": f"{name}.energy",

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.factor.inputs import is_lazy, observe, unwrap
+from endmember.factor.axis import Axis, is_signal
+from endmember.factor.door import Given, given, is_lazy, unwrap
+from endmember.factor.inputs import checked_masks, observe
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
@@ -112,7 +114,12 @@ def unmix(
         return together(
             signal, model, weights, mask=mask, channel_mask=channel_mask, callback=callback
         )
-    signal, reasons = _as_signal(signal, domain), list(reasons)
+    taken, reasons = given(signal), list(reasons)
+    signal = _as_signal(signal, taken, domain)
+    if taken.hidden is not None:
+        mask, channel_mask, weights = checked_masks(
+            taken, domain or taken.shape[:-1], mask, channel_mask, weights
+        )
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
     with session(memory, kept) as work:
@@ -239,8 +246,7 @@ class Unmixing:
                 "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
                 "compare areas over a window all the same"
             )
-        energy = np.asarray(self.spectra.axes_manager.signal_axes[0].axis, dtype=float)
-        areas = area(self.spectra.data.T, energy, window)
+        areas = area(self.spectra.data.T, Axis.of(self.spectra).energy, window)
         if not (areas > 0).all():
             without = np.flatnonzero(~(areas > 0))[0] + 1
             raise ValueError(
@@ -283,22 +289,20 @@ class Unmixing:
 
     def picture(self) -> Components:
         """Return what :func:`endmember.show.components` draws."""
-        energy = self.spectra.axes_manager.signal_axes[0]
         return Components(
             maps=np.moveaxis(self.maps.data, 0, -1),
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
             names=self.model.learned().get("names_"),
             spectrum_label=self.spectra.metadata.get_item("Signal.quantity", default="Intensity"),
-            **energy_of(energy),
+            **energy_of(self.spectra),
             **pixels_of(self.maps),
         )
 
     def misfit(self) -> Misfit:
         """Return what :func:`endmember.show.residual` draws."""
-        energy = self.spectra.axes_manager.signal_axes[0]
         arrays: dict[str, Any] = dict(self._misfit)
-        return Misfit(**arrays, **energy_of(energy), **pixels_of(self.maps))
+        return Misfit(**arrays, **energy_of(self.spectra), **pixels_of(self.maps))
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.
@@ -469,16 +473,13 @@ def _open_signals(folder: Path) -> tuple[Any, Any, dict[str, np.ndarray]]:
     return maps, spectra, open_misfit(folder / "misfit.hspy")
 
 
-def _as_signal(X: Any, domain: tuple[int, ...] | None) -> Any:
+def _as_signal(X: Any, taken: Given, domain: tuple[int, ...] | None) -> Any:
     """Return a signal: the one given, or the array as one."""
-    if hasattr(X, "axes_manager"):
+    if is_signal(X):
         return X
     import hyperspy.api as hs
 
-    array = X.toarray() if hasattr(X, "toarray") else X
-    array = array if hasattr(array, "dask") else np.asarray(array)
-    if array.ndim < 2 or array.dtype.kind not in "fiub":
-        observe(array)  # says what is wrong
+    array = taken.array.toarray() if hasattr(taken.array, "toarray") else taken.array
     if domain is not None:
         array = array.reshape(*domain, array.shape[-1])
     signal = hs.signals.Signal1D(array)

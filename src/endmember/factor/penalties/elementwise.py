@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.factor.axis import Axis, is_signal, on_axis
 from endmember.factor.grid import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.subproblem import Bound, Setting, Subproblem
@@ -155,6 +156,9 @@ class Absent(Penalty):
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if as_array(self.mask).dtype != bool:
             raise ValueError("em.Absent(mask) needs a mask of bool, where True = must be zero")
+        axis = setting.grid.axis
+        if axis is not None and is_signal(self.mask):
+            axis.check(Axis.of(self.mask), "em.Absent(mask) lies", "give a mask of these data")
         absent = _as_rows(as_array(self.mask), shape, setting.grid, "em.Absent(mask)")
         if absent.all(axis=0).any():
             raise ValueError(
@@ -228,6 +232,8 @@ class Known(Penalty):
     @staticmethod
     def _column(column: Any, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
         values = as_array(column).astype(np.float64).ravel()
+        if grid is not None and grid.axis is not None and is_signal(column):
+            values = on_axis("the known spectrum", values, Axis.of(column), grid.axis)
         n_places = places_of(shape, grid)
         if len(values) != n_places:
             raise ValueError(

@@ -1,0 +1,218 @@
+"""The energy axis of spectra: one for all who read, compare or change it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+#: A reference sampled finer than this fraction of the data's step is averaged over each channel.
+FINER = 0.6
+#: Axes are the same whose channels lie closer together than this, in channels.
+CLOSE = 0.1
+
+
+def is_signal(X: Any) -> bool:
+    """Tell whether ``X`` is a HyperSpy signal, without importing HyperSpy."""
+    return hasattr(X, "axes_manager") and hasattr(X, "data")
+
+
+def text_of(value: Any) -> str:
+    """Return a name or unit of HyperSpy, whose unset ones are not texts."""
+    return value if isinstance(value, str) and value != "<undefined>" else ""
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """The energy of every channel, (channels,), in its unit; mere channel numbers for an array."""
+
+    energy: np.ndarray
+    units: str | None = None
+    name: str = ""
+
+    @classmethod
+    def of(cls, X: Any) -> Axis:
+        """Return the spectral axis of a signal, or the channel numbers of an array."""
+        if is_signal(X):
+            return cls.read(X.axes_manager.signal_axes[0])
+        return cls.numbers(np.shape(X)[-1])
+
+    @classmethod
+    def read(cls, axis: Any) -> Axis:
+        """Return an axis of HyperSpy."""
+        energy = np.asarray(axis.axis, dtype=float)
+        return cls(energy, text_of(axis.units) or None, text_of(axis.name))
+
+    @classmethod
+    def numbers(cls, channels: int) -> Axis:
+        """Return the axis of an array."""
+        return cls(np.arange(channels, dtype=float))
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether these are energies and no mere channel numbers."""
+        return self.units is not None or not np.array_equal(
+            self.energy, np.arange(len(self.energy))
+        )
+
+    @property
+    def step(self) -> float:
+        """The distance of neighbouring channels, the median where they are not evenly spaced."""
+        return float(np.median(np.abs(np.diff(self.energy)))) if len(self.energy) > 1 else 1.0
+
+    @property
+    def label(self) -> str:
+        """The name with its unit, for pictures."""
+        name = self.name or "Channel"
+        return f"{name} ({self.units})" if self.units else name
+
+    def __str__(self) -> str:
+        units = self.units or "(no unit)"
+        return f"{len(self.energy)} channels, {self.energy[0]:g} to {self.energy[-1]:g} {units}"
+
+    def agrees(self, other: Axis) -> bool:
+        """Tell whether two axes are the same as far as both are calibrated."""
+        if not (self.calibrated and other.calibrated):
+            return True
+        if self.units != other.units or len(self.energy) != len(other.energy):
+            return False
+        return bool(np.abs(self.energy - other.energy).max() <= CLOSE * other.step)
+
+    def check(self, other: Axis, what: str, way_out: str) -> None:
+        """Refuse what lies on another axis.
+
+        Raises
+        ------
+        ValueError
+        """
+        if not self.agrees(other):
+            raise ValueError(f"{what} on another axis ({other}, not {self}); {way_out}")
+
+    def onto(self, wanted: Axis) -> tuple[sparse.csr_array, np.ndarray]:
+        """Return the matrix (channels, wanted channels) that brings spectra on another axis, and what it covers.
+
+        Linear interpolation, averaged over the wanted channel where the own ones are finer.
+
+        Raises
+        ------
+        ValueError
+            If the units differ, or no energy is in both.
+        """
+        if self.units != wanted.units:
+            raise ValueError(
+                f"the data are in {self.units or 'no unit'} and the fit is in {wanted.units or 'no unit'}; convert "
+                "their axis first"
+            )
+        order = np.argsort(self.energy)
+        energy, m = self.energy[order], len(order)
+        parts = max(1, round(wanted.step / self.step))
+        apart = wanted.step * ((np.arange(parts) + 0.5) / parts - 0.5)
+        places = wanted.energy[:, None] + apart
+        left = np.clip(np.searchsorted(energy, places) - 1, 0, max(m - 2, 0))
+        right = np.minimum(left + 1, m - 1)
+        width = np.where(right > left, energy[right] - energy[left], 1.0)
+        share = np.clip((places - energy[left]) / width, 0.0, 1.0)
+        target = np.broadcast_to(np.arange(len(places))[:, None], places.shape)
+        values = np.concatenate([1.0 - share, share]).ravel() / parts
+        rows, columns = (
+            order[np.concatenate([left, right])].ravel(),
+            np.tile(target, (2, 1)).ravel(),
+        )
+        matrix = sparse.csr_array((values, (rows, columns)), shape=(m, len(places)))
+        half = 0.5 * self.step
+        covered = ((places >= energy[0] - half) & (places <= energy[-1] + half)).all(axis=1)
+        if not covered.any():
+            raise ValueError(
+                f"the data ({self}) and the fit ({wanted}) have no energies in common; give data on its axis"
+            )
+        return matrix, covered
+
+
+class Standard:
+    """One reference spectrum, to be had at any energy.
+
+    Between its channels it is interpolated by monotone cubics, so that nothing overshoots; beyond its ends it keeps
+    its last value; where it is sampled finer than asked for, it is averaged over the channels.
+
+    Parameters
+    ----------
+    name : str
+    values : ndarray, (channels,)
+        NaN where it is not known.
+    axis : Axis
+
+    Examples
+    --------
+    >>> Standard("oxide", np.array([0.0, 1.0, 1.0]), Axis(np.array([0.0, 2.0, 4.0]))).at(np.array([2.0, 9.0]), 2.0)
+    array([1., 1.])
+    """
+
+    def __init__(self, name: str, values: np.ndarray, axis: Axis) -> None:
+        from scipy.interpolate import PchipInterpolator
+
+        self.name, self.axis = name, axis
+        energy, first = np.unique(axis.energy, return_index=True)
+        values = np.asarray(values, dtype=np.float64)[first]
+        known = np.isfinite(values)
+        if np.count_nonzero(known) < 1 or not np.any(values[known]):
+            raise ValueError(
+                f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
+            )
+        self.energy, self.values = energy[known], values[known]
+        several = len(self.energy) > 1
+        self._curve = PchipInterpolator(self.energy, self.values) if several else None
+
+    def at(self, energy: np.ndarray, step: float) -> np.ndarray:
+        """Return the spectrum at these energies, (channels,), for channels of width ``step``."""
+        if self._curve is None:
+            return np.full(len(energy), self.values[0])
+        low, high = self.energy[0], self.energy[-1]
+        if np.median(np.diff(self.energy)) >= FINER * step:
+            return self._curve(np.clip(energy, low, high))
+        area, half = self._curve.antiderivative(), step / 2
+        start, stop = energy - half, energy + half
+        inside = area(np.clip(stop, low, high)) - area(np.clip(start, low, high))
+        below = self.values[0] * (np.minimum(stop, low) - np.minimum(start, low))
+        above = self.values[-1] * (np.maximum(stop, high) - np.maximum(start, high))
+        return (inside + below + above) / step
+
+    def check(self, axis: Axis) -> None:
+        """Refuse a reference that does not belong on an axis.
+
+        Raises
+        ------
+        ValueError
+            If its unit is another one, or if it leaves more than one channel at an end uncovered.
+        """
+        own, units = self.axis, axis.units
+        if own.units != units and own.calibrated and axis.calibrated:
+            raise ValueError(
+                f"{self.name} is in {own.units or 'no unit'} and the data are in {units or 'no unit'}; convert its "
+                "axis first"
+            )
+        low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step
+        if self.energy[0] > low or self.energy[-1] < high:
+            raise ValueError(
+                f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
+                f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data"
+            )
+
+
+def on_axis(name: str, values: np.ndarray, own: Axis, axis: Axis) -> np.ndarray:
+    """Return a reference (channels,) at the energies of the data; NaN stays where it is not known.
+
+    Raises
+    ------
+    ValueError
+        If it does not belong on their axis.
+    """
+    if own.agrees(axis):
+        return values
+    unknown = np.isnan(values)
+    Standard(name, np.where(unknown, 1.0, values), own).check(axis)
+    found = Standard(name, values, own).at(axis.energy, axis.step)
+    order = np.argsort(own.energy)
+    left_open = np.interp(axis.energy, own.energy[order], unknown[order].astype(float))
+    return np.where(left_open > 0.5, np.nan, found)

@@ -1,0 +1,229 @@
+"""The door that all data come through: what is taken, and in which sentence the rest is refused.
+
+Estimators, ``em.assess``, ``em.preprocess`` and ``em.compare`` take spectra by :func:`given` and masks by
+:func:`left_out`, so that they accept and refuse the same.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.factor.axis import Axis, is_signal
+from endmember.factor.blocks import Data
+
+
+def is_lazy(X: Any) -> bool:
+    """Tell whether ``X`` is a Dask array, without importing Dask."""
+    return hasattr(X, "dask") and hasattr(X, "chunks")
+
+
+def unwrap(X: Any) -> Any:
+    """Return the array of a HyperSpy signal with the spectra on the last axis; anything else as it is.
+
+    Raises
+    ------
+    TypeError
+        If it is the name of a file.
+    ValueError
+        If the signal does not have exactly one signal axis.
+    """
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(
+            f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})"
+        )
+    if not is_signal(X):
+        return X
+    axes = X.axes_manager
+    if axes.signal_dimension != 1:
+        raise ValueError(
+            f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
+            "choose the energy axis with signal.as_signal1D(axis)"
+        )
+    (spectral,) = axes.signal_indices_in_array
+    last = X.data.ndim - 1
+    if spectral == last:
+        return X.data
+    order = [axis for axis in range(last + 1) if axis != spectral] + [spectral]
+    return X.data.transpose(order)
+
+
+@dataclass(frozen=True)
+class Given:
+    """Spectra as they came through the door.
+
+    Attributes
+    ----------
+    array : ndarray, Dask array, CSR matrix or Data, (*domain, channels)
+        Real or whole numbers; what a masked array hides is zero.
+    axis : Axis
+        The energy of every channel.
+    pixels : tuple of Axis, or None
+        The axes of the image of a signal, in data order.
+    hidden : ndarray of bool, (*domain, channels), or None
+        The entries that a masked array hides.
+    """
+
+    array: Any
+    axis: Axis
+    pixels: tuple[Axis, ...] | None = None
+    hidden: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return tuple(int(size) for size in self.array.shape)
+
+    @property
+    def matrix(self) -> Any:
+        """The array with all pixels along one axis, (n, channels)."""
+        sparsely = sparse.issparse(self.array)
+        return self.array if sparsely else self.array.reshape(-1, self.shape[-1])
+
+    @property
+    def domain(self) -> tuple[int, ...] | None:
+        """The image that the pixels form; None for those of a mere list."""
+        if isinstance(self.array, Data):
+            return self.array.origin.domain if self.array.origin else None
+        return None if self.pixels is None and len(self.shape) < 3 else self.shape[:-1]
+
+    def resampled(self, axis: Axis, channel_mask: Any = None) -> tuple[Given, np.ndarray]:
+        """Return the spectra at other energies, and which channels they do not reach or are left out."""
+        matrix, covered = self.axis.onto(axis)
+        n_channels = (len(self.axis.energy),)
+        left = left_out(channel_mask, n_channels, (self.axis,), "channel_mask", "channels")
+        if left is not None:
+            covered &= left @ matrix == 0
+        matrix = matrix.astype(np.float32 if self.array.dtype == np.float32 else np.float64)
+        X, hidden = self.array, None
+        if is_lazy(X):
+            X = X.rechunk({X.ndim - 1: -1})
+            X = X.map_blocks(
+                _product, matrix, dtype=matrix.dtype, chunks=(*X.chunks[:-1], matrix.shape[1:])
+            )
+        else:
+            X = _product(X, matrix)
+        if self.hidden is not None:
+            hidden = _product(self.hidden.astype(matrix.dtype), matrix) > 0
+        return Given(X, axis, self.pixels, hidden), ~covered
+
+
+def _product(X: Any, matrix: sparse.csr_array) -> Any:
+    """Return spectra (*domain, channels) times a matrix."""
+    if sparse.issparse(X):
+        return X @ matrix
+    return (X.reshape(-1, X.shape[-1]) @ matrix).reshape(*X.shape[:-1], -1)
+
+
+def given(X: Any) -> Given:
+    """Take spectra of any kind, or say in one sentence why they are none.
+
+    Parameters
+    ----------
+    X : array_like, masked array, data frame, sparse matrix, Dask array or HyperSpy signal, (*domain, channels)
+        Never copied but to fill what a masked array hides, never changed.
+
+    Raises
+    ------
+    TypeError
+        If it is None, the name of a file, or holds objects that are no numbers.
+    ValueError
+        If it holds text or complex numbers, has fewer than two axes, or an axis without entries.
+    """
+    if isinstance(X, Given):
+        return X
+    if isinstance(X, Data):
+        return Given(X, X.origin.axis if X.origin else Axis.numbers(X.shape[1]))
+    if X is None:
+        raise TypeError(
+            "X is None and no spectrum image; give an array (*domain, channels) or a signal"
+        )
+    array, hidden, pixels = unwrap(X), None, None
+    if sparse.issparse(array):
+        array = sparse.csr_array(array)
+    elif not is_lazy(array):
+        array = _as_ndarray(array)
+    _check_kind(array)
+    _check_axes(array.shape)
+    if is_signal(X):
+        axes = X.axes_manager.navigation_axes
+        pixels = tuple(map(Axis.read, sorted(axes, key=lambda axis: axis.index_in_array)))
+    if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
+        import dask.array as da
+
+        hidden = np.asarray(da.ma.getmaskarray(array))
+        array = da.ma.filled(array, 0)
+    elif isinstance(array, np.ma.MaskedArray):
+        hidden, array = np.ma.getmaskarray(array), array.filled(0)
+    hidden = hidden if hidden is not None and hidden.any() else None
+    return Given(
+        array, Axis.of(X) if is_signal(X) else Axis.numbers(array.shape[-1]), pixels, hidden
+    )
+
+
+def _as_ndarray(X: Any) -> np.ndarray:
+    """Return what a user gave as an array of numbers, a masked one as such."""
+    try:
+        array = np.asanyarray(X) if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
+    except ValueError as problem:
+        raise ValueError(
+            f"X is no array of spectra ({problem}); give all spectra the same channels"
+        ) from problem
+    return array.astype(np.float64) if array.dtype == object else array
+
+
+def _check_kind(X: Any) -> None:
+    if X.dtype.kind == "c":
+        raise ValueError(
+            "Complex data not supported: a spectrum image holds real or whole numbers; give their modulus"
+        )
+    if X.dtype.kind not in "fiub":
+        raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
+
+
+def _check_axes(shape: tuple[int, ...]) -> None:
+    """Refuse an array that is no spectrum image: with fewer than two axes, or an axis of no entries."""
+    if len(shape) < 2:
+        raise ValueError(
+            f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "
+            "Reshape your data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
+        )
+    if 0 in shape:
+        what = "feature" if shape[-1] == 0 else "sample"
+        raise ValueError(
+            f"X has no entry along axis {shape.index(0)}: 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is "
+            "required; look at what was cut away before"
+        )
+
+
+def left_out(
+    mask: Any, shape: tuple[int, ...], axes: tuple[Axis, ...] | None, name: str, what: str
+) -> np.ndarray | None:
+    """Return a mask (array or HyperSpy signal, True = left out) in data order; None where nothing is left out.
+
+    Raises
+    ------
+    ValueError
+        If it holds other values, has another shape, or is a signal on another axis.
+    """
+    if mask is None:
+        return None
+    array = np.asarray(mask.data if is_signal(mask) else mask)
+    if array.dtype != bool and not np.isin(array, (0, 1)).all():
+        raise ValueError("a mask holds True (left out) and False; this one holds other values")
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} has the shape {array.shape} and the {what} have {shape}; give one True (left "
+            "out) or False for each, in the order of the data"
+        )
+    if is_signal(mask) and axes is not None:
+        manager = mask.axes_manager
+        own = [*manager.navigation_axes, *manager.signal_axes]
+        own.sort(key=lambda axis: axis.index_in_array)
+        for one, other in zip(map(Axis.read, own), axes, strict=False):
+            other.check(one, f"{name} lies", "give a mask of these data")
+    return array.astype(bool) if array.any() else None
