@@ -1,7 +1,10 @@
 """Fusion: identities of equations (14) and (15), optimality, scales, refusals."""
 
+import warnings
+
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 
@@ -352,3 +355,24 @@ def test_weighted_poisson_terms_with_a_penalty_never_rise(penalty):
     assert np.all(np.diff(fit.objective_) <= 1e-9 * fit.objective_[0])
     assert fit.optimality_ < 1e-2
     assert sum(fit.misfits_) <= fit.objective_[-1]
+
+
+def test_a_fit_along_a_valley_says_converged_only_where_noise_hides_the_rest():
+    E, (y, x) = np.linspace(500, 600, 60), np.mgrid[:16, :16] / 15
+    share = np.clip(1.3 * x - 0.2, 0, 1)
+    maps = np.stack([share, 1 - share], axis=-1) * (0.6 + 0.4 * np.sin(3 * y))[..., None]
+    step, lines = (E > 532) * 0.6 * (1 - np.exp((532 - E) / 4)), np.array([[537.0, 2], [543, 4]])
+    edges = (E > 532) * (step + np.exp(-0.5 * ((E - lines[:, :1]) / lines[:, 1:]) ** 2))
+    laws = np.stack([2.0 * (E / 500) ** -2.2, 2.5 * (E / 500) ** -3.6])
+    raw = np.random.default_rng(1).poisson(30 * maps @ (edges + laws)).astype(float)
+    C, S, N = em.Factor(2), em.Factor(2), em.Factor(2, em.PowerLaws(E))
+    net = em.Term(raw - 30 * maps @ laws, C, S, weight=1 / 30)
+    terms = [em.Term(raw, C, S + N, weight=1 / 30), net]
+    fit = em.Fusion(terms, n_starts=4, random_state=0).fit()
+    further = em.Fusion(terms, init=fit.arrays, tol=1e-9, max_iter=600)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        left = fit.objective_[-1] - further.fit().objective_[-1]
+    variance = sum(fit.misfits_) / raw.size
+    assert fit.converged_
+    assert left < 0.2 * variance

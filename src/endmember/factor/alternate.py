@@ -23,6 +23,8 @@ PATIENCE = 20
 SLOW = 1e-6
 #: and progress is measured over so many of them.
 LEAPS = 3
+#: In a valley a sweep stands still that brings less than so many times the tolerance, in units of the noise's variance.
+NOTICED = 1e3
 #: Ten sweeps of a rule count as standing still below this many times the tolerance.
 STILL = 10
 #: Multiplicative steps that take the place of a solver's step where columns stay of unit length.
@@ -85,7 +87,8 @@ class Problem:
 
     ``penalties[mode]`` are the wishes about factor number ``mode``, ``grids[mode]`` says where its
     rows lie, ``settings[mode]`` what a weight of 1 is worth for it. ``noise`` is measured where a
-    penalty decides how many components there are.
+    penalty decides how many components there are. ``valleys`` says that the data open valleys along
+    which the objective hardly falls, as terms that share factors do.
     """
 
     data: Data
@@ -94,6 +97,7 @@ class Problem:
     grids: Sequence[Grid]
     settings: Sequence[Setting] | None = None
     noise: Noise | None = None
+    valleys: bool = False
 
     @property
     def chooses(self) -> str:
@@ -135,6 +139,16 @@ class Problem:
             if other != mode
         ]
         return abs(mean) * float(np.prod(flat)) / k
+
+    @property
+    def creeps(self) -> bool:
+        """Whether the floor of the objective is noise, above which a valley is too low to be seen."""
+        return self.valleys or any(p.creeps for wishes in self.penalties for p in wishes)
+
+    def level(self, misfit: float, factors: Sequence[np.ndarray]) -> float:
+        """Return the variance of the noise, in units of the misfit: twice what is left for each entry that is free."""
+        unknowns = sum(F.size for F in factors)
+        return 2.0 * misfit / max(self.data.size - unknowns, 1)
 
     def scales(self, k: int) -> Scales:
         """Return who carries the scale of each of ``k`` components."""
@@ -234,7 +248,8 @@ def alternate(
     """Improve the factors in turn, the first one last, until progress ends.
 
     Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
-    sweeps, when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
+    sweeps (and, where a problem creeps along valleys, by less than ``1000 tol`` of the noise's
+    variance), when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
     where a rule without an objective takes part, when ten sweeps move the first factor by less than
     ``10 tol`` of its length. Once sweeps are slow and a finer tolerance asks for more, each is
     preceded by a leap where that is possible (``factor/leaps.py``). Every rule is a ratio, so that
@@ -282,19 +297,26 @@ def alternate(
             best, kept, fit.factors = objective, misfit, list(run.factors)
         fit.misfit.append(kept)
         fit.objective.append(best)
+        goal = max(abs(best), exact * reference)
+        if problem.creeps:
+            goal = min(goal, NOTICED * problem.level(kept, run.factors))
         if callback is not None:
-            left = clock.seconds_left(fit.objective)
+            left = clock.seconds_left(fit.objective, goal)
             fit.stopped = bool(callback(Progress(stage, first_sweep + sweep, best, left)))
         window = LEAPS if run.leaping else WINDOW if run.monotone else PATIENCE
         if run.ruled:
             fit.converged = sweep % WINDOW == 0 and run.stands_still(STILL * tol)
         else:
-            fit.converged = _has_converged(fit.objective, exact * reference, tol, window)
+            fit.converged = _has_converged(fit.objective, exact * reference, tol * goal, window)
         if fit.converged or fit.stopped:
             break
         if sweep % REVIVE_EVERY == 0 and problem.loss.needs == "products" and not problem.chooses:
             _revive(problem, run.factors)
-        if run.leaping or run.may_leap and _has_converged(fit.objective, 0.0, SLOW, WINDOW):
+        if (
+            run.leaping
+            or run.may_leap
+            and _has_converged(fit.objective, 0.0, SLOW * abs(best), WINDOW)
+        ):
             run.leap(tol)
     return fit
 
@@ -409,13 +431,13 @@ def _on_sphere(a: np.ndarray, d: np.ndarray) -> np.ndarray:
     return free / np.linalg.norm(free)
 
 
-def _has_converged(objective: list[float], floor: float, tol: float, window: int) -> bool:
+def _has_converged(objective: list[float], floor: float, least: float, window: int) -> bool:
+    """Tell whether the objective is at its floor, or a sweep of the window brings less than the least that counts."""
     if objective[-1] <= floor:
         return True
     if len(objective) <= window:
         return False
-    progress = objective[-1 - window] - objective[-1]
-    return progress <= tol * window * max(abs(objective[-1]), floor)
+    return objective[-1 - window] - objective[-1] <= least * window
 
 
 def _revive(problem: Problem, factors: list[np.ndarray]) -> None:

@@ -42,6 +42,8 @@ class Data(ABC):
     weighted = False
     #: Whether column j of every factor belongs to component j.
     componentwise = True
+    #: Whether models of them creep along valleys in which the objective hardly falls.
+    creeps = False
     #: The pixels, channels and image that compressed data were made from; None for all others.
     origin: Any = None
     #: The number of every column among the channels that are not masked; None where all are filled.
@@ -93,6 +95,11 @@ class Data(ABC):
     def n_others(self, mode: int) -> int:
         """Return how many entries each row of factor number ``mode`` is made from."""
         return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(np.prod(self.shape, dtype=np.int64))
 
     def own_scales(self) -> Any:
         """Return who carries the scale, where the data know; None where the penalties decide."""

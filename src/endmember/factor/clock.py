@@ -16,7 +16,7 @@ class Clock:
     def __init__(self, max_iter: int, tol: float) -> None:
         self.start, self.max_iter, self.tol = time.monotonic(), max_iter, tol
 
-    def seconds_left(self, objective: list[float]) -> float | None:
+    def seconds_left(self, objective: list[float], scale: float) -> float | None:
         """Return the seconds that are left, or None while it is too early to say."""
         done = len(objective)
         if done <= 2 * WINDOW:
@@ -24,7 +24,7 @@ class Clock:
         pace = (time.monotonic() - self.start) / done
         now, before, earlier = objective[-1], objective[-1 - WINDOW], objective[-1 - 2 * WINDOW]
         late, early = before - now, earlier - before
-        goal = self.tol * WINDOW * abs(now)
+        goal = self.tol * WINDOW * scale
         sweeps = float(self.max_iter - done)
         if 0 < goal < late < early:
             sweeps = min(sweeps, WINDOW * np.log(late / goal) / np.log(early / late))

@@ -117,6 +117,10 @@ class Weighted(Data):
         self.shape, self.dtype = X.shape, X.dtype
         self._weighted = self.W * self.X
 
+    @property
+    def size(self) -> int:
+        return int(np.count_nonzero(self.W))
+
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self._weighted @ Z
 

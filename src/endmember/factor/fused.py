@@ -45,6 +45,11 @@ class Fused:
         """Return who carries the scale."""
         return self.gauges
 
+    @property
+    def size(self) -> int:
+        """The number of entries of all terms."""
+        return sum(part.data.size for part in self.parts)
+
     def row_weights(self, mode: int) -> None:
         """Return None: weights of pixels and channels are inside the terms."""
 

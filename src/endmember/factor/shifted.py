@@ -56,6 +56,8 @@ class Shifted(BlockData):
            [0., 1., 0.]])
     """
 
+    creeps = True
+
     def __init__(
         self,
         X: Data,

@@ -227,7 +227,7 @@ class Assembly:
         grids = [self._grid(i) for i in range(len(self.factors))]
         self.gauges = self._gauges()
         data: Any = Fused(self.parts, self.sizes, self.gauges)
-        self.problem = Problem(data, loss, self.wishes, grids)
+        self.problem = Problem(data, loss, self.wishes, grids, valleys=True)
         self.loss: Loss = loss
 
     def _asks_directly(self) -> bool:

@@ -317,6 +317,7 @@ class NMF(SpectralEstimator):
                 Grid(observed.domain, observed.rows, observed.domain_known),
                 Grid((observed.n_channels,), observed.columns, axis=observed.axis),
             ],
+            valleys=observed.data.creeps,
         )
 
     def _solvers(self, k: int) -> list[Solver]:

@@ -39,6 +39,8 @@ class Penalty(BaseEstimator):
     wants_unit: bool = False
     #: Whether its rule for columns does anything at its present parameters.
     rules_columns: bool = True
+    #: Whether it opens valleys along which the objective hardly falls, so that progress is held against the noise.
+    creeps = False
     #: Whether it speaks of neighbours in an image, so that a mere list of pixels will not do.
     spatial = False
     #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.

@@ -151,6 +151,7 @@ class PowerLaws(_Shape):
     array([[3.05  , 3.025 , 3.0125]])
     """
 
+    creeps = True
     in_words = "a sum of power laws"
     references = (
         "R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, 3rd ed., "
