@@ -89,16 +89,22 @@ def absurd_size(n_bytes: int, file_length: int, extension: str) -> bool:
     return n_bytes > expansion * file_length + allowance
 
 
-def _truncated(length: int, declared: int) -> _Fault:
-    return _Fault(f"it is truncated: {length:,} bytes of the {declared:,} that its header declares")
+def _refuse_if(wrong: bool, fault: str) -> None:
+    """Stop looking at a file with this fault; every check of a header is one line of these."""
+    if wrong:
+        raise _Fault(fault)
+
+
+def _refuse_truncated(length: int, declared: int) -> None:
+    words = f"it is truncated: {length:,} bytes of the {declared:,} that its header declares"
+    _refuse_if(declared > length, words)
 
 
 def _take(file: BinaryIO, layout: str) -> tuple[Any, ...]:
     """Read the next numbers of a binary file, or fault where it ends too early."""
     n_bytes = struct.calcsize(layout)
     raw = file.read(n_bytes)
-    if len(raw) < n_bytes:
-        raise _Fault(_TOO_SHORT)
+    _refuse_if(len(raw) < n_bytes, _TOO_SHORT)
     return struct.unpack(layout, raw)
 
 
@@ -111,25 +117,23 @@ _DM_DEEPEST = 64  # groups within groups; real files stay below ten
 
 def _check_digital_micrograph(file: BinaryIO, length: int) -> None:
     (version,) = _take(file, ">i")
-    if version not in (3, 4):
-        raise _Fault("it does not begin as a Gatan file of version 3 or 4 does")
+    _refuse_if(version not in (3, 4), "it does not begin as a Gatan file of version 3 or 4 does")
     number = "q" if version == 4 else "i"
     declared, _ = _take(file, f">{number}i")
-    if declared <= 0:
-        raise _Fault(f"its header declares a length of {declared:,} bytes")
-    if declared > length:
-        raise _truncated(length, declared)
+    _refuse_if(declared <= 0, f"its header declares a length of {declared:,} bytes")
+    _refuse_truncated(length, declared)
     _walk_group(file, length, number, depth=0)
 
 
 def _walk_group(file: BinaryIO, length: int, number: str, depth: int) -> None:
     """Visit every tag of a group without reading the data, so that no declared size is believed."""
-    if depth > _DM_DEEPEST:
-        raise _Fault(f"its tags are nested more than {_DM_DEEPEST} deep")
+    _refuse_if(depth > _DM_DEEPEST, f"its tags are nested more than {_DM_DEEPEST} deep")
     size = number if depth and number == "q" else ""
     n_tags = _take(file, f">bb{size}{number}")[-1]
-    if not 0 <= n_tags <= (length - file.tell()) // 3 + 1:
-        raise _Fault(f"a group declares {n_tags:,} tags, more than the rest of the file can hold")
+    _refuse_if(
+        not 0 <= n_tags <= (length - file.tell()) // 3 + 1,
+        f"a group declares {n_tags:,} tags, more than the rest of the file can hold",
+    )
     for _ in range(n_tags):
         kind, name_length = _take(file, ">bh")
         _skip(file, length, name_length, "a tag's name")
@@ -145,15 +149,15 @@ def _walk_data(file: BinaryIO, length: int, number: str) -> None:
     """Step over one tag's value, whose encoding precedes it as a short list of numbers."""
     if number == "q":
         _take(file, ">q")
-    if file.read(4) != b"%%%%":
-        raise _Fault("the mark before a tag's value is missing")
+    _refuse_if(file.read(4) != b"%%%%", "the mark before a tag's value is missing")
     (n_codes,) = _take(file, f">{number}")
-    if not 1 <= n_codes <= (length - file.tell()) // struct.calcsize(f">{number}"):
-        raise _Fault(f"a tag's type takes {n_codes:,} numbers, more than the file can hold")
+    _refuse_if(
+        not 1 <= n_codes <= (length - file.tell()) // struct.calcsize(f">{number}"),
+        f"a tag's type takes {n_codes:,} numbers, more than the file can hold",
+    )
     codes = list(_take(file, f">{n_codes}{number}"))
     n_bytes = _value_size(codes)
-    if codes:
-        raise _Fault("a tag's type is longer than its own description")
+    _refuse_if(bool(codes), "a tag's type is longer than its own description")
     _skip(file, length, n_bytes, "a tag's value")
 
 
@@ -167,8 +171,7 @@ def _value_size(codes: list[int]) -> int:
     if code == _DM_STRUCT:
         _next(codes)
         n_fields = _next(codes)
-        if not 1 <= n_fields <= len(codes):
-            raise _Fault(f"a record declares {n_fields:,} fields")
+        _refuse_if(not 1 <= n_fields <= len(codes), f"a record declares {n_fields:,} fields")
         return sum(_field_size(codes) for _ in range(n_fields))
     if code == _DM_ARRAY:
         element = _value_size(codes)
@@ -179,20 +182,20 @@ def _value_size(codes: list[int]) -> int:
 def _field_size(codes: list[int]) -> int:
     _next(codes)  # the length of the field's name
     code = _next(codes)
-    if code not in _DM_SIZES:
-        raise _Fault(f"a record's field has type {code}, which does not exist")
+    _refuse_if(code not in _DM_SIZES, f"a record's field has type {code}, which does not exist")
     return _DM_SIZES[code]
 
 
 def _next(codes: list[int]) -> int:
-    if not codes:
-        raise _Fault("a tag's type stops before it is complete")
+    _refuse_if(not codes, "a tag's type stops before it is complete")
     return codes.pop(0)
 
 
 def _skip(file: BinaryIO, length: int, n_bytes: int, what: str) -> None:
-    if not 0 <= n_bytes <= length - file.tell():
-        raise _Fault(f"{what} declares {n_bytes:,} bytes, more than the rest of the file")
+    _refuse_if(
+        not 0 <= n_bytes <= length - file.tell(),
+        f"{what} declares {n_bytes:,} bytes, more than the rest of the file",
+    )
     file.seek(n_bytes, 1)
 
 
@@ -213,18 +216,15 @@ def _check_hdf5(file: BinaryIO, length: int) -> None:
     else:
         raise _Fault("it does not begin as an HDF5 file does")
     (version,) = _take(file, "<B")
-    if version > 3:
-        raise _Fault(f"its HDF5 superblock has version {version}, which does not exist")
+    _refuse_if(version > 3, f"its HDF5 superblock has version {version}, which does not exist")
     if version < 2:
         size = _take(file, "<4xBxx4xI" if version == 0 else "<4xBxx4xI4x")[0]
     else:
         size = _take(file, "<BBx")[0]
-    if size not in (2, 4, 8):
-        raise _Fault(f"its HDF5 superblock declares addresses of {size} bytes")
+    _refuse_if(size not in (2, 4, 8), f"its HDF5 superblock declares addresses of {size} bytes")
     letter = {2: "H", 4: "I", 8: "Q"}[size]
     _, _, end = _take(file, f"<3{letter}")
-    if end > length:
-        raise _truncated(length, end)
+    _refuse_truncated(length, end)
     _check_global_heaps(file, length)
 
 
@@ -238,15 +238,14 @@ def _check_global_heaps(file: BinaryIO, length: int) -> None:
         start = content.find(_HEAP_MARK, 0, _HEAPS_UP_TO)
         while start >= 0:
             (size,) = struct.unpack_from("<Q", content, start + 8) if start + 16 <= length else (0,)
-            if not 16 <= size <= length - start:
-                raise _Fault(f"a heap of texts declares {size:,} bytes")
+            _refuse_if(not 16 <= size <= length - start, f"a heap of texts declares {size:,} bytes")
             place = start + 16
             while place + 16 <= start + size:
                 index, n_bytes = struct.unpack_from("<H6xQ", content, place)
-                if index == 0 and n_bytes == 0:
-                    raise _Fault("a heap of texts in it was overwritten with zeros")
-                if n_bytes > size:
-                    raise _Fault(f"a text in it declares {n_bytes:,} bytes")
+                _refuse_if(
+                    index == 0 and n_bytes == 0, "a heap of texts in it was overwritten with zeros"
+                )
+                _refuse_if(n_bytes > size, f"a text in it declares {n_bytes:,} bytes")
                 place += n_bytes if index == 0 else 16 + -(-n_bytes // 8) * 8
             start = content.find(_HEAP_MARK, start + size, _HEAPS_UP_TO)
 
@@ -277,30 +276,22 @@ def _check_datasets(path: Path) -> None:
     """Refuse arrays whose declared shape cannot have come from what is stored of them, or that lie in other files."""
     import h5py
 
-    faults: list[str] = []
-
-    def visit(name: str, item: Any) -> None:
+    def fault_of(name: str, item: Any) -> str | None:
         if _leads_outside(item):
-            faults.append(f"{name} takes its data from another file, which is not looked into")
+            return f"{name} takes its data from another file, which is not looked into"
         if not isinstance(item, h5py.Dataset) or item.shape is None:
-            return
-        stored = item.id.get_storage_size()
-        declared = item.size * item.dtype.itemsize
-        if not _ordinary(item):
-            return
-        if declared > _MOST_EXPANSION * stored + _NEVER_ABSURD:
-            faults.append(
-                f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
-            )
+            return None
+        stored, declared = item.id.get_storage_size(), item.size * item.dtype.itemsize
+        if not _ordinary(item) or declared <= _MOST_EXPANSION * stored + _NEVER_ABSURD:
+            return None
+        return f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
 
     try:
         with h5py.File(path, "r") as file:
-            visit("/", file)
-            file.visititems(visit)
+            fault = fault_of("/", file) or file.visititems(fault_of)
     except Exception as problem:
         raise _Fault(f"its HDF5 structure is damaged ({problem})") from problem
-    if faults:
-        raise _Fault(faults[0])
+    _refuse_if(fault is not None, str(fault))
 
 
 def _ordinary(dataset: Any) -> bool:
@@ -316,23 +307,25 @@ _BCF_START, _BCF_CHUNK_HEADER, _BCF_ENTRY = 0x118, 0x20, 0x200  # bytes
 
 def _check_bruker(file: BinaryIO, length: int) -> None:
     """Check the container's chunk count and its table of inner files."""
-    if file.read(8) != b"AAMVHFSS":
-        raise _Fault("it does not begin as a Bruker file does")
+    _refuse_if(file.read(8) != b"AAMVHFSS", "it does not begin as a Bruker file does")
     file.seek(0x128)
     (chunk,) = _take(file, "<I")
     file.seek(0x140)
     table, n_entries, n_chunks = _take(file, "<III")
-    if not _BCF_CHUNK_HEADER + _BCF_ENTRY <= chunk <= length:
-        raise _Fault(f"its header declares chunks of {chunk:,} bytes")
-    if _BCF_START + n_chunks * chunk > length:
-        raise _truncated(length, _BCF_START + n_chunks * chunk)
-    if not 1 <= n_entries <= length // _BCF_ENTRY:
-        raise _Fault(f"its table declares {n_entries:,} inner files")
+    _refuse_if(
+        not _BCF_CHUNK_HEADER + _BCF_ENTRY <= chunk <= length,
+        f"its header declares chunks of {chunk:,} bytes",
+    )
+    _refuse_truncated(length, _BCF_START + n_chunks * chunk)
+    _refuse_if(
+        not 1 <= n_entries <= length // _BCF_ENTRY, f"its table declares {n_entries:,} inner files"
+    )
     parents = []
     for entry in _bruker_entries(file, table, chunk, n_entries, n_chunks):
         size, parent = struct.unpack("<4xQ28xi", entry[:44])
-        if size > length:
-            raise _Fault(f"an inner file declares {size:,} bytes, more than the whole file")
+        _refuse_if(
+            size > length, f"an inner file declares {size:,} bytes, more than the whole file"
+        )
         parents.append(parent)
     _check_no_cycle(parents)
 
@@ -344,8 +337,7 @@ def _bruker_entries(
     per_chunk = (chunk - _BCF_CHUNK_HEADER) // _BCF_ENTRY
     entries: list[bytes] = []
     for _ in range(-(-n_entries // per_chunk)):
-        if table >= n_chunks:
-            raise _Fault("its table of inner files lies beyond its end")
+        _refuse_if(table >= n_chunks, "its table of inner files lies beyond its end")
         file.seek(_BCF_START + table * chunk)
         (table,) = _take(file, "<I28x")
         for _ in range(min(per_chunk, n_entries - len(entries))):
@@ -358,11 +350,11 @@ def _check_no_cycle(parents: list[int]) -> None:
         for _ in range(len(parents)):
             if parent == -1:
                 break
-            if not 0 <= parent < len(parents):
-                raise _Fault("an inner file lies in a folder that does not exist")
+            _refuse_if(
+                not 0 <= parent < len(parents), "an inner file lies in a folder that does not exist"
+            )
             parent = parents[parent]
-        if parent != -1:
-            raise _Fault("its inner folders lie inside one another")
+        _refuse_if(parent != -1, "its inner folders lie inside one another")
 
 
 # EMSA/MSA text --------------------------------------------------------------------------------
@@ -370,8 +362,10 @@ def _check_msa(file: BinaryIO, length: int) -> None:
     """Compare the number of values with the ``#NPOINTS`` line, and see that they are numbers."""
     lines = file.read().decode("latin-1").splitlines()
     first = next((line for line in lines if line.strip()), "")
-    if not first.upper().startswith("#FORMAT"):
-        raise _Fault("its first line is not the '#FORMAT' line of an EMSA/MSA file")
+    _refuse_if(
+        not first.upper().startswith("#FORMAT"),
+        "its first line is not the '#FORMAT' line of an EMSA/MSA file",
+    )
     keywords = dict(line[1:].split(":", 1) for line in lines if line[:1] == "#" and ":" in line)
     declared = next((v for k, v in keywords.items() if k.strip().upper() == "NPOINTS"), "")
     n_points = _number(declared.strip(), "its '#NPOINTS' line")
@@ -381,11 +375,14 @@ def _check_msa(file: BinaryIO, length: int) -> None:
         values = line.replace(",", " ").split() if line[:1] != "#" else []
         for value in values:
             _number(value, f"line {row}")
-        if 0 < len(values) < columns:
-            raise _Fault(f"line {row} holds one value where there should be two")
+        _refuse_if(
+            0 < len(values) < columns, f"line {row} holds one value where there should be two"
+        )
         n_values += len(values)
-    if n_points > n_values:
-        raise _Fault(f"it is truncated: {n_values:,} values of the {n_points:,.0f} it declares")
+    _refuse_if(
+        n_points > n_values,
+        f"it is truncated: {n_values:,} values of the {n_points:,.0f} it declares",
+    )
 
 
 def _number(text: str, where: str) -> float:
