@@ -11,35 +11,31 @@ import typer
 from .console import at_home, note
 from .options import CropOption, SignalOption
 
-WorkbenchFileArgument = Annotated[
-    Path | None,
-    typer.Argument(metavar="[FILE]", help="What to start with; others are chosen on the page."),
-]
-AddressOption = Annotated[
-    str,
-    typer.Option(
-        help="The address of this machine to listen on. Any but 127.0.0.1 lets other machines in: "
-        "whoever has the whole address with its token reads and writes the files of this folder.",
-    ),
-]
-PortOption = Annotated[
-    int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
-]
-ShowOption = Annotated[bool, typer.Option("--show", help="Open the page in the web browser.")]
-UploadOption = Annotated[
-    int,
-    typer.Option("--upload-limit", min=1, metavar="MB", help="Largest file that may be dropped."),
-]
-
 
 def workbench(
-    file: WorkbenchFileArgument = None,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="What to start with; others are chosen on the page."),
+    ] = None,
     signal: SignalOption = None,
     crop: CropOption = None,
-    address: AddressOption = "127.0.0.1",
-    port: PortOption = 0,
-    upload_limit: UploadOption = 512,
-    show: ShowOption = False,
+    address: Annotated[
+        str,
+        typer.Option(
+            help="The address of this machine to listen on. Any but 127.0.0.1 lets other machines in: "
+            "whoever has the whole address with its token reads and writes the files of this folder.",
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = 0,
+    upload_limit: Annotated[
+        int,
+        typer.Option(
+            "--upload-limit", min=1, metavar="MB", help="Largest file that may be dropped."
+        ),
+    ] = 512,
+    show: Annotated[bool, typer.Option("--show", help="Open the page in the web browser.")] = False,
 ) -> None:
     """Open the workbench in a web browser: look at the data, try models, compare, export.
 

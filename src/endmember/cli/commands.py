@@ -24,7 +24,6 @@ from .options import (
     LazyOption,
     LossOption,
     MaxIterOption,
-    MaxRankOption,
     MemoryOption,
     MethodOption,
     MinimumVolumeOption,
@@ -32,11 +31,6 @@ from .options import (
     OutputOption,
     OverwriteOption,
     PathComponentsOption,
-    PathOutputOption,
-    PathSmoothOption,
-    PathSoftOrthogonalOption,
-    PathSparseOption,
-    RankOutputOption,
     RelevanceOption,
     ResumeOption,
     SchedulerOption,
@@ -254,8 +248,17 @@ def rank(
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
-    output: RankOutputOption = None,
-    max_rank: MaxRankOption = 20,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PICTURE",
+            help="Where to draw the panel (png, pdf, svg); by default FILE-rank.png beside the "
+            "file, or in the current folder where that of the file cannot be written.",
+        ),
+    ] = None,
+    max_rank: Annotated[int, typer.Option(min=1, help="Largest number considered.")] = 20,
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
     window = parse_window(crop)
@@ -273,12 +276,26 @@ def rank(
 def path(
     file: FileArgument,
     components: PathComponentsOption,
-    soft_orthogonal: PathSoftOrthogonalOption = False,
-    sparse: PathSparseOption = False,
-    smooth: PathSmoothOption = False,
+    soft_orthogonal: Annotated[
+        bool, typer.Option("--soft-orthogonal", help="Vary the weight of maps that overlap little.")
+    ] = False,
+    sparse: Annotated[
+        bool, typer.Option("--sparse", help="Vary the weight of sparse maps.")
+    ] = False,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Vary the weight of smooth maps.")
+    ] = False,
     crop: CropOption = None,
     signal: SignalOption = None,
-    output: PathOutputOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PICTURE",
+            help="Where to draw it (png, pdf, svg); by default FILE-path.png beside the file.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
 ) -> None:
     """Say how strong a wish about the maps the data bear: misfit, overlap and movement along its weight."""

@@ -15,36 +15,32 @@ from .targets import beside
 if TYPE_CHECKING:
     from endmember.assess.comparison import Comparison
 
-PlacesArgument = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="FILE | A/ B/",
-        help="A file with a spectrum image, or two results of 'endmember unmix'.",
-    ),
-]
-PictureOption = Annotated[
-    Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="PICTURE",
-        help="Where to draw it (png, pdf, svg); by default FILE-compare.png beside the file, or A-B-compare.png.",
-    ),
-]
-BandsOption = Annotated[
-    bool, typer.Option(help="Ask what else fits as well as the plain factorisation.")
-]
-
 
 @app.command()
 def compare(
-    places: PlacesArgument,
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE | A/ B/",
+            help="A file with a spectrum image, or two results of 'endmember unmix'.",
+        ),
+    ],
     components: ComponentsOption = None,
     crop: CropOption = None,
     signal: SignalOption = None,
-    output: PictureOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PICTURE",
+            help="Where to draw it (png, pdf, svg); by default FILE-compare.png beside the file, or A-B-compare.png.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
-    bands: BandsOption = True,
+    bands: Annotated[
+        bool, typer.Option(help="Ask what else fits as well as the plain factorisation.")
+    ] = True,
 ) -> None:
     """Say where several methods agree on a spectrum image, or what differs between two results.
 

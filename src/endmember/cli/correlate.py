@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +14,7 @@ from .options import (
     FileArgument,
     OutputOption,
     OverwriteOption,
-    PairMethodOption,
     PathComponentsOption,
-    SecondFileArgument,
-    SecondSignalOption,
     SignalOption,
 )
 from .targets import beside, check_target
@@ -26,12 +23,19 @@ from .targets import beside, check_target
 @app.command()
 def correlate(
     file: FileArgument,
-    second: SecondFileArgument,
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="The other signal of the same pixels.")
+    ],
     components: PathComponentsOption,
-    method: PairMethodOption = "cca",
+    method: Annotated[
+        str,
+        typer.Option(help="pls (what of FILE predicts SECOND) or cca (what both see alike)."),
+    ] = "cca",
     crop: CropOption = None,
     signal: SignalOption = None,
-    second_signal: SecondSignalOption = None,
+    second_signal: Annotated[
+        int | None, typer.Option("--second-signal", min=0, help="Which signal of SECOND.")
+    ] = None,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:

@@ -15,40 +15,39 @@ from .targets import beside, check_target, draw_components, say_where
 if TYPE_CHECKING:
     from endmember.signals.coupling import CoupledUnmixing
 
-FilesArgument = Annotated[
-    list[Path],
-    typer.Argument(metavar="FILE FILE…", help="One file a detector, of the same pixels."),
-]
-FuseComponentsOption = Annotated[
-    int, typer.Option("-k", "--components", min=1, help="How many components to look for.")
-]
-WeakOption = Annotated[
-    bool,
-    typer.Option(
-        "--weak",
-        help="Let the maps of a detector differ from the shared ones as far as its data demand.",
-    ),
-]
-FuseOutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "-o", "--output", metavar="FOLDER", help="Where to save; by default FILE-fused beside the first file."
-    ),
-]  # fmt: skip
-SignalsOption = Annotated[
-    list[int] | None,
-    typer.Option("--signal", min=0, help="Which signal of each file, once a file in their order."),
-]
-
 
 @app.command()
 def fuse(
-    files: FilesArgument,
-    components: FuseComponentsOption,
-    weak: WeakOption = False,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE FILE…", help="One file a detector, of the same pixels."),
+    ],
+    components: Annotated[
+        int, typer.Option("-k", "--components", min=1, help="How many components to look for.")
+    ],
+    weak: Annotated[
+        bool,
+        typer.Option(
+            "--weak",
+            help="Let the maps of a detector differ from the shared ones as far as its data demand.",
+        ),
+    ] = False,
     loss: LossOption = "auto",
-    signal: SignalsOption = None,
-    output: FuseOutputOption = None,
+    signal: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--signal", min=0, help="Which signal of each file, once a file in their order."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FOLDER",
+            help="Where to save; by default FILE-fused beside the first file.",
+        ),
+    ] = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     starts: StartsOption = 10,

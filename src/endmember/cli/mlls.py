@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from .commands import app, load_image, parse_window
 from .console import at_home
 from .options import (
-    BackgroundOption,
     CropOption,
-    ExtraOption,
     FileArgument,
     LazyOption,
     LossOption,
-    LowLossOption,
     OutputOption,
     OverwriteOption,
-    ReferenceOption,
-    ShiftOption,
     SignalOption,
 )
 from .targets import beside, check_room, check_target, keep_result
@@ -31,12 +26,41 @@ from .wishes import read_spectrum
 @app.command()
 def mlls(
     file: FileArgument,
-    reference: ReferenceOption,
-    shift: ShiftOption = 0.0,
-    background: BackgroundOption = None,
-    low_loss: LowLossOption = None,
+    reference: Annotated[
+        list[Path],
+        typer.Option(
+            "--reference",
+            metavar="FILE",
+            help="A file with one known spectrum (msa, dm3, hspy …); give one for each.",
+        ),
+    ],
+    shift: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="How far references may be moved to fit, in the unit of the axis.",
+            metavar="X",
+        ),
+    ] = 0.0,
+    background: Annotated[
+        str | None,
+        typer.Option(help="Background to fit too: constant, linear, power-law.", metavar="KIND"),
+    ] = None,
+    low_loss: Annotated[
+        Path | None,
+        typer.Option(
+            "--low-loss",
+            metavar="FILE",
+            help="Low-loss spectrum that the references are convolved with (plural scattering).",
+        ),
+    ] = None,
     loss: LossOption = "auto",
-    extra: ExtraOption = False,
+    extra: Annotated[
+        bool,
+        typer.Option(
+            "--extra", help="Add one free component if the residual holds more than noise."
+        ),
+    ] = False,
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,

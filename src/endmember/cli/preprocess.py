@@ -22,48 +22,6 @@ BackgroundOption = Annotated[
         metavar="START:STOP",
     ),
 ]
-BackgroundMethodOption = Annotated[
-    str,
-    typer.Option(
-        "--method",
-        help="How to fit the background: ml (a power law by maximum likelihood), or another method "
-        "of em.preprocess.subtract_background.",
-    ),
-]
-AlignOption = Annotated[
-    bool,
-    typer.Option(
-        "--align",
-        help="Move every spectrum back by its energy shift: by the zero-loss peak where the axis "
-        "holds zero energy loss, else by correlation; counts by whole channels.",
-    ),
-]
-LowLossOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--low-loss",
-        help="With --align: take the shifts from the zero-loss peak of this file (dual EELS).",
-        metavar="FILE",
-    ),
-]
-DenoiseOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="K", help="Keep K principal components; unmixing needs no denoising."
-    ),
-]
-PreprocessOutputOption = Annotated[
-    Path | None,
-    typer.Option(
-        "-o",
-        "--output",
-        metavar="OUT.hspy",
-        help="Where to save (hspy or zspy); by default FILE-preprocessed.hspy in the current folder.",
-    ),
-]
-OverwriteFileOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace an earlier OUT.hspy.")
-]
 
 #: What can be written and read again with the history in it.
 _FORMATS = (".hspy", ".zspy")
@@ -72,17 +30,53 @@ _FORMATS = (".hspy", ".zspy")
 def preprocess(
     file: FileArgument,
     spikes: SpikesOption = False,
-    align: AlignOption = False,
-    low_loss: LowLossOption = None,
+    align: Annotated[
+        bool,
+        typer.Option(
+            "--align",
+            help="Move every spectrum back by its energy shift: by the zero-loss peak where the axis "
+            "holds zero energy loss, else by correlation; counts by whole channels.",
+        ),
+    ] = False,
+    low_loss: Annotated[
+        Path | None,
+        typer.Option(
+            "--low-loss",
+            help="With --align: take the shifts from the zero-loss peak of this file (dual EELS).",
+            metavar="FILE",
+        ),
+    ] = None,
     dispersion: DispersionOption = False,
     background: BackgroundOption = None,
-    method: BackgroundMethodOption = "ml",
-    denoise: DenoiseOption = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            help="How to fit the background: ml (a power law by maximum likelihood), or another method "
+            "of em.preprocess.subtract_background.",
+        ),
+    ] = "ml",
+    denoise: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Keep K principal components; unmixing needs no denoising."
+        ),
+    ] = None,
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
-    output: PreprocessOutputOption = None,
-    overwrite: OverwriteFileOption = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="OUT.hspy",
+            help="Where to save (hspy or zspy); by default FILE-preprocessed.hspy in the current folder.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier OUT.hspy.")
+    ] = False,
 ) -> None:
     """Repair spikes, align, subtract the background, denoise: in this order, and keep what comes out.
 
