@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from . import comparing, correlate, fuse, mlls  # noqa: F401 (they register themselves)
     from .commands import app
-    from .console import complain, explain, listening
+    from .console import at_home, complain, explain, listening
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
     try:
-        with listening(debug):
+        with listening(debug), at_home():
             command = typer.main.get_command(app)
             code = command.main(args=words, prog_name="endmember", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import at_home, note
+from .console import note
 from .options import CropOption, SignalOption
 
 
@@ -46,24 +46,23 @@ def workbench(
         raise ValueError(
             "the workbench needs Panel and Bokeh; install them with: pip install 'endmember[workbench]'"
         )
-    with at_home():
-        from endmember.studio.server import make_server, make_store, share_memory
+    from endmember.studio.server import make_server, make_store, share_memory
 
-        share_memory()
-        store = make_store()
-        first = None if file is None else _first(file, signal, crop, store)
-        server = make_server(
-            Path.cwd(), first, address=address, port=port, limit=upload_limit * 2**20, store=store
+    share_memory()
+    store = make_store()
+    first = None if file is None else _first(file, signal, crop, store)
+    server = make_server(
+        Path.cwd(), first, address=address, port=port, limit=upload_limit * 2**20, store=store
+    )
+    if address != "127.0.0.1":
+        note(
+            f"Listening on {address}: other machines can reach this one, unencrypted; whoever has the "
+            "address below reads and writes the files of this folder."
         )
-        if address != "127.0.0.1":
-            note(
-                f"Listening on {address}: other machines can reach this one, unencrypted; whoever has the "
-                "address below reads and writes the files of this folder."
-            )
-        typer.echo(f"Workbench: {server.url}")
-        if show:
-            typer.launch(server.url)
-        server.serve()
+    typer.echo(f"Workbench: {server.url}")
+    if show:
+        typer.launch(server.url)
+    server.serve()
 
 
 def _first(file: Path, number: int | None, crop: str | None, store: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .browser import workbench as workbench_command
-from .console import Watch, at_home
+from .console import Watch
 from .doubting import AmbiguityOption, CrosscheckOption, ErrorsOption, doubt
 from .listing import describe_file
 from .options import (
@@ -123,18 +123,17 @@ def demo() -> None:
     ny, nx, k = phantom.maps.shape
     channels = phantom.energy.size
     typer.echo(f"Phantom: {k} phases, {ny} x {nx} pixels, {channels} channels of EELS counts")
-    with at_home():
-        from endmember.signals.unmixing import unmix
+    from endmember.signals.unmixing import unmix
 
-        with Watch() as watch:
-            result = unmix(phantom.signal, NMF(k, random_state=0), callback=watch)
-            watch.finish()
-            spectra = np.asarray(result.spectra.data)
-            order = match_components(spectra, phantom.spectra)
-            angles = spectral_angle(spectra[order], phantom.spectra)
-            typer.echo(_summary(result, watch))
-            typer.echo(f"Mean spectral angle to the true spectra: {np.mean(angles):.2f} degrees")
-            keep_result(result, DEMO_FOLDER, overwrite=True)
+    with Watch() as watch:
+        result = unmix(phantom.signal, NMF(k, random_state=0), callback=watch)
+        watch.finish()
+        spectra = np.asarray(result.spectra.data)
+        order = match_components(spectra, phantom.spectra)
+        angles = spectral_angle(spectra[order], phantom.spectra)
+        typer.echo(_summary(result, watch))
+        typer.echo(f"Mean spectral angle to the true spectra: {np.mean(angles):.2f} degrees")
+        keep_result(result, DEMO_FOLDER, overwrite=True)
 
 
 @app.command()
@@ -144,15 +143,14 @@ def info(file: FileArgument) -> None:
     For every signal: shape, axes with units, kind of data, zeros, negative
     values, noise, and the memory that a fit will need.
     """
-    with at_home():
-        from endmember.signals.bridge import guard
-        from endmember.signals.reading import read_cheaply
+    from endmember.signals.bridge import guard
+    from endmember.signals.reading import read_cheaply
 
-        free = _free_memory()
-        with guard(seconds=LOAD_SECONDS, memory=free):
-            signals = read_cheaply(file)
-            for line in describe_file(file, signals, free):
-                typer.echo(line)
+    free = _free_memory()
+    with guard(seconds=LOAD_SECONDS, memory=free):
+        signals = read_cheaply(file)
+        for line in describe_file(file, signals, free):
+            typer.echo(line)
 
 
 @app.command()
@@ -206,7 +204,7 @@ def unmix(
     folder = beside(file, f"{file.stem}-unmixed") if output is None else output
     check_target(folder, overwrite)
     passes = folder.with_name(f"{folder.name}.passes")
-    with at_home(), _session(memory, scheduler):
+    with _session(memory, scheduler):
         import endmember as em
         from endmember.signals.choosing import choose_model
         from endmember.signals.plan import plan
@@ -263,12 +261,11 @@ def rank(
     """Say how many components a spectrum image holds, with a range and the reasons."""
     window = parse_window(crop)
     picture = output or beside(file, f"{file.stem}-rank.png")
-    with at_home():
-        from endmember.assess.number import rank as judge
+    from endmember.assess.number import rank as judge
 
-        panel = judge(load_image(file, lazy, signal, window), max_rank)
-        typer.echo(str(panel))
-        panel.plot().savefig(picture, dpi=150)
+    panel = judge(load_image(file, lazy, signal, window), max_rank)
+    typer.echo(str(panel))
+    panel.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
 
 
@@ -306,19 +303,18 @@ def path(
     if len(chosen) != 1:
         raise ValueError("say which weight to vary: one of --soft-orthogonal, --sparse, --smooth")
     picture = output or beside(file, f"{file.stem}-path.png")
-    with at_home():
-        import endmember as em
-        from endmember.signals.choosing import choose_model
+    import endmember as em
+    from endmember.signals.choosing import choose_model
 
-        image = load_image(file, False, signal, window)
-        wish = getattr(em, _PATHS[chosen[0]])()
-        model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
-        along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
-        typer.echo(along.sentence)
-        typer.echo("weight    misfit  overlap  movement")
-        for row in zip(along.values, along.misfit, along.overlap, along.angles, strict=True):
-            typer.echo("{:<8g} {:7.2f} {:8.2f} {:8.1f}°".format(*row))
-        along.plot().savefig(picture, dpi=150)
+    image = load_image(file, False, signal, window)
+    wish = getattr(em, _PATHS[chosen[0]])()
+    model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
+    along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
+    typer.echo(along.sentence)
+    typer.echo("weight    misfit  overlap  movement")
+    for row in zip(along.values, along.misfit, along.overlap, along.angles, strict=True):
+        typer.echo("{:<8g} {:7.2f} {:8.2f} {:8.1f}°".format(*row))
+    along.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")
 
 
@@ -333,14 +329,13 @@ def report(
     ],
 ) -> None:
     """Write report.html and components.png of a saved result anew."""
-    with at_home():
-        from endmember.signals.folders import existing
-        from endmember.signals.unmixing import open_folder
+    from endmember.signals.folders import existing
+    from endmember.signals.unmixing import open_folder
 
-        folder = existing(folder)
-        result = open_folder(folder)
-        result.report(folder / "report.html")
-        draw_components(result, folder)
+    folder = existing(folder)
+    result = open_folder(folder)
+    result.report(folder / "report.html")
+    draw_components(result, folder)
     say_where(folder)
 
 

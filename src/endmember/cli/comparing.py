@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .commands import app, load_image, parse_window
-from .console import at_home
 from .options import ComponentsOption, CropOption, SeedOption, SignalOption
 from .targets import beside
 
@@ -57,11 +56,9 @@ def compare(
     if len(places) == 2:
         if components is not None or crop is not None or signal is not None:
             raise ValueError("-k, --crop and --signal go with a file, not with two results")
-        with at_home():
-            _compare_results(places[0], places[1], output)
+        _compare_results(places[0], places[1], output)
         return
-    with at_home():
-        _compare_methods(places[0], components, window, signal, output, seed, bands)
+    _compare_methods(places[0], components, window, signal, output, seed, bands)
 
 
 def _compare_methods(

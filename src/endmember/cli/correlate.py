@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from .commands import app, load_image, parse_window
-from .console import at_home
 from .options import (
     CropOption,
     FileArgument,
@@ -49,18 +48,17 @@ def correlate(
         raise ValueError(f"--method {method} is not known; allowed: pls, cca")
     folder = beside(file, f"{file.stem}-{method}") if output is None else output
     check_target(folder, overwrite)
-    with at_home():
-        from endmember.methods.pairs import CCA, PLS
+    from endmember.methods.pairs import CCA, PLS
 
-        first, other = (
-            load_image(file, False, signal, window),
-            load_image(second, False, second_signal, None),
-        )
-        model = (PLS if method == "pls" else CCA)(components).fit(first, other)
-        for j, value in enumerate(model.correlations_):
-            chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""
-            typer.echo(f"Component {j + 1}: correlation {value:.4f}{chance}")
-        _save(model, first, other, folder, overwrite)
+    first, other = (
+        load_image(file, False, signal, window),
+        load_image(second, False, second_signal, None),
+    )
+    model = (PLS if method == "pls" else CCA)(components).fit(first, other)
+    for j, value in enumerate(model.correlations_):
+        chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""
+        typer.echo(f"Component {j + 1}: correlation {value:.4f}{chance}")
+    _save(model, first, other, folder, overwrite)
     typer.echo(f"Picture: {folder / 'components.png'}")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .commands import app, load_image
-from .console import Watch, at_home
+from .console import Watch
 from .options import LossOption, MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
 from .targets import beside, check_target, draw_components, say_where
 
@@ -69,29 +69,27 @@ def fuse(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
     folder = output or beside(files[0], f"{files[0].stem}-fused")
-    with at_home():
-        from endmember.methods.coupled import Coupled
-        from endmember.signals.choosing import named_loss
-        from endmember.signals.coupling import unmix_together
+    from endmember.methods.coupled import Coupled
+    from endmember.signals.choosing import named_loss
+    from endmember.signals.coupling import unmix_together
 
-        chosen = None if loss == "auto" else named_loss(loss)
-        check_target(folder, overwrite)
-        numbers: list[Any] = list(signal) if signal else [None] * len(files)
-        signals = [
-            load_image(file, False, number, None)
-            for file, number in zip(files, numbers, strict=True)
-        ]
-        model = Coupled(
-            components, "weak" if weak else "shared", loss=chosen, n_starts=starts,
-            max_iter=max_iter, tol=tol, random_state=seed,
-        )  # fmt: skip
-        with Watch() as watch:
-            result = unmix_together(signals, model, callback=watch)
-            watch.finish()
-            typer.echo(_in_short(result))
-            result.save(folder, overwrite=overwrite)
-            draw_components(result, folder)
-            say_where(folder)
+    chosen = None if loss == "auto" else named_loss(loss)
+    check_target(folder, overwrite)
+    numbers: list[Any] = list(signal) if signal else [None] * len(files)
+    signals = [
+        load_image(file, False, number, None) for file, number in zip(files, numbers, strict=True)
+    ]
+    model = Coupled(
+        components, "weak" if weak else "shared", loss=chosen, n_starts=starts,
+        max_iter=max_iter, tol=tol, random_state=seed,
+    )  # fmt: skip
+    with Watch() as watch:
+        result = unmix_together(signals, model, callback=watch)
+        watch.finish()
+        typer.echo(_in_short(result))
+        result.save(folder, overwrite=overwrite)
+        draw_components(result, folder)
+        say_where(folder)
 
 
 def _in_short(result: CoupledUnmixing) -> str:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from .commands import app, load_image, parse_window
-from .console import at_home
 from .options import (
     CropOption,
     FileArgument,
@@ -76,22 +75,21 @@ def mlls(
     folder = beside(file, f"{file.stem}-mlls") if output is None else output
     check_target(folder, overwrite)
     kind = background_named(background)
-    with at_home():
-        from endmember.methods.references import MLLS
-        from endmember.signals.choosing import chosen_loss
-        from endmember.signals.unmixing import unmix as run
+    from endmember.methods.references import MLLS
+    from endmember.signals.choosing import chosen_loss
+    from endmember.signals.unmixing import unmix as run
 
-        image = load_image(file, lazy, signal, window)
-        check_room(folder, image, len(reference) + 5)
-        model = MLLS(
-            [read_spectrum(path) for path in reference],
-            loss=(chosen := chosen_loss(image, loss))[0], background=kind, shift=shift,
-            low_loss=None if low_loss is None else _read_low_loss(low_loss), extra=int(extra),
-        )  # fmt: skip
-        result = run(image, model, reasons=chosen[1])
-        for line in _lines(result.model):
-            typer.echo(line)
-        keep_result(result, folder, overwrite)
+    image = load_image(file, lazy, signal, window)
+    check_room(folder, image, len(reference) + 5)
+    model = MLLS(
+        [read_spectrum(path) for path in reference],
+        loss=(chosen := chosen_loss(image, loss))[0], background=kind, shift=shift,
+        low_loss=None if low_loss is None else _read_low_loss(low_loss), extra=int(extra),
+    )  # fmt: skip
+    result = run(image, model, reasons=chosen[1])
+    for line in _lines(result.model):
+        typer.echo(line)
+    keep_result(result, folder, overwrite)
 
 
 def _read_low_loss(path: Path) -> Any:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import at_home
 from .options import CropOption, DispersionOption, FileArgument, LazyOption, SignalOption
 
 SpikesOption = Annotated[
@@ -95,14 +94,13 @@ def preprocess(
     cropped, window = parse_window(crop), parse_window(background, "--background")
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
-    with at_home():
-        image = load_image(file, lazy, signal, cropped)
-        low = None if low_loss is None else load_image(low_loss, lazy, None, None)
-        image = screened(
-            image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=window,
-            method=method, rank=denoise,
-        )  # fmt: skip
-        save(image, target)
+    image = load_image(file, lazy, signal, cropped)
+    low = None if low_loss is None else load_image(low_loss, lazy, None, None)
+    image = screened(
+        image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=window,
+        method=method, rank=denoise,
+    )  # fmt: skip
+    save(image, target)
     typer.echo(f"Saved: {target}")
 
 
