@@ -65,16 +65,15 @@ def workbench(
     server.serve()
 
 
-def _first(file: Path, number: int | None, crop: str | None, store: Any) -> Any:
+def _first(file: Path, number: int | None, window: Any, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
     from endmember.signals.bridge import guard
     from endmember.studio.scheduler import Ticket
     from endmember.studio.session import Session
     from endmember.studio.steps import Step
 
-    from .commands import LOAD_SECONDS, parse_window
+    from .commands import LOAD_SECONDS
 
-    window = parse_window(crop)
     with guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)
     if window is None:

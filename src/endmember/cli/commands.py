@@ -46,14 +46,7 @@ from .options import (
 )
 from .preprocess import BackgroundOption, SpikesOption, screened
 from .preprocess import preprocess as preprocess_command
-from .targets import (
-    beside,
-    check_room,
-    check_target,
-    draw_components,
-    keep_result,
-    say_where,
-)
+from .targets import beside, check_room, draw, folder_for, keep_result, show_where
 from .wishes import penalties
 from .wishes import solver as solver_named
 
@@ -195,14 +188,12 @@ def unmix(
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
     pressed twice, keeps nothing: exit code 130.
     """
-    window, before_edge = parse_window(crop), parse_window(background, "--background")
     if method not in _METHODS:
         raise ValueError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
     _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
     if dispersion and drift is None:
         raise ValueError("--dispersion goes with a drift; add --drift 3")
-    folder = beside(file, f"{file.stem}-unmixed") if output is None else output
-    check_target(folder, overwrite)
+    folder = folder_for(file, "unmixed", output, overwrite)
     passes = folder.with_name(f"{folder.name}.passes")
     with _session(memory, scheduler):
         import endmember as em
@@ -210,8 +201,8 @@ def unmix(
         from endmember.signals.plan import plan
         from endmember.signals.unmixing import unmix as run
 
-        image = load_image(file, lazy, signal, window)
-        image = screened(image, spikes=spikes, window=before_edge)
+        image = load_image(file, lazy, signal, crop)
+        image = screened(image, spikes=spikes, window=background)
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
         if planned is not None:
@@ -259,14 +250,12 @@ def rank(
     max_rank: Annotated[int, typer.Option(min=1, help="Largest number considered.")] = 20,
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
-    window = parse_window(crop)
     picture = output or beside(file, f"{file.stem}-rank.png")
     from endmember.assess.number import rank as judge
 
-    panel = judge(load_image(file, lazy, signal, window), max_rank)
+    panel = judge(load_image(file, lazy, signal, crop), max_rank)
     typer.echo(str(panel))
-    panel.plot().savefig(picture, dpi=150)
-    typer.echo(f"Picture: {picture}")
+    draw(panel, picture)
 
 
 @app.command()
@@ -296,7 +285,6 @@ def path(
     seed: SeedOption = 0,
 ) -> None:
     """Say how strong a wish about the maps the data bear: misfit, overlap and movement along its weight."""
-    window = parse_window(crop)
     chosen = [
         name for name, on in zip(_PATHS, (soft_orthogonal, sparse, smooth), strict=True) if on
     ]
@@ -306,7 +294,7 @@ def path(
     import endmember as em
     from endmember.signals.choosing import choose_model
 
-    image = load_image(file, False, signal, window)
+    image = load_image(file, False, signal, crop)
     wish = getattr(em, _PATHS[chosen[0]])()
     model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
     along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
@@ -314,8 +302,7 @@ def path(
     typer.echo("weight    misfit  overlap  movement")
     for row in zip(along.values, along.misfit, along.overlap, along.angles, strict=True):
         typer.echo("{:<8g} {:7.2f} {:8.2f} {:8.1f}°".format(*row))
-    along.plot().savefig(picture, dpi=150)
-    typer.echo(f"Picture: {picture}")
+    draw(along, picture)
 
 
 app.command()(preprocess_command)
@@ -335,30 +322,7 @@ def report(
     folder = existing(folder)
     result = open_folder(folder)
     result.report(folder / "report.html")
-    draw_components(result, folder)
-    say_where(folder)
-
-
-def parse_window(
-    text: str | None, option: str = "--crop"
-) -> tuple[float | None, float | None] | None:
-    """Read ``450:700``; an end that is left out is None.
-
-    Examples
-    --------
-    >>> parse_window("450:700"), parse_window("-20:"), parse_window(None)
-    ((450.0, 700.0), (-20.0, None), None)
-    """
-    if text is None:
-        return None
-    try:
-        start, stop = (float(end) if end.strip() else None for end in text.split(":"))
-    except ValueError:
-        raise ValueError(
-            f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
-            f"colon between them, for example {option} 450:700"
-        ) from None
-    return start, stop
+    show_where(result, folder)
 
 
 def _check_lazy_options(lazy: bool, **options: Any) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from .commands import app, load_image, parse_window
+from .commands import app, load_image
 from .options import ComponentsOption, CropOption, SeedOption, SignalOption
-from .targets import beside
-
-if TYPE_CHECKING:
-    from endmember.assess.comparison import Comparison
+from .targets import beside, draw
 
 
 @app.command()
@@ -46,7 +43,6 @@ def compare(
     A file is unmixed by NMF, NMF with soft orthogonality, vertex component analysis and subspace
     sampling, counts by Poisson NMF too: methods that assume different things.
     """
-    window = parse_window(crop)
     if len(places) > 2 or (len(places) == 2 and not all(place.is_dir() for place in places)):
         raise ValueError("give one file, or the folders of two results")
     if len(places) == 1 and places[0].is_dir():
@@ -58,28 +54,17 @@ def compare(
             raise ValueError("-k, --crop and --signal go with a file, not with two results")
         _compare_results(places[0], places[1], output)
         return
-    _compare_methods(places[0], components, window, signal, output, seed, bands)
-
-
-def _compare_methods(
-    file: Path,
-    components: int | None,
-    window: tuple[float | None, float | None] | None,
-    signal: int | None,
-    output: Path | None,
-    seed: int,
-    bands: bool,
-) -> None:
     from endmember.assess.comparison import compare as fit_all
     from endmember.signals.choosing import choose_model, choose_models
 
-    image = load_image(file, False, signal, window)
+    (file,) = places
+    image = load_image(file, False, signal, crop)
     model, _, panel = choose_model(image, components, random_state=seed)
     if panel is not None:
         typer.echo(panel.sentence)
     found = fit_all(image, choose_models(image, model), bands=bands)
     typer.echo(str(found))
-    _draw(found, output or beside(file, f"{file.stem}-compare.png"))
+    draw(found, output or beside(file, f"{file.stem}-compare.png"))
 
 
 def _compare_results(first: Path, second: Path, output: Path | None) -> None:
@@ -92,12 +77,4 @@ def _compare_results(first: Path, second: Path, output: Path | None) -> None:
     found = differences(open_folder(first), open_folder(second), names)
     typer.echo(str(found))
     picture = f"{first.resolve().name}-{second.resolve().name}-compare.png"
-    _draw(found.comparison, output or beside(first, picture))
-
-
-def _draw(found: Comparison, picture: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    found.plot().savefig(picture, dpi=150)
-    typer.echo(f"Picture: {picture}")
+    draw(found.comparison, output or beside(first, picture))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .commands import app, load_image, parse_window
+from .commands import app, load_image
 from .options import (
     CropOption,
     FileArgument,
@@ -16,7 +16,7 @@ from .options import (
     PathComponentsOption,
     SignalOption,
 )
-from .targets import beside, check_target
+from .targets import folder_for
 
 
 @app.command()
@@ -43,15 +43,13 @@ def correlate(
     Leaves maps.hspy, spectra.hspy (of FILE) and spectra_2.hspy (of SECOND) in a folder, with a
     picture. Components have signs and are no pure spectra.
     """
-    window = parse_window(crop)
     if method not in ("pls", "cca"):
         raise ValueError(f"--method {method} is not known; allowed: pls, cca")
-    folder = beside(file, f"{file.stem}-{method}") if output is None else output
-    check_target(folder, overwrite)
+    folder = folder_for(file, method, output, overwrite)
     from endmember.methods.pairs import CCA, PLS
 
     first, other = (
-        load_image(file, False, signal, window),
+        load_image(file, False, signal, crop),
         load_image(second, False, second_signal, None),
     )
     model = (PLS if method == "pls" else CCA)(components).fit(first, other)

@@ -10,7 +10,7 @@ import typer
 from .commands import app, load_image
 from .console import Watch
 from .options import LossOption, MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
-from .targets import beside, check_target, draw_components, say_where
+from .targets import folder_for, show_where
 
 if TYPE_CHECKING:
     from endmember.signals.coupling import CoupledUnmixing
@@ -68,13 +68,12 @@ def fuse(
         raise ValueError(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
-    folder = output or beside(files[0], f"{files[0].stem}-fused")
     from endmember.methods.coupled import Coupled
     from endmember.signals.choosing import named_loss
     from endmember.signals.coupling import unmix_together
 
     chosen = None if loss == "auto" else named_loss(loss)
-    check_target(folder, overwrite)
+    folder = folder_for(files[0], "fused", output, overwrite)
     numbers: list[Any] = list(signal) if signal else [None] * len(files)
     signals = [
         load_image(file, False, number, None) for file, number in zip(files, numbers, strict=True)
@@ -88,8 +87,7 @@ def fuse(
         watch.finish()
         typer.echo(_in_short(result))
         result.save(folder, overwrite=overwrite)
-        draw_components(result, folder)
-        say_where(folder)
+        show_where(result, folder)
 
 
 def _in_short(result: CoupledUnmixing) -> str:

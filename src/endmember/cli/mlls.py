@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .commands import app, load_image, parse_window
+from .commands import app, load_image
 from .options import (
     CropOption,
     FileArgument,
@@ -17,7 +17,7 @@ from .options import (
     OverwriteOption,
     SignalOption,
 )
-from .targets import beside, check_room, check_target, keep_result
+from .targets import check_room, folder_for, keep_result
 from .wishes import background as background_named
 from .wishes import read_spectrum
 
@@ -71,15 +71,13 @@ def mlls(
     Says for every reference its mean, error and shift, how alike the references are, and by the
     reduced chi-square how well they explain the data: near 1 is up to the noise.
     """
-    window = parse_window(crop)
-    folder = beside(file, f"{file.stem}-mlls") if output is None else output
-    check_target(folder, overwrite)
+    folder = folder_for(file, "mlls", output, overwrite)
     kind = background_named(background)
     from endmember.methods.references import MLLS
     from endmember.signals.choosing import chosen_loss
     from endmember.signals.unmixing import unmix as run
 
-    image = load_image(file, lazy, signal, window)
+    image = load_image(file, lazy, signal, crop)
     check_room(folder, image, len(reference) + 5)
     model = MLLS(
         [read_spectrum(path) for path in reference],

@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def parse_window(
+    text: str | None, option: str = "--crop"
+) -> tuple[float | None, float | None] | None:
+    """Read ``450:700``; an end that is left out is None.
+
+    Examples
+    --------
+    >>> parse_window("450:700"), parse_window("-20:"), parse_window(None)
+    ((450.0, 700.0), (-20.0, None), None)
+    """
+    if text is None:
+        return None
+    try:
+        start, stop = (float(end) if end.strip() else None for end in text.split(":"))
+    except ValueError:
+        raise ValueError(
+            f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
+            f"colon between them, for example {option} 450:700"
+        ) from None
+    return start, stop
+
 
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file.")
@@ -15,8 +38,10 @@ SignalOption = Annotated[
     typer.Option("--signal", min=0, help="Which signal of the file, as 'endmember info' counts."),
 ]
 CropOption = Annotated[
-    str | None,
+    Any,
     typer.Option(
+        parser=str,
+        callback=lambda text: parse_window(text),
         help="Use this window of the spectral axis alone, in the unit of the axis; either end may "
         "be left out.",
         metavar="START:STOP",

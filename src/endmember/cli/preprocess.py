@@ -8,14 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import CropOption, DispersionOption, FileArgument, LazyOption, SignalOption
+from .options import (
+    CropOption,
+    DispersionOption,
+    FileArgument,
+    LazyOption,
+    SignalOption,
+    parse_window,
+)
 
 SpikesOption = Annotated[
     bool, typer.Option("--spikes", help="Find the hits of X-rays and cosmic rays, and repair them.")
 ]
 BackgroundOption = Annotated[
-    str | None,
+    Any,
     typer.Option(
+        parser=str,
+        callback=lambda text: parse_window(text, "--background"),
         help="Subtract the background that this window before the edge extrapolates to, in the unit "
         "of the axis; everything before the window becomes zero.",
         metavar="START:STOP",
@@ -81,7 +90,7 @@ def preprocess(
 
     The steps stay in the file's history and appear in the report of 'endmember unmix'.
     """
-    from .commands import load_image, parse_window
+    from .commands import load_image
 
     if not (spikes or align or background or denoise):
         raise ValueError(
@@ -91,13 +100,12 @@ def preprocess(
         raise ValueError("--low-loss says how to align; add --align")
     if dispersion and not align:
         raise ValueError("--dispersion says how to align; add --align")
-    cropped, window = parse_window(crop), parse_window(background, "--background")
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
-    image = load_image(file, lazy, signal, cropped)
+    image = load_image(file, lazy, signal, crop)
     low = None if low_loss is None else load_image(low_loss, lazy, None, None)
     image = screened(
-        image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=window,
+        image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=background,
         method=method, rank=denoise,
     )  # fmt: skip
     save(image, target)

@@ -22,10 +22,11 @@ def beside(file: Path, name: str) -> Path:
     return file.parent / name if os.access(file.parent, os.W_OK) else Path(name)
 
 
-def check_target(folder: Path, overwrite: bool) -> None:
-    """Refuse a folder that cannot take the result, before any work is done."""
+def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> Path:
+    """Return the folder of a result, FILE-kind unless given; refused, before any work, where it cannot take one."""
     from endmember.signals.folders import refuse_strange
 
+    folder = output or beside(file, f"{file.stem}-{kind}")
     if folder.exists() and not overwrite:
         raise FileExistsError(
             f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
@@ -34,6 +35,7 @@ def check_target(folder: Path, overwrite: bool) -> None:
     parent = next(place for place in folder.absolute().parents if place.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise PermissionError(f"{parent} cannot be written to; name another folder with -o")
+    return folder
 
 
 def check_room(folder: Path, image: Any, k: int) -> None:
@@ -63,19 +65,16 @@ def keep_result(result: Unmixing, folder: Path, overwrite: bool) -> None:
             f"the result could not be saved in {folder} ({error.strerror or error}) and is kept "
             f"in {rescued}: move it from there before the next restart"
         ) from error
-    draw_components(result, folder)
-    say_where(folder)
+    show_where(result, folder)
 
 
-def draw_components(result: Any, folder: Path) -> None:
-    """Draw maps and spectra into the folder."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    result.plot().savefig(folder / "components.png", dpi=150)
-
-
-def say_where(folder: Path) -> None:
-    """Tell where picture and report are."""
-    typer.echo(f"Picture: {folder / 'components.png'}")
+def show_where(result: Any, folder: Path) -> None:
+    """Draw maps and spectra into the folder, and tell where picture and report are."""
+    draw(result, folder / "components.png")
     typer.echo(f"Report:  {folder / 'report.html'}")
+
+
+def draw(found: Any, picture: Path) -> None:
+    """Draw whatever has a plot, and tell where."""
+    found.plot().savefig(picture, dpi=150)
+    typer.echo(f"Picture: {picture}")
