@@ -136,10 +136,10 @@ def info(file: FileArgument) -> None:
     For every signal: shape, axes with units, kind of data, zeros, negative
     values, noise, and the memory that a fit will need.
     """
-    from endmember.signals.bridge import guard
+    from endmember.signals.limits import free_memory, guard
     from endmember.signals.reading import read_cheaply
 
-    free = _free_memory()
+    free = free_memory()
     with guard(seconds=LOAD_SECONDS, memory=free):
         signals = read_cheaply(file)
         for line in describe_file(file, signals, free):
@@ -367,21 +367,12 @@ def load_image(
     file: Path, lazy: bool, number: int | None, window: tuple[float | None, float | None] | None
 ) -> Any:
     """Read one signal within the limits of time and memory, and crop it."""
-    from endmember.signals.bridge import guard, load, region
+    from endmember.signals.bridge import load, region
+    from endmember.signals.limits import free_memory, guard
 
-    with guard(seconds=LOAD_SECONDS, memory=_free_memory()):
+    with guard(seconds=LOAD_SECONDS, memory=free_memory()):
         image = load(file, lazy=lazy, signal=number)
     return image if window is None else region(image, window)
-
-
-def _free_memory() -> float | None:
-    """Bytes that programs may still take, where the system tells."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024.0 * int(found[0]) if found else None
 
 
 def _summary(result: Unmixing, watch: Watch) -> str:

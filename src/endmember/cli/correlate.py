@@ -63,7 +63,7 @@ def correlate(
 def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> None:
     """Write maps and both kinds of spectra, and a picture of the first."""
     from endmember import show
-    from endmember.signals.bridge import wrap_maps, wrap_spectra
+    from endmember.signals.bridge import text_of, wrap_maps, wrap_spectra
     from endmember.signals.folders import replacing
 
     with replacing(folder, overwrite) as new:
@@ -73,6 +73,5 @@ def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> 
         spectra.save(new / "spectra.hspy")
         second = wrap_spectra(model.components_y_, other, unit=model.unit_of_spectra)
         second.save(new / "spectra_2.hspy")
-        units = axis.units if isinstance(axis.units, str) else None
-        figure = show.components(model, energy=axis.axis, energy_units=units)
+        figure = show.components(model, energy=axis.axis, energy_units=text_of(axis.units))
         figure.savefig(new / "components.png", dpi=150)

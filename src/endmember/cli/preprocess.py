@@ -125,7 +125,7 @@ def screened(
 ) -> Any:
     """Return the image after the steps asked for, and say in one line each what was done."""
     from endmember import preprocess as steps
-    from endmember.signals.bridge import region
+    from endmember.signals.bridge import region, text_of
 
     if window is not None:
         region(image, window)  # refuses one that leaves the axis, before any work is done
@@ -135,10 +135,9 @@ def screened(
     if align:
         image = _aligned(image, low_loss, dispersion)
     if window is not None:
-        image = steps.subtract_background(image, window=_closed(image, window), method=method)
-        units = image.axes_manager.signal_axes[0].units
-        unit = f" {units}" if isinstance(units, str) and units != "<undefined>" else ""
         start, stop = _closed(image, window)
+        image = steps.subtract_background(image, window=(start, stop), method=method)
+        unit = f" {text_of(image.axes_manager.signal_axes[0].units)}".rstrip()
         typer.echo(f"Background subtracted: {method}, fitted from {start:g} to {stop:g}{unit}")
     if rank is not None:
         image = steps.denoise(image, rank)

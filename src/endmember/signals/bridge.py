@@ -20,6 +20,7 @@ from endmember.signals.summary import (
     describe_signal,
     signals_in,
     spectra_last,
+    text_of,
 )
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "region",
     "signals_in",
     "spectra_last",
+    "text_of",
     "wrap_like",
     "wrap_maps",
     "wrap_spectra",
@@ -145,7 +147,7 @@ def region(signal: Any, window: tuple[float | None, float | None]) -> Any:
     """
     (axis,) = signal.axes_manager.signal_axes
     low, high = float(axis.low_value), float(axis.high_value)
-    unit = _unit(axis)
+    unit = f" {text_of(axis.units)}".rstrip()
     here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
     start, stop = (None if end is None else float(end) for end in window)
     asked = f"window {'' if start is None else f'{start:g}'}:{'' if stop is None else f'{stop:g}'}"
@@ -358,11 +360,6 @@ def fill_learning_results(
     results.unfolded = False
     results.original_shape = tuple(signal.data.shape)
     signal.learning_results = results
-
-
-def _unit(axis: Any) -> str:
-    units = axis.units
-    return f" {units}" if isinstance(units, str) and units != "<undefined>" else ""
 
 
 def _check_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -105,7 +105,8 @@ def _last_resort(seconds: float) -> None:
 
 @contextlib.contextmanager
 def _memory_limit(memory: float | None) -> Iterator[None]:
-    held = _data_memory()
+    # The data segment, not the address space: a lazily mapped file may be larger than the memory.
+    held = _told("/proc/self/status", "VmData:")
     if memory is None or memory == float("inf") or held is None:
         yield
         return
@@ -122,13 +123,15 @@ def _memory_limit(memory: float | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def _data_memory() -> int | None:
-    """Bytes of private memory reserved by this process, where the system tells and limits it.
+def free_memory() -> float | None:
+    """Bytes that programs may still take, where the system tells."""
+    return _told("/proc/meminfo", "MemAvailable:")
 
-    The data segment, not the address space: a lazily mapped file may be larger than the memory.
-    """
+
+def _told(file: str, label: str) -> int | None:
+    """Bytes that the system tells under a label, where it does."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmData:"):
+        for line in Path(file).read_text().splitlines():
+            if line.startswith(label):
                 return 1024 * int(line.split()[1])
     return None

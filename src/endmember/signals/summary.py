@@ -298,17 +298,17 @@ def _blocks(data: Any) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
 def _axis(axis: Any, navigation: bool) -> Axis:
     uniform = axis.is_uniform
     return Axis(
-        name=_text(axis.name),
+        name=text_of(axis.name),
         size=int(axis.size),
         scale=float(axis.scale) if uniform else None,
         offset=float(axis.offset) if uniform else None,
-        units=_text(axis.units),
+        units=text_of(axis.units),
         navigation=navigation,
     )
 
 
-def _text(value: Any) -> str:
-    """Return text as it is, and HyperSpy's marker for "undefined" as nothing."""
+def text_of(value: Any) -> str:
+    """Return a name or unit as it is, and HyperSpy's marker for "undefined" as nothing."""
     return value if isinstance(value, str) and value != "<undefined>" else ""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import endmember as em
-from endmember.signals.bridge import spectra_last
+from endmember.signals.bridge import spectra_last, text_of
 from endmember.studio.live import DIRECTIONS, Sketches
 from endmember.studio.stored import Stored, check_finite, check_image, in_memory
 from endmember.studio.sums import Sums
@@ -57,8 +57,8 @@ class Image:
         self.sketches = Sketches(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
         (axis,) = signal.axes_manager.signal_axes
         self.energy = np.asarray(axis.axis, dtype=float)
-        self.energy_name = _text(axis.name) or "Channel"
-        self.energy_units = _text(axis.units)
+        self.energy_name = text_of(axis.name) or "Channel"
+        self.energy_units = text_of(axis.units)
 
     @classmethod
     def of(cls, stored: Stored) -> Image:
@@ -79,7 +79,7 @@ class Image:
     @property
     def title(self) -> str:
         """The title that the metadata give, as plain text."""
-        return _text(self.signal.metadata.get_item("General.title", default=""))
+        return text_of(self.signal.metadata.get_item("General.title", default=""))
 
     @property
     def is_counts(self) -> bool:
@@ -151,7 +151,7 @@ class Image:
 def pixel_of(signal: Any) -> tuple[float, str]:
     """Return the size of a pixel of a signal along the columns and its unit; 1 and "" without calibration."""
     axis = signal.axes_manager.navigation_axes[0]
-    units = _text(axis.units)
+    units = text_of(axis.units)
     return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
 
 
@@ -174,8 +174,3 @@ def _whole(ends: tuple[float, float], size: int) -> tuple[int, int]:
     low, high = sorted(ends)
     first = int(np.clip(np.floor(low), 0, size - 1))
     return first, int(np.clip(np.ceil(high), first + 1, size))
-
-
-def _text(value: Any) -> str:
-    """Return a name or unit of HyperSpy, whose unset ones are not texts."""
-    return value if isinstance(value, str) and value != "<undefined>" else ""

@@ -11,6 +11,7 @@ import numpy as np
 
 from endmember.signals import provenance
 from endmember.signals.bridge import load, spectra_last
+from endmember.signals.limits import free_memory
 from endmember.studio.steps import Step
 from endmember.studio.sums import running_sums
 
@@ -138,7 +139,7 @@ def in_memory(signal: Any, most: int | None = None) -> Any:
     """
     if not getattr(signal, "_lazy", False):
         return signal
-    most = most or int(SHARE * free_memory())
+    most = most or _most()
     if signal.data.nbytes > most:
         raise ValueError(
             f"this lazy signal takes {signal.data.nbytes / 1e9:.1f} GB, more than the {most / 1e9:.1f} GB that it "
@@ -147,6 +148,11 @@ def in_memory(signal: Any, most: int | None = None) -> Any:
     signal = signal.deepcopy()
     signal.compute(show_progressbar=False)
     return signal
+
+
+def _most() -> int:
+    """Return the bytes that an image may take; 2 GB where the system does not tell what is free."""
+    return int(SHARE * (free_memory() or 8e9))
 
 
 def check_image(cube: Any) -> None:
@@ -189,20 +195,10 @@ def read(path: str, number: int | None, room: Path, most: int | None = None) -> 
     most : int, optional
         A quarter of the memory that is free unless given.
     """
-    most = most or int(SHARE * free_memory())
+    most = most or _most()
     file = Path(path)
     if file.is_dir() or file.stat().st_size > min(LOOK_FROM, most):
         signal = load(path, lazy=True, signal=number)
         if signal._lazy and signal.data.nbytes > most:
             return store(signal, room)
     return store(load(path, signal=number), room)
-
-
-def free_memory() -> float:
-    """Return the bytes that programs may still take; 8 GB where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return 8e9
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024.0 * int(found[0]) if found else 8e9
