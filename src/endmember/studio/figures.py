@@ -1,4 +1,4 @@
-"""The drawings of the pages: maps with colour and scale bars, spectra, curves. Bokeh, updated in place."""
+"""What the pages are made of: panels, and drawings that are updated in place. Bokeh."""
 
 from __future__ import annotations
 
@@ -101,6 +101,28 @@ def _frame(plot: Any, shape: tuple[int, int], pixel: float, units: str) -> None:
         plot.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
     label = f" ({units})" if units else " (pixels)"
     plot.xaxis.axis_label, plot.yaxis.axis_label = f"x{label}", f"y{label}"
+
+
+class Panel:
+    """What one tab of a page holds, in ``layout``.
+
+    Parameters
+    ----------
+    page : Page
+        The page that it stands on.
+    """
+
+    title: str
+    layout: Any
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+
+    def data_changed(self) -> None:
+        """Take note that other data are looked at."""
+
+    def runs_changed(self) -> None:
+        """Take note of another run."""
 
 
 class MapPlot:

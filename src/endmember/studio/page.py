@@ -13,12 +13,9 @@ from panel.io import unlocked
 from panel.io.resources import get_dist_path
 
 from endmember.studio.files import Upload, UploadTooLargeError, listing
-from endmember.studio.panel_data import DataPanel
-from endmember.studio.panel_export import ExportPanel
-from endmember.studio.panel_model import ModelPanel
-from endmember.studio.panel_number import NumberPanel
-from endmember.studio.panel_prepare import PreparePanel
-from endmember.studio.panel_runs import RunsPanel
+from endmember.studio.panel_data import DataPanel, PreparePanel
+from endmember.studio.panel_model import ModelPanel, NumberPanel
+from endmember.studio.panel_runs import ExportPanel, RunsPanel
 from endmember.studio.scheduler import Lane, Ticket
 from endmember.studio.server import PIECE
 from endmember.studio.session import Session
@@ -57,9 +54,9 @@ class Page:
             value="Open a file to begin.", sizing_mode="stretch_width", margin=(5, 10)
         )
         self.cancel = pn.widgets.Button(
-            label="Cancel", color="danger", visible=False, width=90, margin=(0, 10)
-        )
-        self.cancel.on_click(lambda _: self._cancel_job())
+            label="Cancel", color="danger", visible=False, width=90, margin=(0, 10),
+            on_click=lambda _: self._cancel_job(),
+        )  # fmt: skip
         self._panels: dict[str, Any] = {}
         self._unseen: dict[str, set[str]] = {}
         self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
@@ -190,9 +187,11 @@ class Page:
         self._place = ""
         self._folder = pn.widgets.Select(label="Folder", width=160)
         self._file = pn.widgets.Select(label="File", width=260)
-        opened = pn.widgets.Button(label="Open", color="primary", width=90, margin=(26, 10, 5, 10))
+        opened = pn.widgets.Button(
+            label="Open", color="primary", width=90, margin=(26, 10, 5, 10),
+            on_click=lambda _: self._open(),
+        )  # fmt: skip
         self._folder.param.watch(lambda event: self._enter(event.new), "value")
-        opened.on_click(lambda _: self._open())
         megabytes = max(1, self.session.limit // 2**20)
         self._dropper = _Dropper(
             self,

@@ -1,20 +1,108 @@
-"""The model: its controls, the live answer of the sketch, and runs on the full data."""
+"""The model: how many components, its controls, the live answer of the sketch, and runs on the full data."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import panel as pn
 
 from endmember.show.page import palette
 from endmember.studio.choices import LOSSES, METHODS, MOST_COMPONENTS, Choices
-from endmember.studio.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, SpectrumPlot
+from endmember.studio.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, Panel, SpectrumPlot
+from endmember.studio.live import Picture
+from endmember.studio.session import Run
 
-if TYPE_CHECKING:
-    from endmember.studio.live import Picture
-    from endmember.studio.page import Page
-    from endmember.studio.session import Run
+_LEFT = "table td, table th { text-align: left !important; }"
+
+
+class NumberPanel(Panel):
+    """The rank panel."""
+
+    title = "Number"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._ask = pn.widgets.Button(
+            label="How many components?",
+            color="primary",
+            width=220,
+            on_click=lambda _: self._start(),
+        )
+        self._take = pn.widgets.Button(
+            label="Use the suggestion",
+            width=180,
+            disabled=True,
+            on_click=lambda _: self._page.deliver(self._use),
+        )
+        self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._table = pn.pane.DataFrame(
+            None, width=620, index=False, justify="left", stylesheets=[_LEFT]
+        )
+        self._curve: CurvePlot | None = None
+        self._found = pn.Row(sizing_mode="stretch_width")
+        self._report: Any = None
+        self.layout = pn.Column(
+            pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
+        )
+
+    def data_changed(self) -> None:
+        """Forget what was said of other data."""
+        self._report, self._take.disabled, self._verdict.object = None, True, ""
+        self._found.clear()
+
+    def _start(self) -> None:
+        if self._page.session.image is None:
+            self._page.say("Open a file first.")
+            return
+        page = self._page
+        page.background(
+            "Asking every criterion ...",
+            lambda ticket: page.session.rank(ticket),
+            self._show,
+        )
+
+    def _show(self, report: Any) -> None:
+        import pandas as pd
+
+        self._report = report
+        low, high = report.range
+        self._verdict.object = "\n".join(
+            [
+                f"{report.suggested} components; "
+                + ("no other number" if low == high else f"{low} to {high}")
+                + " can be defended.",
+                report.sentence,
+                *report.warnings,
+            ]
+        )
+        counts = ["" if vote.count is None else str(vote.count) for vote in report.table]
+        self._table.object = pd.DataFrame(
+            {
+                "criterion": [vote.criterion for vote in report.table],
+                "components": counts,
+                "looks at": [vote.note for vote in report.table],
+            }
+        )
+        shown = report.visibility[:20]
+        if self._curve is None:
+            self._curve = CurvePlot(
+                "How far components rise above noise (green: the range that can be defended)",
+                "component", "times what noise alone may reach", 480, 380,
+            )  # fmt: skip
+        self._curve.show(np.arange(1, len(shown) + 1), shown, (low - 0.4, high + 0.4))
+        self._found[:] = [
+            self._table,
+            pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"),
+        ]
+        self._take.disabled = report.suggested < 1
+        self._page.say(report.sentence)
+
+    def _use(self) -> None:
+        if self._report is not None:
+            self._page.panel("Unmix").set_number(self._report.suggested)
+            self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")
+
 
 #: Maps beside each other.
 COLUMNS = 3
@@ -27,13 +115,13 @@ _NAMES = {
 }
 
 
-class ModelPanel:
+class ModelPanel(Panel):
     """Controls on the left, what comes of them on the right."""
 
     title = "Unmix"
 
-    def __init__(self, page: Page) -> None:
-        self._page = page
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
         self._quiet = False
         self._maps: list[MapPlot] = []
         self._controls = self._make_controls()
@@ -42,8 +130,9 @@ class ModelPanel:
         self._spectra = SpectrumPlot("Spectra", 480, 360)
         self._overlay = OverlayPlot("All maps together", 400, 360)
         self._after = pn.Column(visible=False, sizing_mode="stretch_width")
-        run = pn.widgets.Button(label="Run on the full data", color="primary", width=280)
-        run.on_click(lambda _: self._run())
+        run = pn.widgets.Button(
+            label="Run on the full data", color="primary", width=280, on_click=lambda _: self._run()
+        )
         *upper, starts, seed = self._controls.values()
         left = pn.Column(*upper, pn.Row(starts, seed), run, width=310)
         top = pn.Row(
@@ -115,9 +204,6 @@ class ModelPanel:
         self._quiet = False
         self._after.visible = False
         self.refresh()
-
-    def runs_changed(self) -> None:
-        """Nothing here depends on the list of runs."""
 
     def _preset(self, method: str) -> None:
         self._quiet = True
