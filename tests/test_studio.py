@@ -17,13 +17,13 @@ from endmember.studio.choices import Choices
 from endmember.studio.files import Upload, UploadTooLargeError, inside, listing
 from endmember.studio.image import Image
 from endmember.studio.live import Live, Sketches
-from endmember.studio.messages import encoded
 from endmember.studio.scheduler import Cancelled, Lane
 from endmember.studio.session import Session, side_by_side
 from endmember.studio.steps import Step
 from endmember.studio.store import Store
 from endmember.studio.stored import store
 from endmember.studio.sums import Sums
+from endmember.studio.worker import encoded
 from endmember.studio.workers import WorkerLostError, Workers
 
 
@@ -86,11 +86,11 @@ def test_an_energy_window_holds_the_channels_between_its_ends(session):
     assert (first, end) == (10, 21)
 
 
-def test_a_line_scan_is_an_image_of_one_row():
+def test_a_line_scan_is_an_image_of_one_row(tmp_path):
     import hyperspy.api as hs
 
     data = np.arange(30.0).reshape(5, 6)
-    image = Image(hs.signals.Signal1D(data))
+    image = Image(store(hs.signals.Signal1D(data), tmp_path))
     np.testing.assert_array_equal(image.sums.spectrum((0, 1), (1, 3)), data[1:3].mean(axis=0))
 
 
@@ -167,16 +167,15 @@ def test_a_sketch_that_cannot_be_made_says_why_and_may_be_tried_again():
 def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
     signal = em.synthetic.mixed_phases((9, 70), channels=65, k=2).signal
     signal.change_dtype(dtype)
-    image = Image.of(store(signal, tmp_path))
-    plain = Image(signal)
+    image = Image(store(signal, tmp_path))
+    cube, axis = signal.data.astype(float), signal.axes_manager.signal_axes[0]
     np.testing.assert_array_equal(image.signal.data, signal.data)
-    assert type(image.signal) is type(signal) and image.title == plain.title
-    assert (image.pixel, image.energy_label, image.is_counts) == (
-        plain.pixel, plain.energy_label, plain.is_counts,
-    )  # fmt: skip
-    np.testing.assert_array_equal(image.energy, plain.energy)
-    np.testing.assert_array_equal(image.map((3, 64)), plain.map((3, 64)))
-    np.testing.assert_allclose(image.spectrum((1, 9), (5, 66)), plain.spectrum((1, 9), (5, 66)))
+    assert type(image.signal) is type(signal) and image.title == signal.metadata.General.title
+    assert image.pixel == (1.0, "nm") and image.is_counts == (np.dtype(dtype).kind == "u")
+    assert image.energy_label == f"{axis.name} ({axis.units})"
+    np.testing.assert_array_equal(image.energy, axis.axis)
+    np.testing.assert_allclose(image.map((3, 64)), cube[..., 3:64].sum(axis=-1))
+    np.testing.assert_allclose(image.spectrum((1, 9), (5, 66)), cube[1:9, 5:66].mean(axis=(0, 1)))
     with pytest.raises(ValueError):
         image.signal.data[0, 0, 0] = 1
 

@@ -272,38 +272,29 @@ class SpectrumPlot:
             )
 
     def show(
-        self, energy: np.ndarray, spectra: Sequence[np.ndarray], names: Sequence[str], label: str,
+        self, energy: np.ndarray | list[np.ndarray], spectra: Sequence[np.ndarray], names: Sequence[str], label: str,
         bands: Sequence[tuple[np.ndarray, np.ndarray]] = (), colours: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        """Draw spectra, each (channels,), with their names; ``bands`` are pairs (low, high)."""
+        """Draw spectra, each (channels,), with their names.
+
+        ``energy`` is that of all, or a list with one of each; ``bands`` are pairs (low, high).
+        """
+        energies = energy if isinstance(energy, list) else [energy] * len(spectra)
         colours = list(colours or palette(max(1, len(spectra))))
         shown = [np.asarray(s, dtype=float) for s in spectra]
         if self._log:
             shown = [np.where(s > 0, s, np.nan) for s in shown]
         self.figure.xaxis.axis_label = label
         _reach(
-            self.figure, [energy], [*shown, *(edge for band in bands for edge in band)], self._log
+            self.figure, energies, [*shown, *(edge for band in bands for edge in band)], self._log
         )
         self._bands.data = {
-            "x": [np.concatenate([energy, energy[::-1]]) for _ in bands],
+            "x": [np.concatenate([e, e[::-1]]) for e, _ in zip(energies, bands, strict=False)],
             "y": [np.nan_to_num(np.concatenate([low, high[::-1]])) for low, high in bands],
             "colour": colours[: len(bands)],
         }
         self._lines.data = {
-            "x": [energy] * len(shown), "y": shown, "colour": colours[: len(shown)], "name": list(names)
-        }  # fmt: skip
-
-    def show_each(
-        self, spectra: Sequence[tuple[np.ndarray, np.ndarray]], names: Sequence[str], label: str
-    ) -> None:
-        """Draw spectra that have energies of their own: pairs of energy and intensity."""
-        self.figure.xaxis.axis_label = label
-        _reach(
-            self.figure, [energy for energy, _ in spectra], [values for _, values in spectra], self._log
-        )  # fmt: skip
-        self._lines.data = {
-            "x": [energy for energy, _ in spectra], "y": [values for _, values in spectra],
-            "colour": palette(max(1, len(spectra))), "name": list(names),
+            "x": energies, "y": shown, "colour": colours[: len(shown)], "name": list(names)
         }  # fmt: skip
 
 

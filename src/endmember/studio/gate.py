@@ -13,24 +13,16 @@ from tornado.web import Application, RequestHandler
 _ROOMS = {"", "ws", "static", "favicon.ico"}
 
 
-class _Refused(RequestHandler):
-    """Answers everything that does not belong here, and says no more than that."""
+class _Answer(RequestHandler):
+    """Answers what is not for the pages, and says no more than it has to."""
 
-    def initialize(self, why: str = "") -> None:
-        self._why = why
+    def initialize(self, status: int, words: str = "") -> None:
+        self.set_status(status)
+        self._words = words
 
     def prepare(self) -> None:
-        self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{self._why}\n")
-
-
-class _NoIcon(RequestHandler):
-    """Browsers ask for an icon; there is none."""
-
-    def prepare(self) -> None:
-        self.set_status(204)
-        self.finish()
+        self.finish(self._words or None)
 
 
 class Gate(Router):
@@ -55,11 +47,11 @@ class Gate(Router):
             request.headers.get("Upgrade", "").lower() == "websocket",
             request.headers.get("Origin"),
         )
-        if reason:
-            refused = Application([(".*", _Refused, {"why": reason})])
-            return refused.find_handler(request, **kwargs)
-        if request.path.endswith("/favicon.ico"):
-            return Application([(".*", _NoIcon)]).find_handler(request, **kwargs)
+        if reason or request.path.endswith(
+            "/favicon.ico"
+        ):  # browsers ask for an icon; there is none
+            said = {"status": 403, "words": f"{reason}\n"} if reason else {"status": 204}
+            return Application([(".*", _Answer, said)]).find_handler(request, **kwargs)
         stream = getattr(request.connection, "stream", None)
         if stream is not None and not stream.closed():
             stream.set_nodelay(True)  # otherwise every small update waits 40 ms for the one before

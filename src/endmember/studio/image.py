@@ -9,7 +9,7 @@ import numpy as np
 import endmember as em
 from endmember.signals.bridge import spectra_last, text_of
 from endmember.studio.live import DIRECTIONS, Sketches
-from endmember.studio.stored import Stored, check_finite, check_image, in_memory
+from endmember.studio.stored import Stored
 from endmember.studio.sums import Sums
 
 
@@ -18,13 +18,15 @@ class Image:
 
     Parameters
     ----------
-    signal : HyperSpy signal
-        A spectrum at every pixel of an image or a line; a line is shown as an image of one row. A lazy one is read.
-    stored : Stored, optional
+    stored : Stored
         Where its arrays lie on disk; of data larger than memory that is a binned preview.
 
     Attributes
     ----------
+    shape : tuple of int
+        Rows, columns, channels of the data; a line is an image of one row.
+    is_counts : bool
+        Whether the values are whole numbers that are not negative, in an integer type.
     cube : ndarray, (rows, columns, channels)
         What is drawn: the data, or means over squares of ``bin`` pixels.
     sketches : Sketches
@@ -32,27 +34,19 @@ class Image:
     source : dict or None
         File and number of the signal, where it is as it was read.
 
-    Raises
-    ------
-    ValueError
-        If it is something else, or holds values that are not finite.
-
     Examples
     --------
-    >>> image = Image(em.synthetic.diode(shape=(6, 8), channels=40).signal)
+    >>> from endmember.studio.store import Store
+    >>> image = Store().keep(em.synthetic.diode(shape=(6, 8), channels=40).signal)
     >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0))
     ((6, 8, 40), ((0, 6), (1, 5)))
     """
 
-    def __init__(self, signal: Any, stored: Stored | None = None) -> None:
-        if stored is None:
-            signal, cube = _in_memory(signal)
-            self._shape, self.bin, self._counts = cube.shape, 1, _are_counts(cube)
-            self.cube, self.sums = cube, Sums(cube)
-        else:
-            self._shape, self.bin, self._counts = stored.shape, stored.bin, stored.counts
-            self.cube, self.sums = stored.seen, Sums(stored.seen, running=stored.running)
-        self.signal, self.stored = signal, stored
+    def __init__(self, stored: Stored) -> None:
+        signal = stored.signal()
+        self.stored, self.signal = stored, signal
+        self.shape, self.bin, self.is_counts = stored.shape, stored.bin, stored.counts
+        self.cube, self.sums = stored.seen, Sums(stored.seen, running=stored.running)
         self.source: dict[str, Any] | None = None
         self.sketches = Sketches(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
         (axis,) = signal.axes_manager.signal_axes
@@ -60,31 +54,15 @@ class Image:
         self.energy_name = text_of(axis.name) or "Channel"
         self.energy_units = text_of(axis.units)
 
-    @classmethod
-    def of(cls, stored: Stored) -> Image:
-        """Return what was stored."""
-        return cls(stored.signal(), stored)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Rows, columns, channels of the data."""
-        ny, nx, channels = self._shape
-        return ny, nx, channels
-
     @property
     def is_preview(self) -> bool:
         """Whether what is drawn at once stands for data that stay on disk."""
-        return self.stored is not None and self.stored.path is not None
+        return self.stored.path is not None
 
     @property
     def title(self) -> str:
         """The title that the metadata give, as plain text."""
         return text_of(self.signal.metadata.get_item("General.title", default=""))
-
-    @property
-    def is_counts(self) -> bool:
-        """Whether the values are whole numbers that are not negative, in an integer type."""
-        return self._counts
 
     @property
     def pixel(self) -> tuple[float, str]:
@@ -153,21 +131,6 @@ def pixel_of(signal: Any) -> tuple[float, str]:
     axis = signal.axes_manager.navigation_axes[0]
     units = text_of(axis.units)
     return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
-
-
-def _in_memory(signal: Any) -> tuple[Any, np.ndarray]:
-    """Return a signal that is not lazy and its cube, which cannot be written to."""
-    signal = in_memory(signal)
-    cube = np.asarray(spectra_last(signal))
-    check_image(cube)
-    check_finite(cube)
-    cube = (cube[None] if cube.ndim == 2 else cube).view()
-    cube.flags.writeable = False
-    return signal, cube
-
-
-def _are_counts(cube: np.ndarray) -> bool:
-    return cube.dtype.kind == "u" or (cube.dtype.kind == "i" and int(cube.min()) >= 0)
 
 
 def _whole(ends: tuple[float, float], size: int) -> tuple[int, int]:

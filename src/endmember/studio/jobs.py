@@ -7,7 +7,7 @@ import time
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import endmember as em
 from endmember.factor.data import Data
@@ -15,19 +15,12 @@ from endmember.factor.threads import one_blas_thread
 from endmember.signals.bridge import wrap_maps, wrap_spectra
 from endmember.signals.unmixing import Unmixing, unmix
 from endmember.studio import stored
+from endmember.studio.scheduler import Ticket
 from endmember.studio.steps import Step
 from endmember.studio.stored import Stored
 
 #: Seconds between two words about progress.
 SAY_EVERY = 0.2
-
-
-class Ticket(Protocol):
-    """What a job holds: a way to say how far it is, and to learn that nobody waits any more."""
-
-    def show(self, value: Any) -> None: ...
-
-    def check(self) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,75 +61,70 @@ def read(ticket: Ticket, path: str, number: int | None, room: str, most: int | N
     return stored.read(path, number, Path(room), most)
 
 
-def prepare(ticket: Ticket, data: Any, steps: tuple[Step, ...], room: str) -> Stored:
+def prepare(ticket: Ticket, data: Stored, steps: tuple[Step, ...], room: str) -> Stored:
     """Do steps to data, and store what comes of them."""
-    signal = signal_of(data)
+    signal = data.signal()
     for step in steps:
         ticket.check()
         signal = step.apply(signal)
-    done = data.steps if isinstance(data, Stored) else ()
-    return stored.store(signal, Path(room), (*done, *steps))
+    return stored.store(signal, Path(room), (*data.steps, *steps))
 
 
-def fit(ticket: Ticket, data: Any, model: Any) -> Fitted:
+def fit(ticket: Ticket, data: Stored, model: Any) -> Fitted:
     """Fit the full data."""
     began = time.perf_counter()
-    result = unmix(signal_of(data), model, callback=_progress(ticket))
+    result = unmix(data.signal(), model, callback=_progress(ticket))
     taken = time.perf_counter() - began
     return Fitted(result.model, result.record, result._misfit, taken)
 
 
-def rank(ticket: Ticket, data: Any) -> Any:
+def rank(ticket: Ticket, data: Stored) -> Any:
     """Return the panel of criteria for the number of components."""
     with one_blas_thread():
-        return em.assess.rank(signal_of(data), callback=_progress(ticket))
+        return em.assess.rank(data.signal(), callback=_progress(ticket))
 
 
-def bands(ticket: Ticket, data: Any, fitted: Fitted) -> Any:
-    """Return between which spectra and maps the data cannot tell."""
-    signal = signal_of(data)
-    return em.assess.ambiguity(fitted.result(signal), signal)
+def judge(ticket: Ticket, data: Stored, fitted: Fitted, what: str) -> Any:
+    """Return the "bands" between which the data cannot tell spectra and maps, or their standard "errors"."""
+    assess = em.assess.ambiguity if what == "bands" else em.assess.uncertainty
+    signal = data.signal()
+    return assess(fitted.result(signal), signal)
 
 
-def errors(ticket: Ticket, data: Any, fitted: Fitted) -> Any:
-    """Return the standard errors of spectra and maps."""
-    signal = signal_of(data)
-    return em.assess.uncertainty(fitted.result(signal), signal)
-
-
-def sketch(ticket: Ticket, data: Any, rank: int, scaling: str | None) -> Data:
+def sketch(ticket: Ticket, data: Stored, rank: int, scaling: str | None) -> Data:
     """Return a sketch of data that stay on disk."""
-    return em.compress(signal_of(data), rank, scaling=scaling)
+    return em.compress(data.signal(), rank, scaling=scaling)
 
 
-def save(ticket: Ticket, data: Any, fitted: Fitted, folder: str, overwrite: bool) -> Path:
+def save(ticket: Ticket, data: Stored, fitted: Fitted, folder: str, overwrite: bool) -> Path:
     """Keep a result folder."""
-    return fitted.result(signal_of(data)).save(folder, overwrite=overwrite)
+    return fitted.result(data.signal()).save(folder, overwrite=overwrite)
 
 
-def report(ticket: Ticket, data: Any, fitted: Fitted, file: str) -> Path:
+def report(ticket: Ticket, data: Stored, fitted: Fitted, file: str) -> Path:
     """Write the report in one HTML file."""
-    return fitted.result(signal_of(data)).report(file)
+    return fitted.result(data.signal()).report(file)
 
 
 def archive(
-    ticket: Ticket, data: Any, fitted: Fitted, name: str, script: str, original: Any, file: str
+    ticket: Ticket,
+    data: Stored,
+    fitted: Fitted,
+    name: str,
+    script: str,
+    original: Stored | None,
+    file: str,
 ) -> Path:
     """Zip result folder, script and, where ``original`` is given, the data."""
     with tempfile.TemporaryDirectory(dir=Path(file).parent) as scratch:
-        folder = fitted.result(signal_of(data)).save(Path(scratch) / name)
+        folder = fitted.result(data.signal()).save(Path(scratch) / name)
         (Path(scratch) / "script.py").write_text(script, encoding="utf-8")
         if original is not None:
-            signal_of(original).save(Path(scratch) / "data.hspy")
+            original.signal().save(Path(scratch) / "data.hspy")
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
             for one in [*sorted(folder.iterdir()), *sorted(Path(scratch).glob("*.*"))]:
                 whole.write(one, one.relative_to(scratch))
     return Path(file)
-
-
-def signal_of(data: Any) -> Any:
-    """Return the signal of something stored, or the signal itself."""
-    return data.signal() if isinstance(data, Stored) else data
 
 
 def _progress(ticket: Ticket) -> Any:
@@ -158,7 +146,6 @@ def _progress(ticket: Ticket) -> Any:
 
 
 #: By the names that a process is asked for them.
-JOBS = {
-    job.__name__: job
-    for job in (read, prepare, fit, rank, bands, errors, sketch, save, report, archive)
+JOBS: dict[str, Any] = {
+    job.__name__: job for job in (read, prepare, fit, rank, judge, sketch, save, report, archive)
 }

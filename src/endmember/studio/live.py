@@ -151,28 +151,19 @@ class Live:
 
         first = self._first(few, choices, until(FIRST_SECONDS))
         show(picture(first.maps_, first, "first"))
-        best = _continued(few, choices, first, until(FEW_SECONDS))
+        best = _continued(few, choices, first.maps_, first.components_, until(FEW_SECONDS))
         maps = _all_maps(full, best.components_, choices)
         show(picture(maps, best, "few pixels"))
-        begun = _Begun(maps, best.components_)
-        end = _continued(full, choices, begun, until(ALL_SECONDS))
+        end = _continued(full, choices, maps, best.components_, until(ALL_SECONDS))
         self._last = end.components_
         return picture(end.maps_, end, "all pixels")
 
     def _first(self, few: Data, choices: Choices, callback: Callable) -> Any:
         """Return a quick model of few pixels, from the last answer where that had as many components."""
         if self._last is not None and len(self._last) == choices.k:
-            begun = _Begun(_all_maps(few, self._last, choices), self._last)
-            return _continued(few, choices, begun, callback)
+            maps = _all_maps(few, self._last, choices)
+            return _continued(few, choices, maps, self._last, callback)
         return _fitted(few, choices, callback, n_starts=STARTS, tol=FIRST_TOLERANCE)
-
-
-@dataclass(frozen=True, eq=False)
-class _Begun:
-    """Maps and spectra to continue from, named as in a model."""
-
-    maps_: np.ndarray
-    components_: np.ndarray
 
 
 def _quick(choices: Choices) -> tuple[Choices, str]:
@@ -203,9 +194,10 @@ def _fitted(data: Data, choices: Choices, callback: Callable, **parameters: Any)
         return choices.model(compress=False, **parameters).fit(data, callback=callback)
 
 
-def _continued(data: Data, choices: Choices, begun: Any, callback: Callable) -> Any:
-    maps = np.asarray(begun.maps_, dtype=float)
-    return _fitted(data, choices, callback, init=(maps, begun.components_))
+def _continued(
+    data: Data, choices: Choices, maps: np.ndarray, spectra: np.ndarray, callback: Callable
+) -> Any:
+    return _fitted(data, choices, callback, init=(np.asarray(maps, dtype=float), spectra))
 
 
 def _coarse(full: Data) -> Data:

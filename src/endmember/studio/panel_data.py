@@ -268,9 +268,6 @@ class PreparePanel(Panel):
         return words
 
     def _start(self) -> None:
-        if self._page.session.image is None:
-            self._page.say("Open a file first.")
-            return
         step, session = self._step(), self._page.session
 
         def done(image: Image) -> None:
@@ -299,13 +296,13 @@ class PreparePanel(Panel):
         )
 
     def _compare(self, before: Image, after: Image | None) -> None:
-        spectra, names = [(before.energy, before.mean_spectrum())], ["before"]
         self._draw_map("Before", before)
         self._draw_map("After", after or before)
-        if after is not None:
-            spectra.append((after.energy, after.mean_spectrum()))
-            names.append("after")
-        self._spectra.show_each(spectra, names, before.energy_label)
+        images = [before] if after is None else [before, after]
+        self._spectra.show(
+            [image.energy for image in images], [image.mean_spectrum() for image in images],
+            ["before", "after"][: len(images)], before.energy_label,
+        )  # fmt: skip
 
     def _draw_map(self, name: str, image: Image) -> None:
         ny, nx, channels = image.shape

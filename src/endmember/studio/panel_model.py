@@ -52,9 +52,6 @@ class NumberPanel(Panel):
         self._found.clear()
 
     def _start(self) -> None:
-        if self._page.session.image is None:
-            self._page.say("Open a file first.")
-            return
         page = self._page
         page.background(
             "Asking every criterion ...",
@@ -260,9 +257,6 @@ class ModelPanel(Panel):
 
     def _run(self) -> None:
         page, choices = self._page, self.choices()
-        if page.session.image is None:
-            page.say("Open a file first.")
-            return
         try:
             choices.model()
         except ValueError as problem:
@@ -281,7 +275,7 @@ class ModelPanel(Panel):
         end = "converged" if model.converged_ else "not converged"
         self._page.live.cancel()
         self._state.object = (
-            f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, {kept.seconds:.2f} s, "
+            f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, {kept.fitted.seconds:.2f} s, "
             f"optimality {model.optimality_:.1e}."
         )
         self._page.say(f"Kept {kept.name}: see Runs to compare, Export to take it home.")

@@ -17,8 +17,7 @@ from endmember.studio.image import Image
 from endmember.studio.jobs import Fitted
 from endmember.studio.live import Live
 from endmember.studio.scheduler import Ticket
-from endmember.studio.script import write_script
-from endmember.studio.steps import Step
+from endmember.studio.steps import Step, write_script
 from endmember.studio.store import Store
 
 
@@ -54,11 +53,6 @@ class Run:
     def signal(self) -> Any:
         """The data of the fit, as a signal."""
         return self.image.signal
-
-    @property
-    def seconds(self) -> float:
-        """How long the fit took."""
-        return self.fitted.seconds
 
     @property
     def judged(self) -> dict[str, Any]:
@@ -220,7 +214,7 @@ class Session:
     def judge(self, run: Run, what: str, ticket: Ticket | None = None) -> Any:
         """Return the ``"bands"`` or ``"errors"`` of a run, worked out once; its exports have them from then on."""
         if what not in run.judged:
-            run.judged[what] = self._ask(ticket, what, run.image, run.fitted)
+            run.judged[what] = self._ask(ticket, "judge", run.image, run.fitted, what)
             setattr(run.result, what, run.judged[what])
         return run.judged[what]
 
@@ -229,8 +223,7 @@ class Session:
         return self._ask(ticket, "rank", self.data)
 
     def _ask(self, ticket: Ticket | None, job: str, image: Image, *arguments: Any) -> Any:
-        data = image.stored or image.signal
-        return self.store.workers.call(ticket or Ticket(), job, data, *arguments)
+        return self.store.workers.call(ticket or Ticket(), job, image.stored, *arguments)
 
     def find(self, name: str) -> Run:
         """Return the run of that name."""
@@ -275,9 +268,7 @@ class Session:
 
     def archive(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return a zip of the result folder, the script and, where they came from no kept file, the data."""
-        original = None
-        if self._needs_data() and self.original is not None:
-            original = self.original.stored or self.original.signal
+        original = self.original.stored if self.original and self._needs_data() else None
         script = self.script(None if original is None else "data.hspy")
         place = str(Path(self._own.name) / f"{run.name}.zip")
         return self._ask(

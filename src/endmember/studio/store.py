@@ -74,11 +74,11 @@ class Store:
 
     def prepare(self, ticket: Ticket, image: Image, steps: tuple[Step, ...]) -> Image:
         """Return what steps make of an image."""
-        data = image.stored or image.signal
-        return self._image(self.workers.call(ticket, "prepare", data, steps, str(self.room)), None)
+        answer = self.workers.call(ticket, "prepare", image.stored, steps, str(self.room))
+        return self._image(answer, None)
 
     def _image(self, kept: Stored, key: Any) -> Image:
-        image = Image.of(kept)
+        image = Image(kept)
         if image.is_preview:
             image.sketches = Sketches(
                 lambda scaling: self.workers.call(Ticket(), "sketch", kept, DIRECTIONS, scaling)

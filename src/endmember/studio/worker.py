@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import struct
 import sys
 import threading
 import warnings
+from multiprocessing.reduction import ForkingPickler
 from typing import IO, Any
 
-from endmember.studio.messages import decoded, encoded, receive, send
+_LENGTH = struct.Struct("<Q")
 
 
 class Voice:
@@ -22,13 +24,9 @@ class Voice:
     def __init__(self, out: IO[bytes]) -> None:
         self._out = out
 
-    def send(self, kind: str, value: Any) -> None:
-        """Send one message."""
+    def show(self, value: Any, kind: str = "show") -> None:
+        """Send an intermediate value, or an answer."""
         send(self._out, (kind, value))
-
-    def show(self, value: Any) -> None:
-        """Send an intermediate value."""
-        self.send("show", value)
 
     def check(self) -> None:
         """Go on: who cancels a job ends its process."""
@@ -52,7 +50,7 @@ def main() -> None:
             kind, answer = "done", JOBS[name](voice, *arguments)
         except Exception as problem:  # becomes a message on the page
             kind, answer = "failed", _portable(problem)
-        voice.send(kind, answer)
+        voice.show(answer, kind)
 
 
 def _listen(waiting: queue.SimpleQueue) -> None:
@@ -81,6 +79,44 @@ def _portable(problem: Exception) -> Exception:
         said = f"{type(problem).__name__}: {problem}"
         return OSError(said) if isinstance(problem, OSError) else ValueError(said)
     return problem
+
+
+# Values between a process and its own child, over a pipe that nobody else can reach.
+def send(stream: IO[bytes], value: Any) -> None:
+    """Write one value, encoded as :mod:`multiprocessing` does, behind its length."""
+    body = encoded(value)
+    stream.write(_LENGTH.pack(len(body)))
+    stream.write(body)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """Read one value.
+
+    Raises
+    ------
+    EOFError
+        If the other side has gone.
+    """
+    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+    return decoded(_exactly(stream, length))
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as bytes."""
+    return bytes(ForkingPickler.dumps(value))
+
+
+def decoded(body: bytes) -> Any:
+    """Return the value of bytes that this program has made."""
+    return ForkingPickler.loads(body)
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    body = stream.read(size)
+    if len(body) < size:
+        raise EOFError("the other process has gone")
+    return body
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import weakref
 from typing import Any
 
 from endmember.studio.jobs import JOBS
-from endmember.studio.messages import receive, send
 from endmember.studio.scheduler import Ticket
+from endmember.studio.worker import receive, send
 
 #: Processes that are kept while they have nothing to do: one for the next job, one for whoever comes meanwhile.
 IDLE = 2
