@@ -319,7 +319,8 @@ def report(
     from endmember.signals.folders import existing
     from endmember.signals.unmixing import open_folder
 
-    folder = existing(folder)
+    place = existing(folder)
+    folder = folder if place == folder.resolve() else place
     result = open_folder(folder)
     result.report(folder / "report.html")
     show_where(result, folder)
