@@ -182,6 +182,16 @@ def test_clean_films_are_exact_and_so_are_their_corners():
     assert angles(sss, phantom).max() < 1e-4 and sss.unique_
 
 
+@pytest.mark.parametrize("model", [em.SubspaceSampling(3), em.VCA(3, segments=4)])
+def test_counts_are_counts_whatever_their_type_and_unit(model):
+    counts = em.synthetic.plan_view((16, 16), channels=256, dose=200).data
+    model.set_params(random_state=0)
+    found = model.fit(counts).components_
+    for same in (counts.astype(float), counts.astype(np.float32), 0.1 * counts):
+        again = model.fit(same).components_
+        np.testing.assert_allclose(em.spectral_angle(again, found), 0, atol=1e-4)
+
+
 def test_low_dose_costs_little():
     phantom = em.synthetic.plan_view((32, 32), dose=10)
     assert angles(em.SubspaceSampling(3, random_state=0).fit(phantom.data), phantom).max() < 3

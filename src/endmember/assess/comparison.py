@@ -13,8 +13,8 @@ from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
 from endmember.factor.alternate import Callback
-from endmember.factor.data import Data, count_scaled
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.data import Data
+from endmember.factor.inputs import observe
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.learning import Explained
@@ -310,7 +310,7 @@ def compare(
     return side_by_side(
         tuple(models), fitted,
         misfit=[_misfit(one, one.observed.data) for one in explained],
-        yardstick=[_misfit(one, _with_white_noise(one.observed)) for one in explained],
+        yardstick=[_misfit(one, one.observed.weighted_by_counts()) for one in explained],
         n_pixels=observed.data.shape[0],
         seconds=[seconds for _, seconds in fits],
         truth=truth, bands=first, energy=observed.axis.energy, energy_label=observed.axis.label,
@@ -403,13 +403,6 @@ def _bands(model: Any, X: Any, options: dict[str, Any]) -> Bands | None:
     except ValueError as reason:
         logger.info("no bands for %s: %s", type(model).__name__, reason)
         return None
-
-
-def _with_white_noise(observed: Observed) -> Data:
-    """Return the data, weighted where they are counts."""
-    found = observed.survey
-    counts = found.integer and not found.n_negative and not observed.data.weighted
-    return count_scaled(observed.data) if counts else observed.data
 
 
 def _misfit(explained: Explained, data: Data) -> float:

@@ -150,7 +150,7 @@ def uncertainty(
     tell = callback or (lambda progress: None)
     with one_blas_thread():
         observed = observe(X, **options, keep_empty=True)
-        answer = _Answer(model, model.explained(observed), noise, observed.axis.energy)
+        answer = _Answer(model, model.explained(observed), noise)
     if method == "bootstrap":
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))
@@ -161,15 +161,8 @@ def uncertainty(
 class _Answer:
     """An answer at the pixels and channels that took part, with the noise that goes with it."""
 
-    def __init__(
-        self,
-        model: Any,
-        explained: Explained,
-        noise: NoiseModel | None,
-        energy: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, model: Any, explained: Explained, noise: NoiseModel | None) -> None:
         self.model, self.explained, self.observed = model, explained, explained.observed
-        self.energy = np.arange(self.observed.n_channels) if energy is None else energy
         self.C, self.S = explained.C, explained.S
         known, negative = held_entries(model, self.observed, self.S.shape[1])
         zero = [AT_ZERO * np.max(F, axis=0) >= F for F in (self.C, self.S)]
@@ -198,8 +191,8 @@ class _Answer:
         weights, exact = self._weights(n * k**3 * m**2)
         known = Information(self.C, self.S, weights, *self.held)
         normalise = getattr(self.model, "normalise", None)
-        held = held_direction(self.S, normalise, self.energy[self.observed.columns])
-        covariance = known.with_scale(held)
+        energy = self.observed.axis.energy[self.observed.columns]
+        covariance = known.with_scale(held_direction(self.S, normalise, energy))
         spectra, maps = known.spectra_errors(covariance), known.maps_errors(covariance)
         limits = self._limits(known)
         maps = np.where(self.at_zero[0], limits[0], maps)

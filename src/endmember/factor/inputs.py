@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from scipy import sparse
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.chunks import Lazy, in_memory
-from endmember.factor.data import Dense, Sparse, Weighted
+from endmember.factor.data import Dense, Reweighted, Sparse, Weighted, count_scaled
 from endmember.factor.door import Given, given, is_lazy, left_out, unwrap
 from endmember.factor.layout import Blocks
 from endmember.factor.passes import FirstLook, Wanted, first_look
@@ -27,6 +28,8 @@ logger = logging.getLogger("endmember")
 
 #: Dense counts with more zeros than this are turned into sparse ones, once.
 SPARSE_FROM = 0.8
+#: Values are whole numbers of a unit where they lie this close to them.
+WHOLE = 1e-3
 #: Lazy data up to this size are read once and kept, in bytes: no more than a block of larger ones.
 KEPT_UP_TO = 2**26
 
@@ -104,6 +107,25 @@ class Observed:
     survey: Survey
     axis: Axis
     domain_known: bool = True
+
+    @cached_property
+    def holds_counts(self) -> bool:
+        """Whether no value is negative and all are whole numbers of one unit, whatever type they have."""
+        if self.survey.n_negative or self.survey.integer:
+            return not self.survey.n_negative
+        unit, precision = np.inf, np.finfo(self.data.dtype).eps
+        for rows in row_blocks(*self.data.shape):
+            values = self.data.rows(np.arange(rows.start, rows.stop))
+            unit = np.min(values, where=values > 0, initial=unit)
+            fine = values.max() * precision > WHOLE * unit  # nothing would show what lies between
+            if fine or np.abs(values / unit - np.rint(values / unit)).max() > WHOLE:
+                return False
+        return True
+
+    def weighted_by_counts(self) -> Data:
+        """Return the data, where they are counts with weights that make their noise white."""
+        free = not self.data.weighted and not isinstance(self.data, Reweighted)
+        return count_scaled(self.data) if free and self.holds_counts else self.data
 
     def maps(self, F: np.ndarray) -> np.ndarray:
         """Return maps (n, k) as ``(*domain, k)``: zero at empty pixels, NaN at masked ones."""

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from endmember.factor import extremes, segments
 from endmember.factor.blocks import Data
 from endmember.factor.closure import closed_maps
-from endmember.factor.data import Dense, Reweighted, count_scaled
+from endmember.factor.data import Dense, Reweighted
 from endmember.factor.initialise import successive_projection, with_maps
 from endmember.factor.inputs import Observed
 from endmember.methods.estimator import (
@@ -351,10 +351,8 @@ class NFINDR(_PurePixels):
 
 def whitened(observed: Observed) -> Data:
     """Return the data with the noise of counts made white where they are counts, else as they are."""
-    found, data = observed.survey, observed.data
-    if isinstance(data, Reweighted):
-        return data.scaled
-    return count_scaled(data).scaled if found.integer and not found.n_negative else data
+    data = observed.weighted_by_counts()
+    return data.scaled if isinstance(data, Reweighted) else data
 
 
 def refuse_weights(model: Any, observed: Observed) -> None:

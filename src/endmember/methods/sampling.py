@@ -10,7 +10,6 @@ import numpy as np
 
 from endmember.factor import extremes, subspace
 from endmember.factor.blocks import Data
-from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.initialise import with_maps
 from endmember.factor.inputs import Observed
 from endmember.factor.solvers import ANLS
@@ -83,9 +82,10 @@ class SubspaceSampling(SpectralEstimator):
 
     Notes
     -----
-    The noise is measured from what k components leave unexplained. Whole numbers without negative values are taken for
-    counts, and their subspace is found after weighting by counts (Keenan & Kotula 2004). The standard
-    error of channel j of the point z is :math:`\sigma_j (\sum_k z_k^2/s_k^2)^{1/2}` with the singular values s.
+    The noise is measured from what k components leave unexplained. Values of any type that are whole numbers of one
+    unit, none negative, are taken for counts, and their subspace is found after weighting by counts (Keenan & Kotula
+    2004). The standard error of channel j of the point z is :math:`\sigma_j (\sum_k z_k^2/s_k^2)^{1/2}` with the
+    singular values s.
 
     References
     ----------
@@ -165,7 +165,7 @@ class SubspaceSampling(SpectralEstimator):
                 "channel_mask="
             )
         warn_of_negatives(observed)
-        rng, data = generator(self.random_state), _weighted_by_counts(observed)
+        rng, data = generator(self.random_state), observed.weighted_by_counts()
         spaces = subspace.subspaces(data, k, rng)
         space = spaces[0] if self.on == "spectra" else spaces[1]
         points, found = self._search(space, _scores(data, space, self.on), rng)
@@ -240,14 +240,6 @@ class SubspaceSampling(SpectralEstimator):
             UserWarning,
             stacklevel=4,
         )
-
-
-def _weighted_by_counts(observed: Observed) -> Data:
-    """Return the data, with weights that make the noise of counts white where they are counts."""
-    data, found = observed.data, observed.survey
-    if isinstance(data, Reweighted) or not found.integer or found.n_negative:
-        return data
-    return count_scaled(data)
 
 
 def _scores(data: Data, space: subspace.Subspace, on: str) -> np.ndarray:
