@@ -9,7 +9,9 @@ import pytest
 import scipy.sparse as sp
 from scipy.ndimage import convolve1d
 
+import endmember as em
 from endmember import synthetic
+from endmember.factor.inputs import observe
 from endmember.factor.noise import NoiseModel, estimate_noise, whiten, whitening_weights
 from endmember.factor.spiked import (
     detection_limit,
@@ -143,9 +145,66 @@ def test_masked_pixels_and_channels_play_no_part():
     assert found.poisson and found.dispersion == pytest.approx(kept.dispersion, rel=1e-6)
 
 
-def test_too_little_is_refused():
-    with pytest.raises(ValueError, match="at least 2"):
-        estimate_noise(np.ones((1, 100)))
+def mixed_spectra(n, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    places = 200 / k * (np.arange(k) + 0.5)
+    spectra = np.exp(-0.5 * ((np.arange(200) - places[:, None]) / 12) ** 2) + 0.1
+    return rng.poisson(rng.dirichlet(np.full(k, 0.5), n) @ spectra * 300)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 7])
+def test_few_whole_numbers_are_counts_and_other_few_are_not_judged(n):
+    counts = mixed_spectra(n)
+    noise = estimate_noise(counts)
+    assert noise.poisson and any("So few" in sentence for sentence in noise.warnings())
+    other = estimate_noise(counts + 0.3)
+    assert "cannot be measured" in other.sentence() and math.isnan(other.variance(1.0))
+
+
+def test_three_spectra_for_each_component_are_enough():
+    gains = [estimate_noise(2.0 * mixed_spectra(9, seed=seed)).gain for seed in range(5)]
+    np.testing.assert_allclose(gains, 2.0, rtol=0.15)
+
+
+def test_one_spectrum_says_nothing_of_noise():
+    assert "at least 2 of each" in estimate_noise(np.ones((1, 100))).sentence()
+
+
+@pytest.mark.parametrize("step", ["denoise", "separate_outliers"])
+def test_denoised_data_state_no_noise(step):
+    signal = synthetic.mixed_phases((12, 12), 60, 3, dose=50, seed=1).signal
+    assert estimate_noise(signal).poisson
+    cleaned = (
+        em.preprocess.denoise(signal, 3)
+        if step == "denoise"
+        else (em.preprocess.separate_outliers(signal, max_iter=20).low_rank)
+    )
+    noise = estimate_noise(cleaned)
+    assert step in noise.sentence() and math.isnan(noise.variance(9.0))
+    assert "compressed" in estimate_noise(em.compress(signal, 5)).sentence()
+
+
+def test_data_that_were_read_have_the_noise_of_those_that_were_not():
+    counts = np.random.default_rng(1).poisson(clean(3)).astype(float)
+    mask = np.zeros((40, 40), bool)
+    mask[:3] = True
+    read = observe(counts, mask=mask, keep_empty=True)
+    one, other = vars(estimate_noise(read)), vars(estimate_noise(counts, mask=mask))
+    assert one.pop("unknown") == other.pop("unknown") == ""
+    np.testing.assert_allclose(list(one.values()), list(other.values()), rtol=1e-9)
+    seen = np.ones(counts.shape)
+    seen[5:9, :, :] = 0
+    spoilt = np.where(seen > 0, counts, 1e6)
+    noise = estimate_noise(observe(spoilt, weights=seen))
+    assert noise.poisson and abs(noise.dispersion - 1) < 0.05
+
+
+def test_noise_of_an_image_comes_from_differences():
+    y, x = np.mgrid[:60, :60] / 60
+    image = 5 * np.sin(2 * x) * y + 0.2 * np.random.default_rng(0).standard_normal((60, 60))
+    noise = estimate_noise(image[..., np.newaxis])
+    assert math.sqrt(noise.read_variance) == pytest.approx(0.2, rel=0.1) and noise.gain == 0
+    assert "3 x 3" in estimate_noise(image[:2, :, np.newaxis]).sentence()
 
 
 def test_hyperspy_model_goes_there_and_back():

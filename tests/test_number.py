@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.signal import lfilter
 
+import endmember as em
 from endmember import synthetic
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
@@ -232,6 +233,58 @@ def test_figure_shows_every_vote():
 def test_max_rank_must_allow_something():
     with pytest.raises(ValueError, match="whole number from 1"):
         rank(np.ones((4, 5)), max_rank=0)
+
+
+# --- what one pixel or channel carries ------------------------------------------------------------
+
+
+def test_spikes_and_a_flickering_channel_are_named_and_not_counted():
+    counts = synthetic.mixed_phases((24, 24), 120, 4, dose=100, seed=3).data.astype(float)
+    clean = rank(counts, 12, stability=False)
+    rng = np.random.default_rng(0)
+    spiked = counts.copy()
+    hit = rng.choice(counts.size, 6, replace=False)
+    spiked.flat[hit] += rng.uniform(500, 1500, 6)
+    report = rank(spiked, 12, stability=False)
+    assert report.suggested == clean.suggested == 4
+    (sentence,) = [warning for warning in report.warnings if "alone" in warning]
+    pixels = {
+        tuple(map(int, place[:2]))
+        for place in zip(*np.unravel_index(hit, counts.shape), strict=True)
+    }
+    assert sentence.startswith(f"{len(pixels)} pixels") and "remove_spikes" in sentence
+    assert any(str(pixel) in sentence for pixel in pixels)
+    flickering = counts.copy()
+    flickering[..., 77] += rng.poisson(60, (24, 24)) * (rng.random((24, 24)) < 0.5)
+    report = rank(flickering, 12, stability=False)
+    assert report.suggested == 4 and any("One channel" in warning for warning in report.warnings)
+
+
+def test_a_line_that_is_one_channel_of_a_coarse_axis_is_a_component():
+    maps = synthetic.mixed_phases((20, 20), 60, 3, seed=1).maps
+    spectra = np.full((3, 40), 2.0)
+    spectra[[0, 1, 2], [7, 20, 33]] = 60.0
+    counts = np.random.default_rng(0).poisson(maps @ spectra)
+    report = rank(counts, 8, stability=False)
+    assert report.suggested == 3 and not any("alone" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 6])
+def test_few_spectra_of_counts_get_an_answer_and_others_a_reason(n):
+    counts = np.random.default_rng(0).poisson(
+        np.eye(3)[np.arange(n) % 3] @ np.eye(3, 80, 10).repeat(1, 0) * 900 + 40
+    )
+    report = rank(counts, stability=False)
+    assert 1 <= report.suggested <= min(3, n - 1)
+    assert any("taken for plain counts" in warning for warning in report.warnings)
+    with pytest.raises(ValueError, match="say how many"):
+        rank(counts + 0.5)
+
+
+def test_denoised_data_have_the_rank_they_were_given_and_no_noise():
+    signal = synthetic.mixed_phases((16, 16), 80, 4, dose=100, seed=1).signal
+    report = rank(em.preprocess.denoise(signal, 3))
+    assert report.suggested == 3 and "denoise" in report.sentence and report.noise.unknown
 
 
 # --- limits ---------------------------------------------------------------------------------------

@@ -395,6 +395,6 @@ def test_few_counts_that_the_references_miss_have_a_large_chi2(loss):
 
 
 def test_few_spectra_that_are_no_counts_leave_the_chi2_open():
-    with pytest.warns(UserWarning, match="9 spectra of 100 channels that are no counts"):
-        model = em.MLLS(R).fit(EXACT[:9] + RNG.normal(0, 1, (9, 100)))
+    with pytest.warns(UserWarning, match="3 spectra of 100 channels that are no counts"):
+        model = em.MLLS(R).fit(EXACT[:3] + RNG.normal(0, 1, (3, 100)))
     assert np.isnan(model.chi2_).all() and np.isfinite(model.maps_error_).all()

@@ -36,6 +36,10 @@ _JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be
 _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
 _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is itself measured
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
+_ALONE = 0.5  # share of a component's power above which one pixel or channel carries it
+_CROWD = 30  # pixels or channels below which any of them may carry a component
+_ROUNDS = 10  # of looking for such pixels and channels
+_NAMED = 6  # of them are named
 
 
 @dataclass(frozen=True)
@@ -191,9 +195,15 @@ def rank(
     white = whitened(
         X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
     )
+    if white.noise.unknown or (white.noise.gain == 0 and white.noise.read_variance == 0):
+        return _numerical_rank(white, int(max_rank))
+    white, lone = _without_lone(white, int(max_rank))
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
-    if white.noise.gain == 0 and white.noise.read_variance == 0:
-        return _numerical_rank(white, most)
+    if most < 1:
+        raise ValueError(
+            f"{white.Y.shape[0]} pixels of {white.Y.shape[1]} channels say nothing of the number of components; "
+            "at least 2 of each are needed"
+        )
     rng = np.random.default_rng(random_state)
     visibility, surprise, colour = _visibility(white, most, rng)
     count = _leading(visibility)
@@ -207,13 +217,63 @@ def rank(
     evidence = surprise / _DEVIATIONS
     if structure is not None:
         evidence = (surprise + structure) / math.sqrt(2) / _JOINT_DEVIATIONS
-    return _conclude(white, tuple(votes), visibility, _leading(evidence), colour)
+    return _conclude(white, tuple(votes), visibility, _leading(evidence), colour, lone)
 
 
 def _leading(visibility: Floats) -> int:
     """Count the values above 1 before the first that is not."""
     below = np.flatnonzero(visibility <= 1)
     return int(below[0]) if below.size else int(visibility.size)
+
+
+# --- what a single pixel or channel carries -------------------------------------------------------
+
+
+def _without_lone(white: WhiteData, most: int) -> tuple[WhiteData, tuple[str, ...]]:
+    """Leave out pixels and channels that carry a component each by themselves; with the sentences that name them."""
+    whole = white
+    for _ in range(_ROUNDS):
+        pixels, channels = _lone(white, most)
+        if not (pixels.size or channels.size):
+            break
+        white = white.without(pixels, channels)
+    gone = np.setdiff1d(whole.rows, white.rows), np.setdiff1d(whole.columns, white.columns)
+    places = [tuple(map(int, np.unravel_index(row, white.domain))) for row in gone[0]]
+    pixels_named = _named(places, "pixel", "spikes, or particles of one pixel")
+    channels_named = _named(gone[1].tolist(), "channel", "channels that are defect")
+    return white, (*pixels_named, *channels_named)
+
+
+def _lone(white: WhiteData, most: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Return the pixels and channels that hold most of a component above the noise.
+
+    Few pixels or channels hold much of anything, and so do those of a coarse axis, on which a line is one channel.
+    """
+    U, scree, V = white.decomposition
+    count = criteria.marchenko_pastur(scree, min(most, V.shape[1]))
+    powers = [F[:, :count] ** 2 * (len(F) >= _CROWD) for F in (U, V)]
+    pixel, channel = (power.argmax(axis=0) for power in powers)
+    alone, narrow = (power.max(axis=0, initial=0.0) > _ALONE for power in powers)
+    narrow &= ~alone & np.array([_stands_alone(V, j) for j in channel], dtype=bool)
+    return np.unique(pixel[alone]), np.unique(channel[narrow])
+
+
+def _stands_alone(V: Floats, channel: int) -> bool:
+    """Tell whether the spectra are resolved finely, so that a lone channel is no line of theirs."""
+    mean = np.delete(V[:, 0], channel)
+    return float(np.sum(np.diff(mean, 2) ** 2)) < float(np.sum((mean - mean.mean()) ** 2))
+
+
+def _named(places: list[Any], what: str, why: str) -> tuple[str, ...]:
+    """Say which pixels or channels carry components alone, in one sentence or none."""
+    if not places:
+        return ()
+    named = ", ".join(map(str, places[:_NAMED])) + (", …" if len(places) > _NAMED else "")
+    number = f"{len(places)} {what}s carry" if len(places) > 1 else f"One {what} carries"
+    way_out = (
+        "em.preprocess.remove_spikes repairs spikes, mask= and channel_mask= leave out the rest"
+    )
+    return (f"{number} components alone ({named}): {why}. They are not counted; {way_out}.",)
 
 
 # --- parallel analysis ----------------------------------------------------------------------------
@@ -359,6 +419,7 @@ def _conclude(
     visibility: Floats,
     visible: int,
     colour: Colour | None,
+    lone: tuple[str, ...],
 ) -> RankReport:
     """Suggest what is visible; let the other votes bound the range.
 
@@ -380,7 +441,7 @@ def _conclude(
         range=(low, high),
         table=votes,
         sentence=_sentence(suggested, low, high, visibility, saturated),
-        warnings=_warnings(white.noise, colour, overlaps),
+        warnings=(*lone, *_warnings(white.noise, colour, overlaps)),
         noise=white.noise,
         visibility=visibility,
         strengths=strengths,
@@ -445,23 +506,24 @@ def _warnings(noise: NoiseModel, colour: Colour | None, overlaps: Floats) -> tup
 
 
 def _numerical_rank(white: WhiteData, most: int) -> RankReport:
-    """Count for data without noise: singular values above rounding."""
-    scree = white.scree
-    kind = white.raw.dtype if white.raw.dtype.kind == "f" else np.dtype(float)
+    """Count for data without noise, or whose noise is unknown: singular values above rounding."""
+    noise, dtype = white.noise, np.dtype(white.dtype)
     dense = white.Y.toarray() if sp.issparse(white.Y) else white.Y
     s = np.linalg.svd(dense, compute_uv=False)
-    limit = 10 * max(scree.shape) * np.finfo(kind).eps * s[0]
+    limit = 10 * max(dense.shape) * np.finfo(dtype if dtype.kind == "f" else float).eps * s[0]
     count = int(np.count_nonzero(s > limit))
+    if noise.unknown and count == s.size:
+        raise ValueError(
+            f"{noise.sentence()} Without it components cannot be counted: say how many there are, or give noise="
+        )
+    why = noise.sentence() if noise.unknown else "The data hold no noise above rounding."
     return RankReport(
         suggested=count,
         range=(count, count),
         table=(Vote("numerical rank", count, "singular values above rounding"),),
-        sentence=(
-            f"The data hold no noise above rounding, and are exactly of rank {count}: {count} "
-            f"component{'s' * (count != 1)}."
-        ),
+        sentence=f"{why} They are exactly of rank {count}: {count} component{'s' * (count != 1)}.",
         warnings=(),
-        noise=white.noise,
+        noise=noise,
         visibility=(s[:most] / limit) ** 2,
         strengths=np.full(count, np.inf),
         overlaps=np.ones(count),

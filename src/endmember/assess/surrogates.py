@@ -19,7 +19,13 @@ from endmember.assess.criteria import Scree
 from endmember.factor.data import Sparse
 from endmember.factor.door import Given, given
 from endmember.factor.inputs import checked_masks, observe
-from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
+from endmember.factor.noise import (
+    NoiseModel,
+    estimate_noise,
+    lone_count_floor,
+    weighted,
+    whitening_weights,
+)
 from endmember.factor.photon_transfer import safe_rank
 
 Floats = NDArray[np.floating]
@@ -48,6 +54,8 @@ class WhiteData:
         Shape of the image.
     rows, columns : ndarray of int
         Pixels and channels of the image that take part.
+    dtype : numpy dtype
+        How precise the data are.
     """
 
     Y: Any
@@ -57,6 +65,7 @@ class WhiteData:
     domain: tuple[int, ...]
     rows: NDArray[np.integer]
     columns: NDArray[np.integer]
+    dtype: Any = np.dtype(float)
 
     @cached_property
     def decomposition(self) -> tuple[Floats, Scree, Floats]:
@@ -75,10 +84,18 @@ class WhiteData:
 
     def scaled(self, raw: Any) -> Any:
         """Whiten other data of the same pixels and channels."""
-        rows, columns = self.weights
-        if sp.issparse(raw):
-            return sp.csr_array(sp.diags_array(rows) @ raw @ sp.diags_array(columns))
-        return raw * rows[:, None] * columns
+        return weighted(raw, *self.weights)
+
+    def without(self, pixels: NDArray[np.integer], channels: NDArray[np.integer]) -> WhiteData:
+        """Return the data without some of their pixels and channels, whitened anew."""
+        kept = [
+            np.delete(np.arange(size), gone)
+            for size, gone in zip(self.Y.shape, (pixels, channels), strict=True)
+        ]
+        raw = self.raw[kept[0]][:, kept[1]]
+        return _white(
+            raw, self.noise, self.domain, self.rows[kept[0]], self.columns[kept[1]], self.dtype
+        )
 
     @cached_property
     def deviation(self) -> Floats:
@@ -194,30 +211,18 @@ def whitened(
     True
     """
     X, mask, channel_mask = as_masks(X, asked, domain, mask, channel_mask, weights)
-    options = {"mask": mask, "channel_mask": channel_mask, "domain": domain}
-    observed = observe(X, **options)  # refuses what cannot be judged at all
-    noise = noise or estimate_noise(X, **options)
-    if not noise.poisson:
-        observed = observe(X, **options, keep_empty=True)
+    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
     data = observed.data
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
-    weights = whitening_weights(raw, noise, _lone_count_floor(raw) if noise.poisson else 0.0)
-    if noise.gain == 0 and noise.read_variance == 0:
-        weights = np.ones(raw.shape[0]), np.ones(raw.shape[1])
-    white = WhiteData(raw, raw, weights, noise, observed.domain, observed.rows, observed.columns)
-    white.Y = white.scaled(raw)
-    return white
+    noise = estimate_noise(observed) if noise is None else noise
+    return _white(raw, noise, observed.domain, observed.rows, observed.columns, data.dtype)
 
 
-def _lone_count_floor(counts: Any) -> float:
-    """Floor of the variances below which a lone count would look like a component.
-
-    In whitened data a count in a pixel with a counts and a channel with b has the square
-    ``total / (a b)``; it must stay below a fifth of the noise edge ``(√n + √m)²``.
-    """
-    n, m = counts.shape
-    mean = float(counts.sum()) / (n * m)
-    return min(math.sqrt(5 / mean) / (math.sqrt(n) + math.sqrt(m)), 1.0)
+def _white(raw: Any, noise: NoiseModel, *image: Any) -> WhiteData:
+    """Whiten data (n, m) of an image by their noise; without any they stay as they are."""
+    floor = lone_count_floor(float(raw.sum()) / math.prod(raw.shape), *raw.shape)
+    weights = whitening_weights(raw, noise, floor if noise.poisson else 0.0)
+    return WhiteData(weighted(raw, *weights), raw, weights, noise, *image)
 
 
 def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:

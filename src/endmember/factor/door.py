@@ -6,6 +6,7 @@ Estimators, ``em.assess``, ``em.preprocess`` and ``em.compare`` take spectra by 
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,30 @@ from scipy import sparse
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import Data
 
+#: Where the metadata of a signal keep its history.
+STEPS = "Endmember.steps"
+
 
 def is_lazy(X: Any) -> bool:
     """Tell whether ``X`` is a Dask array, without importing Dask."""
     return hasattr(X, "dask") and hasattr(X, "chunks")
+
+
+def steps(signal: Any) -> list[dict[str, Any]]:
+    """Return the processing steps that a signal went through, oldest first.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        Steps are kept in its metadata as JSON text, which every file format of HyperSpy keeps.
+
+    Returns
+    -------
+    list of dict
+        As given to `endmember.preprocess.history.record`; a copy.
+    """
+    text = signal.metadata.get_item(STEPS, default="[]")
+    return json.loads(text)
 
 
 def unwrap(X: Any) -> Any:
@@ -66,12 +87,15 @@ class Given:
         The axes of the image of a signal, in data order.
     hidden : ndarray of bool, (*domain, channels), or None
         The entries that a masked array hides.
+    history : tuple of dict
+        The processing steps that a signal went through.
     """
 
     array: Any
     axis: Axis
     pixels: tuple[Axis, ...] | None = None
     hidden: np.ndarray | None = None
+    history: tuple[dict[str, Any], ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,7 +133,7 @@ class Given:
             X = _product(X, matrix)
         if self.hidden is not None:
             hidden = _product(self.hidden.astype(matrix.dtype), matrix) > 0
-        return Given(X, axis, self.pixels, hidden), ~covered
+        return Given(X, axis, self.pixels, hidden, self.history), ~covered
 
 
 def _product(X: Any, matrix: sparse.csr_array) -> Any:
@@ -142,7 +166,7 @@ def given(X: Any) -> Given:
         raise TypeError(
             "X is None and no spectrum image; give an array (*domain, channels) or a signal"
         )
-    array, hidden, pixels = unwrap(X), None, None
+    array, hidden, pixels, history = unwrap(X), None, None, ()
     if sparse.issparse(array):
         array = sparse.csr_array(array)
     elif not is_lazy(array):
@@ -152,6 +176,7 @@ def given(X: Any) -> Given:
     if is_signal(X):
         axes = X.axes_manager.navigation_axes
         pixels = tuple(map(Axis.read, sorted(axes, key=lambda axis: axis.index_in_array)))
+        history = tuple(steps(X))
     if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
         import dask.array as da
 
@@ -160,9 +185,8 @@ def given(X: Any) -> Given:
     elif isinstance(array, np.ma.MaskedArray):
         hidden, array = np.ma.getmaskarray(array), array.filled(0)
     hidden = hidden if hidden is not None and hidden.any() else None
-    return Given(
-        array, Axis.of(X) if is_signal(X) else Axis.numbers(array.shape[-1]), pixels, hidden
-    )
+    axis = Axis.of(X) if is_signal(X) else Axis.numbers(array.shape[-1])
+    return Given(array, axis, pixels, hidden, history)
 
 
 def _as_ndarray(X: Any) -> np.ndarray:

@@ -95,6 +95,8 @@ class Observed:
         The energy of every channel, those left out included.
     domain_known : bool
         Whether the pixels form an image or a line, and are no mere list.
+    history : tuple of dict
+        The processing steps that a signal went through.
     """
 
     data: Data
@@ -107,6 +109,7 @@ class Observed:
     survey: Survey
     axis: Axis
     domain_known: bool = True
+    history: tuple[dict[str, Any], ...] = ()
 
     @cached_property
     def holds_counts(self) -> bool:
@@ -210,7 +213,8 @@ def observe(
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
         _refuse_infinite(data, rows, columns, domain)
     return Observed(
-        data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known
+        data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known,
+        taken.history,
     )  # fmt: skip
 
 

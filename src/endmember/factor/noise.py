@@ -15,7 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.door import given, left_out
+from endmember.factor.blocks import Data
+from endmember.factor.data import Weighted
+from endmember.factor.door import Given, given, left_out
+from endmember.factor.inputs import Observed
+from endmember.factor.lowrank import is_compressed
 from endmember.factor.photon_transfer import (
     LEAST_SHARE,
     ResidualFit,
@@ -29,6 +33,7 @@ Floats = NDArray[np.floating]
 _MAX_ENTRIES = 1_200_000  # looked at by `estimate_noise`: enough for a gain to 0.3 %
 _SEED = 20110
 _CORRELATION_WORTH_NAMING = 0.05
+_DENOISING = {"denoise", "separate_outliers"}  # steps of a history after which noise is no noise
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,11 @@ class NoiseModel:
     dispersion : float
         Measured variance of counts divided by their mean (1 for ideal counting).
     gain_error, correlation_error : float
-        Standard errors of the gain and of the correlations; 0 where the model was not estimated.
+        Standard errors of the gain and of the correlations; 0 where the model was not estimated. An infinite
+        ``gain_error``: whole numbers were taken for counts, since too few spectra can tell.
+    unknown : str
+        Why the noise could not be measured; gain and read variance are nan then, and so is everything that is
+        worked out from them. Empty where it is known.
     power : float
         With which power of the mean above the offset the variance grows: 1 for counts, 2 for noise in proportion.
 
@@ -75,6 +84,7 @@ class NoiseModel:
     gain_error: float = 0.0
     correlation_error: float = 0.0
     power: float = 1.0
+    unknown: str = ""
 
     def variance(self, mean: ArrayLike) -> Floats:
         """Variance of entries with these means, never below the read noise.
@@ -101,6 +111,8 @@ class NoiseModel:
 
     def sentence(self) -> str:
         """Say in one sentence what the noise is."""
+        if self.unknown:
+            return f"The noise cannot be measured: {self.unknown}."
         if self.poisson:
             return "The data are counts with Poisson noise: the variance equals the mean."
         if self.gain == 0 and self.read_variance == 0:
@@ -121,6 +133,10 @@ class NoiseModel:
     def warnings(self) -> list[str]:
         """List what a user should know before trusting the noise model."""
         found = []
+        if math.isinf(self.gain_error):
+            found.append(
+                "So few spectra cannot tell what their noise is: whole numbers were taken for plain counts."
+            )
         limit = max(_CORRELATION_WORTH_NAMING, 5 * self.correlation_error)
         for name, value in (
             ("channels", self.channel_correlation),
@@ -196,8 +212,8 @@ def estimate_noise(
 
     Parameters
     ----------
-    X : array_like, sparse matrix, Dask array or HyperSpy signal, shape (..., channels)
-        The data; whole numbers or floats, NaN = missing.
+    X : array_like, sparse matrix, Dask array, HyperSpy signal, shape (..., channels), or Observed, or Data
+        The data; whole numbers or floats, NaN = missing. What `observe` has read has its masks already.
     domain : tuple of int, optional
         Shape of the image when ``X`` is a matrix; without it the correlation of neighbouring
         pixels of a matrix stays nan.
@@ -209,11 +225,15 @@ def estimate_noise(
     Returns
     -------
     NoiseModel
+        Where the noise cannot be measured, one that says why (`NoiseModel.unknown`): because so few spectra are
+        left that all of them may be signal, or because the data were denoised or compressed before, so that
+        what a fit leaves is not their noise. Few whole numbers are taken for counts. The noise of images, data with
+        a single channel, comes from mixed second differences.
 
     Raises
     ------
     ValueError
-        If fewer than two pixels or two channels are left.
+        If the data have no axis of channels.
 
     References
     ----------
@@ -226,27 +246,27 @@ def estimate_noise(
     >>> round(estimate_noise(3.0 * rng.poisson(clean)).gain, 1)
     3.0
     """
-    taken = given(X)
-    n_channels, domain = taken.shape[-1], domain or taken.domain
-    matrix = taken.matrix
-    masked = left_out(mask, domain or taken.shape[:-1], taken.pixels, "mask", "pixels")
-    pixels = _left_in(masked, matrix.shape[0])
-    masked = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
-    channels = _left_in(masked, n_channels)
-    if pixels.size < 2 or channels.size < 2:
-        raise ValueError(
-            f"{pixels.size} pixels and {channels.size} channels are left to measure the noise on, "
-            "at least 2 of each are needed; mask less."
+    taken = X if isinstance(X, Observed) else given(X)
+    if denoised := _denoised_before(taken):
+        return _unmeasured(denoised)
+    data, rows, columns, domain = _places(taken, domain, mask, channel_mask)
+    if columns.size == 1 and domain is not None:
+        return _noise_of_image(_dense(data, rows, rows, columns), rows, domain)
+    if rows.size < 2 or columns.size < 2:
+        return _unmeasured(
+            f"{rows.size} pixels and {columns.size} channels are left, at least 2 of each are needed"
         )
-    pixels, block = _sampled_block(matrix, pixels, channels, domain)
-    if taken.hidden is not None:
-        block[taken.hidden.reshape(-1, n_channels)[pixels][:, channels]] = np.nan
-    precision = np.finfo(np.promote_types(matrix.dtype, np.float32)).eps
+    pixels, block = _sampled_block(data, rows, columns, domain)
+    if isinstance(taken, Given) and taken.hidden is not None:
+        block[taken.hidden.reshape(-1, taken.shape[-1])[pixels][:, columns]] = np.nan
+    precision = np.finfo(np.promote_types(data.dtype, np.float32)).eps
     fit = fit_noise(block)
     slope, intercept = _settle_line(fit, block, float(precision))
     silent = slope == 0 and intercept == 0
+    if not (fit.complete or silent):
+        return _of_few(block)
     unknown = (math.nan, 0.0)
-    channel_correlation, channel_error = unknown if silent else _channel_correlation(fit, channels)
+    channel_correlation, channel_error = unknown if silent else _channel_correlation(fit, columns)
     pixel_correlation, pixel_error = unknown if silent else _pixel_correlation(fit, pixels, domain)
     return NoiseModel(
         **_line(slope, intercept),
@@ -260,48 +280,107 @@ def estimate_noise(
     )
 
 
+def known_noise(X: Any) -> NoiseModel | None:
+    """Return what `estimate_noise` measures, or None where the noise cannot be measured."""
+    noise = estimate_noise(X)
+    return None if noise.unknown else noise
+
+
+def _denoised_before(X: Given | Observed) -> str:
+    """Say what took noise out of the data before, as far as they know; empty where nothing did."""
+    data = X.data if isinstance(X, Observed) else X.array
+    if isinstance(data, Data) and is_compressed(data):
+        return "the data are compressed, and what a fit leaves of them is not their noise"
+    if gone := sorted(_DENOISING & {step.get("step") for step in X.history}):
+        return (
+            f"the data went through {' and '.join(gone)} before, and what a fit leaves of them is not the noise "
+            "of the recording; measure it on the data as they were recorded"
+        )
+    return ""
+
+
+def _unmeasured(why: str) -> NoiseModel:
+    nan = math.nan
+    return NoiseModel(nan, 0.0, nan, nan, nan, gain_error=nan, correlation_error=nan, unknown=why)
+
+
+def _of_few(block: Floats) -> NoiseModel:
+    """Return the noise of spectra so few that all of them may be signal: known for counts alone."""
+    if _count_tolerance(block) > 0:
+        return NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
+    return _unmeasured(
+        f"{block.shape[0]} pixels of {block.shape[1]} channels hold too many components to tell noise from them, "
+        "and are no counts; at least three pixels and channels for each are needed"
+    )
+
+
+def _noise_of_image(values: Floats, pixels: Indices, domain: tuple[int, ...]) -> NoiseModel:
+    """Return the constant noise of an image, from its mixed second differences; the image itself has hardly any."""
+    if len(domain) != 2 or min(domain) < 3:
+        return _unmeasured("a single channel needs an image of at least 3 x 3 pixels")
+    image = np.full(math.prod(domain), math.nan)
+    image[pixels] = values[:, 0]
+    mixed = np.diff(np.diff(image.reshape(domain), axis=0), axis=1)
+    deviation = 1.4826 * np.nanmedian(np.abs(mixed - np.nanmedian(mixed))) / 2.0
+    return NoiseModel(gain=0.0, read_variance=float(deviation**2))
+
+
+def _places(
+    X: Given | Observed, domain: tuple[int, ...] | None, mask: Any, channel_mask: Any
+) -> tuple[Any, Indices, Indices, tuple[int, ...] | None]:
+    """Return the matrix, which pixels of the image and which channels take part, and the shape of the image."""
+    if isinstance(X, Observed):
+        return X.data, X.rows, X.columns, X.domain if len(X.domain) > 1 else domain
+    if isinstance(X.array, Data):
+        return X.array, np.arange(X.shape[0]), np.arange(X.shape[1]), domain
+    n_channels, domain = X.shape[-1], domain or X.domain
+    masked = left_out(mask, domain or X.shape[:-1], X.pixels, "mask", "pixels")
+    channels = left_out(channel_mask, (n_channels,), (X.axis,), "channel_mask", "channels")
+    return X.matrix, _left_in(masked, X.matrix.shape[0]), _left_in(channels, n_channels), domain
+
+
+def _dense(data: Any, pixels: Indices, rows: Indices, columns: Indices) -> Floats:
+    """Return some of the pixels that take part, as float64; NaN where an entry is missing."""
+    if not isinstance(data, Data):
+        block = data[pixels]
+        block = block.toarray() if sp.issparse(block) else block
+        return np.asarray(block, dtype=np.float64)[:, columns]
+    index = np.searchsorted(rows, pixels)
+    block = data.rows(index)
+    return np.where(data.W[index] > 0, block, math.nan) if isinstance(data, Weighted) else block
+
+
 def _left_in(mask: NDArray[np.bool_] | None, size: int) -> Indices:
     """Return the indices that a mask (True = left out) leaves."""
     return np.arange(size) if mask is None else np.flatnonzero(~mask.ravel())
 
 
 def _sampled_block(
-    matrix: Any, pixels: Indices, channels: Indices, domain: tuple[int, ...] | None
+    data: Any, rows: Indices, columns: Indices, domain: tuple[int, ...] | None
 ) -> tuple[Indices, Floats]:
     """Return the pixels that are looked at and their spectra; empty ones say nothing of noise."""
-    sampled = _sample_pixels(pixels, domain, *matrix.shape)
-    block = _dense_rows(matrix, sampled)[:, channels]
-    filled = (block != 0).any(axis=1)
-    if 2 * np.count_nonzero(filled) >= len(filled):
-        return sampled, block
-    known = (matrix[pixels] != 0).sum(axis=1)
-    left = pixels[np.asarray(known).ravel() > 0]
-    if left.size < 2:
-        return sampled, block
-    sampled = _sample_pixels(left, domain, *matrix.shape)
-    return sampled, _dense_rows(matrix, sampled)[:, channels]
+    pixels = _sample_pixels(rows, domain, columns.size)
+    block = _dense(data, pixels, rows, columns)
+    if isinstance(data, Data) or 2 * np.count_nonzero(block.any(axis=1)) >= len(block):
+        return pixels, block
+    filled = rows[np.asarray((data[rows] != 0).sum(axis=1)).ravel() > 0]
+    if filled.size >= 2:
+        pixels = _sample_pixels(filled, domain, columns.size)
+    return pixels, _dense(data, pixels, rows, columns)
 
 
-def _sample_pixels(pixels: Indices, domain: tuple[int, ...] | None, n: int, m: int) -> Indices:
+def _sample_pixels(pixels: Indices, domain: tuple[int, ...] | None, m: int) -> Indices:
     """Pixels for about `_MAX_ENTRIES` entries, in 2 × 2 patches of the image (or runs of 4)."""
     wanted = min(max(_MAX_ENTRIES // m, 600), 4000)
     if pixels.size <= wanted:
         return pixels
     if domain is None or len(domain) == 1:
-        patch = np.arange(n) // 4
+        patch = pixels // 4
     else:
-        rows, columns = np.divmod(np.arange(n), domain[-1])
+        rows, columns = np.divmod(pixels, domain[-1])
         patch = (rows // 2) * ((domain[-1] + 1) // 2) + columns // 2
-    order = np.random.default_rng(_SEED).permutation(int(patch.max()) + 1)
-    rank = order[patch[pixels]]
+    rank = np.random.default_rng(_SEED).permutation(int(patch.max()) + 1)[patch]
     return pixels[rank <= np.partition(rank, wanted - 1)[wanted - 1]]
-
-
-def _dense_rows(matrix: Any, rows: Indices) -> Floats:
-    block = matrix[rows]
-    if sp.issparse(block):
-        block = block.toarray()
-    return np.asarray(block, dtype=np.float64)
 
 
 def _settle_line(fit: ResidualFit, block: Floats, precision: float) -> tuple[float, float]:
@@ -337,7 +416,7 @@ def _count_tolerance(block: Floats) -> float:
     return 0.5 if 3 * ones >= others else 0.05
 
 
-def _line(slope: float, intercept: float) -> dict[str, float]:
+def _line(slope: float, intercept: float) -> dict[str, Any]:
     """Gain, offset and read variance of a line; a negative intercept is an offset."""
     if intercept >= 0 or slope <= 0:
         return {"gain": slope, "offset": 0.0, "read_variance": max(intercept, 0.0)}
@@ -408,10 +487,10 @@ def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Fl
 
     Parameters
     ----------
-    X : array_like or sparse matrix of shape (pixels, channels)
+    X : array_like, sparse matrix or Data of shape (pixels, channels)
         The data.
     noise : NoiseModel
-        Its noise.
+        Its noise; without any, or where it is unknown, all weights are 1.
     floor : float
         Pixels and channels whose variance is below this share of the mean are weighted as if they
         had that much, so that lone counts in empty channels get no say.
@@ -436,13 +515,36 @@ def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Fl
     8.0
     """
     n, m = X.shape
-    row_mean = np.asarray(X.sum(axis=1), dtype=np.float64).ravel() / m
-    column_mean = np.asarray(X.sum(axis=0), dtype=np.float64).ravel() / n
+    if noise.unknown or (noise.gain == 0 and noise.read_variance == 0):
+        return np.ones(n), np.ones(m)
+    row_sum, column_sum = (
+        (X.dot(np.ones((m, 1))), X.transposed_dot(np.ones((n, 1))))
+        if isinstance(X, Data)
+        else (X.sum(axis=1), X.sum(axis=0))
+    )
+    row_mean = np.asarray(row_sum, dtype=np.float64).ravel() / m
+    column_mean = np.asarray(column_sum, dtype=np.float64).ravel() / n
     rows, columns = rank_one_variance(noise.variance(row_mean), noise.variance(column_mean))
     if floor > 0:
         rows = np.maximum(rows, floor * rows.mean())
         columns = np.maximum(columns, floor * columns.mean())
     return _reciprocal_root(rows), _reciprocal_root(columns)
+
+
+def lone_count_floor(counts: float, n: int, m: int) -> float:
+    """Floor of the variances below which a lone count would look like a component.
+
+    In whitened data a count in a pixel with a counts and a channel with b has the square
+    ``total / (a b)``; it must stay below a fifth of the noise edge ``(√n + √m)²``.
+
+    Parameters
+    ----------
+    counts : float
+        Mean count of an entry.
+    n, m : int
+        Pixels and channels.
+    """
+    return min(math.sqrt(5 / max(counts, 1e-300)) / (math.sqrt(n) + math.sqrt(m)), 1.0)
 
 
 def whiten(X: Any, noise: NoiseModel) -> NDArray[np.floating] | sp.csr_array:
@@ -466,10 +568,14 @@ def whiten(X: Any, noise: NoiseModel) -> NDArray[np.floating] | sp.csr_array:
     array([[1., 2.]])
     """
     data = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
-    rows, columns = whitening_weights(data, noise)
-    if sp.issparse(data):
-        return sp.csr_array(sp.diags_array(rows) @ data @ sp.diags_array(columns))
-    return data * rows[:, None] * columns
+    return weighted(data, *whitening_weights(data, noise))
+
+
+def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
+    """Return ``diag(rows) X diag(columns)``; sparse data stay sparse."""
+    if sp.issparse(X):
+        return sp.csr_array(sp.diags_array(rows) @ X @ sp.diags_array(columns))
+    return X * rows[:, None] * columns
 
 
 def _reciprocal_root(variance: Floats) -> Floats:

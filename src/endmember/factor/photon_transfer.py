@@ -20,6 +20,8 @@ _WHITENING_FLOOR = 0.2  # of the mean variance: lone counts in empty channels ar
 _N_BINS = 40
 _NEGLIGIBLE = 0.005  # share of the variance that a component left in the residual may have
 _TRIMMED = 0.003  # share of entries that the search for spikes leaves out at first
+_FEW = 12  # eigenvalues left, among which one that is no noise would make much of the variance
+_UNEVEN = 4.0  # mean over smallest eigenvalue of few spectra of noise, correlated or not
 _MAX_LOST = 0.03  # of the entries that are not zero: what is more than this is no spike
 
 
@@ -39,6 +41,7 @@ class ResidualFit:
     intercept_error: float = 0.0
     mean_signal: float = 0.0
     signal_power: float = 0.0
+    complete: bool = True  # False where so few spectra hold more than the fit may take out
 
 
 def fit_noise(block: Floats) -> ResidualFit:
@@ -55,7 +58,7 @@ def fit_noise(block: Floats) -> ResidualFit:
         rows, columns = rank_one_variance(
             np.maximum(variance.mean(axis=1), smallest), np.maximum(variance.mean(axis=0), smallest)
         )
-        left, right, low_rank = _low_rank_fit(filled, rows, columns)
+        left, right, low_rank, complete = _low_rank_fit(filled, rows, columns)
         share = np.outer(1 - np.sum(left**2, axis=1), 1 - np.sum(right**2, axis=1))
         residual = np.where(np.isfinite(block), block - low_rank, 0)
         line = _photon_transfer(filled, residual, share, bins, np.isfinite(block))
@@ -77,11 +80,14 @@ def fit_noise(block: Floats) -> ResidualFit:
         intercept_error=intercept_error,
         mean_signal=float(filled.mean()),
         signal_power=power,
+        complete=complete,
     )
 
 
-def _low_rank_fit(filled: Floats, rows: Floats, columns: Floats) -> tuple[Floats, Floats, Floats]:
-    """Truncate the SVD of the data in whitened units: maps, spectra, and the fit in data units."""
+def _low_rank_fit(
+    filled: Floats, rows: Floats, columns: Floats
+) -> tuple[Floats, Floats, Floats, bool]:
+    """Truncate the SVD of the data in whitened units: maps, spectra, the fit in data units, and whether it is all."""
     scaled = filled / np.sqrt(rows)[:, None] / np.sqrt(columns)
     tall = scaled.shape[0] > scaled.shape[1]
     wide = scaled.T if tall else scaled
@@ -92,7 +98,13 @@ def _low_rank_fit(filled: Floats, rows: Floats, columns: Floats) -> tuple[Floats
     long = wide.T @ short / np.sqrt(np.maximum(values[:rank], 1e-300))
     left, right = (long, short) if tall else (short, long)
     fit = left @ (left.T @ scaled) * np.sqrt(rows)[:, None] * np.sqrt(columns)
-    return left, right, fit
+    return left, right, fit, _is_noise(values[rank:])
+
+
+def _is_noise(values: Floats) -> bool:
+    """Tell whether eigenvalues are noise alone: where they are few, a component among them dwarfs the last."""
+    few = values.size < _FEW
+    return not few or (values.size > 3 and values.mean() < _UNEVEN * values[-1])
 
 
 def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int:

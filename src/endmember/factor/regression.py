@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Weighted
-from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.noise import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups
 from endmember.factor.subproblem import Quadratic
 
-#: Entries looked at to measure the noise.
-SAMPLED = 1_200_000
-#: With fewer pixels or channels the noise cannot be told from what a fit of low rank has missed.
+#: With fewer pixels or channels the residual does not tell noise from what the references miss.
 FEW = 16
 #: A variance is never taken for less than this fraction of the mean variance of its pixel,
 LEAST_VARIANCE = 1e-3
@@ -246,32 +243,12 @@ def information(V: np.ndarray, R: np.ndarray, W: np.ndarray | None = None) -> np
     return ((1.0 if W is None else W) / V @ products).reshape(-1, k, k)
 
 
-def known_noise(X: Any) -> NoiseModel | None:
-    """Return the noise of data (n, m): measured, or that of counting where they are few; None where nothing tells it.
-
-    Few are whole numbers that are not negative taken for counts. The residual of a fit tells nothing: it holds
-    what the fit has missed.
-    """
-    if min(X.shape) >= FEW:
-        return estimate_noise(X)
-    X = np.asarray(X)
-    known = X[np.isfinite(X)]
-    counts = known.any() and not (known < 0).any() and not (known % 1).any()
-    return NoiseModel(poisson=True) if counts else None
-
-
 def scattered(data: Data, F: np.ndarray, R: np.ndarray, limits: Limits) -> NoiseModel:
     """Return the noise, the same everywhere up to weights, that would make all of the residual."""
     squares = sum(float(np.vdot(block, block)) for _, block in data.residual_blocks(F, R))
     seen = np.count_nonzero(data.W) if isinstance(data, Weighted) else np.prod(data.shape)
     freedom = int(seen - limits.freedom(F).sum())
     return NoiseModel(gain=0.0, read_variance=squares / max(freedom, 1))
-
-
-def sampled(data: Data) -> np.ndarray:
-    """Return the spectra of pixels evenly spread over the data: enough to measure their noise on."""
-    n, m = data.shape
-    return data.rows(np.unique(np.linspace(0, n - 1, min(n, max(SAMPLED // m, 600))).astype(int)))
 
 
 def errors_of_least_squares(

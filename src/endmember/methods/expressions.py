@@ -266,24 +266,12 @@ def _noise_variance(observed: Observed, X: Given, mask: Any, channel_mask: Any) 
     data = observed.data
     n, m = data.shape
     square = max(data.squared_norm / (n * m), 1e-300)
-    if m == 1:
-        return max(_variance_of_image(X.array[..., 0]), QUIET * square)
     noise = estimate_noise(X, mask=mask, channel_mask=channel_mask)
+    if noise.unknown:
+        raise ValueError(f"{noise.sentence()} Give the term weight=1/variance")
     total = float(np.sum(data.dot(np.ones((m, 1)))))
     seen = float(data.W.sum()) if hasattr(data, "W") else float(n * m)
     return max(float(noise.variance(total / max(seen, 1e-300))), QUIET * square)
-
-
-def _variance_of_image(image: np.ndarray) -> float:
-    """Return the variance of the noise of an image, from its mixed second differences."""
-    image = np.asarray(image, dtype=np.float64)
-    if image.ndim != 2 or min(image.shape) < 3:
-        raise ValueError(
-            "the noise of data with a single channel is measured on an image of at least 3 x 3 pixels; give "
-            "the term weight=1/variance"
-        )
-    mixed = np.diff(np.diff(image, axis=0), axis=1)
-    return float((1.4826 * np.median(np.abs(mixed - np.median(mixed)))) ** 2 / 4.0)
 
 
 def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:

@@ -14,7 +14,7 @@ from endmember.factor.data import Weighted
 from endmember.factor.door import Given
 from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import sketch
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise import NoiseModel, known_noise
 from endmember.factor.penalties import Free, Known, SumToOne
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
@@ -27,8 +27,8 @@ STRUCTURE = 1.1
 #: What is said where nothing but the residual tells the noise.
 UNJUDGED = (
     "{} spectra of {} channels that are no counts do not tell their noise from what the references miss: chi2_ is NaN, "
-    "and the errors take all of the residual for noise; fit more spectra together, at least 16, or give the counts "
-    "as they were recorded"
+    "and the errors take all of the residual for noise; fit more spectra together, or give the counts as they "
+    "were recorded"
 )
 #: Steps of a search for shifts: a fraction of a channel, at most so many, and how often it goes round.
 FRACTION, MOST_STEPS, ROUNDS = 0.5, 81, 3
@@ -244,8 +244,7 @@ class MLLS(SpectralEstimator):
         """Return the noise: of counts, or measured; None where only the residual of the fit would tell."""
         if self._counting:
             return NoiseModel(poisson=True)
-        data = observed.data
-        return None if data.weighted else regression.known_noise(regression.sampled(data))
+        return None if observed.data.weighted else known_noise(observed)
 
     def _judge(self, R: np.ndarray, weights: np.ndarray) -> None:
         """Learn how alike the references are; name those that are nearly, refuse those that are wholly collinear."""

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.noise import NoiseModel
-from endmember.factor.regression import known_noise
+from endmember.factor.noise import NoiseModel, known_noise
 from endmember.factor.spiked import spiked_strength
 from endmember.preprocess.continuum import (
     ShapeBackground,

@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from endmember.factor.blocks import Rescaled
 from endmember.factor.inputs import observe
 from endmember.factor.lowrank import LowRank, sketch
-from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.noise import (
+    NoiseModel,
+    estimate_noise,
+    lone_count_floor,
+    whitening_weights,
+)
 from endmember.factor.spiked import spiked_overlap, spiked_strength
 from endmember.factor.threads import one_blas_thread
 from endmember.preprocess.lifting import lifted, map_pixels, map_whole
@@ -113,7 +118,9 @@ def noise_weighted_basis(
             f"{m} channels that hold anything; em.assess.rank suggests one"
         )
     noise = estimate_noise(X) if noise is None else noise
-    rows, columns = _weights(observed.data, noise)
+    counts = float(observed.data.dot(np.ones((m, 1))).mean()) / m / (noise.gain or 1.0)
+    floor = lone_count_floor(counts, n, m) if noise.gain > 0 else 0.0
+    rows, columns = whitening_weights(observed.data, noise, floor)
     with one_blas_thread():
         low = sketch(Rescaled(observed.data, rows, columns), int(rank), 0, _PASSES)
     _warn(low, noise, n, m)
@@ -186,32 +193,12 @@ def _reconstructed(block: Floats, into: Floats, back: Floats) -> Floats:
     return ((block @ into) @ back).astype(block.dtype, copy=False)
 
 
-def _weights(data: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
-    """Return the weights of pixels and channels that make the noise white; 1 without noise."""
-    n, m = data.shape
-    row_mean = data.dot(np.full((m, 1), 1 / m))
-    column_mean = data.transposed_dot(np.full((n, 1), 1 / n))
-    if noise.gain == 0:
-        return np.ones(n), np.ones(m)
-    mean = max(float(row_mean.mean()) / noise.gain, np.finfo(float).tiny)
-    share = min(math.sqrt(5 / mean) / (math.sqrt(n) + math.sqrt(m)), 1.0)
-    rows = _floored(noise.variance(row_mean[:, 0].astype(float)), share)
-    columns = _floored(noise.variance(column_mean[:, 0].astype(float)), share)
-    return np.sqrt(columns.mean() / rows), 1 / np.sqrt(columns)
-
-
-def _floored(variance: Floats, share: float) -> Floats:
-    """Keep a lone count in an empty pixel or channel below a fifth of the edge of the noise."""
-    return np.maximum(variance, share * max(variance.mean(), np.finfo(float).tiny))
-
-
 def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:
     """Say which of the components are noise, and how far noise has turned the weakest."""
-    level = noise.read_variance if noise.gain == 0 else 1.0
-    if level <= 0:
+    if noise.unknown or (noise.gain == 0 and noise.read_variance == 0):
         return
     gamma = m / n
-    strengths = spiked_strength(low.singular_values**2 / (n * level), gamma)
+    strengths = spiked_strength(low.singular_values**2 / n, gamma)
     hidden = int(np.sum(strengths == 0))
     if hidden:
         logger.warning(

@@ -7,24 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_STEPS = "Endmember.steps"
-
-
-def steps(signal: Any) -> list[dict[str, Any]]:
-    """Return the processing steps that a signal went through, oldest first.
-
-    Parameters
-    ----------
-    signal : hyperspy.api.signals.BaseSignal
-        Steps are kept in its metadata as JSON text, which every file format of HyperSpy keeps.
-
-    Returns
-    -------
-    list of dict
-        As given to `record`; a copy.
-    """
-    text = signal.metadata.get_item(_STEPS, default="[]")
-    return json.loads(text)
+from endmember.factor.door import STEPS, steps
 
 
 def record(signal: Any, step: dict[str, Any], inplace: bool = False) -> Any:
@@ -64,7 +47,7 @@ def record(signal: Any, step: dict[str, Any], inplace: bool = False) -> Any:
             f"a processing step must hold names, finite numbers, texts and lists only: {problem}"
         ) from problem
     recorded = signal if inplace else signal.isig[:]
-    recorded.metadata.set_item(_STEPS, text)
+    recorded.metadata.set_item(STEPS, text)
     return recorded
 
 
