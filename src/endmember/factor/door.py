@@ -166,7 +166,7 @@ def given(X: Any) -> Given:
         raise TypeError(
             "X is None and no spectrum image; give an array (*domain, channels) or a signal"
         )
-    array, hidden, pixels, history = unwrap(X), None, None, ()
+    array, hidden, pixels = unwrap(X), None, None
     if sparse.issparse(array):
         array = sparse.csr_array(array)
     elif not is_lazy(array):
@@ -176,7 +176,6 @@ def given(X: Any) -> Given:
     if is_signal(X):
         axes = X.axes_manager.navigation_axes
         pixels = tuple(map(Axis.read, sorted(axes, key=lambda axis: axis.index_in_array)))
-        history = tuple(steps(X))
     if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
         import dask.array as da
 
@@ -186,7 +185,7 @@ def given(X: Any) -> Given:
         hidden, array = np.ma.getmaskarray(array), array.filled(0)
     hidden = hidden if hidden is not None and hidden.any() else None
     axis = Axis.of(X) if is_signal(X) else Axis.numbers(array.shape[-1])
-    return Given(array, axis, pixels, hidden, history)
+    return Given(array, axis, pixels, hidden, tuple(steps(X)) if is_signal(X) else ())
 
 
 def _as_ndarray(X: Any) -> np.ndarray:
