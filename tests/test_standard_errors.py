@@ -177,3 +177,27 @@ def test_a_bootstrap_told_to_stop_keeps_the_fits_so_far():
     few = em.assess.uncertainty(fitted, X, method="bootstrap", n_bootstrap=3)
     assert told == [1, 2, 3, 4] and errors.maps.shape == (6, 10, 2)
     np.testing.assert_array_equal(errors.spectra, few.spectra)
+
+
+@pytest.mark.parametrize("loss", [em.Poisson(), em.PoissonScaled()], ids=repr)
+@pytest.mark.parametrize("gain", [4.0, 0.25])
+def test_errors_of_counts_in_another_unit_are_in_that_unit(loss, gain):
+    rng = np.random.default_rng(0)
+    spectra = np.array([[1.0, 2, 3, 0, 0, 0, 1, 2], [0, 0, 1, 2, 4, 2, 0, 1]])
+    maps = 60 * rng.dirichlet([0.5, 0.5], 400)
+    counts = rng.poisson(maps @ spectra).astype(float)
+
+    def errors(unit):
+        known = em.Known({0: spectra[0], 1: spectra[1]})
+        model = em.NMF(2, loss=loss, spectra=known, init=(unit * maps + 1e-6, spectra))
+        return em.assess.uncertainty(model.fit(unit * counts), unit * counts).maps
+
+    ratio = np.median(errors(gain) / errors(1.0))
+    assert ratio == pytest.approx(gain, rel=0.1)
+
+
+def test_errors_are_unknown_where_every_entry_has_its_unknown():
+    X = np.array([[3.0, 1.0], [1.0, 2.0]])
+    errors = em.assess.uncertainty(em.NMF(2, random_state=0).fit(X), X)
+    assert np.isnan(errors.maps).all() and np.isnan(errors.spectra).all()
+    assert errors.sentence.startswith("Errors are not known")

@@ -18,7 +18,6 @@ from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
 from endmember.factor.threads import one_blas_thread
-from endmember.methods.estimator import loss_of
 from endmember.methods.learning import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
@@ -53,6 +52,8 @@ class Errors:
     exact : bool
         Whether every entry had its own variance; else variances were a product of one of the pixel and
         one of the channel.
+    efficient : bool
+        Whether the loss of the model is the likelihood of this noise, so that the bound can be reached.
     """
 
     spectra: np.ndarray
@@ -62,6 +63,7 @@ class Errors:
     rotations: int
     method: str
     exact: bool = True
+    efficient: bool = False
 
     @property
     def sentence(self) -> str:
@@ -73,12 +75,19 @@ class Errors:
                 f" {self.rotations} rotation{several} of the components {'are' if several else 'is'} not fixed by the "
                 "data and not part of these errors: see em.assess.ambiguity."
             )
+        if np.isnan(self.maps).all():
+            return (
+                "Errors are not known: the model has as many unknowns as the data have entries, which leaves nothing "
+                "to tell the noise from; give noise=, ask for fewer components or take more pixels."
+            )
         if self.method == "bootstrap":
             return f"Errors from fits to simulated data: noise alone, not ambiguity.{held}"
-        return (
-            "Errors are the Cramér-Rao bound: what the best estimator makes of this noise. Least squares of "
-            f'counts does worse; method="bootstrap" says by how much.{held}'
-        )
+        worse = (
+            "" if self.efficient
+            else ' The loss of this model does worse; method="bootstrap" says by how much.'
+        )  # fmt: skip
+        bound = "Errors are the Cramér-Rao bound: what the best estimator makes of this noise."
+        return f"{bound}{worse}{held}"
 
 
 def uncertainty(
@@ -108,8 +117,8 @@ def uncertainty(
         The data of the fit; an ``Unmixing`` reads its own again unless they are given.
     method : "cramer-rao" or "bootstrap"
     noise : NoiseModel, optional
-        Poisson for models with a loss for counts, else constant and as large as the residual,
-        unless given.
+        That of the model's loss unless given: for white noise as large as the residual, for counts with the gain
+        measured from the data; measured altogether where the loss does not say what its noise is.
     n_bootstrap : int
         Simulated data sets.
     mask, channel_mask, weights, domain
@@ -151,6 +160,8 @@ def uncertainty(
     with one_blas_thread():
         observed = observe(X, **options, keep_empty=True)
         answer = _Answer(model, model.explained(observed), noise)
+    if math.isnan(answer.noise.read_variance):
+        return answer.unknown()
     if method == "bootstrap":
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))
@@ -171,13 +182,21 @@ class _Answer:
         self.noise = noise or self._noise()
 
     def _noise(self) -> NoiseModel:
-        """Return the noise that the loss of the model stands for."""
-        if loss_of(self.model).counts:
-            return NoiseModel(gain=1.0, poisson=True)
-        n, m = self.observed.data.shape
-        free = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]
-        squares = self.explained.squares()
-        return NoiseModel(gain=0.0, read_variance=squares / max(n * m - free, 1))
+        """Return the noise that the loss of the model stands for; of variance NaN where nothing tells it."""
+        data, loss = self.observed.data, self.model.own_loss()
+        measured = None if loss.power == 0 else loss.measured_noise(data)
+        if measured is not None:
+            return measured
+        unknowns = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]
+        left = data.size - unknowns
+        return NoiseModel(
+            gain=0.0, read_variance=self.explained.squares() / left if left > 0 else math.nan
+        )
+
+    def unknown(self) -> Errors:
+        """Return errors that are not known."""
+        spectra, maps = np.full(self.S.shape, np.nan), np.full(self.C.shape, np.nan)
+        return self._errors(spectra, maps, 0, "cramer-rao", True)
 
     def bound(self) -> Errors:
         """Return the Cramér-Rao bound."""
@@ -258,7 +277,7 @@ class _Answer:
             observed.spectra(spectra), observed.maps(maps),
             observed.spectra(self.at_zero[1].astype(float)) > 0.5,
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
-            rotations, method, exact,
+            rotations, method, exact, self.model.own_loss().likelihood,
         )  # fmt: skip
 
 
@@ -273,6 +292,6 @@ def _upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
 
 def _simulate(mean: np.ndarray, noise: NoiseModel, rng: np.random.Generator) -> np.ndarray:
     """Return data with this mean and noise."""
-    if noise.poisson:
-        return rng.poisson(np.maximum(mean, 0.0)).astype(float)
+    if noise.power == 1 and noise.gain > 0 and noise.offset == noise.read_variance == 0:
+        return noise.gain * rng.poisson(np.maximum(mean, 0.0) / noise.gain)
     return mean + rng.standard_normal(mean.shape) * np.sqrt(noise.variance(mean))

@@ -13,7 +13,7 @@ from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.entries import Entries
 from endmember.factor.kernels import Counts
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
@@ -21,6 +21,10 @@ from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, t
 EXPLICIT_BELOW = 1e-10
 #: A model value is never taken for less than this fraction of the mean datum.
 FLOOR = 1e-16
+#: Entries on which a gain is measured.
+SAMPLED = 1_200_000
+#: Noise is never taken for less than this fraction of the mean datum.
+QUIET = 1e-12
 #: The same where a square touches a divergence.
 TOUCHING_FLOOR = 1e-12
 
@@ -59,6 +63,22 @@ class Loss(BaseEstimator, ABC):
         if self.power == 0:
             return NoiseModel(gain=0.0, read_variance=gain)
         return NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
+
+    def measured_noise(self, data: Data) -> NoiseModel | None:
+        """Return the noise that it stands for with the gain that data have; as measured where it does not say.
+
+        None where there is one pixel or channel alone, on which nothing can be measured.
+        """
+        n, m = data.shape
+        if min(n, m) < 2:
+            return self.noise()
+        taken = np.unique(np.linspace(0, n - 1, min(n, max(SAMPLED // m, 600))).astype(int))
+        sample = data.rows(taken)
+        found, stated, mean = estimate_noise(sample), self.noise(), float(np.mean(sample))
+        if stated is None:
+            return found
+        least = (QUIET * float(np.max(np.abs(sample)))) ** 2
+        return self.noise(max(float(found.variance(mean)), least) / float(stated.variance(mean)))
 
     def as_squares(self) -> Loss | None:
         """Return the loss of nearly the same noise that needs products alone; None where there is none."""

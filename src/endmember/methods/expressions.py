@@ -234,6 +234,11 @@ class Term:
             return float(weight)
         if weight != "auto":
             raise ValueError(f'weight={weight!r} is not known; give a number above zero or "auto"')
+        if self.loss_.power is None:
+            raise ValueError(
+                f'{self.loss_!r} does not say what its noise is, so weight="auto" cannot be found; give the term a '
+                "number, such as weight=1"
+            )
         if self.loss_.power != 0:
             return 1.0
         return 1.0 / _noise_variance(self.observed, X, mask, channel_mask)

@@ -48,7 +48,8 @@ def save_doubts(folder: Path, result: Unmixing) -> dict[str, Any]:
     if errors is not None:
         save_together(folder / "errors.hspy", _signals(errors, _ERRORS, result))
         record["errors"] = {
-            "rotations": int(errors.rotations), "method": errors.method, "exact": bool(errors.exact)
+            "rotations": int(errors.rotations), "method": errors.method, "exact": bool(errors.exact),
+            "efficient": bool(errors.efficient),
         }  # fmt: skip
     if bands is not None:
         save_together(folder / "bands.hspy", _signals(bands, _BANDS, result))
