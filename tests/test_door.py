@@ -1,8 +1,12 @@
 """One door: what any public function takes, all take, and refuse the rest in the same sentence."""
 
+import dask.array as da
 import hyperspy.api as hs
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import sparse
+from sklearn.base import clone
 
 import endmember as em
 from endmember.factor.axis import Axis
@@ -120,3 +124,179 @@ def test_infinite_values_are_refused_with_weights_too():
     ):
         em.NMF(3).fit(X, weights=np.ones(X.shape))
     em.NMF(3).fit(X, weights=np.isfinite(X))
+
+
+# --- every public way in --------------------------------------------------------------------------
+
+ENERGY = np.arange(100.0, 140.0)
+FITTED = em.NMF(3, random_state=0).fit(COUNTS)
+#: Public names that take no spectrum image, and why.
+NO_WAY_IN = {
+    "Bands", "Detectability", "Errors", "Hint", "Path", "PowerLawBackground", "RankReport", "Separated",
+    "ShapeBackground",  # answers
+    "bad_channels", "bremsstrahlung_shapes", "detectability", "element_hints",  # take spectra, maps, references
+}  # fmt: skip
+
+
+def no_energy(X):
+    """Return the energies that an array needs and a signal has."""
+    return None if hasattr(X, "axes_manager") else ENERGY
+
+
+def estimators():
+    """Return every public model of spectrum images, for three components."""
+    classes = [getattr(em, name) for name in em.__all__]
+    models = [one for one in classes if isinstance(one, type) and hasattr(one, "transform")]
+    settings = {
+        "MLLS": {"references": SPECTRA}, "Drifting": {"model": em.NMF(3, random_state=0)}, "Tucker": {"ranks": 3},
+    }  # fmt: skip
+    return {
+        model.__name__: model(**settings.get(model.__name__, {"n_components": 3}))
+        for model in models
+        if model.__name__ != "Coupled"
+    }
+
+
+def fitted_maps(model):
+    """Return a function that fits the model to data and gives its maps."""
+
+    def fit(X):
+        again = clone(model)
+        if "random_state" in again.get_params():
+            again.set_params(random_state=0)
+        second = (COUNTS.reshape(-1, 40)[:, :20],) if isinstance(model, em.PLS | em.CCA) else ()
+        return again.fit(X, *second).maps_
+
+    return fit
+
+
+def ways_in():
+    """Return every public function of a spectrum image, as a function of it alone."""
+    models = {"a": em.NMF(3, random_state=0), "b": em.SPA(3)}
+    assess = {
+        "rank": lambda X: em.assess.rank(X, stability=False).visibility,
+        "local_rank": em.assess.local_rank,
+        "path": lambda X: (
+            em.assess.path(
+                em.NMF(3, maps=em.Sparse(), random_state=0), X, "maps__weight", [0.01, 0.1]
+            ).misfit
+        ),
+        "ambiguity": lambda X: em.assess.ambiguity(FITTED, X).maps_high,
+        "uncertainty": lambda X: em.assess.uncertainty(FITTED, X).maps,
+    }
+    preprocess = {
+        "align": lambda X: em.preprocess.align(
+            X, method="correlation", interpolate=False
+        ),
+        "find_shifts": lambda X: em.preprocess.find_shifts(X, method="correlation"),
+        "denoise": lambda X: em.preprocess.denoise(X, 3),
+        "separate_outliers": lambda X: em.preprocess.separate_outliers(X)[0],
+        "correct_detector": lambda X: em.preprocess.correct_detector(X, gain=1 + 0.1 * PLACES),
+        "remove_afterglow": lambda X: em.preprocess.remove_afterglow(X, 0.01),
+        "remove_fixed_pattern": lambda X: em.preprocess.remove_fixed_pattern(
+            X, np.arange(9) // 3, pattern=np.zeros(40)
+        ),
+        "fixed_pattern": lambda X: em.preprocess.fixed_pattern(X, np.arange(9) ** 2 % 7),
+        "find_spikes": em.preprocess.find_spikes,
+        "remove_spikes": em.preprocess.remove_spikes,
+        "subtract_background": lambda X: em.preprocess.subtract_background(
+            X, (102, 112), energy=no_energy(X)
+        ),
+        "fit_background": lambda X: em.preprocess.fit_background(
+            X, (102, 112), energy=no_energy(X)
+        ).background(ENERGY),
+    }
+    return {
+        **{name: fitted_maps(model) for name, model in estimators().items()},
+        "transform": FITTED.transform,
+        "unmix": lambda X: em.unmix(X, em.NMF(3, random_state=0)).maps.data,
+        "compress": lambda X: em.compress(X, 5).singular_values,
+        "compare": lambda X: em.compare(X, models, bands=False).misfit,
+        **{f"assess.{name}": way for name, way in assess.items()},
+        **{f"preprocess.{name}": way for name, way in preprocess.items()},
+    }
+
+
+WAYS = ways_in()
+
+
+def answer(way, X):
+    """Return what a public function makes of data, as an array."""
+    found = way(X)
+    found = getattr(found, "data", found) if hasattr(found, "axes_manager") else found
+    found = found.compute() if hasattr(found, "dask") else found
+    found = found.toarray() if hasattr(found, "toarray") else found
+    return np.ma.filled(np.ma.asarray(found).astype(float), np.nan)
+
+
+def test_every_public_function_of_data_is_here():
+    functions = {f"assess.{name}" for name in em.assess.__all__ if name not in NO_WAY_IN}
+    functions |= {f"preprocess.{name}" for name in em.preprocess.__all__ if name not in NO_WAY_IN}
+    assert functions | estimators().keys() <= WAYS.keys()
+
+
+SPOILT = {
+    "None": None,
+    "the name of a file": "diode.dm4",
+    "text": np.array([["a", "b"]]),
+    "complex": COUNTS * 1j,
+    "no channels": np.ones((5, 0)),
+    "no pixels": np.ones((0, 5)),
+    "a number": np.float64(3),
+    "rows of different lengths": [[1, 2, 3], [1, 2]],
+    "an image": hs.signals.Signal2D(COUNTS),
+    "infinite": np.where(COUNTS[1, 2, 3] == COUNTS, np.inf, COUNTS),
+}
+
+
+#: What asks an answer for its own data where none are given.
+HAVE_DATA = {("assess.ambiguity", "None"), ("assess.uncertainty", "None")}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [(n, w) for n in WAYS for w in SPOILT if (n, w) not in HAVE_DATA]
+)
+def test_what_is_no_spectrum_image_is_refused_in_one_sentence(name, what):
+    with pytest.raises((TypeError, ValueError)) as expected:
+        em.SPA(3).fit(SPOILT[what])
+    with pytest.raises(expected.type) as found:
+        answer(WAYS[name], SPOILT[what])
+    said, wanted = str(found.value), str(expected.value).replace("NaN or infinite", "infinite")
+    assert said.replace("NaN or infinite", "infinite") == wanted
+
+
+ODD = {
+    "float32": COUNTS.astype(np.float32),
+    "small integers": COUNTS.astype(np.uint16),
+    "a list": COUNTS.tolist(),
+    "lazy": da.from_array(COUNTS, chunks=(3, 4, 25)),
+    "signal": on(COUNTS),
+    "lazy signal": on(COUNTS).as_lazy(),
+    "nothing hidden": np.ma.array(COUNTS),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+@pytest.mark.parametrize("name", WAYS)
+def test_data_of_any_kind_give_the_same(name, what):
+    expected, found = answer(WAYS[name], COUNTS), answer(WAYS[name], ODD[what])
+    size = np.nanmax(np.abs(expected))
+    assert np.allclose(found.reshape(expected.shape), expected, rtol=1e-2, atol=1e-3 * size)
+
+
+FLAT = {
+    "sparse": sparse.csr_array(COUNTS.reshape(-1, 40)),
+    "coordinates": sparse.coo_matrix(COUNTS.reshape(-1, 40)),
+    "data frame": pd.DataFrame(COUNTS.reshape(-1, 40)),
+}
+NEEDS_AN_IMAGE = {
+    "assess.local_rank", "preprocess.remove_fixed_pattern", "preprocess.fixed_pattern"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FLAT)
+@pytest.mark.parametrize("name", [name for name in WAYS if name not in NEEDS_AN_IMAGE])
+def test_a_matrix_of_any_kind_gives_the_same(name, what):
+    expected = answer(WAYS[name], COUNTS.reshape(-1, 40))
+    found, size = answer(WAYS[name], FLAT[what]), np.nanmax(np.abs(expected))
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-3 * size)

@@ -8,7 +8,6 @@ import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pytest
-import scipy.sparse
 
 from endmember.factor.noise import NoiseModel
 from endmember.preprocess.lifting import Cropped, lifted, map_pixels, map_whole
@@ -139,8 +138,13 @@ def test_fewer_channels_move_the_energy_axis():
 @pytest.mark.parametrize(
     ("X", "options", "kind", "said"),
     [
-        (scipy.sparse.csr_array(CUBE[0]), {}, TypeError, "toarray"),
-        (CUBE * 1j, {}, ValueError, "complex"),
+        (CUBE * 1j, {}, ValueError, "Complex"),
+        (
+            np.where(CUBE == 5, np.nan, CUBE),
+            {},
+            ValueError,
+            "NaN or infinite values, the first at pixel",
+        ),
         (CUBE, {"energy": np.arange(9)}, ValueError, "10 channels"),
         (signal_of(CUBE), {"energy": np.arange(10)}, ValueError, "leave energy= out"),
         (hs.signals.Signal2D(CUBE), {}, ValueError, "signal axes"),

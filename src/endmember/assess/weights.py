@@ -17,6 +17,7 @@ from endmember.factor.inputs import observe
 from endmember.factor.lowrank import sketch
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.threads import one_blas_thread
+from endmember.methods.coupled import Coupled
 
 #: Share of what a fit gains by following noise that a wish may cost.
 AFFORDABLE = 0.5
@@ -154,7 +155,7 @@ def path(
         "mask": mask, "channel_mask": channel_mask, "weights": weights,
         "domain": domain, "callback": callback,
     }  # fmt: skip
-    measured = _of_detectors if isinstance(X, list | tuple) else _of_one
+    measured = _of_detectors if isinstance(model, Coupled) else _of_one
     fits, losses, followed = measured(model, X, parameter, along, options)
     misfit = (losses - losses[0]) / followed if followed > 0 else np.zeros(len(along))
     spectra = [_spectra(fits[0])]

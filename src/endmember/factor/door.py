@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,13 +143,15 @@ def _product(X: Any, matrix: sparse.csr_array) -> Any:
     return (X.reshape(-1, X.shape[-1]) @ matrix).reshape(*X.shape[:-1], -1)
 
 
-def given(X: Any) -> Given:
+def given(X: Any, least: int = 2) -> Given:
     """Take spectra of any kind, or say in one sentence why they are none.
 
     Parameters
     ----------
     X : array_like, masked array, data frame, sparse matrix, Dask array or HyperSpy signal, (*domain, channels)
         Never copied but to fill what a masked array hides, never changed.
+    least : int
+        Axes that there must be: 1 where a single spectrum will do.
 
     Raises
     ------
@@ -172,7 +174,7 @@ def given(X: Any) -> Given:
     elif not is_lazy(array):
         array = _as_ndarray(array)
     _check_kind(array)
-    _check_axes(array.shape)
+    _check_axes(array.shape, least)
     if is_signal(X):
         axes = X.axes_manager.navigation_axes
         pixels = tuple(map(Axis.read, sorted(axes, key=lambda axis: axis.index_in_array)))
@@ -208,9 +210,9 @@ def _check_kind(X: Any) -> None:
         raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
 
 
-def _check_axes(shape: tuple[int, ...]) -> None:
+def _check_axes(shape: tuple[int, ...], least: int) -> None:
     """Refuse an array that is no spectrum image: with fewer than two axes, or an axis of no entries."""
-    if len(shape) < 2:
+    if len(shape) < least:
         raise ValueError(
             f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "
             "Reshape your data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
@@ -250,3 +252,38 @@ def left_out(
         for one, other in zip(map(Axis.read, own), axes, strict=False):
             other.check(one, f"{name} lies", "give a mask of these data")
     return array.astype(bool) if array.any() else None
+
+
+def whole(X: Any, missing: bool = False) -> Any:
+    """Return an array whose values are finite, or NaN where ``missing`` values are taken; lazy data say so later.
+
+    Raises
+    ------
+    ValueError
+        With the place of the first value that is not.
+    """
+    if X.dtype.kind != "f":
+        return X
+    if not is_lazy(X):
+        return _finite(X, missing)
+    return X.map_blocks(_finite, missing, dtype=X.dtype, meta=X._meta)
+
+
+def _finite(X: np.ndarray, missing: bool, block_info: Any = None) -> np.ndarray:
+    wrong = np.isinf(X) if missing else ~np.isfinite(X)
+    if wrong.any():
+        first = np.argwhere(wrong)[0]
+        if block_info:
+            first = first + [start for start, _ in block_info[0]["array-location"]]
+        what = "infinite" if missing else "NaN or infinite"
+        raise nonfinite(int(np.count_nonzero(wrong)), what, first[:-1], first[-1])
+    return X
+
+
+def nonfinite(n: int, what: str, pixel: Any, channel: int) -> ValueError:
+    """Return what is said of values that no spectrum may have."""
+    place = tuple(int(index) for index in pixel)
+    return ValueError(
+        f"X holds {n} {what} values, the first at pixel {place}, channel {channel}; "
+        "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
+    )

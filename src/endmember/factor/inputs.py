@@ -19,7 +19,7 @@ from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.chunks import Lazy, in_memory
 from endmember.factor.data import Dense, Reweighted, Sparse, Weighted, count_scaled
-from endmember.factor.door import Given, given, is_lazy, left_out, unwrap
+from endmember.factor.door import Given, given, is_lazy, left_out, nonfinite, unwrap
 from endmember.factor.layout import Blocks
 from endmember.factor.passes import FirstLook, Wanted, first_look
 from endmember.factor.session import current, fingerprint
@@ -383,7 +383,8 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
 
 def _refuse_nonfinite(found: Survey, domain: tuple[int, ...], may_be_missing: bool) -> None:
     if found.first_nonfinite is not None and not may_be_missing:
-        raise _nonfinite(found.n_nonfinite, "NaN or infinite", *found.first_nonfinite, domain)
+        row, column = found.first_nonfinite
+        raise nonfinite(found.n_nonfinite, "NaN or infinite", np.unravel_index(row, domain), column)
 
 
 def _refuse_infinite(
@@ -393,15 +394,8 @@ def _refuse_infinite(
     infinite = np.argwhere(np.isinf(data.X))
     if len(infinite):
         row, column = infinite[0]
-        raise _nonfinite(len(infinite), "infinite", rows[row], columns[column], domain)
-
-
-def _nonfinite(n: int, what: str, row: int, column: int, domain: tuple[int, ...]) -> ValueError:
-    pixel = tuple(int(index) for index in np.unravel_index(row, domain))
-    return ValueError(
-        f"X holds {n} {what} values, the first at pixel {pixel}, channel {column}; "
-        "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
-    )
+        pixel = np.unravel_index(rows[row], domain)
+        raise nonfinite(len(infinite), "infinite", pixel, columns[column])
 
 
 def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | None) -> str:

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.data import row_blocks
-from endmember.factor.door import is_lazy, unwrap
+from endmember.factor.door import given, is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 
 logger = logging.getLogger("endmember")
@@ -97,7 +97,7 @@ def align(
     """
     stretched = bool(dispersion) or stretches is not None
     if interpolate is None:
-        interpolate = stretched or as_array(X, counts=True).dtype.kind == "f"
+        interpolate = stretched or given(X, least=1).array.dtype.kind == "f"
     elif stretched and not interpolate:
         raise ValueError(
             "an axis that is stretched cannot be read in whole channels; leave interpolate out, or let "
@@ -145,10 +145,10 @@ def _aligned(
 
 
 _aligned.__name__ = "align"  # what the history calls the step
-_align = lifted(counts=True)(_aligned)
+_align = lifted(counts=True, missing=True)(_aligned)
 
 
-@lifted(counts=True, records=False)
+@lifted(counts=True, records=False, missing=True)
 def find_shifts(
     X: Any,
     low_loss: Any = None,
@@ -237,7 +237,7 @@ def _shifts(
                 'low_loss is aligned by its zero-loss peak; leave method="correlation" out'
             )
         source, own = (
-            as_array(low_loss, counts=True),
+            as_array(low_loss, counts=True, missing=True),
             Axis.of(low_loss).energy if is_signal(low_loss) else None,
         )
         if source.shape[:-1] != X.shape[:-1]:

@@ -112,7 +112,7 @@ class _Plan:
         return own + decides[..., None, None] * np.maximum(alone - own, 0)
 
 
-@lifted
+@lifted(missing=True)
 def subtract_background(
     X: Any,
     window: Window | None = None,
@@ -202,7 +202,7 @@ def subtract_background(
     return map_pixels(partial(_subtracted, plan=plan), X, margin=plan.margin)
 
 
-@lifted(records=False)
+@lifted(records=False, missing=True)
 def fit_background(
     X: Any,
     window: Window,

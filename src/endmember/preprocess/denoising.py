@@ -219,10 +219,6 @@ def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:
 def _pursued(X: Floats, relative: float, steps: int) -> tuple[Floats, Floats]:
     """Separate an array by the inexact augmented Lagrangian method."""
     M = np.asarray(X, dtype=np.float64).reshape(-1, X.shape[-1])
-    if not np.isfinite(M).all():
-        raise ValueError(
-            "entries are missing or infinite; repair them or leave their pixels out first"
-        )
     size = float(np.max(np.abs(M), initial=0.0))
     if size == 0:
         return np.zeros_like(X), np.zeros_like(X)

@@ -24,7 +24,7 @@ _TOLD = 1e-10  # precision, relative to the largest, of what the shifts tell of 
 _DECADES = 30  # either way, of the variance of a pattern over that of the noise
 
 
-@lifted
+@lifted(missing=True)
 def correct_detector(
     X: Any,
     dark: Any = 0.0,

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.factor.axis import Axis, is_signal
-from endmember.factor.door import is_lazy, unwrap
+from endmember.factor.door import Given, given, is_lazy, unwrap, whole
 from endmember.factor.fingerprint import data_hash
 from endmember.preprocess.history import record
 
@@ -43,7 +43,11 @@ class Cropped:
 
 
 def lifted(
-    function: Callable[..., Any] | None = None, *, counts: bool = False, records: bool = True
+    function: Callable[..., Any] | None = None,
+    *,
+    counts: bool = False,
+    records: bool = True,
+    missing: bool = False,
 ) -> Callable[..., Any]:
     """Make a function of an array take and return HyperSpy signals and Dask arrays as well.
 
@@ -60,6 +64,8 @@ def lifted(
         Hand integers over as they are. By default they become float64; float32 stays float32.
     records : bool
         Append name and parameters to the history of the signal that comes back.
+    missing : bool
+        Whether the function takes NaN for missing values; a masked array then comes in so, and goes out masked.
 
     Returns
     -------
@@ -69,7 +75,7 @@ def lifted(
     Raises
     ------
     ValueError, TypeError
-        When called: sparse, complex or other data that are no real spectra; ``energy`` given
+        When called: what the models refuse, but for a single spectrum; ``energy`` given
         together with a signal, or not one value for each channel.
 
     Examples
@@ -82,7 +88,7 @@ def lifted(
     (array([1. , 0.5]), <Signal1D, title: , dimensions: (1|2)>)
     """
     if function is None:
-        return functools.partial(lifted, counts=counts, records=records)
+        return functools.partial(lifted, counts=counts, records=records, missing=missing)
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -90,20 +96,20 @@ def lifted(
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         first, X = next(iter(bound.arguments.items()))
-        array = as_array(X, counts)
-        given = {name: value for name, value in bound.arguments.items() if name != first}
-        if "energy" in given:
-            own = Axis.of(X if is_signal(X) else array)
-            given["energy"] = bound.arguments["energy"] = _energy(X, own, given["energy"])
+        taken = given(X, least=1)
+        array = _entered(taken, counts, missing)
+        others = {name: value for name, value in bound.arguments.items() if name != first}
+        if "energy" in others:
+            others["energy"] = bound.arguments["energy"] = _energy(X, taken.axis, others["energy"])
         bound.arguments[first] = array
         result = function(*bound.args, **bound.kwargs)
-        step = _step(function.__name__, given, X) if records and is_signal(X) else None
-        return _each(result, lambda part: _give_back(part, X, array, step))
+        step = _step(function.__name__, others, X) if records and is_signal(X) else None
+        return _each(result, lambda part: _give_back(part, X, taken, array, step))
 
     return call
 
 
-def as_array(X: Any, counts: bool = False) -> Any:
+def as_array(X: Any, counts: bool = False, missing: bool = False) -> Any:
     """Return data of any kind as a read-only ndarray or as a Dask array, ``(*domain, channels)``.
 
     Parameters
@@ -112,35 +118,45 @@ def as_array(X: Any, counts: bool = False) -> Any:
         Not copied unless integers have to become float64.
     counts : bool
         Leave integers as they are.
+    missing : bool
+        Take NaN, and what a masked array hides, for missing values.
 
     Raises
     ------
-    TypeError
-        For a sparse matrix.
-    ValueError
-        For data that are no real numbers, or a signal without exactly one signal axis.
+    TypeError, ValueError
+        As the models do, but for a single spectrum, which is taken.
 
     Examples
     --------
     >>> as_array([[1, 2]]).dtype, as_array([[1, 2]], counts=True).dtype.kind
     (dtype('float64'), 'i')
     """
-    array = unwrap(X)
-    if sparse.issparse(array):
-        raise TypeError("this step needs dense data; give X.toarray(), or a HyperSpy signal")
-    array = array if is_lazy(array) else np.asarray(array)
-    if array.dtype.kind not in "biuf" or array.ndim == 0:
-        raise ValueError(
-            f"spectra hold real numbers along the last axis, not {array.dtype} with {array.ndim} "
-            "axes; give an array (*domain, channels) of real or whole numbers"
-        )
+    return _entered(given(X, least=1), counts, missing)
+
+
+def _entered(taken: Given, counts: bool, missing: bool) -> Any:
+    """Return the array of what was given, with NaN where it is missing."""
+    array = taken.array.toarray() if sparse.issparse(taken.array) else taken.array
     if array.dtype.kind == "b" or not (counts and array.dtype.kind in "iu"):
         kept = array.dtype in (np.float32, np.float64)
         array = array.astype(array.dtype if kept else np.float64, copy=False)
+    if taken.hidden is not None:
+        array = array if array.dtype.kind == "f" else array.astype(np.float64)
+        array = _where(taken.hidden, np.nan, array)
+    array = whole(array, missing)
     if not is_lazy(array):
         array = array.view()
         array.flags.writeable = False
     return array
+
+
+def _where(hidden: np.ndarray, value: float, array: Any) -> Any:
+    """Return an array, lazy as it was, with a value in place of what is hidden."""
+    if not is_lazy(array):
+        return np.where(hidden, array.dtype.type(value), array)
+    import dask.array as da
+
+    return da.where(hidden, array.dtype.type(value), array)
 
 
 def map_pixels(
@@ -252,7 +268,7 @@ def _each(result: Any, wrap: Callable[[Any], Any]) -> Any:
     return type(result)(*parts) if hasattr(result, "_fields") else tuple(parts)
 
 
-def _give_back(result: Any, X: Any, array: Any, step: dict[str, Any] | None) -> Any:
+def _give_back(result: Any, X: Any, taken: Given, array: Any, step: dict[str, Any] | None) -> Any:
     """Return a result as the kind of thing that ``X`` is, in its precision."""
     cropped = result if isinstance(result, Cropped) else Cropped(result, 0)
     data = cropped.data
@@ -262,13 +278,30 @@ def _give_back(result: Any, X: Any, array: Any, step: dict[str, Any] | None) -> 
         return result
     if data.dtype.kind == "f" and array.dtype.kind == "f":
         data = data.astype(array.dtype, copy=False)
+    if taken.hidden is not None:
+        data = _masked(data, taken)
     if not is_signal(X):
-        return data
+        return sparse.csr_array(data) if sparse.issparse(taken.array) else data
     wrapped = X.isig[cropped.start : cropped.start + data.shape[-1]]
     (spectral,) = X.axes_manager.signal_indices_in_array
     moved = np.moveaxis(data, -1, spectral)
     wrapped.data = moved
     return wrapped if step is None else record(wrapped, step, inplace=True)
+
+
+def _masked(data: Any, taken: Given) -> Any:
+    """Return a result as the masked array that its data were, counts as counts."""
+    hidden: Any = np.isnan(data) if data.dtype.kind == "f" else taken.hidden
+    if taken.array.dtype.kind in "iu" and data.dtype.kind == "f":
+        kept = _where(hidden, 0.0, data)
+        data = (
+            kept.astype(taken.array.dtype) if not is_lazy(data) and (kept % 1 == 0).all() else data
+        )
+    if not is_lazy(data):
+        return np.ma.array(data, mask=hidden)
+    import dask.array as da
+
+    return da.ma.masked_array(data, hidden)
 
 
 def _step(name: str, given: dict[str, Any], X: Any) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def influence(fit: PowerLawBackground, energy: Floats, method: str) -> Floats:
     model = fit.background(energy)
     present = model > 0
     safe = np.where(present, model, 1.0)
-    away = np.log(energy) - np.log(fit.centre)[..., None]
+    away = np.nan_to_num(np.log(energy) - np.log(fit.centre)[..., None])  # NaN without data
     if method == "two_area":
         return _influence_of_areas(safe, away, energy)
     U = np.where(present, 1.0 if method == "log" else safe, 0.0)

@@ -40,7 +40,7 @@ _ROUNDS = (1e-2, 1e-4, 1e-6)  # tail probabilities of what is taken out before i
 _CHUNK = 20_000  # entries looked at closely at a time
 
 
-@lifted(counts=True, records=False)
+@lifted(counts=True, records=False, missing=True)
 def find_spikes(
     X: Any,
     *,
@@ -106,7 +106,7 @@ def find_spikes(
     return map_pixels(flag, X, dtype=bool, margin=margin)
 
 
-@lifted(counts=True)
+@lifted(counts=True, missing=True)
 def remove_spikes(
     X: Any,
     mask: Any = None,
