@@ -185,9 +185,7 @@ def ways_in():
         "uncertainty": lambda X: em.assess.uncertainty(FITTED, X).maps,
     }
     preprocess = {
-        "align": lambda X: em.preprocess.align(
-            X, method="correlation", interpolate=False
-        ),
+        "align": lambda X: em.preprocess.align(X, method="correlation", interpolate=False),
         "find_shifts": lambda X: em.preprocess.find_shifts(X, method="correlation"),
         "denoise": lambda X: em.preprocess.denoise(X, 3),
         "separate_outliers": lambda X: em.preprocess.separate_outliers(X)[0],
