@@ -10,7 +10,8 @@ from endmember.factor.penalties import SoftOrthogonal
 RNG = np.random.default_rng(0)
 F = RNG.random((40, 3))
 H, D = RNG.normal(0.5, 1.0, 40), RNG.uniform(0.5, 2.0, 40)
-OTHERS = F[:, 0] + F[:, 2]
+UNIT = F / np.linalg.norm(F, axis=0)
+OTHERS = UNIT[:, 0] + UNIT[:, 2]
 
 
 @pytest.mark.parametrize("d", [1.0, 2.5, D], ids=["one", "constant", "by row"])

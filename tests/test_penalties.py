@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 import endmember as em
 from endmember.factor.compatibility import CANDIDATES, can_obey, can_solve
 from endmember.factor.grid import Grid
-from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, check_together, offers
+from endmember.factor.penalties import Penalty, bounds_of, check_together, offers
 from endmember.factor.penalties.mixtures import close, onto_simplex
 from endmember.factor.subproblem import Quadratic, Setting
 
@@ -528,9 +528,6 @@ def test_nonsense_is_refused_before_the_first_sweep(penalty, setting, sentence):
         ([em.SumToOne(mode="soft")], [], 'allowed: "hard", "scale"'),
         ([em.SumToOne(mode="scale"), em.Sparse()], [], "anew; leave one of them out"),
         ([em.SumToOne(mode="scale")], [em.Known({0: REFERENCE})], "use mode='hard'"),
-        ([], [em.MinimumVolume(), em.Ridge()], "unit length and em.Ridge"),
-        ([em.SumToOne()], [em.MinimumVolume()], r"em.SumToOne\(mode='scale'\)"),
-        ([em.MinimumVolume()], [em.MinimumVolume()], "not both"),
         ([], [em.Known({K: REFERENCE})], f"names component {K}, but the {K} components"),
     ],
 )
@@ -583,16 +580,6 @@ def test_a_known_spectrum_gives_its_map_in_its_own_unit():
     C, S = rng.dirichlet(np.full(2, 0.3), 60), np.stack([REFERENCE, REFERENCE[::-1] ** 2])
     nmf = em.NMF(2, spectra=em.Known({0: 3 * REFERENCE}), random_state=0, tol=1e-9).fit(C @ S)
     np.testing.assert_allclose(nmf.maps_[:, 0], C[:, 0] / 3, atol=5e-3)
-
-
-def test_the_column_of_unit_length_is_the_best_on_the_sphere():
-    rng = np.random.default_rng(11)
-    h = rng.normal(size=6)
-    best = UnitColumns().column(h, 2.0, np.zeros((6, 1)), 0, None)
-    others = np.abs(rng.normal(size=(2000, 6)))
-    others /= np.linalg.norm(others, axis=1, keepdims=True)
-    assert np.linalg.norm(best) == pytest.approx(1, abs=1e-15)
-    assert h @ best >= (others @ h).max()
 
 
 def test_minimum_volume_comes_closer_to_the_truth_where_no_pixel_is_pure():

@@ -318,26 +318,3 @@ def test_poisson_is_nearer_to_the_truth_than_squared_error_at_low_dose(seed):
         divergence_from_the_truth(loss, seed) for loss in (em.Poisson(), em.SquaredError())
     )
     assert poisson < 0.7 * squared
-
-
-@pytest.mark.parametrize("by_row", [False, True], ids=["one", "by row"])
-@pytest.mark.parametrize("size", [1e-9, 0.9, 1.0, 1.7, 1e7])
-def test_the_surrogate_on_the_sphere_has_its_minimum_where_it_is_said_to_be(size, by_row):
-    from endmember.factor.alternate import _on_sphere
-
-    rng = np.random.default_rng(3)
-    d = rng.uniform(0.8, 1.2, 30) if by_row else np.full(30, 1.3)
-    a = d * np.abs(rng.normal(size=30))
-    a *= size / np.linalg.norm(a / d)
-    f = _on_sphere(a, d)
-    assert np.linalg.norm(f) == pytest.approx(1.0, rel=1e-12)
-    np.testing.assert_allclose(_on_sphere(1e9 * a, 1e9 * d), f, rtol=1e-9)
-    if size < 0.5:
-        return  # no minimum on the sphere: only the direction is promised
-
-    def surrogate(s):
-        return np.sum(d * s - a * np.log(s)) / np.sum(a)
-
-    for _ in range(50):
-        other = np.abs(f + 1e-3 * rng.normal(size=30))
-        assert surrogate(f) <= surrogate(other / np.linalg.norm(other)) + 1e-12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from endmember.factor.clock import WINDOW, Clock
 from endmember.factor.grid import Grid
 from endmember.factor.leaps import SWEEPS, can_leap, leap
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty, UnitColumns, bounds_of, offers, steers_columns
-from endmember.factor.scales import Scales, lengths
+from endmember.factor.penalties import Penalty, bounds_of, offers, steers_columns
+from endmember.factor.scales import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblem import Counted, Noise, Quadratic, Setting, Subproblem
+from endmember.factor.subproblem import Noise, Quadratic, Setting, Subproblem, lengths
 
 #: Sweeps over which progress is measured where the objective may rise in between.
 PATIENCE = 20
@@ -27,12 +28,12 @@ LEAPS = 3
 NOTICED = 1e3
 #: Ten sweeps of a rule count as standing still below this many times the tolerance.
 STILL = 10
-#: Multiplicative steps that take the place of a solver's step where columns stay of unit length.
-SPHERE_STEPS = 5
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
 #: A component is dead when its share of the data's norm is below this.
 DEAD = 1e-14
+#: Rounds in which scale is shared between factors that are charged, before the first sweep.
+SHARING = 30
 #: Dead components are revived this often, in sweeps.
 REVIVE_EVERY = 20
 
@@ -112,15 +113,17 @@ class Problem:
         ValueError
             If a wish makes no sense for its factor.
         """
-        factors = self.scales(factors[0].shape[1]).balanced(factors)
+        factors = self.scales(factors[-1].shape[1]).balanced(factors)
         settings = []
         for mode, F in enumerate(factors):
             plain = self.plain(factors, mode)
+            curvature, size = plain.curvature(F), lengths(F, self.data.row_weights(mode))
             settings.append(
                 Setting(
-                    plain.curvature(F), plain.peak(F), self.grids[mode],
+                    curvature, plain.peak(F), self.grids[mode],
                     self.noise, self._typical(mode, F.shape[1]),
                     float(np.sqrt(2 * self.loss.reference(self.data))),
+                    curvature * float(np.mean(size**2)),
                 )
             )  # fmt: skip
             for penalty in self.penalties[mode]:
@@ -150,52 +153,81 @@ class Problem:
         unknowns = sum(F.size for F in factors)
         return 2.0 * misfit / max(self.data.size - unknowns, 1)
 
-    def scales(self, k: int) -> Scales:
+    def scales(self, k: int) -> Carriers:
         """Return who carries the scale of each of ``k`` components."""
-        own = self.data.own_scales()
-        if own is not None:
-            return own
-        weights = [self.data.row_weights(mode) for mode in range(len(self.penalties))]
-        return Scales(self.penalties, k, weights)
+        if k not in self._scales:
+            own, weights = (
+                self.data.own_scales(),
+                map(self.data.row_weights, range(len(self.grids))),
+            )
+            self._scales[k] = own or Scales(
+                self.penalties,
+                pinned_columns(self.penalties, self.data.shape, self.grids, k),
+                row_weights=list(weights),
+            )
+        return self._scales[k]
+
+    @cached_property
+    def _scales(self) -> dict[int, Carriers]:
+        return {}
+
+    @cached_property
+    def _charged(self) -> list[int]:
+        return np.flatnonzero(charged_factors(self.penalties)).tolist()
+
+    def spent(self, factors: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Return for every factor that is charged by how much that rises with the logarithm of each length, (k,)."""
+        return {
+            mode: np.sum([p.spent(factors[mode], self._setting(mode)) for p in own], axis=0)
+            for mode, own in enumerate(self.penalties)
+            if mode in self._charged
+        }
+
+    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the same model with all scale where it is carried, and shared at the least cost."""
+        scales = self.scales(factors[-1].shape[1])
+        factors = scales.balanced(factors)
+        for _ in range(SHARING if self.shares else 0):
+            scales.share(factors, self.spent(factors))
+        return factors
+
+    @property
+    def shares(self) -> bool:
+        """Whether several factors are charged, so that costs decide how they share the scale."""
+        return len(self._charged) > 1
+
+    def _setting(self, mode: int) -> Setting | None:
+        return self.settings[mode] if self.settings else None
 
     def plain(self, factors: Sequence[np.ndarray], mode: int) -> Subproblem:
         """Return what the data alone ask of factor number ``mode``."""
         return self.loss.subproblem(self.data, factors, mode)
 
-    def wished(self, plain: Subproblem, mode: int, F: np.ndarray) -> Subproblem:
-        """Return the subproblem with everything that the penalties put into it at ``F``."""
+    def wished(self, plain: Subproblem, mode: int, factors: Sequence[np.ndarray]) -> Subproblem:
+        """Return the subproblem of a factor with everything that the penalties of all put into it at ``factors``."""
+        F = factors[mode]
         subproblem = plain if not isinstance(plain, Quadratic) else replace(plain)
         lower, subproblem.upper = bounds_of(
             self.penalties[mode], subproblem.shape, self.grids[mode]
         )
         held = np.ndim(plain.lower) > 0  # a sum that must not fall below zero
         subproblem.lower = np.maximum(lower, plain.lower) if held else lower
-        subproblem.setting = self.settings[mode] if self.settings else None
+        subproblem.setting = self._setting(mode)
         for penalty in self.penalties[mode]:
             if "add" in offers(penalty):
                 penalty.add(subproblem, F)
+        if self._charged:
+            burden = self.scales(factors[-1].shape[1]).burden(self.spent(factors), mode)
+            subproblem.add_burden(burden, F)
         return subproblem
 
     def penalty(self, factors: Sequence[np.ndarray]) -> float:
         """Return what all penalties add to the objective."""
-        total = 0.0
-        for mode, (wishes, F) in enumerate(zip(self.penalties, factors, strict=True)):
-            setting = self.settings[mode] if self.settings else None
-            for penalty in wishes:
-                columns = self.strengths(factors, mode) if penalty.of_strength else F
-                total += penalty.value(columns, setting)
-        return total
-
-    def strengths(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        """Return one factor at the scale it has when the columns of the others have unit length."""
-        if not self.data.componentwise:
-            return factors[mode]
-        others = [
-            lengths(Z, self.data.row_weights(other))
-            for other, Z in enumerate(factors)
-            if other != mode
-        ]
-        return factors[mode] * np.prod(others, axis=0)
+        return sum(
+            penalty.value(F, self._setting(mode))
+            for mode, (wishes, F) in enumerate(zip(self.penalties, factors, strict=True))
+            for penalty in wishes
+        )
 
     def optimality(self, factors: Sequence[np.ndarray]) -> float:
         """Return the largest unit-free KKT residual of all factors (two products with the data).
@@ -204,16 +236,12 @@ class Problem:
         """
         if self.ruled:
             return self._unrest(factors)
-        scales = self.scales(factors[0].shape[1])
         residuals = []
         for mode, F in enumerate(factors):
-            subproblem = self.wished(self.plain(factors, mode), mode, F)
+            subproblem = self.wished(self.plain(factors, mode), mode, factors)
             for penalty in self.penalties[mode]:
                 if "norm" in offers(penalty):
                     subproblem.add_linear(penalty.slope(subproblem, F))
-            if scales.on_sphere(mode):
-                # Along a column itself the sphere bears the gradient: only what is across counts.
-                subproblem.add_linear(-subproblem.along(F) * scales.sphere(mode))
             steps = [p.prox for p in self.penalties[mode] if "prox" in offers(p)]  # type: ignore[attr-defined]
             residuals.append(subproblem.optimality(F, steps))
         return max(residuals)
@@ -328,51 +356,38 @@ class _Run:
         self, problem: Problem, factors: Sequence[np.ndarray], solvers: Sequence[Solver]
     ) -> None:
         self.problem, self.solvers = problem, solvers
-        self.scales = problem.scales(factors[0].shape[1])
-        self.factors = self.scales.balanced(factors)
-        kind = problem.loss.makes
+        self.scales = problem.scales(factors[-1].shape[1])
+        self.factors = problem.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
-        steered = any(map(steers_columns, problem.penalties)) and not kind.squares
+        steered = any(map(steers_columns, problem.penalties)) and not problem.loss.makes.squares
         self.monotone = all(solver.monotone for solver in solvers) and not steered
         self.ruled = problem.ruled
         self.before = self.factors[0]
         self.may_leap, self.leaping = can_leap(problem, solvers), False
         self.length = SWEEPS
-        self.penalties: list[list[Penalty]] = []
-        for mode, solver in enumerate(solvers):
-            rules = list(problem.penalties[mode])
-            if self.scales.on_sphere(mode) and not kind.squares:
-                self.monotone &= kind.keeps_lengths
-            elif self.scales.on_sphere(mode):
-                columns = np.flatnonzero(self.scales.sphere(mode)).tolist()
-                rules.append(UnitColumns(self.scales.row_weights[mode], columns))
-                self.monotone &= "column" in solver.obeys
-                self.may_leap = False
-            self.penalties.append(rules)
 
     def sweep(self) -> tuple[Subproblem, float]:
         """Improve every factor once; return the data's side of the last subproblem, and the misfit."""
+        problem = self.problem
         for mode in reversed(range(len(self.factors))):
-            F = self.factors[mode]
-            plain = self.problem.plain(self.factors, mode)
-            subproblem = self.problem.wished(plain, mode, F)
-            if self.scales.on_sphere(mode) and isinstance(subproblem, Counted):
-                self.factors[mode] = _keep_lengths(subproblem, F, self.scales.sphere(mode))
-            else:
-                self.factors[mode] = self.solvers[mode].improve(
-                    subproblem, F, self.problem.data.n_others(mode),
-                    penalties=self.penalties[mode], memory=self.memory[mode],
-                )  # fmt: skip
+            plain = problem.plain(self.factors, mode)
+            self.factors[mode] = self.solvers[mode].improve(
+                problem.wished(plain, mode, self.factors), self.factors[mode],
+                problem.data.n_others(mode),
+                penalties=problem.penalties[mode], memory=self.memory[mode],
+            )  # fmt: skip
             if mode == 0:
-                misfit = self.problem.loss.misfit(self.problem.data, self.factors, 0, plain)
+                misfit = problem.loss.misfit(problem.data, self.factors, 0, plain)
             self.scales.balance(self.factors, mode)
+        if problem.shares:
+            self.scales.share(self.factors, problem.spent(self.factors))
         return plain, misfit
 
     def leap(self, tol: float) -> None:
         """Go many sweeps ahead with the zeros of the maps held."""
         self.leaping = True
         ahead = leap(self.problem, self.factors, self.solvers[1], self.length, tol)
-        self.factors = self.scales.balanced(ahead)
+        self.factors = self.problem.balanced(ahead)
         self.length = min(2 * self.length, SWEEPS)
 
     def sweep_again(self, factors: Sequence[np.ndarray]) -> tuple[Subproblem, float]:
@@ -386,49 +401,6 @@ class _Run:
         now, before = self.factors[0], self.before
         self.before = now
         return bool(np.linalg.norm(now - before) <= tolerance * np.linalg.norm(now))
-
-
-def _keep_lengths(subproblem: Counted, F: np.ndarray, held: np.ndarray) -> np.ndarray:
-    r"""Return a better factor whose columns ``held`` stay of unit length.
-
-    The surrogate of the multiplicative update, :math:`\sum_i d_i f_i - a_i \ln f_i` with
-    :math:`a = f \circ N`, is minimised on the sphere: :math:`d_i + 2\mu f_i = a_i / f_i`.
-    """
-    for _ in range(SPHERE_STEPS):
-        up, down = subproblem.parts(F)
-        pull, down = F * up, np.broadcast_to(down, F.shape)
-        F = np.divide(pull, down, out=np.zeros_like(F), where=down > 0)
-        for k in np.flatnonzero(held & (F.sum(axis=0) > 0)):
-            F[:, k] = _on_sphere(pull[:, k], down[:, k])
-        F = subproblem.clip(F)
-    return F
-
-
-def _on_sphere(a: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """Return the positive ``f`` of unit length with ``d + 2 μ f = a / f``.
-
-    Where the free minimiser is much shorter than that, there may be none: its direction is
-    taken.
-    """
-    from scipy.optimize import brentq
-
-    free = a / d
-    a, d = a / np.mean(d), d / np.mean(d)
-
-    def at(mu: float) -> np.ndarray:
-        root = np.sqrt(np.maximum(d * d + 8.0 * mu * a, 0.0))
-        return 2.0 * a / (d + root)
-
-    def excess(mu: float) -> float:
-        return float(np.linalg.norm(at(mu))) - 1.0
-
-    # Below the lowest multiplier the largest entry has no minimum any more.
-    with np.errstate(over="ignore"):
-        lowest = -float(np.min(np.where(a > 0, d * d / np.where(a > 0, 8.0 * a, 1.0), np.inf)))
-    highest = float(np.sum(a))
-    if excess(lowest) > 0 > excess(highest):
-        free = at(brentq(excess, lowest, highest, xtol=1e-14 * highest))
-    return free / np.linalg.norm(free)
 
 
 def _has_converged(objective: list[float], floor: float, least: float, window: int) -> bool:

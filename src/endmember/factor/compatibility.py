@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Free, Penalty, UnitColumns, offers
-from endmember.factor.scales import Scales
+from endmember.factor.penalties import Free, Penalty, offers
 from endmember.factor.solvers import (
     ADMM,
     ALS,
@@ -51,15 +50,7 @@ def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
 
 def default_solvers(loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
     """Return the solver that measures best for every factor, given the wishes about each."""
-    scales = Scales(wishes, k)
-    rules = [
-        [UnitColumns()] if loss.makes.squares and scales.on_sphere(mode) else []
-        for mode in range(len(wishes))
-    ]
-    return [
-        default_solver(loss, [*penalties, *rule], k)
-        for penalties, rule in zip(wishes, rules, strict=True)
-    ]
+    return [default_solver(loss, penalties, k) for penalties in wishes]
 
 
 def check_combination(

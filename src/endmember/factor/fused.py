@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.gauges import Gauges
 from endmember.factor.local import Local
 from endmember.factor.losses import Loss
+from endmember.factor.scales import Scales
 from endmember.factor.subproblem import Counted, Quadratic, Subproblem
 from endmember.factor.summed import SummedCounts
 from endmember.factor.terms import Part
@@ -31,19 +31,19 @@ class Fused:
     parts : sequence of Part
     shape : sequence of int
         The number of rows of every factor.
-    gauges : Gauges
+    scales : Scales
         Who carries the scale of every component.
     """
 
     componentwise = False
     weighted = False
 
-    def __init__(self, parts: Sequence[Part], shape: Sequence[int], gauges: Gauges) -> None:
-        self.parts, self.shape, self.gauges = list(parts), tuple(shape), gauges
+    def __init__(self, parts: Sequence[Part], shape: Sequence[int], scales: Scales) -> None:
+        self.parts, self.shape, self.scales = list(parts), tuple(shape), scales
 
-    def own_scales(self) -> Gauges:
+    def own_scales(self) -> Scales:
         """Return who carries the scale."""
-        return self.gauges
+        return self.scales
 
     @property
     def size(self) -> int:

@@ -51,7 +51,7 @@ def can_leap(problem: Problem, solvers: Sequence[Solver]) -> bool:
         _halves(problem.data) is not None
         and all(isinstance(solver, ANLS) for solver in solvers)
         and all(type(wish) is NonNegative for wish in problem.penalties[0])
-        and not any("norm" in wish.offers() or wish.of_strength for wish in problem.penalties[1])
+        and not any("norm" in wish.offers() or wish.has_scale for wish in problem.penalties[1])
     )
 
 
@@ -161,7 +161,7 @@ class _Held:
         plain = Quadratic(
             CC, (self.R @ LC) / self.c, -np.inf, np.inf, self.problem.data.row_weights(1)
         )
-        subproblem = self.problem.wished(plain, 1, S)
+        subproblem = self.problem.wished(plain, 1, [self.C, S])
         assert isinstance(subproblem, Quadratic)
         return subproblem, float(misfit)
 

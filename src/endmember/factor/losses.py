@@ -421,9 +421,6 @@ class _Divergence(Ratio):
         change = self.entries.model(step[:, None], self.Z[:, j : j + 1])
         return V, np.maximum(V + change, self._floor)
 
-    def lengths(self) -> np.ndarray:
-        return np.linalg.norm(self.Z, axis=0)
-
     def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
         self._followed(F)
         self._V += self.entries.model(step[:, None], self.Z[:, j : j + 1])

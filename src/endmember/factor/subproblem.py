@@ -18,6 +18,8 @@ from endmember.factor.kernels import Counts
 
 #: An array of bounds, or one bound for every entry.
 Bound = np.ndarray | float
+#: The square that stands in for a cost that falls with the length of a column bends so much more than its slope.
+STEEP = 4.0
 
 
 def times_gram(F: np.ndarray, G: np.ndarray) -> np.ndarray:
@@ -65,6 +67,8 @@ class Setting:
         length.
     size : float
         The length of the data in the metric of the misfit, :math:`\sqrt{2 D(X\|0)}`.
+    strength : float
+        The mean squared length of a component in the data: the curvature times that of the columns.
     """
 
     curvature: float
@@ -73,6 +77,7 @@ class Setting:
     noise: Noise | None = None
     typical: float = 1.0
     size: float = 1.0
+    strength: float = 1.0
 
 
 #: The proximal step of a penalty: from a factor, a step length and a setting to a factor.
@@ -90,10 +95,8 @@ class Subproblem(ABC):
 
     lower: Bound
     upper: Bound
-    #: Whether it is a sum of squares, in which a column finds its best place at unit length by a rule of its own.
+    #: Whether it is a sum of squares.
     squares = True
-    #: Whether multiplicative steps improve it with columns held at unit length.
-    keeps_lengths = False
     #: The size of weights and the places of the rows; None where no penalty asks for them.
     setting: Setting | None
 
@@ -126,12 +129,12 @@ class Subproblem(ABC):
         """Return the largest slope of the misfit at an empty factor."""
 
     @abstractmethod
-    def along(self, F: np.ndarray) -> np.ndarray:
-        """Return the part of the gradient that changes only the length of each column, (n, k)."""
+    def add_burden(self, q: np.ndarray, F: np.ndarray) -> None:
+        r"""Add what the length of every column costs elsewhere: ``q`` (k,) with each e-fold of it at ``F``.
 
-    @abstractmethod
-    def lengths(self) -> np.ndarray:
-        """Return the length of the column that the other factors have for each component, (k,)."""
+        Costs that grow at most with the square of a length lie below :math:`\tfrac12 q\,\|f\|^2 / \|f_0\|^2`; those
+        that fall with it, near ``F``, below a square about ``F``.
+        """
 
     def clip(self, F: np.ndarray) -> np.ndarray:
         """Return the point of the feasible box nearest to ``F``."""
@@ -186,12 +189,10 @@ class Quadratic(Subproblem):
         """Return the diagonal of ``G``: (k,), or (n, k) where every row has its own."""
         return np.diagonal(self.G, axis1=-2, axis2=-1)
 
-    def lengths(self) -> np.ndarray:
-        return np.sqrt(np.mean(np.atleast_2d(self.diagonal()), axis=0))
-
-    def along(self, F: np.ndarray) -> np.ndarray:
-        weights = 1.0 if self.row_weights is None else self.row_weights[:, None]
-        return weights * _along(self.gradient(F), F, weights)
+    def add_burden(self, q: np.ndarray, F: np.ndarray) -> None:
+        bend, pull = _burden(q, lengths(F, self.row_weights))
+        self.G = self.G + np.diag(bend)
+        self.H = self.H + F * pull
 
     def add_linear(self, A: np.ndarray | float) -> None:
         self.H = self.H - (A if self.row_weights is None else A / self.row_weights[:, None])
@@ -243,10 +244,18 @@ class Quadratic(Subproblem):
         return float(np.linalg.norm(residual * unit) / size) if size > 0 else 0.0
 
 
-def _along(gradient: np.ndarray, F: np.ndarray, weights: np.ndarray | float) -> np.ndarray:
-    """Return the projection of every column of a gradient on that of ``F``."""
-    length = np.sum(weights * F**2, axis=0)
-    return F * np.sum(weights * F * gradient, axis=0) / np.where(length > 0, length, 1.0)
+def _burden(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what costs of the length of columns add to curvature and pull, both (k,)."""
+    q = q / np.where(size > 0, size, 1.0) ** 2
+    falling = np.maximum(-q, 0.0)
+    return np.maximum(q, 0.0) + STEEP * falling, (1.0 + STEEP) * falling
+
+
+def lengths(F: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
+    """Return the length of every column, as the misfit measures it."""
+    if row_weights is None:
+        return np.linalg.norm(F, axis=0)
+    return np.sqrt(row_weights @ F**2)
 
 
 class Ratio(Subproblem):
@@ -307,8 +316,10 @@ class Ratio(Subproblem):
         numerator, denominator = self.parts(F)
         return denominator - numerator + self.linear + F @ self.quadratic
 
-    def along(self, F: np.ndarray) -> np.ndarray:
-        return _along(self.gradient(F), F, 1.0)
+    def add_burden(self, q: np.ndarray, F: np.ndarray) -> None:
+        bend, pull = _burden(q, lengths(F, None))
+        self.quadratic = self.quadratic + np.diag(bend)
+        self.linear = self.linear - F * pull
 
     def add_linear(self, A: np.ndarray | float) -> None:
         self.linear = self.linear + A
@@ -336,8 +347,6 @@ class Ratio(Subproblem):
 
 class Counted(Ratio):
     r"""The likelihood of counts, :math:`\sum_j v_{ij} - x_{ij}\ln v_{ij}`, whose curvature is known row by row."""
-
-    keeps_lengths = True
 
     def __init__(self, shape: tuple[int, int], beta: float = 1.0) -> None:
         super().__init__(shape, beta)

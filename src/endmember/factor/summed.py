@@ -65,9 +65,6 @@ class SummedCounts(Counted):
     def counts(self) -> None:
         return None
 
-    def lengths(self) -> np.ndarray:
-        return np.linalg.norm(self.Z, axis=0)
-
     def curvature(self, F: np.ndarray | None = None) -> float:
         return float(self._sum([np.asarray(term.curvature(F)) for term in self.terms]))
 

@@ -120,7 +120,6 @@ class CoreScales(Carriers):
 
     def __init__(self, ranks: tuple[int, ...]) -> None:
         self.ranks = ranks
-        self.row_weights = [None] * (len(ranks) + 1)
 
     def balance(self, factors: list[np.ndarray], mode: int) -> None:
         """Give the profiles of one mode unit length and their scale to the core, in place."""
@@ -134,10 +133,11 @@ class CoreScales(Carriers):
         core = factors[0].reshape(self.ranks) * size.reshape(along)
         factors[0] = core.reshape(1, -1)
 
-    def sphere(self, mode: int) -> np.ndarray:
-        """Return which columns would have to, (columns,) bool."""
-        columns = int(np.prod(self.ranks)) if mode == 0 else self.ranks[mode - 1]
-        return np.zeros(columns, dtype=bool)
+    def burden(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
+        """Return what the core costs more with each profile."""
+        if mode == 0 or 0 not in spent:
+            return np.zeros(self.ranks[mode - 1] if mode else int(np.prod(self.ranks)))
+        return _unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
 
 
 def _unfold(array: np.ndarray, mode: int) -> np.ndarray:

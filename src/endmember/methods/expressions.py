@@ -131,9 +131,6 @@ class Held(Penalty):
     def __init__(self, values: np.ndarray) -> None:
         self.values = values
 
-    def fixes_scale(self, k: int) -> np.ndarray:
-        return np.any(np.nan_to_num(self.values) != 0, axis=0)
-
     def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
         free = np.isnan(self.values)
         return np.where(free, -np.inf, self.values), np.where(free, np.inf, self.values)

@@ -15,11 +15,11 @@ from endmember.factor.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.axis import Axis
 from endmember.factor.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.fused import Fused, FusedLoss
-from endmember.factor.gauges import Gauges
 from endmember.factor.grid import Grid
 from endmember.factor.local import Cautious
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty, UnitColumns, bounds_of
+from endmember.factor.penalties import Penalty, bounds_of
+from endmember.factor.scales import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
 from endmember.factor.subproblem import Counted, Quadratic
 from endmember.factor.terms import Part, Slot, Summand
@@ -225,8 +225,7 @@ class Assembly:
         ]
         loss = FusedLoss(Counted if directly else Quadratic)
         grids = [self._grid(i) for i in range(len(self.factors))]
-        self.gauges = self._gauges()
-        data: Any = Fused(self.parts, self.sizes, self.gauges)
+        data: Any = Fused(self.parts, self.sizes, self._scales(grids))
         self.problem = Problem(data, loss, self.wishes, grids, valleys=True)
         self.loss: Loss = loss
 
@@ -287,7 +286,7 @@ class Assembly:
     def _grid(self, i: int) -> Grid:
         return Grid(self.domains[i], known=len(self.domains[i]) > 1 or self.channels[i])
 
-    def _gauges(self) -> Gauges:
+    def _scales(self, grids: Sequence[Grid]) -> Scales:
         """Return who carries the scale: spectra beside a sum first, then all other spectra, then the rest."""
         numbers = [
             [[s.factor for s in slot.summands] for slot in part.slots] for part in self.parts
@@ -300,30 +299,19 @@ class Assembly:
                     beside += slot
             spectra += term[-1]
             others += [f for slot in reversed(term[:-1]) for f in slot]
-        directed = np.array([any(p.on_sphere for p in wishes) for wishes in self.wishes])
-        units = [
-            i
-            for i, wishes in enumerate(self.wishes)
-            if directed[i] or any(p.wants_unit for p in wishes)
-        ]
-        charged = np.array([any(p.has_scale for p in wishes) for wishes in self.wishes])
-        pinned = np.array(
-            [np.any([p.fixes_scale(self.k) for p in wishes], axis=0) for wishes in self.wishes]
-        )
-        order = beside + spectra if charged.any() else spectra + beside
-        candidates = list(dict.fromkeys([*units, *order, *others]))
-        return Gauges(numbers, candidates, pinned, charged, directed)
+        order = beside + spectra if charged_factors(self.wishes).any() else spectra + beside
+        pinned = pinned_columns(self.wishes, self.sizes, grids, self.k)
+        return Scales(self.wishes, pinned, numbers, [*order, *others])
 
     def solvers(self) -> list[Solver]:
         """Return the solver of every factor, or refuse wishes that none can grant."""
         solvers = []
         for i, wishes in enumerate(self.wishes):
-            rules = [UnitColumns()] if self.gauges.on_sphere(i) else []
             curved = any(part.is_curved and any(part.places(i)) for part in self.parts)
             # Going through the columns never rises, however ill-conditioned the rows are.
-            by_columns = curved and all(can_obey(HALS(), wish) for wish in [*wishes, *rules])
-            solver = HALS() if by_columns else default_solver(self.loss, [*wishes, *rules], self.k)
-            check_combination(self.loss, solver, [*wishes, *rules], repr(self.factors[i]))
+            by_columns = curved and all(can_obey(HALS(), wish) for wish in wishes)
+            solver = HALS() if by_columns else default_solver(self.loss, wishes, self.k)
+            check_combination(self.loss, solver, wishes, repr(self.factors[i]))
             solvers.append(Cautious(solver) if curved else solver)
         return solvers
 

@@ -285,7 +285,7 @@ class NMF(SpectralEstimator):
             (mode, p) for mode, wishes in enumerate(problem.penalties) for p in wishes if p.chooses
         )
         assert isinstance(penalty, Relevance) and problem.settings is not None
-        F, scale = problem.strengths(fit.factors, mode), penalty.scale(problem.settings[mode])
+        F, scale = fit.factors[mode], penalty.scale(problem.settings[mode])
         levels, lowest = penalty.levels(F, scale), penalty.levels(0 * F[:, :1], scale)[0]
         return levels, levels / lowest - 1, float(lowest)
 
@@ -468,7 +468,7 @@ class NMF(SpectralEstimator):
         memory: dict[str, Any] = {"mode": 0}
         for sweep in range(self.max_iter):
             before = C
-            subproblem = problem.wished(problem.plain([C, S], 0), 0, before)
+            subproblem = problem.wished(problem.plain([C, S], 0), 0, [before, S])
             C = solver.improve(
                 subproblem, before, S.shape[0], penalties=problem.penalties[0], memory=memory
             )

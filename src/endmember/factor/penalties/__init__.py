@@ -8,7 +8,6 @@ from endmember.factor.penalties.base import (
     resolve,
     steers_columns,
 )
-from endmember.factor.penalties.columns import UnitColumns
 from endmember.factor.penalties.elementwise import (
     Absent,
     Free,
@@ -43,7 +42,6 @@ __all__ = [
     "SumToOne",
     "TotalVariation",
     "Unimodal",
-    "UnitColumns",
     "ZeroOutside",
     "bounds_of",
     "check_together",

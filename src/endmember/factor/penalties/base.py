@@ -9,7 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.factor.grid import Grid
-from endmember.factor.subproblem import Bound, Setting
+from endmember.factor.subproblem import Bound, Quadratic, Setting
+
+#: Lengths are changed by this fraction to see what that costs.
+NUDGE = 1e-4
 
 
 class Penalty(BaseEstimator):
@@ -35,18 +38,12 @@ class Penalty(BaseEstimator):
     has_scale: bool = False
     #: Whether it has an objective; a mere rule has none, and the fit stops when it stands still.
     has_objective: bool = True
-    #: Whether columns must have unit length for it to make sense.
-    wants_unit: bool = False
-    #: Whether its rule for columns does anything at its present parameters.
-    rules_columns: bool = True
     #: Whether it opens valleys along which the objective hardly falls, so that progress is held against the noise.
     creeps = False
     #: Whether it speaks of neighbours in an image, so that a mere list of pixels will not do.
     spatial = False
-    #: Whether it speaks of directions: columns of unit length, and another factor carries the scale.
-    on_sphere = False
-    #: Whether its value is that of whole components: columns times the length of the other factors'.
-    of_strength = False
+    #: Whether it only makes sense where this factor carries the scale, whatever others cost.
+    carries_scale = False
     #: By which rule of `endmember.factor.moves` it decides how many components are kept; "" where it does not.
     chooses = ""
     #: The wish in words, for reports; may name parameters in braces.
@@ -64,6 +61,18 @@ class Penalty(BaseEstimator):
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         """Return what the penalty adds to the objective at ``F``."""
         return 0.0
+
+    def spent(self, F: np.ndarray, setting: Setting | None) -> np.ndarray:
+        """Return by how much the value rises with the logarithm of the length of each column, (k,)."""
+        k = F.shape[1]
+        if hasattr(self, "add"):
+            # What it adds to a subproblem touches its value at F.
+            empty = Quadratic(np.zeros((k, k)), np.zeros(F.shape), setting=setting)
+            self.add(empty, F)
+            return np.sum(F * empty.gradient(F), axis=0)
+        grown = 1.0 + NUDGE * np.eye(k)
+        rises = [self.value(F * g, setting) - self.value(F * (2.0 - g), setting) for g in grown]
+        return np.array(rises) / (2.0 * NUDGE)
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         """Refuse a factor (n, k) on which the wish makes no sense, before the first sweep."""
@@ -101,7 +110,7 @@ def offers(penalty: Penalty) -> set[str]:
 
 def steers_columns(wishes: Iterable[Penalty]) -> bool:
     """Tell whether one of the wishes about a factor has a rule for columns."""
-    return any("column" in penalty.offers() and penalty.rules_columns for penalty in wishes)
+    return any("column" in penalty.offers() for penalty in wishes)
 
 
 def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penalty]:

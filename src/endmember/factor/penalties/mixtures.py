@@ -9,8 +9,8 @@ from numbers import Real
 import numpy as np
 
 from endmember.factor.penalties.base import Penalty
-from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
-from endmember.factor.subproblem import Setting, Subproblem
+from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse
+from endmember.factor.subproblem import STEEP, Setting, Subproblem
 
 logger = logging.getLogger("endmember")
 
@@ -96,12 +96,13 @@ class SumToOne(Penalty):
 
 
 class MinimumVolume(Penalty):
-    r"""Columns that span little volume: :math:`\tfrac{w}{2}\tau\ln\det(I + F^\top F/\delta)`.
+    r"""Columns that span little volume: :math:`\tfrac{w}{2}\sigma\ln\det(I + \bar F^\top\bar F/\delta)`.
 
     Where no pixel is pure, many sets of spectra fit as well, and of these the tightest around the data is
     closest to the truth; where every spectrum has channels of its own, the same holds for the maps.
-    Columns have unit length, so that nothing is gained by shrinking them, and the other factor carries
-    the scale: pixels need not sum to one, and the thickness may vary.
+    :math:`\sigma` is the mean squared length of a component in the data, at the start. Columns are measured at unit
+    length, so that nothing is gained by shrinking them: pixels need not sum to
+    one, and the thickness may vary.
 
     Parameters
     ----------
@@ -113,8 +114,9 @@ class MinimumVolume(Penalty):
 
     Notes
     -----
-    Solvers get the tangent of the log-determinant, the quadratic with
-    :math:`W = w\tau(F^\top F + \delta I)^{-1}`, which lies above it.
+    With :math:`D` the lengths of the columns, the log-determinant is :math:`\ln\det(D^2 + F^\top F/\delta)` less
+    :math:`\ln\det D^2`. Solvers get the tangent of the first term, a quadratic that lies above it, and for the second
+    one that does wherever no column shrinks to a fraction of its length in one step.
 
     References
     ----------
@@ -128,7 +130,6 @@ class MinimumVolume(Penalty):
     True
     """
 
-    on_sphere = True
     in_words = "of minimum volume (w = {weight:g})"
     references = (
         "V. Leplat, A. M. S. Ang and N. Gillis, ICASSP (2019) 3402.",
@@ -139,11 +140,15 @@ class MinimumVolume(Penalty):
         self.weight, self.delta = weight, delta
 
     def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
-        mu = self.weight * curvature_of(subproblem, F)
-        subproblem.add_quadratic(mu * np.linalg.inv(F.T @ F + self.delta * np.eye(F.shape[1])))
+        mu = self.weight * (subproblem.setting.strength if subproblem.setting else 1.0)
+        squares = _squares(F)
+        W = np.linalg.inv(self.delta * np.diag(squares) + F.T @ F)
+        subproblem.add_quadratic(mu * (W + np.diag(self.delta * np.diag(W) + STEEP / squares)))
+        subproblem.add_linear(-mu * (1.0 + STEEP) * F / squares)
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
-        mu = self.weight * (setting.curvature if setting else 1.0)
+        mu = self.weight * (setting.strength if setting else 1.0)
+        F = F / np.sqrt(_squares(F))
         gram = np.eye(F.shape[1]) + F.T @ F / self.delta
         return 0.5 * mu * float(np.linalg.slogdet(gram)[1])
 
@@ -151,25 +156,11 @@ class MinimumVolume(Penalty):
         if not self.delta > 0:
             raise ValueError(f"delta={self.delta!r} must be above zero, such as 0.1")
 
-    def conflict(
-        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
-    ) -> str | None:
-        for penalty in own:
-            if penalty.has_scale or penalty.fixes_scale(k).any():
-                return (
-                    f"it needs columns of unit length and em.{type(penalty).__name__} decides on their "
-                    "scale; leave one of them out"
-                )
-        if any(p.fixes_scale(k).any() for wishes in others for p in wishes):
-            return (
-                "it needs columns of unit length and the scale of the other factor is given; use "
-                "em.SumToOne(mode='scale'), or leave one of them out"
-            )
-        if any(p.on_sphere for wishes in others for p in wishes):
-            return (
-                "one factor must carry the scale; wish it for the spectra or for the maps, not both"
-            )
-        return None
+
+def _squares(F: np.ndarray) -> np.ndarray:
+    """Return the squared length of every column, (k,); 1 where it is none."""
+    squares = np.sum(F**2, axis=0)
+    return np.where(squares > 0, squares, 1.0)
 
 
 def _against_sums(own: Sequence[Penalty]) -> str | None:

@@ -21,7 +21,7 @@ class SoftOrthogonal(Penalty):
 
     For a divergence h and d are those of the weighted squares that stand in for it, with weights
     :math:`V^{\beta-2}`. A rule, not a penalty with an objective: the multiplier is found anew at
-    every step. Columns have unit length, so that no component is pushed more for being stronger.
+    every step. The others count at unit length, so that no component is pushed more for being stronger.
     The fit stops when the maps stand still.
 
     Parameters
@@ -71,14 +71,13 @@ class SoftOrthogonal(Penalty):
         return self.mode == "penalty" and self.weight > 0
 
     @property
-    def wants_unit(self) -> bool:  # type: ignore[override]
-        """Whether columns must have unit length: for the rules."""
+    def _rules(self) -> bool:
+        """Whether columns are steered by a rule."""
         return self.mode != "penalty" and self.weight > 0
 
-    @property
-    def rules_columns(self) -> bool:  # type: ignore[override]
-        """Whether columns are steered: by the rules."""
-        return self.wants_unit
+    def offers(self) -> set[str]:
+        """Return what it offers to solvers: what the penalty adds, or a rule for columns."""
+        return {"column"} if self._rules else {"add"}
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if self.mode not in MODES:
@@ -90,14 +89,17 @@ class SoftOrthogonal(Penalty):
         if self.mode == "penalty":
             k = F.shape[1]
             strength = self.weight * curvature_of(subproblem, F)
-            subproblem.add_quadratic(strength * (np.ones((k, k)) - np.eye(k)))
+            # Less the squares of the columns themselves, by their tangent: solvers get what bends upwards.
+            subproblem.add_quadratic(strength * np.ones((k, k)))
+            subproblem.add_linear(-strength * F)
 
     def column(
         self, h: np.ndarray, d: np.ndarray | float, F: np.ndarray, j: int, setting: Setting | None
     ) -> np.ndarray:
         target = h / d
-        others = F.sum(axis=1) - F[:, j]
-        if not self.wants_unit or not np.any(others > 0):
+        unit = _unit(F)
+        others = unit.sum(axis=1) - unit[:, j]
+        if not self._rules or not np.any(others > 0):
             return target
         push = others / d
         if self.mode == "shiga":
@@ -113,8 +115,7 @@ class SoftOrthogonal(Penalty):
         """Leave every pixel to the component that is strongest there, where supports must be disjoint."""
         if not self._is_full:
             return F
-        length = np.linalg.norm(F, axis=0)
-        strongest = np.argmax(F / np.where(length > 0, length, 1.0), axis=1)
+        strongest = np.argmax(_unit(F), axis=1)
         return np.where(np.arange(F.shape[1]) == strongest[:, None], F, 0.0)
 
     @property
@@ -123,13 +124,17 @@ class SoftOrthogonal(Penalty):
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         """Return the overlap: the penalty itself, or for the rules what ranks starts."""
-        strength = self.weight * (setting.curvature if setting else 1.0)
         if self.mode == "penalty":
+            strength = self.weight * (setting.curvature if setting else 1.0)
             return 0.5 * strength * (float(np.sum(F.sum(axis=1) ** 2)) - float(np.vdot(F, F)))
-        length = np.linalg.norm(F, axis=0)
-        unit = F / np.where(length > 0, length, 1.0)
-        alive = np.count_nonzero(length)
-        return 0.25 * strength * (float(np.sum(unit.sum(axis=1) ** 2)) - alive)
+        unit, strength = _unit(F), self.weight * (setting.strength if setting else 1.0)
+        return 0.25 * strength * float(np.sum(unit.sum(axis=1) ** 2) - np.vdot(unit, unit))
+
+
+def _unit(F: np.ndarray) -> np.ndarray:
+    """Return the columns at unit length; what is zero stays."""
+    length = np.linalg.norm(F, axis=0)
+    return F / np.where(length > 0, length, 1.0)
 
 
 def _exactly_apart(

@@ -53,7 +53,7 @@ class Relevance(Penalty):
     """
 
     has_scale = True
-    of_strength = True
+    carries_scale = True
     in_words = "relevance determination ({prior} prior, {mode})"
     references = (
         "M. Shiga, K. Tatsumi, S. Muto, K. Tsuda, Y. Yamamoto, T. Mori and T. Tanji, "
@@ -109,12 +109,11 @@ class Relevance(Penalty):
         setting = subproblem.setting
         if setting is None or setting.noise is None:
             return
-        length = subproblem.lengths()
-        pull = setting.noise.variance / self.levels(F * length, self.scale(setting))
+        pull = setting.noise.variance / self.levels(F, self.scale(setting))
         if self.prior == "exponential":
-            subproblem.add_linear(pull * length * np.ones(F.shape))
+            subproblem.add_linear(pull * np.ones(F.shape))
         else:
-            subproblem.add_quadratic(np.diag(pull * length**2))
+            subproblem.add_quadratic(np.diag(pull))
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         if setting is None or setting.noise is None:

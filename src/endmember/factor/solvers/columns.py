@@ -74,7 +74,7 @@ class HALS(Solver):
         memory: Memory | None = None,
     ) -> np.ndarray:
         F = np.array(F, order="F")
-        rules = [p for p in penalties if hasattr(p, "column") and p.rules_columns]
+        rules = [p for p in penalties if "column" in p.offers()]
         first = None
         if isinstance(subproblem, Ratio):
             return _weighted_pass(subproblem, F, rules)
