@@ -95,6 +95,53 @@ def coverage():
             print(f"  {counts:4d} counts  {method:10s}" + "".join(f"{s:7.1f}" for s in share))
 
 
+def gains():
+    """How often the truth lies within one standard error at any gain, 20 seeds, window 400-520 eV of 400-600."""
+    energy, rows = np.linspace(400.0, 600.0, 400), np.linspace(0, 1, 24)[:, None, None]
+    truth = 100 * (energy / 400) ** (-2.5 - 0.5 * rows) * (0.5 + rows.reshape(1, -1, 1))
+    beyond = energy > 532
+    print(
+        "truth within one standard error (%) beyond the window, gain 0.25, 1, 4, without and with read noise"
+    )
+    for method, options in (
+        ("ml", {}),
+        ("two_area", {}),
+        ("local", {}),
+        ("compressed", {"rank": 2}),
+    ):
+        cells = []
+        for gain, read in ((g, r) for g in (0.25, 1.0, 4.0) for r in (0.0, 3.0)):
+            inside = []
+            for seed in range(20):
+                rng = np.random.default_rng(seed)
+                y = gain * (rng.poisson(truth) + rng.normal(0, read, truth.shape))
+                fit = fit_background(y, (400, 520), method, energy, **options)
+                off = fit.background(energy[beyond]) - gain * truth[..., beyond]
+                inside.append(np.mean(off**2 < fit.variance(energy[beyond])))
+            cells.append(f"{100 * np.mean(inside):7.1f}")
+        print(f"  {method:10s}" + "".join(cells))
+
+
+def noisy():
+    """What robust PCA makes of noise: components, false outliers and those found, 20 seeds."""
+    print("robust PCA with noise: 400 x 60, 3 components, outliers at 10 to 30 deviations")
+    for dose, share in ((40, 0.01), (40, 0.1), (2, 0.01)):
+        ranks, false, found = [], [], []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            low = rng.dirichlet([1, 1, 1], 400) @ (rng.random((3, 60)) * dose)
+            hit = rng.random(low.shape) < share
+            sparse = np.where(hit, rng.uniform(10, 30, low.shape) * np.sqrt(low + 1), 0).round()
+            parts = separate_outliers((rng.poisson(low) + sparse).astype(int))
+            ranks.append(int(np.linalg.matrix_rank(parts.low_rank)))
+            false.append(np.sum((parts.outliers != 0) & ~hit))
+            found.append(np.mean(parts.outliers[hit] != 0))
+        print(
+            f"  dose {dose}, {100 * share:.0f} %: components {min(ranks)} to {max(ranks)}, "
+            f"{np.mean(false):.1f} false, {100 * np.mean(found):.1f} % found"
+        )
+
+
 def separation():
     """Error of the low-rank part and wrong places of the sparse part of planted pairs."""
     print("robust PCA: planted pairs, 20 seeds, 200 x 150")
@@ -112,7 +159,9 @@ def separation():
         )
 
 
-BLOCKS = {"speed": speed, "bias": bias, "coverage": coverage, "separation": separation}
+BLOCKS = {
+    "speed": speed, "bias": bias, "coverage": coverage, "gains": gains, "separation": separation, "noisy": noisy,
+}  # fmt: skip
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -81,6 +81,22 @@ def test_robust_components_recover_a_planted_pair_exactly(seed):
     np.testing.assert_array_equal(np.abs(found.outliers) > 1e-4, sparse != 0)
 
 
+@pytest.mark.parametrize("kind", ["normal", "counts", "gain 4"])
+@pytest.mark.parametrize("seed", range(2))
+def test_noise_is_in_neither_part(kind, seed):
+    """Below the edge of its singular values noise is no component, below its largest entry no outlier."""
+    rng = np.random.default_rng(seed)
+    low = 60 * rng.dirichlet([1, 1, 1], 200) @ rng.random((3, 80))
+    hit = rng.random(low.shape) < 0.03
+    sparse = np.where(hit, rng.uniform(12, 40, low.shape).round() * np.sqrt(low + 1).round(), 0.0)
+    noise = rng.normal(0, 3, low.shape) if kind == "normal" else rng.poisson(low) - low
+    gain = 4.0 if kind == "gain 4" else 1.0
+    found = separate_outliers(gain * (low + noise + sparse))
+    assert np.linalg.matrix_rank(found.low_rank) == 3
+    assert np.sum((found.outliers != 0) & ~hit) <= 4 and np.mean(found.outliers[hit] != 0) > 0.99
+    assert np.mean((found.low_rank - gain * low) ** 2) < 0.12 * gain**2 * np.mean(noise**2)
+
+
 def test_separated_parts_sum_to_the_data_and_scale_with_them():
     low, sparse = planted()
     found = separate_outliers(low + sparse)

@@ -306,12 +306,16 @@ def _unmeasured(why: str) -> NoiseModel:
 
 def _of_few(block: Floats) -> NoiseModel:
     """Return the noise of spectra so few that all of them may be signal: known for counts alone."""
-    if _count_tolerance(block) > 0:
-        return NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
-    return _unmeasured(
+    return counting_noise(block) or _unmeasured(
         f"{block.shape[0]} pixels of {block.shape[1]} channels hold too many components to tell noise from them, "
         "and are no counts; at least three pixels and channels for each are needed"
     )
+
+
+def counting_noise(block: Floats) -> NoiseModel | None:
+    """Return the noise of counts, unmeasured, or None for data that are none."""
+    counts = _count_tolerance(block) > 0
+    return NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf) if counts else None
 
 
 def _noise_of_image(values: Floats, pixels: Indices, domain: tuple[int, ...]) -> NoiseModel:

@@ -15,7 +15,9 @@ from endmember.factor.inputs import observe
 from endmember.factor.lowrank import LowRank, sketch
 from endmember.factor.noise import (
     NoiseModel,
+    counting_noise,
     estimate_noise,
+    known_noise,
     lone_count_floor,
     whitening_weights,
 )
@@ -32,6 +34,13 @@ _BIASED = 0.9  # cos² of the angle to the truth below which a component is call
 _GROWTH = 1.6  # of the penalty of the augmented Lagrangian, from step to step
 _SETTLED = 1e-8  # misfit, relative to the data, that ends the separation
 _STEPS = 500
+_EXACT = (
+    1e-12  # mean variance, relative to the mean square of the data, up to which data have no noise
+)
+_ROUNDS = 50  # in which components and outliers settle above the noise
+_WIDTHS = (
+    3.3  # of the largest eigenvalue of noise, which its edge is exceeded by once in 10,000 times
+)
 
 
 class Separated(NamedTuple):
@@ -118,9 +127,7 @@ def noise_weighted_basis(
             f"{m} channels that hold anything; em.assess.rank suggests one"
         )
     noise = estimate_noise(X) if noise is None else noise
-    counts = float(observed.data.dot(np.ones((m, 1))).mean()) / m / (noise.gain or 1.0)
-    floor = lone_count_floor(counts, n, m) if noise.gain > 0 else 0.0
-    rows, columns = whitening_weights(observed.data, noise, floor)
+    rows, columns = _weights(observed.data, noise)
     with one_blas_thread():
         low = sketch(Rescaled(observed.data, rows, columns), int(rank), 0, _PASSES)
     _warn(low, noise, n, m)
@@ -133,30 +140,39 @@ def noise_weighted_basis(
 
 @lifted
 def separate_outliers(
-    X: Any, *, sparsity: float | None = None, max_iter: int = _STEPS
+    X: Any,
+    *,
+    sparsity: float | None = None,
+    max_iter: int = _STEPS,
+    noise: NoiseModel | None = None,
 ) -> Separated:
     r"""Take data apart into what few components explain and what sits at a few places only (robust PCA).
 
     :math:`\min \|L\|_* + \lambda \|S\|_1` with :math:`L + S = X`, by the inexact augmented Lagrangian method:
     singular values and entries are shrunk in turn under a growing penalty. This is how a camera's
     moving foreground is told from the still background: spikes, dead lines and patterns that come and go
-    are the foreground.
+    are the foreground. Where the data are noisy, :math:`L + S + N = X`, that is where a search starts which keeps in
+    turn the components of :math:`X - S` that stand above the edge of the noise, and the entries of :math:`X - L` that
+    noise does not reach anywhere.
 
     Parameters
     ----------
     X : array_like, Dask array or HyperSpy signal, (*domain, channels)
         The data, without missing entries.
     sparsity : float, optional
-        λ relative to :math:`1 / \sqrt{\max(n, m)}`, with n pixels and m channels; 1 by default. More
+        λ relative to :math:`1 / \sqrt{\max(n, m)}`, with n pixels and m channels, and with noise the threshold relative
+        to :math:`\sigma \sqrt{2 \ln nm}`, above which less than one entry of noise is expected; 1 by default. More
         screens less.
     max_iter : int
         Most steps; a warning says if they did not suffice.
+    noise : NoiseModel, optional
+        Measured from the data by default, and again without the outliers.
 
     Returns
     -------
     Separated
-        ``(low_rank, outliers)``, of the kind of ``X``. Their sum is ``X``, exactly so but for rounding. A lazy
-        separation holds all data in memory while it is computed.
+        ``(low_rank, outliers)``, of the kind of ``X``. Their sum is ``X`` but for the noise, and but for rounding where
+        there is none. A lazy separation holds all data in memory while it is computed.
 
     Raises
     ------
@@ -165,12 +181,14 @@ def separate_outliers(
 
     Notes
     -----
-    Without noise the two parts are found exactly, if there are few outliers in no pattern. Noise
-    belongs to neither part, and much of it goes to the outliers: compare their image with the noise.
+    Without noise the two parts are found exactly, if there are few outliers in no pattern. A phase that does not
+    stand above the noise is in neither part: to fit data that keep their noise, give the places of outliers the
+    weight 0, or take ``X - outliers``.
 
     References
     ----------
-    Candès, Li, Ma & Wright, J. ACM 58 (2011) 11. Lin, Chen & Ma, arXiv:1009.5055, for the algorithm. Muto & Shiga,
+    Candès, Li, Ma & Wright, J. ACM 58 (2011) 11. Lin, Chen & Ma, arXiv:1009.5055, for the algorithm. Zhou, Li, Wright,
+    Candès & Ma, IEEE Int. Symp. Inf. Theory (2010) 1518, for data with noise. Muto & Shiga,
     Microscopy 69 (2020) 110, "Special remarks on noise treatment".
 
     Examples
@@ -186,11 +204,20 @@ def separate_outliers(
     if max_iter < 1:
         raise ValueError(f"max_iter={max_iter} leaves no step; give at least 1")
     relative = 1.0 if sparsity is None else float(sparsity)
-    return Separated(*map_whole(partial(_pursued, relative=relative, steps=max_iter), X, results=2))
+    pursued = partial(_pursued, relative=relative, steps=max_iter, noise=noise)
+    return Separated(*map_whole(pursued, X, results=2))
 
 
 def _reconstructed(block: Floats, into: Floats, back: Floats) -> Floats:
     return ((block @ into) @ back).astype(block.dtype, copy=False)
+
+
+def _weights(data: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
+    """Return the weights of pixels and channels that make the noise white, lone counts held below its edge."""
+    n, m = data.shape
+    counts = float(data.dot(np.ones((m, 1))).mean()) / m / (noise.gain or 1.0)
+    floor = lone_count_floor(counts, n, m) if noise.gain > 0 else 0.0
+    return whitening_weights(data, noise, floor)
 
 
 def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:
@@ -216,24 +243,74 @@ def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:
         )
 
 
-def _pursued(X: Floats, relative: float, steps: int) -> tuple[Floats, Floats]:
-    """Separate an array by the inexact augmented Lagrangian method."""
+def _pursued(
+    X: Floats, relative: float, steps: int, noise: NoiseModel | None
+) -> tuple[Floats, Floats]:
+    """Separate an array by the inexact augmented Lagrangian method, and from there on by its noise."""
     M = np.asarray(X, dtype=np.float64).reshape(-1, X.shape[-1])
     size = float(np.max(np.abs(M), initial=0.0))
     if size == 0:
         return np.zeros_like(X), np.zeros_like(X)
-    M = M / size
     weight = relative / math.sqrt(max(M.shape))
     with one_blas_thread():
-        sparse, misfit = _augmented_lagrangian(M, weight, steps)
-    if misfit > _SETTLED:
-        logger.warning(
-            "the separation has not settled after %d steps (misfit %.1e); raise max_iter",
-            steps,
-            misfit,
-        )
-    outliers = (sparse * size).astype(X.dtype).reshape(X.shape)
-    return X - outliers, outliers
+        sparse, misfit = _augmented_lagrangian(M / size, weight, steps)
+        if misfit > _SETTLED:
+            logger.warning(
+                "the separation has not settled after %d steps (misfit %.1e); raise max_iter",
+                steps,
+                misfit,
+            )
+        low, outliers = _above_noise(M, sparse * size, relative, noise)
+    return low.astype(X.dtype).reshape(X.shape), outliers.astype(X.dtype).reshape(X.shape)
+
+
+def _above_noise(
+    M: Floats, outliers: Floats, relative: float, given: NoiseModel | None
+) -> tuple[Floats, Floats]:
+    """Return the parts of data (n, m) that stand above their noise, from a separation that knows none."""
+    threshold = relative * math.sqrt(2 * math.log(M.size))
+    low, places = M - outliers, np.zeros(M.shape, bool)
+    noise = given or counting_noise(M) or known_noise(low)
+    if noise is None or np.mean(noise.variance(M)) <= _EXACT * np.mean(M**2):
+        return low, outliers
+    for _ in range(_ROUNDS):
+        before, places = places, np.abs(_in_deviations(M, low, noise)) > threshold
+        outliers = np.where(places, M - low, 0.0)
+        low = _components_above(M - outliers, noise, float(np.mean(places)))
+        if np.array_equal(places, before):
+            break
+        noise = given or known_noise(np.where(places, np.nan, M)) or noise
+    return low, outliers
+
+
+def _components_above(M: Floats, noise: NoiseModel, filled: float) -> Floats:
+    """Return data (n, m) rebuilt from the components that stand above the edge of what the weaker ones leave.
+
+    Entries that were filled in by such components, a share of all, have no noise and keep a component as it is.
+    """
+    rows, columns = _weights(M, noise)
+    U, values, Vt = np.linalg.svd(rows[:, None] * M * columns, full_matrices=False)
+    n, m = (size - np.arange(len(values)) for size in M.shape)
+    level = np.cumsum(values[::-1] ** 2)[::-1] / (n * m * (1 - filled) ** 2)
+    edge = np.sqrt(n) + np.sqrt(m)
+    widths = edge * (1 / np.sqrt(n) + 1 / np.sqrt(m)) ** (1 / 3)
+    k = int(np.argmin(np.append(values**2 > level * (edge**2 + _WIDTHS * widths), False)))
+    return (U[:, :k] * values[:k]) @ Vt[:k] / rows[:, None] / columns
+
+
+def _in_deviations(X: Floats, model: Floats, noise: NoiseModel) -> Floats:
+    """Return how far data lie from a model, in standard deviations of its noise; of few counts never more than these.
+
+    Counts are skew: above the model their square roots are compared (Anscombe), below it they themselves.
+    """
+    plain = (X - model) / np.sqrt(np.maximum(noise.variance(model), 1e-300))
+    if noise.gain == 0:
+        return plain
+    counts = [
+        (np.maximum(noise.variance(values), 0) / noise.gain**2 + 3 / 8) ** 0.5
+        for values in (X, model)
+    ]
+    return np.minimum(plain, 2 * (counts[0] - counts[1]))
 
 
 def _augmented_lagrangian(M: Floats, weight: float, steps: int) -> tuple[Floats, float]:
