@@ -6,6 +6,8 @@ import dask.array as da
 import numpy as np
 import pytest
 from scipy import sparse
+from scipy.interpolate import CubicSpline
+from scipy.optimize import minimize_scalar
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
@@ -282,3 +284,24 @@ def test_what_cannot_work_is_refused(model, said):
 def test_shifts_are_rounded_to_a_fraction_and_told():
     data = Shifted(Dense(np.ones((2, 9))), np.array([0.2, -0.7]))
     np.testing.assert_allclose(data.shifts * STEPS, [3, -11])
+
+
+def test_one_spectrum_drifts_by_what_a_fit_of_every_pixel_finds():
+    """Amount and shift of each pixel by SciPy's splines and line search, within a twentieth of a channel."""
+    channels = np.arange(120.0)
+    peaks = np.exp(-0.5 * ((channels - 50) / 4) ** 2) + np.exp(-0.5 * ((channels - 75) / 6) ** 2)
+    planted = np.linspace(-1.4, 1.4, 12)[:, None] + 0.3 * np.sin(np.arange(12))
+    moved = CubicSpline(channels, 2000 * (peaks + 0.05))(
+        np.clip(channels - planted[..., None], 0, 119)
+    )
+    X = np.random.default_rng(1).poisson(moved)
+    model = em.Drifting(em.NMF(1, random_state=0), smooth=0).fit(X)
+    curve = CubicSpline(channels, model.components_[0])
+
+    def missed(shift, x):
+        shape = curve(np.clip(channels - shift, 0, 119))
+        return np.sum((x - (x @ shape) / (shape @ shape) * shape)[5:-5] ** 2)
+
+    found = [minimize_scalar(missed, (-2, 2), args=(x,)).x for x in X.reshape(-1, 120)]
+    np.testing.assert_allclose(model.shifts_.ravel(), found, atol=0.06)
+    assert error(model.shifts_, planted) < 0.04

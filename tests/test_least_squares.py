@@ -255,3 +255,27 @@ def test_the_misfit_of_the_subproblem_is_that_of_the_data():
         assert SquaredError().misfit(data, factors, mode, sub) == pytest.approx(
             0.5 * np.sum((NOISY - EXACT) ** 2), rel=1e-9
         )
+
+
+def test_als_keeps_the_truths_of_pymcr():
+    """Known maps give exact data in one sweep, and spectra that are given stay as they are (its tests of McrAR)."""
+    rise = np.tile(np.linspace(0, 1, 21), (21, 1))
+    maps, boxes = np.stack([rise, 1 - rise], axis=-1), np.zeros((2, 101))
+    boxes[0, 40:60], boxes[1, 60:80] = 1, 2
+    model = em.NMF(
+        2, solver=em.ALS(), init=(maps, np.full_like(boxes, 0.1)), normalise=("spectra", "max")
+    )
+    found = model.fit(maps @ boxes)
+    assert len(found.objective_) <= 2
+    np.testing.assert_allclose(found.components_ * [[1], [2]], boxes, atol=1e-12)
+    np.testing.assert_allclose(found.maps_ / [1, 2], maps, atol=1e-12)
+    spectra = np.vstack([boxes, RNG.random((1, 101))]) + 1
+    maps = np.stack([rise, rise.T, 0.5 + rise * rise.T], axis=-1)
+    guess = np.vstack([spectra[:2], RNG.random((1, 101))])
+    known = em.Known({0: spectra[0], 1: spectra[1]})
+    model = em.NMF(3, solver=em.ALS(), init=(np.ones_like(maps), guess), spectra=known, tol=1e-9)
+    found = model.fit(maps @ spectra)
+    np.testing.assert_array_equal(found.components_[:2], spectra[:2])
+    np.testing.assert_allclose(
+        found.inverse_transform(found.maps_), maps @ spectra, atol=1e-2 * spectra.max()
+    )

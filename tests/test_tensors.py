@@ -50,6 +50,33 @@ def test_exact_series_are_found_to_the_last_digits(shape):
     assert (np.diff(model.objective_) <= 1e-12 * model.objective_[0]).all()
 
 
+def test_cp_is_that_of_tensorly():
+    """Its factors come back in its own measure, and with noise its HALS ends at the same tensor."""
+    from tensorly import cp_to_tensor
+    from tensorly.decomposition import non_negative_parafac_hals
+    from tensorly.metrics.factors import congruence_coefficient
+    from tensorly.random import random_cp
+
+    truth = random_cp((6, 7, 8), 3, random_state=1234)
+    X = cp_to_tensor(truth)
+    noisy = X + 0.05 * np.random.default_rng(3).random(X.shape)
+    theirs = non_negative_parafac_hals(noisy, 3, n_iter_max=300, tol=1e-10, random_state=0)
+    for data, factors in ((X, truth.factors), (noisy, theirs.factors)):
+        model = em.CP(3, random_state=0, tol=1e-10, n_starts=2).fit(data)
+        assert (
+            min(
+                congruence_coefficient(*pair)[0]
+                for pair in zip(model.factors_, factors, strict=True)
+            )
+            > 1 - 1e-6
+        )
+        recorded = cp_to_tensor((None, model.factors_))
+        np.testing.assert_allclose(recorded, model.inverse_transform(model.maps_), atol=1e-12)
+    assert np.sum((recorded - noisy) ** 2) <= np.sum((cp_to_tensor(theirs) - noisy) ** 2) * (
+        1 + 1e-6
+    )
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_a_mode_of_one_entry_leaves_nmf_bit_for_bit(axis):
     rng = np.random.default_rng(1)
