@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.solvers import ANLS
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.blocks import Data
+from endmember.factor.data import Dense, Weighted
+from endmember.factor.regression import Limits, least_squares, poisson
 
 Floats = NDArray[np.floating]
 
@@ -135,9 +136,6 @@ def bremsstrahlung_shapes(
 def fit_shapes(Y: Floats, energy: Floats, shapes: Callable[[Floats], Floats]) -> ShapeBackground:
     r"""Fit amounts :math:`a \ge 0` of given shapes by Poisson maximum likelihood, for all pixels at once.
 
-    Non-negative least squares with the weights :math:`1 / (a B^\top)_j`, repeated until the model
-    stays: its fixed point is the maximum of the likelihood of counts.
-
     Parameters
     ----------
     Y : ndarray, (*domain, w)
@@ -145,27 +143,13 @@ def fit_shapes(Y: Floats, energy: Floats, shapes: Callable[[Floats], Floats]) ->
     energy : ndarray, (w,)
     shapes : callable
     """
-    domain = Y.shape[:-1]
     known = np.isfinite(Y).reshape(-1, len(energy))
-    y = np.where(known, Y.reshape(known.shape), 0.0).astype(float)
+    data: Data = Dense(np.where(known, Y.reshape(known.shape), 0.0).astype(float))
+    data = data if known.all() else Weighted(data, known.astype(float))
     B = shapes(energy)
-    size = np.linalg.norm(B, axis=0)
-    size[size == 0] = 1.0
-    B = B / size
-    amounts = np.zeros((len(y), B.shape[1]))
-    scale = np.maximum(y.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1)[:, None], 1), 0)
-    scale[scale == 0] = 1.0
-    overall = np.broadcast_to(np.maximum(y.mean(axis=0) / scale.mean(), 1e-3), y.shape)
-    model, weights = np.zeros(y.shape), known / overall
-    y /= scale  # levels of all pixels alike: one tolerance fits them all
-    for _ in range(_ROUNDS):
-        sub = Quadratic(weighted_gram(B, weights), (weights * y) @ B, lower=0.0)
-        amounts = ANLS().improve(sub, amounts, len(B))
-        before, model = model, amounts @ B.T
-        weights = known / np.maximum(model, _LEAST)
-        if np.max(np.abs(model - before), initial=0.0) < _SETTLED:
-            break
-    return ShapeBackground((amounts * scale / size).reshape(*domain, -1), shapes)
+    start = least_squares(data, B, np.ones(len(energy)), Limits())
+    amounts = poisson(data, B, start, Limits())
+    return ShapeBackground(amounts.reshape(*Y.shape[:-1], -1), shapes)
 
 
 def influence_of_shapes(fit: ShapeBackground, energy: Floats, known: NDArray[np.bool_]) -> Floats:
