@@ -315,7 +315,11 @@ def _of_few(block: Floats) -> NoiseModel:
 def counting_noise(block: Floats) -> NoiseModel | None:
     """Return the noise of counts, unmeasured, or None for data that are none."""
     counts = _count_tolerance(block) > 0
-    return NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf) if counts else None
+    return (
+        NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
+        if counts
+        else None
+    )
 
 
 def _noise_of_image(values: Floats, pixels: Indices, domain: tuple[int, ...]) -> NoiseModel:
