@@ -42,6 +42,19 @@ def test_mlls_says_and_keeps_what_the_library_finds(call):
     np.testing.assert_allclose(kept.reproduce().maps.data, kept.maps.data, rtol=1e-9)
 
 
+def test_fractions_of_known_spectra_are_the_same_by_both_commands(call):
+    squared = "--closure", "--loss", "squared"
+    known = "-k", 2, "--known", "1=oxide.msa", "--known", "2=metal.msa"
+    references = "--reference", "oxide.msa", "--reference", "metal.msa"
+    assert call("unmix", "cube.hspy", *known, *squared, "-o", "closed")[0] == 0
+    assert call("mlls", "cube.hspy", *references, *squared, "-o", "fitted")[0] == 0
+    closed, fitted = (em.open(folder).maps.data for folder in ("closed", "fitted"))
+    np.testing.assert_allclose(closed.sum(axis=0), 1)
+    np.testing.assert_allclose(closed, fitted, atol=1e-6)
+    code, _, err = call("unmix", "cube.hspy", *known, "--known", "3=metal.msa", "-o", "three")
+    assert code == 2 and "from 1 on the command line" in err
+
+
 def test_wrong_references_are_one_sentence(call):
     for words, said in [
         (("--reference", "oxid.msa"), "did you mean oxide.msa"),

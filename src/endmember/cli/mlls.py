@@ -9,6 +9,7 @@ import typer
 
 from .commands import app, load_image
 from .options import (
+    ClosureOption,
     CropOption,
     FileArgument,
     LazyOption,
@@ -60,6 +61,7 @@ def mlls(
             "--extra", help="Add one free component if the residual holds more than noise."
         ),
     ] = False,
+    closure: ClosureOption = False,
     crop: CropOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
@@ -73,6 +75,7 @@ def mlls(
     """
     folder = folder_for(file, "mlls", output, overwrite)
     kind = background_named(background)
+    from endmember.factor.penalties import SumToOne
     from endmember.methods.references import MLLS
     from endmember.signals.choosing import chosen_loss
     from endmember.signals.unmixing import unmix as run
@@ -83,6 +86,7 @@ def mlls(
         [read_spectrum(path) for path in reference],
         loss=(chosen := chosen_loss(image, loss))[0], background=kind, shift=shift,
         low_loss=None if low_loss is None else _read_low_loss(low_loss), extra=int(extra),
+        maps=SumToOne() if closure else None,
     )  # fmt: skip
     result = run(image, model, reasons=chosen[1])
     for line in _lines(result.model):

@@ -249,9 +249,9 @@ def wrap_spectra(
     _check_shape("spectra", spectra.shape[1:], spectra_last(like).shape[-1:])
     axes = [_component_axis(spectra.shape[0]), _channel_axis(like)]
     metadata = _metadata(like, "spectra", own=True)
+    quantity = metadata["Signal"].setdefault("quantity", "Intensity (unit of the data)")
     if unit:
-        metadata["Signal"]["quantity_of_data"] = metadata["Signal"].get("quantity", "Intensity")
-        metadata["Signal"]["quantity"] = f"Intensity ({unit})"
+        metadata["Signal"] |= {"quantity": f"Intensity ({unit})", "quantity_of_data": quantity}
     return _new_signal(np.ascontiguousarray(spectra), axes, metadata)
 
 

@@ -215,7 +215,8 @@ class Known(Penalty):
         if not wrong:
             return None
         return (
-            f"it names component {wrong[0]}, but the {k} components are counted from 0 to {k - 1}"
+            f"it names component {wrong[0]}, but the {k} components are counted from 0 to {k - 1} (from 1 on the "
+            "command line)"
         )
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:

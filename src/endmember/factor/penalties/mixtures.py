@@ -171,8 +171,8 @@ def _against_sums(own: Sequence[Penalty]) -> str | None:
             return f"shares of a total are not negative, as {name} allows"
         if isinstance(penalty, Sparse):
             return (
-                f"{penalty!r} charges for the sum of each pixel, which is given; use em.TotalVariation or "
-                "em.Smooth instead"
+                f"{penalty!r} charges for the sum of each pixel, which is given (use em.TotalVariation or "
+                "em.Smooth instead)"
             )
         if not isinstance(penalty, SumToOne | NonNegative) and not penalty.has_scale:
             return f"{name} and the sum cannot both be held exactly"
