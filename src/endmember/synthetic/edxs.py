@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,16 +12,15 @@ from . import fields
 from .eels import mixed_phases
 from .phantom import (
     Phantom,
-    check_amount,
+    check_amounts,
     check_image,
     check_whole,
     count,
-    count_sparse,
+    counted,
     energy_axis,
-    multiply,
     streams,
 )
-from .shapes import Bremsstrahlung, Peak, Shape, evaluate, evaluate_background, line_width
+from .shapes import Bremsstrahlung, Peak, Shape, evaluate, line_width
 
 # Energy in keV and intensity relative to the element's K-alpha line, thin specimen.
 _LINES: Mapping[str, tuple[tuple[float, float], ...]] = {
@@ -71,6 +71,9 @@ _SHARED_FILMS: Mapping[str, Mapping[str, float]] = {
     "Fe": {"Fe": 1.2, "O": 0.6},
     "AlFeSi": {"Al": 0.5, "Fe": 0.6, "Si": 0.6},
 }
+#: Start and width of the window of energies in keV.
+_WINDOW = (0.1, 10.24)
+_DETECTOR: Mapping[str, Any] = {"detector": "EDS_TEM", "pixel_size": 2.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,13 +163,13 @@ def edxs_phases(
     check_whole("channels", channels, 2)
     check_whole("k", k, 1, min(shape[0] * shape[1], channels))
     layout, chemistry, hiss = streams(seed, 3)
-    maps = fields.phase_maps(shape, k, layout, pure=True, contrast=2.5)
-    maps *= fields.thickness(shape, layout, 0.2)[..., None]
+    maps = fields.phase_maps(shape, k, layout, pure=True, contrast=2.5, spread=0.2)
     spectra: dict[str, Sequence[Shape]] = {}
     for i in range(k):
         name, composition = _mineral(i, chemistry)
         spectra[name] = _parts(composition, chemistry)
-    return _counted("Minerals", maps, spectra, channels, dose, sparse, hiss)
+    energy = energy_axis(*_WINDOW, channels)
+    return counted("Minerals", maps, spectra, energy, dose, hiss, thin=sparse, **_DETECTOR)
 
 
 def concurrent(
@@ -209,13 +212,13 @@ def concurrent(
     (True, True)
     """
     check_whole("k", k, 1, len(_OXIDES))
-    check_amount("eels_dose", eels_dose, zero=False)
-    check_amount("edxs_dose", edxs_dose, zero=False)
+    check_amounts(zero=False, eels_dose=eels_dose, edxs_dose=edxs_dose)
     eels = mixed_phases(shape, k=k, dose=eels_dose, seed=seed)
     # The first four streams are those of the EELS phantom.
     chemistry, hiss, glow, grey = streams(seed, 8)[4:]
     spectra = {name: _parts(_OXIDES[name], chemistry) for name in eels.names}
-    edxs = _counted("Mixed oxides", eels.maps, spectra, 1024, edxs_dose, False, hiss)
+    rays = energy_axis(*_WINDOW, 1024)
+    edxs = counted("Mixed oxides", eels.maps, spectra, rays, edxs_dose, hiss, **_DETECTOR)
     light_energy = energy_axis(1.5, 2.5, 128)
     light = _light(light_energy, k, glow)
     light *= 20.0 / (eels.maps @ light).max()
@@ -292,40 +295,10 @@ def plan_view(
     check_whole("channels", channels, 3)
     layout, chemistry, hiss = streams(seed, 3)
     films = _FILMS if exclusive else _SHARED_FILMS
-    maps = fields.phase_maps(shape, len(films), layout, pure=False)
-    maps *= fields.thickness(shape, layout, 0.1)[..., None]
+    maps = fields.phase_maps(shape, len(films), layout, pure=False, spread=0.1)
     spectra = {name: _parts(content, chemistry)[1:] for name, content in films.items()}
-    return _counted("Films in plan view", maps, spectra, channels, dose, False, hiss)
-
-
-def _counted(
-    title: str,
-    maps: np.ndarray,
-    spectra: Mapping[str, Sequence[Shape]],
-    channels: int,
-    dose: float,
-    sparse: bool,
-    rng: np.random.Generator,
-) -> Phantom:
-    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them."""
-    check_amount("dose", dose, zero=False)
-    energy = energy_axis(0.1, 10.24, channels)
-    truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
-    background = np.stack([evaluate_background(parts, energy) for parts in spectra.values()])
-    scale = dose / max(multiply(row, truth).max() for row in maps)
-    truth *= scale
-    return Phantom(
-        title=title,
-        data=count_sparse(maps, truth, rng) if sparse else count(multiply(maps, truth), rng),
-        maps=maps,
-        spectra=truth,
-        energy=energy,
-        names=tuple(spectra),
-        background=scale * background,
-        drift=np.zeros(maps.shape[:2]),
-        detector="EDS_TEM",
-        pixel_size=2.0,
-    )
+    energy = energy_axis(*_WINDOW, channels)
+    return counted("Films in plan view", maps, spectra, energy, dose, hiss, **_DETECTOR)
 
 
 def _mineral(i: int, rng: np.random.Generator) -> tuple[str, Mapping[str, float]]:

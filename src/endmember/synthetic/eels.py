@@ -9,17 +9,17 @@ import numpy as np
 from . import fields
 from .phantom import (
     Phantom,
-    check_amount,
+    Spectra,
+    check_amounts,
     check_image,
     check_whole,
-    count,
+    counted,
     energy_axis,
     multiply,
     streams,
+    truth_of,
 )
-from .shapes import Edge, Peak, PowerLaw, Shape, evaluate, evaluate_background, vary
-
-Spectra = Mapping[str, Sequence[Shape]]
+from .shapes import Edge, Peak, PowerLaw, Shape, vary
 
 # Si-L2,3 of three states of silicon, the pedestal first. Onsets and peaks are where the literature
 # puts them: elemental silicon 99.3 eV (L3) and 99.9 eV (L2), nitride about 103.5 eV, oxide 105.5 eV
@@ -152,7 +152,7 @@ def multilayer(
     """
     check_whole("layers", layers, 3)
     shape = check_image(shape, rows=layers)
-    check_amount("diffuseness", diffuseness)
+    check_amounts(diffuseness=diffuseness)
     layout, hiss = streams(seed, 2)
     depths = np.arange(1, layers) / layers
     rows = fields.interfaces(shape, depths, layout, 0.1 / layers)
@@ -226,16 +226,14 @@ def mixed_phases(
     shape = check_image(shape)
     check_whole("channels", channels, 2)
     check_whole("k", k, 1 if pure else 2, min(shape[0] * shape[1], channels))
-    check_amount("drift", drift)
-    check_amount("stretch", stretch)
+    check_amounts(drift=drift, stretch=stretch)
     layout, chemistry, course, hiss = streams(seed, 4)
-    maps = fields.phase_maps(shape, k, layout, pure=pure)
-    maps *= fields.thickness(shape, layout, 0.1)[..., None]
+    maps = fields.phase_maps(shape, k, layout, pure=pure, spread=0.1)
     spectra = {_oxide_name(i): _oxide(i, chemistry, background) for i in range(k)}
     shifts = fields.drift_course(shape, drift, course)
     drawn = fields.drift_course(shape, stretch, course) if stretch else None
     energy = energy_axis(440.0, 256.0, channels)
-    return _counted("Mixed oxides", maps, spectra, energy, dose, hiss, shifts, stretch=drawn)
+    return counted("Mixed oxides", maps, spectra, energy, dose, hiss, drift=shifts, stretch=drawn)
 
 
 def atomic_columns(
@@ -283,7 +281,7 @@ def atomic_columns(
     """
     shape = check_image(shape, pixels=2)
     check_whole("channels", channels, 2)
-    check_amount("period", period, zero=False)
+    check_amounts(zero=False, period=period)
     layout, chemistry, hiss = streams(seed, 3)
     maps = fields.lattice_maps(shape, period, layout.uniform(0.05, 0.3))
     spectra: dict[str, Sequence[Shape]] = {}
@@ -291,7 +289,7 @@ def atomic_columns(
         metal = tuple(vary(edge, chemistry, 0.1, 0.05) for edge in _metal_edges(oxide))
         spectra[name] = (PowerLaw(0.35, 3.0, 640), *metal)
     energy = energy_axis(630.0, 40.0, channels)
-    return _counted("Manganese columns", maps, spectra, energy, dose, hiss, pixel_size=0.4 / period)
+    return counted("Manganese columns", maps, spectra, energy, dose, hiss, pixel_size=0.4 / period)
 
 
 def oxygen_edge(
@@ -336,8 +334,7 @@ def oxygen_edge(
     shape = check_image(shape, pixels=3)
     check_whole("channels", channels, 3)
     layout, chemistry, hiss = streams(seed, 3)
-    maps = fields.phase_maps(shape, 3, layout, pure=True)
-    maps *= fields.thickness(shape, layout, 0.1)[..., None]
+    maps = fields.phase_maps(shape, 3, layout, pure=True, spread=0.1)
     spectra: dict[str, Sequence[Shape]] = {}
     for name, first, height in (
         ("layered oxide", 528.8, 0.50),
@@ -348,7 +345,7 @@ def oxygen_edge(
     little = Edge(534.0, 0.07, 0.9, 2.0, (Peak(539.5, 0.07, 12.0),))
     spectra["resin"] = (_power_law(chemistry, 1.4, 490.0), vary(little, chemistry, 0.15, 0.06))
     energy = energy_axis(490.0, 80.0, channels)
-    return _counted("Oxygen edge of a cathode in resin", maps, spectra, energy, dose, hiss)
+    return counted("Oxygen edge of a cathode in resin", maps, spectra, energy, dose, hiss)
 
 
 def _with_white_noise(
@@ -361,9 +358,9 @@ def _with_white_noise(
 ) -> Phantom:
     """Make a silicon phantom, 92 to 132 eV, with Gaussian noise of `noise` times its maximum."""
     check_whole("channels", channels, 3)
-    check_amount("noise", noise)
+    check_amounts(noise=noise)
     energy = energy_axis(92.0, 40.0, channels)
-    truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
+    truth, background = truth_of(spectra, energy)
     clean = multiply(maps, truth)
     return Phantom(
         title=title,
@@ -372,66 +369,9 @@ def _with_white_noise(
         spectra=truth,
         energy=energy,
         names=tuple(spectra),
-        background=np.stack([evaluate_background(parts, energy) for parts in spectra.values()]),
+        background=background,
         drift=np.zeros(maps.shape[:2]),
     )
-
-
-def _counted(
-    title: str,
-    maps: np.ndarray,
-    spectra: Spectra,
-    energy: np.ndarray,
-    dose: float,
-    rng: np.random.Generator,
-    shifts: np.ndarray | None = None,
-    pixel_size: float = 1.0,
-    stretch: np.ndarray | None = None,
-) -> Phantom:
-    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them."""
-    check_amount("dose", dose, zero=False)
-    shifts = np.zeros(maps.shape[:2]) if shifts is None else shifts
-    truth = np.stack([evaluate(parts, energy) for parts in spectra.values()])
-    drifted = None
-    if shifts.any() or stretch is not None:
-        drifted = _multiply_drifted(maps, spectra, energy, shifts, stretch)
-    scale = dose / (multiply(maps, truth) if drifted is None else drifted).max()
-    drifted = None if drifted is None else scale * drifted
-    truth *= scale
-    return Phantom(
-        title=title,
-        data=count(multiply(maps, truth) if drifted is None else drifted, rng),
-        maps=maps,
-        spectra=truth,
-        energy=energy,
-        names=tuple(spectra),
-        background=scale
-        * np.stack([evaluate_background(parts, energy) for parts in spectra.values()]),
-        drift=shifts,
-        pixel_size=pixel_size,
-        drifted=drifted,
-        stretch=stretch,
-    )
-
-
-def _multiply_drifted(
-    maps: np.ndarray,
-    spectra: Spectra,
-    energy: np.ndarray,
-    shifts: np.ndarray,
-    stretch: np.ndarray | None,
-) -> np.ndarray:
-    """Return ``maps @ spectra`` with each pixel's spectra moved up by `shifts` channels and drawn out by `stretch`."""
-    step, middle = energy[1] - energy[0], (energy[0] + energy[-1]) / 2
-    drawn = np.zeros(shifts.shape) if stretch is None else stretch
-    product = np.empty((*shifts.shape, energy.size))
-    for row, weights, shift, by in zip(product, maps, shifts, drawn, strict=True):
-        moved = energy - step * shift[:, None]
-        if by.any():
-            moved = middle + (moved - middle) / (1 + by[:, None])
-        parts = zip(np.moveaxis(weights, -1, 0), spectra.values(), strict=True)
-        row[:] = sum(weight[:, None] * evaluate(shapes, moved) for weight, shapes in parts)
-    return product
 
 
 def _oxide_name(i: int) -> str:

@@ -19,11 +19,6 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, scale: float)
     return field / spread if spread > 0 else np.zeros(shape)
 
 
-def thickness(shape: tuple[int, int], rng: np.random.Generator, spread: float) -> np.ndarray:
-    """Return a smooth relative thickness between ``1 - spread`` and ``1 + spread``."""
-    return 1 + spread * np.tanh(smooth_field(shape, rng, 0.3))
-
-
 def interfaces(
     shape: tuple[int, int], depths: np.ndarray, rng: np.random.Generator, roughness: float
 ) -> np.ndarray:
@@ -54,9 +49,15 @@ def layer_maps(rows: np.ndarray, ny: int, diffuseness: float = 0.0) -> np.ndarra
 
 
 def phase_maps(
-    shape: tuple[int, int], k: int, rng: np.random.Generator, *, pure: bool, contrast: float = 1.5
+    shape: tuple[int, int],
+    k: int,
+    rng: np.random.Generator,
+    *,
+    pure: bool,
+    spread: float,
+    contrast: float = 1.5,
 ) -> np.ndarray:
-    """Return smooth fractions (ny, nx, k) that sum to one.
+    """Return smooth fractions that sum to one, times a smooth thickness within `spread` of one; (ny, nx, k).
 
     With `pure`, every phase is alone in some pixels; otherwise no phase exceeds 80 % in any.
     """
@@ -68,10 +69,11 @@ def phase_maps(
     heights = at_centres.max(1) - at_centres.diagonal() + contrast
     logits += heights * _bumps(shape, centres)
     fractions = _project_to_simplex(logits)
-    if not pure:
-        return _cap(fractions, logits)
-    fractions[centres[:, 0], centres[:, 1]] = np.eye(k)
-    return fractions
+    if pure:
+        fractions[centres[:, 0], centres[:, 1]] = np.eye(k)
+    else:
+        fractions = _cap(fractions, logits)
+    return fractions * (1 + spread * np.tanh(smooth_field(shape, rng, 0.3)))[..., None]
 
 
 def lattice_maps(shape: tuple[int, int], period: float, angle: float) -> np.ndarray:

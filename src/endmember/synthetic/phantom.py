@@ -6,7 +6,7 @@ of maps and spectra, and counting noise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -16,6 +16,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .shapes import Shape, evaluate, evaluate_background
+
+#: The parts of every spectrum by the name of its component.
+Spectra = Mapping[str, Sequence[Shape]]
 _UNITS = {"EELS": "eV", "EDS_TEM": "keV"}
 _AXIS_NAMES = {"EELS": "Energy loss", "EDS_TEM": "Energy"}
 
@@ -136,6 +140,65 @@ def count(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return counts.astype(np.min_scalar_type(counts.max()))
 
 
+def counted(
+    title: str,
+    maps: np.ndarray,
+    spectra: Spectra,
+    energy: np.ndarray,
+    dose: float,
+    rng: np.random.Generator,
+    *,
+    thin: bool = False,
+    drift: np.ndarray | None = None,
+    stretch: np.ndarray | None = None,
+    **more: Any,
+) -> Phantom:
+    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them; with `thin` as CSR."""
+    check_amounts(zero=False, dose=dose)
+    truth, background = truth_of(spectra, energy)
+    drift, drifted = np.zeros(maps.shape[:2]) if drift is None else drift, None
+    if drift.any() or stretch is not None:
+        drifted = _multiply_drifted(maps, spectra, energy, drift, stretch)
+    expected = (multiply(row, truth) for row in maps) if drifted is None else drifted
+    scale = dose / max(row.max() for row in expected)
+    truth *= scale
+    drifted = None if drifted is None else scale * drifted
+    if thin:
+        data = count_sparse(maps, truth, rng)
+    else:
+        data = count(multiply(maps, truth) if drifted is None else drifted, rng)
+    return Phantom(
+        title=title, data=data, maps=maps, spectra=truth, energy=energy, names=tuple(spectra),
+        background=scale * background, drift=drift, drifted=drifted, stretch=stretch, **more,
+    )  # fmt: skip
+
+
+def truth_of(spectra: Spectra, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra and their backgrounds at some energies, (k, channels) each."""
+    whole = np.stack([evaluate(parts, energy) for parts in spectra.values()])
+    return whole, np.stack([evaluate_background(parts, energy) for parts in spectra.values()])
+
+
+def _multiply_drifted(
+    maps: np.ndarray,
+    spectra: Spectra,
+    energy: np.ndarray,
+    shifts: np.ndarray,
+    stretch: np.ndarray | None,
+) -> np.ndarray:
+    """Return ``maps @ spectra`` with each pixel's spectra moved up by `shifts` channels and drawn out by `stretch`."""
+    step, middle = energy[1] - energy[0], (energy[0] + energy[-1]) / 2
+    drawn = np.zeros(shifts.shape) if stretch is None else stretch
+    product = np.empty((*shifts.shape, energy.size))
+    for row, weights, shift, by in zip(product, maps, shifts, drawn, strict=True):
+        moved = energy - step * shift[:, None]
+        if by.any():
+            moved = middle + (moved - middle) / (1 + by[:, None])
+        parts = zip(np.moveaxis(weights, -1, 0), spectra.values(), strict=True)
+        row[:] = sum(weight[:, None] * evaluate(shapes, moved) for weight, shapes in parts)
+    return product
+
+
 def count_sparse(
     maps: np.ndarray, spectra: np.ndarray, rng: np.random.Generator
 ) -> sparse.csr_array:
@@ -176,16 +239,15 @@ def check_whole(name: str, value: Any, smallest: int, largest: int | None = None
     )
 
 
-def check_amount(name: str, value: Any, *, zero: bool = True) -> None:
-    """Refuse anything but a finite number that is positive, or zero where that is allowed."""
-    number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
-    if number and (value > 0 or (zero and value == 0)):
-        return
-    allowed = "not below zero" if zero else "above zero"
-    raise ValueError(
-        f"{name}={value!r} is not allowed; it must be a finite number {allowed}: "
-        f"try the default by leaving {name} out."
-    )
+def check_amounts(*, zero: bool = True, **amounts: Any) -> None:
+    """Refuse anything but finite numbers that are positive, or zero where that is allowed."""
+    for name, value in amounts.items():
+        number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+        if not number or value < 0 or (value == 0 and not zero):
+            raise ValueError(
+                f"{name}={value!r} is not allowed; it must be a finite number "
+                f"{'not below zero' if zero else 'above zero'}: try the default by leaving {name} out."
+            )
 
 
 def streams(seed: int, n: int) -> list[np.random.Generator]:

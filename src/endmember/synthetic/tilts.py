@@ -8,7 +8,7 @@ import numpy as np
 
 from .edxs import _LINES
 from .eels import _metal_edges
-from .phantom import check_amount, check_whole, count, energy_axis, streams
+from .phantom import check_amounts, check_whole, count, energy_axis, streams
 from .shapes import Peak, Shape, evaluate, line_width, vary
 
 # Nickel shares the octahedral site; energies in keV and intensity relative to its K-alpha line.
@@ -106,10 +106,8 @@ def channelling(
     ((60, 160), (60, 512), 0.35)
     """
     check_whole("tilts", tilts, 3)
-    check_amount("occupancy", occupancy, zero=False)
-    check_amount("difference", difference)
-    check_amount("eels_dose", eels_dose, zero=False)
-    check_amount("edxs_dose", edxs_dose, zero=False)
+    check_amounts(zero=False, occupancy=occupancy, eels_dose=eels_dose, edxs_dose=edxs_dose)
+    check_amounts(difference=difference)
     layout, chemistry, hiss = streams(seed, 3)
     tilt = np.linspace(-3.0, 3.0, tilts)
     weights = _weights(tilt, layout)
