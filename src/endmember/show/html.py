@@ -48,11 +48,6 @@ class Section:
     caption: str = ""
 
     @property
-    def paragraphs(self) -> list[str]:
-        """The text, cut at blank lines."""
-        return _paragraphs(self.text or "")
-
-    @property
     def alternative(self) -> str:
         """What stands for the figure where it is not seen."""
         described = str(self.figure.get_label()) if self.figure else ""
@@ -106,11 +101,6 @@ class Report:
     methods: str = ""
     references: Sequence[str] = field(default_factory=list)
     footer: str = ""
-
-    @property
-    def method_paragraphs(self) -> list[str]:
-        """The methods, cut at blank lines."""
-        return _paragraphs(self.methods)
 
 
 def render(report: Report) -> str:
@@ -191,8 +181,3 @@ def write(report: Report, path: str | os.PathLike[str]) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Cut text at blank lines."""
-    return [part.strip() for part in text.split("\n\n") if part.strip()]

@@ -14,8 +14,8 @@ from sklearn.base import clone
 from endmember import show
 from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
-from endmember.show.detectors import detectors
 from endmember.show.html import Report, Section, write
+from endmember.show.particular import detectors
 from endmember.signals import folders, provenance, reporting, storage
 from endmember.signals import unmixing as single
 from endmember.signals.axes import describe_data
