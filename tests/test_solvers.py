@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.optimize import lsq_linear, nnls
 from sklearn.decomposition._nmf import _update_coordinate_descent
+from sklearn.exceptions import ConvergenceWarning
 
+import endmember as em
 from endmember.factor.solvers import ANLS, HALS
 from endmember.factor.subproblem import Quadratic
 
@@ -136,6 +138,20 @@ def test_solvers_leave_their_input_alone(solver):
     G, H = sub.G.copy(), sub.H.copy()
     solver.improve(sub, F, 60)
     assert (F == 1).all() and (sub.G == G).all() and (sub.H == H).all()
+
+
+def test_sweeps_that_are_slow_go_on_until_the_answer_is_a_minimum():
+    X = np.asarray(em.synthetic.diode(shape=(12, 12), channels=60).signal.data)
+    for solver in (em.MultiplicativeUpdate(), em.HALS(inner=1)):
+        nmf = em.NMF(3, solver=solver, init="random", random_state=0, max_iter=20000).fit(X)
+        assert nmf.converged_ and nmf.optimality_ <= 1e-3
+
+
+def test_a_fit_of_which_nothing_is_left_has_not_converged():
+    X = np.abs(np.random.default_rng(0).normal(size=(20, 8)))
+    with pytest.warns(ConvergenceWarning, match="nothing is left of component 0, 1: lower"):
+        nmf = em.NMF(2, maps=em.Sparse(5.0), random_state=0).fit(X)
+    assert not nmf.converged_ and not nmf.maps_.any()
 
 
 def test_optimality_is_zero_at_the_minimum_and_has_no_scale():

@@ -227,6 +227,10 @@ def unmix(
             )  # fmt: skip
             watch.finish()
             typer.echo(_summary(result, watch))
+            if not result.maps.data.any():
+                raise ValueError(
+                    "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse"
+                )
             doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
             keep_result(result, folder, overwrite)
 

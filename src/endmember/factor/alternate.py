@@ -28,6 +28,10 @@ LEAPS = 3
 NOTICED = 1e3
 #: Ten sweeps of a rule count as standing still below this many times the tolerance.
 STILL = 10
+#: Where sweeps stand still and the certificate fails, progress counts that is so many times smaller,
+FINER = 10.0
+#: down to this fraction of the tolerance.
+FINEST = 2e-3
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
 #: A component is dead when its share of the data's norm is below this.
@@ -260,6 +264,11 @@ class Problem:
         return float(np.linalg.norm(run.factors[0] - before) / size) if size > 0 else 0.0
 
 
+def certified(tol: float) -> float:
+    """Return the Karush-Kuhn-Tucker residual at or below which factors count as a minimum."""
+    return max(1e-5, 10.0 * tol ** (2.0 / 3.0))
+
+
 def alternate(
     problem: Problem,
     factors: Sequence[np.ndarray],
@@ -277,7 +286,8 @@ def alternate(
 
     Stops when the objective falls by less than ``tol`` of itself per sweep, averaged over ten
     sweeps (and, where a problem creeps along valleys, by less than ``1000 tol`` of the noise's
-    variance), when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
+    variance), and the certificate (:func:`certified`) holds or finer sweeps bring nothing either;
+    when the fit is exact, after ``max_iter`` sweeps, or when the callback returns True;
     where a rule without an objective takes part, when ten sweeps move the first factor by less than
     ``10 tol`` of its length. Once sweeps are slow and a finer tolerance asks for more, each is
     preceded by a leap where that is possible (``factor/leaps.py``). Every rule is a ratio, so that
@@ -313,7 +323,7 @@ def alternate(
     if not run.monotone and goes_on:
         kept = problem.loss.misfit(problem.data, run.factors)
         best = kept + problem.penalty(run.factors)
-    clock = Clock(max_iter, tol)
+    clock, least = Clock(max_iter, tol), tol
     reference = problem.loss.reference(problem.data)
     for sweep in range(1, max_iter + 1):
         plain, misfit = run.sweep()
@@ -335,7 +345,11 @@ def alternate(
         if run.ruled:
             fit.converged = sweep % WINDOW == 0 and run.stands_still(STILL * tol)
         else:
-            fit.converged = _has_converged(fit.objective, exact * reference, tol * goal, window)
+            fit.converged = _has_converged(fit.objective, exact * reference, least * goal, window)
+            if fit.converged and best > exact * reference and least > FINEST * tol:
+                # Slow sweeps are no minimum yet: as long as they bring anything, they go on.
+                fit.converged = problem.optimality(fit.factors) <= certified(tol)
+                least /= FINER
         if fit.converged or fit.stopped:
             break
         if sweep % REVIVE_EVERY == 0 and problem.loss.needs == "products" and not problem.chooses:
@@ -420,8 +434,7 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     """
     if not problem.data.componentwise:
         return
-    strength = np.prod([np.linalg.norm(F, axis=0) for F in factors], axis=0)
-    dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
+    dead = np.flatnonzero(problem.data.shares(factors) <= DEAD)
     if len(dead) == 0 or problem.data.weighted:
         return
     data, (C, S) = problem.data.matrix, problem.data.folded(factors)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.entries import DenseEntries, Entries, nonzeros_of
+from endmember.factor.subproblem import lengths
 
 #: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
 BLOCK_ENTRIES = 2**19
@@ -104,6 +105,11 @@ class Data(ABC):
     def own_scales(self) -> Any:
         """Return who carries the scale, where the data know; None where the penalties decide."""
         return None
+
+    def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the length of every component as a fraction of that of the data, (k,)."""
+        size = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]
+        return np.asarray(np.prod(size, axis=0) / (np.sqrt(self.squared_norm) or 1.0))
 
     @property
     def matrix(self) -> Data:

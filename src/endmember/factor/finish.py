@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from endmember.factor.alternate import WINDOW, Fit, Problem
+from endmember.factor.alternate import WINDOW, Fit, Problem, certified
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
 from endmember.factor.lowrank import LowRank
@@ -62,7 +62,7 @@ def finish(
     low = sketch.scaled if isinstance(sketch, Reweighted) else sketch
     assert isinstance(low, LowRank)
     refined = Refined(low.Z, low.V, low.squared_norm, low.dtype)
-    goal = 10 * tol ** (2 / 3)
+    goal = certified(tol)
     before = optimality = np.inf
     for round_ in range(1, ROUNDS + 1):
         seen = examined(problem.data, fit.factors[0], fit.factors[1])

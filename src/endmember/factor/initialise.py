@@ -192,12 +192,15 @@ class StartReport:
     chosen: bool
 
 
-def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Start:
+def start(
+    problem: Problem, name: str, k: int, rng: np.random.Generator, solvers: Sequence[Solver]
+) -> Start:
     """Return the start called ``name``, between the bounds of the problem.
 
-    Losses that are no sum of squares lock what is zero: they start from filled factors.
+    Losses that are no sum of squares, and solvers that multiply, lock what is zero: they start from filled factors.
     """
-    if not problem.loss.makes.squares:
+    locks = not problem.loss.makes.squares or any(solver.keeps_signs for solver in solvers)
+    if locks:
         name = "nndsvda" if name == "nndsvd" else name
     data = problem.data
     if name == "random":
@@ -209,7 +212,7 @@ def start(problem: Problem, name: str, k: int, rng: np.random.Generator) -> Star
         for wishes, F, grid in zip(problem.penalties, factors, problem.grids, strict=True)
     ]
     for mode, F in enumerate(factors):
-        if not problem.loss.makes.squares:
+        if locks:
             F = np.maximum(F, MEAN_FRACTION * np.mean(F))
         factors[mode] = np.clip(F, *boxes[mode])
     for mode, wishes in enumerate(problem.penalties):
@@ -250,7 +253,7 @@ def multistart(
 
     heat = min(short, max(HEAT, short // 4)) if n_starts > FINALISTS else short
     for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):
-        factors = start(problem, name, k, rng)
+        factors = start(problem, name, k, rng, solvers)
         problem = problem if problem.settings else problem.settled(factors)
         fits.append(run(number, Fit(factors), heat))
         if fits[-1].stopped:

@@ -65,6 +65,12 @@ class WithCore(Data):
     def own_scales(self) -> CoreScales:
         return CoreScales(self.ranks)
 
+    def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the length of the core that goes with each profile, as a fraction of that of the data."""
+        core = factors[0].reshape(self.ranks)
+        slices = [np.linalg.norm(_unfold(core, mode), axis=1) for mode in range(len(self.ranks))]
+        return np.concatenate(slices) / np.sqrt(self.squared_norm)
+
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         maps, S = self.maps(factors), factors[-1]
         return self.tensor.matrix.misfit([maps, S])

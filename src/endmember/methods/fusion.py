@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.axis import Axis
+from endmember.factor.certificate import concluded
 from endmember.factor.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.fused import Fused, FusedLoss
 from endmember.factor.grid import Grid
@@ -185,18 +184,8 @@ class Fusion:
                 callback=callback, first_sweep=sweeps,
             )  # fmt: skip
             best = best.then(further)
-        if not best.converged and not best.stopped:
-            _warn_of_no_convergence(best)
-        return assembly.answer(problem, best, [fit.objective[-1] for fit in fits])
-
-
-def _warn_of_no_convergence(fit: Fit) -> None:
-    warnings.warn(
-        f"not converged after {len(fit.objective)} sweeps: raise max_iter, accept more progress per "
-        "sweep with a larger tol, or ask for fewer components",
-        ConvergenceWarning,
-        stacklevel=4,
-    )
+        best, optimality = concluded(problem, best, self.tol)
+        return assembly.answer(best, optimality, [fit.objective[-1] for fit in fits])
 
 
 class Assembly:
@@ -386,7 +375,7 @@ class Assembly:
     def _clipped(self, i: int, F: np.ndarray) -> np.ndarray:
         return np.clip(F, *bounds_of(self.wishes[i], F.shape, self.problem.grids[i]))
 
-    def answer(self, problem: Problem, fit: Fit, starts: list[float]) -> FusionFit:
+    def answer(self, fit: Fit, optimality: float, starts: list[float]) -> FusionFit:
         """Return the factors in the shapes of the data, and how they were reached."""
         dtypes = [term.data.dtype for term in self.terms]
         arrays = {}
@@ -401,7 +390,7 @@ class Assembly:
             weights_=[part.weight for part in self.parts],
             n_iter_=len(fit.objective),
             converged_=fit.converged,
-            optimality_=problem.optimality(fit.factors),
+            optimality_=optimality,
             starts_=starts,
         )
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor import moves
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.blocks import Data
+from endmember.factor.certificate import concluded
 from endmember.factor.chunks import Lazy
 from endmember.factor.compatibility import check_combination, default_solvers
 from endmember.factor.finish import finish
@@ -114,7 +113,8 @@ class NMF(SpectralEstimator):
     n_iter_ : int
         Sweeps of the chosen start.
     converged_ : bool
-        Whether ``tol`` was reached within ``max_iter`` sweeps.
+        Whether ``tol`` was reached within ``max_iter`` sweeps at a minimum, ``optimality_`` being at most
+        max(1e-5, 10 tol^(2/3)), where something is left of every component.
     optimality_ : float
         Unit-free KKT residual on the full data: 0 at a stationary point.
     starts_ : list of StartReport
@@ -231,14 +231,14 @@ class NMF(SpectralEstimator):
         if full.chooses:
             fit = self._choose(quick, fit, observed, rng, callback)
         fit = self._continue(quick, fit, callback, "fit")
+        optimality = None
         if quick.data is not full.data:
-            fit, self.optimality_ = finish(
+            fit, optimality = finish(
                 full, quick.data, fit, self.tol,
                 lambda problem, fit: self._continue(problem, fit, callback, "full data"),
                 self._best_maps,
             )  # fmt: skip
-        else:
-            self.optimality_ = full.optimality(fit.factors)
+        fit, self.optimality_ = concluded(full, fit, self.tol, optimality)
         self._keep(observed, fit, energy)
         self._keep_relevance(full, fit, k)
 
@@ -367,7 +367,7 @@ class NMF(SpectralEstimator):
             factors = given_start(self.init, observed, k)
         else:
             first = "nndsvd" if self.init == "multistart" else self.init
-            factors = start(problem, first, k, rng)
+            factors = start(problem, first, k, rng, self._solvers(k))
         problem = problem.settled(factors)
         if self.init != "multistart":
             return problem, Fit(factors), []
@@ -447,14 +447,6 @@ class NMF(SpectralEstimator):
         self.n_components_ = C.shape[1]
         self.objective_ = np.array(fit.objective)
         self.n_iter_, self.converged_ = len(fit.objective), fit.converged
-        if not fit.converged and not fit.stopped:
-            warnings.warn(
-                f"not converged after {self.n_iter_} sweeps (KKT residual "
-                f"{self.optimality_:.1e}): raise max_iter, accept "
-                "more progress per sweep with a larger tol, or ask for fewer components",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         problem = self._problem(observed)

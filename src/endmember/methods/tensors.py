@@ -9,10 +9,10 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.blocks import Data
+from endmember.factor.certificate import concluded
 from endmember.factor.compatibility import check_combination, default_solvers
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
@@ -273,7 +273,8 @@ class CP(SpectralEstimator):
         if not isinstance(self.init, str):
             factors = layout.given(self.init, k)
         else:
-            factors = start(problem, "nndsvd" if self.init == "multistart" else self.init, k, rng)
+            first = "nndsvd" if self.init == "multistart" else self.init
+            factors = start(problem, first, k, rng, solvers)
         problem = problem.settled(factors)
         self.starts_ = []
         if self.init != "multistart":
@@ -322,17 +323,9 @@ class CP(SpectralEstimator):
 
     def _learn(self, problem: Problem, fit: Fit) -> None:
         """Keep how the fit went."""
-        self.optimality_ = problem.optimality(fit.factors)
+        fit, self.optimality_ = concluded(problem, fit, self.tol, stacklevel=5)
         self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
         self.converged_ = fit.converged
-        if not fit.converged and not fit.stopped:
-            warnings.warn(
-                f"not converged after {self.n_iter_} sweeps (KKT residual {self.optimality_:.1e}): "
-                "raise max_iter, accept more progress per sweep with a larger tol, or ask for fewer "
-                "components",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
 
     def _keep(self, observed: Observed, layout: Layout, factors: list[np.ndarray]) -> None:
         """Learn the answer, and what the factors say of themselves."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from endmember.factor.alternate import Callback, Problem, alternate
+from endmember.factor.certificate import concluded
 from endmember.factor.compatibility import check_combination, default_solver
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import StartReport
@@ -161,16 +160,9 @@ class Tucker(SpectralEstimator):
         fit = alternate(
             problem, start, solvers, max_iter=self.max_iter, tol=self.tol, callback=callback
         )
-        self.optimality_, self.converged_ = problem.optimality(fit.factors), fit.converged
+        fit, self.optimality_ = concluded(problem, fit, self.tol)
         self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
-        if not fit.converged and not fit.stopped:
-            warnings.warn(
-                f"not converged after {self.n_iter_} sweeps (KKT residual {self.optimality_:.1e}): "
-                "raise max_iter, accept more progress per sweep with a larger tol, or ask for fewer "
-                "profiles",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        self.converged_ = fit.converged
         self._keep(observed, data, fit.factors, wishes)
 
     def _ranks(self, observed: Observed, layout: Layout) -> tuple[int, ...]:

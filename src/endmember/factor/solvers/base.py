@@ -30,6 +30,8 @@ class Solver(BaseEstimator):
     obeys: tuple[str, ...] = ()
     #: Whether the objective never rises; if it may, the best iterate is kept.
     monotone = True
+    #: Whether entries keep their sign and stay at zero once they are there: starts must have none.
+    keeps_signs = False
     #: Sweeps that a short run from one start takes (a sweep of ANLS does more than one of HALS).
     short_sweeps = 50
     #: The solver in words, for reports; may name parameters in braces.

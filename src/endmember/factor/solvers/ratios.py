@@ -37,6 +37,7 @@ class MultiplicativeUpdate(Solver):
     """
 
     solves: tuple[type[Subproblem], ...] = (Quadratic, Ratio)
+    keeps_signs = True
     in_words = "multiplicative updates"
     references = ("C. Févotte and J. Idier, Neural Comput. 23 (2011) 2421.",)
 
