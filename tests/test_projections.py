@@ -236,3 +236,12 @@ def test_hyperspy_makes_its_model_of_them_and_keeps_its_data(centre):
     expected = pca.inverse_transform(pca.maps_).reshape(X.shape)
     np.testing.assert_allclose(model, expected, rtol=1e-9)
     np.testing.assert_array_equal(signal.data, X)
+
+
+@pytest.mark.parametrize("model", [em.PCA(2), em.ICA(2, random_state=0), em.PLS(2), em.CCA(1)])
+def test_weights_of_entries_are_refused_by_what_projects_whole_spectra(model):
+    second = {"y": COUNTS[:, :9]} if isinstance(model, em.PLS | em.CCA) else {}
+    with pytest.raises(ValueError, match="takes no weights"):
+        model.fit(COUNTS, weights=np.ones(COUNTS.shape), **second)
+    with pytest.raises(ValueError, match="takes no weights"):
+        model.fit(COUNTS, **second).transform(COUNTS, weights=np.ones(COUNTS.shape))

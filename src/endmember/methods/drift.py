@@ -179,8 +179,7 @@ class Drifting(SpectralEstimator):
         return True
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = int(self.model.n_components)
-        check_fits(k, observed)
+        k = check_fits(self.model, observed)
         search = self._search(observed, k)
         field, lengths = search.by_subspace(k, ROUNDS, SETTLED)
         least = search.misfit

@@ -39,6 +39,8 @@ class SpectralEstimator(
     unit_of_spectra: str = "unit length"
     #: Whether components have signs and are no spectra of anything.
     signed = False
+    #: Whether single entries may have weights, or be missing.
+    takes_weights = True
     #: What the method does, for the methods paragraph of a report; may name parameters in braces.
     in_words = ""
     #: Where the method comes from.
@@ -326,20 +328,37 @@ def generator(random_state: Any) -> np.random.Generator:
     return np.random.default_rng(random_state)
 
 
-def check_fits(k: int, observed: Observed) -> None:
-    """Refuse more components than pixels or channels.
+def check_fits(model: Any, observed: Observed) -> int:
+    """Return how many components a model asks for; refuse more than pixels or channels, and weights it does not take.
 
     Raises
     ------
     ValueError
-        If ``k > min(pixels, channels)`` among those that are neither masked nor empty.
+        If ``k > min(pixels, channels)`` among those that are neither masked nor empty, or entries have weights.
     """
+    k = check_number_of_components(model.n_components)
+    check_weights(model, observed)
     n, m = observed.data.shape
     if k > min(n, m):
         raise ValueError(
             f"n_components={k} is more than the data can hold: n_samples = {n} pixels and "
             f"n_features = {m} channels are "
             f"neither masked nor empty; at most {min(n, m)} components are allowed"
+        )
+    return k
+
+
+def check_weights(model: SpectralEstimator, observed: Observed) -> None:
+    """Refuse weights of single entries, and missing ones, where a model takes none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if observed.data.weighted and not model.takes_weights:
+        raise ValueError(
+            f"em.{type(model).__name__} takes no weights of single entries, and no missing values; leave pixels and "
+            "channels out with mask= and channel_mask=, or use em.NMF"
         )
 
 

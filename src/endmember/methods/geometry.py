@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ class _PurePixels(SpectralEstimator):
     pixels_: np.ndarray
     unique_: bool
     unit_of_spectra = ""
+    takes_weights = False
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
@@ -155,26 +156,22 @@ class VCA(_PurePixels):
                 f'noise={self.noise!r} is not known; allowed: "auto", "low", "high", or the standard '
                 "deviation of the noise, not negative"
             )
-        tiles = self.segments
-        whole = isinstance(tiles, Integral) and not isinstance(tiles, bool) and tiles >= 1
-        if tiles is not None and not whole:
-            raise ValueError(f"segments={tiles!r} must be None or a whole number of at least 1")
+        if self.segments is not None:
+            check_positive_whole("segments", self.segments)
         if self.sampling is None:
             return
         if not hasattr(self.sampling, "sampler"):
             raise TypeError(
                 f"sampling={self.sampling!r} samples nothing; give em.SubspaceSampling()"
             )
-        if tiles is not None or self.closure:
+        if self.segments is not None or self.closure:
             raise ValueError(
                 "sampling goes with neither segments nor closure: artificial spectra lie in no tile and "
                 "have no scale; leave one of them out"
             )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
-        refuse_weights(self, observed)
+        k = check_fits(self, observed)
         rng = generator(self.random_state)
         if self.sampling is not None:
             self._sample(observed, energy, k, rng)
@@ -254,9 +251,7 @@ class SPA(_PurePixels):
         self.closure = closure
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
-        refuse_weights(self, observed)
+        k = check_fits(self, observed)
         data = observed.data
         plain = data.scaled if isinstance(data, Reweighted) else data
         index = successive_projection(plain, k)
@@ -338,9 +333,7 @@ class NFINDR(_PurePixels):
         )._check_parameters()
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
-        refuse_weights(self, observed)
+        k = check_fits(self, observed)
         rng, data = generator(self.random_state), observed.data
         found = extremes.project(data, k, self.noise, rng)
         index = extremes.largest_simplex(found.Y, self.n_starts, rng)
@@ -353,12 +346,3 @@ def whitened(observed: Observed) -> Data:
     """Return the data with the noise of counts made white where they are counts, else as they are."""
     data = observed.weighted_by_counts()
     return data.scaled if isinstance(data, Reweighted) else data
-
-
-def refuse_weights(model: Any, observed: Observed) -> None:
-    """Refuse weights of single entries, which mean nothing to a search for whole pixels."""
-    if observed.data.weighted:
-        raise ValueError(
-            f"{type(model).__name__} compares whole spectra and takes no weights; leave pixels and channels "
-            "out with mask= and channel_mask="
-        )

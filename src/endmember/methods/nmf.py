@@ -217,8 +217,7 @@ class NMF(SpectralEstimator):
             )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
+        k = check_fits(self, observed)
         warn_of_negatives(observed)
         rng = generator(self.random_state)
         full = self._problem(observed)

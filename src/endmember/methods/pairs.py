@@ -12,7 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from endmember.factor.door import is_lazy, unwrap
 from endmember.factor.inputs import Observed, observe
-from endmember.methods.estimator import SpectralEstimator, check_fits, check_number_of_components
+from endmember.methods.estimator import (
+    SpectralEstimator,
+    check_fits,
+    check_number_of_components,
+    check_weights,
+)
 
 #: Of scikit-learn's NIPALS.
 MAX_ITER, TOLERANCE = 500, 1e-6
@@ -36,6 +41,7 @@ class _Paired(SpectralEstimator):
 
     unit_of_spectra = "for each unit of the maps"
     signed = True
+    takes_weights = False
     n_components: int | None
     components_y_: np.ndarray
     maps_y_: np.ndarray
@@ -79,7 +85,7 @@ class _Paired(SpectralEstimator):
         ValueError
             If ``y`` is missing or has other pixels than ``X``.
         """
-        k = check_number_of_components(self.n_components)
+        check_number_of_components(self.n_components)
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "
@@ -95,13 +101,12 @@ class _Paired(SpectralEstimator):
             domain=domain,
             keep_empty=True,
         )
-        second = self._second(y, first)
-        if first.data.weighted or second.data.weighted or len(first.rows) != len(second.rows):
+        k, second = check_fits(self, first), self._second(y, first)
+        if second.data.weighted or len(first.rows) != len(second.rows):
             raise ValueError(
                 f"em.{type(self).__name__} takes no weights, and no missing values; leave pixels of both signals out "
                 "with mask="
             )
-        check_fits(k, first)
         if first.data.shape[0] < 2:
             raise ValueError(
                 "one pixel (n_samples = 1) correlates with nothing; give an image or a line of pixels"
@@ -121,7 +126,11 @@ class _Paired(SpectralEstimator):
                 f"the signals have {first.domain} and {tuple(y.shape[:-1])} pixels; they must show the same pixels "
                 "in the same order: crop or rebin one of them"
             )
-        return observe(y, mask=_shaped(first.mask, y), keep_empty=True)
+        return observe(
+            y,
+            mask=None if first.mask is None else first.mask.reshape(y.shape[:-1]),
+            keep_empty=True,
+        )
 
     @abstractmethod
     def _share(self, A: np.ndarray, B: np.ndarray, k: int) -> _Shared:
@@ -147,6 +156,7 @@ class _Paired(SpectralEstimator):
         """Do nothing: two signals are fitted together in :meth:`fit`."""
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        check_weights(self, observed)
         rotations = self.rotations_[:, observed.columns].T.astype(np.float64)
         return observed.data.dot(rotations) - self.mean_spectrum_[observed.columns] @ rotations
 
@@ -191,10 +201,6 @@ def _numbers(y: Any) -> np.ndarray:
         raise ValueError(
             f"Unknown label type: the second signal holds {y.dtype} and must hold numbers"
         ) from None
-
-
-def _shaped(mask: np.ndarray | None, y: Any) -> np.ndarray | None:
-    return None if mask is None else mask.reshape(y.shape[:-1])
 
 
 def _correlations(T: np.ndarray, V: np.ndarray) -> np.ndarray:

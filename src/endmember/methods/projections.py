@@ -11,7 +11,14 @@ from endmember.factor.blocks import Data
 from endmember.factor.data import Centred, Reweighted, count_scaled
 from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import LowRank, sketch
-from endmember.methods.estimator import SpectralEstimator, check_fits, check_number_of_components
+from endmember.factor.scaling import rescale
+from endmember.methods.estimator import (
+    SpectralEstimator,
+    check_fits,
+    check_number_of_components,
+    check_weights,
+    generator,
+)
 
 #: Principal components of noise lie close together: this many passes tell them apart.
 POWER_PASSES = 8
@@ -21,7 +28,36 @@ MAX_ITER, TOLERANCE = 500, 1e-6
 SAME = 1e-14
 
 
-class PCA(SpectralEstimator):
+class _Projection(SpectralEstimator):
+    """What projections of (scaled) data share: components with signs, and the way back to their maps."""
+
+    signed = True
+    takes_weights = False
+    n_components: int | None
+    scaling: str | None
+    channel_weights_: np.ndarray
+
+    def _check_parameters(self) -> None:
+        check_number_of_components(self.n_components)
+        if self.scaling not in (None, "poisson"):
+            raise ValueError(f'scaling={self.scaling!r} is not known; allowed: None, "poisson"')
+
+    def _keep(self, observed: Observed, C: np.ndarray, S: np.ndarray, c: np.ndarray) -> None:
+        """Learn maps (n, k) and spectra (m, k) of data whose channels were scaled by c (m, 1)."""
+        self.n_components_ = S.shape[1]
+        self.channel_weights_ = observed.spectra(c**2)[0]
+        self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
+
+    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
+        check_weights(self, observed)
+        weighted = S * self.channel_weights_[observed.columns, None]
+        projected, mean = observed.data.dot(weighted), self._offset()
+        if mean is not None:
+            projected = projected - mean[observed.columns].astype(float) @ weighted
+        return np.linalg.solve(weighted.T @ S, projected.T).T
+
+
+class PCA(_Projection):
     r"""Principal component analysis of a spectrum image, plain or scaled for counts.
 
     The best approximation of rank k, :math:`X \approx 1\mu^\top + C S^\top`, in least squares or, with
@@ -72,11 +108,9 @@ class PCA(SpectralEstimator):
     in_words = "The data were projected on {n_components} principal components (PCA)"
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
 
-    signed = True
     singular_values_: np.ndarray
     explained_variance_ratio_: np.ndarray
     mean_spectrum_: np.ndarray
-    channel_weights_: np.ndarray
 
     def __init__(
         self,
@@ -91,13 +125,8 @@ class PCA(SpectralEstimator):
         self.scaling = scaling
         self.random_state = random_state
 
-    def _check_parameters(self) -> None:
-        check_number_of_components(self.n_components)
-        _check_scaling(self.scaling)
-
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
+        k = check_fits(self, observed)
         mean, low, data, (r, c) = _principal(
             observed.data, k, self.scaling, self.random_state, self.centre
         )
@@ -106,23 +135,11 @@ class PCA(SpectralEstimator):
         total = data.squared_norm
         ratio = low.singular_values**2 / total if total > 0 else np.zeros(k)
         self.explained_variance_ratio_ = ratio.astype(observed.data.dtype)
-        self.n_components_ = k
         self.mean_spectrum_ = observed.spectra(mean[:, None] / c)[0]
-        self.channel_weights_ = observed.spectra(c**2)[0]
-        self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
-
-    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        weighted = S * self.channel_weights_[observed.columns, None]
-        mean = np.asarray(self.mean_spectrum_, dtype=float)[observed.columns]
-        return np.linalg.solve(weighted.T @ S, (observed.data.dot(weighted) - mean @ weighted).T).T
+        self._keep(observed, C, S, c)
 
     def _offset(self) -> np.ndarray | None:
         return self.mean_spectrum_ if self.centre else None
-
-
-def _check_scaling(scaling: Any) -> None:
-    if scaling not in (None, "poisson"):
-        raise ValueError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
 
 
 def _principal(
@@ -138,24 +155,17 @@ def _principal(
     if centre:
         mean = data.transposed_dot(np.full((n, 1), 1.0 / n))[:, 0]
         data = Centred(data, mean)
-    return mean, sketch(data, k, _seed(random_state), POWER_PASSES), data, (r, c)
-
-
-def _seed(random_state: Any) -> Any:
-    if isinstance(random_state, np.random.RandomState):
-        return random_state.randint(2**31)
-    return random_state
+    return mean, sketch(data, k, generator(random_state), POWER_PASSES), data, (r, c)
 
 
 def _with_signs(C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give spectra unit length and a positive largest entry; the product stays."""
-    size = np.linalg.norm(S, axis=0)
-    largest = S[np.argmax(np.abs(S), axis=0), np.arange(S.shape[1])]
-    scale = np.where(largest < 0, -1.0, 1.0) * np.where(size > 0, size, 1.0)
-    return C * scale, S / scale
+    C, S = rescale(C, S, ("spectra", "l2"), np.empty(0))
+    sign = np.where(S[np.argmax(np.abs(S), axis=0), np.arange(S.shape[1])] < 0, -1.0, 1.0)
+    return C * sign, S * sign
 
 
-class ICA(SpectralEstimator):
+class ICA(_Projection):
     r"""Independent component analysis: FastICA on the principal components of a spectrum image.
 
     .. math:: X \approx C_{\rm PCA} S_{\rm PCA}^\top = (C_{\rm PCA} U^\top)(S_{\rm PCA} U^{-1})^\top
@@ -208,9 +218,6 @@ class ICA(SpectralEstimator):
         "F. de la Peña et al., Ultramicroscopy 111 (2011) 169.",
     )
 
-    channel_weights_: np.ndarray
-    signed = True
-
     def __init__(
         self,
         n_components: int | None = None,
@@ -225,8 +232,7 @@ class ICA(SpectralEstimator):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        check_number_of_components(self.n_components)
-        _check_scaling(self.scaling)
+        super()._check_parameters()
         if self.independent not in ("maps", "spectra", "derivatives"):
             raise ValueError(
                 f'independent={self.independent!r} is not known; allowed: "maps", "spectra", "derivatives"'
@@ -235,13 +241,8 @@ class ICA(SpectralEstimator):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         from sklearn.decomposition import FastICA
 
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
-        if observed.data.weighted:
-            raise ValueError(
-                "em.ICA takes no weights of single entries; use mask= and channel_mask=, or em.NMF"
-            )
-        seed = np.random.default_rng(_seed(self.random_state))
+        k = check_fits(self, observed)
+        seed = generator(self.random_state)
         _, low, _, (r, c) = _principal(observed.data, k, self.scaling, seed)
         C, S = _with_signs(low.Z / r, low.V / c)
         C, S = _unit_columns(C), S * np.linalg.norm(C, axis=0)
@@ -263,14 +264,7 @@ class ICA(SpectralEstimator):
         else:
             size = np.linalg.norm(S, axis=0)
             C, S = C * size @ np.linalg.inv(U), S / size @ U.T
-        C, S = _with_signs(C, S)
-        self.n_components_ = k
-        self.channel_weights_ = observed.spectra(c**2)[0]
-        self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
-
-    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        weighted = S * self.channel_weights_[observed.columns, None]
-        return np.linalg.solve(weighted.T @ S, observed.data.dot(weighted).T).T
+        self._keep(observed, *_with_signs(C, S), c)
 
 
 def _whitened(rows: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:

@@ -110,6 +110,7 @@ class SubspaceSampling(SpectralEstimator):
         "J. M. P. Nascimento and J. M. Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43 (2005) 898.",
     )
 
+    takes_weights = False
     unique_: bool
     own_: np.ndarray
     samples_: np.ndarray
@@ -157,13 +158,7 @@ class SubspaceSampling(SpectralEstimator):
         check_positive_whole("n_starts", self.n_starts)
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_number_of_components(self.n_components)
-        check_fits(k, observed)
-        if observed.data.weighted:
-            raise ValueError(
-                "SubspaceSampling takes no weights of entries; leave pixels and channels out with mask= and "
-                "channel_mask="
-            )
+        k = check_fits(self, observed)
         warn_of_negatives(observed)
         rng, data = generator(self.random_state), observed.weighted_by_counts()
         spaces = subspace.subspaces(data, k, rng)

@@ -22,7 +22,7 @@ from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblem import Quadratic
 from endmember.factor.tensor import Tensor
 from endmember.factor.tucker import WithCore
-from endmember.methods.estimator import SpectralEstimator, warn_of_negatives
+from endmember.methods.estimator import SpectralEstimator, generator, warn_of_negatives
 from endmember.methods.nmf import NMF
 from endmember.methods.tensors import Layout, checked_joined
 
@@ -210,7 +210,7 @@ class Tucker(SpectralEstimator):
         """Return the leading singular vectors of every mode, made feasible, and the core that goes with them."""
         data = problem.data
         assert isinstance(data, WithCore)
-        low = sketch(data.tensor.matrix, max(ranks), self._rng())
+        low = sketch(data.tensor.matrix, max(ranks), generator(self.random_state))
         grid = low.Z.reshape(*data.tensor.domain, -1)
         profiles = []
         for mode, rank in enumerate(ranks[:-1]):
@@ -223,7 +223,7 @@ class Tucker(SpectralEstimator):
     ) -> list[np.ndarray]:
         """Return where the best of several short runs ended; the first start where nothing is constrained."""
         free = all(any(isinstance(p, Free) for p in own) for own in problem.penalties)
-        rng, starts = self._rng(), [first]
+        rng, starts = generator(self.random_state), [first]
         for _ in range(0 if free else self.n_starts - 1):
             starts.append(self._with_core(problem, [rng.random(F.shape) for F in first[1:]]))
         if len(starts) == 1:
@@ -262,12 +262,6 @@ class Tucker(SpectralEstimator):
         )
         factors[0] = ANLS().improve(subproblem, factors[0], 1)
         return factors
-
-    def _rng(self) -> np.random.Generator:
-        seed = self.random_state
-        return np.random.default_rng(
-            seed.randint(2**31) if isinstance(seed, np.random.RandomState) else seed
-        )
 
     def _keep(
         self,

@@ -14,9 +14,8 @@ import numpy as np
 
 import endmember as em
 from endmember.factor.data import Data
+from endmember.factor.initialise import with_maps
 from endmember.factor.lowrank import some_pixels
-from endmember.factor.solvers import ANLS
-from endmember.factor.subproblem import Quadratic
 from endmember.factor.threads import one_blas_thread
 from endmember.studio.choices import MOST_COMPONENTS, Choices
 
@@ -223,7 +222,4 @@ def _all_maps(data: Data, spectra: np.ndarray, choices: Choices) -> np.ndarray:
     loss = choices.model().loss or em.SquaredError()
     S = np.asarray(spectra, dtype=np.float64).T[observed.columns]
     with one_blas_thread():
-        prepared = loss.prepare(data)
-        factors = [np.zeros((prepared.shape[0], S.shape[1])), S]
-        plain = Quadratic(prepared.gram(factors, 0), prepared.contract(factors, 0))
-        return observed.maps(ANLS().improve(plain, factors[0], prepared.shape[1]))
+        return observed.maps(with_maps(loss.prepare(data), S)[0])
