@@ -147,5 +147,5 @@ def test_wrong_options_of_the_separation_are_refused():
         separate_outliers(COUNTS, max_iter=0)
     holed = CLEAN.copy()
     holed[0, 0, 0] = np.nan
-    with pytest.raises(ValueError, match="missing or infinite"):
+    with pytest.raises(ValueError, match="NaN or infinite"):
         separate_outliers(holed)

@@ -128,10 +128,7 @@ class Weighted(Data):
         return self._weighted.T @ F
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        Z, W = factors[1 - mode], self.W if mode == 0 else self.W.T
-        m, k = Z.shape
-        products = (Z[:, :, None] * Z[:, None, :]).reshape(m, k * k)
-        return (W @ products).reshape(-1, k, k)
+        return weighted_gram(factors[1 - mode], self.W if mode == 0 else self.W.T)
 
     def channel_gram(self) -> np.ndarray:
         return self.X.T @ self._weighted
@@ -151,6 +148,13 @@ class Weighted(Data):
         # What is missing gets a harmless value: no divergence may stumble over its zero.
         harmless = np.mean(self.X[self.W > 0])
         return DenseEntries(np.where(self.W > 0, self.X, harmless), self.W)
+
+
+def weighted_gram(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return ``Zᵀ diag(w) Z`` for every row of weights (…, m), (…, k, k)."""
+    m, k = Z.shape
+    products = (Z[:, :, None] * Z[:, None, :]).reshape(m, k * k)
+    return (weights @ products).reshape(*weights.shape[:-1], k, k)
 
 
 class Centred(Data):

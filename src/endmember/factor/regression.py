@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from endmember.factor.blocks import Data, row_blocks
-from endmember.factor.data import Weighted
+from endmember.factor.data import Weighted, weighted_gram
 from endmember.factor.noise import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups
@@ -206,14 +206,12 @@ class _Likelihood:
     def _newton(self, F: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the step to the bounded minimum of the quadratic model, and the slope along it."""
         pull = 1.0 - self.X[rows] / self._model(F, rows, 1e-10)
-        gradient = (pull if self.W is None else self.W[rows] * pull) @ self.R
-        G = information(self._model(F, rows, LEAST_COUNT), self.R, self._weights(rows))
+        weight = 1.0 if self.W is None else self.W[rows]
+        gradient = (weight * pull) @ self.R
+        G = weighted_gram(self.R, weight / self._model(F, rows, LEAST_COUNT))
         H = np.einsum("ik,ikl->il", F, G) - gradient
         step = self.limits.minimiser(G, H, F, len(self.R)) - F
         return step, np.sum(gradient * step, axis=1)
-
-    def _weights(self, rows: np.ndarray) -> np.ndarray | None:
-        return None if self.W is None else self.W[rows]
 
     def _search(
         self, F: np.ndarray, step: np.ndarray, slope: np.ndarray, rows: np.ndarray
@@ -234,13 +232,6 @@ class _Likelihood:
         length[wrong] = 0.0
         F[rows] += length[:, None] * step
         return length > 0
-
-
-def information(V: np.ndarray, R: np.ndarray, W: np.ndarray | None = None) -> np.ndarray:
-    """Return the Fisher information ``Rᵀ diag(w/v) R`` of every pixel, (n, k, k)."""
-    m, k = R.shape
-    products = (R[:, :, None] * R[:, None, :]).reshape(m, k * k)
-    return ((1.0 if W is None else W) / V @ products).reshape(-1, k, k)
 
 
 def scattered(data: Data, F: np.ndarray, R: np.ndarray, limits: Limits) -> NoiseModel:
@@ -295,7 +286,9 @@ def errors_of_counts(data: Data, F: np.ndarray, R: np.ndarray, limits: Limits) -
     for rows, X, W in _blocks(data):
         least = np.maximum(LEAST_COUNT * X.mean(axis=1), np.finfo(float).tiny)
         V = np.maximum(F[rows] @ R.T, least[:, None])
-        errors[rows] = errors_of_information(information(V, R, W), F[rows], limits)
+        errors[rows] = errors_of_information(
+            weighted_gram(R, (1.0 if W is None else W) / V), F[rows], limits
+        )
     return errors
 
 
@@ -309,18 +302,12 @@ def reduced_chi2(
     """
     chi2, known = np.full(data.shape[0], np.nan), np.zeros(data.shape[0])
     for rows, residual in data.residual_blocks(F, R):
-        if isinstance(data, Weighted):
-            true = data.W[rows].astype(bool) * noise.read_variance
-            variance = np.full_like(residual, noise.read_variance)
-        else:
-            true = np.asarray(noise.variance(F[rows] @ R.T), dtype=np.float64)
-            variance = np.asarray(floored(true))
-        noisy = variance > 0
-        known[rows] = np.divide(true, variance, out=np.zeros_like(residual), where=noisy).sum(
-            axis=1
-        )
-        residual = np.where(noisy, residual, 0.0)
-        chi2[rows] = np.divide(residual**2, variance, out=residual, where=noisy).sum(axis=1)
+        true = noise.variance(F[rows] @ R.T)
+        true = true * (data.W[rows] > 0) if isinstance(data, Weighted) else true
+        variance = floored(true)
+        variance[variance <= 0] = np.inf
+        known[rows] = (true / variance).sum(axis=1)
+        chi2[rows] = (residual**2 / variance).sum(axis=1)
     freedom = known - limits.freedom(F)
     return np.where(freedom > 0, chi2 / np.maximum(freedom, 1e-300), np.nan)
 

@@ -394,4 +394,4 @@ def _search(left: Any, n_shifts: int, limit: float, step: float) -> np.ndarray:
         bounds=[(-limit, limit)] * n_shifts, options={"xtol": 1e-4 * step / limit, "ftol": 1e-15},
     )  # fmt: skip
     best = np.clip(np.atleast_1d(refined.x), -limit, limit)
-    return best if left(best) <= left(shifts) else shifts
+    return best_of([best, shifts])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from endmember.factor.data import weighted_gram
 from endmember.factor.noise import NoiseModel, known_noise
 from endmember.factor.spiked import spiked_strength
 from endmember.preprocess.continuum import (
@@ -23,7 +24,6 @@ from endmember.preprocess.continuum import (
     influence_of_shapes,
     power_law_shapes,
     snip,
-    weighted_gram,
 )
 from endmember.preprocess.denoising import noise_weighted_basis
 from endmember.preprocess.lifting import lifted, map_pixels
@@ -195,10 +195,10 @@ def subtract_background(
     >>> bool(np.allclose(net, edge, atol=1e-9))
     True
     """
-    plan = _plan(X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency)
     if method == "snip":
         widest = _check_width(width, X.shape[-1])
         return map_pixels(lambda block: block - snip(block, widest), X)
+    plan = _plan(X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency)
     return map_pixels(partial(_subtracted, plan=plan), X, margin=plan.margin)
 
 
@@ -256,9 +256,8 @@ def fit_background(
     noise = noise or known_noise(X.reshape(-1, X.shape[-1]))
     if noise is None:
         raw, model = np.asarray(X[..., plan.inside]), fit.background(E)
-        noise = NoiseModel(
-            gain=dispersion(raw, model, 2 if plan.shapes is None else fit.amounts.shape[-1])
-        )
+        parameters = fit.amounts.shape[-1] if isinstance(fit, ShapeBackground) else 2
+        noise = NoiseModel(gain=dispersion(raw, model, parameters))
     covariance = plan.covariance(fit, X, Y, noise)
     if method == "local":
         left = _share_left(Y.ndim - 1, neighbours)
@@ -294,30 +293,24 @@ def _noise_of_scores(scores: Floats, noisy: Floats, channels: int) -> tuple[Floa
 def _subtracted(block: Floats, plan: _Plan) -> Floats:
     """Subtract from a block its own background, as many pixels at a time as the processor's cache holds."""
     first = 0 if plan.method == "bremsstrahlung" else int(np.argmax(plan.inside))
-    net = np.empty(block.shape, dtype=block.dtype)
-    net[..., :first] = 0
-    if plan.margin:
-        _subtract(block, net, plan, first)
-        return net
-    pixels, nets = block.reshape(-1, block.shape[-1]), net.reshape(-1, block.shape[-1])
-    height = max(1, _CACHED // block.shape[-1])
-    for start in range(0, len(pixels), height):
-        _subtract(pixels[start : start + height], nets[start : start + height], plan, first)
-    return net
-
-
-def _subtract(block: Floats, net: Floats, plan: _Plan, first: int) -> None:
-    """Write a block without its background into ``net``, from the first channel on."""
-    fit = plan.fit(np.asarray(plan.window(block), dtype=float))
-    background = fit.background(plan.energy[first:])
-    np.subtract(block[..., first:], background, out=net[..., first:], casting="same_kind")
+    pixels = block if plan.margin else block.reshape(-1, block.shape[-1])
+    net = np.zeros(pixels.shape, dtype=block.dtype)
+    height = len(pixels) if plan.margin else max(1, _CACHED // block.shape[-1])
+    for start in range(0, len(pixels), max(height, 1)):
+        some = pixels[start : start + height]
+        background = plan.fit(np.asarray(plan.window(some), dtype=float)).background(
+            plan.energy[first:]
+        )
+        out = net[start : start + height, ..., first:]
+        np.subtract(some[..., first:], background, out=out, casting="same_kind")
+    return net.reshape(block.shape)
 
 
 def _plan(
     X: Any,
     window: Window | None,
     method: str,
-    energy: ArrayLike | None,
+    energy: Any,
     neighbours: float,
     rank: int | None,
     exponents: Sequence[float] | None,
@@ -327,8 +320,6 @@ def _plan(
     """Check what was asked for and find what all pixels decide together."""
     if method not in METHODS:
         raise ValueError(f"method={method!r} is not known; allowed: {', '.join(METHODS)}")
-    if method == "snip":
-        return _Plan(method, np.arange(X.shape[-1]), np.ones(X.shape[-1], bool), neighbours)
     if energy is None:
         raise ValueError("an array has no energies; give energy=, one value for each channel")
     if method == "compressed" and rank is None:
@@ -339,17 +330,14 @@ def _plan(
         raise ValueError(
             f"neighbours={neighbours} is not positive; give a width in pixels, such as 3"
         )
-    axis = np.asarray(energy, dtype=float)
-    if not np.all(np.diff(axis) > 0):
+    if not np.all(np.diff(energy) > 0):
         raise ValueError(
             "energies must rise from channel to channel; reverse the data and the axis"
         )
-    inside = channels_inside(window, axis)
-    simple = _Plan(method, axis, inside, neighbours)
+    plan = _Plan(method, energy, channels_inside(window, energy), neighbours)
     if method == "compressed":
-        return _Plan(method, axis, inside, neighbours, basis=noise_weighted_basis(X, rank))
-    shapes = _shapes(X, simple, exponents, beam_energy, efficiency)
-    return _Plan(method, axis, inside, neighbours, shapes=shapes)
+        return replace(plan, basis=noise_weighted_basis(X, rank))
+    return replace(plan, shapes=_shapes(X, plan, exponents, beam_energy, efficiency))
 
 
 def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.factor.blocks import Data
-from endmember.factor.data import Dense, Weighted
+from endmember.factor.data import Dense, Weighted, weighted_gram
 from endmember.factor.regression import Limits, least_squares, poisson
 
 Floats = NDArray[np.floating]
@@ -33,28 +34,20 @@ class ShapeBackground:
         ``a ≥ 0``, in the unit of the data.
     shapes : callable
         Takes energies (channels,) and returns the shapes there, (channels, k).
-    covariance : ndarray, (*domain, k, k), optional
+    covariance : ndarray, (*domain, k, k)
         Of the amounts; zero for those at their bound.
     """
 
     amounts: Floats
     shapes: Callable[[Floats], Floats]
-    covariance: Floats | None = None
+    covariance: Any = None
 
     def background(self, energy: ArrayLike) -> Floats:
         """Return the background at these energies, (*domain, len(energy)), in the unit of the data."""
         return self.amounts @ self.shapes(np.asarray(energy, dtype=float)).T
 
     def variance(self, energy: ArrayLike) -> Floats:
-        r"""Return the squared standard error of the background, :math:`B \Sigma B^\top`, (*domain, len(energy)).
-
-        Raises
-        ------
-        ValueError
-            If the fit did not measure it.
-        """
-        if self.covariance is None:
-            raise ValueError("this fit carries no errors; em.preprocess.fit_background does")
+        r"""Return the squared standard error of the background, :math:`B \Sigma B^\top`, (*domain, len(energy))."""
         B = self.shapes(np.asarray(energy, dtype=float))
         return np.maximum(np.einsum("cj,...jk,ck->...c", B, self.covariance, B, optimize=True), 0)
 
@@ -167,13 +160,6 @@ def influence_of_shapes(fit: ShapeBackground, energy: Floats, known: NDArray[np.
         weighted_gram(B, weights) * (free[..., :, None] & free[..., None, :]), hermitian=True
     )
     return inverse @ (B.T * weights[..., None, :]) / np.where(size > 0, size, 1.0)[:, None]
-
-
-def weighted_gram(B: Floats, weights: Floats) -> Floats:
-    """Return ``Bᵀ diag(w) B`` of every pixel, (*domain, k, k)."""
-    k = B.shape[1]
-    products = (B[:, :, None] * B[:, None, :]).reshape(len(B), k * k)
-    return (weights @ products).reshape(*weights.shape[:-1], k, k)
 
 
 def snip(Y: Floats, width: int) -> Floats:

@@ -102,7 +102,7 @@ def denoise(X: Any, rank: int, *, noise: NoiseModel | None = None) -> Any:
     True
     """
     into, back = noise_weighted_basis(X, rank, noise)
-    return map_pixels(partial(_reconstructed, into=into, back=back), X)
+    return map_pixels(lambda block: ((block @ into) @ back).astype(block.dtype, copy=False), X)
 
 
 def noise_weighted_basis(
@@ -208,10 +208,6 @@ def separate_outliers(
     return Separated(*map_whole(pursued, X, results=2))
 
 
-def _reconstructed(block: Floats, into: Floats, back: Floats) -> Floats:
-    return ((block @ into) @ back).astype(block.dtype, copy=False)
-
-
 def _weights(data: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
     """Return the weights of pixels and channels that make the noise white, lone counts held below its edge."""
     n, m = data.shape
@@ -269,7 +265,8 @@ def _above_noise(
 ) -> tuple[Floats, Floats]:
     """Return the parts of data (n, m) that stand above their noise, from a separation that knows none."""
     threshold = relative * math.sqrt(2 * math.log(M.size))
-    low, places = M - outliers, np.zeros(M.shape, bool)
+    low: Any = M - outliers
+    places: Any = np.zeros(M.shape, bool)
     noise = given or counting_noise(M) or known_noise(low)
     if noise is None or np.mean(noise.variance(M)) <= _EXACT * np.mean(M**2):
         return low, outliers

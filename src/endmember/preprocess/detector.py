@@ -315,11 +315,7 @@ def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = 
     clean = X - pattern
     first, last = max(0, -shifts.min()), X.shape[-1] - max(0, shifts.max())
     parts = [clean[..., i, first + d : last + d] for i, d in enumerate(shifts)]
-    if not is_lazy(X):
-        return Cropped(np.stack(parts, axis=-2), int(first))
-    import dask.array as da
-
-    return Cropped(da.stack(parts, axis=-2), int(first))
+    return Cropped(np.stack(parts, axis=-2), int(first))
 
 
 def _beside(X: Any, part: Any) -> Any:

@@ -142,21 +142,12 @@ def _entered(taken: Given, counts: bool, missing: bool) -> Any:
         array = array.astype(array.dtype if kept else np.float64, copy=False)
     if taken.hidden is not None:
         array = array if array.dtype.kind == "f" else array.astype(np.float64)
-        array = _where(taken.hidden, np.nan, array)
+        array = np.where(taken.hidden, array.dtype.type(np.nan), array)
     array = whole(array, missing)
     if not is_lazy(array):
         array = array.view()
         array.flags.writeable = False
     return array
-
-
-def _where(hidden: np.ndarray, value: float, array: Any) -> Any:
-    """Return an array, lazy as it was, with a value in place of what is hidden."""
-    if not is_lazy(array):
-        return np.where(hidden, array.dtype.type(value), array)
-    import dask.array as da
-
-    return da.where(hidden, array.dtype.type(value), array)
 
 
 def map_pixels(
@@ -215,32 +206,25 @@ def _slab_by_slab(
     return found
 
 
-def map_whole(function: Callable[..., Any], X: Any, results: int = 1) -> Any:
+def map_whole(function: Callable[..., Any], X: Any, results: int) -> tuple[Any, ...]:
     """Apply a function that needs all pixels at once; on a Dask array later, in one go.
 
     Parameters
     ----------
     function : callable
-        Takes an ndarray and returns one array of the same shape and dtype, or a tuple of them.
+        Takes an ndarray and returns a tuple of arrays of the same shape and dtype.
     X : ndarray or dask.array.Array
         The data. All of them are in memory while a lazy result is computed.
     results : int
-        How many arrays the function returns; a tuple for more than one.
-
-    Examples
-    --------
-    >>> map_whole(lambda X: X - X.mean(axis=0), np.array([[1.0], [3.0]])).ravel()
-    array([-1.,  1.])
+        How many.
     """
     if not is_lazy(X):
         return function(X)
     import dask
     import dask.array as da
 
-    one = dask.delayed(function)(X)
-    parts = [one] if results == 1 else [one[i] for i in range(results)]
-    lazy = [da.from_delayed(part, X.shape, X.dtype).rechunk(X.chunks) for part in parts]
-    return lazy[0] if results == 1 else tuple(lazy)
+    parts = dask.delayed(function, nout=results)(X)
+    return tuple(da.from_delayed(part, X.shape, X.dtype).rechunk(X.chunks) for part in parts)
 
 
 def _energy(X: Any, axis: Axis, energy: Any) -> np.ndarray | None:
@@ -293,7 +277,7 @@ def _masked(data: Any, taken: Given) -> Any:
     """Return a result as the masked array that its data were, counts as counts."""
     hidden: Any = np.isnan(data) if data.dtype.kind == "f" else taken.hidden
     if taken.array.dtype.kind in "iu" and data.dtype.kind == "f":
-        kept = _where(hidden, 0.0, data)
+        kept = np.where(hidden, data.dtype.type(0), data)
         data = (
             kept.astype(taken.array.dtype) if not is_lazy(data) and (kept % 1 == 0).all() else data
         )

@@ -7,6 +7,7 @@ r"""One power law a pixel, fitted to the channels before an edge, for all pixels
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +35,7 @@ class PowerLawBackground:
         do not disturb each other.
     limited : ndarray of bool, (*domain,)
         True where the exponent was stopped at 0.5 or 10.
-    covariance : ndarray, (*domain, 2, 2), optional
+    covariance : ndarray, (*domain, 2, 2)
         Of level and exponent.
     """
 
@@ -42,7 +43,7 @@ class PowerLawBackground:
     level: Floats
     centre: Floats
     limited: NDArray[np.bool_]
-    covariance: Floats | None = None
+    covariance: Any = None
 
     def background(self, energy: ArrayLike) -> Floats:
         """Return the background at these energies, (*domain, len(energy)), in the unit of the data."""
@@ -58,14 +59,7 @@ class PowerLawBackground:
 
         To first order :math:`b^2 (\sigma_0^2 - 2 \ell \sigma_{01} + \ell^2 \sigma_1^2)` with
         :math:`\ell = \ln (E / E_c)`: it grows with the distance from the window.
-
-        Raises
-        ------
-        ValueError
-            If the fit did not measure it.
         """
-        if self.covariance is None:
-            raise ValueError("this fit carries no errors; em.preprocess.fit_background does")
         away = np.log(np.asarray(energy, dtype=float)) - np.log(self.centre)[..., None]
         J = np.stack([np.ones_like(away), -away], axis=-1)
         relative = np.sum((J @ np.nan_to_num(self.covariance)) * J, axis=-1)
@@ -90,14 +84,12 @@ def fit_ml(Y: Floats, energy: Floats, steer: Floats | None = None) -> PowerLawBa
         Data that decide the exponents in place of ``Y`` (local averages); ``Y`` keeps the level.
     """
     L, reference = _logarithmic(energy)
-    known = None if np.isfinite(Y).all() else np.isfinite(Y).astype(float)
+    known = np.isfinite(Y)
     total, _ = _statistics(Y, L, known)
     mean = np.divide(*_statistics(Y if steer is None else steer, L, known)[::-1])
     r, limited = _exponent_of_mean(mean, L, known)
     empty = ~(total > 0)
-    weights = np.exp(np.multiply.outer(-np.nan_to_num(r), L))
-    if known is not None:
-        weights *= known
+    weights = np.exp(np.multiply.outer(-np.nan_to_num(r), L)) * known
     area = weights @ np.ones(len(L))
     centre = (weights @ L) / area
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -137,15 +129,12 @@ def fit_two_areas(Y: Floats, energy: Floats) -> PowerLawBackground:
     filled = np.where(np.isfinite(Y), Y, 0.0)
     one, two = filled[..., :half].sum(axis=-1), filled[..., half:].sum(axis=-1)
     width = np.log(edges[half] / edges[0]), np.log(edges[-1] / edges[half])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = one / (edges[half] - edges[0]) / (two / (edges[-1] - edges[half]))
-        r = 2 * np.log(ratio) / (width[0] + width[1])
     empty = ~((one > 0) & (two > 0))
-    bounded = np.clip(np.where(empty, 1.0, r), LEAST, MOST)
-    area = np.exp(np.multiply.outer(-bounded, L)).sum(axis=-1)
-    with np.errstate(divide="ignore"):
-        level = np.log(np.where(empty, 0.0, one + two) / area)
-    return _settled(r, level, np.full(r.shape, reference), empty)
+    one, two = np.where(empty, 1.0, one), np.where(empty, 1.0, two)
+    ratio = one / (edges[half] - edges[0]) / (two / (edges[-1] - edges[half]))
+    r = 2 * np.log(ratio) / (width[0] + width[1])
+    area = np.exp(np.multiply.outer(-np.clip(r, LEAST, MOST), L)).sum(axis=-1)
+    return _settled(r, np.log((one + two) / area), np.full(r.shape, reference), empty)
 
 
 def influence(fit: PowerLawBackground, energy: Floats, method: str) -> Floats:
@@ -190,16 +179,15 @@ def _logarithmic(energy: Floats) -> tuple[Floats, float]:
     return logarithm - logarithm.mean(), float(np.exp(logarithm.mean()))
 
 
-def _statistics(Y: Floats, L: Floats, known: Floats | None) -> tuple[Floats, Floats]:
+def _statistics(Y: Floats, L: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return ``Σ y`` and ``Σ y L``: all that the likelihood of counts asks of a spectrum."""
-    filled = Y if known is None else np.where(known > 0, Y, 0.0)
-    sums = filled.astype(float, copy=False) @ np.column_stack([np.ones_like(L), L])
+    sums = np.where(known, Y, 0.0).astype(float, copy=False) @ np.column_stack([np.ones_like(L), L])
     total = sums[..., 0]
     return np.where(total > 0, total, np.nan), sums[..., 1]
 
 
 def _exponent_of_mean(
-    mean: Floats, L: Floats, known: Floats | None
+    mean: Floats, L: Floats, known: NDArray[np.bool_]
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Invert the mean of L under ``e^{−rL}``; its derivative in r is minus the variance of L."""
     powers = np.column_stack([np.ones_like(L), L, L**2])
@@ -208,11 +196,9 @@ def _exponent_of_mean(
     start = np.interp(mean, (table[:, 1] / table[:, 0])[::-1], grid[::-1])
     r = np.where(np.isnan(mean), 1.0, start).ravel()
     wanted, left = np.nan_to_num(mean).ravel(), np.flatnonzero(~np.isnan(mean).ravel())
-    masks = None if known is None else known.reshape(-1, len(L))
+    known = known.reshape(-1, len(L))
     for _ in range(_STEPS):
-        weights = np.exp(np.multiply.outer(-r[left], L))
-        if masks is not None:
-            weights *= masks[left]
+        weights = np.exp(np.multiply.outer(-r[left], L)) * known[left]
         area, first, second = (weights @ powers).T
         centre = first / area
         new = np.clip(r[left] + (centre - wanted[left]) / (second / area - centre**2), LEAST, MOST)
