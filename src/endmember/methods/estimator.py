@@ -368,9 +368,9 @@ def warn_of_negatives(observed: Observed) -> None:
     if found.n_negative:
         share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
         warnings.warn(
-            f"{share:.2%} of the values are negative; squared error accepts them (a subtracted "
-            "background leaves some), "
-            "but non-negative components cannot follow them",
+            f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error accepts "
+            "them, but non-negative components cannot follow them, and weights by counts (em.PoissonScaled) are no "
+            "longer those of the noise",
             UserWarning,
             stacklevel=4,
         )

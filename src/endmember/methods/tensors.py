@@ -181,7 +181,6 @@ class CP(SpectralEstimator):
         k = check_number_of_components(self.n_components)
         if not observed.survey.filled_rows.any():
             raise ValueError("all values of X are zero, so there is nothing to unmix")
-        warn_of_negatives(observed)
         layout = Layout(observed, self._joined)
         wishes = layout.wishes(self.modes)
         layout.check_rank(k)
@@ -222,6 +221,7 @@ class CP(SpectralEstimator):
         callback: Callback | None,
     ) -> list[np.ndarray]:
         """Return the factors of three and more modes."""
+        warn_of_negatives(observed)
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
         rng, loss = generator(self.random_state), self.own_loss()
