@@ -146,7 +146,8 @@ def test_drawn_noise_has_the_variance_of_the_data():
 @pytest.mark.parametrize("dose", [3, 30, 1000])
 def test_four_mixed_phases(dose):
     report = rank(synthetic.mixed_phases((40, 40), 256, 4, dose=dose, seed=5).data, stability=False)
-    assert report.suggested == 4 and report.range[0] <= 4 <= report.range[1]
+    assert report.suggested == report.clear == 4
+    assert report.range[0] <= 4 <= report.range[1]
 
 
 def test_sparse_counts_give_the_same_number():

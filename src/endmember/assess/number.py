@@ -35,6 +35,7 @@ _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about on
 _JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be judged
 _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
 _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is itself measured
+_CLEAR = 1.05  # times the noise line: a component that nobody would call noise tomorrow
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
 _ALONE = 0.5  # share of a component's power above which one pixel or channel carries it
 _CROWD = 30  # pixels or channels below which any of them may carry a component
@@ -77,6 +78,9 @@ class RankReport:
         The suggestion and its reason.
     warnings : tuple of str
         What to know before trusting it.
+    clear : int
+        How many of those suggested stand clear of the noise line, by 5 % or by the structure of their maps, at least
+        one; `em.unmix` takes these.
     noise : NoiseModel
         Noise that the data were judged by.
     visibility : ndarray
@@ -92,6 +96,7 @@ class RankReport:
     table: tuple[Vote, ...]
     sentence: str
     warnings: tuple[str, ...]
+    clear: int
     noise: NoiseModel
     visibility: Floats = field(repr=False)
     strengths: Floats = field(repr=False)
@@ -442,6 +447,7 @@ def _conclude(
         table=votes,
         sentence=_sentence(suggested, low, high, visibility, saturated),
         warnings=(*lone, *_warnings(white.noise, colour, overlaps)),
+        clear=min(max(_leading(visibility / _CLEAR), count["map structure"] or 0, 1), suggested),
         noise=white.noise,
         visibility=visibility,
         strengths=strengths,
@@ -523,6 +529,7 @@ def _numerical_rank(white: WhiteData, most: int) -> RankReport:
         table=(Vote("numerical rank", count, "singular values above rounding"),),
         sentence=f"{why} They are exactly of rank {count}: {count} component{'s' * (count != 1)}.",
         warnings=(),
+        clear=count,
         noise=noise,
         visibility=(s[:most] / limit) ** 2,
         strengths=np.full(count, np.inf),

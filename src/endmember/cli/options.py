@@ -101,7 +101,7 @@ LossOption = Annotated[
     str,
     typer.Option(
         help="What noise to allow for: squared (constant), scaled (counts, by weights), poisson "
-        "(counts, exactly), or auto (scaled for counts, else squared).",
+        "(counts, exactly), or auto (scaled for counts, poisson for few of them, else squared).",
     ),
 ]
 OutputOption = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Free, Penalty, offers
+from endmember.factor.penalties import Penalty, is_free, offers
 from endmember.factor.solvers import (
     ADMM,
     ALS,
@@ -67,7 +67,7 @@ def check_combination(
         raise ValueError(
             f"{solver!r} cannot minimise {loss!r}; {_named(loss, penalties, 'use')}, or solver=None to have it chosen"
         )
-    if loss.takes != "any" and any(isinstance(penalty, Free) for penalty in penalties):
+    if loss.takes != "any" and is_free(penalties):
         raise ValueError(
             f"{loss!r} needs a model without negative values, so the {factor} cannot be em.Free(); use "
             "em.SquaredError() or leave em.Free() out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from endmember.factor.door import Given, given, left_out
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
+from endmember.factor.penalties import Penalty, is_free
 from endmember.factor.session import current, session
 from endmember.factor.threads import one_blas_thread
 from endmember.methods.learning import Explained, Learning
@@ -362,10 +364,10 @@ def check_weights(model: SpectralEstimator, observed: Observed) -> None:
         )
 
 
-def warn_of_negatives(observed: Observed) -> None:
-    """Warn once, with the fraction, where data that should be counts have negative values."""
+def warn_of_negatives(observed: Observed, *wishes: Sequence[Penalty]) -> None:
+    """Warn once, with the fraction, where data have negative values that no factor is free to follow."""
     found = observed.survey
-    if found.n_negative:
+    if found.n_negative and not any(map(is_free, wishes)):
         share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
         warnings.warn(
             f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error accepts "

@@ -16,7 +16,7 @@ from endmember.factor.grid import Grid
 from endmember.factor.inputs import Observed, checked_masks, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise import estimate_noise
-from endmember.factor.penalties import Free, Penalty, resolve
+from endmember.factor.penalties import Penalty, is_free, resolve
 from endmember.factor.subproblem import Bound
 from endmember.factor.tensor import Tensor
 from endmember.methods.estimator import check_number_of_components
@@ -95,7 +95,7 @@ class Factor:
     @property
     def is_free(self) -> bool:
         """Whether entries below zero are allowed."""
-        return any(isinstance(penalty, Free) for penalty in self.penalties)
+        return is_free(self.penalties)
 
     def wishes(self, rows: int, domain: tuple[int, ...]) -> list[Penalty]:
         """Return all wishes about the factor once it is known how many rows it has.

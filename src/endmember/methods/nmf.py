@@ -218,7 +218,7 @@ class NMF(SpectralEstimator):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_fits(self, observed)
-        warn_of_negatives(observed)
+        warn_of_negatives(observed, *self._wishes().values())
         rng = generator(self.random_state)
         full = self._problem(observed)
         if full.chooses:

@@ -183,6 +183,7 @@ class CP(SpectralEstimator):
             raise ValueError("all values of X are zero, so there is nothing to unmix")
         layout = Layout(observed, self._joined)
         wishes = layout.wishes(self.modes)
+        warn_of_negatives(observed, *wishes)
         layout.check_rank(k)
         if len(layout.long) > 2:
             factors = self._fit_series(observed, layout, wishes, k, callback)

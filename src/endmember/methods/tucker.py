@@ -17,7 +17,7 @@ from endmember.factor.inputs import Observed
 from endmember.factor.losses import SquaredError
 from endmember.factor.lowrank import sketch
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.factor.penalties import Free, Penalty, bounds_of, resolve
+from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblem import Quadratic
 from endmember.factor.tensor import Tensor
@@ -141,10 +141,10 @@ class Tucker(SpectralEstimator):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         if not observed.survey.filled_rows.any():
             raise ValueError("all values of X are zero, so there is nothing to unmix")
-        warn_of_negatives(observed)
         layout = Layout(observed, self._joined)
         ranks = self._ranks(observed, layout)
         wishes = [resolve(self.core, "core"), *layout.wishes(self.modes)]
+        warn_of_negatives(observed, *wishes)
         names = ["core", *layout.names]
         loss = SquaredError()
         solvers = [
@@ -222,7 +222,7 @@ class Tucker(SpectralEstimator):
         self, problem: Problem, first: list[np.ndarray], solvers: Sequence[Solver]
     ) -> list[np.ndarray]:
         """Return where the best of several short runs ended; the first start where nothing is constrained."""
-        free = all(any(isinstance(p, Free) for p in own) for own in problem.penalties)
+        free = all(map(is_free, problem.penalties))
         rng, starts = generator(self.random_state), [first]
         for _ in range(0 if free else self.n_starts - 1):
             starts.append(self._with_core(problem, [rng.random(F.shape) for F in first[1:]]))
@@ -272,7 +272,7 @@ class Tucker(SpectralEstimator):
     ) -> None:
         """Learn the answer; profiles that nothing constrains are made orthonormal."""
         core, profiles = factors[0].reshape(data.ranks), list(factors[1:])
-        if all(any(isinstance(p, Free) for p in own) for own in wishes):
+        if all(map(is_free, wishes)):
             for mode, F in enumerate(profiles):
                 profiles[mode], R = np.linalg.qr(F)
                 core = np.moveaxis(np.tensordot(core, R, axes=(mode, 1)), -1, mode)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.number import RankReport, rank
+from endmember.factor.blocks import row_blocks
 from endmember.factor.door import unwrap
-from endmember.factor.inputs import blocks_of, observe, stays_lazy
+from endmember.factor.inputs import Observed, blocks_of, observe, stays_lazy
 from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
-from endmember.factor.penalties import SoftOrthogonal
+from endmember.factor.penalties import Free, SoftOrthogonal
 from endmember.methods.geometry import NFINDR, SPA, VCA
 from endmember.methods.nmf import NMF
 from endmember.methods.projections import ICA, PCA
@@ -38,6 +41,12 @@ METHODS: dict[str, type] = {
 }
 #: Weight of the soft orthogonality that other methods are compared with.
 PUSH = 0.01
+#: Mean count of an entry below which Poisson's likelihood finds better spectra than weighted squares.
+FEW_COUNTS = 1.0
+#: Share of the signal's power below zero from which data are signed by nature.
+SIGNED = 0.2
+#: Steps of a history that leave an error of either sign.
+_BACKGROUND = {"subtract_background", "fit_background"}
 #: What every way of unmixing has a use for, or can do without.
 _COMMON = ("n_starts", "random_state", "max_iter", "tol")
 
@@ -87,35 +96,76 @@ def choose_model(
     model = _other_method(method, loss, parameters)
     reasons: list[str] = []
     report, judged = None, _judged(signal)
-    if judged is signal:
-        observe(
-            signal, mask=mask, channel_mask=channel_mask
-        )  # refuses what cannot be unmixed at all
-    else:
-        mask = None
+    mask = mask if judged is signal else None
+    observed = observe(judged, mask=mask, channel_mask=channel_mask)
     if n_components is None:
         # The noise is measured: the gain that readers put into the metadata is that of the display.
         report = rank(judged, mask=mask, channel_mask=channel_mask, callback=callback)
         if report.suggested < 1:
             raise ValueError(f"{report.sentence} To unmix all the same, say how many components.")
-        n_components = report.suggested
-        reasons.append(f"Number of components: {report.sentence}")
+        n_components = report.clear
+        reasons.append(f"Number of components: {report.sentence}{_what_is_taken(report)}")
         if judged is not signal:
             reasons.append(
                 f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
             )
+    noise = report.noise if report else estimate_noise(observed)
+    chosen, why = chosen_loss(signal, loss, noise)
     if model is not None:
         if "scaling" in model.get_params(deep=False):
-            counts = chosen_loss(signal)[0].counts
-            model.set_params(scaling="poisson" if counts else None)
+            model.set_params(scaling="poisson" if choose_loss(noise)[0].counts else None)
         if "loss" in model.get_params(deep=False):
-            chosen, why = chosen_loss(signal, loss, report.noise if report else None)
             model.set_params(loss=chosen)
             reasons += why
         return model.set_params(n_components=n_components), reasons, report
-    chosen, why = chosen_loss(signal, loss, report.noise if report else None)
-    reasons += why
-    return NMF(n_components, loss=chosen, **parameters), reasons, report
+    if loss == "auto" and not parameters.keys() & {"maps", "spectra", "solver"}:
+        if chosen.counts and judged is signal and _mean(observed) < FEW_COUNTS:
+            chosen = Poisson()
+            why = [
+                f"Loss: Poisson's likelihood, because the data are counts and so few, {_mean(observed):.2g} a channel "
+                "on average, that squares would misjudge them."
+            ]
+        elif not chosen.counts and (share := _signed_share(observed, noise)):
+            start = VCA(n_components, random_state=parameters.get("random_state"))
+            parameters = {"init": start, **parameters, "spectra": Free()}
+            why.append(
+                f"Spectra: of any sign (em.Free()), because {share:.0%} of the values are negative, which noise does "
+                "not explain; from the purest pixels (em.VCA), since little else determines such spectra."
+            )
+    return NMF(n_components, loss=chosen, **parameters), [*reasons, *why], report
+
+
+def _what_is_taken(report: RankReport) -> str:
+    """Say how many components are taken where that is fewer than suggested."""
+    if report.clear == report.suggested:
+        return ""
+    return f" {report.clear} are taken: the others stand within 5 % of the noise line."
+
+
+def _mean(observed: Observed) -> float:
+    """Return the mean of the data."""
+    n, m = observed.data.shape
+    return float(observed.data.dot(np.ones((m, 1))).mean()) / m
+
+
+def _signed_share(observed: Observed, noise: NoiseModel) -> float:
+    """Return which share of the values is negative where they are signed by nature, else 0.
+
+    They are if values below zero hold much of the power of the signal, after what noise around zero explains. A
+    background that was subtracted is another matter: what it leaves below zero is its error.
+    """
+    subtracted = any(step.get("step") in _BACKGROUND for step in observed.history)
+    if not observed.survey.n_negative or subtracted or noise.unknown:
+        return 0.0
+    data = observed.data
+    size = math.prod(data.shape)
+    below = sum(
+        float(np.sum(np.minimum(data.rows(np.arange(rows.start, rows.stop)), 0.0) ** 2))
+        for rows in row_blocks(*data.shape)
+    )
+    excess = below - size * float(noise.variance(0.0)) / 2
+    signal = data.squared_norm - size * float(noise.variance(_mean(observed)))
+    return observed.survey.n_negative / size if excess > SIGNED * max(signal, 0.0) else 0.0
 
 
 def choose_models(signal: Any, model: NMF) -> dict[str, Any]:
@@ -158,7 +208,7 @@ def chosen_loss(
         If there is none of that name.
     """
     if loss == "auto":
-        chosen, why = choose_loss(noise or _noise_of(_judged(signal)))
+        chosen, why = choose_loss(noise or estimate_noise(_judged(signal)))
         return chosen, [why]
     return named_loss(loss), []
 
@@ -200,8 +250,3 @@ def _judged(signal: Any) -> Any:
     if not stays_lazy(X):
         return signal
     return sample(blocks_of(X))
-
-
-def _noise_of(judged: Any) -> NoiseModel:
-    X = unwrap(judged)
-    return estimate_noise(X, domain=X.shape[:-1])

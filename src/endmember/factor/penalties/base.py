@@ -151,6 +151,13 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
     return sorted(given, key=lambda penalty: "prox" in offers(penalty) and not penalty.has_scale)
 
 
+def is_free(penalties: Sequence[Penalty]) -> bool:
+    """Tell whether a factor with these penalties may have any sign."""
+    from endmember.factor.penalties.elementwise import Free
+
+    return any(isinstance(penalty, Free) for penalty in penalties)
+
+
 def check_together(wishes: Mapping[str, Sequence[Penalty]], k: int) -> None:
     """Refuse wishes about the factors of a model, by name, that cannot all be granted.
 

@@ -1,0 +1,56 @@
+"""What is chosen where it is left open: number, loss and signs follow the data, and the note says why."""
+
+import math
+import warnings
+
+import hyperspy.api as hs
+import numpy as np
+
+import endmember as em
+from endmember.signals.choosing import choose_model
+
+
+def test_few_counts_are_fitted_by_their_likelihood_unless_wishes_are_given():
+    signal = em.synthetic.edxs_phases((20, 20), 200, k=3, dose=8, seed=7).signal
+    assert signal.data.mean() < 1
+    model, reasons, _ = choose_model(signal, 3)
+    assert repr(model.loss) == "Poisson()" and any("so few" in reason for reason in reasons)
+    wished, _, _ = choose_model(signal, 3, maps=em.Smooth(0.1))
+    assert repr(wished.loss) == "PoissonScaled()"
+
+
+def test_signed_spectra_are_unmixed_as_such_and_the_note_says_so():
+    rng, x = np.random.default_rng(1), np.linspace(-1, 1, 90)
+    spectra = np.stack([np.tanh(6 * x), np.sin(9 * x), x * np.exp(-8 * x**2)])
+    maps = rng.dirichlet([0.25] * 3, size=(12, 14))
+    clean = 1e-10 * maps @ spectra
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = em.unmix(clean + 2e-12 * rng.standard_normal(clean.shape))
+    found = result.model.components_
+    assert np.all(em.spectral_angle(found[em.match_components(found, spectra)], spectra) < 10)
+    assert any("em.Free()" in reason for reason in result.record["reasons"])
+
+
+def test_noise_below_zero_and_subtracted_backgrounds_leave_spectra_positive():
+    clean = em.synthetic.diode((12, 12), 60, seed=1).clean
+    noisy = clean + 0.5 * clean.max() * np.random.default_rng(0).standard_normal(clean.shape)
+    phantom = em.synthetic.mixed_phases((12, 12), 120, k=2, dose=300, background=True, seed=1)
+    window = (phantom.energy[0], phantom.energy[20])
+    for signal in (
+        hs.signals.Signal1D(noisy),
+        em.preprocess.subtract_background(phantom.signal, window),
+    ):
+        assert np.mean(signal.data < 0) > 0.1 and choose_model(signal, 2)[0].spectra is None
+
+
+def test_a_component_on_the_noise_line_is_not_taken():
+    rng = np.random.default_rng(0)
+    n, m = 1600, 100
+    strong = np.outer(rng.standard_normal(n), np.ones(m))
+    direction = rng.standard_normal(m) / math.sqrt(m)
+    weak = np.outer(1.22 * (m / n) ** 0.25 * rng.standard_normal(n), direction)
+    data = strong + weak + rng.standard_normal((n, m))
+    model, reasons, report = choose_model(hs.signals.Signal1D(data), random_state=0)
+    assert (report.suggested, model.n_components) == (2, 1) and 1 < report.visibility[1] < 1.05
+    assert any("5 % of the noise line" in reason for reason in reasons)
