@@ -72,7 +72,7 @@ def check_combination(
             f"{loss!r} needs a model without negative values, so the {factor} cannot be em.Free(); use "
             "em.SquaredError() or leave em.Free() out"
         )
-    if solver.keeps_signs and any(isinstance(penalty, Free) for penalty in penalties):
+    if solver.keeps_signs and is_free(penalties):
         raise ValueError(
             f"{solver!r} multiplies entries, which keeps their sign, so the {factor} cannot be em.Free(); "
             f"{_named(loss, penalties, 'use')}"
@@ -91,7 +91,7 @@ def _named(loss: Loss, penalties: Sequence[Penalty], verb: str) -> str:
         for solver in CANDIDATES
         if can_solve(solver, loss)
         and all(can_obey(solver, penalty) for penalty in penalties)
-        and not (solver.keeps_signs and any(isinstance(penalty, Free) for penalty in penalties))
+        and not (solver.keeps_signs and is_free(penalties))
     ]
     if not fitting:
         return f"{verb} em.SquaredError() instead of {loss!r}, or leave a penalty out"
