@@ -184,8 +184,11 @@ def _of_one(
     data, k = observed.data, int(model.n_components)
     with one_blas_thread():
         low = sketch(data, max(2 * k, k + 10))
-    low.origin = observed
-    fits = [_fitted(model, parameter, value, low, callback=options["callback"]) for value in along]
+    asked = low if model.own_loss().needs == "products" else data
+    asked.origin = observed
+    fits = [
+        _fitted(model, parameter, value, asked, callback=options["callback"]) for value in along
+    ]
     losses = np.array([_squares(fit, low, observed) for fit in fits])
     n, m = data.shape
     return fits, losses, _noise_followed(losses[0], n * m, k * (n + m - k))

@@ -152,7 +152,7 @@ class Data(ABC):
         """
         raise ValueError(
             "these data are compressed or scaled: they answer only products, which is enough for "
-            "squared error; give the data themselves for em.Poisson() and other divergences"
+            "squared error; give the data themselves for losses of single entries such as em.Poisson()"
         )
 
     def faced(

@@ -48,6 +48,12 @@ class Loss(BaseEstimator, ABC):
     in_words = ""
     references: tuple[str, ...] = ()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take it that a loss with sums of its own needs entries, unless it says otherwise beside them."""
+        super().__init_subclass__(**options)
+        if "needs" not in vars(cls) and {"subproblem", "misfit"} & vars(cls).keys():
+            cls.needs = "entries"
+
     @property
     def counts(self) -> bool:
         """Whether its noise is that of counts."""
