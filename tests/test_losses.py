@@ -1,5 +1,6 @@
 """Losses against their definitions, finite differences and one another; dense counts against sparse ones."""
 
+import dask.array as dask_array
 import numpy as np
 import pytest
 from scipy import sparse
@@ -7,8 +8,10 @@ from scipy.special import rel_entr
 
 import endmember as em
 from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.losses import BetaDivergence, Poisson, PoissonScaled, SquaredError
+from endmember.factor.inputs import observe
+from endmember.factor.losses import BetaDivergence, Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.solvers import MultiplicativeUpdate
+from own_parts import Huber, Quantile
 
 RNG = np.random.default_rng(0)
 TRUE = [RNG.random((40, 3)) + 0.05, RNG.random((30, 3)) + 0.05]
@@ -367,3 +370,79 @@ def test_a_single_channel_is_an_exact_fit_whatever_rounding_leaves(beta, seed):
     loss = em.BetaDivergence(beta)
     fitted = em.NMF(1, loss=loss, n_starts=2, random_state=0).fit(X)
     np.testing.assert_allclose(fitted.inverse_transform(fitted.maps_), X, rtol=1e-6)
+
+
+PUBLIC = [
+    kind()
+    for name in em.__all__
+    if isinstance(kind := getattr(em, name), type) and issubclass(kind, Loss)
+]
+ALL = [
+    *PUBLIC,
+    *(BetaDivergence(beta) for beta in (0, 0.5, 1.5, 2, 3)),
+    Huber(1.0),
+    Quantile(1.0, 0.3),
+]
+
+
+def kinds_of(loss):
+    """The same data in every layout, as the loss wants them."""
+    X = POSITIVE if loss.takes == "positive" else COUNTS
+    kinds = {"dense": Dense(X), "sparse": Sparse(sparse.csr_array(X))}
+    kinds["lazy"] = observe(dask_array.from_array(X, chunks=(13, 30)), keep_empty=True).data
+    if not (loss.needs == "products" and loss.counts):
+        kinds["weights of one"] = Weighted(Dense(X), np.ones(X.shape))
+    return {name: loss.prepare(data) for name, data in kinds.items()}
+
+
+@pytest.mark.parametrize("loss", ALL, ids=repr)
+def test_every_layout_of_the_data_has_the_same_misfit(loss):
+    found = {name: loss.misfit(data, START) for name, data in kinds_of(loss).items()}
+    assert list(found.values()) == pytest.approx([found["dense"]] * len(found), rel=1e-11)
+    references = [loss.reference(data) for data in kinds_of(loss).values()]
+    assert references == pytest.approx([references[0]] * len(references), rel=1e-11)
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("loss", ALL, ids=repr)
+def test_the_subproblem_has_the_slope_of_the_misfit(loss, mode):
+    X = (POSITIVE if loss.takes == "positive" else COUNTS + 0.1)[:9, :8]
+    data, factors = loss.prepare(Dense(X)), [START[0][:9], START[1][:8]]
+    numeric = finite_differences(loss, data, factors, mode)
+    for square in (loss.subproblem(data, factors, mode), loss.touching(data, factors, mode)):
+        ours = square.gradient(factors[mode])
+        ours = ours if (r := getattr(square, "row_weights", None)) is None else r[:, None] * ours
+        np.testing.assert_allclose(ours, numeric, rtol=1e-5, atol=1e-5 * np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("loss", [loss for loss in ALL if loss.power is not None], ids=repr)
+def test_noise_drawn_as_a_loss_states_scatters_as_it_states(loss):
+    """Its gain comes back from the data where it is that of counts."""
+    rng, gain = np.random.default_rng(0), 1.7
+    mean = np.linspace(20, 60, 40) * np.ones((500, 1))
+    noise = loss.noise(gain)
+    drawn = {
+        0.0: lambda: mean + rng.normal(0, np.sqrt(gain), mean.shape),
+        1.0: lambda: gain * rng.poisson(mean / gain),
+        2.0: lambda: rng.gamma(1 / gain, mean * gain),
+    }.get(loss.power)
+    if drawn is None:  # no noise of a name: normal with this variance
+        deviation = np.sqrt(noise.variance(mean))
+        X = mean + deviation * rng.standard_normal(mean.shape)
+    else:
+        X = drawn()
+    scatter = np.mean((X - mean) ** 2 / noise.variance(mean))
+    assert scatter == pytest.approx(1.0, abs=0.06)
+    if loss.counts:
+        assert loss.measured_noise(Dense(X)).gain == pytest.approx(gain, rel=0.05)
+        assert loss.measured_noise(Dense(np.round(X / gain))).poisson
+
+
+@pytest.mark.parametrize("loss", PUBLIC, ids=repr)
+def test_other_data_are_met_with_the_weights_of_the_fit(loss):
+    rng = np.random.default_rng(0)
+    X = rng.poisson(20 * TRUE[0] @ TRUE[1].T).astype(float) + 1
+    for model in (em.NMF(3, loss=loss, random_state=0), em.CP(3, loss=loss, random_state=0)):
+        model.fit(X.reshape(8, 5, 30))
+        whole = model.transform(X)
+        np.testing.assert_allclose(model.transform(X[:11]), whole[:11], atol=1e-8 * whole.max())

@@ -214,6 +214,11 @@ class Reweighted(Data):
         self.scaled, self.scales = scaled, (r[:, None], c[:, None])
         self.shape, self.dtype = scaled.shape, scaled.dtype
 
+    def with_channels(self, weights: np.ndarray) -> Reweighted:
+        """Return the same data with other weights of the channels, (m,)."""
+        (r, c), other = self.scales, np.sqrt(weights)
+        return Reweighted(self.scaled.rescaled(np.ones(len(r)), other / c[:, 0]), r[:, 0], other)
+
     def dot(self, Z: np.ndarray) -> np.ndarray:
         r, c = self.scales
         return self.scaled.dot(Z / c) / r

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from endmember.factor.axis import Axis
+from endmember.factor.blocks import Data
 from endmember.factor.door import Given, given, left_out
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Loss, given_loss
@@ -35,6 +36,8 @@ class SpectralEstimator(
 
     components_: np.ndarray
     maps_: np.ndarray
+    #: The weight of every channel under a loss that weighs them, (n_channels,): other data are met with the same.
+    channel_weights_: np.ndarray
     n_components_: int
 
     #: What the numbers of the spectra are; "" where they have the unit of the data.
@@ -273,6 +276,14 @@ class SpectralEstimator(
     def _wanted(self) -> Wanted:
         """Return what a first look at lazy data shall find for this model."""
         return Wanted()
+
+    def _keep_weights(self, data: Data, observed: Observed) -> None:
+        """Learn the weights that the loss has given the channels of the data, if any."""
+        weights = data.row_weights(1)
+        if "channel_weights_" in vars(self):
+            del self.channel_weights_
+        if weights is not None:
+            self.channel_weights_ = observed.spectra(weights[:, None])[0]
 
     @abstractmethod
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:

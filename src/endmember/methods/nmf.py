@@ -15,6 +15,7 @@ from endmember.factor.blocks import Data
 from endmember.factor.certificate import concluded
 from endmember.factor.chunks import Lazy
 from endmember.factor.compatibility import check_combination, default_solvers
+from endmember.factor.data import Reweighted
 from endmember.factor.finish import finish
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
@@ -239,6 +240,7 @@ class NMF(SpectralEstimator):
             )  # fmt: skip
         fit, self.optimality_ = concluded(full, fit, self.tol, optimality)
         self._keep(observed, fit, energy)
+        self._keep_weights(full.data, observed)
         self._keep_relevance(full, fit, k)
 
     def _wanted(self) -> Wanted:
@@ -449,6 +451,10 @@ class NMF(SpectralEstimator):
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         problem = self._problem(observed)
+        if isinstance(problem.data, Reweighted):
+            weights = self.channel_weights_[observed.columns].astype(np.float64)
+            weights[weights == 0] = 1.0  # where the fit saw nothing spectra are zero
+            problem = replace(problem, data=problem.data.with_channels(weights))
         factors = start_maps(problem, S)
         return self._best_maps(problem.settled(factors), factors)
 

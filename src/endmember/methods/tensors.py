@@ -190,6 +190,7 @@ class CP(SpectralEstimator):
         else:
             factors = self._fit_matrix(observed, layout, wishes, energy, callback)
         self._keep(observed, layout, factors)
+        self._keep_weights(self.own_loss().prepare(observed.data), observed)
 
     def _fit_matrix(
         self,
@@ -362,7 +363,8 @@ class CP(SpectralEstimator):
                 f"{S.shape[1]} spectra of {len(S)} channels do not fix the maps of a pixel by itself; fit the series "
                 "that it belongs to, or ask for fewer components"
             )
-        return self._matrix_model([None, None])._maps_of(observed, S)
+        model = self._matrix_model([None, None]).restored(self.learned())
+        return model._maps_of(observed, S)
 
 
 class Layout:
