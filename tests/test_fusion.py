@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
@@ -376,3 +377,66 @@ def test_a_fit_along_a_valley_says_converged_only_where_noise_hides_the_rest():
     variance = sum(fit.misfits_) / raw.size
     assert fit.converged_
     assert left < 0.2 * variance
+
+
+def alternately_solved(blocks, factors, sweeps=3000):
+    """Minimise ½ Σ ‖Xₜ − Aₜ Bₜᵀ‖² by SciPy's NNLS of the stacked problem of one factor after the other.
+
+    ``blocks`` holds, for every data set, the data, the names of the summands of its maps and of its spectra.
+    """
+    for _ in range(sweeps):
+        before = [F.copy() for F in factors.values()]
+        for name in factors:
+            rows = []
+            for X, maps, spectra in blocks:
+                for own, other, Y in ((maps, spectra, X), (spectra, maps, X.T)):
+                    if name in own:
+                        Z = sum(factors[one] for one in other)
+                        rest = sum((factors[one] for one in own if one != name), 0 * factors[name])
+                        rows.append((Z, Y.T - Z @ rest.T))
+            A, B = (np.vstack(part) for part in zip(*rows, strict=True))
+            factors[name] = np.array([nnls(A, b)[0] for b in B.T])
+        if all(
+            np.allclose(*pair, rtol=0, atol=1e-13)
+            for pair in zip(before, factors.values(), strict=True)
+        ):
+            break
+    return sum(
+        0.5 * np.sum((X - sum(factors[n] for n in maps) @ sum(factors[n] for n in spectra).T) ** 2)
+        for X, maps, spectra in blocks
+    )  # fmt: skip
+
+
+def test_equation_14_is_the_stacked_least_squares_of_scipy():
+    """Tied maps that may only be larger in one detector: C + N with N ≥ 0."""
+    rng = np.random.default_rng(0)
+    weights = rng.random((30, 2)) + 0.1
+    first = (weights + 0.2 * rng.random((30, 2))) @ rng.random((2, 12)) + 0.01 * rng.random(
+        (30, 12)
+    )
+    second = weights @ rng.random((2, 9)) + 0.01 * rng.random((30, 9))
+    C, N, S, L = (em.Factor(2, name=name) for name in "CNSL")
+    terms = [em.Term(first, C + N, S, weight=1), em.Term(second, C, L, weight=1)]
+    fit = em.Fusion(terms, random_state=0, tol=1e-12, max_iter=4000).fit()
+    start = {name: fit[F].copy() for name, F in zip("NCSL", (N, C, S, L), strict=True)}
+    least = alternately_solved([(first, "CN", "S"), (second, "C", "L")], start)
+    assert fit.objective_[-1] == pytest.approx(least, rel=1e-6)
+    C_, N_, S_, L_ = (fit[F] for F in (C, N, S, L))
+    formula = np.sum((first - (C_ + N_) @ S_.T) ** 2) + np.sum((second - C_ @ L_.T) ** 2)
+    assert fit.objective_[-1] == pytest.approx(formula / 2, rel=1e-8)
+
+
+def test_equation_15_is_the_stacked_least_squares_of_scipy():
+    rng = np.random.default_rng(1)
+    weights, lines, falls = rng.random((30, 2)) + 0.1, rng.random((2, 12)), 2 * rng.random((2, 12))
+    raw = weights @ (lines + falls) + 0.01 * rng.standard_normal((30, 12))
+    net = weights @ lines + 0.01 * rng.standard_normal((30, 12))
+    C, S, N = (em.Factor(2, name=name) for name in "CSN")
+    terms = [em.Term(raw, C, S + N, weight=1), em.Term(net, C, S, weight=1)]
+    fit = em.Fusion(terms, random_state=0, tol=1e-12, max_iter=4000).fit()
+    start = {name: fit[F].copy() for name, F in zip("CSN", (C, S, N), strict=True)}
+    least = alternately_solved([(raw, "C", "SN"), (net, "C", "S")], start)
+    assert fit.objective_[-1] == pytest.approx(least, rel=1e-6)
+    C_, S_, N_ = (fit[F] for F in (C, S, N))
+    formula = np.sum((raw - C_ @ (S_ + N_).T) ** 2) + np.sum((net - C_ @ S_.T) ** 2)
+    assert fit.objective_[-1] == pytest.approx(formula / 2, rel=1e-8)

@@ -73,7 +73,7 @@ class Loss(BaseEstimator, ABC):
     def measured_noise(self, data: Data) -> NoiseModel | None:
         """Return the noise that it stands for with the gain that data have; as measured where it does not say.
 
-        None where there is one pixel or channel alone, on which nothing can be measured.
+        Where nothing can be measured its gain is taken for 1, or None returned.
         """
         n, m = data.shape
         if min(n, m) < 2:
@@ -81,8 +81,8 @@ class Loss(BaseEstimator, ABC):
         taken = np.unique(np.linspace(0, n - 1, min(n, max(SAMPLED // m, 600))).astype(int))
         sample = data.rows(taken)
         found, stated, mean = estimate_noise(sample), self.noise(), float(np.mean(sample))
-        if stated is None:
-            return found
+        if found.unknown or stated is None:
+            return stated if found.unknown else found
         least = (QUIET * float(np.max(np.abs(sample)))) ** 2
         return self.noise(max(float(found.variance(mean)), least) / float(stated.variance(mean)))
 

@@ -109,6 +109,8 @@ class NMF(SpectralEstimator):
     relevance_ : ndarray, (n_components,)
         With ``em.Relevance()``: the level of every component that was kept, in their order, then the lowest
         there can be for each that was not.
+    channel_weights_ : ndarray, (n_channels,)
+        With ``em.PoissonScaled()``: the weight of every channel, with which other data are met as well.
     objective_ : ndarray, (n_iter_,)
         The chosen start's penalised objective after every sweep, on the scale of the full data.
     n_iter_ : int
