@@ -141,9 +141,13 @@ def start_maps(problem: Problem, S: np.ndarray) -> Start:
 
 def with_maps(data: Data, S: np.ndarray) -> Start:
     """Return the non-negative least-squares maps that go with the spectra, and the spectra."""
-    factors = [np.zeros((data.shape[0], S.shape[1])), S]
-    subproblem = Quadratic(data.gram(factors, 0), data.contract(factors, 0))
-    return [ANLS().improve(subproblem, factors[0], data.shape[1]), S]
+    return [least_squares(data, [np.zeros((data.shape[0], S.shape[1])), S], 0), S]
+
+
+def least_squares(data: Data, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+    """Return the non-negative factor number ``mode`` of two that is best by least squares for the other."""
+    subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
+    return ANLS().improve(subproblem, factors[mode], data.shape[1 - mode])
 
 
 def als(data: Data, k: int, rng: np.random.Generator) -> Start:

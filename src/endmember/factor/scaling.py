@@ -87,7 +87,7 @@ def unit_in_words(normalise: Any) -> str:
     which, norm = normalise
     if not isinstance(norm, str | Real):
         return f"unit area over {norm[1][0]:g}:{norm[1][1]:g}"
-    words = _IN_WORDS[norm] if isinstance(norm, str) else f"unit norm of p = {norm:g}"
+    words = _IN_WORDS.get(norm, f"unit norm of p = {norm}")
     return words if which == "spectra" else f"for maps of {words}"
 
 

@@ -10,10 +10,8 @@ import numpy as np
 
 from endmember.factor import extremes, subspace
 from endmember.factor.blocks import Data
-from endmember.factor.initialise import with_maps
+from endmember.factor.initialise import least_squares, with_maps
 from endmember.factor.inputs import Observed
-from endmember.factor.solvers import ANLS
-from endmember.factor.subproblem import Quadratic
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
@@ -211,7 +209,9 @@ class SubspaceSampling(SpectralEstimator):
 
     def _keep(self, observed: Observed, data: Data, F: np.ndarray) -> None:
         """Learn spectra and maps from what was found: spectra (m, k) or maps (n, k)."""
-        S = F if self.on == "spectra" else _spectra_of(data, F)
+        S = F
+        if self.on == "maps":
+            S = least_squares(data, [F, np.zeros((data.shape[1], F.shape[1]))], 1)
         size = np.linalg.norm(S, axis=0)
         S = S / np.where(size > 0, size, 1.0)
         self.n_components_ = S.shape[1]
@@ -244,10 +244,3 @@ def _scores(data: Data, space: subspace.Subspace, on: str) -> np.ndarray:
     total = scores @ space.total
     bright = total > 1e-3 * np.max(total, initial=0.0)
     return scores[bright] / total[bright, None]
-
-
-def _spectra_of(data: Data, C: np.ndarray) -> np.ndarray:
-    """Return the non-negative spectra (m, k) of least squares that go with maps (n, k)."""
-    factors = [C, np.zeros((data.shape[1], C.shape[1]))]
-    subproblem = Quadratic(data.gram(factors, 1), data.contract(factors, 1))
-    return ANLS().improve(subproblem, factors[1], data.shape[0])
