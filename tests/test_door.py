@@ -298,3 +298,60 @@ def test_a_matrix_of_any_kind_gives_the_same(name, what):
     expected = answer(WAYS[name], COUNTS.reshape(-1, 40))
     found, size = answer(WAYS[name], FLAT[what]), np.nanmax(np.abs(expected))
     assert np.allclose(found, expected, rtol=1e-3, atol=1e-3 * size)
+
+
+# --- the unit of the data -------------------------------------------------------------------------
+
+#: Powers of two that data in other units come times; what fits in float32 comes so too.
+UNITS = [(-500, np.float64), (490, np.float64), (-100, np.float32), (95, np.float32)]
+
+
+@pytest.mark.parametrize(("power", "dtype"), UNITS)
+@pytest.mark.parametrize("name", estimators())
+def test_models_say_the_same_in_any_unit(name, power, dtype):
+    model = estimators()[name]
+    if "random_state" in model.get_params():
+        model.set_params(random_state=0)
+    second = (COUNTS.reshape(-1, 40)[:, :20],) if isinstance(model, em.PLS | em.CCA) else ()
+    near = (COUNTS / 64).astype(dtype)
+    one, far = clone(model).fit(near, *second), clone(model).fit(np.ldexp(near, power), *second)
+    for name, degree in one._powers().items():
+        if name in ("maps_", "components_", "mean_spectrum_", "maps_error_") and hasattr(one, name):
+            expected = np.ldexp(getattr(one, name).astype(float), power * degree)
+            assert np.allclose(
+                getattr(far, name), expected, rtol=1e-3, atol=1e-4 * np.nanmax(expected)
+            )
+    expected = far.transform(np.ldexp(near, power))
+    scale = one._powers().get("maps_", 0)
+    found = np.ldexp(one.transform(near).astype(float), power * scale)
+    assert np.allclose(found, expected, rtol=1e-3, atol=1e-4 * np.nanmax(found))
+    assert far.score(np.ldexp(near, power)) == pytest.approx(one.score(near), abs=1e-6)
+
+
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_what_is_too_far_from_one_is_refused_in_one_sentence(unit):
+    with pytest.raises(ValueError, match="data are taken from 1e-150 to 1e150"):
+        em.NMF(3).fit(COUNTS * unit)
+    with pytest.raises(ValueError, match="data are taken from 1e-150 to 1e150"):
+        em.assess.rank(COUNTS * unit)
+
+
+@pytest.mark.parametrize(("power", "dtype"), UNITS)
+def test_doubts_are_the_same_in_any_unit(power, dtype):
+    near = (COUNTS / 64).astype(dtype)
+    far = np.ldexp(near, power)
+    models = {"a": em.NMF(3, random_state=0), "b": em.SPA(3)}
+    one, other = models["a"].fit(near), clone(models["a"]).fit(far)
+    assert (
+        em.assess.rank(far, stability=False).suggested
+        == em.assess.rank(near, stability=False).suggested
+    )
+    for call, name in ((em.assess.ambiguity, "maps_high"), (em.assess.uncertainty, "maps")):
+        expected = np.ldexp(getattr(call(one, near), name).astype(float), power)
+        assert np.allclose(
+            getattr(call(other, far), name), expected, rtol=1e-3, atol=1e-3 * expected.max()
+        )
+    misfit = [em.compare(X, models, bands=False).misfit for X in (near, far)]
+    assert np.allclose(np.ldexp(misfit[0], power), misfit[1], rtol=1e-4)
+    result = [em.unmix(X, models["a"]) for X in (near, far)]
+    assert np.allclose(np.ldexp(result[0].misfit().map, power), result[1].misfit().map, rtol=1e-3)

@@ -304,7 +304,8 @@ class _Answer:
             for j, corners in enumerate(found.corners)
         ]
         return Bands(
-            observed.spectra(low), observed.spectra(high), observed.maps(below), observed.maps(above),
+            observed.spectra(low), observed.spectra(high),
+            observed.maps(below) * observed.unit, observed.maps(above) * observed.unit,
             observed.spectra(self.S), found.exact, found.touching,
             width, np.array(angle),
         )  # fmt: skip

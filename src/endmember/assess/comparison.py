@@ -407,7 +407,8 @@ def _bands(model: Any, X: Any, options: dict[str, Any]) -> Bands | None:
 
 def _misfit(explained: Explained, data: Data) -> float:
     """Return the root mean square of a residual."""
-    return float(np.sqrt(explained.squares(data) / (data.shape[0] * data.shape[1])))
+    squares = explained.squares(data) / (data.shape[0] * data.shape[1])
+    return float(np.sqrt(squares)) * explained.observed.unit
 
 
 def _excess(misfit: Sequence[float], n: int, m: int, k: int) -> np.ndarray:

@@ -448,7 +448,7 @@ def _conclude(
         sentence=_sentence(suggested, low, high, visibility, saturated),
         warnings=(*lone, *_warnings(white.noise, colour, overlaps)),
         clear=min(max(_leading(visibility / _CLEAR), count["map structure"] or 0, 1), suggested),
-        noise=white.noise,
+        noise=white.noise.times(white.unit),
         visibility=visibility,
         strengths=strengths,
         overlaps=overlaps,

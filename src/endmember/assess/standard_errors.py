@@ -159,6 +159,7 @@ def uncertainty(
     tell = callback or (lambda progress: None)
     with one_blas_thread():
         observed = observe(X, **options, keep_empty=True)
+        noise = noise and noise.times(1 / observed.unit)
         answer = _Answer(model, model.explained(observed), noise)
     if math.isnan(answer.noise.read_variance):
         return answer.unknown()
@@ -272,9 +273,10 @@ class _Answer:
     def _errors(
         self, spectra: np.ndarray, maps: np.ndarray, rotations: int, method: str, exact: bool
     ) -> Errors:
-        observed = self.observed
+        observed, powers = self.observed, self.model._powers()
         return Errors(
-            observed.spectra(spectra), observed.maps(maps),
+            observed.spectra(spectra) * observed.unit ** powers.get("components_", 0),
+            observed.maps(maps) * observed.unit ** powers.get("maps_", 0),
             observed.spectra(self.at_zero[1].astype(float)) > 0.5,
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
             rotations, method, exact, self.model.own_loss().likelihood,

@@ -56,6 +56,8 @@ class WhiteData:
         Pixels and channels of the image that take part.
     dtype : numpy dtype
         How precise the data are.
+    unit : float
+        What one in ``raw`` stands for.
     """
 
     Y: Any
@@ -66,6 +68,7 @@ class WhiteData:
     rows: NDArray[np.integer]
     columns: NDArray[np.integer]
     dtype: Any = np.dtype(float)
+    unit: float = 1.0
 
     @cached_property
     def decomposition(self) -> tuple[Floats, Scree, Floats]:
@@ -214,8 +217,9 @@ def whitened(
     observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
     data = observed.data
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
-    noise = estimate_noise(observed) if noise is None else noise
-    return _white(raw, noise, observed.domain, observed.rows, observed.columns, data.dtype)
+    noise = estimate_noise(observed) if noise is None else noise.times(1 / observed.unit)
+    white = _white(raw, noise, observed.domain, observed.rows, observed.columns, data.dtype)
+    return replace(white, unit=observed.unit)
 
 
 def _white(raw: Any, noise: NoiseModel, *image: Any) -> WhiteData:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -229,10 +229,7 @@ def _fitted(model: Any, parameter: str, value: float, X: Any, **options: Any) ->
 
 def _squares(fit: Any, low: Any, observed: Any) -> float:
     """Return the sum of squared residuals of a fit."""
-    C = np.asarray(fit.maps_, dtype=float).reshape(-1, fit.maps_.shape[-1])[observed.rows]
-    S = np.asarray(fit.components_, dtype=float).T[observed.columns]
-    cross = np.vdot(low.dot(S), C)
-    return low.squared_norm - 2 * cross + float(np.vdot(C.T @ C, S.T @ S))
+    return fit.explained(replace(observed, data=low)).squares()
 
 
 def _overlap(maps: np.ndarray, k: int) -> float:

@@ -73,6 +73,12 @@ def unwrap(X: Any) -> Any:
     return X.data.transpose(order)
 
 
+#: Data whose largest value lies within these powers of two come in as they are: products of a few stay exact.
+NEAR = {4: 32, 8: 64}
+#: Powers of ten between which data are taken at all, by the bytes of a number.
+TAKEN = {4: 30, 8: 150}
+
+
 @dataclass(frozen=True)
 class Given:
     """Spectra as they came through the door.
@@ -287,3 +293,31 @@ def nonfinite(n: int, what: str, pixel: Any, channel: int) -> ValueError:
         f"X holds {n} {what} values, the first at pixel {place}, channel {channel}; "
         "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
     )
+
+
+def far_from_one(size: float, dtype: np.dtype) -> int:
+    """Return the power of two of data of this size, 0 where they are near enough to one.
+
+    Raises
+    ------
+    ValueError
+        If they are so large or small that squares of them are no numbers.
+    """
+    width = 4 if dtype.itemsize < 8 else 8
+    if size == 0 or abs(np.log2(size)) <= NEAR[width]:
+        return 0
+    if abs(np.log10(size)) > TAKEN[width] + 3:
+        raise ValueError(
+            f"the largest value of X is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
+            f"1e{TAKEN[width]}; give them in another unit"
+        )
+    return int(np.log2(size))
+
+
+def times_two_to(X: Any, exponent: int) -> Any:
+    """Return data times a power of two, which is exact."""
+    if is_lazy(X):
+        return X.map_blocks(np.ldexp, exponent, dtype=X.dtype, meta=X._meta)
+    if sparse.issparse(X):
+        return sparse.csr_array((np.ldexp(X.data, exponent), X.indices, X.indptr), shape=X.shape)
+    return np.ldexp(X, exponent)

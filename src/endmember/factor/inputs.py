@@ -19,9 +19,18 @@ from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.chunks import Lazy, in_memory
 from endmember.factor.data import Dense, Reweighted, Sparse, Weighted, count_scaled
-from endmember.factor.door import Given, given, is_lazy, left_out, nonfinite, unwrap
+from endmember.factor.door import (
+    Given,
+    far_from_one,
+    given,
+    is_lazy,
+    left_out,
+    nonfinite,
+    times_two_to,
+    unwrap,
+)
 from endmember.factor.layout import Blocks
-from endmember.factor.passes import FirstLook, Wanted, first_look
+from endmember.factor.passes import FirstLook, Wanted, first_look, largest_size
 from endmember.factor.session import current, fingerprint
 
 logger = logging.getLogger("endmember")
@@ -45,6 +54,7 @@ class Survey:
     n_zero: int
     first_nonfinite: tuple[int, int] | None
     integer: bool
+    size: float
 
 
 def survey(X: Any, skip_rows: np.ndarray | None, skip_columns: np.ndarray | None) -> Survey:
@@ -70,7 +80,16 @@ def survey(X: Any, skip_rows: np.ndarray | None, skip_columns: np.ndarray | None
             first = (int(row[wrong[0]]), int(column[wrong[0]]))
     n_zero = int(use_rows.sum()) * int(use_columns.sum()) - n_filled
     integer = X.dtype.kind in "iub"
-    return Survey(filled_rows, filled_columns, n_nonfinite, n_negative, n_zero, first, integer)
+    return Survey(
+        filled_rows,
+        filled_columns,
+        n_nonfinite,
+        n_negative,
+        n_zero,
+        first,
+        integer,
+        largest_size(X.data),
+    )
 
 
 @dataclass
@@ -93,6 +112,8 @@ class Observed:
         What the data hold.
     axis : Axis
         The energy of every channel, those left out included.
+    unit : float
+        A power of two: what one in ``data`` stands for. Data that are far from one come in scaled.
     domain_known : bool
         Whether the pixels form an image or a line, and are no mere list.
     history : tuple of dict
@@ -110,6 +131,7 @@ class Observed:
     axis: Axis
     domain_known: bool = True
     history: tuple[dict[str, Any], ...] = ()
+    unit: float = 1.0
 
     @cached_property
     def holds_counts(self) -> bool:
@@ -200,6 +222,14 @@ def observe(
         X = X if is_lazy(X) else X.reshape(-1, n_channels)
         found, look = survey_blocks(X, mask, channel_mask, wanted)
     _refuse_nonfinite(found, domain, weights is not None)
+    exponent = far_from_one(found.size, X.dtype)
+    if exponent:
+        near = replace(taken, array=times_two_to(taken.array, -exponent), hidden=None)
+        seen = observe(
+            near, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
+            keep_empty=keep_empty, wanted=wanted,
+        )  # fmt: skip
+        return replace(seen, unit=2.0**exponent)
     if not found.filled_rows.any() and not keep_empty:
         raise ValueError(_why_nothing_is_left(mask, channel_mask))
     rows = _taking_part(mask, found.filled_rows, keep_empty)
@@ -282,7 +312,7 @@ def survey_blocks(
     n_nonfinite, n_negative, n_zero = (int(count) for count in look.counts)
     found = Survey(
         look.filled_rows, look.filled_columns, n_nonfinite, n_negative, n_zero,
-        (first[0], first[1]) if first else None, X.dtype.kind in "iub",
+        (first[0], first[1]) if first else None, X.dtype.kind in "iub", float(look.size),
     )  # fmt: skip
     return found, look
 

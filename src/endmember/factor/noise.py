@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,6 +101,13 @@ class NoiseModel:
         """
         above = np.maximum(np.asarray(mean) - self.offset, 0)
         return self.gain * above**self.power + self.read_variance
+
+    def times(self, factor: float) -> NoiseModel:
+        """Return the noise of the data times a factor."""
+        gain = self.gain * factor ** (2 - self.power)
+        return replace(
+            self, gain=gain, offset=self.offset * factor, read_variance=self.read_variance * factor**2
+        )  # fmt: skip
 
     @property
     def white(self) -> bool:

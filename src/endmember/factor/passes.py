@@ -83,6 +83,8 @@ class FirstLook:
         Sum of every channel.
     directions : ndarray, (m, s)
         ``Xᵀ W X Ω`` with W the weights of the pixels.
+    size : ndarray, ()
+        The largest finite absolute value of floating data; 0 for whole numbers.
     """
 
     filled_rows: np.ndarray
@@ -92,6 +94,7 @@ class FirstLook:
     pixels: np.ndarray
     channels: np.ndarray
     directions: np.ndarray
+    size: np.ndarray
 
 
 def first_look(
@@ -116,11 +119,12 @@ def first_look(
         omega = _random_directions(data, size)
         look = FirstLook(
             np.zeros(n, bool), np.zeros(m, bool), np.zeros(3, int), np.empty(0, int),
-            np.zeros(n), np.zeros(m), np.zeros((m, size)),
+            np.zeros(n), np.zeros(m), np.zeros((m, size)), np.zeros(()),
         )  # fmt: skip
         arguments = (omega, wanted.by_counts)
         for where, part in data.a_pass("first look", _look, lambda _: arguments):
-            filled, filled_columns, counts, first, pixels, channels, directions = part
+            filled, filled_columns, counts, first, pixels, channels, directions, largest = part
+            look.size = np.maximum(look.size, largest)
             here = rows[where]
             look.filled_rows[here], look.pixels[here] = filled, pixels
             look.filled_columns[columns] |= filled_columns
@@ -141,7 +145,7 @@ def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray,
     counts, first, pixels = np.zeros(3, int), np.empty(0, int), np.empty(n)
     signed, may_be_wrong = block.raw.dtype.kind in "fi", block.raw.dtype.kind == "f"
     with_sum = np.column_stack([omega, np.ones(m)]).astype(block.quick)
-    found, empty = np.zeros(with_sum.T.shape), np.arange(m)
+    found, empty, size = np.zeros(with_sum.T.shape), np.arange(m), 0.0
     for piece, X in block.pieces(block.quick):
         something = X != 0
         filled[piece] = something.any(axis=1)
@@ -151,6 +155,7 @@ def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray,
         counts[2] += X.size - np.count_nonzero(something)
         if signed and not X.min() >= 0:
             counts[1] += np.count_nonzero(X < 0)
+        size = max(size, largest_size(X)) if may_be_wrong else size
         with np.errstate(invalid="ignore", over="ignore"):
             scores = X @ with_sum
             totals = pixels[piece] = scores[:, -1]
@@ -163,7 +168,13 @@ def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray,
                 scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
             scores[:, -1] = 1.0
             found += scores.T @ X
-    return filled, filled_columns, counts, first, pixels, found[-1], found[:-1].T
+    return filled, filled_columns, counts, first, pixels, found[-1], found[:-1].T, np.array(size)
+
+
+def largest_size(X: np.ndarray) -> float:
+    """Return the largest absolute value that is finite; 0 where there is none."""
+    size = max(float(X.max(initial=0.0)), -float(X.min(initial=0.0)))
+    return size if np.isfinite(size) else float(np.max(np.abs(X[np.isfinite(X)]), initial=0.0))
 
 
 def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from numbers import Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy.optimize import nnls
@@ -179,7 +180,7 @@ class Drifting(SpectralEstimator):
         return True
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_fits(self.model, observed)
+        k, observed = check_fits(self.model, observed), replace(observed, unit=1.0)
         search = self._search(observed, k)
         field, lengths = search.by_subspace(k, ROUNDS, SETTLED)
         least = search.misfit
@@ -343,6 +344,13 @@ class Drifting(SpectralEstimator):
         for rows, block in data.blocks():
             found[rows, data.columns[0] : data.columns[-1] + 1] = block
         return found.reshape(spectra.shape)
+
+    def _powers(self) -> dict[str, float]:
+        return self.model_._powers()
+
+    def _scale(self, unit: float) -> Self:
+        self.model_ = copy(self.model_)._scale(unit)
+        return super()._scale(unit)
 
     def _solved(self, observed: Observed) -> Explained:
         nothing = np.empty((0, len(self.components_)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -15,6 +17,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 from endmember.factor.axis import Axis
 from endmember.factor.blocks import Data
 from endmember.factor.door import Given, given, left_out
+from endmember.factor.initialise import StartReport
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
@@ -116,6 +119,7 @@ class SpectralEstimator(
             )  # fmt: skip
             with one_blas_thread():
                 self._fit(observed, observed.axis.energy, callback)
+            self._scale(observed.unit)
             current().notes["observed"] = observed
         return self
 
@@ -149,7 +153,9 @@ class SpectralEstimator(
             If the data lie on another energy axis than those of the fit, unless they are resampled.
         """
         explained = self._explained_anew(X, mask, channel_mask, weights, resample)
-        return explained.observed.maps(explained.C)
+        return explained.observed.maps(explained.C) * explained.observed.unit ** self._powers().get(
+            "maps_", 0
+        )
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
@@ -194,13 +200,30 @@ class SpectralEstimator(
             If the fit has left out pixels or channels that take part here, or these data lie on another axis.
         """
         self._refuse_other_axis(observed.axis, "give the data of the fit")
-        C = np.asarray(self.maps_, dtype=float).reshape(-1, len(self.components_))
-        explained = self._explaining(observed, C[observed.rows])
+        own = self._near_one(observed.unit)
+        C = np.asarray(own.maps_, dtype=float).reshape(-1, len(own.components_))
+        explained = own._explaining(observed, C[observed.rows])
         if not all(np.isfinite(F).all() for F in explained.factors):
             raise ValueError(
                 "the fit has left out pixels or channels of these data: give mask= and channel_mask= as in the fit"
             )
         return explained
+
+    def _powers(self) -> dict[str, float]:
+        """Return what is learned in the unit of the data, and with which power of it."""
+        grade = 2 - (self.own_loss().power or 0)
+        return {"maps_": 1, "mean_spectrum_": 1, "objective_": grade, "starts_": grade}
+
+    def _scale(self, unit: float) -> Self:
+        """Give all that was learned from data in so large a unit in the unit of the user."""
+        for name, power in self._powers().items():
+            if unit != 1 and hasattr(self, name):
+                setattr(self, name, _times(getattr(self, name), unit**power))
+        return self
+
+    def _near_one(self, unit: float) -> Self:
+        """Return the model of data in another unit."""
+        return self if unit == 1 else copy(self)._scale(1 / unit)
 
     def _explained_anew(
         self,
@@ -226,7 +249,7 @@ class SpectralEstimator(
         unknown = unknown if left is None else unknown | left
         observed = observe(taken, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True)
         with one_blas_thread():
-            return self._solved(observed)
+            return self._near_one(observed.unit)._solved(observed)
 
     @property
     def _axis(self) -> Axis:
@@ -299,6 +322,15 @@ class SpectralEstimator(
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, np.empty((0, len(taken.axis.energy))), reset=reset)
         return taken
+
+
+def _times(value: Any, factor: float) -> Any:
+    """Return arrays, numbers, or reports of starts, times a factor."""
+    if isinstance(value, list):
+        return [_times(one, factor) for one in value]
+    if isinstance(value, StartReport):
+        return replace(value, objective=value.objective * factor)
+    return value * factor
 
 
 def loss_of(model: Any) -> Loss:

@@ -195,6 +195,11 @@ class Term:
         self.loss_ = given_loss(loss)
         X = given(data.data[..., np.newaxis] if is_image(data) else data)
         self.observed = _observed(X, mask, channel_mask, weights)
+        if self.observed.unit != 1:
+            raise ValueError(
+                f"data of a fusion must be near one and the largest value of these is about {self.observed.unit:.0e}; "
+                "give them in another unit, such as counts"
+            )
         self.data = self._as_modes(self.loss_.prepare(self.observed.data))
         self.weight_ = self._weight(weight, X, mask, channel_mask)
 

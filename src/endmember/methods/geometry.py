@@ -46,6 +46,9 @@ class _PurePixels(SpectralEstimator):
         self.components_ = observed.spectra(S)
         self.maps_ = observed.maps(self._maps_of(observed, S))
 
+    def _powers(self) -> dict[str, float]:
+        return {"components_": 1}
+
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         return closed_maps(observed.data, S) if self.closure else with_maps(observed.data, S)[0]
 
@@ -181,12 +184,15 @@ class VCA(_PurePixels):
             parts = segments.tiles(observed.domain, observed.rows, self.segments)
             pixels, spectra = segments.candidates(data, whitened(observed), parts, k, rng)
             data = Dense(spectra) if len(spectra) >= k else data
-        found = extremes.project(data, k, self.noise, rng)
+        found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
         runs = [extremes.vertex_components(found.Y, rng) for _ in range(self.n_starts)]
         index = extremes.largest_of(found.Y, runs)
         self.signal_to_noise_ = found.signal_to_noise
         self.pixels_ = observed.rows[pixels[index]]
         self._keep(observed, found.spectra(data.rows(index)))
+
+    def _powers(self) -> dict[str, float]:
+        return super()._powers() if self.sampling is None else {"maps_": 1}
 
     def _sample(
         self, observed: Observed, energy: np.ndarray, k: int, rng: np.random.Generator
@@ -335,11 +341,16 @@ class NFINDR(_PurePixels):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
         rng, data = generator(self.random_state), observed.data
-        found = extremes.project(data, k, self.noise, rng)
+        found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
         index = extremes.largest_simplex(found.Y, self.n_starts, rng)
         self.signal_to_noise_ = found.signal_to_noise
         self.pixels_ = observed.rows[index]
         self._keep(observed, found.spectra(data.rows(index)))
+
+
+def _in_unit(noise: Any, unit: float) -> Any:
+    """Return a standard deviation in the unit of scaled data; a name as it is."""
+    return noise if isinstance(noise, str) else float(noise) / unit
 
 
 def whitened(observed: Observed) -> Data:

@@ -292,6 +292,14 @@ class NMF(SpectralEstimator):
         levels, lowest = penalty.levels(F, scale), penalty.levels(0 * F[:, :1], scale)[0]
         return levels, levels / lowest - 1, float(lowest)
 
+    def _powers(self) -> dict[str, float]:
+        powers = {**super()._powers(), "relevance_": 1}
+        k = int(self.n_components or 1)
+        held = any(np.any(penalty.fixes_scale(k)) for penalty in self._wishes()["maps"])
+        if held or (self.normalise is not None and self.normalise[0] == "maps"):
+            powers["components_"] = powers.pop("maps_")
+        return powers
+
     def _keep_relevance(self, problem: Problem, fit: Fit, k: int) -> None:
         if problem.chooses:
             levels, _, lowest = self._levels(problem, fit)
@@ -368,6 +376,7 @@ class NMF(SpectralEstimator):
             factors = fitted_start(self.init, problem, observed, k)
         elif not isinstance(self.init, str):
             factors = given_start(self.init, observed, k)
+            factors[0] /= observed.unit
         else:
             first = "nndsvd" if self.init == "multistart" else self.init
             factors = start(problem, first, k, rng, self._solvers(k))

@@ -114,7 +114,10 @@ class _Paired(SpectralEstimator):
         A, B = (one.data.rows(np.arange(one.data.shape[0])) for one in (first, second))
         means = A.mean(axis=0), B.mean(axis=0)
         self._keep(first, second, means, self._share(A - means[0], B - means[1], k))
-        return self
+        return self._scale(first.unit)
+
+    def _powers(self) -> dict[str, float]:
+        return {"mean_spectrum_": 1, "components_": 1, "rotations_": -1}
 
     def _second(self, y: Any, first: Observed) -> Observed:
         y, self.flat_ = unwrap(y), False
@@ -146,11 +149,11 @@ class _Paired(SpectralEstimator):
         self.n_components_ = found.scores.shape[1]
         self.correlations_ = _correlations(found.scores, found.scores_y)
         self.mean_spectrum_ = first.spectra(means[0][:, None])[0]
-        self.mean_spectrum_y_ = second.spectra(means[1][:, None])[0]
+        self.mean_spectrum_y_ = second.spectra(means[1][:, None])[0] * second.unit
         self.rotations_ = np.nan_to_num(first.spectra(found.rotations))
         self.maps_, self.components_ = first.maps(found.scores), first.spectra(found.loadings)
         self.maps_y_ = second.maps(found.scores_y).reshape(*first.domain, -1)
-        self.components_y_ = second.spectra(found.loadings_y)
+        self.components_y_ = second.spectra(found.loadings_y) * second.unit
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         """Do nothing: two signals are fitted together in :meth:`fit`."""

@@ -138,6 +138,9 @@ class PCA(_Projection):
         self.mean_spectrum_ = observed.spectra(mean[:, None] / c)[0]
         self._keep(observed, C, S, c)
 
+    def _powers(self) -> dict[str, float]:
+        return {**super()._powers(), "singular_values_": 1}
+
     def _offset(self) -> np.ndarray | None:
         return self.mean_spectrum_ if self.centre else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -206,6 +207,9 @@ class MLLS(SpectralEstimator):
             F = self._maps(observed, R, weights)
         self._keep(observed, F, R, weights, noise)
 
+    def _powers(self) -> dict[str, float]:
+        return {"maps_": 1, "maps_error_": 1}
+
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         return self._maps(
             observed, S, np.nan_to_num(self.channel_weights_[observed.columns], nan=1.0)
@@ -324,7 +328,7 @@ class MLLS(SpectralEstimator):
         )  # fmt: skip
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model._fit(observed, energy, None)
+            model._fit(replace(observed, unit=1.0), energy, None)
         self.names_.append("extra component")
         return np.column_stack([R, model.components_[-1, observed.columns]])
 

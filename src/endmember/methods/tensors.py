@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -356,6 +356,11 @@ class CP(SpectralEstimator):
                 UserWarning,
                 stacklevel=5,
             )
+
+    def _scale(self, unit: float) -> Self:
+        if unit != 1:
+            self.factors_ = [self.factors_[0] * unit, *self.factors_[1:]]
+        return super()._scale(unit)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         if S.shape[1] > len(S):

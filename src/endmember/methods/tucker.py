@@ -284,6 +284,9 @@ class Tucker(SpectralEstimator):
         self.factors_ = [*(F.astype(dtype) for F in profiles[:-1]), self.components_.T]
         self.n_components_ = data.ranks[-1]
 
+    def _powers(self) -> dict[str, float]:
+        return {**super()._powers(), "core_": 1}
+
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         free = np.any(self.maps_ < 0)
         return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)

@@ -75,7 +75,8 @@ def _misfit(
 ) -> dict[str, np.ndarray]:
     """Return the residual of every pixel (n,) and mean residual of every channel (m,) with means of data and model."""
     observed, (F, Z) = explained.observed, explained.factors
-    model = Z @ F.sum(axis=0) / n_pixels
+    per_pixel, per_channel = per_pixel * observed.unit, per_channel * observed.unit
+    model = Z @ F.sum(axis=0) * (observed.unit / n_pixels)
     spectra = {
         "spectrum": per_channel,
         "data_spectrum": model + per_channel,

@@ -417,7 +417,7 @@ class Unmixing:
             if weights is not None:
                 with np.errstate(invalid="ignore", divide="ignore"):
                     block = block / np.sqrt(weights[rows])
-            residual[np.ix_(observed.rows[rows], observed.columns)] = block
+            residual[np.ix_(observed.rows[rows], observed.columns)] = block * observed.unit
         return wrap_like(residual.reshape(*observed.domain, -1), data, "residual", over="both")
 
 
