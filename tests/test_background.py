@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import endmember as em
+from endmember.factor.noise import NoiseModel
 from endmember.preprocess import bremsstrahlung_shapes, fit_background, subtract_background
 from endmember.preprocess.continuum import snip
 from endmember.signals.provenance import steps
@@ -138,6 +139,18 @@ def test_standard_errors_are_those_of_the_noise_whatever_its_gain(method, gain, 
     fit = fit_background(data, (400, 480), method, energy, **options)
     within = (fit.background(energy) - gain * truth) ** 2 < fit.variance(energy)
     assert within[..., 160:].mean() == pytest.approx(0.68, abs=0.06)
+
+
+def test_errors_are_not_made_of_the_noise_that_was_taken_out():
+    signal = hs.signals.Signal1D(COUNTS)
+    signal.axes_manager[-1].offset, signal.axes_manager[-1].scale = 400, 0.5
+    denoised = em.preprocess.denoise(signal, 3)
+    with pytest.raises(ValueError, match="went through denoise before.*give it as noise="):
+        fit_background(denoised, WINDOW)
+    counting = NoiseModel(poisson=True)
+    stated = fit_background(denoised, WINDOW, noise=counting).variance([550.0])
+    recorded = fit_background(signal, WINDOW, noise=counting).variance([550.0])
+    assert np.median(stated / recorded) == pytest.approx(1, abs=0.1)
 
 
 def test_a_compressed_background_is_that_of_the_denoised_data():

@@ -254,7 +254,7 @@ def estimate_noise(
     3.0
     """
     taken = X if isinstance(X, Observed) else given(X)
-    if denoised := _denoised_before(taken):
+    if denoised := denoised_before(taken):
         return _unmeasured(denoised)
     data, rows, columns, domain = _places(taken, domain, mask, channel_mask)
     if columns.size == 1 and domain is not None:
@@ -293,7 +293,7 @@ def known_noise(X: Any) -> NoiseModel | None:
     return None if noise.unknown else noise
 
 
-def _denoised_before(X: Given | Observed) -> str:
+def denoised_before(X: Given | Observed) -> str:
     """Say what took noise out of the data before, as far as they know; empty where nothing did."""
     data = X.data if isinstance(X, Observed) else X.array
     if isinstance(data, Data) and is_compressed(data):

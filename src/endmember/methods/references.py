@@ -42,7 +42,7 @@ class MLLS(SpectralEstimator):
 
     Maps come with standard errors, and every pixel with its reduced chi-square: near 1 where the
     references explain the data up to their noise. With ``em.Poisson()`` the noise is that of counts; with other losses
-    it is measured from the data, or, of fewer than 16 spectra or channels, that of counts if they are whole numbers.
+    it is measured from the data, or, where they are too few for that, that of counts if they are whole numbers.
 
     Parameters
     ----------

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.factor.data import weighted_gram
-from endmember.factor.noise import NoiseModel, known_noise
+from endmember.factor.door import given
+from endmember.factor.noise import NoiseModel, denoised_before, known_noise
 from endmember.factor.spiked import spiked_strength
 from endmember.preprocess.continuum import (
     ShapeBackground,
@@ -202,7 +203,6 @@ def subtract_background(
     return map_pixels(partial(_subtracted, plan=plan), X, margin=plan.margin)
 
 
-@lifted(records=False, missing=True)
 def fit_background(
     X: Any,
     window: Window,
@@ -223,7 +223,7 @@ def fit_background(
     X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency
         As in `subtract_background`, except "snip", which has no parameters and no error.
     noise : NoiseModel, optional
-        For the errors. Measured from the data by default; of fewer than 16 pixels or channels, whole numbers
+        For the errors. Measured from the data by default; of too few pixels or channels for that, whole numbers
         are counts, and for other data the variance is the model times the scatter about it in the window.
 
     Returns
@@ -232,12 +232,12 @@ def fit_background(
         ``.background(energy)`` and ``.variance(energy)`` (*domain, channels), ``.exponent`` and ``.level``
         or ``.amounts``; in memory, also for lazy data. The error is that of the fit, if the model
         holds: add the noise of the data themselves for that of a net signal. The noise is always that of the
-        data as given, never of a reconstruction; give ``noise`` for data that were denoised before.
+        data as given, never of a reconstruction.
 
     Raises
     ------
     ValueError
-        As in `subtract_background`.
+        As in `subtract_background`; without ``noise``, for a signal that was denoised before.
 
     Examples
     --------
@@ -250,6 +250,26 @@ def fit_background(
         raise ValueError(
             "SNIP has no parameters to keep; use subtract_background, or another method"
         )
+    if noise is None and (denoised := denoised_before(given(X, least=1))):
+        raise ValueError(f"errors follow from the noise, and {denoised}, and give it as noise=")
+    return _fitted(
+        X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency, noise
+    )
+
+
+@lifted(records=False, missing=True)
+def _fitted(
+    X: Any,
+    window: Window,
+    method: str,
+    energy: Any,
+    neighbours: float,
+    rank: int | None,
+    exponents: Sequence[float] | None,
+    beam_energy: float | None,
+    efficiency: ArrayLike | None,
+    noise: NoiseModel | None,
+) -> PowerLawBackground | ShapeBackground:
     plan = _plan(X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency)
     Y, E = np.asarray(plan.window(X), dtype=float), plan.energy[plan.inside]
     fit = plan.fit(Y)
