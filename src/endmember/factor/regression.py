@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -273,10 +274,15 @@ def errors_of_information(G: np.ndarray, F: np.ndarray, limits: Limits) -> np.nd
     """
     size = np.sqrt(np.maximum(np.diagonal(G, axis1=1, axis2=2), np.finfo(float).tiny))
     G, free = G / size[:, :, None] / size[:, None, :], limits.lower < F
-    errors = np.empty_like(F)
+
+    def variances(rows: Any, freed: np.ndarray) -> np.ndarray:
+        inverse = limits.scaled(size[rows]).covariance(G[rows], freed)
+        return np.diagonal(inverse, axis1=1, axis2=2)
+
+    errors = np.array(variances(slice(None), free))
     for j in range(F.shape[1]):
-        freed = free | (np.arange(F.shape[1]) == j)
-        errors[:, j] = limits.scaled(size).covariance(G, freed)[:, j, j]
+        held = np.flatnonzero(~free[:, j])
+        errors[held, j] = variances(held, free[held] | (np.arange(F.shape[1]) == j))[:, j]
     return np.sqrt(np.maximum(errors, 0.0)) / size
 
 
