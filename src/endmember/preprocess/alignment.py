@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.data import row_blocks
-from endmember.factor.door import given, is_lazy, unwrap
+from endmember.factor.door import given, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 
 logger = logging.getLogger("endmember")
@@ -311,9 +311,7 @@ def _blocks(X: Any, inside: NDArray[np.integer]) -> Iterator[tuple[slice, Floats
     """Yield the channels that count of pixel after pixel, (pixels, w), as float64."""
     flat = X.reshape(-1, X.shape[-1])
     for rows in row_blocks(*flat.shape):
-        block = flat[rows]
-        block = block.compute() if is_lazy(block) else block
-        block = np.asarray(block)[:, inside].astype(np.float64)
+        block = np.asarray(flat[rows])[:, inside].astype(np.float64)
         yield rows, np.where(np.isfinite(block), block, 0.0)
 
 

@@ -233,8 +233,7 @@ def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
     """
     data = as_array(X)
     shifts = _checked_shifts(shifts, data.shape)
-    mean = data.mean(axis=tuple(range(data.ndim - 2)))
-    mean = np.asarray(mean.compute() if is_lazy(mean) else mean, dtype=np.float64)
+    mean = np.asarray(data.mean(axis=tuple(range(data.ndim - 2))), dtype=np.float64)
     size = np.abs(mean).max() or 1.0
     return _shrunk_pattern(mean / size, shifts) * size
 
