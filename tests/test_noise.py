@@ -12,10 +12,9 @@ from scipy.ndimage import convolve1d
 import endmember as em
 from endmember import synthetic
 from endmember.factor.inputs import observe
-from endmember.factor.noise import NoiseModel, estimate_noise, whiten, whitening_weights
+from endmember.factor.noise import NoiseModel, estimate_noise, weighted, whitening_weights
 from endmember.factor.spiked import (
     detection_limit,
-    spiked_eigenvalue,
     spiked_overlap,
     spiked_strength,
 )
@@ -218,11 +217,15 @@ def test_hyperspy_model_goes_there_and_back():
     assert NoiseModel.from_hyperspy({}).poisson
 
 
+def whitened(counts):
+    return weighted(counts, *whitening_weights(counts, NoiseModel(poisson=True)))
+
+
 def test_scaled_counts_have_the_known_first_component():
     counts = np.random.default_rng(9).poisson(clean(2)).reshape(-1, 200)
     counts[5], counts[:, 7] = 0, 0
     total, a, b = counts.sum(), counts.sum(axis=1), counts.sum(axis=0)
-    scaled = whiten(counts, NoiseModel(poisson=True)) / math.sqrt(total)
+    scaled = whitened(counts) / math.sqrt(total)
     u, values, vt = np.linalg.svd(scaled, full_matrices=False)
     assert values[0] == pytest.approx(1.0, abs=1e-12)
     np.testing.assert_allclose(np.abs(u[:, 0]), np.sqrt(a / total), atol=1e-12)
@@ -231,9 +234,9 @@ def test_scaled_counts_have_the_known_first_component():
 
 def test_whitening_keeps_sparse_data_sparse_and_equal():
     counts = np.random.default_rng(9).poisson(clean(2)).reshape(-1, 200)
-    sparse = whiten(sp.csr_array(counts), NoiseModel(poisson=True))
+    sparse = whitened(sp.csr_array(counts))
     assert sp.issparse(sparse) and sparse.nnz == np.count_nonzero(counts)
-    np.testing.assert_allclose(sparse.toarray(), whiten(counts, NoiseModel(poisson=True)))
+    np.testing.assert_allclose(sparse.toarray(), whitened(counts))
 
 
 def test_whitened_noise_has_unit_variance():
@@ -243,6 +246,11 @@ def test_whitened_noise_has_unit_variance():
     rows, columns = whitening_weights(mean, model)
     scaled = noise * rows[:, None] * columns
     np.testing.assert_allclose(scaled.var(), 1.0, atol=0.03)
+
+
+def spiked_eigenvalue(strength, gamma):
+    visible = np.maximum(strength, math.sqrt(gamma))
+    return (1 + visible) * (1 + gamma / visible)
 
 
 def test_spiked_formulas_agree_with_each_other():

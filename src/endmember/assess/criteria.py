@@ -218,12 +218,11 @@ def marchenko_pastur(scree: Scree, max_rank: int) -> int:
     return min(max_rank, level.size - 1)
 
 
-def gavish_donoho(scree: Scree, max_rank: int, noise: float | None = None) -> int:
+def gavish_donoho(scree: Scree, max_rank: int, noise: float) -> int:
     """Count singular values above the threshold that minimises the error of the denoised data.
 
     ``τ = λ*(β) √g σ`` with ``λ*(β)² = 2(β + 1) + 8β / (β + 1 + √(β² + 14β + 1))``, β = s/g, the
-    sides s ≤ g; without σ, ``τ = λ*(β) / √μ_β`` times the median singular value, μ_β the median
-    of the Marchenko–Pastur law.
+    sides s ≤ g.
 
     Parameters
     ----------
@@ -231,18 +230,13 @@ def gavish_donoho(scree: Scree, max_rank: int, noise: float | None = None) -> in
         Singular values.
     max_rank : int
         Largest number considered.
-    noise : float, optional
+    noise : float
         Standard deviation σ of the noise (1 for whitened data).
 
     Returns
     -------
     int
         Number of components.
-
-    Raises
-    ------
-    ValueError
-        If ``noise`` is not given and not all singular values are known.
 
     References
     ----------
@@ -255,13 +249,7 @@ def gavish_donoho(scree: Scree, max_rank: int, noise: float | None = None) -> in
     2
     """
     small, large = min(scree.shape), max(scree.shape)
-    threshold = optimal_threshold(small / large)
-    if noise is not None:
-        limit = threshold**2 * large * noise**2
-    elif scree.complete:
-        limit = threshold**2 * float(np.median(scree.values)) / median_noise_value(small / large)
-    else:
-        raise ValueError("the median needs all singular values; give noise=1.0 for whitened data.")
+    limit = (optimal_threshold(small / large) * noise) ** 2 * large
     return int(np.count_nonzero(scree.values[:max_rank] > limit))
 
 
@@ -269,18 +257,6 @@ def optimal_threshold(beta: float) -> float:
     """Return Gavish and Donoho's λ*(β); 4/√3 for a square matrix."""
     root = math.sqrt(beta**2 + 14 * beta + 1)
     return math.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + root))
-
-
-def median_noise_value(beta: float) -> float:
-    """Return the median of the Marchenko–Pastur law of ratio β ≤ 1 and variance one."""
-    low, high = (1 - math.sqrt(beta)) ** 2, (1 + math.sqrt(beta)) ** 2
-    angle = np.linspace(0, math.pi, 4001)  # x = centre − half·cos: smooth at both edges
-    half, centre = (high - low) / 2, (high + low) / 2
-    x = np.maximum(centre - half * np.cos(angle), 1e-300)
-    density = (half * np.sin(angle)) ** 2 / (2 * math.pi * beta * x)
-    steps = (density[1:] + density[:-1]) / 2 * np.diff(angle)
-    mass = np.concatenate([[0.0], np.cumsum(steps)])
-    return float(np.interp(0.5 * mass[-1], mass, x))
 
 
 def description_length(scree: Scree, max_rank: int) -> int:

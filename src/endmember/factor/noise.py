@@ -562,32 +562,15 @@ def lone_count_floor(counts: float, n: int, m: int) -> float:
     return min(math.sqrt(5 / max(counts, 1e-300)) / (math.sqrt(n) + math.sqrt(m)), 1.0)
 
 
-def whiten(X: Any, noise: NoiseModel) -> NDArray[np.floating] | sp.csr_array:
-    """Scale data so that their noise has variance one; CSR stays CSR.
-
-    Parameters
-    ----------
-    X : array_like or sparse matrix of shape (pixels, channels)
-        The data.
-    noise : NoiseModel
-        Its noise.
-
-    Returns
-    -------
-    ndarray or csr_array of shape (pixels, channels)
-        ``X`` times the weights of `whitening_weights`; back to data units by dividing by them.
+def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
+    """Return ``diag(rows) X diag(columns)``; sparse data stay sparse.
 
     Examples
     --------
-    >>> whiten(np.array([[2.0, 4.0]]), NoiseModel(gain=0.0, read_variance=4.0))
+    >>> X = np.array([[2.0, 4.0]])
+    >>> weighted(X, *whitening_weights(X, NoiseModel(gain=0.0, read_variance=4.0)))
     array([[1., 2.]])
     """
-    data = sp.csr_array(X) if sp.issparse(X) else np.asarray(X)
-    return weighted(data, *whitening_weights(data, noise))
-
-
-def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
-    """Return ``diag(rows) X diag(columns)``; sparse data stay sparse."""
     if sp.issparse(X):
         return sp.csr_array(sp.diags_array(rows) @ X @ sp.diags_array(columns))
     return X * rows[:, None] * columns

@@ -41,34 +41,11 @@ def detection_limit(gamma: float) -> float:
     return math.sqrt(gamma)
 
 
-def spiked_eigenvalue(strength: ArrayLike, gamma: float) -> Floats:
-    """Eigenvalue to be seen for a component of this strength, in units of the noise variance.
-
-    ``λ = (1 + ℓ)(1 + γ/ℓ)`` above the limit ℓ = √γ, the noise edge ``(1 + √γ)²`` below it.
-
-    Parameters
-    ----------
-    strength : array_like
-        Strength ℓ of the component.
-    gamma : float
-        Channels per pixel, m / n.
-
-    Returns
-    -------
-    ndarray
-        Eigenvalues of ``XᵀX / n``, divided by the noise variance.
-
-    Examples
-    --------
-    >>> spiked_eigenvalue([0.1, 2.0], 0.25)
-    array([2.25 , 3.375])
-    """
-    visible = np.maximum(np.asarray(strength, dtype=float), detection_limit(gamma))
-    return (1 + visible) * (1 + gamma / visible)
-
-
 def spiked_strength(eigenvalue: ArrayLike, gamma: float) -> Floats:
-    """Strength of the component behind an eigenvalue: the inverse of `spiked_eigenvalue`.
+    """Strength of the component behind an eigenvalue.
+
+    A strength ℓ above the limit √γ shows as the eigenvalue ``λ = (1 + ℓ)(1 + γ/ℓ)``, a lower one as the noise edge
+    ``(1 + √γ)²``; this is the inverse.
 
     Parameters
     ----------
