@@ -4,8 +4,6 @@ Results go to stdout, with paths last; progress, notes and errors go to stderr. 
 imported inside the commands, so that ``endmember --help`` answers at once.
 """
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Sequence

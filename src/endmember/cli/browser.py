@@ -1,7 +1,5 @@
 """``endmember workbench``: look, try and compare in a web browser."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 from typing import Annotated, Any

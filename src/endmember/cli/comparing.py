@@ -1,7 +1,5 @@
 """``endmember compare``: several methods on one file, or two results."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The command ``endmember correlate``: what two signals of one area share."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """What ``endmember unmix`` does besides, when asked how far the answer can be trusted."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

@@ -1,7 +1,5 @@
 """The command ``endmember mlls``: from known spectra to their maps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """The options of the commands: what each is called, what it says of itself."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

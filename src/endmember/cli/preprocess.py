@@ -1,7 +1,5 @@
 """``endmember preprocess``: what is done to a spectrum image before it is unmixed, kept as a file."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Annotated, Any

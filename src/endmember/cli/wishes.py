@@ -1,7 +1,5 @@
 """What the user knows, from the options of the command line to penalties."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

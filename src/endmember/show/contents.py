@@ -1,7 +1,5 @@
 """What pictures are drawn from: plain arrays with their names and units, checked once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

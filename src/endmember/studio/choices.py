@@ -1,7 +1,5 @@
 """What the model panel offers, and the model that comes of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the pages are made of: panels, and drawings that are updated in place. Bokeh."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

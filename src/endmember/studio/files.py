@@ -1,7 +1,5 @@
 """Which files the workbench may touch: those of one folder, and uploads up to a limit."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 #: Largest upload in bytes; larger data belong into the folder that the workbench was started in.

@@ -1,7 +1,5 @@
 """Who may come in: the right host name, the right token, and no page from elsewhere."""
 
-from __future__ import annotations
-
 import hmac
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A spectrum image as the pages see it: a cube with its sums, axes, units and texts."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

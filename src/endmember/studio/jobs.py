@@ -1,7 +1,5 @@
 """The long work of the workbench, as functions that run here or in a process of their own."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 import zipfile

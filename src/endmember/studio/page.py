@@ -1,7 +1,5 @@
 """The page of one user: a header to open data, a line that says what goes on, and the panels."""
 
-from __future__ import annotations
-
 import html
 import logging
 from collections import deque

@@ -1,7 +1,5 @@
 """The data: look at them, drag a region for its spectrum, an energy window for its map; prepare them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

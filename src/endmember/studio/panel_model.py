@@ -1,7 +1,5 @@
 """The model: how many components, its controls, the live answer of the sketch, and runs on the full data."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """All runs: any two side by side, bands and error bars on demand; and what can be taken home of one."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 from collections.abc import Callable

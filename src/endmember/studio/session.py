@@ -1,7 +1,5 @@
 """What one user does: data, steps before the fit, runs, and everything that can be taken home."""
 
-from __future__ import annotations
-
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What was clicked, as values that can be repeated: steps before a fit, and the script of a session."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass

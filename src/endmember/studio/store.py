@@ -1,7 +1,5 @@
 """What all users of one workbench share: images that were read, and the processes that do long work."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import threading

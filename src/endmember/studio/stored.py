@@ -1,7 +1,5 @@
 """Spectrum images on disk, mapped into the memory of every process that looks at them: one copy for all."""
 
-from __future__ import annotations
-
 import uuid
 from dataclasses import dataclass
 from pathlib import Path

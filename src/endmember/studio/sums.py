@@ -1,7 +1,5 @@
 """Sums over regions and energy windows at the speed of a drag."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 Jobs come in on stdin and answers go out on stdout: pipes between a process and its own child.
 """
 
-from __future__ import annotations
-
 import os
 import queue
 import signal

@@ -1,7 +1,5 @@
 """Where long work is done: in a few processes that all users share, or here."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

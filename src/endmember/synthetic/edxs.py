@@ -1,7 +1,5 @@
 """EDXS phantoms: minerals in characteristic lines, alone or with EELS of the same area."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

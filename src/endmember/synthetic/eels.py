@@ -1,7 +1,5 @@
 """EELS phantoms: a diode, mixed oxides, diffuse layers, a lattice, oxygen in a cathode."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Where the phases are: layers, smooth mixed maps, lattices, and the course of a drift."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.ndimage import gaussian_filter
 

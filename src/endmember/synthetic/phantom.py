@@ -4,8 +4,6 @@ Also here, because every phantom needs them: the checks of what a caller may ask
 of maps and spectra, and counting noise.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -4,8 +4,6 @@ Every shape is callable with an array of energies of any shape, so that a spectr
 energy axis is evaluated where its channels are, and nothing is interpolated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol

@@ -1,7 +1,5 @@
 """Channelling phantom: EELS and EDXS of one crystal under many tilts, two sites of manganese."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
