@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from endmember.catalogue import METHODS, SOLVERS, named, penalties
+
 from .browser import workbench as workbench_command
 from .console import Watch
 from .doubting import AmbiguityOption, CrosscheckOption, ErrorsOption, doubt
@@ -47,8 +49,7 @@ from .options import (
 from .preprocess import BackgroundOption, SpikesOption, screened
 from .preprocess import preprocess as preprocess_command
 from .targets import beside, check_room, draw, folder_for, keep_result, show_where
-from .wishes import penalties
-from .wishes import solver as solver_named
+from .wishes import known_spectra
 
 if TYPE_CHECKING:
     from endmember.signals.unmixing import Unmixing
@@ -61,10 +62,8 @@ _ANSWER_SECONDS = 10
 DEMO_FOLDER = Path("endmember-demo")
 
 #: Wishes whose weight ``endmember path`` varies, and the weights.
-_PATHS = {"soft_orthogonal": "SoftOrthogonal", "sparse": "Sparse", "smooth": "Smooth"}
+_PATHS = ("soft_orthogonal", "sparse", "smooth")
 _WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-#: What ``--method`` knows.
-_METHODS = ("nmf", "pca", "ica", "vca", "spa", "nfindr", "sss", "cp")
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 
@@ -188,8 +187,7 @@ def unmix(
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
     pressed twice, keeps nothing: exit code 130.
     """
-    if method not in _METHODS:
-        raise ValueError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
+    named(METHODS, method, f"--method {method} is not known")
     _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
     if dispersion and drift is None:
         raise ValueError("--dispersion goes with a drift; add --drift 3")
@@ -208,13 +206,15 @@ def unmix(
         if planned is not None:
             typer.echo(str(planned))
         wishes = penalties(
-            image, sparse=sparse, smooth=smooth,
-            soft_orthogonal=soft_orthogonal, relevance=relevance, closure=closure, known=known or [],
-            minimum_volume=minimum_volume,
+            closure, sparse=sparse, smooth=smooth, soft_orthogonal=soft_orthogonal,
+            relevance=relevance, minimum_volume=minimum_volume,
         )  # fmt: skip
+        wishes["spectra"] = known_spectra(known or [], image) + wishes["spectra"]
+        own_solver = solver and named(SOLVERS, solver.lower(), f"--solver {solver} is not known")()
         model, reasons, panel = choose_model(
-            image, components, method=method, loss=loss, solver=solver_named(solver), n_starts=starts,
-            random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on, **wishes,
+            image, components, method=method, loss=loss, solver=own_solver, n_starts=starts,
+            random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on,
+            **{name: asked for name, asked in wishes.items() if asked},
         )  # fmt: skip
         if drift is not None:
             model = em.Drifting(model, max_shift=drift, dispersion=dispersion)
@@ -299,7 +299,7 @@ def path(
     from endmember.signals.choosing import choose_model
 
     image = load_image(file, False, signal, crop)
-    wish = getattr(em, _PATHS[chosen[0]])()
+    (wish,) = penalties(**{chosen[0]: True})["maps"]
     model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
     along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
     typer.echo(along.sentence)

@@ -4,70 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-#: Solvers by the names that the command line knows.
-SOLVERS = ("ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton")
 
-
-def penalties(
-    image: Any,
-    *,
-    sparse: float | None,
-    smooth: float | None,
-    soft_orthogonal: float | None,
-    relevance: bool,
-    closure: bool,
-    known: Sequence[str],
-    minimum_volume: float | None,
-) -> dict[str, Any]:
-    """Return the penalties on maps and spectra as keywords of a model; those not asked for are left out.
-
-    Parameters
-    ----------
-    image : hyperspy.api.signals.BaseSignal
-        What will be unmixed.
-    sparse, smooth, soft_orthogonal : float, optional
-        Weights on the maps.
-    relevance : bool
-        Whether superfluous components are dropped.
-    closure : bool
-        Whether maps sum to one.
-    known : sequence of str
-        ``N=FILE``: the spectrum of component N, counted from 1.
-    minimum_volume : float, optional
-        Weight on the spectra; the maps then sum to one, without which it means nothing.
-    """
+def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
+    """Return the wish for what ``N=FILE`` says: the spectrum of component N, counted from 1; none for none."""
     import endmember as em
 
-    maps: list[Any] = []
-    if sparse is not None:
-        maps.append(em.Sparse(sparse))
-    if smooth is not None:
-        maps.append(em.Smooth(smooth))
-    if soft_orthogonal is not None:
-        maps.append(em.SoftOrthogonal(soft_orthogonal))
-    if relevance:
-        maps.append(em.Relevance())
-    if closure or minimum_volume is not None:
-        # A volume needs spectra of unit length: the sum can then only be settled afterwards.
-        maps.append(em.SumToOne(mode="hard" if minimum_volume is None else "scale"))
-    spectra: list[Any] = []
-    if known:
-        spectra.append(em.Known(dict(_reference(text, image) for text in known)))
-    if minimum_volume is not None:
-        spectra.append(em.MinimumVolume(minimum_volume))
-    return {name: wishes for name, wishes in (("maps", maps), ("spectra", spectra)) if wishes}
-
-
-def solver(name: str | None) -> Any:
-    """Return the solver of that name, in any case; None for none."""
-    if name is None:
-        return None
-    import endmember as em
-
-    found = [known for known in SOLVERS if known.lower() == name.lower()]
-    if not found:
-        raise ValueError(f"--solver {name} is not known; allowed: {', '.join(SOLVERS).lower()}")
-    return getattr(em, found[0])()
+    return [em.Known(dict(_reference(text, image) for text in texts))] if texts else []
 
 
 def _reference(text: str, image: Any) -> tuple[int, Any]:

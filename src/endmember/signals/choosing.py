@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.number import RankReport, rank
+from endmember.catalogue import LOSSES, METHODS, named
 from endmember.factor.blocks import row_blocks
 from endmember.factor.door import unwrap
 from endmember.factor.inputs import Observed, blocks_of, observe, stays_lazy
@@ -16,29 +17,10 @@ from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.factor.penalties import Free, SoftOrthogonal
-from endmember.methods.geometry import NFINDR, SPA, VCA
+from endmember.methods.geometry import VCA
 from endmember.methods.nmf import NMF
-from endmember.methods.projections import ICA, PCA
 from endmember.methods.sampling import SubspaceSampling
-from endmember.methods.tensors import CP
 
-#: Losses by the names that the command line knows.
-LOSSES: dict[str, type[Loss]] = {
-    "squared": SquaredError,
-    "scaled": PoissonScaled,
-    "poisson": Poisson,
-}
-
-#: Methods other than NMF by the names that the command line knows.
-METHODS: dict[str, type] = {
-    "pca": PCA,
-    "ica": ICA,
-    "vca": VCA,
-    "spa": SPA,
-    "nfindr": NFINDR,
-    "sss": SubspaceSampling,
-    "cp": CP,
-}
 #: Weight of the soft orthogonality that other methods are compared with.
 PUSH = 0.01
 #: Mean count of an entry below which Poisson's likelihood finds better spectra than weighted squares.
@@ -78,7 +60,7 @@ def choose_model(
     signal : HyperSpy signal
     n_components : int, optional
         Suggested by the rank panel unless given.
-    method : "nmf" or one of METHODS
+    method : one of ``catalogue.METHODS``
     loss : "auto", "squared", "scaled" or "poisson"
     mask, channel_mask : optional
         As in ``em.unmix``.
@@ -221,16 +203,12 @@ def named_loss(name: str) -> Loss:
     ValueError
         If there is none.
     """
-    if name not in LOSSES:
-        raise ValueError(f"loss {name!r} is not known; allowed: auto, {', '.join(LOSSES)}")
-    return LOSSES[name]()
+    return named({"auto": "", **LOSSES}, name, f"loss {name!r} is not known")()
 
 
 def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     """Return the model of a method other than NMF, or None for NMF; refuse what it has no use for."""
-    kind = NMF if method == "nmf" else METHODS.get(method)
-    if kind is None:
-        raise ValueError(f"method {method!r} is not known; allowed: nmf, {', '.join(METHODS)}")
+    kind = named(METHODS, method, f"method {method!r} is not known")
     known = kind().get_params(deep=False)
     words = {"maps": "wishes about maps", "spectra": "wishes about spectra"}
     given = [

@@ -4,18 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import endmember as em
+from endmember.catalogue import LOSSES, LOSSES_IN_WORDS, penalties
 
 #: Methods by the names on the page; the second entry is what the panel sets besides.
 METHODS: dict[str, dict[str, Any]] = {
     "NMF": {"soft_orthogonal": 0.0, "relevance": False},
     "NMF-SO": {"soft_orthogonal": 0.01, "relevance": False},
     "ARD-SO-NMF": {"soft_orthogonal": 0.01, "relevance": True},
-}
-#: Losses by the names on the page.
-LOSSES = {
-    "constant noise": "SquaredError",
-    "counts, weighted": "PoissonScaled",
-    "counts, exact": "Poisson",
 }
 #: Most components that the panel offers: a sketch keeps twice as many directions.
 MOST_COMPONENTS = 15
@@ -30,7 +25,7 @@ class Choices:
     k : int
         Number of components.
     loss : str
-        A key of ``LOSSES``.
+        A key of ``catalogue.LOSSES_IN_WORDS``.
     soft_orthogonal, sparse, smooth : float
         Weights on the maps; 0 leaves the wish out.
     minimum_volume : float
@@ -86,29 +81,15 @@ class Choices:
             Of ``em.NMF``, in place of those that follow from the choices.
         """
         chosen: dict[str, Any] = {"random_state": self.seed}
-        if LOSSES[self.loss] != "SquaredError":
-            chosen["loss"] = getattr(em, LOSSES[self.loss])()
+        loss = LOSSES[LOSSES_IN_WORDS[self.loss]]
+        if loss != "SquaredError":
+            chosen["loss"] = getattr(em, loss)()
         if self.starts != em.NMF().n_starts:
             chosen["n_starts"] = self.starts
-        if maps := self.map_penalties():
-            chosen["maps"] = maps
-        if self.minimum_volume > 0:
-            chosen["spectra"] = [em.MinimumVolume(self.minimum_volume)]
+        wishes = penalties(
+            self.closure, soft_orthogonal=self.soft_orthogonal or None, sparse=self.sparse or None,
+            smooth=self.smooth or None, relevance=self.relevance,
+            minimum_volume=self.minimum_volume or None,
+        )  # fmt: skip
+        chosen |= {name: asked for name, asked in wishes.items() if asked}
         return em.NMF(self.k, **{**chosen, **parameters})
-
-    def map_penalties(self) -> list[Any]:
-        """Return the wishes about the maps."""
-        wishes: list[Any] = []
-        if self.soft_orthogonal > 0:
-            wishes.append(em.SoftOrthogonal(self.soft_orthogonal))
-        if self.sparse > 0:
-            wishes.append(em.Sparse(self.sparse))
-        if self.smooth > 0:
-            wishes.append(em.Smooth(self.smooth))
-        if self.relevance:
-            wishes.append(em.Relevance())
-        if self.minimum_volume > 0:
-            wishes.append(em.SumToOne(mode="scale"))
-        elif self.closure:
-            wishes.append(em.SumToOne())
-        return wishes

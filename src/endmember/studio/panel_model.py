@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import panel as pn
 
+from endmember.catalogue import LOSSES_IN_WORDS
 from endmember.show.page import palette
-from endmember.studio.choices import LOSSES, METHODS, MOST_COMPONENTS, Choices
+from endmember.studio.choices import METHODS, MOST_COMPONENTS, Choices
 from endmember.studio.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, Panel, SpectrumPlot
 from endmember.studio.live import Picture
 from endmember.studio.session import Run
@@ -163,7 +164,7 @@ class ModelPanel(Panel):
             "k": w.IntSlider(
                 label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
             ),
-            "loss": w.Select(label="Noise", options=list(LOSSES), width=280),
+            "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
         }
         for name, words in _NAMES.items():
             controls[name] = w.DiscreteSlider(label=words, options=_WEIGHTS, value=0.0, width=280)

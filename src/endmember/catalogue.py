@@ -1,0 +1,96 @@
+"""One table of what can be chosen: methods, losses, solvers and wishes, by the names that people call them.
+
+What is chosen is named as in ``em``, so that reading the table costs nothing; the command line, the workbench and
+the choices that ``em.unmix`` makes all ask here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+METHODS = {
+    "nmf": "NMF",
+    "pca": "PCA",
+    "ica": "ICA",
+    "vca": "VCA",
+    "spa": "SPA",
+    "nfindr": "NFINDR",
+    "sss": "SubspaceSampling",
+    "cp": "CP",
+}
+LOSSES = {"squared": "SquaredError", "scaled": "PoissonScaled", "poisson": "Poisson"}
+#: Losses by the words of a page.
+LOSSES_IN_WORDS = {
+    "constant noise": "squared",
+    "counts, weighted": "scaled",
+    "counts, exact": "poisson",
+}
+SOLVERS = {
+    name.lower(): name
+    for name in ("ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton")
+}
+#: Penalties, and whether they are about the maps or the spectra.
+WISHES = {
+    "sparse": ("Sparse", "maps"),
+    "smooth": ("Smooth", "maps"),
+    "soft_orthogonal": ("SoftOrthogonal", "maps"),
+    "relevance": ("Relevance", "maps"),
+    "minimum_volume": ("MinimumVolume", "spectra"),
+}
+
+
+def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
+    """Return what a table knows by a name, as a class of ``em``.
+
+    Parameters
+    ----------
+    table : mapping
+        ``METHODS``, ``LOSSES`` or ``SOLVERS``.
+    name : str
+    refusal : str
+        What is said of a name that is not in it, before what is allowed.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of that name.
+
+    Examples
+    --------
+    >>> named(LOSSES, "poisson", "this loss is not known")()
+    Poisson()
+    """
+    import endmember as em
+
+    if name not in table:
+        raise ValueError(f"{refusal}; allowed: {', '.join(table)}")
+    return getattr(em, table[name])
+
+
+def penalties(closure: bool = False, **weights: float | bool | None) -> dict[str, list[Any]]:
+    """Return wishes as the parameters ``maps`` and ``spectra`` of a model.
+
+    Parameters
+    ----------
+    closure : bool
+        Whether the maps sum to one. A minimum volume brings a closure of its own, without which it means nothing.
+    **weights
+        Of ``WISHES``; None and False leave one out, and True takes it as it is.
+
+    Examples
+    --------
+    >>> penalties(sparse=0.1, smooth=None, minimum_volume=0.01)
+    {'maps': [Sparse(weight=0.1), SumToOne(mode='scale')], 'spectra': [MinimumVolume(weight=0.01)]}
+    """
+    import endmember as em
+
+    asked: dict[str, list[Any]] = {"maps": [], "spectra": []}
+    for name, weight in weights.items():
+        kind, part = WISHES[name]
+        if weight is not None and weight is not False:
+            asked[part].append(getattr(em, kind)(*([] if weight is True else [weight])))
+    if asked["spectra"]:
+        # A volume needs spectra of unit length: the sum can then only be settled afterwards.
+        asked["maps"].append(em.SumToOne(mode="scale"))
+    elif closure:
+        asked["maps"].append(em.SumToOne())
+    return asked
