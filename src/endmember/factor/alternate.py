@@ -331,7 +331,7 @@ def alternate(
         if run.leaping and objective > best:
             plain, misfit = run.sweep_again(fit.factors)
             objective = misfit + problem.penalty(run.factors)
-        if run.monotone or run.ruled or objective < best:
+        if run.ruled or objective <= best:
             best, kept, fit.factors = objective, misfit, list(run.factors)
         fit.misfit.append(kept)
         fit.objective.append(best)
@@ -374,7 +374,7 @@ class _Run:
         self.factors = problem.balanced(factors)
         self.memory: list[Memory] = [{"mode": mode} for mode in range(len(factors))]
         steered = any(map(steers_columns, problem.penalties)) and not problem.loss.makes.squares
-        self.monotone = all(solver.monotone for solver in solvers) and not steered
+        self.monotone = all(s.monotone for s in solvers) and not steered and not problem.shares
         self.ruled = problem.ruled
         self.before = self.factors[0]
         self.may_leap, self.leaping = can_leap(problem, solvers), False
