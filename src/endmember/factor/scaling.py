@@ -9,7 +9,7 @@ import numpy as np
 
 #: Norms that have a name of their own, and their p.
 _NAMED = {"l1": 1.0, "l2": 2.0, "max": np.inf}
-_IN_WORDS = {"l1": "unit sum", "l2": "unit length", "max": "unit maximum"}
+_IN_WORDS = {"l1": "unit sum", "l2": "unit length", "max": "unit maximum", 0: "a norm that counts"}
 _ALLOWED = (
     'None or (which, norm) with which "spectra" or "maps" and norm "l1", "l2", "max", the p of an '
     'l_p norm from 0 on or, for spectra alone, ("area", (start, stop))'

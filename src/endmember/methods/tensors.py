@@ -183,7 +183,6 @@ class CP(SpectralEstimator):
             raise ValueError("all values of X are zero, so there is nothing to unmix")
         layout = Layout(observed, self._joined)
         wishes = layout.wishes(self.modes)
-        warn_of_negatives(observed, *wishes)
         layout.check_rank(k)
         if len(layout.long) > 2:
             factors = self._fit_series(observed, layout, wishes, k, callback)
@@ -223,7 +222,7 @@ class CP(SpectralEstimator):
         callback: Callback | None,
     ) -> list[np.ndarray]:
         """Return the factors of three and more modes."""
-        warn_of_negatives(observed)
+        warn_of_negatives(observed, *wishes)
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
         rng, loss = generator(self.random_state), self.own_loss()
