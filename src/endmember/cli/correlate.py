@@ -61,15 +61,16 @@ def correlate(
 def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> None:
     """Write maps and both kinds of spectra, and a picture of the first."""
     from endmember import show
-    from endmember.signals.bridge import text_of, wrap_maps, wrap_spectra
+    from endmember.factor.axis import Axis
+    from endmember.signals.bridge import wrap_maps, wrap_spectra
     from endmember.signals.folders import replacing
 
     with replacing(folder, overwrite) as new:
         spectra = wrap_spectra(model.components_, first, unit=model.unit_of_spectra)
-        axis = spectra.axes_manager.signal_axes[0]
+        axis = Axis.of(spectra)
         wrap_maps(model.maps_, first).save(new / "maps.hspy")
         spectra.save(new / "spectra.hspy")
         second = wrap_spectra(model.components_y_, other, unit=model.unit_of_spectra)
         second.save(new / "spectra_2.hspy")
-        figure = show.components(model, energy=axis.axis, energy_units=text_of(axis.units))
+        figure = show.components(model, energy=axis.energy, energy_units=axis.units)
         figure.savefig(new / "components.png", dpi=150)

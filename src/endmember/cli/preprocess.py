@@ -123,7 +123,8 @@ def screened(
 ) -> Any:
     """Return the image after the steps asked for, and say in one line each what was done."""
     from endmember import preprocess as steps
-    from endmember.signals.bridge import region, text_of
+    from endmember.factor.axis import Axis
+    from endmember.signals.bridge import region
 
     if window is not None:
         region(image, window)  # refuses one that leaves the axis, before any work is done
@@ -135,7 +136,7 @@ def screened(
     if window is not None:
         start, stop = _closed(image, window)
         image = steps.subtract_background(image, window=(start, stop), method=method)
-        unit = f" {text_of(image.axes_manager.signal_axes[0].units)}".rstrip()
+        unit = f" {Axis.of(image).units or ''}".rstrip()
         typer.echo(f"Background subtracted: {method}, fitted from {start:g} to {stop:g}{unit}")
     if rank is not None:
         image = steps.denoise(image, rank)
@@ -178,11 +179,12 @@ def _repaired(mask: Any) -> str:
 
 def _closed(image: Any, window: tuple[float | None, float | None]) -> tuple[float, float]:
     """Return a window with both ends, those of the axis where one was left out."""
-    axis = image.axes_manager.signal_axes[0]
-    start, stop = window
+    from endmember.factor.axis import Axis
+
+    (start, stop), energy = window, Axis.of(image).energy
     return (
-        float(axis.low_value) if start is None else start,
-        float(axis.high_value) if stop is None else stop,
+        float(energy.min()) if start is None else start,
+        float(energy.max()) if stop is None else stop,
     )
 
 

@@ -74,7 +74,7 @@ def unwrap(X: Any) -> Any:
 
 
 #: Data whose largest value lies within these powers of two come in as they are: products of a few stay exact.
-NEAR = {4: 32, 8: 64}
+NEAR = {4: 40, 8: 64}
 #: Powers of ten between which data are taken at all, by the bytes of a number.
 TAKEN = {4: 30, 8: 150}
 

@@ -77,7 +77,7 @@ class LowRank(Data):
     @property
     def singular_values(self) -> np.ndarray:
         """Singular values of the sketch, (r,), falling."""
-        return np.linalg.norm(self.Z, axis=0)
+        return np.linalg.norm(self.Z, axis=0) * (self.origin.unit if self.origin else 1.0)
 
     def take(self, rows: np.ndarray) -> LowRank:
         """Return the sketch of some of the pixels."""

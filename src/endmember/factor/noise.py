@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.factor.blocks import Data
 from endmember.factor.data import Weighted
-from endmember.factor.door import Given, given, left_out
+from endmember.factor.door import Given, far_from_one, given, left_out
 from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import is_compressed
+from endmember.factor.passes import largest_size
 from endmember.factor.photon_transfer import (
     LEAST_SHARE,
     ResidualFit,
@@ -104,9 +105,10 @@ class NoiseModel:
 
     def times(self, factor: float) -> NoiseModel:
         """Return the noise of the data times a factor."""
-        gain = self.gain * factor ** (2 - self.power)
+        slope = factor ** (2 - self.power)
         return replace(
-            self, gain=gain, offset=self.offset * factor, read_variance=self.read_variance * factor**2
+            self, gain=self.gain * slope, gain_error=self.gain_error * slope, offset=self.offset * factor,
+            read_variance=self.read_variance * factor**2,
         )  # fmt: skip
 
     @property
@@ -266,9 +268,22 @@ def estimate_noise(
     pixels, block = _sampled_block(data, rows, columns, domain)
     if isinstance(taken, Given) and taken.hidden is not None:
         block[taken.hidden.reshape(-1, taken.shape[-1])[pixels][:, columns]] = np.nan
-    precision = np.finfo(np.promote_types(data.dtype, np.float32)).eps
+    exponent = far_from_one(largest_size(block), block.dtype)
+    precision = float(np.finfo(np.promote_types(data.dtype, np.float32)).eps)
+    noise = _noise_of_block(np.ldexp(block, -exponent), pixels, columns, domain, precision)
+    return noise.times(2.0**exponent)
+
+
+def _noise_of_block(
+    block: Floats,
+    pixels: Indices,
+    columns: Indices,
+    domain: tuple[int, ...] | None,
+    precision: float,
+) -> NoiseModel:
+    """Return the noise of the spectra of some pixels, whose values are near one."""
     fit = fit_noise(block)
-    slope, intercept = _settle_line(fit, block, float(precision))
+    slope, intercept = _settle_line(fit, block, precision)
     silent = slope == 0 and intercept == 0
     if not (fit.complete or silent):
         return _of_few(block)
@@ -425,7 +440,8 @@ def _count_tolerance(block: Floats) -> float:
     mean tells of dead time or of structure, not of a gain.
     """
     known = block[np.isfinite(block)]
-    if np.any(known < 0) or np.any(np.mod(known, 1) != 0):
+    exact = np.max(known, initial=0.0) < 1 / np.finfo(float).eps  # beyond it, all numbers are whole
+    if not exact or np.any(known < 0) or np.any(np.mod(known, 1) != 0):
         return 0.0
     ones, others = np.count_nonzero(known == 1), np.count_nonzero(known > 1)
     return 0.5 if 3 * ones >= others else 0.05

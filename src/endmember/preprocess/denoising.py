@@ -126,7 +126,7 @@ def noise_weighted_basis(
             f"rank={rank} is not a whole number from 1 to {min(n, m)}, the smaller of {n} pixels and "
             f"{m} channels that hold anything; em.assess.rank suggests one"
         )
-    noise = estimate_noise(X) if noise is None else noise
+    noise = estimate_noise(observed) if noise is None else noise.times(1 / observed.unit)
     rows, columns = _weights(observed.data, noise)
     with one_blas_thread():
         low = sketch(Rescaled(observed.data, rows, columns), int(rank), 0, _PASSES)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 import endmember as em
+from endmember.factor.axis import Axis
 from endmember.signals.bridge import spectra_last, text_of
 from endmember.studio.live import DIRECTIONS, Sketches
 from endmember.studio.stored import Stored
@@ -47,10 +48,9 @@ class Image:
         self.cube, self.sums = stored.seen, Sums(stored.seen, running=stored.running)
         self.source: dict[str, Any] | None = None
         self.sketches = Sketches(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
-        (axis,) = signal.axes_manager.signal_axes
-        self.energy = np.asarray(axis.axis, dtype=float)
-        self.energy_name = text_of(axis.name) or "Channel"
-        self.energy_units = text_of(axis.units)
+        axis = Axis.of(signal)
+        self.energy = axis.energy
+        self.energy_name, self.energy_units = axis.name or "Channel", axis.units or ""
 
     @property
     def is_preview(self) -> bool:
