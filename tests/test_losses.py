@@ -434,8 +434,8 @@ def test_noise_drawn_as_a_loss_states_scatters_as_it_states(loss):
     scatter = np.mean((X - mean) ** 2 / noise.variance(mean))
     assert scatter == pytest.approx(1.0, abs=0.06)
     if loss.counts:
-        assert loss.measured_noise(Dense(X)).gain == pytest.approx(gain, rel=0.05)
-        assert loss.measured_noise(Dense(np.round(X / gain))).poisson
+        assert loss.measured_noise(observe(X)).gain == pytest.approx(gain, rel=0.05)
+        assert loss.measured_noise(observe(np.round(X / gain))).poisson
 
 
 @pytest.mark.parametrize("loss", PUBLIC, ids=repr)

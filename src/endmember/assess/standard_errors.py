@@ -185,7 +185,7 @@ class _Answer:
     def _noise(self) -> NoiseModel:
         """Return the noise that the loss of the model stands for; of variance NaN where nothing tells it."""
         data, loss = self.observed.data, self.model.own_loss()
-        measured = None if loss.power == 0 else loss.measured_noise(data)
+        measured = None if loss.power == 0 else loss.measured_noise(self.observed)
         if measured is not None:
             return measured
         unknowns = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]

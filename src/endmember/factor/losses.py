@@ -12,8 +12,9 @@ from sklearn.base import BaseEstimator
 from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.entries import Entries
+from endmember.factor.inputs import Observed
 from endmember.factor.kernels import Counts
-from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.noise import NoiseModel, known_noise
 from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
@@ -21,8 +22,6 @@ from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, t
 EXPLICIT_BELOW = 1e-10
 #: A model value is never taken for less than this fraction of the mean datum.
 FLOOR = 1e-16
-#: Entries on which a gain is measured.
-SAMPLED = 1_200_000
 #: Noise is never taken for less than this fraction of the mean datum.
 QUIET = 1e-12
 #: The same where a square touches a divergence.
@@ -70,20 +69,16 @@ class Loss(BaseEstimator, ABC):
             return NoiseModel(gain=0.0, read_variance=gain)
         return NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
 
-    def measured_noise(self, data: Data) -> NoiseModel | None:
+    def measured_noise(self, observed: Observed) -> NoiseModel | None:
         """Return the noise that it stands for with the gain that data have; as measured where it does not say.
 
         Where nothing can be measured its gain is taken for 1, or None returned.
         """
-        n, m = data.shape
-        if min(n, m) < 2:
-            return self.noise()
-        taken = np.unique(np.linspace(0, n - 1, min(n, max(SAMPLED // m, 600))).astype(int))
-        sample = data.rows(taken)
-        found, stated, mean = estimate_noise(sample), self.noise(), float(np.mean(sample))
-        if found.unknown or stated is None:
-            return stated if found.unknown else found
-        least = (QUIET * float(np.max(np.abs(sample)))) ** 2
+        found, stated, data = known_noise(observed), self.noise(), observed.data
+        if found is None or stated is None:
+            return found or stated
+        mean = float(np.sum(data.dot(np.ones((data.shape[1], 1))))) / data.size
+        least = QUIET**2 * data.squared_norm / data.size
         return self.noise(max(float(found.variance(mean)), least) / float(stated.variance(mean)))
 
     def as_squares(self) -> Loss | None:

@@ -348,9 +348,6 @@ class Ratio(Subproblem):
 class Counted(Ratio):
     r"""The likelihood of counts, :math:`\sum_j v_{ij} - x_{ij}\ln v_{ij}`, whose curvature is known row by row."""
 
-    def __init__(self, shape: tuple[int, int], beta: float = 1.0) -> None:
-        super().__init__(shape, beta)
-
     @abstractmethod
     def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the gradient of the misfit, (n, k), and the matrix of second derivatives of every row, (n, k, k)."""

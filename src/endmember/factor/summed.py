@@ -30,7 +30,7 @@ class SummedCounts(Counted):
     """
 
     def __init__(self, terms: Sequence[Counted], weights: Sequence[float]) -> None:
-        super().__init__(terms[0].shape)
+        super().__init__(terms[0].shape, 1.0)
         self.terms, self.weights = list(terms), list(weights)
         self.Z = np.vstack([w * term.Z for w, term in zip(weights, terms, strict=True)])
 
