@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.linalg import qr
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
 from endmember.factor import extremes, subspace
@@ -34,12 +33,6 @@ def separable(seed, k=3, n=200, m=40, bright=True):
 def angles(model, phantom):
     order = em.match_components(model.components_, phantom.spectra)
     return em.spectral_angle(model.components_[order], phantom.spectra)
-
-
-@pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([em.VCA(2), em.SPA(2), em.NFINDR(2), em.SubspaceSampling(2)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("model", METHODS.values(), ids=METHODS)

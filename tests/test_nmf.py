@@ -8,18 +8,12 @@ import pytest
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
 
 PHANTOM = em.synthetic.mixed_phases(shape=(14, 11), channels=90, k=3, dose=400, seed=3)
 COUNTS = PHANTOM.data
 FITTED = em.NMF(3, random_state=0).fit(COUNTS)
-
-
-@parametrize_with_checks([em.NMF(2)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 def angles(model):

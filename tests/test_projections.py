@@ -6,7 +6,6 @@ import pytest
 from scipy import sparse
 from sklearn.cross_decomposition import CCA
 from sklearn.decomposition import PCA, TruncatedSVD
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
 
@@ -14,11 +13,6 @@ RNG = np.random.default_rng(0)
 COUNTS = RNG.poisson(RNG.random((150, 3)) @ RNG.random((3, 60)) * 20)
 MASK = np.zeros(150, bool)
 MASK[7] = True
-
-
-@parametrize_with_checks([em.PCA(2), em.ICA(2), em.PLS(2), em.CCA(1)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 def aligned(ours, theirs):

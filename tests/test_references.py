@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.optimize import minimize, nnls
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
 from endmember.factor.data import Dense
@@ -59,11 +58,6 @@ REFERENCES = [
     for values, name in zip(edges(WIDE), ("Fe", "Co", "Ni"), strict=True)
 ]
 MIXED = RNG.random((300, 3)) * 200 + 20
-
-
-@parametrize_with_checks([em.MLLS(background="constant")])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)

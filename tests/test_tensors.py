@@ -4,7 +4,6 @@ import dask.array as da
 import hyperspy.api as hs
 import numpy as np
 import pytest
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
 from endmember.factor.penalties import Penalty
@@ -31,11 +30,6 @@ def angles(model, factors):
 
 T, TRUE = series((6, 7, 8))
 FITTED = em.CP(3, random_state=0, tol=1e-12, n_starts=4).fit(T)
-
-
-@parametrize_with_checks([em.CP(2)])
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 @pytest.mark.parametrize("shape", [(6, 7, 8), (4, 5, 6, 7)])
@@ -252,11 +246,6 @@ def tucker_series(ranks, shape=(6, 7, 9), seed=0):
     core = rng.random(ranks)
     factors = [rng.random((n, r)) for n, r in zip(shape, ranks, strict=True)]
     return np.einsum("abc,ia,jb,kc->ijk", core, *factors), core, factors
-
-
-@parametrize_with_checks([em.Tucker(1)])
-def test_tucker_keeps_the_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 def test_free_tucker_is_the_best_approximation_of_these_ranks():
