@@ -1,5 +1,6 @@
 # make demo   unmix the embedded phantom          make test    install the test extra, run the tests
 # make lint   style, format, types, spelling      make bench   run the benchmarks
+# make test-combinations   every loss with every penalty and solver (an hour), into the documentation
 # make docs   the documentation                   make clean   remove .venv and what was built
 # make test-browser   try the workbench in a real browser, installed where that is allowed
 #
@@ -32,7 +33,7 @@ endef
 # The browser that the tests drive; another one: make test-browser BROWSER=/opt/chrome/chrome
 BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
-.PHONY: help demo test test-browser browser lint bench docs clean again
+.PHONY: help demo test test-combinations test-browser browser lint bench docs clean again
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -42,6 +43,9 @@ demo: $(VENV)/package
 
 test: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+test-combinations: $(VENV)/tests
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore tests/combinations.py docs/project/combinations.md
 
 test-browser: browser $(VENV)/browser
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ENDMEMBER_BROWSER="$(or $(BROWSER),$$(command -v chromium))" \

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.special import xlogy
-from sklearn.decomposition import non_negative_factorization
+from sklearn.decomposition import NMF, non_negative_factorization
 from sklearn.decomposition._nmf import _multiplicative_update_h, _multiplicative_update_w
 
 import endmember as em
@@ -318,3 +318,15 @@ def test_poisson_is_nearer_to_the_truth_than_squared_error_at_low_dose(seed):
         divergence_from_the_truth(loss, seed) for loss in (em.Poisson(), em.SquaredError())
     )
     assert poisson < 0.7 * squared
+
+
+@pytest.mark.parametrize("beta", [-0.5, 0.2])
+def test_the_default_solver_ends_no_higher_than_multiplicative_updates_by_others(beta):
+    X = np.abs(np.random.RandomState(42).randn(20, 10)) + 0.01
+    ours = em.NMF(5, loss=em.BetaDivergence(beta), random_state=0).fit(X)
+    ends = []
+    for seed in range(5):
+        peer = NMF(5, solver="mu", beta_loss=beta, init="random", random_state=seed, max_iter=500)
+        C = peer.fit_transform(X)
+        ends.append(em.BetaDivergence(beta).misfit(Dense(X), [C, peer.components_.T]))
+    assert ours.converged_ and ours.objective_[-1] < 1.01 * np.median(ends)

@@ -19,7 +19,7 @@ from endmember.factor.solvers import (
 
 #: Solvers that a refusal can name, in the order in which they are worth trying.
 CANDIDATES: tuple[Solver, ...] = (
-    ANLS(), Newton(), MultiplicativeUpdate(), HALS(), ADMM(), ALS(), MALS(),
+    ANLS(), Newton(), HALS(), MultiplicativeUpdate(), ADMM(), ALS(), MALS(),
 )  # fmt: skip
 #: Above this many components going through the columns is quicker than pivoting.
 MANY = 20
