@@ -12,15 +12,17 @@ import typer
 from endmember.catalogue import METHODS, SOLVERS, named, penalties
 
 from .browser import workbench as workbench_command
-from .console import Watch
-from .doubting import AmbiguityOption, CrosscheckOption, ErrorsOption, doubt
+from .console import Watch, note
 from .listing import describe_file
 from .options import (
+    AmbiguityOption,
     ClosureOption,
     ComponentsOption,
     CropOption,
+    CrosscheckOption,
     DispersionOption,
     DriftOption,
+    ErrorsOption,
     FileArgument,
     KnownOption,
     LazyOption,
@@ -231,7 +233,7 @@ def unmix(
                 raise ValueError(
                     "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse"
                 )
-            doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
+            _doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
             keep_result(result, folder, overwrite)
 
 
@@ -328,6 +330,50 @@ def report(
     result = open_folder(folder)
     result.report(folder / "report.html")
     show_where(result, folder)
+
+
+def _doubt(result: Any, image: Any, *, errors: bool, bands: bool, crosscheck: bool) -> None:
+    """Add errors, bands and the agreement with other methods to a result, and say what they come to.
+
+    What cannot be worked out is noted and left out: the answer itself is there and is kept.
+    """
+    from endmember.assess.bands import ambiguity
+    from endmember.assess.standard_errors import uncertainty
+
+    if errors:
+        result.errors = _said(uncertainty, result, image)
+    if bands:
+        result.bands = _said(ambiguity, result, image)
+    if crosscheck:
+        _crosscheck(result, image)
+
+
+def _said(judge: Any, result: Any, image: Any) -> Any:
+    try:
+        found = judge(result, image)
+    except ValueError as refusal:
+        note(f"Note: {refusal}")
+        return None
+    typer.echo(found.sentence)
+    return found
+
+
+def _crosscheck(result: Any, image: Any) -> None:
+    from endmember.assess.comparison import compare
+    from endmember.signals.choosing import choose_model, choose_models
+    from endmember.signals.doubts import agreement_of
+
+    k = result.model.n_components_
+    plain, _, _ = choose_model(image, k, random_state=getattr(result.model, "random_state", 0))
+    others = choose_models(image, plain)
+    own = f"{type(result.model).__name__} (this)"
+    models = {
+        own: result.model,
+        **{n: m for n, m in others.items() if repr(m) != repr(result.model)},
+    }
+    found = compare(image, models, bands=False)
+    result.record["agreement"] = agreement_of(found)
+    typer.echo(found.sentence)
 
 
 def _check_lazy_options(lazy: bool, **options: Any) -> None:

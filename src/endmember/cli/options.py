@@ -179,3 +179,17 @@ TolOption = Annotated[
 PathComponentsOption = Annotated[
     int, typer.Option("-k", "--components", min=1, help="How many pure spectra to look for.")
 ]
+ErrorsOption = Annotated[
+    bool,
+    typer.Option("--errors", help="Standard errors of maps and spectra, in report and folder."),
+]
+AmbiguityOption = Annotated[
+    bool,
+    typer.Option(
+        "--ambiguity", help="Bands of all spectra and maps that fit as well, in report and folder."
+    ),
+]
+CrosscheckOption = Annotated[
+    bool,
+    typer.Option("--crosscheck", help="Fit other methods too and say where they agree."),
+]

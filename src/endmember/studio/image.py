@@ -65,7 +65,9 @@ class Image:
     @property
     def pixel(self) -> tuple[float, str]:
         """Size of a pixel along the columns and its unit; 1 and "" where it is not calibrated."""
-        return pixel_of(self.signal)
+        axis = self.signal.axes_manager.navigation_axes[0]
+        units = text_of(axis.units)
+        return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
 
     @property
     def energy_label(self) -> str:
@@ -122,13 +124,6 @@ class Image:
         """Return the mean spectrum of all pixels, (channels,)."""
         ny, nx, _ = self.shape
         return self.spectrum((0, ny), (0, nx))
-
-
-def pixel_of(signal: Any) -> tuple[float, str]:
-    """Return the size of a pixel of a signal along the columns and its unit; 1 and "" without calibration."""
-    axis = signal.axes_manager.navigation_axes[0]
-    units = text_of(axis.units)
-    return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
 
 
 def _whole(ends: tuple[float, float], size: int) -> tuple[int, int]:

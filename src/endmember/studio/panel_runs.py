@@ -117,7 +117,11 @@ class RunsPanel(Panel):
 
     def _sentences(self, runs: list[Run]) -> list[str]:
         key = _KEYS.get(self._doubt.value)
-        return [f"{run.name}: {run.judged[key].sentence}" for run in runs if key in run.judged]
+        return [
+            f"{run.name}: {run.fitted.judged[key].sentence}"
+            for run in runs
+            if key in run.fitted.judged
+        ]
 
     def _draw(
         self,
@@ -150,12 +154,12 @@ class RunsPanel(Panel):
         self, run: Run, j: int, spectrum: np.ndarray, scale: float
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return low and high of a spectrum, drawn with its largest value at one."""
-        if self._doubt.value == _BANDS and "bands" in run.judged:
-            bands = run.judged["bands"]
+        if self._doubt.value == _BANDS and "bands" in run.fitted.judged:
+            bands = run.fitted.judged["bands"]
             total = float(np.nansum(spectrum)) / scale
             return [(bands.spectra_low[j] * total, bands.spectra_high[j] * total)]
-        if self._doubt.value == _ERRORS and "errors" in run.judged:
-            error = run.judged["errors"].spectra[j]
+        if self._doubt.value == _ERRORS and "errors" in run.fitted.judged:
+            error = run.fitted.judged["errors"].spectra[j]
             return [((spectrum - error) / scale, (spectrum + error) / scale)]
         return []
 

@@ -52,11 +52,6 @@ class Run:
         """The data of the fit, as a signal."""
         return self.image.signal
 
-    @property
-    def judged(self) -> dict[str, Any]:
-        """Bands and errors once they were asked for."""
-        return self.fitted.judged
-
 
 class Session:
     """Everything of one user. Others see nothing of it; where they opened the same file, its data are held once.
@@ -211,10 +206,11 @@ class Session:
 
     def judge(self, run: Run, what: str, ticket: Ticket | None = None) -> Any:
         """Return the ``"bands"`` or ``"errors"`` of a run, worked out once; its exports have them from then on."""
-        if what not in run.judged:
-            run.judged[what] = self._ask(ticket, "judge", run.image, run.fitted, what)
-            setattr(run.result, what, run.judged[what])
-        return run.judged[what]
+        judged = run.fitted.judged
+        if what not in judged:
+            judged[what] = self._ask(ticket, "judge", run.image, run.fitted, what)
+            setattr(run.result, what, judged[what])
+        return judged[what]
 
     def rank(self, ticket: Ticket | None = None) -> Any:
         """Return the panel of criteria for the number of components."""
