@@ -246,6 +246,10 @@ def test_spikes_and_a_flickering_channel_are_named_and_not_counted():
     }
     assert sentence.startswith(f"{len(pixels)} pixels") and "remove_spikes" in sentence
     assert any(str(pixel) in sentence for pixel in pixels)
+    emptied = counts.copy()
+    emptied[..., 5] = 0
+    emptied.reshape(-1, 120)[hit[0] // 120, 5] = 900  # a spike alone in its channel
+    assert rank(emptied, 12, stability=False).suggested == 4
     flickering = counts.copy()
     flickering[..., 77] += rng.poisson(60, (24, 24)) * (rng.random((24, 24)) < 0.5)
     report = rank(flickering, 12, stability=False)

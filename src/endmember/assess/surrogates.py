@@ -95,6 +95,8 @@ class WhiteData:
             np.delete(np.arange(size), gone)
             for size, gone in zip(self.Y.shape, (pixels, channels), strict=True)
         ]
+        left = abs(self.raw)[kept[0]][:, kept[1]]
+        kept = [k[np.asarray(left.sum(axis=1 - i)).ravel() > 0] for i, k in enumerate(kept)]
         raw = self.raw[kept[0]][:, kept[1]]
         return _white(
             raw, self.noise, self.domain, self.rows[kept[0]], self.columns[kept[1]], self.dtype
@@ -217,7 +219,12 @@ def whitened(
     observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
     data = observed.data
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
-    noise = estimate_noise(observed) if noise is None else noise.times(1 / observed.unit)
+    if noise is None:  # empty channels belong to the noise of few counts
+        noise = estimate_noise(
+            observe(X, mask=mask, channel_mask=channel_mask, domain=domain, keep_empty=True)
+        )
+    else:
+        noise = noise.times(1 / observed.unit)
     white = _white(raw, noise, observed.domain, observed.rows, observed.columns, data.dtype)
     return replace(white, unit=observed.unit)
 

@@ -91,7 +91,7 @@ def choose_model(
             reasons.append(
                 f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
             )
-    noise = report.noise if report else estimate_noise(observed)
+    noise = report.noise.times(1 / observed.unit) if report else estimate_noise(observed)
     chosen, why = chosen_loss(signal, loss, noise)
     if model is not None:
         if "scaling" in model.get_params(deep=False):
