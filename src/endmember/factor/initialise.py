@@ -4,8 +4,6 @@ A start is the pair ``[C, S]``: maps (n, k) and spectra (m, k), scaled so that `
 size of the data.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ component of pure noise can explain more than that edge squared, so a move that 
 away that is known to be there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice

@@ -1,7 +1,5 @@
 """Starts that the user brings: factors of their own, or another model's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

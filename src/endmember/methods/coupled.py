@@ -82,18 +82,6 @@ class Coupled(Learning, BaseEstimator):
     ((6, 7, 2), [(2, 20), (2, 9)])
     """
 
-    maps_: np.ndarray
-    spectra_: list[np.ndarray]
-    deviations_: list[np.ndarray | None]
-    gamma_: float
-    weights_: list[float]
-    misfits_: list[float]
-    objective_: np.ndarray
-    n_iter_: int
-    n_components_: int
-    converged_: bool
-    optimality_: float
-
     unit_of_spectra = "for each unit of the maps"
     in_words = (
         "The data of all detectors were factorised together into {n_components} components with "

@@ -1,7 +1,5 @@
 """Models of spectrum images whose energy axis drifts."""
 
-from __future__ import annotations
-
 from copy import copy
 from dataclasses import replace
 from numbers import Real
@@ -111,11 +109,6 @@ class Drifting(SpectralEstimator):
     references: tuple[str, ...] = (
         "G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.",
     )
-
-    shifts_: np.ndarray
-    stretches_: np.ndarray
-    smooth_: np.ndarray
-    model_: Any
 
     def __init__(
         self,

@@ -1,7 +1,5 @@
 """What all estimators share: reading spectrum images, giving maps and spectra back."""
 
-from __future__ import annotations
-
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Pure pixels: the corners of the simplex that all mixtures fill."""
 
-from __future__ import annotations
-
 from numbers import Real
 from typing import Any
 
@@ -26,10 +24,6 @@ from endmember.methods.estimator import (
 class _PurePixels(SpectralEstimator):
     """What the searches for pure pixels share: spectra of the pixels found, and maps by least squares."""
 
-    n_components: int | None
-    closure: bool
-    pixels_: np.ndarray
-    unique_: bool
     unit_of_spectra = ""
     takes_weights = False
 
@@ -120,8 +114,6 @@ class VCA(_PurePixels):
     references = (
         "J. M. P. Nascimento and J. M. Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43 (2005) 898.",
     )
-
-    signal_to_noise_: float
 
     @property
     def unit_of_spectra(self) -> str:  # type: ignore[override]
@@ -315,8 +307,6 @@ class NFINDR(_PurePixels):
         "The spectra of {n_components} components were found by N-FINDR, from {n_starts} starts"
     )
     references = ("M. E. Winter, Proc. SPIE 3753 (1999) 266.",)
-
-    signal_to_noise_: float
 
     def __init__(
         self,

@@ -1,7 +1,5 @@
 """What a model has learned, and what it says of the data: asked here and written down nowhere else."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self

@@ -1,7 +1,5 @@
 """Non-negative matrix factorisation of spectrum images."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -137,13 +135,6 @@ class NMF(SpectralEstimator):
     >>> bool(np.allclose(nmf.inverse_transform(nmf.maps_), maps @ spectra))
     True
     """
-
-    objective_: np.ndarray
-    n_iter_: int
-    converged_: bool
-    optimality_: float
-    starts_: list[StartReport]
-    relevance_: np.ndarray
 
     in_words = (
         "The data were factorised into {n_components} components by non-negative matrix "

@@ -1,7 +1,5 @@
 """What two signals of one area share: partial least squares and canonical correlation."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Self
@@ -42,14 +40,6 @@ class _Paired(SpectralEstimator):
     unit_of_spectra = "for each unit of the maps"
     signed = True
     takes_weights = False
-    n_components: int | None
-    components_y_: np.ndarray
-    maps_y_: np.ndarray
-    correlations_: np.ndarray
-    mean_spectrum_: np.ndarray
-    mean_spectrum_y_: np.ndarray
-    rotations_: np.ndarray
-    flat_: bool
 
     def fit(
         self,
@@ -348,8 +338,6 @@ class CCA(_Paired):
         "correlation analysis (CCA) with {n_components} pairs"
     )
     references = ("H. Hotelling, Biometrika 28 (1936) 321.",)
-
-    p_values_: np.ndarray
 
     def __init__(self, n_components: int | None = None, *, principal: int | None = None) -> None:
         self.n_components = n_components

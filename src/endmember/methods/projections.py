@@ -1,7 +1,5 @@
 """Linear projections: principal and independent components."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 
@@ -33,9 +31,6 @@ class _Projection(SpectralEstimator):
 
     signed = True
     takes_weights = False
-    n_components: int | None
-    scaling: str | None
-    channel_weights_: np.ndarray
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
@@ -107,10 +102,6 @@ class PCA(_Projection):
 
     in_words = "The data were projected on {n_components} principal components (PCA)"
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
-
-    singular_values_: np.ndarray
-    explained_variance_ratio_: np.ndarray
-    mean_spectrum_: np.ndarray
 
     def __init__(
         self,

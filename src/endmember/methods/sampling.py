@@ -1,7 +1,5 @@
 """Artificial pure pixels: sampling what a signal subspace allows."""
 
-from __future__ import annotations
-
 import warnings
 from numbers import Real
 from typing import Any
@@ -109,10 +107,6 @@ class SubspaceSampling(SpectralEstimator):
     )
 
     takes_weights = False
-    unique_: bool
-    own_: np.ndarray
-    samples_: np.ndarray
-    acceptance_: float
 
     def __init__(
         self,

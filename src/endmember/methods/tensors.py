@@ -104,17 +104,6 @@ class CP(SpectralEstimator):
     (True, True)
     """
 
-    factors_: list[np.ndarray]
-    mode_shapes_: list[tuple[int, ...]]
-    unique_: bool
-    congruence_: float
-    core_consistency_: float
-    objective_: np.ndarray
-    n_iter_: int
-    converged_: bool
-    optimality_: float
-    starts_: list[StartReport]
-
     in_words = (
         "The data were decomposed into {n_components} products of one profile along each mode by "
         "canonical polyadic decomposition (CP), from {n_starts} starts, until the objective fell by less "
@@ -277,7 +266,7 @@ class CP(SpectralEstimator):
             first = "nndsvd" if self.init == "multistart" else self.init
             factors = start(problem, first, k, rng, solvers)
         problem = problem.settled(factors)
-        self.starts_ = []
+        self.starts_: list[StartReport] = []
         if self.init != "multistart":
             return problem, Fit(factors)
         fit, self.starts_ = multistart(

@@ -1,7 +1,5 @@
 """The Tucker model of series: profiles along every mode and a core that combines them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
@@ -80,14 +78,6 @@ class Tucker(SpectralEstimator):
     >>> bool(np.allclose(tucker.inverse_transform(tucker.maps_), series, atol=1e-6))
     True
     """
-
-    core_: np.ndarray
-    factors_: list[np.ndarray]
-    objective_: np.ndarray
-    n_iter_: int
-    converged_: bool
-    optimality_: float
-    starts_: list[StartReport]
 
     in_words = (
         "The data were decomposed into {ranks} profiles along the modes and a core by Tucker decomposition, "
