@@ -37,7 +37,7 @@ def steps(signal: Any) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        As given to `endmember.preprocess.history.record`; a copy.
+        As given to `endmember.preprocess.lifting.record`; a copy.
     """
     text = signal.metadata.get_item(STEPS, default="[]")
     return json.loads(text)

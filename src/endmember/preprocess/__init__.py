@@ -7,7 +7,7 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "alignment": ["align", "find_shifts"],
         "background": ["fit_background", "subtract_background"],
-        "continuum": ["ShapeBackground", "bremsstrahlung_shapes"],
+        "continuum": ["PowerLawBackground", "ShapeBackground", "bremsstrahlung_shapes"],
         "denoising": ["Separated", "denoise", "separate_outliers"],
         "detector": [
             "bad_channels",
@@ -16,7 +16,6 @@ __getattr__, __dir__, __all__ = lazily(
             "remove_afterglow",
             "remove_fixed_pattern",
         ],
-        "power_laws": ["PowerLawBackground"],
         "spikes": ["find_spikes", "remove_spikes"],
     },
 )

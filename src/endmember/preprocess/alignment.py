@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
+from scipy.signal.windows import tukey
 
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.data import row_blocks
 from endmember.factor.door import given, unwrap
-from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
+from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted, map_pixels
 
 logger = logging.getLogger("endmember")
 
-Floats = NDArray[np.floating]
-
 #: Rounds in which the reference of the correlation is made anew from what is aligned so far.
 _ROUNDS = 4
-#: Shifts that move by less, root mean square in channels, have settled.
+#: Shifts, and stretched ends, that move by less, root mean square in channels, have settled.
 _SETTLED = 0.002
+#: Rounds in which shifts and stretches are found together, and the largest step of one, in channels.
+_ROUNDS_OF_STRETCHES, _STEP = 12, 1.0
 #: Share of a window over which it fades in and out before it is correlated.
 _FADE = 0.2
 #: The zero-loss peak is fitted where it is above this share of its height.
@@ -247,8 +248,9 @@ def _shifts(
         if own is not None and energy is not None:
             scale = _step(own) / _step(energy)
         energy = own
-    zero_loss = low_loss is not None or _holds_zero(energy)
-    method = ("zero_loss" if zero_loss else "correlation") if method == "auto" else method
+    if method == "auto":
+        holds_zero = energy is not None and energy[0] < 0 < energy[-1]
+        method = "zero_loss" if holds_zero or low_loss is not None else "correlation"
     inside = _inside(window, energy, source.shape[-1])
     widest = len(inside) / 4 if method == "zero_loss" else min(len(inside) / 4, _REACH)
     reach = widest if max_shift is None else float(max_shift) / scale
@@ -258,11 +260,13 @@ def _shifts(
             'method="correlation" with a window that holds features far apart'
         )
     find = _by_peak if method == "zero_loss" else _by_correlation
-    found = [find(source, inside, reach)]
-    found.append(np.zeros_like(found[0]))
-    if dispersion:
-        found = list(_with_stretches(source, inside, found[0], reach))
-    found = [values.reshape(X.shape[:-1]) for values in found]
+    shifts = find(source, inside, reach)
+    both = (
+        _with_stretches(source, inside, shifts, reach)
+        if dispersion
+        else (shifts, np.zeros_like(shifts))
+    )
+    found = [values.reshape(X.shape[:-1]) for values in both]
     if smooth > 1:
         found = [ndimage.median_filter(values, size=smooth, mode="nearest") for values in found]
     return found[0] * scale, found[1]
@@ -271,26 +275,60 @@ def _shifts(
 def _with_stretches(
     X: Any, inside: NDArray[np.integer], shifts: Floats, reach: float
 ) -> tuple[Floats, Floats]:
-    """Return better shifts, and stretches, from shifts (pixels,) found by correlation."""
-    from scipy.signal.windows import tukey
+    r"""Return the shift and the stretch of every pixel, (pixels,) each, from shifts that are about right.
 
-    from endmember.preprocess.stretching import refined
+    .. math:: x_i(j + \delta_i + \gamma_i (j - j_0)) \approx a_i \bar y_j + b_i + c_i j
 
-    m = X.shape[-1]
-    fade = np.zeros(m)
-    fade[inside] = tukey(len(inside), _FADE)
-    return refined(
-        partial(_blocks, X, np.arange(m)), _between, fade, shifts, (m - 1) / 2, reach
-    )  # fmt: skip
+    with the mean :math:`\bar y` of all spectra read so. Gauss-Newton: what is left is fitted with :math:`\bar y`, a
+    line, :math:`\bar y'` and :math:`(j - j_0)\,\bar y'`.
+    """
+    n, m = len(shifts), X.shape[-1]
+    fade = tukey(len(inside), _FADE)
+    inside, fade = inside[fade > 0], fade[fade > 0]
+    places = inside - (m - 1) / 2
+    half = float(np.abs(places).max())
+    moves = np.stack([shifts, np.zeros(n)], axis=1)  # of the middle, and of an end
+    filled = np.zeros(n, bool)
+    for _ in range(_ROUNDS_OF_STRETCHES):
+        reference = np.zeros(m)
+        for rows, block in _blocks(X, np.arange(m)):
+            filled[rows] = block.any(axis=1)
+            reference += _between(block, moves[rows, 0], moves[rows, 1] / half).sum(axis=0)
+        fit = _fit_of(reference, inside, places / half, fade)
+        found = moves.copy()
+        for rows, block in _blocks(X, np.arange(m)):
+            parts = _between(block, moves[rows, 0], moves[rows, 1] / half)[:, inside] @ fit
+            amount, steps = parts[:, :1], np.zeros((len(parts), 2))
+            np.divide(parts[:, 1:], amount, out=steps, where=amount > 0)
+            found[rows] -= np.clip(steps, -_STEP, _STEP)
+        found = _settled_on(found, filled, reach)
+        left, moves = np.sqrt(np.mean((found - moves) ** 2)), found
+        if left < _SETTLED:
+            break
+    return moves[:, 0], moves[:, 1] / half
+
+
+def _fit_of(reference: Floats, inside: NDArray[np.integer], u: Floats, weight: Floats) -> Floats:
+    """Return the matrix (m, 4) that gives the part of reference, line, slope and drawn-out slope in a spectrum."""
+    slope = np.gradient(reference)[inside]
+    parts = np.column_stack([reference[inside], np.ones(len(u)), u, slope, u * slope])
+    size = np.linalg.norm(parts, axis=0)
+    size[size == 0] = 1.0
+    inverse = np.linalg.pinv(weight[:, None] * parts / size) * weight
+    return (inverse / size[:, None])[[0, 3, 4]].T
+
+
+def _settled_on(moves: Floats, filled: NDArray[np.bool_], reach: float) -> Floats:
+    """Return moves from the median pixel, within reach; none at empty pixels."""
+    if filled.any():
+        moves = moves - np.median(moves[filled], axis=0)
+    largest = np.abs(moves).sum(axis=1, keepdims=True)
+    moves = moves * np.minimum(1.0, reach / np.maximum(largest, reach))
+    return np.where(filled[:, None], moves, 0.0)
 
 
 def _step(energy: Any) -> float:
     return float(energy[-1] - energy[0]) / (len(energy) - 1)
-
-
-def _holds_zero(energy: Any) -> bool:
-    """Tell whether the axis is one of energy losses that begins below zero."""
-    return energy is not None and energy[0] < 0 < energy[-1]
 
 
 def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:
@@ -383,17 +421,14 @@ def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats
 
 def _spectrum(block: Floats, size: int) -> NDArray[np.complexfloating]:
     """Return the Fourier transform of spectra without their mean, faded out at both ends."""
-    from scipy.signal.windows import tukey
-
     faded = (block - block.mean(axis=1, keepdims=True)) * tukey(block.shape[1], _FADE)
     return np.fft.rfft(faded, size, axis=1)
 
 
 def _peak_of(correlation: Floats, reach: int) -> tuple[Floats, NDArray[np.bool_]]:
     """Return where correlations (pixels, size) are highest within reach, by a parabola; and whether they peak there."""
-    size = correlation.shape[1]
     lags = np.arange(-reach - 1, reach + 2)
-    near = correlation[:, lags % size]
+    near = correlation[:, lags % correlation.shape[1]]
     top = 1 + np.argmax(near[:, 1:-1], axis=1)
     left, middle, right = (
         np.take_along_axis(near, (top + step)[:, None], axis=1)[:, 0] for step in (-1, 0, 1)
@@ -474,6 +509,4 @@ def _read(block: NDArray, shifts: NDArray, stretches: Floats, interpolate: bool)
         found = _between(block, shifts, stretches)
         around = moved % 1 > 0
         beyond = (places < around) | (places >= m - 2 * around)
-    found = np.array(found)
-    found[beyond] = np.nan if found.dtype.kind == "f" else 0
-    return found
+    return np.where(beyond, found.dtype.type(np.nan if found.dtype.kind == "f" else 0), found)

@@ -13,31 +13,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from endmember.factor.data import weighted_gram
 from endmember.factor.door import given
 from endmember.factor.noise import NoiseModel, denoised_before, known_noise
 from endmember.factor.spiked import spiked_strength
 from endmember.preprocess.continuum import (
+    PowerLawBackground,
     ShapeBackground,
     bremsstrahlung_shapes,
+    dispersion,
+    fit_logarithms,
+    fit_ml,
     fit_shapes,
+    fit_two_areas,
+    influence,
     influence_of_shapes,
     power_law_shapes,
     snip,
 )
 from endmember.preprocess.denoising import noise_weighted_basis
-from endmember.preprocess.lifting import lifted, map_pixels
-from endmember.preprocess.power_laws import (
-    PowerLawBackground,
-    dispersion,
-    fit_logarithms,
-    fit_ml,
-    fit_two_areas,
-    influence,
-)
+from endmember.preprocess.lifting import Floats, lifted, map_pixels
 
-Floats = NDArray[np.floating]
 Window = tuple[float, float] | Sequence[tuple[float, float]]
 
 METHODS = {
@@ -101,7 +99,8 @@ class _Plan:
         E, known = self.energy[self.inside], np.isfinite(Y)
         of_shapes = self.shapes is not None
         A = influence_of_shapes(fit, E, known) if of_shapes else influence(fit, E, self.method)
-        alone = _spread(A, known * noise.variance(fit.background(E)))
+        spread = known * noise.variance(fit.background(E))
+        alone = (A * spread[..., None, :]) @ np.swapaxes(A, -1, -2)
         if self.basis is None:
             return alone
         into, back = self.basis
@@ -197,7 +196,12 @@ def subtract_background(
     True
     """
     if method == "snip":
-        widest = _check_width(width, X.shape[-1])
+        channels = X.shape[-1]
+        widest = max(channels // 40, 2) if width is None else width
+        if widest < 1 or 2 * widest >= channels:
+            raise ValueError(
+                f"width={width} channels do not fit {channels}; give fewer than half of them"
+            )
         return map_pixels(lambda block: block - snip(block, widest), X)
     plan = _plan(X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency)
     return map_pixels(partial(_subtracted, plan=plan), X, margin=plan.margin)
@@ -283,10 +287,6 @@ def _fitted(
         left = _share_left(Y.ndim - 1, neighbours)
         covariance = covariance * np.array([[1.0, left], [left, left]])
     return replace(fit, covariance=covariance)
-
-
-def _spread(A: Floats, variance: Floats) -> Floats:
-    return (A * variance[..., None, :]) @ np.swapaxes(A, -1, -2)
 
 
 def _noise_of_scores(scores: Floats, noisy: Floats, channels: int) -> tuple[Floats, Floats]:
@@ -404,8 +404,7 @@ def _shapes(
         return power_law_shapes(_CONVEX_EXPONENTS if exponents is None else exponents, reference)
     if plan.method == "two_laws":
         if exponents is None:
-            found = fit_ml(np.asarray(plan.window(X), dtype=float), E).exponent
-            exponents = _spanned(found)
+            exponents = _spanned(fit_ml(np.asarray(plan.window(X), dtype=float), E).exponent)
         return power_law_shapes(exponents, reference)
     if plan.method == "bremsstrahlung":
         through = (
@@ -427,20 +426,8 @@ def _spanned(found: Floats) -> list[float]:
     return [float(low), float(high)] if high - low > 1e-3 else [float(np.median(found))]
 
 
-def _check_width(width: int | None, channels: int) -> int:
-    """Return half the width of the widest line, in channels."""
-    width = max(channels // 40, 2) if width is None else width
-    if width < 1 or 2 * width >= channels:
-        raise ValueError(
-            f"width={width} channels do not fit {channels}; give fewer than half of them"
-        )
-    return width
-
-
 def _averaged(Y: Floats, width: float) -> Floats:
     """Average every channel over the neighbouring pixels; missing entries do not count."""
-    from scipy.ndimage import gaussian_filter
-
     sigma = (*[width / _FWHM] * (Y.ndim - 1), 0.0)
     known = np.isfinite(Y)
     total = gaussian_filter(np.where(known, Y, 0.0), sigma, truncate=_CUT)
@@ -449,8 +436,6 @@ def _averaged(Y: Floats, width: float) -> Floats:
 
 def _share_left(axes: int, width: float) -> float:
     """Return the share of a pixel's variance that averaging its neighbours leaves."""
-    from scipy.ndimage import gaussian_filter1d
-
     reach = int(np.ceil(_CUT * width / _FWHM))
     kernel = gaussian_filter1d(np.eye(2 * reach + 1)[reach], width / _FWHM, truncate=_CUT)
     return float((kernel @ kernel) ** axes)

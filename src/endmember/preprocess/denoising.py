@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from endmember.factor.blocks import Rescaled
 from endmember.factor.inputs import observe
@@ -23,11 +22,9 @@ from endmember.factor.noise import (
 )
 from endmember.factor.spiked import spiked_overlap, spiked_strength
 from endmember.factor.threads import one_blas_thread
-from endmember.preprocess.lifting import lifted, map_pixels, map_whole
+from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
 
 logger = logging.getLogger("endmember")
-
-Floats = NDArray[np.floating]
 
 _PASSES = 8  # principal components of noise lie close together: this many passes tell them apart
 _BIASED = 0.9  # cos² of the angle to the truth below which a component is called biased

@@ -14,11 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from endmember.factor.axis import is_signal
 from endmember.factor.door import is_lazy, unwrap
-from endmember.preprocess.lifting import Cropped, as_array, lifted
-
-Floats = NDArray[np.floating]
+from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted
 
 _TOLD = 1e-10  # precision, relative to the largest, of what the shifts tell of a pattern
 _DECADES = 30  # either way, of the variance of a pattern over that of the noise
@@ -319,7 +316,7 @@ def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = 
 
 def _beside(X: Any, part: Any) -> Any:
     """Return dark or gain as an array that fits the data."""
-    array = unwrap(part) if is_signal(part) else part
+    array = unwrap(part)
     array = array if is_lazy(array) else np.asarray(array, dtype=X.dtype)
     if array.shape not in ((), X.shape[-1:], X.shape):
         raise ValueError(

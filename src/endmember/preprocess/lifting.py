@@ -10,17 +10,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from endmember.factor.axis import Axis, is_signal
-from endmember.factor.door import Given, given, is_lazy, unwrap, whole
+from endmember.factor.door import STEPS, Given, given, is_lazy, steps, unwrap, whole
 from endmember.factor.fingerprint import data_hash
-from endmember.preprocess.history import record
+
+Floats = NDArray[np.floating]
 
 _SLAB = 2**22  # entries worked on at a time
 _SMALL = 32  # arrays up to this size are kept in the history entry by entry
@@ -103,7 +106,7 @@ def lifted(
             others["energy"] = bound.arguments["energy"] = _energy(X, taken.axis, others["energy"])
         bound.arguments[first] = array
         result = function(*bound.args, **bound.kwargs)
-        step = _step(function.__name__, others, X) if records and is_signal(X) else None
+        step = _step(function.__name__, others) if records and is_signal(X) else None
         return _each(result, lambda part: _give_back(part, X, taken, array, step))
 
     return call
@@ -199,9 +202,8 @@ def _slab_by_slab(
     found = np.empty(X.shape, dtype=dtype)
     height = max(1, _SLAB // max(1, X[0].size))
     for start in range(0, len(X), height):
-        stop = min(start + height, len(X))
-        first, last = max(start - margin, 0), min(stop + margin, len(X))
-        slab = function(*(np.asarray(array)[first:last] for array in arrays))
+        first, stop = max(start - margin, 0), start + height
+        slab = function(*(np.asarray(array)[first : stop + margin] for array in arrays))
         found[start:stop] = slab[start - first : stop - first]
     return found
 
@@ -256,9 +258,8 @@ def _give_back(result: Any, X: Any, taken: Given, array: Any, step: dict[str, An
     """Return a result as the kind of thing that ``X`` is, in its precision."""
     cropped = result if isinstance(result, Cropped) else Cropped(result, 0)
     data = cropped.data
-    if getattr(data, "shape", None) is None or data.shape[:-1] != array.shape[:-1]:
-        return result
-    if not isinstance(result, Cropped) and data.shape != array.shape:
+    expected = array.shape[:-1] if cropped is result else array.shape
+    if getattr(data, "shape", ())[: len(expected)] != expected:
         return result
     if data.dtype.kind == "f" and array.dtype.kind == "f":
         data = data.astype(array.dtype, copy=False)
@@ -268,8 +269,7 @@ def _give_back(result: Any, X: Any, taken: Given, array: Any, step: dict[str, An
         return sparse.csr_array(data) if sparse.issparse(taken.array) else data
     wrapped = X.isig[cropped.start : cropped.start + data.shape[-1]]
     (spectral,) = X.axes_manager.signal_indices_in_array
-    moved = np.moveaxis(data, -1, spectral)
-    wrapped.data = moved
+    wrapped.data = np.moveaxis(data, -1, spectral)
     return wrapped if step is None else record(wrapped, step, inplace=True)
 
 
@@ -288,11 +288,10 @@ def _masked(data: Any, taken: Given) -> Any:
     return da.ma.masked_array(data, hidden)
 
 
-def _step(name: str, given: dict[str, Any], X: Any) -> dict[str, Any]:
+def _step(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return a step as the history keeps it; what a signal says itself is left out."""
-    own = {"energy"} if is_signal(X) else set()
-    kept = {key: value for key, value in given.items() if key not in own and value is not None}
-    return {"step": name, **{key: _written(value) for key, value in kept.items()}}
+    kept = {key: value for key, value in given.items() if key != "energy" and value is not None}
+    return {"step": name, **_written(kept)}
 
 
 def _written(value: Any) -> Any:
@@ -315,3 +314,51 @@ def _written(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"class": type(value).__name__, **_written(dataclasses.asdict(value))}
     return repr(value)
+
+
+def record(signal: Any, step: dict[str, Any], inplace: bool = False) -> Any:
+    """Append a processing step to a signal's history.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        With at least one signal axis.
+    step : dict
+        What was done, as JSON can hold it: names, numbers, texts, lists; NumPy numbers and small
+        arrays are turned into such.
+    inplace : bool
+        Edit the given signal's metadata rather than those of a new one.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        The signal with the longer history: the given one, or a new one that shares its data.
+
+    Raises
+    ------
+    ValueError
+        The step holds something that JSON cannot.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> spectrum = hs.signals.Signal1D([1.0, 2.0])
+    >>> steps(record(spectrum, {"step": "remove_spikes", "threshold": 5})), steps(spectrum)
+    ([{'step': 'remove_spikes', 'threshold': 5}], [])
+    """
+    try:
+        text = json.dumps([*steps(signal), step], default=_plain, allow_nan=False)
+    except (TypeError, ValueError) as problem:
+        raise ValueError(
+            f"a processing step must hold names, finite numbers, texts and lists only: {problem}"
+        ) from problem
+    recorded = signal if inplace else signal.isig[:]
+    recorded.metadata.set_item(STEPS, text)
+    return recorded
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy numbers and arrays into numbers and lists."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be kept")

@@ -17,12 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from endmember.factor.axis import is_signal
 from endmember.factor.door import unwrap
 from endmember.factor.noise import NoiseModel, estimate_noise
-from endmember.preprocess.lifting import lifted, map_pixels
+from endmember.preprocess.lifting import Floats, lifted, map_pixels
 
-Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 
 _REACH = 2  # channels on either side that say what a spectrum has here
@@ -148,7 +146,7 @@ def remove_spikes(
     if mask is None:
         options = {"probability": probability, "grow": grow, "afterglow": afterglow}
         return map_pixels(_bridge, X, find_spikes(X, noise=noise, **options))
-    mask = unwrap(mask) if is_signal(mask) else mask
+    mask = unwrap(mask)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
     if mask.shape != X.shape or mask.dtype != bool:
         raise ValueError(
@@ -194,7 +192,8 @@ def _measured(X: Any, offsets: list[tuple[int, ...]]) -> NoiseModel:
         spikes = _flag(
             block, offsets=offsets, noise=noise, probability=probability, grow=0, afterglow=False
         )  # fmt: skip
-        noise = estimate_noise(_counted(_bridge(block, spikes), X.dtype))
+        bridged = _bridge(block, spikes)  # whole numbers stay whole, so that counts are recognised
+        noise = estimate_noise(np.rint(bridged) if X.dtype.kind in "iub" else bridged)
     return noise
 
 
@@ -203,11 +202,6 @@ def _middle(shape: tuple[int, ...]) -> tuple[slice, ...]:
     side = max(4, int((_SAMPLE / shape[-1]) ** (1 / max(1, len(shape) - 1))))
     starts = [max(0, (size - side) // 2) for size in shape[:-1]]
     return tuple(slice(start, start + side) for start in starts)
-
-
-def _counted(values: Floats, dtype: Any) -> Floats:
-    """Round where the data were whole numbers, so that counts are recognised."""
-    return np.rint(values) if dtype.kind in "iub" else values
 
 
 def _flag(
@@ -234,7 +228,9 @@ def _flag(
         beside = np.nonzero(_widened(spikes, _SHOULDERS) & ~spikes)
         spikes[_stand_out(repaired, values, neighbours, beside, noise, _LOOSE)] = True
     if afterglow:
-        after = np.nonzero(_next_pixel(spikes.reshape(data.shape)).reshape(values.shape) & ~spikes)
+        scanned_next = np.zeros(data.shape, dtype=bool)
+        scanned_next[..., 1:, :] = spikes.reshape(data.shape)[..., :-1, :]
+        after = np.nonzero(scanned_next.reshape(values.shape) & ~spikes)
         spikes[_stand_out(repaired, values, neighbours, after, noise, _LOOSE)] = True
     return (_widened(spikes, grow) & np.isfinite(data).reshape(values.shape)).reshape(data.shape)
 
@@ -405,13 +401,6 @@ def _widened(mask: NDArray[np.bool_], channels: int) -> NDArray[np.bool_]:
         wide[..., step:] |= mask[..., :-step]
         wide[..., :-step] |= mask[..., step:]
     return wide
-
-
-def _next_pixel(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark the same channels of the pixel that is scanned next."""
-    after = np.zeros_like(mask)
-    after[..., 1:, :] = mask[..., :-1, :]
-    return after
 
 
 def _bridge(data: np.ndarray, mask: NDArray[np.bool_]) -> np.ndarray:

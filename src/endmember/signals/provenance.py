@@ -10,7 +10,7 @@ from typing import Any
 
 from endmember import __version__
 from endmember.factor.fingerprint import data_hash
-from endmember.preprocess.history import record, steps
+from endmember.preprocess.lifting import record, steps
 
 __all__ = ["data_hash", "record", "set_source", "source", "steps", "versions"]
 
