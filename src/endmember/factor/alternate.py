@@ -36,6 +36,8 @@ FINEST = 2e-3
 EXACT = 1e-14
 #: A component is dead when its share of the data's norm is below this.
 DEAD = 1e-14
+#: A cost below this fraction of the data's square is none.
+FLED = 1e-9
 #: Rounds in which scale is shared between factors that are charged, before the first sweep.
 SHARING = 30
 #: Dead components are revived this often, in sweeps.
@@ -192,8 +194,14 @@ class Problem:
         scales = self.scales(factors[-1].shape[1])
         factors = scales.balanced(factors)
         for _ in range(SHARING if self.shares else 0):
-            scales.share(factors, self.spent(factors))
+            self.share(factors)
         return factors
+
+    def share(self, factors: list[np.ndarray]) -> None:
+        """Move scale between factors that are charged towards where they cost least together, in place."""
+        size = self.settings[0].size if self.settings else 0.0
+        spent = self.spent(factors)
+        self.scales(factors[-1].shape[1]).share(factors, spent, FLED * size**2)
 
     @property
     def shares(self) -> bool:
@@ -394,7 +402,7 @@ class _Run:
                 misfit = problem.loss.misfit(problem.data, self.factors, 0, plain)
             self.scales.balance(self.factors, mode)
         if problem.shares:
-            self.scales.share(self.factors, problem.spent(self.factors))
+            problem.share(self.factors)
         return plain, misfit
 
     def leap(self, tol: float) -> None:

@@ -51,12 +51,18 @@ class Carriers(ABC):
             self.balance(factors, mode)
         return factors
 
-    def share(self, factors: list[np.ndarray], spent: dict[int, np.ndarray]) -> None:
-        """Move scale between factors that are all charged towards where they cost least together, in place."""
+    def share(
+        self, factors: list[np.ndarray], spent: dict[int, np.ndarray], least: float = 0.0
+    ) -> None:
+        """Move scale between factors that are all charged towards where they cost least together, in place.
+
+        Columns that cost no more than ``least`` stay: a cost that can flee altogether, such as that of the roughness
+        of a flat map, would draw them to infinity.
+        """
         steps = np.zeros((len(factors), len(self.shared)))
         for j, free in enumerate(self.shared):
             costs = np.array([spent[f][j] if f in spent else 0.0 for f in range(len(factors))])
-            if free.size and costs.any():
+            if free.size and costs.max() > least:
                 bend = POWER * free.T @ (costs[:, None] * free)
                 steps[:, j] = -free @ np.linalg.lstsq(bend, free.T @ costs, rcond=None)[0]
         for f, step in enumerate(steps):
