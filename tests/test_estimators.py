@@ -295,6 +295,19 @@ def test_the_order_and_number_of_pixels_change_no_spectrum(name, change):
     assert_same_spectra(model, whole)
 
 
+@pytest.mark.parametrize("loss", [None, em.PoissonScaled(), em.Poisson()], ids=repr)
+def test_where_pixels_and_channels_lie_decides_nothing_where_much_fits_as_well(loss):
+    """Starts drawn by place would end degrees apart: these data do not fix the answer."""
+    counts = em.synthetic.mixed_phases(shape=(12, 11), channels=60, k=3, dose=400, seed=4).data
+    counts, model = counts.reshape(-1, 60), em.NMF(3, loss=loss, random_state=0)
+    rng = np.random.default_rng(0)
+    pixels, channels = rng.permutation(len(counts)), rng.permutation(60)
+    expected = clone(model).fit(counts).components_[:, channels]
+    found = clone(model).fit(counts[pixels][:, channels]).components_
+    order = em.match_components(found, expected)
+    assert em.spectral_angle(found[order], expected).max() < 1e-4
+
+
 @every_of_one
 def test_permuted_channels_give_permuted_spectra(name):
     if name in SPATIAL or "MLLS" in name or name == "Tucker":

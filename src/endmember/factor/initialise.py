@@ -33,6 +33,8 @@ def random(data: Data, k: int, rng: np.random.Generator) -> Start:
     wrong size costs more than one of the wrong shape.
     """
     factors = [rng.random((size, k)) for size in data.shape]
+    if data.matrix is data:
+        factors = [F[_places(data, mode)] for mode, F in enumerate(factors)]
     F = factors[0]
     scale = np.vdot(data.contract(factors, 0), F) / np.vdot(times_gram(F, data.gram(factors, 0)), F)
     return [F * abs(scale), *factors[1:]]
@@ -49,9 +51,20 @@ def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     pixels = rng.permutation(n)[: size * k]
     groups = np.zeros((n, k))
     groups[pixels, np.arange(len(pixels)) % k] = 1.0 / size
+    groups = groups[_places(data, 0)]
     mean = data.transposed_dot(np.full((n, 1), 1.0 / n))
     S = np.maximum(data.transposed_dot(groups), 0.0) + MEAN_FRACTION * np.maximum(mean, 0.0)
     return with_maps(data, S)
+
+
+def _places(data: Data, mode: int) -> np.ndarray:
+    """Return the place of every pixel (mode 0) or channel (1) in an order that follows from its values alone.
+
+    What is drawn by place is the same for the same pixel wherever it lies in the image.
+    """
+    factors = [np.ones((size, 1)) for size in data.shape]
+    factors[1 - mode] = data.contract(factors, 1 - mode)
+    return np.argsort(np.argsort(data.contract(factors, mode)[:, 0], kind="stable"))
 
 
 def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") -> Start:
