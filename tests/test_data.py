@@ -1,5 +1,7 @@
 """Every kind of data gives the same products, reads nothing it need not, and finds its way back to the image."""
 
+from functools import partial
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import endmember as em
 from endmember.factor.blocks import Selection
 from endmember.factor.chunks import Lazy
 from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.inputs import observe, survey, survey_blocks
+from endmember.factor.inputs import observe, survey
 from endmember.factor.passes import Wanted
 
 RNG = np.random.default_rng(0)
@@ -72,11 +74,12 @@ def test_survey_counts_what_is_there_outside_the_masks(kind):
     X = np.zeros((6, 5))
     X[1, 2], X[3, 4], X[4, 0], X[5, 1] = 2.0, -1.0, np.nan, np.inf
     skip_rows = np.arange(6) == 5
-    if kind == "sparse":
-        found = survey(sparse.csr_array(X), skip_rows, None)
-    else:
-        X = X if kind == "dense" else da.from_array(X, chunks=(2, 3))
-        found, _ = survey_blocks(X, skip_rows, None, Wanted())
+    made = {
+        "dense": np.asarray,
+        "sparse": sparse.csr_array,
+        "lazy": partial(da.from_array, chunks=(2, 3)),
+    }
+    found, _ = survey(made[kind](X), skip_rows, None, Wanted())
     assert (found.n_nonfinite, found.first_nonfinite, found.n_negative) == (1, (4, 0), 1)
     assert np.flatnonzero(found.filled_rows).tolist() == [1, 3, 4]
     assert np.flatnonzero(found.filled_columns).tolist() == [0, 2, 4]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -18,10 +17,10 @@ import numpy as np
 from scipy import sparse
 
 from endmember.factor.blocks import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
-from endmember.factor.entries import DenseEntries, Entries
+from endmember.factor.entries import Entries
 from endmember.factor.layout import Blocks, tight
 from endmember.factor.session import current
-from endmember.factor.threads import one_blas_thread, ordered
+from endmember.factor.threads import in_turn, one_blas_thread, ordered
 
 logger = logging.getLogger("endmember")
 
@@ -109,13 +108,6 @@ class Lazy(BlockData):
         current().check(8 * self.shape[0] * self.shape[1], "this loss looks at single entries")
         return self._all_entries
 
-    @cached_property
-    def _all_entries(self) -> Entries:
-        whole = np.empty(self.shape)
-        for rows, block in self.blocks():
-            whole[rows] = block
-        return DenseEntries(whole)
-
 
 def in_memory(X: Any, layout: Blocks, sparse_from: float | None = None) -> Any:
     """Return a Dask array ``(*domain, m)`` as an ndarray, or counts as a CSR matrix (n, m).
@@ -173,39 +165,32 @@ def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]
     """Compute blocks on the workers; one that is lost with its worker is computed again elsewhere."""
     from dask import delayed
 
+    on_worker = delayed(_work_with_one_thread, pure=False)
     ahead = max(2, 2 * sum(client.nthreads().values()))
-    waiting: deque[tuple[Rows, Any]] = deque()
-    for rows, part, work in tasks:
-        task = delayed(_work_with_one_thread, pure=False)(part, *work)
-        waiting.append((rows, client.compute(task)))
-        if len(waiting) >= ahead:
-            done, result = waiting.popleft()
-            yield done, result.result()
-    while waiting:
-        done, result = waiting.popleft()
-        yield done, result.result()
+    return in_turn(lambda task: client.compute(on_worker(*task)), tasks, ahead)
 
 
 def _read_and_work(task: tuple[Rows, Any, tuple[Any, ...]]) -> tuple[Rows, Any]:
     rows, part, work = task
-    return rows, _work(read(part), *work)
+    return _work(rows, read(part), *work)
 
 
-def _work_with_one_thread(raw: np.ndarray, *work: Any) -> Any:
+def _work_with_one_thread(rows: Rows, raw: np.ndarray, work: Any) -> tuple[Rows, Any]:
     with one_blas_thread():
-        return _work(np.asarray(raw), *work)
+        return _work(rows, np.asarray(raw), *work)
 
 
 def _work(
+    rows: Rows,
     raw: np.ndarray,
     kernel: Callable[..., Any],
     chosen: np.ndarray | None,
     columns: np.ndarray | None,
     arguments: tuple[Any, ...],
-) -> Any:
+) -> tuple[Rows, Any]:
     """Apply a kernel to the chosen rows and columns of one block."""
     flat = raw.reshape(-1, raw.shape[-1])
-    return kernel(Block(flat, Selection(chosen, columns)), *arguments)
+    return rows, kernel(Block(flat, Selection(chosen, columns)), *arguments)
 
 
 def _whole(block: Block) -> np.ndarray:

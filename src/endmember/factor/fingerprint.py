@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from endmember.factor.blocks import row_blocks
 from endmember.factor.door import unwrap
+from endmember.factor.entries import canonical
 
 _BLOCK = 2**25  # bytes hashed in one go
 
@@ -53,11 +55,8 @@ def data_hash(data: Any) -> str:
 
 
 def _hash_csr(digest: Any, data: Any) -> None:
-    csr = scipy.sparse.csr_array(data, copy=True)
-    csr.sum_duplicates()
-    csr.eliminate_zeros()
-    digest.update(b"csr")
-    digest.update(repr(tuple(map(int, csr.shape))).encode())
+    csr = canonical(scipy.sparse.csr_array(data))
+    digest.update(f"csr{tuple(map(int, csr.shape))}".encode())
     for part in (csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data):
         _hash_array(digest, part)
 
@@ -73,15 +72,8 @@ def _hash_array(digest: Any, data: Any) -> None:
 
 def _row_blocks(data: Any) -> Iterator[np.ndarray]:
     """Go through an array along its first axis, a lazy one chunk row by chunk row."""
-    if data.ndim == 0:
-        yield np.asarray(data)
-        return
+    data = data.reshape(data.shape or 1)
     if isinstance(data, np.ndarray):
-        height = max(1, _BLOCK // max(1, data[:1].nbytes))
-        heights = [height] * -(-data.shape[0] // height)
+        yield from (data[rows] for rows in row_blocks(len(data), data[:1].nbytes, _BLOCK))
     else:
-        heights = list(data.chunks[0])
-    start = 0
-    for height in heights:
-        yield np.asarray(data[start : start + height])
-        start += height
+        yield from map(np.asarray, (data.blocks[row] for row in range(data.numblocks[0])))

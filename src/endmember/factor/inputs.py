@@ -8,6 +8,7 @@ way back to the domain.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -45,51 +46,19 @@ KEPT_UP_TO = 2**26
 
 @dataclass
 class Survey:
-    """What one pass over the data finds, among the entries that are not masked."""
+    """What one pass over the data finds, among the entries that are not masked.
+
+    ``first_nonfinite`` is the row and column of the first value that is no number, empty where all are.
+    """
 
     filled_rows: np.ndarray
     filled_columns: np.ndarray
     n_nonfinite: int
     n_negative: int
     n_zero: int
-    first_nonfinite: tuple[int, int] | None
+    first_nonfinite: tuple[int, ...]
     integer: bool
     size: float
-
-
-def survey(X: Any, skip_rows: np.ndarray | None, skip_columns: np.ndarray | None) -> Survey:
-    """Look at every stored entry of a CSR matrix ``X`` (n, m) once, block by block, leaving out the masked ones."""
-    n, m = X.shape
-    use_rows = np.ones(n, bool) if skip_rows is None else ~skip_rows
-    use_columns = np.ones(m, bool) if skip_columns is None else ~skip_columns
-    filled_rows, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
-    n_filled = n_nonfinite = n_negative = 0
-    first: tuple[int, int] | None = None
-    for rows in row_blocks(n, m):
-        block = X[rows].tocoo()
-        row = block.row + rows.start
-        keep = (block.data != 0) & use_rows[row] & use_columns[block.col]
-        row, column, values = row[keep], block.col[keep], block.data[keep]
-        filled_rows[row] = True
-        filled_columns[column] = True
-        n_filled += len(values)
-        n_negative += int(np.count_nonzero(values < 0))
-        wrong = np.flatnonzero(~np.isfinite(values))
-        n_nonfinite += len(wrong)
-        if len(wrong) and first is None:
-            first = (int(row[wrong[0]]), int(column[wrong[0]]))
-    n_zero = int(use_rows.sum()) * int(use_columns.sum()) - n_filled
-    integer = X.dtype.kind in "iub"
-    return Survey(
-        filled_rows,
-        filled_columns,
-        n_nonfinite,
-        n_negative,
-        n_zero,
-        first,
-        integer,
-        largest_size(X.data),
-    )
 
 
 @dataclass
@@ -215,13 +184,11 @@ def observe(
     wanted = wanted or Wanted()
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
-    if sparse.issparse(X):
-        look = None
-        found = survey(X, None if mask is None else mask.ravel(), channel_mask)
-    else:
-        X = X if is_lazy(X) else X.reshape(-1, n_channels)
-        found, look = survey_blocks(X, mask, channel_mask, wanted)
-    _refuse_nonfinite(found, domain, weights is not None)
+    X = X if is_lazy(X) or sparse.issparse(X) else X.reshape(-1, n_channels)
+    found, look = survey(X, mask, channel_mask, wanted)
+    if found.first_nonfinite and weights is None:
+        row, column = found.first_nonfinite
+        raise nonfinite(found.n_nonfinite, "NaN or infinite", np.unravel_index(row, domain), column)
     exponent = far_from_one(found.size, X.dtype)
     if exponent:
         near = replace(taken, array=times_two_to(taken.array, -exponent), hidden=None)
@@ -293,28 +260,47 @@ def blocks_of(X: Any) -> Blocks:
     return notes[key]
 
 
-def survey_blocks(
+def survey(
     X: Any, mask: np.ndarray | None, channel_mask: np.ndarray | None, wanted: Wanted
-) -> tuple[Survey, FirstLook]:
-    """Return what one pass over an ndarray (n, m) or lazy data finds, among the entries that are not masked."""
+) -> tuple[Survey, FirstLook | None]:
+    """Return what one pass over a matrix (n, m) or lazy data finds, among the entries that are not masked."""
     shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
     rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
     columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
     if not (len(rows) and len(columns)):
         raise ValueError(_why_nothing_is_left(mask, channel_mask))
-    selection = _selection(rows, columns, shape)
+    selection, integer = _selection(rows, columns, shape), X.dtype.kind in "iub"
+    if sparse.issparse(X):
+        return _survey_of_nonzeros(Sparse(X, selection).X, rows, columns, shape, integer), None
     if is_lazy(X):
         look = _look_at_lazy(X, selection, rows, columns, shape, wanted)
     else:
         wanted = Wanted() if _looks_sparse(X) else wanted
         look = first_look(Dense(X, selection), columns, rows, shape, wanted)
-    first = tuple(int(index) for index in look.first_nonfinite)
-    n_nonfinite, n_negative, n_zero = (int(count) for count in look.counts)
+    n_nonfinite, n_negative, n_zero = look.counts.tolist()
     found = Survey(
         look.filled_rows, look.filled_columns, n_nonfinite, n_negative, n_zero,
-        (first[0], first[1]) if first else None, X.dtype.kind in "iub", float(look.size),
+        tuple(look.first_nonfinite.tolist()), integer, float(look.size),
     )  # fmt: skip
     return found, look
+
+
+def _survey_of_nonzeros(
+    X: sparse.csr_array, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int],
+    integer: bool,
+) -> Survey:  # fmt: skip
+    """Return what a matrix of these rows and columns holds; no zero is stored in it."""
+    filled_rows, filled_columns = (np.zeros(size, bool) for size in shape)
+    filled_rows[rows] = np.diff(X.indptr) > 0
+    filled_columns[columns[X.indices]] = True
+    wrong = np.flatnonzero(~np.isfinite(X.data))
+    row_of = np.searchsorted(X.indptr, wrong[:1], side="right") - 1
+    first = [*rows[row_of].tolist(), *columns[X.indices[wrong[:1]]].tolist()]
+    n_negative = int(np.count_nonzero(X.data < 0))
+    return Survey(
+        filled_rows, filled_columns, len(wrong), n_negative, math.prod(X.shape) - X.nnz,
+        tuple(first), integer, largest_size(X.data),
+    )  # fmt: skip
 
 
 def _look_at_lazy(
@@ -411,12 +397,6 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
     return weights
 
 
-def _refuse_nonfinite(found: Survey, domain: tuple[int, ...], may_be_missing: bool) -> None:
-    if found.first_nonfinite is not None and not may_be_missing:
-        row, column = found.first_nonfinite
-        raise nonfinite(found.n_nonfinite, "NaN or infinite", np.unravel_index(row, domain), column)
-
-
 def _refuse_infinite(
     data: Weighted, rows: np.ndarray, columns: np.ndarray, domain: tuple[int, ...]
 ) -> None:
@@ -429,9 +409,8 @@ def _refuse_infinite(
 
 
 def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | None) -> str:
-    if mask is not None and mask.all():
-        return "every pixel is masked, so nothing is left to fit; True means left out (invert with ~mask)"
-    if channel_mask is not None and channel_mask.all():
-        return "every channel is masked, so nothing is left to fit; True means left out (invert with ~mask)"
+    for what, left in (("pixel", mask), ("channel", channel_mask)):
+        if left is not None and left.all():
+            return f"every {what} is masked, so nothing is left to fit; True means left out (invert with ~mask)"
     where = " outside the masks" if mask is not None or channel_mask is not None else ""
     return f"all values of X{where} are zero, so there is nothing to unmix; is it the right signal of the file?"

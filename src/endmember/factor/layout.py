@@ -70,42 +70,41 @@ class Blocks:
         self._copies = 1 if pieces == 1 else 2
         if self._copies * chunk > min(share, math.inf if pieces == 1 else 2 * LARGE_BLOCK):
             self._cut(chunk, share)
-        self.edges = self._grouped(min(share, SMALL_BLOCK))
-        self.bytes_of_block = self._copies * self._largest() * self._pixel
+        #: The sizes of the blocks along every axis of the domain.
+        self.sizes = self._grouped(min(share, SMALL_BLOCK))
+        self.bytes_of_block = self._copies * math.prod(map(max, self.sizes)) * self._pixel
         fitting = n_threads() if memory is None else int(share // max(self.bytes_of_block, 1))
         self.threads = max(1, min(n_threads(), fitting))
 
     def __iter__(self) -> Iterator[tuple[tuple[slice, ...], Any]]:
-        for place in self._places():
+        for place in self.places:
             yield place, tight(self._numbers[place].ravel())
 
     def __len__(self) -> int:
-        return math.prod(len(edges) - 1 for edges in self.edges)
+        return math.prod(map(len, self.sizes))
 
     @cached_property
     def _numbers(self) -> np.ndarray:
         return np.arange(self.n).reshape(self.domain)
 
-    def _places(self) -> Iterator[tuple[slice, ...]]:
-        for corner in np.ndindex(*(len(edges) - 1 for edges in self.edges)):
-            yield tuple(
-                slice(edges[i], edges[i + 1]) for i, edges in zip(corner, self.edges, strict=True)
-            )
+    @property
+    def places(self) -> list[tuple[slice, ...]]:
+        """The pixels of every block."""
+        from dask.array.core import slices_from_chunks
 
-    def _largest(self) -> int:
-        return math.prod(int(np.diff(edges).max(initial=0)) for edges in self.edges)
+        return slices_from_chunks(self.sizes)
 
-    def _grouped(self, limit: float) -> list[list[int]]:
-        """Return the edges of the blocks along every axis: those of the chunks, small ones together."""
-        edges = [[0, *np.cumsum(sizes).tolist()] for sizes in self.X.chunks[:-1]]
-        largest = [max(sizes) for sizes in self.X.chunks[:-1]]
-        for axis in reversed(range(len(edges))):
-            together = int(limit // max(2 * math.prod(largest) * self._pixel, 1))
+    def _grouped(self, limit: float) -> list[tuple[int, ...]]:
+        """Return the sizes of the blocks along every axis: those of the chunks, small ones together."""
+        grouped = list(self.X.chunks[:-1])
+        for axis, sizes in reversed(list(enumerate(grouped))):
+            largest = math.prod(map(max, grouped))
+            together = int(limit // max(2 * largest * self._pixel, 1))
             if together > 1:
-                edges[axis] = [*edges[axis][:-1:together], edges[axis][-1]]
-                largest[axis] = int(np.diff(edges[axis]).max())
+                starts = range(0, len(sizes), together)
+                grouped[axis] = tuple(sum(sizes[start : start + together]) for start in starts)
                 self._copies = 2
-        return edges
+        return grouped
 
     def _cut(self, chunk: int, share: float) -> None:
         """Make blocks that are smaller than the chunks, or refuse."""
@@ -158,7 +157,7 @@ class Blocks:
 
 def sample(blocks: Blocks) -> np.ndarray:
     """Return a small spectrum image out of a few blocks, evenly spread: parts of equal shape, one below the other."""
-    places = list(blocks._places())
+    places = blocks.places
     shapes = [tuple(part.stop - part.start for part in place) for place in places]
     alike = [place for place, shape in zip(places, shapes, strict=True) if shape == shapes[0]]
     chosen = np.unique(np.linspace(0, len(alike) - 1, SAMPLED_BLOCKS).round().astype(int))
@@ -175,22 +174,17 @@ def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
     """Return a copy of a Dask array in other chunks, in a temporary file, reading each chunk once."""
     import dask.array as da
     import h5py
+    from dask.array.core import slices_from_chunks
 
     handle, name = tempfile.mkstemp(prefix="endmember-", suffix=".hdf5")
     os.close(handle)
     pieces = (*chunks[:-1], min(max(X.chunks[-1]), chunks[-1]))
     file = h5py.File(name, "w")
     copy = file.create_dataset("data", shape=X.shape, dtype=X.dtype, chunks=pieces)
-    weakref.finalize(copy, _remove, name)
-    starts = [[0, *np.cumsum(sizes).tolist()] for sizes in X.chunks]
-    for corner in np.ndindex(*X.numblocks):
-        place = tuple(slice(s[i], s[i + 1]) for i, s in zip(corner, starts, strict=True))
+    weakref.finalize(copy, Path(name).unlink, missing_ok=True)
+    for place in slices_from_chunks(X.chunks):
         copy[place] = X[place].compute(scheduler="synchronous")
     return da.from_array(copy, chunks=chunks)
-
-
-def _remove(name: str) -> None:
-    Path(name).unlink(missing_ok=True)
 
 
 def tight(index: np.ndarray) -> Any:

@@ -17,7 +17,8 @@ import numpy as np
 
 logger = logging.getLogger("endmember")
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+#: The prefixes of units, each 1000 (or 1024) times the one before.
+_PREFIXES = ("", "k", "m", "g", "t")
 
 
 @dataclass
@@ -149,17 +150,13 @@ def session(memory: Any = None, checkpoint: Checkpoint | None = None) -> Iterato
         As in :func:`parse_memory`.
     checkpoint : Checkpoint, optional
     """
-    outer = _SESSION.get()
-    if outer is None:
-        inner = Session(parse_memory(memory), checkpoint)
-    elif memory is None and checkpoint is None:
-        inner = outer
-    else:
-        limit = outer.memory if memory is None else parse_memory(memory)
-        inner = replace(outer, memory=limit, checkpoint=checkpoint or outer.checkpoint)
+    inner = current()
+    if memory is not None or checkpoint is not None:
+        limit = inner.memory if memory is None else parse_memory(memory)
+        inner = replace(inner, memory=limit, checkpoint=checkpoint or inner.checkpoint)
     token = _SESSION.set(inner)
     try:
-        yield current()
+        yield inner
     finally:
         _SESSION.reset(token)
 
@@ -179,17 +176,12 @@ def parse_memory(memory: Any) -> int | None:
     """
     if memory is None:
         return None
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?)(i?)b?\s*", str(memory), re.IGNORECASE)
-    try:
-        amount = float(found[1]) if found else 0.0
-    except ValueError:
-        amount = 0.0
-    if found is None or not amount > 0:
+    amount = r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?)(i?)b?\s*"
+    found = re.fullmatch(amount, str(memory), re.IGNORECASE)
+    if found is None or not float(found[1]) > 0:
         raise ValueError(f'memory={memory!r} is no amount of memory; give one such as "1GB"')
-    unit = _UNITS[found[2].lower()]
-    if found[3]:
-        unit = 2 ** (10 * list(_UNITS).index(found[2].lower()))
-    return int(amount * unit)
+    step = 1024 if found[3] else 1000
+    return int(float(found[1]) * step ** _PREFIXES.index(found[2].lower()))
 
 
 def in_words(size: float) -> str:

@@ -84,13 +84,19 @@ def ordered(
         yield from map(function, chain(first, parts))
         return
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Any] = deque()
         try:
-            for part in chain(first, parts):
-                waiting.append(pool.submit(function, part))
-                if len(waiting) >= threads + AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            parts = chain(first, parts)
+            yield from in_turn(lambda part: pool.submit(function, part), parts, threads + AHEAD)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def in_turn(submit: Callable[[Any], Any], parts: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """Yield the results of the futures that ``submit`` makes of every part, in their order, up to ``ahead`` waiting."""
+    waiting: deque[Any] = deque()
+    for part in parts:
+        waiting.append(submit(part))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
