@@ -185,8 +185,7 @@ class _Likelihood:
             step, slope = self._newton(F[left], left)
             on = -slope > PROMISE * self.mean[left] * len(self.R)
             left, step, slope = left[on], step[on], slope[on]
-            moved = self._search(F, step, slope, left)
-            left = left[moved]
+            left = left[self._search(F, step, slope, left)]
         return F
 
     def _inside(self, F: np.ndarray) -> np.ndarray:
@@ -218,8 +217,6 @@ class _Likelihood:
         self, F: np.ndarray, step: np.ndarray, slope: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
         """Go along the steps as far as the likelihood rises, in place; tell which pixels moved."""
-        if len(rows) == 0:
-            return np.zeros(0, bool)
         before, length = self._cost(F[rows], rows), np.ones(len(rows))
         rounding = 1e-14 * (np.abs(before) + self.mean[rows] * len(self.R))
         wrong = np.arange(len(rows))
@@ -340,5 +337,5 @@ def residual_direction(
         spread += variance.sum(axis=0)
     values, vectors = np.linalg.eigh(gram)
     direction = vectors[:, -1] * np.sqrt(spread)
-    sign = 1.0 if np.sum(direction**3) >= 0 else -1.0
-    return sign * direction, float(values[-1] / (np.sqrt(n) + np.sqrt(m)) ** 2)
+    direction *= 1.0 if np.sum(direction**3) >= 0 else -1.0
+    return direction, float(values[-1] / (np.sqrt(n) + np.sqrt(m)) ** 2)

@@ -243,12 +243,8 @@ def central_window(domain: Sequence[int], most: int) -> np.ndarray:
 @cache
 def _eigenvalues(size: int) -> np.ndarray:
     """Return those of the penalty along an axis; what costs nothing has exactly zero."""
-    D = differences(size)
-    penalty = (D.T @ D).toarray()
-    order = min(2, size - 1)
-    bands = np.zeros((order + 1, size))
-    for below in range(order + 1):
-        bands[below, : size - below] = np.diagonal(penalty, -below)
+    (penalty,), order = curvature_penalties([size]), min(2, size - 1)
+    bands = [np.pad(penalty.diagonal(-below), (0, below)) for below in range(order + 1)]
     values = eigvals_banded(bands, lower=True)
     values[: max(order, 1)] = 0.0
     values.flags.writeable = False  # kept for the next call

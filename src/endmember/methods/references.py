@@ -116,13 +116,6 @@ class MLLS(SpectralEstimator):
     )
 
     unit_of_spectra = "as given"
-    maps_error_: np.ndarray
-    chi2_: np.ndarray
-    names_: list[str]
-    shifts_: np.ndarray
-    correlation_: np.ndarray
-    condition_: float
-    channel_weights_: np.ndarray
 
     def __init__(
         self,
@@ -312,8 +305,7 @@ class MLLS(SpectralEstimator):
         """Return the spectra with a free one more, if the residual holds more than noise."""
         noise = noise or regression.scattered(observed.data, F, R, self._limits(R))
         direction, strength = regression.residual_direction(observed.data, F, R, noise)
-        fits = R.shape[1] < min(observed.data.shape)
-        if not (strength > STRUCTURE and fits):
+        if not (strength > STRUCTURE and R.shape[1] < min(observed.data.shape)):
             return R
         spectrum = np.maximum(direction, 0.0)[:, None] / direction.max()
         amount = observed.data.dot(spectrum) - F @ (R.T @ spectrum)
@@ -397,5 +389,4 @@ def _search(left: Any, n_shifts: int, limit: float, step: float) -> np.ndarray:
         lambda s: left(np.clip(s, -limit, limit)) / scale, shifts, method="Powell",
         bounds=[(-limit, limit)] * n_shifts, options={"xtol": 1e-4 * step / limit, "ftol": 1e-15},
     )  # fmt: skip
-    best = np.clip(np.atleast_1d(refined.x), -limit, limit)
-    return best_of([best, shifts])
+    return best_of([np.clip(np.atleast_1d(refined.x), -limit, limit), shifts])

@@ -39,15 +39,9 @@ def standards(references: Any, axis: Axis) -> list[Standard]:
         for number, spectrum in enumerate(values, len(found) + 1):
             title = name if name and len(values) == 1 else f"{name or 'reference'} {number}"
             found.append(Standard(title, spectrum, own))
-    for standard in found:
-        standard.check(axis)
-    return _distinct(found)
-
-
-def _distinct(found: list[Standard]) -> list[Standard]:
-    """Give references of the same name numbers."""
     names = [standard.name for standard in found]
     for number, standard in enumerate(found, 1):
+        standard.check(axis)
         if names.count(standard.name) > 1:
             standard.name = f"{standard.name} ({number})"
     return found
@@ -64,8 +58,7 @@ def _items(references: Any) -> Sequence[Any]:
 def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
     """Return the spectra (k, channels) of one item, their axis and their name."""
     if isinstance(item, str | Path):
-        signal = open_spectrum(Path(item))
-        values, own, _ = _spectra(signal, axis)
+        values, own, _ = _spectra(open_spectrum(Path(item)), axis)
         return values, own, Path(item).stem
     values = np.asarray(unwrap(item), dtype=np.float64)
     values = np.atleast_2d(values.reshape(-1, values.shape[-1]) if values.ndim > 1 else values)
@@ -145,8 +138,8 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
     zero, span = own.energy[np.argmax(values)], 1e-6 + 1.0
     before = int((zero - own.energy.min()) / axis.step * span)
     after = int((own.energy.max() - zero) / axis.step * span)
-    shape = Standard("the low loss", values, own)
-    sampled = shape.at(zero + axis.step * np.arange(-before, after + 1), axis.step)
+    places = zero + axis.step * np.arange(-before, after + 1)
+    sampled = Standard("the low loss", values, own).at(places, axis.step)
     return sampled / sampled.sum(), before
 
 

@@ -5,10 +5,9 @@ same bits. Maps, spectra and noise come from independent streams, so that anothe
 truth as it is, up to its scale.
 """
 
-from .edxs import Concurrent, concurrent, edxs_phases, plan_view
+from .edxs import Channelling, Concurrent, channelling, concurrent, edxs_phases, plan_view
 from .eels import atomic_columns, diode, mixed_phases, multilayer, oxygen_edge
 from .phantom import Phantom
-from .tilts import Channelling, channelling
 
 __all__ = [
     "Channelling",

@@ -52,6 +52,19 @@ _OXIDES: Mapping[str, tuple[float, float, float, float, tuple[Peak, ...]]] = {
     "V2O5": (518.6, 525.4, 1.8, 1.2, (Peak(529.8, 0.9, 1.8), Peak(532.1, 0.6, 2.2))),
 }
 
+# Height of the power law and the O-K edge of the phases of a battery cathode.
+_CATHODE: Mapping[str, tuple[float, Edge]] = {
+    "layered oxide": (
+        1.1,
+        Edge(528.8 - 1.6, 0.42, 0.5, 2.0, (Peak(528.8, 0.50, 2.2), Peak(541.0, 0.50, 8.5))),
+    ),
+    "spinel": (
+        1.1,
+        Edge(530.2 - 1.6, 0.42, 0.5, 2.0, (Peak(530.2, 0.42, 2.2), Peak(541.0, 0.50, 8.5))),
+    ),
+    "resin": (1.4, Edge(534.0, 0.07, 0.9, 2.0, (Peak(539.5, 0.07, 12.0),))),
+}
+
 
 def diode(
     shape: Sequence[int] = (48, 48), channels: int = 160, noise: float = 0.03, seed: int = 0
@@ -152,8 +165,7 @@ def multilayer(
     shape = check_image(shape, rows=layers)
     check_amounts(diffuseness=diffuseness)
     layout, hiss = streams(seed, 2)
-    depths = np.arange(1, layers) / layers
-    rows = fields.interfaces(shape, depths, layout, 0.1 / layers)
+    rows = fields.interfaces(shape, np.arange(1, layers) / layers, layout, 0.1 / layers)
     stack = fields.layer_maps(rows, shape[0], diffuseness)[..., ::-1]
     maps = np.stack([stack[..., first::3].sum(-1) for first in range(3)], -1)
     return _with_white_noise("Silicon multilayer", maps, _SILICON, channels, noise, hiss)
@@ -230,8 +242,8 @@ def mixed_phases(
     spectra = {_oxide_name(i): _oxide(i, chemistry, background) for i in range(k)}
     shifts = fields.drift_course(shape, drift, course)
     drawn = fields.drift_course(shape, stretch, course) if stretch else None
-    energy = energy_axis(440.0, 256.0, channels)
-    return counted("Mixed oxides", maps, spectra, energy, dose, hiss, drift=shifts, stretch=drawn)
+    window = (440.0, 256.0, channels)
+    return counted("Mixed oxides", maps, spectra, window, dose, hiss, drift=shifts, stretch=drawn)
 
 
 def atomic_columns(
@@ -282,12 +294,12 @@ def atomic_columns(
     check_amounts(zero=False, period=period)
     layout, chemistry, hiss = streams(seed, 3)
     maps = fields.lattice_maps(shape, period, layout.uniform(0.05, 0.3))
-    spectra: dict[str, Sequence[Shape]] = {}
-    for name, oxide in (("Mn2+", "MnO"), ("Mn3+", "Mn2O3")):
-        metal = tuple(vary(edge, chemistry, 0.1, 0.05) for edge in _metal_edges(oxide))
-        spectra[name] = (PowerLaw(0.35, 3.0, 640), *metal)
-    energy = energy_axis(630.0, 40.0, channels)
-    return counted("Manganese columns", maps, spectra, energy, dose, hiss, pixel_size=0.4 / period)
+    spectra: Spectra = {
+        name: (PowerLaw(0.35, 3.0, 640), *manganese_edges(oxide, chemistry))
+        for name, oxide in (("Mn2+", "MnO"), ("Mn3+", "Mn2O3"))
+    }
+    window = (630.0, 40.0, channels)
+    return counted("Manganese columns", maps, spectra, window, dose, hiss, pixel_size=0.4 / period)
 
 
 def oxygen_edge(
@@ -333,17 +345,12 @@ def oxygen_edge(
     check_whole("channels", channels, 3)
     layout, chemistry, hiss = streams(seed, 3)
     maps = fields.phase_maps(shape, 3, layout, pure=True, spread=0.1)
-    spectra: dict[str, Sequence[Shape]] = {}
-    for name, first, height in (
-        ("layered oxide", 528.8, 0.50),
-        ("spinel", 530.2, 0.42),
-    ):
-        edge = Edge(first - 1.6, 0.42, 0.5, 2.0, (Peak(first, height, 2.2), Peak(541.0, 0.50, 8.5)))
-        spectra[name] = (_power_law(chemistry, 1.1, 490.0), vary(edge, chemistry, 0.15, 0.06))
-    little = Edge(534.0, 0.07, 0.9, 2.0, (Peak(539.5, 0.07, 12.0),))
-    spectra["resin"] = (_power_law(chemistry, 1.4, 490.0), vary(little, chemistry, 0.15, 0.06))
-    energy = energy_axis(490.0, 80.0, channels)
-    return counted("Oxygen edge of a cathode in resin", maps, spectra, energy, dose, hiss)
+    spectra = {
+        name: (_power_law(chemistry, amplitude, 490.0), vary(edge, chemistry, 0.15, 0.06))
+        for name, (amplitude, edge) in _CATHODE.items()
+    }
+    window = (490.0, 80.0, channels)
+    return counted("Oxygen edge of a cathode in resin", maps, spectra, window, dose, hiss)
 
 
 def _with_white_noise(
@@ -395,6 +402,11 @@ def _metal_edges(oxide: str) -> tuple[Edge, Edge]:
         Edge(third - 1.6, 0.30, 0.5, 2.5, (Peak(third, height, 2.8),)),
         Edge(second - 1.6, 0.15, 0.6, 2.5, (Peak(second, height / ratio, 3.4),)),
     )
+
+
+def manganese_edges(oxide: str, rng: np.random.Generator) -> tuple[Edge, ...]:
+    """Return the L3 and L2 edges of manganese in an oxide, their details drawn from `rng`."""
+    return tuple(vary(edge, rng, 0.1, 0.05) for edge in _metal_edges(oxide))
 
 
 def _power_law(rng: np.random.Generator, amplitude: float, reference: float) -> PowerLaw:

@@ -13,8 +13,7 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, scale: float)
     """
     field = gaussian_filter(rng.standard_normal(shape), [scale * n for n in shape], mode="reflect")
     field -= field.mean()
-    spread = field.std()
-    return field / spread if spread > 0 else np.zeros(shape)
+    return field / (field.std() or 1.0)
 
 
 def interfaces(
@@ -64,8 +63,7 @@ def phase_maps(
     # Each phase is raised around its own centre until it leads there by more than the 1 that makes
     # a pixel pure; setting these pixels below is for images too small to hold such a hill.
     at_centres = logits[centres[:, 0], centres[:, 1]]
-    heights = at_centres.max(1) - at_centres.diagonal() + contrast
-    logits += heights * _bumps(shape, centres)
+    logits += (at_centres.max(1) - at_centres.diagonal() + contrast) * _bumps(shape, centres)
     fractions = _project_to_simplex(logits)
     if pure:
         fractions[centres[:, 0], centres[:, 1]] = np.eye(k)
@@ -93,10 +91,8 @@ def drift_course(shape: tuple[int, int], span: float, rng: np.random.Generator) 
     amplitudes = rng.uniform(0.5, 1, 3) / harmonics**2
     phases = rng.uniform(0, 2 * np.pi, 3)
     course = np.cos(np.pi * np.outer(time, harmonics) + phases) @ amplitudes
-    height = np.ptp(course)
-    if height == 0 or span == 0:
-        return np.zeros(shape)
-    return ((course - course.mean()) * (span / height)).reshape(shape)
+    scaled = (course - course.mean()) * (span / (np.ptp(course) or 1.0))
+    return scaled.reshape(shape) + 0.0  # without negative zeros
 
 
 def _spread_pixels(shape: tuple[int, int], k: int, rng: np.random.Generator) -> np.ndarray:
@@ -115,8 +111,8 @@ def _spread_pixels(shape: tuple[int, int], k: int, rng: np.random.Generator) -> 
 def _bumps(shape: tuple[int, int], centres: np.ndarray) -> np.ndarray:
     """Return one Gaussian bump of height 1 for each centre, (ny, nx, k)."""
     y, x = np.indices(shape)
-    distance = (y[..., None] - centres[:, 0]) ** 2 / shape[0] ** 2
-    distance = distance + (x[..., None] - centres[:, 1]) ** 2 / shape[1] ** 2
+    down, along = y[..., None] - centres[:, 0], x[..., None] - centres[:, 1]
+    distance = down**2 / shape[0] ** 2 + along**2 / shape[1] ** 2
     return np.exp(-0.5 * distance * len(centres) / 0.2**2)
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .shapes import Shape, evaluate, evaluate_background
+from .shapes import Bremsstrahlung, PowerLaw, Shape, evaluate, evaluate_all
 
 #: The parts of every spectrum by the name of its component.
 Spectra = Mapping[str, Sequence[Shape]]
-_UNITS = {"EELS": "eV", "EDS_TEM": "keV"}
-_AXIS_NAMES = {"EELS": "Energy loss", "EDS_TEM": "Energy"}
+#: Name and unit of the energy axis of each type of signal.
+_AXES = {"EELS": ("Energy loss", "eV"), "EDS_TEM": ("Energy", "keV")}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -110,18 +110,17 @@ class Phantom:
 
     def _axes(self) -> list[dict[str, Any]]:
         """Describe the axes in the order of the dense data: y, x, energy."""
-        lengths = zip("yx", self.maps.shape[:2], strict=True)
         navigation = [
             {"name": name, "size": n, "scale": self.pixel_size, "units": "nm", "navigate": True}
-            for name, n in lengths
+            for name, n in zip("yx", self.maps.shape[:2], strict=True)
         ]
-        step = (self.energy[-1] - self.energy[0]) / (self.energy.size - 1)
+        name, unit = _AXES[self.detector]
         energy = {
-            "name": _AXIS_NAMES[self.detector],
+            "name": name,
             "size": self.energy.size,
             "offset": float(self.energy[0]),
-            "scale": float(step),
-            "units": _UNITS[self.detector],
+            "scale": float(self.energy[-1] - self.energy[0]) / (self.energy.size - 1),
+            "units": unit,
             "navigate": False,
         }
         return [*navigation, energy]
@@ -142,7 +141,7 @@ def counted(
     title: str,
     maps: np.ndarray,
     spectra: Spectra,
-    energy: np.ndarray,
+    window: tuple[float, float, int],
     dose: float,
     rng: np.random.Generator,
     *,
@@ -151,8 +150,12 @@ def counted(
     stretch: np.ndarray | None = None,
     **more: Any,
 ) -> Phantom:
-    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them; with `thin` as CSR."""
+    """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them; with `thin` as CSR.
+
+    `window` is start, width and channels of the energy axis.
+    """
     check_amounts(zero=False, dose=dose)
+    energy = energy_axis(*window)
     truth, background = truth_of(spectra, energy)
     drift, drifted = np.zeros(maps.shape[:2]) if drift is None else drift, None
     if drift.any() or stretch is not None:
@@ -162,7 +165,8 @@ def counted(
     truth *= scale
     drifted = None if drifted is None else scale * drifted
     if thin:
-        data = count_sparse(maps, truth, rng)
+        rows = [sparse.csr_array(count(multiply(row, truth), rng)) for row in maps]
+        data = sparse.csr_array(sparse.vstack(rows, format="csr"))
     else:
         data = count(multiply(maps, truth) if drifted is None else drifted, rng)
     return Phantom(
@@ -173,8 +177,11 @@ def counted(
 
 def truth_of(spectra: Spectra, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the spectra and their backgrounds at some energies, (k, channels) each."""
-    whole = np.stack([evaluate(parts, energy) for parts in spectra.values()])
-    return whole, np.stack([evaluate_background(parts, energy) for parts in spectra.values()])
+    continua = [
+        [part for part in parts if isinstance(part, PowerLaw | Bremsstrahlung)]
+        for parts in spectra.values()
+    ]
+    return evaluate_all(spectra.values(), energy), evaluate_all(continua, energy)
 
 
 def _multiply_drifted(
@@ -195,14 +202,6 @@ def _multiply_drifted(
         parts = zip(np.moveaxis(weights, -1, 0), spectra.values(), strict=True)
         row[:] = sum(weight[:, None] * evaluate(shapes, moved) for weight, shapes in parts)
     return product
-
-
-def count_sparse(
-    maps: np.ndarray, spectra: np.ndarray, rng: np.random.Generator
-) -> sparse.csr_array:
-    """Draw the counts of ``count(maps @ spectra)`` as CSR, one row of the image at a time."""
-    rows = [sparse.csr_array(count(multiply(row, spectra), rng)) for row in maps]
-    return sparse.csr_array(sparse.vstack(rows, format="csr"))
 
 
 def energy_axis(start: float, width: float, channels: int) -> np.ndarray:

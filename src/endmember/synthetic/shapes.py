@@ -4,22 +4,19 @@ Every shape is callable with an array of energies of any shape, so that a spectr
 energy axis is evaluated where its channels are, and nothing is interpolated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
-
-class Shape(Protocol):
-    """Anything that gives an intensity for each energy."""
-
-    def __call__(self, energy: np.ndarray) -> np.ndarray:
-        """Evaluate at energies in the axis's unit, of any shape."""
+#: Anything that gives an intensity for each energy, in the axis's unit, of an array of any shape.
+Shape = Callable[[np.ndarray], np.ndarray]
 
 
-class Peak(NamedTuple):
+@dataclass(frozen=True)
+class Peak:
     """A Gaussian peak: energy and full width at half maximum in the axis's unit, and height."""
 
     energy: float
@@ -101,9 +98,9 @@ def evaluate(parts: Sequence[Shape], energy: np.ndarray) -> np.ndarray:
     return sum((part(energy) for part in parts), np.zeros_like(energy))
 
 
-def evaluate_background(parts: Sequence[Shape], energy: np.ndarray) -> np.ndarray:
-    """Sum only the parts of one spectrum that belong to no edge and no line."""
-    return evaluate([part for part in parts if isinstance(part, PowerLaw | Bremsstrahlung)], energy)
+def evaluate_all(spectra: Iterable[Sequence[Shape]], energy: np.ndarray) -> np.ndarray:
+    """Return what each of the spectra, given by its parts, is at `energy` (channels,); (k, channels)."""
+    return np.stack([evaluate(parts, energy) for parts in spectra])
 
 
 def vary(edge: Edge, rng: np.random.Generator, shift: float, strength: float) -> Edge:
@@ -123,7 +120,7 @@ def vary(edge: Edge, rng: np.random.Generator, shift: float, strength: float) ->
     )
 
 
-def line_width(energy: float | np.ndarray, manganese: float = 0.130) -> float | np.ndarray:
+def line_width(energy: Any, manganese: float = 0.130) -> Any:
     r"""Return the full width at half maximum of an X-ray line; all energies in keV.
 
     .. math:: \text{FWHM}^2 = \text{FWHM}_{\text{Mn K}\alpha}^2 + 2.5\,(E - 5895)
