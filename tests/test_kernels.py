@@ -84,7 +84,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(compiled, monkeypatch):
 
 @pytest.mark.parametrize("said", ["0", "-1", "many", "1.5"])
 def test_a_wrong_number_of_threads_is_refused(said, monkeypatch):
-    from endmember.factor.threads import n_threads
+    from endmember.factor.session import n_threads
 
     monkeypatch.setenv("ENDMEMBER_THREADS", said)
     with pytest.raises(ValueError, match="whole number of at least 1"):

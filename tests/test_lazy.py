@@ -11,10 +11,9 @@ import pytest
 from scipy import sparse
 
 import endmember as em
-from endmember.factor import inputs, layout
-from endmember.factor.chunks import Lazy
+from endmember.factor import inputs
+from endmember.factor.chunks import Blocks, Lazy
 from endmember.factor.data import Dense
-from endmember.factor.layout import Blocks
 from endmember.factor.passes import examined, sketched
 from endmember.factor.refined import Refined
 from endmember.factor.session import Checkpoint, parse_memory, session
@@ -182,7 +181,7 @@ def test_every_chunk_is_read_once_a_pass():
 
 
 def test_chunks_that_split_the_energy_axis_are_written_anew_once(caplog, monkeypatch):
-    monkeypatch.setattr(layout, "LARGE_BLOCK", 10_000)
+    monkeypatch.setattr("endmember.factor.chunks.LARGE_BLOCK", 10_000)
     reads = []
 
     def note(block, block_info=None):

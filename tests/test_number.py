@@ -15,8 +15,7 @@ from endmember.assess import criteria
 from endmember.assess.criteria import Scree
 from endmember.assess.detection import detectability, local_rank, smallest_amplitude
 from endmember.assess.number import rank
-from endmember.assess.resampling import map_structure, thinning
-from endmember.assess.surrogates import decompose, whitened
+from endmember.assess.surrogates import decompose, map_structure, thinning, whitened
 from endmember.factor.noise import NoiseModel
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -19,9 +19,9 @@ from endmember.factor.lowrank import sketch
 from endmember.factor.matching import spectral_angle
 from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.rotations import Fixed, sampled
+from endmember.factor.session import one_blas_thread
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblem import Quadratic
-from endmember.factor.threads import one_blas_thread
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.learning import Explained
 

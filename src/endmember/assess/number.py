@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
-from endmember.assess.resampling import STABLE_ANGLE, map_structure, stable_number, thinning
 from endmember.assess.surrogates import (
+    STABLE_ANGLE,
     Colour,
     WhiteData,
     largest_value,
+    map_structure,
     measure_colour,
+    stable_number,
+    thinning,
     whitened,
 )
 from endmember.factor.alternate import Callback, Progress

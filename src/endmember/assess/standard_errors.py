@@ -17,7 +17,7 @@ from endmember.factor.inputs import observe
 from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.session import one_blas_thread
 from endmember.methods.learning import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.

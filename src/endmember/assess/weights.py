@@ -16,7 +16,7 @@ from endmember.factor.alternate import Callback
 from endmember.factor.inputs import observe
 from endmember.factor.lowrank import sketch
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.session import one_blas_thread
 from endmember.methods.coupled import Coupled
 
 #: Share of what a fit gains by following noise that a wish may cost.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.entries import DenseEntries, Entries, nonzeros_of
+from endmember.factor.kernels import DenseEntries, Entries, nonzeros_of
 from endmember.factor.subproblem import lengths
 
 #: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.

@@ -23,8 +23,8 @@ from endmember.factor.blocks import (
     answer_dtype,
     row_blocks,
 )
-from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical
-from endmember.factor.threads import one_blas_thread, ordered
+from endmember.factor.kernels import DenseEntries, Entries, SparseEntries, canonical
+from endmember.factor.session import one_blas_thread, ordered
 
 #: Entries that one thread works on at a time.
 PASS_ENTRIES = 2**22

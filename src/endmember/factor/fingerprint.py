@@ -11,7 +11,7 @@ import scipy.sparse
 
 from endmember.factor.blocks import row_blocks
 from endmember.factor.door import unwrap
-from endmember.factor.entries import canonical
+from endmember.factor.kernels import canonical
 
 _BLOCK = 2**25  # bytes hashed in one go
 

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
-from endmember.factor.chunks import Lazy, in_memory
+from endmember.factor.chunks import Blocks, Lazy, in_memory
 from endmember.factor.data import Dense, Reweighted, Sparse, Weighted, count_scaled
 from endmember.factor.door import (
     Given,
@@ -30,7 +30,6 @@ from endmember.factor.door import (
     times_two_to,
     unwrap,
 )
-from endmember.factor.layout import Blocks
 from endmember.factor.passes import FirstLook, Wanted, first_look, largest_size
 from endmember.factor.session import current, fingerprint
 

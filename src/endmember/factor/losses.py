@@ -11,9 +11,8 @@ from sklearn.base import BaseEstimator
 
 from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Reweighted, count_scaled
-from endmember.factor.entries import Entries
 from endmember.factor.inputs import Observed
-from endmember.factor.kernels import Counts
+from endmember.factor.kernels import Counts, Entries
 from endmember.factor.noise import NoiseModel, known_noise
 from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
 

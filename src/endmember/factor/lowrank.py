@@ -16,8 +16,7 @@ from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.inputs import observe
 from endmember.factor.passes import OVERSAMPLING, Wanted, sketched
-from endmember.factor.session import session
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.session import one_blas_thread, session
 
 #: Up to this many channels the Gram matrix of the channels is cheaper than random projections.
 GRAM_CHANNELS = 512

@@ -1,6 +1,9 @@
-"""Angles between spectra, and which component of one answer is which of another."""
+"""Which component of one answer is which of another, and whether a product of factors is unique or degenerates."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -80,3 +83,93 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
         )
     angles = spectral_angle(true[:, None, :], found[None, :, :])
     return linear_sum_assignment(angles)[1]
+
+
+#: Columns count as dependent where the smallest singular value is below this fraction of the largest.
+DEPENDENT = 1e-6
+
+
+def congruence(factors: Sequence[np.ndarray]) -> np.ndarray:
+    r"""Return how alike every two components are in all modes at once, (k, k).
+
+    :math:`\prod_n \cos(f^n_a, f^n_b)`: 1 for the same component twice, −1 for two that cancel each
+    other, the mark of a degenerate fit.
+
+    Examples
+    --------
+    >>> congruence([np.array([[1.0, 1.0], [0.0, 1.0]]), np.eye(2)]).round(3)
+    array([[1., 0.],
+           [0., 1.]])
+    """
+    cosines = []
+    for F in factors:
+        size = np.linalg.norm(F, axis=0)
+        unit = F / np.where(size > 0, size, 1.0)
+        cosines.append(unit.T @ unit)
+    return np.prod(cosines, axis=0)
+
+
+def kruskal_rank(F: np.ndarray) -> int:
+    """Return the largest number r such that every r columns of ``F`` (n, k) are independent.
+
+    Examples
+    --------
+    >>> kruskal_rank(np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]))
+    2
+    >>> kruskal_rank(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    1
+    """
+    size = np.linalg.norm(F, axis=0)
+    if not (size > 0).all():
+        return 0
+    unit = F / size
+    gram = unit.T @ unit
+    k = F.shape[1]
+    for r in range(2, min(k, len(F)) + 1):
+        for chosen in combinations(range(k), r):
+            values = np.linalg.eigvalsh(gram[np.ix_(chosen, chosen)])
+            if values[0] <= DEPENDENT**2 * values[-1]:
+                return r - 1
+    return min(k, len(F))
+
+
+def kruskal_unique(factors: Sequence[np.ndarray]) -> bool:
+    r"""Tell whether Kruskal's condition proves the components unique, but for order and scale.
+
+    :math:`\sum_n k_n \ge 2 k + N - 1` with the Kruskal rank :math:`k_n` of each of the N factors.
+    The condition is sufficient: where it does not hold, nothing is said. It never holds for the
+    two factors of a matrix of more than one component.
+
+    References
+    ----------
+    Kruskal, Linear Algebra Appl. 18 (1977) 95. Sidiropoulos & Bro, J. Chemom. 14 (2000) 229.
+
+    Examples
+    --------
+    >>> kruskal_unique([np.eye(3), np.eye(3), np.eye(3)]), kruskal_unique([np.eye(3), np.eye(3)])
+    (True, False)
+    """
+    k = factors[0].shape[1]
+    return sum(kruskal_rank(F) for F in factors) >= 2 * k + len(factors) - 1
+
+
+def core_consistency(core: np.ndarray) -> float:
+    r"""Return how nearly superdiagonal a core is, in percent.
+
+    :math:`100\,(1 - \|\mathcal G - \mathcal I\|^2 / k)` for the core :math:`\mathcal G` (k, …, k) that
+    fits the data best with the factors of a CP model. Near 100 for a model that holds, near zero or
+    below for one with too many components.
+
+    References
+    ----------
+    Bro & Kiers, J. Chemom. 17 (2003) 274.
+
+    Examples
+    --------
+    >>> core_consistency(np.ones((1, 1, 1)))
+    100.0
+    """
+    k = core.shape[0]
+    ideal = np.zeros(core.shape)
+    ideal[(np.arange(k),) * core.ndim] = 1.0
+    return float(100.0 * (1.0 - np.sum((core - ideal) ** 2) / k))

@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.blocks import BLOCK_ENTRIES, Block, BlockData, Data, Rescaled, row_blocks
-from endmember.factor.chunks import Lazy
+from endmember.factor.chunks import Blocks, Lazy
 from endmember.factor.data import Reweighted
-from endmember.factor.layout import Blocks
 from endmember.factor.session import current
 
 #: Directions of the signal that are followed besides those that are kept.

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from endmember.factor.blocks import BlockData, Data, Rows, row_blocks
 from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.entries import DenseEntries, Entries, SparseEntries
+from endmember.factor.kernels import DenseEntries, Entries, SparseEntries
 
 #: Shifts are rounded to this fraction of a channel, so that pixels of the same shift go together.
 STEPS = 16

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.factor.blocks import Data
-from endmember.factor.entries import DenseEntries, Entries, SparseEntries, canonical
+from endmember.factor.kernels import DenseEntries, Entries, SparseEntries, canonical
 
 
 def khatri_rao(factors: Sequence[np.ndarray]) -> np.ndarray:

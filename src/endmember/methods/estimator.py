@@ -20,8 +20,7 @@ from endmember.factor.inputs import Observed, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
 from endmember.factor.penalties import Penalty, is_free
-from endmember.factor.session import current, session
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.session import current, one_blas_thread, session
 from endmember.methods.learning import Explained, Learning
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.factor import extremes, segments
+from endmember.factor import extremes
 from endmember.factor.blocks import Data
 from endmember.factor.closure import closed_maps
 from endmember.factor.data import Dense, Reweighted
@@ -173,8 +173,8 @@ class VCA(_PurePixels):
             return
         data, pixels = observed.data, np.arange(observed.data.shape[0])
         if self.segments is not None:
-            parts = segments.tiles(observed.domain, observed.rows, self.segments)
-            pixels, spectra = segments.candidates(data, whitened(observed), parts, k, rng)
+            parts = extremes.tiles(observed.domain, observed.rows, self.segments)
+            pixels, spectra = extremes.candidates(data, whitened(observed), parts, k, rng)
             data = Dense(spectra) if len(spectra) >= k else data
         found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
         runs = [extremes.vertex_components(found.Y, rng) for _ in range(self.n_starts)]

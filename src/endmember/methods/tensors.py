@@ -24,11 +24,11 @@ from endmember.factor.initialise import (
     start,
 )
 from endmember.factor.inputs import Observed, observe
+from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scaling import rescale
 from endmember.factor.solvers import Solver
 from endmember.factor.tensor import Tensor, khatri_rao
-from endmember.factor.uniqueness import congruence, core_consistency, kruskal_unique
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_number_of_components,

@@ -20,8 +20,8 @@ from endmember.factor.noise import (
     lone_count_floor,
     whitening_weights,
 )
+from endmember.factor.session import one_blas_thread
 from endmember.factor.spiked import spiked_overlap, spiked_strength
-from endmember.factor.threads import one_blas_thread
 from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
 
 logger = logging.getLogger("endmember")

@@ -11,9 +11,9 @@ from sklearn.base import clone
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
 from endmember.factor.blocks import row_blocks
+from endmember.factor.chunks import sample
 from endmember.factor.door import unwrap
 from endmember.factor.inputs import Observed, blocks_of, observe, stays_lazy
-from endmember.factor.layout import sample
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.factor.penalties import Free, SoftOrthogonal

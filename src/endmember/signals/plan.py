@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from endmember import __version__
-from endmember.factor.chunks import cluster, read
+from endmember.factor.chunks import cluster, read, sample
 from endmember.factor.door import unwrap
 from endmember.factor.inputs import blocks_of, stays_lazy
-from endmember.factor.layout import sample
 from endmember.factor.passes import working_memory
 from endmember.factor.session import current, in_words
 from endmember.signals import provenance

@@ -9,7 +9,7 @@ from typing import Any
 
 import endmember as em
 from endmember.factor.data import Data
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.session import one_blas_thread
 from endmember.signals.bridge import wrap_maps, wrap_spectra
 from endmember.signals.unmixing import Unmixing, unmix
 from endmember.studio import stored

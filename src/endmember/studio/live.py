@@ -16,7 +16,7 @@ import endmember as em
 from endmember.factor.data import Data
 from endmember.factor.initialise import with_maps
 from endmember.factor.lowrank import some_pixels
-from endmember.factor.threads import one_blas_thread
+from endmember.factor.session import one_blas_thread
 from endmember.studio.choices import MOST_COMPONENTS, Choices
 
 #: Directions that the sketch keeps.

@@ -18,12 +18,9 @@ from endmember.factor.penalties.elementwise import (
     Sparse,
     ZeroOutside,
 )
-from endmember.factor.penalties.mixtures import MinimumVolume, SumToOne
-from endmember.factor.penalties.norms import Norm
-from endmember.factor.penalties.orthogonality import SoftOrthogonal
-from endmember.factor.penalties.relevance import Relevance
-from endmember.factor.penalties.spatial import Smooth, TotalVariation
-from endmember.factor.penalties.spectral import Monotone, PowerLaws, Unimodal
+from endmember.factor.penalties.mixtures import MinimumVolume, SoftOrthogonal, SumToOne
+from endmember.factor.penalties.relevance import Norm, Relevance
+from endmember.factor.penalties.spatial import Monotone, PowerLaws, Smooth, TotalVariation, Unimodal
 
 __all__ = [
     "Absent",

@@ -1,13 +1,16 @@
-"""Penalties on differences between neighbours: in an image, along an axis."""
+"""Penalties on neighbours in an image or along an axis, and on the shape of whole spectra."""
 
 from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
 
 from endmember.factor.grid import Grid
 from endmember.factor.penalties.base import Penalty
-from endmember.factor.penalties.elementwise import curvature_of
+from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
 from endmember.factor.subproblem import Setting, Subproblem
 
 #: The proximal step of the total variation ends at this duality gap, as a fraction of its
@@ -193,3 +196,217 @@ def check_places(penalty: Penalty, setting: Setting) -> None:
             f"{penalty!r} speaks of neighbours, and a list of pixels has none; give the image as "
             "(ny, nx, channels), or its shape as fit(X, domain=(ny, nx))"
         )
+
+
+class _Shape(Penalty):
+    """Columns that must have a shape: the nearest column that has it answers every question."""
+
+    columns: Sequence[int] | None
+
+    @abstractmethod
+    def nearest(self, y: np.ndarray, weights: np.ndarray, setting: Setting | None) -> np.ndarray:
+        """Return the column of the shape with the least ``Σ weights (· − y)²``; both (n,)."""
+
+    def column(
+        self, h: np.ndarray, d: np.ndarray | float, F: np.ndarray, j: int, setting: Setting | None
+    ) -> np.ndarray:
+        """Return the best column ``j``: the nearest to ``h / d`` as ``d`` weighs the rows."""
+        if self.columns is not None and j not in self.columns:
+            return h / d
+        return self.nearest(
+            h / d, np.broadcast_to(np.asarray(d, dtype=np.float64), h.shape), setting
+        )
+
+    def prox(self, F: np.ndarray, step: float, setting: Setting | None) -> np.ndarray:
+        """Return the factor of the shape that is nearest to ``F``."""
+        ones = np.ones(len(F))
+        return np.column_stack([self.column(f, ones, F, j, setting) for j, f in enumerate(F.T)])
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        check_line(self, setting)
+        wrong = [j for j in self.columns or () if not 0 <= j < shape[1]]
+        if wrong:
+            raise ValueError(
+                f"{type(self).__name__} names component {wrong[0]}, but the {shape[1]} components are "
+                f"counted from 0 to {shape[1] - 1}"
+            )
+
+
+class Unimodal(_Shape):
+    r"""One peak, nowhere below zero: rises up to a channel and falls from there on.
+
+    The nearest such column is found exactly. For every place of the peak it is the nearest rising
+    column before and the nearest falling one after, and one pass from either end gives the errors
+    of all of them.
+
+    Parameters
+    ----------
+    columns : sequence of int, optional
+        The components it is wished for, counted from 0; all unless given.
+
+    References
+    ----------
+    Bro & Sidiropoulos, J. Chemom. 12 (1998) 223. Stout, Comput. Stat. Data Anal. 53 (2008) 289.
+
+    Examples
+    --------
+    >>> Unimodal().prox(np.array([[1.0], [3.0], [0.0], [2.0]]), 1.0, None).T
+    array([[1., 3., 1., 1.]])
+    """
+
+    in_words = "with a single peak"
+    references = ("R. Bro and N. D. Sidiropoulos, J. Chemom. 12 (1998) 223.",)
+
+    def __init__(self, columns: Sequence[int] | None = None) -> None:
+        self.columns = columns
+
+    def nearest(self, y: np.ndarray, weights: np.ndarray, setting: Setting | None) -> np.ndarray:
+        rising = _errors_of_rising(y, weights)
+        falling = _errors_of_rising(y[::-1], weights[::-1])[::-1]
+        peak = int(np.argmin(rising + falling))
+        sides = isotonic(y[:peak], weights[:peak]), isotonic(y[peak:], weights[peak:], rising=False)
+        return np.maximum(np.concatenate(sides), 0.0)
+
+
+class Monotone(_Shape):
+    """Columns that never rise, or never fall: backgrounds, decays, profiles.
+
+    Parameters
+    ----------
+    direction : "decreasing" or "increasing"
+    columns : sequence of int, optional
+        The components it is wished for, counted from 0; all unless given.
+
+    References
+    ----------
+    Barlow, Bartholomew, Bremner & Brunk, Statistical Inference under Order Restrictions (1972).
+
+    Examples
+    --------
+    >>> Monotone().prox(np.array([[3.0], [1.0], [2.0]]), 1.0, None).T
+    array([[3. , 1.5, 1.5]])
+    """
+
+    in_words = "{direction}"
+    references = (
+        "R. E. Barlow et al., Statistical Inference under Order Restrictions, Wiley (1972).",
+    )
+
+    def __init__(self, direction: str = "decreasing", columns: Sequence[int] | None = None) -> None:
+        self.direction, self.columns = direction, columns
+
+    def nearest(self, y: np.ndarray, weights: np.ndarray, setting: Setting | None) -> np.ndarray:
+        return isotonic(y, weights, rising=self.direction == "increasing")
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if self.direction not in ("decreasing", "increasing"):
+            raise ValueError(
+                f'direction={self.direction!r} is not known; allowed: "decreasing", "increasing"'
+            )
+        super().check(shape, setting)
+
+
+class PowerLaws(_Shape):
+    r"""Sums of power laws, :math:`\sum_r a_r E^{-r}` with :math:`a_r \ge 0`: the background of EELS.
+
+    Such a column is positive, falls, and does so ever more slowly, whatever the fit does to it.
+
+    Parameters
+    ----------
+    energy : ndarray, (channels,)
+        The energy of every channel of the whole axis, above zero; its unit plays no part.
+    exponents : sequence of float, optional
+        The exponents ``r``; 1, 2, … 6 unless given.
+    columns : sequence of int, optional
+        The components it is wished for, counted from 0; all unless given.
+
+    Raises
+    ------
+    ValueError
+        If there is not one positive energy a channel.
+
+    References
+    ----------
+    Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope (2011), section 4.4.
+
+    Examples
+    --------
+    >>> energy = np.array([100.0, 200.0, 400.0])
+    >>> laws = PowerLaws(energy, exponents=[1, 2])
+    >>> laws.prox((3 / energy + 5 / energy**2)[:, None], 1.0, None).T * energy
+    array([[3.05  , 3.025 , 3.0125]])
+    """
+
+    creeps = True
+    in_words = "a sum of power laws"
+    references = (
+        "R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, 3rd ed., "
+        "Springer (2011), section 4.4.",
+    )
+
+    def __init__(
+        self,
+        energy: np.ndarray,
+        exponents: Sequence[float] | None = None,
+        columns: Sequence[int] | None = None,
+    ) -> None:
+        self.energy, self.exponents, self.columns = energy, exponents, columns
+
+    def nearest(self, y: np.ndarray, weights: np.ndarray, setting: Setting | None) -> np.ndarray:
+        from scipy.optimize import nnls
+
+        laws = self.dictionary(setting)
+        root = np.sqrt(weights)
+        size = np.max(np.abs(root * y), initial=0.0) or 1.0
+        amounts, _ = nnls(root[:, None] * laws, root * y / size)
+        return laws @ (amounts * size)
+
+    def dictionary(self, setting: Setting | None = None) -> np.ndarray:
+        """Return the power laws at the channels that take part, each of unit length, (n, r)."""
+        energy = np.asarray(self.energy, dtype=np.float64)
+        energy = energy if setting is None else energy[setting.grid.index]
+        exponents = np.linspace(1, 6, 6) if self.exponents is None else np.asarray(self.exponents)
+        laws = (energy[:, None] / energy.min()) ** -exponents
+        return laws / np.linalg.norm(laws, axis=0)
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        super().check(shape, setting)
+        energy, n = np.asarray(self.energy), places_of(shape, setting.grid)
+        if energy.shape != (n,) or not np.all(energy > 0):
+            raise ValueError(
+                f"em.PowerLaws needs the positive energy of each of {n} channels and got shape "
+                f"{energy.shape} from {np.min(energy, initial=np.inf):g}; leave out channels at or below "
+                "zero loss by cropping the data"
+            )
+
+
+def isotonic(y: np.ndarray, weights: np.ndarray, rising: bool = True) -> np.ndarray:
+    """Return the nearest rising (or falling) sequence, (n,)."""
+    from sklearn.isotonic import isotonic_regression
+
+    if len(y) == 0:
+        return y
+    return isotonic_regression(y, sample_weight=weights, increasing=rising)
+
+
+def _errors_of_rising(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    r"""Return for every p the least :math:`\sum w (f - y)^2` of a rising :math:`f \ge 0` through ``y[:p]``; (n + 1,).
+
+    Pools adjacent violators from left to right. A pool is kept as its mean, its weight and the
+    error summed up to its end; its error is that around ``max(mean, 0)``.
+    """
+    errors = np.zeros(len(y) + 1)
+    pools: list[tuple[float, float, float, float]] = []  # mean, weight, spread, error so far
+    for p, (mean, weight) in enumerate(zip(y.tolist(), weights.tolist(), strict=True)):
+        spread = 0.0
+        while pools and pools[-1][0] >= mean:
+            left_mean, left_weight, left_spread, _ = pools.pop()
+            total = left_weight + weight
+            share = weight / total if total > 0 else 0.5
+            spread += left_spread + left_weight * share * (mean - left_mean) ** 2
+            mean, weight = left_mean + share * (mean - left_mean), total
+        so_far = pools[-1][3] if pools else 0.0
+        error = so_far + spread + weight * min(mean, 0.0) ** 2
+        pools.append((mean, weight, spread, error))
+        errors[p + 1] = error
+    return errors
