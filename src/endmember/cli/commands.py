@@ -435,7 +435,7 @@ def _summary(result: Unmixing, watch: Watch) -> str:
             f"{components}, stopped by you after {watch.sweeps} sweeps: "
             "the best result so far is kept"
         )
-    if not hasattr(model, "n_iter_"):
+    if "n_iter_" not in model.learned():
         signed = "; they have signs and are no pure spectra" if model.signed else ""
         return f"{components} by {type(model).__name__}{signed}"
     end = "converged" if model.converged_ else "not converged"
