@@ -442,7 +442,8 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     """
     if not problem.data.componentwise:
         return
-    dead = np.flatnonzero(problem.data.shares(factors) <= DEAD)
+    strength = np.prod([np.linalg.norm(F, axis=0) for F in factors], axis=0)
+    dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
     if len(dead) == 0 or problem.data.weighted:
         return
     data, (C, S) = problem.data.matrix, problem.data.folded(factors)

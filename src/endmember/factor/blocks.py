@@ -107,9 +107,10 @@ class Data(ABC):
         return None
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the length of every component as a fraction of that of the data, (k,)."""
-        size = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]
-        return np.asarray(np.prod(size, axis=0) / (np.sqrt(self.squared_norm) or 1.0))
+        """Return the length of every component as a fraction of that of the longest, (k,)."""
+        each = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]
+        size = np.prod(each, axis=0)
+        return np.asarray(size / (np.max(size) or 1.0))
 
     @property
     def matrix(self) -> Data:

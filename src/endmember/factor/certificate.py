@@ -53,7 +53,7 @@ def concluded(
     elif optimality > certified(tol):
         reason = (
             f"the sweeps stand still away from a minimum (KKT residual {optimality:.1e}): leave the solver to be "
-            "chosen (solver=None), lower the weights of the penalties, or start elsewhere"
+            "chosen (solver=None), lower the weights of the penalties, or fit data as they are (compress=False)"
         )
     else:
         return fit, optimality

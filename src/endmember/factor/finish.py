@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from endmember.factor.alternate import WINDOW, Fit, Problem, certified
+from endmember.factor.alternate import FINEST, Fit, Problem, certified
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
 from endmember.factor.lowrank import LowRank
@@ -19,7 +19,7 @@ from endmember.factor.session import current
 logger = logging.getLogger("endmember")
 
 #: Passes after those of the sketch, at most.
-ROUNDS = 8
+ROUNDS = 24
 
 #: Improves a fit of a problem in memory until it stands still.
 GoOn = Callable[[Problem, Fit], Fit]
@@ -34,7 +34,7 @@ def finish(
 
     A round is one pass: it measures the misfit and the Karush-Kuhn-Tucker residual :math:`\kappa` of the factors
     on the full data. Below :math:`10\,{\rm tol}^{2/3}` (1e-3 at the default, 1e-5 at 1e-9), or
-    where a round brings no more than ten sweeps without progress may, they are the answer; else the sketch, now
+    where a round brings as good as nothing, they are the answer; else the sketch, now
     exact for them, is fitted further.
 
     Parameters
@@ -75,7 +75,7 @@ def finish(
             "full data, round %d: misfit %.9g, optimality %.1e", round_, float(seen.misfit), optimality
         )  # fmt: skip
         objective = float(seen.misfit) + problem.penalty(fit.factors)
-        still = optimality <= goal or before - objective <= WINDOW * tol * abs(objective)
+        still = optimality <= goal or before - objective <= FINEST * tol * abs(objective)
         if still or fit.stopped or round_ == ROUNDS:
             break
         before, fit = objective, go_on(here, fit)

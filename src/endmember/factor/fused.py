@@ -362,7 +362,7 @@ class Fused:
         return sum(part.data.size for part in self.parts)
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the length of every component as a fraction of that of the data of the term where it is most, (k,)."""
+        """Return the length of every component as a fraction of the longest, in the term where it is most, (k,)."""
         return np.max([part.data.shares(part.modes(factors)) for part in self.parts], axis=0)
 
     def row_weights(self, mode: int) -> None:

@@ -66,10 +66,10 @@ class WithCore(Data):
         return CoreScales(self.ranks)
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the length of the core that goes with each profile, as a fraction of that of the data."""
+        """Return the length of the core that goes with each profile, as a fraction of the whole core's."""
         core = factors[0].reshape(self.ranks)
         slices = [np.linalg.norm(_unfold(core, mode), axis=1) for mode in range(len(self.ranks))]
-        return np.concatenate(slices) / np.sqrt(self.squared_norm)
+        return np.concatenate(slices) / (np.linalg.norm(core) or 1.0)
 
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         maps, S = self.maps(factors), factors[-1]
