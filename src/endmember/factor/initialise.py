@@ -286,7 +286,7 @@ def multistart(
     ]
 
 
-def stand_in(problem: Problem, rank: int, rng: np.random.Generator) -> Problem | None:
+def stand_in(problem: Problem, rank: int) -> Problem | None:
     """Return the least-squares problem on which starts are compared, where a loss has one; None for other problems.
 
     Counts weighted by the totals of pixels and channels have nearly white noise (Keenan & Kotula, Surf. Interface

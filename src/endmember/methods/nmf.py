@@ -5,29 +5,23 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from endmember.factor import moves
-from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.alternate import Callback, Fit, Problem
 from endmember.factor.blocks import Data
-from endmember.factor.certificate import concluded
 from endmember.factor.chunks import Lazy
-from endmember.factor.compatibility import check_combination, default_solvers
+from endmember.factor.compatibility import check_combination
 from endmember.factor.data import Reweighted
 from endmember.factor.finish import finish
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
     STARTS,
     StartReport,
-    fill,
-    multistart,
-    on_the_scale_of,
     stand_in,
-    start,
     start_maps,
 )
 from endmember.factor.inputs import Observed
-from endmember.factor.lowrank import OVERSAMPLING, is_compressed, sketch_of, some_pixels
+from endmember.factor.lowrank import OVERSAMPLING, is_compressed, sketch_of
 from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import (
     Penalty,
@@ -37,9 +31,8 @@ from endmember.factor.penalties import (
 )
 from endmember.factor.scaling import check_normalise, rescale, unit_in_words
 from endmember.factor.solvers import Solver
-from endmember.methods.beginnings import fitted_start, given_start
+from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.estimator import (
-    SpectralEstimator,
     check_fits,
     check_number_of_components,
     check_positive_whole,
@@ -49,13 +42,11 @@ from endmember.methods.estimator import (
 
 #: Maps of new data are found when a step changes them by less than this fraction.
 TRANSFORM_TOLERANCE = 1e-10
-#: Pixels of compressed data on which starts are compared.
-START_PIXELS = 4096
 #: Compression pays where the data have this many times the entries of their sketch.
 PAYS_FROM = 4
 
 
-class NMF(SpectralEstimator):
+class NMF(Alternating):
     r"""Non-negative matrix factorisation: every pixel a non-negative mixture of k non-negative spectra.
 
     .. math:: \min_{C, S}\ \ell(X, C S^\top) + \sum R_C(C) + \sum R_S(S), \qquad C \ge 0,\ S \ge 0
@@ -148,7 +139,7 @@ class NMF(SpectralEstimator):
 
     def parts(self) -> list[tuple[str, Any]]:
         named = [(name, penalty) for name, wishes in self._wishes().items() for penalty in wishes]
-        solvers = self._solvers(int(self.n_components or 1))
+        solvers = self._own_solvers()
         distinct = solvers if repr(solvers[0]) != repr(solvers[1]) else solvers[1:]
         return [*named, ("loss", self.own_loss()), *(("solver", solver) for solver in distinct)]
 
@@ -168,18 +159,16 @@ class NMF(SpectralEstimator):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
+        super().__init__(
+            solver=solver, n_starts=n_starts, max_iter=max_iter, tol=tol, random_state=random_state
+        )
         self.n_components = n_components
         self.loss = loss
         self.maps = maps
         self.spectra = spectra
-        self.solver = solver
         self.init = init
-        self.n_starts = n_starts
         self.normalise = normalise
         self.compress = compress
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
@@ -196,7 +185,7 @@ class NMF(SpectralEstimator):
             raise TypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
-        solvers = self._solvers(int(self.n_components or 1))
+        solvers = self._own_solvers()
         for solver, (name, penalties) in zip(solvers, wishes.items(), strict=True):
             check_combination(self.own_loss(), solver, penalties, name)
         if not (isinstance(self.compress, bool) or self.compress == "auto"):
@@ -217,12 +206,13 @@ class NMF(SpectralEstimator):
         full = self._problem(observed)
         if full.chooses:
             full = replace(full, noise=moves.measure_noise(full.data, full.loss, k))
-        quick = replace(full, data=self._compressed(full.data, k, rng))
+        quick = replace(full, data=self._compressed(full.data, k))
         first = 1 if full.chooses else None  # others follow when their number is known
-        quick, fit, self.starts_ = self._start(quick, observed, k, rng, callback, first)
+        given = self._given(quick, observed, k)
+        quick, fit, self.starts_ = self._start(quick, k, given, rng, callback, first)
         full = replace(full, settings=quick.settings)
         if full.chooses:
-            fit = self._choose(quick, fit, observed, rng, callback)
+            fit = self._choose(quick, fit, rng, callback)
         fit = self._continue(quick, fit, callback, "fit")
         optimality = None
         if quick.data is not full.data:
@@ -231,7 +221,7 @@ class NMF(SpectralEstimator):
                 lambda problem, fit: self._continue(problem, fit, callback, "full data"),
                 self._best_maps,
             )  # fmt: skip
-        fit, self.optimality_ = concluded(full, fit, self.tol, optimality)
+        fit = self._conclude(full, fit, optimality)
         self._keep(observed, fit, energy)
         self._keep_weights(full.data, observed)
         self._keep_relevance(full, fit, k)
@@ -242,25 +232,15 @@ class NMF(SpectralEstimator):
             return Wanted(entries=loss.needs == "entries")
         return Wanted(_rank(int(self.n_components or 1)) + OVERSAMPLING, loss.counts)
 
-    def _choose(
-        self,
-        problem: Problem,
-        fit: Fit,
-        observed: Observed,
-        rng: np.random.Generator,
-        callback: Any,
-    ) -> Fit:
+    def _choose(self, problem: Problem, fit: Fit, rng: np.random.Generator, callback: Any) -> Fit:
         """Return a fit with as many components as the penalty that decides of it lets be."""
 
         def improve(factors: Any, sweeps: int | None) -> Fit:
-            return alternate(
-                problem, factors, self._solvers(factors[0].shape[1]), tol=self.tol,
-                max_iter=min(sweeps or self.max_iter, self.max_iter), callback=callback,
-                stage="components",
-            )  # fmt: skip
+            most = min(sweeps or self.max_iter, self.max_iter)
+            return self._run(problem, factors, max_iter=most, callback=callback, stage="components")
 
         def refit(k: int) -> Fit:
-            _, fresh, self.starts_ = self._start(problem, observed, k, rng, callback)
+            _, fresh, self.starts_ = self._start(problem, k, None, rng, callback)
             return fresh if fresh.stopped else improve(fresh.factors, None)
 
         if not fit.objective:
@@ -322,13 +302,11 @@ class NMF(SpectralEstimator):
             valleys=observed.data.creeps,
         )
 
-    def _solvers(self, k: int) -> list[Solver]:
-        """Return the solver of each factor: the one given, or the one that measures best."""
-        if self.solver is not None:
-            return [self.solver, self.solver]
-        return default_solvers(self.own_loss(), list(self._wishes().values()), k)
+    def _own_solvers(self) -> list[Solver]:
+        wishes = list(self._wishes().values())
+        return self._solvers(self.own_loss(), wishes, int(self.n_components or 1))
 
-    def _compressed(self, data: Data, k: int, rng: np.random.Generator) -> Data:
+    def _compressed(self, data: Data, k: int) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
         possible = self.own_loss().needs == "products" and not data.weighted
         if not possible or not self._wants_sketch(data, k) or is_compressed(data):
@@ -343,100 +321,36 @@ class NMF(SpectralEstimator):
     def _start(
         self,
         problem: Problem,
-        observed: Observed,
         k: int,
+        given: Any,
         rng: np.random.Generator,
         callback: Any,
         n_starts: int | None = None,
     ) -> tuple[Problem, Fit, list[StartReport]]:
-        """Return the problem with the size of its weights fixed, and where to continue from."""
         wishes = [[penalty.gentler() for penalty in own] for own in problem.penalties]
-        if wishes != list(problem.penalties) and isinstance(self.init, str):
+        if wishes != list(problem.penalties) and given is None:
             gentle = replace(problem, penalties=wishes)
-            gentle, fit, starts = self._start(gentle, observed, k, rng, callback, n_starts)
+            gentle, fit, starts = self._start(gentle, k, None, rng, callback, n_starts)
             fit = self._continue(gentle, fit, callback, "fit")
             for mode, own in enumerate(problem.penalties):
                 for penalty in own:
                     fit.factors[mode] = penalty.begin(fit.factors[mode])
             return replace(problem, settings=gentle.settings), fit, starts
-        if self.init == "multistart" and self._wants_sketch(problem.data, k):
-            other = stand_in(problem, _rank(k), rng)
+        if given is None and self.init == "multistart" and self._wants_sketch(problem.data, k):
+            other = stand_in(problem, _rank(k))
             if other is not None:
-                return self._start_from(other, problem, observed, k, rng, callback)
+                return self._start_beside(other, problem, k, rng, callback)
+        return super()._start(problem, k, given, rng, callback, n_starts)
+
+    def _given(self, problem: Problem, observed: Observed, k: int) -> list[np.ndarray] | None:
+        """Return the start that the user brings, or another model; None where it has a name."""
+        if isinstance(self.init, str):
+            return None
         if hasattr(self.init, "fit"):
-            factors = fitted_start(self.init, problem, observed, k)
-        elif not isinstance(self.init, str):
-            factors = given_start(self.init, observed, k)
-            factors[0] /= observed.unit
-        else:
-            first = "nndsvd" if self.init == "multistart" else self.init
-            factors = start(problem, first, k, rng, self._solvers(k))
-        problem = problem.settled(factors)
-        if self.init != "multistart":
-            return problem, Fit(factors), []
-        few = self._few_pixels(problem, rng)
-        fit, starts = multistart(
-            few, k, self._solvers(k), n_starts=n_starts or self.n_starts, tol=self.tol,
-            max_iter=self.max_iter, seeds=rng.spawn(n_starts or self.n_starts), callback=callback,
-        )  # fmt: skip
-        if few is not problem:
-            factors = start_maps(problem, fit.factors[1])
-            further = Fit(factors)
-            if fit.stopped:
-                further = alternate(problem, factors, self._solvers(k), max_iter=1, tol=self.tol)
-                further.stopped = True
-            fit = further
-        return problem, fit, starts
-
-    def _start_from(
-        self, other: Problem, problem: Problem, observed: Observed, k: int,
-        rng: np.random.Generator, callback: Any,
-    ) -> tuple[Problem, Fit, list[StartReport]]:  # fmt: skip
-        """Return the same as :meth:`_start`, found by another problem on compressed data."""
-        beside = clone(self).set_params(
-            loss=other.loss, maps=other.penalties[0] or None, solver=None
-        )
-        other, fit, starts = beside._start(other, observed, k, rng, callback)
-        if not fit.stopped:
-            fit = beside._continue(other, fit, callback, "compressed data")
-        factors = fill(problem, fit.factors)
-        problem = problem.settled(factors)
-        starts = on_the_scale_of(problem, factors, starts)
-        stopped, fit = fit.stopped, Fit(factors)
-        if stopped:
-            fit = alternate(problem, factors, self._solvers(k), max_iter=1, tol=self.tol)
-            fit.stopped = True
-        return problem, fit, starts
-
-    def _few_pixels(self, problem: Problem, rng: np.random.Generator) -> Problem:
-        """Return the problem of at most 4096 pixels of compressed data: enough to compare starts."""
-        n = problem.data.shape[0]
-        if (
-            n <= START_PIXELS
-            or not is_compressed(problem.data)
-            or any(p.spatial for p in problem.penalties[0])
-        ):
-            return problem
-        rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
-        data = some_pixels(problem.data, rows)
-        grids = [problem.grids[0].take(rows), problem.grids[1]]
-        settings = problem.settings and [
-            replace(setting, grid=grid)
-            for setting, grid in zip(problem.settings, grids, strict=True)
-        ]
-        return replace(problem, data=data, grids=grids, settings=settings)
-
-    def _continue(self, problem: Problem, fit: Fit, callback: Any, stage: str) -> Fit:
-        """Go on from where a fit stands; its sweeps count."""
-        left = self.max_iter - len(fit.objective)
-        if fit.stopped or left < 1:
-            return fit
-        further = alternate(
-            problem, fit.factors, self._solvers(fit.factors[0].shape[1]), max_iter=left, tol=self.tol,
-            callback=callback, stage=stage, first_sweep=len(fit.objective),
-            goes_on=bool(fit.objective),
-        )  # fmt: skip
-        return fit.then(further)
+            return fitted_start(self.init, problem, observed, k)
+        factors = given_start(self.init, observed, k)
+        factors[0] /= observed.unit
+        return factors
 
     def _keep(self, observed: Observed, fit: Fit, energy: np.ndarray) -> None:
         """Learn the answer of a fit."""
@@ -448,8 +362,6 @@ class NMF(SpectralEstimator):
                 C, S = penalty.finish([C, S], mode)
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
         self.n_components_ = C.shape[1]
-        self.objective_ = np.array(fit.objective)
-        self.n_iter_, self.converged_ = len(fit.objective), fit.converged
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         problem = self._problem(observed)
@@ -463,7 +375,7 @@ class NMF(SpectralEstimator):
     def _best_maps(self, problem: Problem, factors: list[np.ndarray]) -> np.ndarray:
         """Return the maps that are best for the spectra as they are."""
         C, S = factors
-        solver = self._solvers(S.shape[1])[0]
+        solver = self._solvers(problem.loss, problem.penalties, S.shape[1])[0]
         memory: dict[str, Any] = {"mode": 0}
         for sweep in range(self.max_iter):
             before = C

@@ -10,40 +10,29 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.factor.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.alternate import Callback, Problem
 from endmember.factor.blocks import Data
-from endmember.factor.certificate import concluded
-from endmember.factor.compatibility import check_combination, default_solvers
+from endmember.factor.compatibility import check_combination
 from endmember.factor.grid import Grid
-from endmember.factor.initialise import (
-    StartReport,
-    fill,
-    multistart,
-    on_the_scale_of,
-    stand_in,
-    start,
-)
+from endmember.factor.initialise import stand_in
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scaling import rescale
-from endmember.factor.solvers import Solver
 from endmember.factor.tensor import Tensor, khatri_rao
+from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import (
-    SpectralEstimator,
     check_number_of_components,
     generator,
     warn_of_negatives,
 )
 from endmember.methods.nmf import NMF
 
-#: A fit whose misfit is below this fraction of that of nothing is exact: unique factors are worth digits.
-EXACT = 1e-19
 #: Two components that are this alike, or this opposed, in all modes at once are degenerate.
 DEGENERATE = 0.97
 
 
-class CP(SpectralEstimator):
+class CP(Alternating):
     r"""Canonical polyadic decomposition: every component a product of one profile along each mode.
 
     .. math:: x_{i_1 \dots i_p j} \approx \sum_k f^1_{i_1 k} \cdots f^p_{i_p k}\, s_{jk}
@@ -104,6 +93,7 @@ class CP(SpectralEstimator):
     (True, True)
     """
 
+    exact = 1e-19  # unique factors are worth digits
     in_words = (
         "The data were decomposed into {n_components} products of one profile along each mode by "
         "canonical polyadic decomposition (CP), from {n_starts} starts, until the objective fell by less "
@@ -129,17 +119,15 @@ class CP(SpectralEstimator):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
+        super().__init__(
+            solver=solver, n_starts=n_starts, max_iter=max_iter, tol=tol, random_state=random_state
+        )
         self.n_components = n_components
         self.modes = modes
         self.joined = joined
         self.loss = loss
-        self.solver = solver
         self.init = init
-        self.n_starts = n_starts
         self.compress = compress
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
 
     def parts(self) -> list[tuple[str, Any]]:
         modes = self.modes if isinstance(self.modes, Mapping) else dict(enumerate(self.modes or ()))
@@ -215,7 +203,7 @@ class CP(SpectralEstimator):
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
         rng, loss = generator(self.random_state), self.own_loss()
-        solvers = [self.solver] * len(chosen) if self.solver else default_solvers(loss, chosen, k)
+        solvers = self._solvers(loss, chosen, k)
         check_together(dict(zip(names, chosen, strict=True)), k)
         for solver, penalties, name in zip(solvers, chosen, names, strict=True):
             check_combination(loss, solver, penalties, name)
@@ -226,20 +214,20 @@ class CP(SpectralEstimator):
                 "em.Relevance() chooses among components of two modes and cannot for more; compare "
                 "core_consistency_ for several numbers of components"
             )
-        matrix = self._matrix_model([None, None])._compressed(data.matrix, k, rng)
+        matrix = self._matrix_model([None, None])._compressed(data.matrix, k)
         quick = full if matrix is data.matrix else replace(full, data=data.like(matrix))
-        other = stand_in(replace(full, data=data.matrix), max(2 * k, k + 10), rng)
-        if other is not None and self.init == "multistart":
-            quick, fit = self._start_from(
-                replace(other, data=data.like(other.data)), quick, layout, k, rng, callback
-            )
+        other = stand_in(replace(full, data=data.matrix), max(2 * k, k + 10))
+        if other is not None and isinstance(self.init, str) and self.init == "multistart":
+            other = replace(other, data=data.like(other.data))
+            quick, fit, self.starts_ = self._start_beside(other, quick, k, rng, callback)
         else:
-            quick, fit = self._start(quick, layout, k, solvers, rng, callback)
-        fit = self._continue(quick, fit, solvers, callback, "fit")
+            given = None if isinstance(self.init, str) else layout.given(self.init, k)
+            quick, fit, self.starts_ = self._start(quick, k, given, rng, callback)
+        fit = self._continue(quick, fit, callback, "fit")
         if quick.data is not data:
             full = replace(full, settings=quick.settings)
-            fit = self._continue(full, fit, solvers, callback, "full data")
-        self._learn(full, fit)
+            fit = self._continue(full, fit, callback, "full data")
+        fit = self._conclude(full, fit, stacklevel=6)
         factors = [np.ones((size, k)) for size in layout.sizes]
         for mode, F in zip(layout.long, fit.factors, strict=True):
             factors[mode] = F
@@ -249,73 +237,6 @@ class CP(SpectralEstimator):
                 factors[0], factors[mode], ("spectra", "l2"), np.empty(0), fixed[0] | fixed[mode]
             )
         return factors
-
-    def _start(
-        self,
-        problem: Problem,
-        layout: Layout,
-        k: int,
-        solvers: Sequence[Solver],
-        rng: np.random.Generator,
-        callback: Callback | None,
-    ) -> tuple[Problem, Fit]:
-        """Return the problem with the size of its weights fixed, and where to continue from."""
-        if not isinstance(self.init, str):
-            factors = layout.given(self.init, k)
-        else:
-            first = "nndsvd" if self.init == "multistart" else self.init
-            factors = start(problem, first, k, rng, solvers)
-        problem = problem.settled(factors)
-        self.starts_: list[StartReport] = []
-        if self.init != "multistart":
-            return problem, Fit(factors)
-        fit, self.starts_ = multistart(
-            problem, k, solvers, n_starts=self.n_starts, tol=self.tol, max_iter=self.max_iter,
-            seeds=rng.spawn(self.n_starts), callback=callback,
-        )  # fmt: skip
-        return problem, fit
-
-    def _start_from(
-        self,
-        other: Problem,
-        problem: Problem,
-        layout: Layout,
-        k: int,
-        rng: np.random.Generator,
-        callback: Callback | None,
-    ) -> tuple[Problem, Fit]:
-        """Return the same as :meth:`_start`, found by least squares on a sketch of weighted counts."""
-        solvers = default_solvers(other.loss, other.penalties, k)
-        other, fit = self._start(other, layout, k, solvers, rng, callback)
-        fit = self._continue(other, fit, solvers, callback, "compressed data")
-        factors = fill(problem, fit.factors)
-        problem = problem.settled(factors)
-        self.starts_ = on_the_scale_of(problem, factors, self.starts_)
-        return problem, Fit(factors, stopped=fit.stopped)
-
-    def _continue(
-        self,
-        problem: Problem,
-        fit: Fit,
-        solvers: Sequence[Solver],
-        callback: Callback | None,
-        stage: str,
-    ) -> Fit:
-        """Go on from where a fit stands; its sweeps count."""
-        left = self.max_iter - len(fit.objective)
-        if fit.stopped or left < 1:
-            return fit
-        further = alternate(
-            problem, fit.factors, solvers, max_iter=left, tol=self.tol, callback=callback,
-            stage=stage, first_sweep=len(fit.objective), goes_on=bool(fit.objective), exact=EXACT,
-        )  # fmt: skip
-        return fit.then(further)
-
-    def _learn(self, problem: Problem, fit: Fit) -> None:
-        """Keep how the fit went."""
-        fit, self.optimality_ = concluded(problem, fit, self.tol, stacklevel=5)
-        self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
-        self.converged_ = fit.converged
 
     def _keep(self, observed: Observed, layout: Layout, factors: list[np.ndarray]) -> None:
         """Learn the answer, and what the factors say of themselves."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.alternate import Callback, Problem, alternate
-from endmember.factor.certificate import concluded
 from endmember.factor.compatibility import check_combination, default_solver
 from endmember.factor.grid import Grid
 from endmember.factor.initialise import StartReport
@@ -20,7 +19,8 @@ from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblem import Quadratic
 from endmember.factor.tensor import Tensor
 from endmember.factor.tucker import WithCore
-from endmember.methods.estimator import SpectralEstimator, generator, warn_of_negatives
+from endmember.methods.alternating import Alternating
+from endmember.methods.estimator import generator, warn_of_negatives
 from endmember.methods.nmf import NMF
 from endmember.methods.tensors import Layout, checked_joined
 
@@ -28,7 +28,7 @@ from endmember.methods.tensors import Layout, checked_joined
 SHORT = 20
 
 
-class Tucker(SpectralEstimator):
+class Tucker(Alternating):
     r"""Tucker decomposition: profiles along every mode, combined by a core array.
 
     .. math:: x_{i \dots j} \approx \sum_{a \dots z} g_{a \dots z}\, f^1_{ia} \cdots s_{jz}
@@ -101,15 +101,13 @@ class Tucker(SpectralEstimator):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
+        super().__init__(
+            solver=solver, n_starts=n_starts, max_iter=max_iter, tol=tol, random_state=random_state
+        )
         self.ranks = ranks
         self.modes = modes
         self.core = core
         self.joined = joined
-        self.solver = solver
-        self.n_starts = n_starts
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
 
     def _check_parameters(self) -> None:
         if self.ranks is None:
@@ -150,9 +148,7 @@ class Tucker(SpectralEstimator):
         fit = alternate(
             problem, start, solvers, max_iter=self.max_iter, tol=self.tol, callback=callback
         )
-        fit, self.optimality_ = concluded(problem, fit, self.tol)
-        self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
-        self.converged_ = fit.converged
+        fit = self._conclude(problem, fit)
         self._keep(observed, data, fit.factors, wishes)
 
     def _ranks(self, observed: Observed, layout: Layout) -> tuple[int, ...]:

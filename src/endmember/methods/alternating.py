@@ -1,0 +1,187 @@
+"""What models share whose factors are improved in turn: starts, the best of them, and how the fit goes on."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from endmember.factor.alternate import EXACT, Fit, Problem, alternate
+from endmember.factor.certificate import concluded
+from endmember.factor.compatibility import default_solvers
+from endmember.factor.initialise import (
+    StartReport,
+    fill,
+    multistart,
+    on_the_scale_of,
+    start,
+    start_maps,
+)
+from endmember.factor.inputs import Observed
+from endmember.factor.losses import Loss
+from endmember.factor.lowrank import is_compressed, some_pixels
+from endmember.factor.penalties import Penalty, bounds_of
+from endmember.factor.solvers import Solver
+from endmember.methods.estimator import SpectralEstimator
+
+#: Pixels of compressed data on which starts are compared.
+START_PIXELS = 4096
+
+
+class Alternating(SpectralEstimator):
+    """A model whose factors are improved in turn, from the best of several starts."""
+
+    init: Any
+    #: A fit whose misfit is below this fraction of that of nothing is exact.
+    exact = EXACT
+
+    def __init__(
+        self,
+        *,
+        solver: Solver | None,
+        n_starts: int,
+        max_iter: int,
+        tol: float,
+        random_state: Any,
+    ) -> None:
+        self.solver = solver
+        self.n_starts = n_starts
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    def _solvers(self, loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
+        """Return the solver of each factor: the one given, or the one that measures best."""
+        return [self.solver] * len(wishes) if self.solver else default_solvers(loss, wishes, k)
+
+    def _run(self, problem: Problem, factors: list[np.ndarray], **options: Any) -> Fit:
+        """Return the factors improved in turn."""
+        solvers = self._solvers(problem.loss, problem.penalties, factors[0].shape[1])
+        return alternate(problem, factors, solvers, tol=self.tol, **options)
+
+    def _start(
+        self,
+        problem: Problem,
+        k: int,
+        given: Any,
+        rng: np.random.Generator,
+        callback: Any,
+        n_starts: int | None = None,
+    ) -> tuple[Problem, Fit, list[StartReport]]:
+        """Return the problem with the size of its weights fixed, where to continue from, and how starts ended."""
+        solvers = self._solvers(problem.loss, problem.penalties, k)
+        if given is None:
+            first = "nndsvd" if self.init == "multistart" else self.init
+            given = start(problem, first, k, rng, solvers)
+        problem = problem.settled(given)
+        if self.init != "multistart":
+            return problem, Fit(given), []
+        few, n_starts = few_pixels(problem, rng), n_starts or self.n_starts
+        fit, starts = multistart(
+            few, k, solvers, n_starts=n_starts, tol=self.tol, max_iter=self.max_iter,
+            seeds=rng.spawn(n_starts), callback=callback,
+        )  # fmt: skip
+        if few is not problem:
+            fit = self._begun(problem, start_maps(problem, fit.factors[1]), fit.stopped)
+        return problem, fit, starts
+
+    def _start_beside(
+        self, other: Problem, problem: Problem, k: int, rng: np.random.Generator, callback: Any
+    ) -> tuple[Problem, Fit, list[StartReport]]:
+        """Return the same as :meth:`_start`, found by another problem on compressed data."""
+        beside = clone(self).set_params(solver=None)
+        other, fit, starts = beside._start(other, k, None, rng, callback)
+        fit = beside._continue(other, fit, callback, "compressed data")
+        factors = fill(problem, fit.factors)
+        problem = problem.settled(factors)
+        starts = on_the_scale_of(problem, factors, starts)
+        return problem, self._begun(problem, factors, fit.stopped), starts
+
+    def _begun(self, problem: Problem, factors: list[np.ndarray], stopped: bool) -> Fit:
+        """Return where a fit begins; one that was asked to stop has had a sweep."""
+        if not stopped:
+            return Fit(factors)
+        fit = self._run(problem, factors, max_iter=1)
+        fit.stopped = True
+        return fit
+
+    def _continue(self, problem: Problem, fit: Fit, callback: Any, stage: str) -> Fit:
+        """Go on from where a fit stands; its sweeps count."""
+        done = len(fit.objective)
+        if fit.stopped or done >= self.max_iter:
+            return fit
+        further = self._run(
+            problem, fit.factors, max_iter=self.max_iter - done, callback=callback, stage=stage,
+            first_sweep=done, goes_on=done > 0, exact=self.exact,
+        )  # fmt: skip
+        return fit.then(further)
+
+    def _conclude(
+        self, problem: Problem, fit: Fit, optimality: float | None = None, stacklevel: int = 5
+    ) -> Fit:
+        """Learn how the fit went, and return it."""
+        fit, self.optimality_ = concluded(problem, fit, self.tol, optimality, stacklevel)
+        self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
+        self.converged_ = fit.converged
+        return fit
+
+
+def few_pixels(problem: Problem, rng: np.random.Generator) -> Problem:
+    """Return the problem of at most 4096 pixels of compressed data: enough to compare starts."""
+    n = problem.data.shape[0]
+    if (
+        n <= START_PIXELS
+        or not is_compressed(problem.data)
+        or any(p.spatial for p in problem.penalties[0])
+    ):
+        return problem
+    rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
+    data = some_pixels(problem.data, rows)
+    grids = [problem.grids[0].take(rows), problem.grids[1]]
+    settings = problem.settings and [
+        replace(setting, grid=grid) for setting, grid in zip(problem.settings, grids, strict=True)
+    ]
+    return replace(problem, data=data, grids=grids, settings=settings)
+
+
+def fitted_start(model: Any, problem: Problem, observed: Observed, k: int) -> list[np.ndarray]:
+    """Return what another model finds in the data, without negative values and between the bounds."""
+    model = clone(model)
+    if model.n_components is None:
+        model.set_params(n_components=k)
+    if model.n_components != k:
+        raise ValueError(
+            f"init={model!r} finds {model.n_components} components and the model has {k}; ask both for "
+            "as many"
+        )
+    model._check_parameters()
+    model._fit(observed, np.arange(observed.n_channels, dtype=float), None)
+    factors = given_start((model.maps_, model.components_), observed, k)
+    return [
+        np.clip(np.maximum(F, 0.0), *bounds_of(penalties, F.shape, grid))
+        for F, penalties, grid in zip(factors, problem.penalties, problem.grids, strict=True)
+    ]
+
+
+def given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
+    """Return the user's ``(maps, spectra)`` for the pixels and channels that take part."""
+    n_pixels = int(np.prod(observed.domain))
+    try:
+        maps, spectra = (np.array(F, dtype=np.float64) for F in init)
+        maps = maps.reshape(-1, maps.shape[-1])
+        fits = maps.shape == (n_pixels, k) and spectra.shape == (k, observed.n_channels)
+    except (TypeError, ValueError, IndexError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            "init must be the name of a start or (maps, spectra) of shapes "
+            f"{(*observed.domain, k)} and "
+            f"{(k, observed.n_channels)}"
+        )
+    C, S = maps[observed.rows], spectra.T[observed.columns]
+    if not (np.isfinite(C).all() and np.isfinite(S).all()):
+        raise ValueError(
+            "init holds NaN or infinite values at pixels or channels that take part in the fit"
+        )
+    return [C, S]
