@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.factor.axis import is_signal
 from endmember.signals.limits import guard
 from endmember.signals.provenance import record, set_source
 from endmember.signals.reading import UnreadableFileError, read
@@ -115,6 +116,19 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
             f"signal {number} of {path} is no spectrum image ({found[number]}); take {choices}"
         )
     return int(number)
+
+
+def as_signal(X: Any, array: Any, domain: tuple[int, ...] | None = None) -> Any:
+    """Return a signal: the one given, or its array as one."""
+    if is_signal(X):
+        return X
+    import hyperspy.api as hs
+
+    array = array.toarray() if hasattr(array, "toarray") else array
+    if domain is not None:
+        array = array.reshape(*domain, array.shape[-1])
+    signal = hs.signals.Signal1D(array)
+    return signal.as_lazy() if hasattr(array, "dask") and not signal._lazy else signal
 
 
 def region(signal: Any, window: tuple[float | None, float | None]) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,35 +14,23 @@ from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
 from endmember.show.particular import detectors
-from endmember.signals import folders, provenance, reporting, storage
+from endmember.signals import provenance, reporting, storage
 from endmember.signals import unmixing as single
 from endmember.signals.axes import describe_data
-from endmember.signals.bridge import wrap_maps, wrap_spectra
-from endmember.signals.misfits import misfit_of, open_misfit, save_misfit
+from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
+from endmember.signals.misfits import misfit_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def together(signals: Any, model: Any, weights: Any, **options: Any) -> Any:
-    """Unmix several detectors, or say why not."""
-    if not isinstance(model, Coupled):
-        raise TypeError(
-            f"several signals need a model of several detectors, such as em.Coupled(3), and not {model!r}"
-        )
-    if weights is not None:
-        raise ValueError(
-            "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
-        )
-    return unmix_together(signals, model, **options)
-
-
 def unmix_together(
-    signals: Sequence[Any],
-    model: Coupled,
+    signals: Any,
+    model: Any,
     *,
     mask: Any = None,
     channel_mask: Any = None,
+    weights: Any = None,
     callback: Any = None,
 ) -> CoupledUnmixing:
     """Separate several detectors' data of one area into shared maps and a set of spectra for each.
@@ -57,21 +43,35 @@ def unmix_together(
         A copy is fitted.
     mask, channel_mask, callback
         As in :meth:`em.Coupled.fit`.
+    weights : None
+        There are none.
 
     Returns
     -------
     CoupledUnmixing
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the model is for one detector, or the detectors cannot be coupled as asked.
     """
+    if not isinstance(model, Coupled):
+        raise TypeError(
+            f"several signals need a model of several detectors, such as em.Coupled(3), and not {model!r}"
+        )
+    if weights is not None:
+        raise ValueError(
+            "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
+        )
     images = same_pixels(signals)
-    wrapped = [_as_signal(one, image) for one, image in zip(signals, images, strict=True)]
-    model = single._seeded(clone(model))
+    wrapped = [
+        one if image.shape[-1] == 1 else as_signal(one, image)
+        for one, image in zip(signals, images, strict=True)
+    ]
+    model = single.seeded(clone(model))
     options = {"mask": mask, "channel_mask": channel_mask}
-    began, start = datetime.now(UTC), time.perf_counter()
-    model.fit(images, **options, callback=callback)
     record = {
-        "written": began.isoformat(timespec="seconds"),
-        "fit_seconds": round(time.perf_counter() - start, 3),
-        "versions": provenance.versions(),
+        **single.fit(model, images, options, callback),
         "detectors": [
             {"data": _describe_image(one, image), "steps": []}
             if image.shape[-1] == 1
@@ -79,17 +79,11 @@ def unmix_together(
             for one, signal, image in zip(signals, wrapped, images, strict=True)
         ],
     }
-    left_out = channel_mask or [None] * len(wrapped)
-    misfits: list[dict[str, np.ndarray] | None] = []
-    for d, signal in enumerate(wrapped):
-        if images[d].shape[-1] == 1:
-            misfits.append(None)
-            continue
-        misfits.append(
-            misfit_of(signal, model.seen_by(d), {"mask": mask, "channel_mask": left_out[d]})
-        )
+    masks = [{"mask": mask, "channel_mask": one} for one in channel_mask or [None] * len(wrapped)]
+    is_cube = [image.shape[-1] > 1 for image in images]
     return CoupledUnmixing(
-        maps=wrap_maps(model.maps_, _first_cube(wrapped, images)),
+        # The scan of the first detector that is no image is that of the maps.
+        maps=wrap_maps(model.maps_, wrapped[is_cube.index(True)]),
         spectra=[
             _brightness(S)
             if image.shape[-1] == 1
@@ -98,14 +92,17 @@ def unmix_together(
         ],
         model=model,
         options={
-            name: [None if one is None else single._plain(one) for one in value]
+            name: [None if one is None else single.plain(one) for one in value]
             if isinstance(value, list | tuple)
-            else single._plain(value)
+            else single.plain(value)
             for name, value in options.items()
             if value is not None
         },
         record=record,
-        misfits=misfits,
+        misfits=[
+            misfit_of(wrapped[d], model.seen_by(d), masks[d]) if cube else None
+            for d, cube in enumerate(is_cube)
+        ],
     )
 
 
@@ -146,19 +143,14 @@ class CoupledUnmixing:
     @property
     def detectors(self) -> list[single.Unmixing | None]:
         """The answer as each detector sees it; None for images."""
-        parts: list[single.Unmixing | None] = []
-        for d, (spectra, misfit) in enumerate(zip(self.spectra, self._misfits, strict=True)):
-            if misfit is None:
-                parts.append(None)
-                continue
-            record = {**self.record, **self.record["detectors"][d], "reasons": []}
-            parts.append(
-                single.Unmixing(
-                    maps=self.maps, spectra=spectra, model=self.model.seen_by(d), options={},
-                    record=record, misfit=misfit,
-                )
-            )  # fmt: skip
-        return parts
+        records = [{**self.record, **own, "reasons": []} for own in self.record["detectors"]]
+        return [
+            None if misfit is None else single.Unmixing(
+                maps=self.maps, spectra=spectra, model=self.model.seen_by(d), options={},
+                record=records[d], misfit=misfit,
+            )
+            for d, (spectra, misfit) in enumerate(zip(self.spectra, self._misfits, strict=True))
+        ]  # fmt: skip
 
     @property
     def labels(self) -> list[str]:
@@ -210,63 +202,13 @@ class CoupledUnmixing:
         FileExistsError
             If the folder exists and may not be replaced.
         """
-        folder = Path(folder)
-        with folders.replacing(folder, overwrite) as new:
-            self.maps.save(new / "maps.hspy")
-            for d, (spectra, misfit) in enumerate(zip(self.spectra, self._misfits, strict=True), 1):
-                spectra.save(new / f"spectra_{d}.hspy")
-                if misfit is not None:
-                    save_misfit(new / f"misfit_{d}.hspy", misfit, self.maps, spectra)
-            arrays: dict[str, np.ndarray] = {}
-            written = storage.written(
-                self.model, self.options, arrays, beside=("maps_", "spectra_")
-            )
-            storage.write_record(new, {**self.record, **written}, arrays)
-            storage.add_report(self, new / "report.html")
-        return folder
+        parts = enumerate(zip(self.spectra, self._misfits, strict=True), 1)
+        detectors = {f"_{number}": part for number, part in parts}
+        return storage.save_answer(self, folder, overwrite, ("maps_", "spectra_"), detectors)
 
     def reproduce(self, data: Sequence[Any]) -> CoupledUnmixing:
         """Run the same model with the same options and seed again on the data of all detectors."""
         return unmix_together(data, self.model, **self.options)
-
-
-def open_together(
-    place: Path, record: dict[str, Any], model: Any, options: dict[str, Any]
-) -> CoupledUnmixing:
-    """Read back what :meth:`CoupledUnmixing.save` wrote."""
-    import hyperspy.api as hs
-
-    maps, numbers = hs.load(place / "maps.hspy"), range(1, len(record["detectors"]) + 1)
-    spectra = [hs.load(place / f"spectra_{d}.hspy") for d in numbers]
-    model.restored(
-        {
-            "maps_": np.moveaxis(maps.data, 0, -1),
-            "spectra_": [one.data.reshape(len(one.data), -1) for one in spectra],
-        }
-    )
-    misfits = [
-        open_misfit(place / f"misfit_{d}.hspy") if (place / f"misfit_{d}.hspy").exists() else None
-        for d in numbers
-    ]
-    return CoupledUnmixing(
-        maps=maps, spectra=spectra, model=model, options=options, record=record, misfits=misfits
-    )
-
-
-def _as_signal(one: Any, image: Any) -> Any:
-    """Return the data of one detector as a signal of spectra; an image as it is."""
-    import hyperspy.api as hs
-
-    if hasattr(one, "axes_manager") or image.shape[-1] == 1:
-        return one
-    return hs.signals.Signal1D(np.asarray(image))
-
-
-def _first_cube(wrapped: Sequence[Any], images: Sequence[Any]) -> Any:
-    """Return the first detector that is no image: its scan is that of the maps."""
-    return next(
-        (signal for signal, image in zip(wrapped, images, strict=True) if image.shape[-1] > 1)
-    )
 
 
 def _brightness(S: np.ndarray) -> Any:
@@ -296,36 +238,27 @@ def _describe_image(one: Any, image: Any) -> dict[str, Any]:
 def _compose(result: CoupledUnmixing) -> Report:
     """Return the report of an answer about several detectors."""
     model, names = result.model, result.labels
-    sections = [
-        Section(
-            "Components",
-            figure=result.plot(),
-            caption="Shared maps, and spectra of every detector.",
-        )
-    ]
-    for part, name in zip(result.detectors, names, strict=True):
-        if part is not None:
-            caption = "What the components leave unexplained, in space and in energy."
-            sections.append(
-                Section(f"Residual of {name}", figure=show.residual(part), caption=caption)
-            )
-    sections += reporting._convergence(model)
-    for detector, name in zip(result.record["detectors"], names, strict=True):
-        data = detector["data"]
-        sections.append(
-            Section(f"Data of {name}", table=reporting._about_data(data, data["source"]))
-        )
-    sections.append(Section("Parameters", table=_parameters(model)))
+    caption = "What the components leave unexplained, in space and in energy."
+    described = [detector["data"] for detector in result.record["detectors"]]
     return Report(
         title=" and ".join(names),
         subtitle=f"{model.n_components_} components of {len(names)} detectors by Coupled",
         sentences=_findings(result),
         warnings=reporting._warnings(model),
-        sections=sections,
+        sections=[
+            Section("Components", figure=result.plot(),
+                    caption="Shared maps, and spectra of every detector."),
+            *(Section(f"Residual of {name}", figure=show.residual(part), caption=caption)
+              for part, name in zip(result.detectors, names, strict=True) if part is not None),
+            *reporting._convergence(model),
+            *(Section(f"Data of {name}", table=reporting._about_data(data, data["source"]))
+              for data, name in zip(described, names, strict=True)),
+            Section("Parameters", table=_parameters(model)),
+        ],
         methods=f"{reporting._in_words(model)}{reporting._outcome(model)}",
         references=reporting.references(model),
         footer=reporting._footer(result.record),
-    )
+    )  # fmt: skip
 
 
 def _findings(result: CoupledUnmixing) -> list[str]:

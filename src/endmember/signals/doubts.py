@@ -11,11 +11,12 @@ from endmember.assess.bands import Bands
 from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
 from endmember.assess.standard_errors import Errors
+from endmember.factor.axis import Axis
 from endmember.factor.noise import NoiseModel
 from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
 from endmember.signals.bridge import with_values
-from endmember.signals.misfits import save_together
+from endmember.signals.misfits import open_together, save_together
 
 if TYPE_CHECKING:
     from endmember.assess.comparison import Comparison
@@ -35,6 +36,11 @@ _BANDS = {
     "maps_high": "highest maps",
     "spectra": "spectra of unit sum",
 }
+#: What is kept of how sure an answer is: its class, and the titles of its arrays.
+_KEPT: dict[str, tuple[type, dict[str, str]]] = {
+    "errors": (Errors, _ERRORS),
+    "bands": (Bands, _BANDS),
+}
 #: A component is doubted that is less than this many times as strong as one fitted to noise.
 HARDLY = 1.5
 #: Whether a component can be seen is not worked out for more entries than this.
@@ -44,55 +50,38 @@ _MOST_ENTRIES = 3e7
 def save_doubts(folder: Path, result: Unmixing) -> dict[str, Any]:
     """Write ``errors.hspy`` and ``bands.hspy`` where they were computed; return what the record keeps of them."""
     record: dict[str, Any] = {}
-    errors, bands = result.errors, result.bands
-    if errors is not None:
-        save_together(folder / "errors.hspy", _signals(errors, _ERRORS, result))
-        record["errors"] = {
-            "rotations": int(errors.rotations), "method": errors.method, "exact": bool(errors.exact),
-            "efficient": bool(errors.efficient),
-        }  # fmt: skip
-    if bands is not None:
-        save_together(folder / "bands.hspy", _signals(bands, _BANDS, result))
-        record["bands"] = {
-            "exact": bool(bands.exact), "touching": bool(bands.touching),
-            "width": [float(w) for w in bands.width], "angle": [float(a) for a in bands.angle],
-        }  # fmt: skip
+    for name, (_, titles) in _KEPT.items():
+        doubts = getattr(result, name)
+        if doubts is not None:
+            values = {part: _components_first(part, getattr(doubts, part)) for part in titles}
+            save_together(folder / f"{name}.hspy", titles, values, result.maps, result.spectra)
+            rest = {part: value for part, value in vars(doubts).items() if part not in titles}
+            record[name] = {part: np.asarray(value).tolist() for part, value in rest.items()}
+    learned = result.model.learned()
+    if result.errors is None and "maps_error_" in learned:
+        errors = with_values(result.maps, learned["maps_error_"], "standard errors")
+        errors.save(folder / "errors.hspy")
     return record
 
 
-def open_doubts(folder: Path, record: dict[str, Any]) -> tuple[Errors | None, Bands | None]:
-    """Read back what :func:`save_doubts` wrote; ``record`` is what it returned."""
-    errors, bands = record.get("errors"), record.get("bands")
-    found: list[Any] = [None, None]
-    if errors is not None:
-        arrays: dict[str, Any] = _arrays(folder / "errors.hspy", _ERRORS)
-        flags = {name: arrays[name].astype(bool) for name in arrays if name.endswith("_at_zero")}
-        found[0] = Errors(**{**arrays, **flags}, **errors)
-    if bands is not None:
-        numbers = {name: np.array(bands[name]) for name in ("width", "angle")}
-        found[1] = Bands(**{**_arrays(folder / "bands.hspy", _BANDS), **bands, **numbers})
-    return found[0], found[1]
+def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Read back what :func:`save_doubts` wrote, by name; ``record`` is what it returned."""
+    found = {}
+    for name, kept in record.items():
+        kind, titles = _KEPT[name]
+        values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles)
+        for part, value in values.items():
+            value = np.moveaxis(value, 0, -1) if part.startswith("maps") else value
+            values[part] = value.astype(bool) if part.endswith("_at_zero") else value
+        numbers = {part: np.array(one) for part, one in kept.items() if isinstance(one, list)}
+        found[name] = kind(**{**values, **kept, **numbers})
+    return found
 
 
-def _signals(doubts: Errors | Bands, titles: dict[str, str], result: Unmixing) -> dict[str, Any]:
-    """Return the arrays as signals with the axes of the answer, by title."""
-    signals = {}
-    for name, title in titles.items():
-        values = np.asarray(getattr(doubts, name))
-        values = values.astype(np.uint8) if values.dtype == bool else values
-        like = result.maps if name.startswith("maps") else result.spectra
-        signals[title] = with_values(like, values if name.startswith("maps") else values.T, title)
-    return signals
-
-
-def _arrays(file: Path, titles: dict[str, str]) -> dict[str, np.ndarray]:
-    import hyperspy.api as hs
-
-    parts = {part.metadata.General.title: part.data for part in hs.load(file)}
-    return {
-        name: np.moveaxis(parts[title], 0, -1) if name.startswith("maps") else parts[title]
-        for name, title in titles.items()
-    }
+def _components_first(name: str, values: np.ndarray) -> np.ndarray:
+    """Return maps (*domain, k) or spectra (k, channels) as files hold them; flags as numbers."""
+    values = np.moveaxis(values, -1, 0) if name.startswith("maps") else values
+    return np.ascontiguousarray(values.astype(np.uint8) if values.dtype == bool else values)
 
 
 def agreement_of(comparison: Comparison) -> dict[str, Any]:
@@ -116,12 +105,9 @@ def doubts_in_words(result: Unmixing) -> list[Section]:
     if rows:
         sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
     if result.bands is not None:
-        axis = result.picture()
-        label = (
-            f"{axis.energy_label} ({axis.energy_units})" if axis.energy_units else axis.energy_label
-        )
+        axis = Axis.of(result.spectra)
         caption = "Spectra of unit sum, and between which spectra the data cannot tell."
-        figure = result.bands.plot(axis.energy, label)
+        figure = result.bands.plot(axis.energy, axis.label)
         sections.append(Section("Bands", figure=figure, caption=caption))
     return sections
 

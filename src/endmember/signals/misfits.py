@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,20 +95,18 @@ def _n_left(mask: np.ndarray | None, size: int) -> int:
 
 def save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: Any) -> None:
     """Write the residual map and the mean spectra of residual, data and model into one file."""
-    parts = {}
-    for name, title in MISFIT_TITLES.items():
-        part = (maps if name == "map" else spectra).inav[0].deepcopy()
-        part.data = misfit[name]
-        part.metadata.General.title = title
-        parts[title] = part
-    save_together(file, parts)
+    save_together(file, MISFIT_TITLES, misfit, maps.inav[0], spectra.inav[0])
 
 
-def save_together(file: Path, parts: dict[str, Any]) -> None:
-    """Write signals into one ``.hspy`` file, each under its title."""
+def save_together(
+    file: Path, titles: Mapping[str, str], values: Mapping[str, Any], maps: Any, spectra: Any
+) -> None:
+    """Write arrays into one ``.hspy`` file, each under its title as a signal like the maps or like the spectra."""
     import h5py
 
-    for title, part in parts.items():
+    for name, title in titles.items():
+        part = (maps if name.startswith("map") else spectra).deepcopy()
+        part.data, part.metadata.General.title = values[name], title
         single = file.with_name(f"{file.stem}-part.hspy")
         part.save(single if file.exists() else file)
         if single.exists():
@@ -118,7 +117,12 @@ def save_together(file: Path, parts: dict[str, Any]) -> None:
 
 def open_misfit(file: Path) -> dict[str, np.ndarray]:
     """Read back what :func:`save_misfit` wrote."""
+    return open_together(file, MISFIT_TITLES)
+
+
+def open_together(file: Path, titles: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Read back what :func:`save_together` wrote."""
     import hyperspy.api as hs
 
     parts = {part.metadata.General.title: part.data for part in hs.load(file)}
-    return {name: parts[title] for name, title in MISFIT_TITLES.items()}
+    return {name: parts[title] for name, title in titles.items()}

@@ -12,7 +12,7 @@ import json
 import math
 import warnings
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ from endmember.factor.axis import Axis, is_signal
 from endmember.factor.door import unwrap
 from endmember.factor.initialise import StartReport
 from endmember.methods.learning import Learning
-from endmember.signals.bridge import with_values
 from endmember.signals.described import class_called, made, name_of
-from endmember.signals.folders import FILES, RECORD
+from endmember.signals.folders import FILES, RECORD, replacing
+from endmember.signals.misfits import save_misfit
 from endmember.signals.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
@@ -221,6 +221,43 @@ def damaged(folder: Path, problem: Exception) -> ValueError:
     return ValueError(f"{folder} is a damaged result ({what}); unmix the data again")
 
 
+def save_answer(
+    result: Any,
+    folder: str | Path,
+    overwrite: bool,
+    beside: Collection[str],
+    detectors: Mapping[str, tuple[Any, dict[str, np.ndarray] | None]],
+    more: Callable[[Path], dict[str, Any]] = lambda new: {},
+) -> Path:
+    """Keep an answer, written beside and renamed: a crash leaves the old one.
+
+    Parameters
+    ----------
+    result : Unmixing or CoupledUnmixing
+    folder : str or Path
+    overwrite : bool
+        Replace an earlier answer of that name.
+    beside : collection of str
+        What the model has learned that files of their own hold.
+    detectors : mapping
+        Spectra and misfit, None for images, by how the names of their files end.
+    more : callable, optional
+        Writes what else there is into the new folder and returns what the record says of it.
+    """
+    folder = Path(folder)
+    with replacing(folder, overwrite) as new:
+        result.maps.save(new / "maps.hspy")
+        for ending, (spectra, misfit) in detectors.items():
+            spectra.save(new / f"spectra{ending}.hspy")
+            if misfit is not None:
+                save_misfit(new / f"misfit{ending}.hspy", misfit, result.maps, spectra)
+        arrays: dict[str, np.ndarray] = {}
+        said = more(new) | written(result.model, result.options, arrays, beside)
+        write_record(new, {**result.record, **said}, arrays)
+        add_report(result, new / "report.html")
+    return folder
+
+
 def add_report(result: Any, file: Path) -> None:
     """Write the report of a result that is saved already: its failure is said and loses nothing."""
     try:
@@ -230,17 +267,10 @@ def add_report(result: Any, file: Path) -> None:
             f"the result is saved without its report, which could not be written ({problem}); try "
             "result.report(file) again",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
 def _sum(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def save_errors(folder: Path, maps: Any, model: Any) -> None:
-    """Write the standard errors of the maps, where the model has learned them."""
-    errors = model.learned().get("maps_error_")
-    if errors is not None:
-        with_values(maps, errors, "standard errors").save(folder / "errors.hspy")

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.factor.axis import Axis, is_signal
-from endmember.factor.door import Given, given, is_lazy, unwrap
+from endmember.factor.axis import Axis
+from endmember.factor.door import given, is_lazy, unwrap
 from endmember.factor.inputs import checked_masks, observe
 from endmember.factor.scaling import area
 from endmember.factor.session import Checkpoint, current, session
 from endmember.methods.coupled import Coupled
 from endmember.methods.estimator import SpectralEstimator
 from endmember.show.contents import Components, Misfit
-from endmember.signals import folders, provenance, storage
+from endmember.signals import provenance, storage
 from endmember.signals.axes import (
     are_signals,
     describe_data,
@@ -30,6 +30,7 @@ from endmember.signals.axes import (
     pixels_of,
 )
 from endmember.signals.bridge import (
+    as_signal,
     fill_learning_results,
     in_counts,
     load,
@@ -40,7 +41,8 @@ from endmember.signals.bridge import (
 )
 from endmember.signals.choosing import choose_model
 from endmember.signals.doubts import open_doubts, save_doubts
-from endmember.signals.misfits import misfit_of, open_misfit, save_misfit
+from endmember.signals.folders import existing
+from endmember.signals.misfits import misfit_of, open_misfit
 from endmember.signals.plan import about, check_memory, fingerprint_of
 
 if TYPE_CHECKING:
@@ -109,13 +111,13 @@ def unmix(
     if not isinstance(model, SpectralEstimator | Coupled | None):
         raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     if isinstance(model, Coupled) or are_signals(signal):
-        from endmember.signals.coupling import together
+        from endmember.signals.coupling import unmix_together
 
-        return together(
-            signal, model, weights, mask=mask, channel_mask=channel_mask, callback=callback
+        return unmix_together(
+            signal, model, mask=mask, channel_mask=channel_mask, weights=weights, callback=callback
         )
     taken, reasons = given(signal), list(reasons)
-    signal = _as_signal(signal, taken, domain)
+    signal = as_signal(signal, taken.array, domain)
     if taken.hidden is not None:
         mask, channel_mask, weights = checked_masks(
             taken, domain or taken.shape[:-1], mask, channel_mask, weights
@@ -128,7 +130,7 @@ def unmix(
             model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
             reasons += why
         check_memory(signal, model.get_params(deep=False).get("n_components"))
-        result = _unmixed(signal, _seeded(clone(model)), options, callback, reasons)
+        result = _unmixed(signal, seeded(clone(model)), options, callback, reasons)
         work.check_source()
         result.record["passes"] = len(work.passes)
         if kept is not None:
@@ -140,27 +142,34 @@ def _unmixed(
     signal: Any, model: Any, options: dict[str, Any], callback: Any, reasons: list[str]
 ) -> Unmixing:
     """Fit a model and put everything together that is kept of it."""
-    began, start = datetime.now(UTC), time.perf_counter()
     current().notes.pop("seen", None)
-    model.fit(signal, **options, callback=callback)
     record = {
-        "written": began.isoformat(timespec="seconds"),
-        "fit_seconds": round(time.perf_counter() - start, 3),
+        **fit(model, signal, options, callback),
         "data": describe_data(signal),
         "steps": provenance.steps(signal),
-        "versions": provenance.versions(),
         "reasons": reasons,
     }
     result = Unmixing(
         maps=wrap_maps(model.maps_, signal),
         spectra=wrap_spectra(model.components_, signal, unit=model.unit_of_spectra),
         model=model,
-        options={name: _plain(value) for name, value in options.items() if value is not None},
+        options={name: plain(value) for name, value in options.items() if value is not None},
         record=record,
         misfit=misfit_of(signal, model, options),
     )
     result._data = signal
     return result
+
+
+def fit(model: Any, data: Any, options: dict[str, Any], callback: Any) -> dict[str, Any]:
+    """Fit a model, and return what the record keeps of when and with what that was done."""
+    began, start = datetime.now(UTC), time.perf_counter()
+    model.fit(data, **options, callback=callback)
+    return {
+        "written": began.isoformat(timespec="seconds"),
+        "fit_seconds": round(time.perf_counter() - start, 3),
+        "versions": provenance.versions(),
+    }
 
 
 class Unmixing:
@@ -215,10 +224,9 @@ class Unmixing:
         if "mode_shapes_" not in learned:
             return show.components(self)
         picture, shapes = self.picture(), learned["mode_shapes_"]
-        units = f" ({picture.energy_units})" if picture.energy_units else ""
         return show.profiles(
             learned["factors_"], shapes, labels=mode_labels(self.maps, shapes), energy=picture.energy,
-            energy_label=f"{picture.energy_label}{units}", title=picture.title,
+            energy_label=Axis.of(self.spectra).label, title=picture.title,
         )  # fmt: skip
 
     def fractions(self, window: tuple[float, float] | None = None) -> Any:
@@ -338,23 +346,14 @@ class Unmixing:
         FileExistsError
             If the folder exists and may not be replaced.
         """
-        folder = Path(folder)
-        with folders.replacing(folder, overwrite) as new:
-            self.maps.save(new / "maps.hspy")
-            self.spectra.save(new / "spectra.hspy")
-            save_misfit(new / "misfit.hspy", self._misfit, self.maps, self.spectra)
-            if self.errors is None:
-                storage.save_errors(new, self.maps, self.model)
-            doubts = save_doubts(new, self)
+
+        def more(new: Path) -> dict[str, Any]:
             if residual:
                 self._residual().save(new / "residual.hspy")
-            arrays: dict[str, np.ndarray] = {}
-            said = storage.written(
-                self.model, self.options, arrays, beside=("maps_", "components_")
-            )
-            storage.write_record(new, {**self.record, **said, "doubts": doubts}, arrays)
-            storage.add_report(self, new / "report.html")
-        return folder
+            return {"doubts": save_doubts(new, self)}
+
+        one = {"": (self.spectra, self._misfit)}
+        return storage.save_answer(self, folder, overwrite, ("maps_", "components_"), one, more)
 
     def reproduce(self, data: Any = None) -> Unmixing:
         """Run the same model with the same options and seed again.
@@ -444,49 +443,42 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
     ValueError
         If it is damaged.
     """
-    place = folders.existing(Path(folder))
+    import hyperspy.api as hs
+
+    place = existing(Path(folder))
     record, arrays = storage.read_record(place)
     try:
         model, options = storage.read_model(record, arrays, classes)
-        if "detectors" in record:
-            from endmember.signals.coupling import open_together
-
-            return open_together(place, record, model, options)
-        maps, spectra, misfit = _open_signals(place)
-        errors, bands = open_doubts(place, record.pop("doubts", {}))
+        maps = hs.load(place / "maps.hspy")
+        numbers = range(1, len(record.get("detectors", ())) + 1)
+        endings = [f"_{number}" for number in numbers] or [""]
+        spectra = [hs.load(place / f"spectra{ending}.hspy") for ending in endings]
+        misfits = [  # none of an image, of which each component has one brightness
+            open_misfit(place / f"misfit{ending}.hspy") if one.data.ndim > 1 else None
+            for ending, one in zip(endings, spectra, strict=True)
+        ]
+        doubts = open_doubts(place, record.pop("doubts", {}))
     except (KeyError, TypeError, OSError) as problem:
         raise ValueError(
             f"{place} is a damaged result ({problem!r}); unmix the data again"
         ) from problem
-    model.restored({"maps_": np.moveaxis(maps.data, 0, -1), "components_": spectra.data})
-    result = Unmixing(
-        maps=maps, spectra=spectra, model=model, options=options, record=record, misfit=misfit
+    maps_, kept = (
+        np.moveaxis(maps.data, 0, -1),
+        {"model": model, "options": options, "record": record},
     )
-    result.errors, result.bands = errors, bands
+    if numbers:
+        from endmember.signals.coupling import CoupledUnmixing
+
+        tables = [one.data.reshape(len(one.data), -1) for one in spectra]
+        model.restored({"maps_": maps_, "spectra_": tables})
+        return CoupledUnmixing(maps=maps, spectra=spectra, misfits=misfits, **kept)
+    model.restored({"maps_": maps_, "components_": spectra[0].data})
+    result = Unmixing(maps=maps, spectra=spectra[0], misfit=misfits[0], **kept)
+    vars(result).update(doubts)
     return result
 
 
-def _open_signals(folder: Path) -> tuple[Any, Any, dict[str, np.ndarray]]:
-    import hyperspy.api as hs
-
-    maps, spectra = hs.load(folder / "maps.hspy"), hs.load(folder / "spectra.hspy")
-    return maps, spectra, open_misfit(folder / "misfit.hspy")
-
-
-def _as_signal(X: Any, taken: Given, domain: tuple[int, ...] | None) -> Any:
-    """Return a signal: the one given, or the array as one."""
-    if is_signal(X):
-        return X
-    import hyperspy.api as hs
-
-    array = taken.array.toarray() if hasattr(taken.array, "toarray") else taken.array
-    if domain is not None:
-        array = array.reshape(*domain, array.shape[-1])
-    signal = hs.signals.Signal1D(array)
-    return signal.as_lazy() if hasattr(array, "dask") and not signal._lazy else signal
-
-
-def _seeded(model: Any) -> Any:
+def seeded(model: Any) -> Any:
     """Give a model whose seed is no number one, so that it can be run again."""
     for name, seed in model.get_params().items():
         if name.endswith("random_state") and not isinstance(seed, int | np.integer):
@@ -495,6 +487,6 @@ def _seeded(model: Any) -> Any:
     return model
 
 
-def _plain(value: Any) -> np.ndarray:
+def plain(value: Any) -> np.ndarray:
     """Return a mask or weights as an array that can be kept."""
     return np.array(value.data if hasattr(value, "axes_manager") else value)
