@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import endmember as em
+from endmember.factor.door import unwrap
 from endmember.signals import bridge, reading
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -402,17 +403,17 @@ def channels_first():
 
 def test_spectra_come_last_wherever_they_are():
     signal, turned = eels(), channels_first()
-    assert bridge.spectra_last(signal) is signal.data
-    found = bridge.spectra_last(turned)
+    assert unwrap(signal) is signal.data
+    found = unwrap(turned)
     np.testing.assert_array_equal(np.swapaxes(found, 0, 1), signal.data)
     assert np.shares_memory(found, turned.data)
     with pytest.raises(ValueError, match="2 signal axes"):
-        bridge.spectra_last(hs.signals.Signal2D(np.ones((2, 3, 4))))
+        unwrap(hs.signals.Signal2D(np.ones((2, 3, 4))))
 
 
 def test_maps_of_a_turned_signal_keep_their_axes():
     turned = channels_first()
-    maps = bridge.wrap_maps(bridge.spectra_last(turned)[..., :3], turned)
+    maps = bridge.wrap_maps(unwrap(turned)[..., :3], turned)
     assert [axis.name for axis in axes_of(maps)] == ["component", "x", "y"]
     assert [axis.scale for axis in axes_of(maps)] == [1.0, 1.5, 0.5]
 
@@ -428,7 +429,7 @@ def test_maps_and_spectra_survive_being_saved(tmp_path, domain):
 )
 def test_maps_and_spectra_of_real_signals_survive_being_saved(tmp_path, name):
     signal, rng = em.load(real(name)), np.random.default_rng(1)
-    *domain, channels = bridge.spectra_last(signal).shape
+    *domain, channels = unwrap(signal).shape
     maps, spectra = rng.random((*domain, 3), "f4"), rng.random((3, channels), "f4")
     check_round_trip(tmp_path, signal, maps, spectra)
 
@@ -548,9 +549,7 @@ def test_region_keeps_the_channels_between_start_and_stop(lazy):
 
 def test_region_of_a_turned_signal_crops_the_energy():
     cropped = bridge.region(channels_first(), (410, 420))
-    np.testing.assert_array_equal(
-        np.swapaxes(bridge.spectra_last(cropped), 0, 1), eels().data[..., 20:40]
-    )
+    np.testing.assert_array_equal(np.swapaxes(unwrap(cropped), 0, 1), eels().data[..., 20:40])
 
 
 @pytest.mark.parametrize(

@@ -113,12 +113,12 @@ def _flaws(summary: Summary) -> Iterator[str]:
 
 def _noise(signal: Any, summary: Summary) -> Iterator[str]:
     """Estimate the noise and say what it is like."""
+    from endmember.factor.door import unwrap
     from endmember.factor.noise import estimate_noise
-    from endmember.signals.summary import spectra_last
 
     if summary.zeros == 1 or summary.non_finite:
         return
-    data = spectra_last(signal)
+    data = unwrap(signal)
     sampled = not _is_array(data)
     if sampled:
         rows = data.reshape(-1, data.shape[-1])

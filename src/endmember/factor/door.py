@@ -39,8 +39,7 @@ def steps(signal: Any) -> list[dict[str, Any]]:
     list of dict
         As given to `endmember.preprocess.lifting.record`; a copy.
     """
-    text = signal.metadata.get_item(STEPS, default="[]")
-    return json.loads(text)
+    return json.loads(signal.metadata.get_item(STEPS, default="[]"))
 
 
 def unwrap(X: Any) -> Any:
@@ -66,11 +65,8 @@ def unwrap(X: Any) -> Any:
             "choose the energy axis with signal.as_signal1D(axis)"
         )
     (spectral,) = axes.signal_indices_in_array
-    last = X.data.ndim - 1
-    if spectral == last:
-        return X.data
-    order = [axis for axis in range(last + 1) if axis != spectral] + [spectral]
-    return X.data.transpose(order)
+    in_order = spectral == X.data.ndim - 1
+    return X.data if in_order else np.moveaxis(X.data, spectral, -1)
 
 
 #: Data whose largest value lies within these powers of two come in as they are: products of a few stay exact.
@@ -179,8 +175,7 @@ def given(X: Any, least: int = 2) -> Given:
         array = sparse.csr_array(array)
     elif not is_lazy(array):
         array = _as_ndarray(array)
-    _check_kind(array)
-    _check_axes(array.shape, least)
+    _check(array, least)
     if is_signal(X):
         axes = X.axes_manager.navigation_axes
         pixels = tuple(map(Axis.read, sorted(axes, key=lambda axis: axis.index_in_array)))
@@ -207,17 +202,15 @@ def _as_ndarray(X: Any) -> np.ndarray:
     return array.astype(np.float64) if array.dtype == object else array
 
 
-def _check_kind(X: Any) -> None:
+def _check(X: Any, least: int) -> None:
+    """Refuse what holds no real numbers, has fewer than two axes, or an axis of no entries."""
     if X.dtype.kind == "c":
         raise ValueError(
             "Complex data not supported: a spectrum image holds real or whole numbers; give their modulus"
         )
     if X.dtype.kind not in "fiub":
         raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
-
-
-def _check_axes(shape: tuple[int, ...], least: int) -> None:
-    """Refuse an array that is no spectrum image: with fewer than two axes, or an axis of no entries."""
+    shape = X.shape
     if len(shape) < least:
         raise ValueError(
             f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "

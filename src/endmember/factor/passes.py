@@ -213,7 +213,7 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
     start = _start(X, min(rank + OVERSAMPLING, *X.shape), r)
     start = start if c is None else c[:, None] * start
     basis = np.linalg.svd(start, full_matrices=False)[0]
-    inputs = [X.shape, basis, _hashed(r), _hashed(c)]
+    inputs = [X.shape, basis, r, c]
     if isinstance(X, BlockData):
         seen = _kept(X, "sketch", inputs, lambda: _project(X, basis, r, c))
     else:
@@ -239,7 +239,7 @@ def _start(X: Data, size: int, r: np.ndarray | None) -> np.ndarray:
     if isinstance(X, BlockData):
         if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None):
             return X.found[2]
-        inputs = [X.shape, size, _hashed(r)]
+        inputs = [X.shape, size, r]
         return _kept(X, "directions", inputs, lambda: _find(X, size, r))["found"]
     scores = X.dot(_random_directions(X, size))
     return X.transposed_dot(scores if r is None else r[:, None] ** 2 * scores)
@@ -276,11 +276,8 @@ def _kept(
     X: BlockData, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """Return what a pass gives; for data on disk from the checkpoint where it holds that."""
-    return current().kept(name, inputs, compute) if isinstance(X, Lazy) else compute()
-
-
-def _hashed(scale: np.ndarray | None) -> Any:
-    return "none" if scale is None else scale
+    checkpoint = current().checkpoint if isinstance(X, Lazy) else None
+    return compute() if checkpoint is None else checkpoint.kept(name, inputs, compute)
 
 
 def _project(
@@ -368,7 +365,7 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
     """
     X, r, c = unscaled(data)
     if isinstance(X, BlockData):
-        inputs = [X.shape, C, S, _hashed(r), _hashed(c)]
+        inputs = [X.shape, C, S, r, c]
         return Seen(**_kept(X, "full-data", inputs, lambda: _examine(X, C, S, r, c)))
     squares, residual = np.empty(len(C)), np.zeros(len(S))
     for rows, rest in X.residual_blocks(C, S):

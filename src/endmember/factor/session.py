@@ -86,14 +86,6 @@ class Session:
                 f"{in_words(needed)}; raise the limit, bin or crop the data, or ask for less"
             )
 
-    def kept(
-        self, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
-    ) -> dict[str, np.ndarray]:
-        """Return what a pass gives, from the checkpoint where it holds that."""
-        if self.checkpoint is None:
-            return compute()
-        return self.checkpoint.kept(name, inputs, compute)
-
 
 @dataclass
 class Checkpoint:

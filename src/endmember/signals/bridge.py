@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.axis import is_signal
+from endmember.factor.door import unwrap
 from endmember.signals.limits import guard
 from endmember.signals.provenance import record, set_source
 from endmember.signals.reading import UnreadableFileError, read
@@ -20,7 +21,6 @@ from endmember.signals.summary import (
     describe,
     describe_signal,
     signals_in,
-    spectra_last,
     text_of,
 )
 
@@ -36,7 +36,6 @@ __all__ = [
     "read",
     "region",
     "signals_in",
-    "spectra_last",
     "text_of",
     "wrap_like",
     "wrap_maps",
@@ -209,7 +208,7 @@ def wrap_maps(maps: np.ndarray, like: Any) -> Any:
     <Signal2D, title: maps, dimensions: (3|5, 4)>
     """
     axes = _domain_axes(like)
-    _check_shape("maps", maps.shape[:-1], spectra_last(like).shape[:-1])
+    _check_shape("maps", maps.shape[:-1], unwrap(like).shape[:-1])
     components = _component_axis(maps.shape[-1])
     data = np.ascontiguousarray(np.moveaxis(maps, -1, 0))
     return _new_signal(data, [components, *axes], _metadata(like, "maps"))
@@ -260,7 +259,7 @@ def wrap_spectra(
     """
     if channels is not None:
         like = like.isig[channels[0] : channels[1]]
-    _check_shape("spectra", spectra.shape[1:], spectra_last(like).shape[-1:])
+    _check_shape("spectra", spectra.shape[1:], unwrap(like).shape[-1:])
     axes = [_component_axis(spectra.shape[0]), _channel_axis(like)]
     metadata = _metadata(like, "spectra", own=True)
     quantity = metadata["Signal"].setdefault("quantity", "Intensity (unit of the data)")
@@ -312,7 +311,7 @@ def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None)
     pixels, channels = _domain_axes(like), [_channel_axis(like)]
     images = [{**axis, "navigate": True} for axis in pixels]
     axes = {"pixels": pixels, "channels": channels, "both": [*images, *channels]}
-    shape = tuple(spectra_last(like).shape)
+    shape = tuple(unwrap(like).shape)
     shapes = {"pixels": shape[:-1], "channels": shape[-1:], "both": shape}
     fitting = [name for name, shape in shapes.items() if shape == array.shape]
     if over is None and len(fitting) == 1:
@@ -357,10 +356,10 @@ def fill_learning_results(
     >>> float(cube.get_decomposition_model().data.max())
     2.0
     """
-    *domain, channels = spectra_last(signal).shape
+    *domain, channels = unwrap(signal).shape
     _check_shape("maps", maps.shape, (*domain, spectra.shape[0]))
     _check_shape("spectra", spectra.shape[1:], (channels,))
-    if spectra_last(signal) is not signal.data:
+    if unwrap(signal) is not signal.data:
         raise ValueError(
             "HyperSpy needs the channels last in the array to show a decomposition; "
             "give it signal.as_signal1D(axis), where axis is the energy axis"
@@ -403,12 +402,9 @@ def _metadata(like: Any, title: str, own: bool = False) -> dict[str, Any]:
     metadata = {name: known[name] for name in ("Acquisition_instrument", "Sample") if name in known}
     before = known.get("General", {}).get("title", "")
     metadata["General"] = {"title": f"{before} {title}".strip()}
-    metadata["Signal"] = {}
-    if own:
-        kept = ("signal_type", "quantity")
-        metadata["Signal"] = {
-            name: known["Signal"][name] for name in kept if name in known.get("Signal", {})
-        }
+    of_signal = known.get("Signal", {}) if own else {}
+    kept = ("signal_type", "quantity")
+    metadata["Signal"] = {name: of_signal[name] for name in kept if name in of_signal}
     return metadata
 
 

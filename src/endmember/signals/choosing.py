@@ -33,15 +33,6 @@ _BACKGROUND = {"subtract_background", "fit_background"}
 _COMMON = ("n_starts", "random_state", "max_iter", "tol")
 
 
-def choose_loss(noise: NoiseModel) -> tuple[Loss, str]:
-    """Return the loss that suits the noise, and why."""
-    if noise.poisson:
-        return PoissonScaled(), (
-            "Loss: squared error weighted by counts (PoissonScaled), because the data are counts."
-        )
-    return SquaredError(), "Loss: squared error, because the data are not plain counts."
-
-
 def choose_model(
     signal: Any,
     n_components: int | None = None,
@@ -95,7 +86,7 @@ def choose_model(
     chosen, why = chosen_loss(signal, loss, noise)
     if model is not None:
         if "scaling" in model.get_params(deep=False):
-            model.set_params(scaling="poisson" if choose_loss(noise)[0].counts else None)
+            model.set_params(scaling="poisson" if noise.poisson else None)
         if "loss" in model.get_params(deep=False):
             model.set_params(loss=chosen)
             reasons += why
@@ -189,10 +180,13 @@ def chosen_loss(
     ValueError
         If there is none of that name.
     """
-    if loss == "auto":
-        chosen, why = choose_loss(noise or estimate_noise(_judged(signal)))
-        return chosen, [why]
-    return named_loss(loss), []
+    if loss != "auto":
+        return named_loss(loss), []
+    if (noise or estimate_noise(_judged(signal))).poisson:
+        return PoissonScaled(), [
+            "Loss: squared error weighted by counts (PoissonScaled), because the data are counts."
+        ]
+    return SquaredError(), ["Loss: squared error, because the data are not plain counts."]
 
 
 def named_loss(name: str) -> Loss:
@@ -225,6 +219,4 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
 def _judged(signal: Any) -> Any:
     """Return the signal, or where it is lazy and large a part of it, so that judging it costs no pass."""
     X = unwrap(signal)
-    if not stays_lazy(X):
-        return signal
-    return sample(blocks_of(X))
+    return sample(blocks_of(X)) if stays_lazy(X) else signal

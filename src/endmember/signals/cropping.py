@@ -49,7 +49,7 @@ def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
     (2, 4, 60)
     """
     axes = signal.axes_manager.navigation_axes  # x first, as HyperSpy orders them
-    ranges: list[list[int] | None] = []
+    step: dict[str, Any] = {"step": "crop_pixels", "rows": None, "columns": None}
     cut = []
     for name, asked, axis in zip(("columns", "rows"), (columns, rows), axes, strict=False):
         first, end = (0, axis.size) if asked is None else (int(one) for one in asked)
@@ -58,12 +58,7 @@ def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
                 f"{name}={first}:{end} must be a part of 0:{axis.size} that is not empty; give (first, end)"
             )
         cut.append(slice(first, end))
-        ranges.append(None if asked is None else [first, end])
-    step = {
-        "step": "crop_pixels",
-        "rows": ranges[1] if len(ranges) > 1 else None,
-        "columns": ranges[0],
-    }
+        step[name] = None if asked is None else [first, end]
     return record(signal.inav[tuple(cut)], step, inplace=True)
 
 

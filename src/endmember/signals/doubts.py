@@ -115,11 +115,12 @@ def doubts_in_words(result: Unmixing) -> list[Section]:
 def verdicts(result: Unmixing) -> dict[str, list[str]]:
     """Return for every component, by name, one sentence on each thing that is known of its certainty."""
     names = result.picture().names or ()
+    errors, bands, agreement = result.errors, result.bands, result.record.get("agreement")
     parts = [
         _strengths(result),
-        _precisions(result),
-        _freedoms(result),
-        _agreements(result),
+        [] if errors is None else _precisions(result, errors),
+        [] if bands is None else _freedoms(bands),
+        _agreements(agreement["angles"], len(names)) if agreement else [],
         _elements(result),
     ]
     return {name: [part[j] for part in parts if part] for j, name in enumerate(names)}
@@ -150,11 +151,8 @@ def _times(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _precisions(result: Unmixing) -> list[str]:
+def _precisions(result: Unmixing, errors: Errors) -> list[str]:
     """Say what noise alone leaves uncertain."""
-    errors = result.errors
-    if errors is None:
-        return []
     maps = np.moveaxis(np.asarray(result.maps.data, dtype=float), 0, -1)
     k = maps.shape[-1]
     spectra = [_relative(result.spectra.data[j], errors.spectra[j]) for j in range(k)]
@@ -170,11 +168,8 @@ def _relative(values: np.ndarray, errors: np.ndarray) -> float:
     return float(100 * np.sqrt(np.nansum(np.square(errors))) / size) if size > 0 else np.inf
 
 
-def _freedoms(result: Unmixing) -> list[str]:
+def _freedoms(bands: Bands) -> list[str]:
     """Say what else fits as well."""
-    bands = result.bands
-    if bands is None:
-        return []
     at_least = "" if bands.exact else "at least "
     return [
         "Fixed by the data."
@@ -184,17 +179,13 @@ def _freedoms(result: Unmixing) -> list[str]:
     ]
 
 
-def _agreements(result: Unmixing) -> list[str]:
+def _agreements(angles: dict[str, list[float | None]], k: int) -> list[str]:
     """Say what other methods find."""
-    agreement = result.record.get("agreement")
-    if not agreement:
-        return []
     said = []
-    for j in range(len(result.spectra.data)):
-        angles = {name: found[j] for name, found in agreement["angles"].items()}
+    for j in range(k):
         parts = [
-            f"{name} nothing like it" if angle is None else f"{name} {angle:.1f}° away"
-            for name, angle in angles.items()
+            f"{name} nothing like it" if found[j] is None else f"{name} {found[j]:.1f}° away"
+            for name, found in angles.items()
         ]
         said.append(f"Others find it: {', '.join(parts)}.")
     return said

@@ -89,8 +89,12 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
         kind = "tuple" if isinstance(value, tuple) else "list"
         return {kind: [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]}
     if isinstance(value, dict):
-        pairs = [(key, encode(item, arrays, f"{name}.{key}")) for key, item in value.items()]
-        return {"dict": [[encode(key, arrays, name), item] for key, item in pairs]}
+        return {
+            "dict": [
+                [encode(key, arrays, name), encode(item, arrays, f"{name}.{key}")]
+                for key, item in value.items()
+            ]
+        }
     if isinstance(value, StartReport):
         return {"start": encode(vars(value), arrays, name)}
     if isinstance(value, BaseEstimator):
@@ -133,22 +137,19 @@ def decode(value: Any, arrays: dict[str, np.ndarray], classes: Collection[type] 
     def inner(item: Any) -> Any:
         return decode(item, arrays, classes)
 
-    if "array" in value:
-        return arrays[value["array"]]
-    if "texts" in value:
-        return np.array(value["texts"], dtype=object)
-    if "float" in value:
-        return float(value["float"])
-    if "signal" in value:
-        return _decode_signal(value["signal"], arrays)
-    if "tuple" in value:
-        return tuple(inner(item) for item in value["tuple"])
-    if "list" in value:
-        return [inner(item) for item in value["list"]]
-    if "dict" in value:
-        return {inner(key): inner(item) for key, item in value["dict"]}
-    if "start" in value:
-        return StartReport(**inner(value["start"]))
+    readers: dict[str, Callable[[Any], Any]] = {
+        "array": arrays.__getitem__,
+        "texts": lambda texts: np.array(texts, dtype=object),
+        "float": float,
+        "signal": lambda kept: _decode_signal(kept, arrays),
+        "tuple": lambda items: tuple(map(inner, items)),
+        "list": lambda items: list(map(inner, items)),
+        "dict": lambda pairs: {inner(key): inner(item) for key, item in pairs},
+        "start": lambda kept: StartReport(**inner(kept)),
+    }
+    kind = next(iter(value), "")
+    if kind in readers:
+        return readers[kind](value[kind])
     model = made(
         value["class"], class_called(value["class"], classes),
         {key: inner(item) for key, item in value["parameters"].items()},

@@ -171,42 +171,6 @@ def is_spectrum_image(signal: Any) -> bool:
     return one_spectrum_a_pixel and signal.data.dtype.kind in "biuf"
 
 
-def spectra_last(signal: Any) -> Any:
-    """Return a signal's data with the domain first and the channels last.
-
-    Parameters
-    ----------
-    signal : hyperspy.api.signals.BaseSignal
-        With one signal axis, anywhere in its array.
-
-    Returns
-    -------
-    ndarray or dask.array.Array, shape (*domain, channels)
-        The signal's own data where they are in this order already, else a view of them.
-
-    Raises
-    ------
-    ValueError
-        The signal has not exactly one signal axis.
-
-    Examples
-    --------
-    >>> import hyperspy.api as hs
-    >>> spectra_last(hs.signals.Signal1D(np.zeros((4, 5, 60)))).shape
-    (4, 5, 60)
-    """
-    manager = signal.axes_manager
-    if manager.signal_dimension != 1:
-        raise ValueError(
-            f"the signal has {manager.signal_dimension} signal axes, where spectra have one; "
-            "choose the energy axis with signal.as_signal1D(axis)"
-        )
-    navigation = sorted(manager.navigation_indices_in_array)
-    order = [*navigation, *manager.signal_indices_in_array]
-    ordered = order == list(range(len(order)))
-    return signal.data if ordered else signal.data.transpose(order)
-
-
 def describe(signal: Any) -> Summary:
     """Summarise the values of a spectrum image, block by block.
 
@@ -231,7 +195,9 @@ def describe(signal: Any) -> Summary:
     >>> summary.counts, summary.total, summary.empty_pixels, summary.empty_channels
     (True, 6.0, 1, 1)
     """
-    data = spectra_last(signal)
+    from endmember.factor.door import unwrap
+
+    data = unwrap(signal)
     if data.dtype.kind not in "biuf":
         raise ValueError(
             f"the signal holds values of type {data.dtype}, where real numbers are needed; "

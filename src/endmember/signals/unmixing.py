@@ -453,7 +453,7 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
         numbers = range(1, len(record.get("detectors", ())) + 1)
         endings = [f"_{number}" for number in numbers] or [""]
         spectra = [hs.load(place / f"spectra{ending}.hspy") for ending in endings]
-        misfits = [  # none of an image, of which each component has one brightness
+        misfits: list[Any] = [  # none of an image, of which each component has one brightness
             open_misfit(place / f"misfit{ending}.hspy") if one.data.ndim > 1 else None
             for ending, one in zip(endings, spectra, strict=True)
         ]

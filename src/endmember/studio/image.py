@@ -6,7 +6,8 @@ import numpy as np
 
 import endmember as em
 from endmember.factor.axis import Axis
-from endmember.signals.bridge import spectra_last, text_of
+from endmember.factor.door import unwrap
+from endmember.signals.bridge import text_of
 from endmember.studio.live import DIRECTIONS, Sketches
 from endmember.studio.stored import Stored
 from endmember.studio.sums import Sums
@@ -109,7 +110,7 @@ class Image:
         """Return the mean spectrum of a region of the data, (channels,); reads them where they stay on disk."""
         if not self.is_preview:
             return self.spectrum(rows, columns)
-        cube = spectra_last(self.signal)
+        cube = unwrap(self.signal)
         cube = cube[None] if cube.ndim == 2 else cube
         return np.asarray(cube[slice(*rows), slice(*columns)].mean(axis=(0, 1), dtype=float))
 
@@ -117,7 +118,7 @@ class Image:
         """Return the sum over some channels at every pixel of the data; reads them where they stay on disk."""
         if not self.is_preview:
             return self.map(channels)
-        total = spectra_last(self.signal)[..., slice(*channels)].sum(axis=-1, dtype=float)
+        total = unwrap(self.signal)[..., slice(*channels)].sum(axis=-1, dtype=float)
         return np.atleast_2d(np.asarray(total))
 
     def mean_spectrum(self) -> np.ndarray:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from endmember.factor.door import unwrap
 from endmember.signals import provenance
-from endmember.signals.bridge import load, spectra_last
+from endmember.signals.bridge import load
 from endmember.signals.limits import free_memory
 from endmember.studio.steps import Step
 from endmember.studio.sums import running_sums
@@ -99,7 +100,7 @@ def store(signal: Any, room: Path, steps: tuple[Step, ...] = ()) -> Stored:
     ValueError
         If it is something else, or holds values that are not finite.
     """
-    cube = spectra_last(signal)
+    cube = unwrap(signal)
     check_image(cube)
     cube = cube[None] if cube.ndim == 2 else cube
     lazy, bin_ = bool(getattr(signal, "_lazy", False)), 1
