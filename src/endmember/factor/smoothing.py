@@ -74,8 +74,7 @@ class SmoothField:
     def __init__(self, domain: Sequence[int]) -> None:
         self.domain = tuple(domain)
         self.penalties = curvature_penalties(domain)
-        longest = LONGEST * np.array(domain)
-        self._most = np.searchsorted(LENGTHS, longest, side="right") - 1
+        self._most = np.searchsorted(LENGTHS, LONGEST * np.array(domain), side="right") - 1
         self._places: tuple[int, ...] = ()
         self._parts: dict[tuple[int, ...], SmoothField] = {}
 
@@ -99,14 +98,13 @@ class SmoothField:
             Whether the evidence is wanted; else 0.
         """
         n, q = b.shape
-        own = np.einsum("iqq->iq", a)
-        mean = np.array([size[size > 0].mean() if (size > 0).any() else 1.0 for size in own.T])
+        own = np.einsum("iqq->qi", a)
+        mean = np.array([size[size > 0].mean() if (size > 0).any() else 1.0 for size in own])
         strengths = mean[:, None] * np.maximum(np.reshape(lengths, (q, -1)), 1e-3) ** 4
         blocks = [[sparse.diags_array(a[:, r, c]) for c in range(q)] for r in range(q)]
         for field, own_strengths in enumerate(strengths):
             smooth = sum(s * P for s, P in zip(own_strengths, self.penalties, strict=True))
-            ridge = sparse.diags_array(np.full(n, 1e-6 * mean[field]))
-            blocks[field][field] = blocks[field][field] + smooth + ridge
+            blocks[field][field] += smooth + 1e-6 * mean[field] * sparse.eye_array(n)
         base = sparse.csc_array(sparse.block_array(blocks))
         factor = splu(base, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
                       options={"SymmetricMode": True})  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,9 +14,8 @@ from scipy.signal.windows import tukey
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.data import row_blocks
 from endmember.factor.door import given, unwrap
+from endmember.factor.inputs import logger
 from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted, map_pixels
-
-logger = logging.getLogger("endmember")
 
 #: Rounds in which the reference of the correlation is made anew from what is aligned so far.
 _ROUNDS = 4
@@ -110,7 +108,8 @@ def align(
     )  # fmt: skip
 
 
-def _aligned(
+@lifted(counts=True, missing=True, name="align")
+def _align(
     X: Any, low_loss: Any, *, method: str, shifts: Any, window: Any, max_shift: Any, smooth: int,
     interpolate: bool, ends: str, energy: Any, dispersion: bool, stretches: Any,
 ) -> Any:  # fmt: skip
@@ -143,10 +142,6 @@ def _aligned(
         )
     moved = map_pixels(partial(_read, interpolate=interpolate), X, *each, dtype=dtype)
     return Cropped(moved[..., start:stop], start)
-
-
-_aligned.__name__ = "align"  # what the history calls the step
-_align = lifted(counts=True, missing=True)(_aligned)
 
 
 @lifted(counts=True, records=False, missing=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endmember.factor.blocks import Rescaled
-from endmember.factor.inputs import observe
+from endmember.factor.inputs import logger, observe
 from endmember.factor.lowrank import LowRank, sketch
 from endmember.factor.noise import (
     NoiseModel,
@@ -23,8 +22,6 @@ from endmember.factor.noise import (
 from endmember.factor.session import one_blas_thread
 from endmember.factor.spiked import spiked_overlap, spiked_strength
 from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
-
-logger = logging.getLogger("endmember")
 
 _PASSES = 8  # principal components of noise lie close together: this many passes tell them apart
 _BIASED = 0.9  # cos² of the angle to the truth below which a component is called biased

@@ -301,9 +301,8 @@ def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = 
            [0., 7., 1.]])
     """
     shifts = _checked_shifts(shifts, X.shape, identify=pattern is None)
-    if pattern is None:
-        pattern = fixed_pattern(X, shifts)
-    pattern = np.asarray(unwrap(pattern), dtype=X.dtype)
+    known = fixed_pattern(X, shifts) if pattern is None else unwrap(pattern)
+    pattern = np.asarray(known, dtype=X.dtype)
     if pattern.shape != X.shape[-1:]:
         raise ValueError(
             f"pattern has the shape {pattern.shape}, not one number for each of {X.shape[-1]} channels"
@@ -355,12 +354,6 @@ def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = 
 
 def _wobble_design(shifts: NDArray, channels: int) -> sparse.csr_array:
     """Return the matrix that makes acquisitions of a spectrum followed by a pattern."""
-    low, high = int(shifts.min()), int(shifts.max())
-    length = channels + high - low
-    entries = np.arange(shifts.size * channels)
-    channel = np.tile(np.arange(channels), shifts.size)
-    spectrum = channel - np.repeat(shifts, channels) + high
-    columns = np.concatenate([spectrum, length + channel])
-    ones = np.ones(columns.size)
-    shape = (entries.size, length + channels)
-    return sparse.csr_array((ones, (np.tile(entries, 2), columns)), shape=shape)
+    length, pattern = channels + int(np.ptp(shifts)), sparse.eye_array(channels)
+    moved = [sparse.eye_array(channels, length, k=int(shifts.max() - shift)) for shift in shifts]
+    return sparse.csr_array(sparse.block_array([[spectrum, pattern] for spectrum in moved]))

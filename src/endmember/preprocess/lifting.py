@@ -51,6 +51,7 @@ def lifted(
     counts: bool = False,
     records: bool = True,
     missing: bool = False,
+    name: str | None = None,
 ) -> Callable[..., Any]:
     """Make a function of an array take and return HyperSpy signals and Dask arrays as well.
 
@@ -69,6 +70,8 @@ def lifted(
         Append name and parameters to the history of the signal that comes back.
     missing : bool
         Whether the function takes NaN for missing values; a masked array then comes in so, and goes out masked.
+    name : str, optional
+        What the history calls the step; the function's own name unless given.
 
     Returns
     -------
@@ -91,7 +94,7 @@ def lifted(
     (array([1. , 0.5]), <Signal1D, title: , dimensions: (1|2)>)
     """
     if function is None:
-        return functools.partial(lifted, counts=counts, records=records, missing=missing)
+        return functools.partial(lifted, counts=counts, records=records, missing=missing, name=name)
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -101,12 +104,12 @@ def lifted(
         first, X = next(iter(bound.arguments.items()))
         taken = given(X, least=1)
         array = _entered(taken, counts, missing)
-        others = {name: value for name, value in bound.arguments.items() if name != first}
+        others = {key: value for key, value in bound.arguments.items() if key != first}
         if "energy" in others:
             others["energy"] = bound.arguments["energy"] = _energy(X, taken.axis, others["energy"])
         bound.arguments[first] = array
         result = function(*bound.args, **bound.kwargs)
-        step = _step(function.__name__, others) if records and is_signal(X) else None
+        step = _step(name or function.__name__, others) if records and is_signal(X) else None
         return _each(result, lambda part: _give_back(part, X, taken, array, step))
 
     return call

@@ -24,6 +24,7 @@ from endmember.preprocess.lifting import Floats, lifted, map_pixels
 Indices = NDArray[np.integer]
 
 _REACH = 2  # channels on either side that say what a spectrum has here
+_BESIDE = np.array([-2, -1, 1, 2])  # the steps to them
 _WINDOW = 8  # channels on either side over which neighbouring pixels are compared
 _CLIP = 3.0  # standard deviations from the median at which surroundings stop counting
 _LOOSE = 1e-3  # tail probability that is enough beside a spike, and in its afterglow
@@ -184,7 +185,9 @@ def _measured(X: Any, offsets: list[tuple[int, ...]]) -> NoiseModel:
 
     Few spikes in a small image look like a large gain, under which they would hide.
     """
-    block = _whole(np.asarray(X[_middle(X.shape)]))
+    side = max(4, int((_SAMPLE / X.shape[-1]) ** (1 / max(1, X.ndim - 1))))
+    starts = [max(0, (size - side) // 2) for size in X.shape[:-1]]
+    block = _whole(np.asarray(X[tuple(slice(start, start + side) for start in starts)]))
     noise = estimate_noise(block)
     if noise.gain == 0 and noise.read_variance == 0:
         noise, block = estimate_noise(X), block[:0]
@@ -195,13 +198,6 @@ def _measured(X: Any, offsets: list[tuple[int, ...]]) -> NoiseModel:
         bridged = _bridge(block, spikes)  # whole numbers stay whole, so that counts are recognised
         noise = estimate_noise(np.rint(bridged) if X.dtype.kind in "iub" else bridged)
     return noise
-
-
-def _middle(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the place of a block in the middle of the domain, with up to `_SAMPLE` entries."""
-    side = max(4, int((_SAMPLE / shape[-1]) ** (1 / max(1, len(shape) - 1))))
-    starts = [max(0, (size - side) // 2) for size in shape[:-1]]
-    return tuple(slice(start, start + side) for start in starts)
 
 
 def _flag(
@@ -259,8 +255,8 @@ def _worth_a_look(values: Floats, noise: NoiseModel) -> tuple[Indices, Indices]:
     """Return rows and columns of the entries well above the channels beside them."""
     padded = np.pad(values, [(0, 0), (_REACH, _REACH)], mode="reflect")
     size = values.shape[1]
-    steps = [_REACH + step for step in range(-_REACH, _REACH + 1) if step]
-    level, error = _level(np.stack([padded[:, step : step + size] for step in steps]), noise)
+    near = np.stack([padded[:, _REACH + step :][:, :size] for step in _BESIDE])
+    level, error = _level(near, noise)
     high = values - level > _LOOK * np.sqrt(noise.variance(level) + error)
     return np.nonzero(high)  # type: ignore[return-value]
 
@@ -296,8 +292,7 @@ def _stand_out(
 
 def _beside(values: Floats, rows: Indices, columns: Indices) -> Floats:
     """Return the entries of the channels on either side, (channels, places); reflected at the ends."""
-    steps = np.array([step for step in range(-_REACH, _REACH + 1) if step])
-    return values[rows, _reflected(columns + steps[:, None], values.shape[1])]
+    return values[rows, _reflected(columns + _BESIDE[:, None], values.shape[1])]
 
 
 def _reflected(index: Indices, size: int) -> Indices:

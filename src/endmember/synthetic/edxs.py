@@ -168,8 +168,9 @@ def edxs_phases(
     maps = fields.phase_maps(shape, k, layout, pure=True, contrast=2.5, spread=0.2)
     minerals = (_mineral(i, chemistry) for i in range(k))
     spectra = {name: _parts(composition, chemistry) for name, composition in minerals}
-    window = (*_WINDOW, channels)
-    return counted("Minerals", maps, spectra, window, dose, hiss, thin=sparse, **_DETECTOR)
+    return counted(
+        "Minerals", maps, spectra, (*_WINDOW, channels), dose, hiss, thin=sparse, **_DETECTOR
+    )
 
 
 def concurrent(
@@ -217,8 +218,9 @@ def concurrent(
     # The first four streams are those of the EELS phantom.
     chemistry, hiss, glow, grey = streams(seed, 8)[4:]
     spectra = {name: _parts(_OXIDES[name], chemistry) for name in eels.names}
-    window = (*_WINDOW, 1024)
-    edxs = counted("Mixed oxides", eels.maps, spectra, window, edxs_dose, hiss, **_DETECTOR)
+    edxs = counted(
+        "Mixed oxides", eels.maps, spectra, (*_WINDOW, 1024), edxs_dose, hiss, **_DETECTOR
+    )
     light_energy = energy_axis(1.5, 2.5, 128)
     # A main and a defect band of every phase: broad, and never the same.
     main = glow.permutation(np.linspace(2.0, 3.6, k)) + glow.uniform(-0.1, 0.1, k)
@@ -289,8 +291,9 @@ def plan_view(
     films = _FILMS if exclusive else _SHARED_FILMS
     maps = fields.phase_maps(shape, len(films), layout, pure=False, spread=0.1)
     spectra = {name: _parts(content, chemistry)[1:] for name, content in films.items()}
-    window = (*_WINDOW, channels)
-    return counted("Films in plan view", maps, spectra, window, dose, hiss, **_DETECTOR)
+    return counted(
+        "Films in plan view", maps, spectra, (*_WINDOW, channels), dose, hiss, **_DETECTOR
+    )
 
 
 def _mineral(i: int, rng: np.random.Generator) -> tuple[str, Mapping[str, float]]:
@@ -303,9 +306,10 @@ def _mineral(i: int, rng: np.random.Generator) -> tuple[str, Mapping[str, float]
 
 def _parts(composition: Mapping[str, float], rng: np.random.Generator) -> tuple[Shape, ...]:
     """Return the bremsstrahlung and the lines of a phase, contents varied by about 10 %."""
-    contents = dict(composition)
-    for element, amount in _EVERYWHERE.items():
-        contents[element] = contents.get(element, 0.0) + amount
+    contents = {
+        element: composition.get(element, 0.0) + _EVERYWHERE.get(element, 0.0)
+        for element in [*composition, *_EVERYWHERE]
+    }
     parts: list[Shape] = [Bremsstrahlung(rng.uniform(0.3, 0.5), rng.uniform(0.35, 0.45))]
     for element, amount in contents.items():
         area = amount * np.exp(rng.normal(0, 0.1))

@@ -111,8 +111,7 @@ def diode(
     """
     shape = check_image(shape, rows=3)
     layout, hiss = streams(seed, 2)
-    rows = fields.interfaces(shape, np.array([0.34, 0.56]), layout, 0.02)
-    maps = fields.layer_maps(rows, shape[0])[..., ::-1]
+    maps = fields.layer_maps(shape, np.array([0.34, 0.56]), layout, 0.02)
     return _with_white_noise("Silicon diode", maps, _SILICON, channels, noise, hiss)
 
 
@@ -165,8 +164,8 @@ def multilayer(
     shape = check_image(shape, rows=layers)
     check_amounts(diffuseness=diffuseness)
     layout, hiss = streams(seed, 2)
-    rows = fields.interfaces(shape, np.arange(1, layers) / layers, layout, 0.1 / layers)
-    stack = fields.layer_maps(rows, shape[0], diffuseness)[..., ::-1]
+    depths = np.arange(1, layers) / layers
+    stack = fields.layer_maps(shape, depths, layout, 0.1 / layers, diffuseness)
     maps = np.stack([stack[..., first::3].sum(-1) for first in range(3)], -1)
     return _with_white_noise("Silicon multilayer", maps, _SILICON, channels, noise, hiss)
 
@@ -242,8 +241,16 @@ def mixed_phases(
     spectra = {_oxide_name(i): _oxide(i, chemistry, background) for i in range(k)}
     shifts = fields.drift_course(shape, drift, course)
     drawn = fields.drift_course(shape, stretch, course) if stretch else None
-    window = (440.0, 256.0, channels)
-    return counted("Mixed oxides", maps, spectra, window, dose, hiss, drift=shifts, stretch=drawn)
+    return counted(
+        "Mixed oxides",
+        maps,
+        spectra,
+        (440.0, 256.0, channels),
+        dose,
+        hiss,
+        drift=shifts,
+        stretch=drawn,
+    )
 
 
 def atomic_columns(
@@ -298,8 +305,15 @@ def atomic_columns(
         name: (PowerLaw(0.35, 3.0, 640), *manganese_edges(oxide, chemistry))
         for name, oxide in (("Mn2+", "MnO"), ("Mn3+", "Mn2O3"))
     }
-    window = (630.0, 40.0, channels)
-    return counted("Manganese columns", maps, spectra, window, dose, hiss, pixel_size=0.4 / period)
+    return counted(
+        "Manganese columns",
+        maps,
+        spectra,
+        (630.0, 40.0, channels),
+        dose,
+        hiss,
+        pixel_size=0.4 / period,
+    )
 
 
 def oxygen_edge(
@@ -349,8 +363,9 @@ def oxygen_edge(
         name: (_power_law(chemistry, amplitude, 490.0), vary(edge, chemistry, 0.15, 0.06))
         for name, (amplitude, edge) in _CATHODE.items()
     }
-    window = (490.0, 80.0, channels)
-    return counted("Oxygen edge of a cathode in resin", maps, spectra, window, dose, hiss)
+    return counted(
+        "Oxygen edge of a cathode in resin", maps, spectra, (490.0, 80.0, channels), dose, hiss
+    )
 
 
 def _with_white_noise(

@@ -16,33 +16,30 @@ def smooth_field(shape: tuple[int, ...], rng: np.random.Generator, scale: float)
     return field / (field.std() or 1.0)
 
 
-def interfaces(
-    shape: tuple[int, int], depths: np.ndarray, rng: np.random.Generator, roughness: float
+def layer_maps(
+    shape: tuple[int, int],
+    depths: np.ndarray,
+    rng: np.random.Generator,
+    roughness: float,
+    diffuseness: float = 0.0,
 ) -> np.ndarray:
-    """Return the row at which each interface lies in each column, (interfaces, nx).
+    """Return the maps (ny, nx, interfaces + 1) of stacked layers that sum to one in each pixel, the lowest first.
 
-    `depths` and `roughness` (standard deviation) are parts of the image's height. Interfaces keep
-    their order and leave every layer at least one row.
+    `depths` of the interfaces and their `roughness` (standard deviation) are parts of the image's height. Interfaces
+    keep their order and leave every layer at least one row. `diffuseness` is their width in pixels; 0 means sharp:
+    one layer a pixel.
     """
     ny, nx = shape
     waves = np.stack([smooth_field((nx,), rng, 0.08) for _ in depths])
-    rows = ny * (np.asarray(depths)[:, None] + roughness * waves)
+    rows = ny * (depths[:, None] + roughness * waves)
     lowest = np.arange(1, len(depths) + 1)[:, None]
     rows = np.maximum.accumulate(rows - lowest, axis=0).clip(0) + lowest
-    return np.minimum(rows, ny - lowest[::-1])
-
-
-def layer_maps(rows: np.ndarray, ny: int, diffuseness: float = 0.0) -> np.ndarray:
-    """Return the maps (ny, nx, interfaces + 1) of stacked layers that sum to one in each pixel.
-
-    `diffuseness` is the width of the interfaces in pixels; 0 means sharp: one layer a pixel.
-    """
-    depth = np.arange(ny)[:, None, None] - rows.T[None]
+    depth = np.arange(ny)[:, None, None] - np.minimum(rows, ny - lowest[::-1]).T
     below = (depth > -0.5) * 1.0 if diffuseness == 0 else 0.5 + 0.5 * np.tanh(depth / diffuseness)
     # The share below each interface never grows from one interface to the next, so that the
     # differences, which are the layers, are not negative.
     ends = np.concatenate([np.ones_like(below[..., :1]), below, np.zeros_like(below[..., :1])], -1)
-    return ends[..., :-1] - ends[..., 1:]
+    return (ends[..., :-1] - ends[..., 1:])[..., ::-1]
 
 
 def phase_maps(
