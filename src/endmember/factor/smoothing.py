@@ -171,24 +171,21 @@ class SmoothField:
         if len(self._places) != q * axes:
             start = np.minimum(self._most, len(LENGTHS) // 2)
             self._places = tuple(int(place) for place in start) * q
-        found: dict[tuple[int, ...], tuple[np.ndarray, float]] = {}
 
-        def at(places: tuple[int, ...]) -> float:
+        @cache
+        def at(places: tuple[int, ...]) -> tuple[np.ndarray, float]:
             if min(places) < 0 or np.any(places > most):
-                return -np.inf
-            if places not in found:
-                found[places] = self.solve(a, U, b, _lengths(places, axes))
-            return found[places][1]
+                return b, -np.inf
+            return self.solve(a, U, b, _lengths(places, axes))
 
         while True:
             before = self._places
             for one in range(len(before)):
                 for step in (-1, 1):
-                    while at(_stepped(self._places, one, step)) > at(self._places):
+                    while at(_stepped(self._places, one, step))[1] > at(self._places)[1]:
                         self._places = _stepped(self._places, one, step)
             if self._places == before:
-                at(before)
-                return found[before][0], _lengths(before, axes)
+                return at(before)[0], _lengths(before, axes)
 
     def _of_bins(self, a: np.ndarray, U: np.ndarray, b: np.ndarray, lengths: Lengths) -> Lengths:
         """Return better lengths than those of a window, from all pixels in bins, where few bins will do.

@@ -238,7 +238,7 @@ def mixed_phases(
     check_amounts(drift=drift, stretch=stretch)
     layout, chemistry, course, hiss = streams(seed, 4)
     maps = fields.phase_maps(shape, k, layout, pure=pure, spread=0.1)
-    spectra = {_oxide_name(i): _oxide(i, chemistry, background) for i in range(k)}
+    spectra = dict(_oxide(i, chemistry, background) for i in range(k))
     shifts = fields.drift_course(shape, drift, course)
     drawn = fields.drift_course(shape, stretch, course) if stretch else None
     return counted(
@@ -394,20 +394,18 @@ def _with_white_noise(
     )
 
 
-def _oxide_name(i: int) -> str:
-    """Name the i-th phase; after the last of the table it starts again with a number."""
-    name = list(_OXIDES)[i % len(_OXIDES)]
-    return name if i < len(_OXIDES) else f"{name} ({i // len(_OXIDES) + 1})"
+def _oxide(i: int, rng: np.random.Generator, background: bool) -> tuple[str, tuple[Shape, ...]]:
+    """Name the i-th oxide with the parts of its spectrum, their details drawn from `rng`.
 
-
-def _oxide(i: int, rng: np.random.Generator, background: bool) -> tuple[Shape, ...]:
-    """Return the parts of the i-th oxide's spectrum, its details drawn from `rng`."""
+    After the last of the table the names start again with a number.
+    """
     oxide = list(_OXIDES)[i % len(_OXIDES)]
+    name = oxide if i < len(_OXIDES) else f"{oxide} ({i // len(_OXIDES) + 1})"
     peaks = _OXIDES[oxide][-1]
     oxygen = Edge(peaks[0].energy - 1.5, 0.5, 0.5, 2.5, (*peaks, Peak(562.0, 0.12, 20.0)))
     edges = tuple(vary(edge, rng, 0.3, 0.12) for edge in (oxygen, *_metal_edges(oxide)))
     power_law = _power_law(rng, 1.6, 440.0)
-    return (power_law, *edges) if background else edges
+    return name, (power_law, *edges) if background else edges
 
 
 def _metal_edges(oxide: str) -> tuple[Edge, Edge]:

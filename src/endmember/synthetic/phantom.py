@@ -76,8 +76,10 @@ class Phantom:
 
     def __repr__(self) -> str:
         ny, nx, _ = self.maps.shape
-        size = f"{ny} x {nx} pixels, {self.energy.size} channels"
-        return f"Phantom({self.title!r}: {size}; {', '.join(self.names)})"
+        return (
+            f"Phantom({self.title!r}: {ny} x {nx} pixels, {self.energy.size} channels; "
+            f"{', '.join(self.names)})"
+        )
 
     @cached_property
     def clean(self) -> np.ndarray:
