@@ -257,8 +257,7 @@ class MLLS(SpectralEstimator):
         _, values, vectors = np.linalg.svd(scaled)
         smallest = values[-1] if scaled.shape[0] >= scaled.shape[1] else 0.0
         self.condition_ = float(values[0] / smallest) if smallest > 0 else np.inf
-        together = np.flatnonzero(np.abs(vectors[-1]) > 0.3)
-        named = " and ".join(self.names_[j] for j in together)
+        named = " and ".join(self.names_[j] for j in np.flatnonzero(np.abs(vectors[-1]) > 0.3))
         if self.condition_ > WHOLLY:
             raise ValueError(
                 f"the references {named} are collinear over these channels (condition number "
@@ -313,9 +312,9 @@ class MLLS(SpectralEstimator):
         spectra = np.nan_to_num(observed.spectra(np.column_stack([R, spectrum])))
         maps = observed.maps(np.column_stack([F, amount]))
         signs = [Free()] if (R < 0).any() else []
-        known = Known(dict(enumerate(spectra[:-1])))
         model = NMF(
-            R.shape[1] + 1, loss=self.own_loss(), init=(maps, spectra), spectra=[known, *signs],
+            R.shape[1] + 1, loss=self.own_loss(), init=(maps, spectra),
+            spectra=[Known(dict(enumerate(spectra[:-1]))), *signs],
             normalise=("spectra", "max"), random_state=0,
         )  # fmt: skip
         with warnings.catch_warnings():

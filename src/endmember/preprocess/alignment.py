@@ -241,7 +241,8 @@ def _shifts(
                 f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree"
             )
         if own is not None and energy is not None:
-            scale = _step(own) / _step(energy)
+            steps = [float(E[-1] - E[0]) / (len(E) - 1) for E in (own, energy)]
+            scale = steps[0] / steps[1]
         energy = own
     if method == "auto":
         holds_zero = energy is not None and energy[0] < 0 < energy[-1]
@@ -320,10 +321,6 @@ def _settled_on(moves: Floats, filled: NDArray[np.bool_], reach: float) -> Float
     largest = np.abs(moves).sum(axis=1, keepdims=True)
     moves = moves * np.minimum(1.0, reach / np.maximum(largest, reach))
     return np.where(filled[:, None], moves, 0.0)
-
-
-def _step(energy: Any) -> float:
-    return float(energy[-1] - energy[0]) / (len(energy) - 1)
 
 
 def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:

@@ -331,8 +331,7 @@ def bremsstrahlung_shapes(
         )
     u = np.ones(E.shape) if beam_energy is None else np.maximum(1 - E / beam_energy, 0)
     positive = E > 0
-    columns = np.stack([u, u**2 / np.where(positive, E, 1.0)], axis=-1)
-    return columns * (through * positive)[:, None]
+    return np.stack([u, u**2 / np.where(positive, E, 1.0)], axis=-1) * (through * positive)[:, None]
 
 
 def fit_shapes(Y: Floats, energy: Floats, shapes: Callable[[Floats], Floats]) -> ShapeBackground:

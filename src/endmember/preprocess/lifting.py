@@ -143,9 +143,8 @@ def as_array(X: Any, counts: bool = False, missing: bool = False) -> Any:
 def _entered(taken: Given, counts: bool, missing: bool) -> Any:
     """Return the array of what was given, with NaN where it is missing."""
     array = taken.array.toarray() if sparse.issparse(taken.array) else taken.array
-    if array.dtype.kind == "b" or not (counts and array.dtype.kind in "iu"):
-        kept = array.dtype in (np.float32, np.float64)
-        array = array.astype(array.dtype if kept else np.float64, copy=False)
+    if array.dtype != np.float32 and not (counts and array.dtype.kind in "iu"):
+        array = array.astype(np.float64, copy=False)
     if taken.hidden is not None:
         array = array if array.dtype.kind == "f" else array.astype(np.float64)
         array = np.where(taken.hidden, array.dtype.type(np.nan), array)

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import ndimage, special
 
 from endmember.factor.door import unwrap
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import Floats, lifted, map_pixels
 
 Indices = NDArray[np.integer]
+_widened = partial(ndimage.maximum_filter1d, mode="constant")  # a mask over so many channels
 
 _REACH = 2  # channels on either side that say what a spectrum has here
 _BESIDE = np.array([-2, -1, 1, 2])  # the steps to them
@@ -173,8 +174,7 @@ def _check(X: Any, probability: float, grow: int) -> None:
 def _offsets(domain: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Return the steps to the neighbours of a pixel: 3 × 3 in an image, two either way on a line."""
     sizes = (1,) * (len(domain) == 1) + domain[-2:]
-    narrow = min(sizes) < 3
-    radii = [2 if narrow and size > 2 else min(1, size - 1) for size in sizes]
+    radii = [2 if min(sizes) < 3 and size > 2 else min(1, size - 1) for size in sizes]
     box = itertools.product(*(range(-radius, radius + 1) for radius in radii))
     leading = (0,) * (len(domain) - 2)
     return [leading + step[-len(domain) :] for step in box if any(step)]
@@ -221,14 +221,16 @@ def _flag(
     repaired = values.copy()
     for _ in range(_SHOULDERS):
         repaired = _bridge(values, spikes)
-        beside = np.nonzero(_widened(spikes, _SHOULDERS) & ~spikes)
+        beside = np.nonzero(_widened(spikes, 2 * _SHOULDERS + 1) & ~spikes)
         spikes[_stand_out(repaired, values, neighbours, beside, noise, _LOOSE)] = True
     if afterglow:
         scanned_next = np.zeros(data.shape, dtype=bool)
         scanned_next[..., 1:, :] = spikes.reshape(data.shape)[..., :-1, :]
         after = np.nonzero(scanned_next.reshape(values.shape) & ~spikes)
         spikes[_stand_out(repaired, values, neighbours, after, noise, _LOOSE)] = True
-    return (_widened(spikes, grow) & np.isfinite(data).reshape(values.shape)).reshape(data.shape)
+    return (_widened(spikes, 2 * grow + 1) & np.isfinite(data).reshape(values.shape)).reshape(
+        data.shape
+    )
 
 
 def _whole(data: np.ndarray) -> Floats:
@@ -240,15 +242,11 @@ def _whole(data: np.ndarray) -> Floats:
 
 def _neighbours(domain: tuple[int, ...], offsets: list[tuple[int, ...]]) -> Indices:
     """Return the flat indices (pixels, neighbours) of the neighbours, −1 beyond the border."""
-    grid = np.indices(domain).reshape(len(domain), -1)
-    sizes = np.array(domain)[:, None]
-    table = np.empty((grid.shape[1], len(offsets)), dtype=np.intp)
-    for number, offset in enumerate(offsets):
-        place = grid + np.array(offset)[:, None]
-        inside = ((place >= 0) & (place < sizes)).all(axis=0)
-        flat = np.ravel_multi_index(tuple(np.clip(place, 0, sizes - 1)), domain)
-        table[:, number] = np.where(inside, flat, -1)
-    return table
+    numbers = np.arange(int(np.prod(domain))).reshape(domain)
+    padded = np.pad(numbers, 2, constant_values=-1)  # no offset is longer
+    inner, axes = (slice(2, -2),) * len(domain), tuple(range(len(domain)))
+    moved = [np.roll(padded, np.negative(offset), axes)[inner].ravel() for offset in offsets]
+    return np.stack(moved, axis=1)
 
 
 def _worth_a_look(values: Floats, noise: NoiseModel) -> tuple[Indices, Indices]:
@@ -387,15 +385,6 @@ def _tail(
     shape = mean**2 / (error[few] / unit[few] ** 2)
     tail[few] = special.betainc(number, shape, mean / (mean + shape))
     return tail
-
-
-def _widened(mask: NDArray[np.bool_], channels: int) -> NDArray[np.bool_]:
-    """Mark that many channels on either side as well."""
-    wide = mask.copy()
-    for step in range(1, channels + 1):
-        wide[..., step:] |= mask[..., :-step]
-        wide[..., :-step] |= mask[..., step:]
-    return wide
 
 
 def _bridge(data: np.ndarray, mask: NDArray[np.bool_]) -> np.ndarray:
