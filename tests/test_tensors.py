@@ -266,8 +266,7 @@ def test_free_tucker_is_the_best_approximation_of_these_ranks():
 
 def test_tucker_products_are_sums_over_everything_else():
     from endmember.factor.data import Dense
-    from endmember.factor.tensor import Tensor
-    from endmember.factor.tucker import WithCore
+    from endmember.factor.tensor import Tensor, WithCore
 
     X, core, factors = tucker_series((2, 3, 4))
     data = WithCore(Tensor(Dense(X.reshape(-1, 9)), (6, 7)), (2, 3, 4))

@@ -3,9 +3,10 @@
 A tensor of shape ``(d_1, …, d_p, m)`` is kept as the matrix ``X`` (n, m) of its spectra, so that
 dense, sparse, lazy, weighted and compressed data serve as they are. With the Khatri-Rao product
 ``P`` (n, k) of the leading factors and the spectra ``S`` (m, k), the model of ``X`` is ``P Sᵀ``.
-"""
 
-from __future__ import annotations
+The factors of a Tucker model are ``[core, F¹, …, Fᵖ, S]``; the core is a factor of one row, the core array in C
+order. Its Gram matrix is the Kronecker product of those of all others.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,6 +15,7 @@ from scipy import sparse
 
 from endmember.factor.blocks import Data
 from endmember.factor.kernels import DenseEntries, Entries, SparseEntries, canonical
+from endmember.factor.scales import Carriers
 
 
 def khatri_rao(factors: Sequence[np.ndarray]) -> np.ndarray:
@@ -30,7 +32,34 @@ def khatri_rao(factors: Sequence[np.ndarray]) -> np.ndarray:
     return product
 
 
-class Tensor(Data):
+class _Behind(Data):
+    """Data whose products are those of the matrix of their spectra."""
+
+    @property
+    def squared_norm(self) -> float:  # type: ignore[override]
+        return self.matrix.squared_norm
+
+    @property
+    def squared_row_norms(self) -> np.ndarray:
+        return self.matrix.squared_row_norms
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.matrix.dot(Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.matrix.transposed_dot(F)
+
+    def channel_gram(self) -> np.ndarray:
+        return self.matrix.channel_gram()
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.matrix.rows(index)
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        return self.matrix.residual_blocks(F, Z)
+
+
+class Tensor(_Behind):
     r"""A tensor :math:`x_{i_1 \dots i_p j} \approx \sum_k f^1_{i_1 k} \cdots f^p_{i_p k} s_{jk}`.
 
     The data are contracted with the spectra once for all the leading modes, so that a sweep over
@@ -63,7 +92,7 @@ class Tensor(Data):
         self._unfolded: dict[tuple[int, bool], Entries] = {}
         self._contracted: tuple[np.ndarray, np.ndarray] | None = None
 
-    def like(self, matrix: Data) -> Tensor:
+    def like(self, matrix: Data) -> "Tensor":
         """Return the same tensor with other data, such as compressed ones, for its matrix."""
         return Tensor(matrix, self.domain, self._places)
 
@@ -94,14 +123,6 @@ class Tensor(Data):
     def place(self, row: int) -> tuple[int, ...]:
         place = row if self._places is None else self._places[row]
         return tuple(int(index) for index in np.unravel_index(place, self.domain))
-
-    @property
-    def squared_norm(self) -> float:  # type: ignore[override]
-        return self.matrix.squared_norm
-
-    @property
-    def squared_row_norms(self) -> np.ndarray:
-        return self.matrix.squared_row_norms
 
     def leading(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the maps that the leading factors stand for, at the pixels that take part, (n, k)."""
@@ -135,21 +156,6 @@ class Tensor(Data):
 
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         return self.matrix.misfit([self.leading(factors), factors[self.last]])
-
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        return self.matrix.dot(Z)
-
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        return self.matrix.transposed_dot(F)
-
-    def channel_gram(self) -> np.ndarray:
-        return self.matrix.channel_gram()
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        return self.matrix.rows(index)
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        return self.matrix.residual_blocks(F, Z)
 
     def faced(
         self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
@@ -227,6 +233,118 @@ class Tensor(Data):
         return grid
 
 
+class CoreScales(Carriers):
+    """All profiles have unit length; the core carries the scale."""
+
+    def __init__(self, ranks: tuple[int, ...]) -> None:
+        self.ranks = ranks
+
+    def balance(self, factors: list[np.ndarray], mode: int) -> None:
+        """Give the profiles of one mode unit length and their scale to the core, in place."""
+        if mode == 0:
+            return
+        size = np.linalg.norm(factors[mode], axis=0)
+        size = np.where(size > 0, size, 1.0)
+        factors[mode] = factors[mode] / size
+        along = [1] * len(self.ranks)
+        along[mode - 1] = -1
+        core = factors[0].reshape(self.ranks) * size.reshape(along)
+        factors[0] = core.reshape(1, -1)
+
+    def burden(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
+        """Return what the core costs more with each profile."""
+        if mode == 0 or 0 not in spent:
+            return np.zeros(self.ranks[mode - 1] if mode else int(np.prod(self.ranks)))
+        return _unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
+
+
+class WithCore(_Behind):
+    r"""A tensor seen from the factors of its Tucker model.
+
+    .. math:: x_{i \dots j} \approx \sum_{a \dots z} g_{a \dots z}\, f^1_{ia} \cdots s_{jz}
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Without missing pixels or weights of entries.
+    ranks : sequence of int
+        The number of profiles along every mode.
+
+    Examples
+    --------
+    >>> from endmember.factor.data import Dense
+    >>> X = WithCore(Tensor(Dense(np.ones((6, 4))), (2, 3)), (1, 1, 1))
+    >>> ones = [np.ones((1, 1)), np.ones((2, 1)), np.ones((3, 1)), np.ones((4, 1))]
+    >>> X.contract(ones, 0), X.gram(ones, 0)
+    (array([[24.]]), array([[24.]]))
+    """
+
+    componentwise = False
+
+    def __init__(self, tensor: Tensor, ranks: Sequence[int]) -> None:
+        self.tensor, self.ranks = tensor, tuple(ranks)
+        self.shape = (1, *tensor.shape)
+        self.dtype = tensor.dtype
+
+    @property
+    def matrix(self) -> Data:
+        return self.tensor.matrix
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        core, profiles = factors[0].reshape(self.ranks), factors[1:]
+        if mode == 0:
+            return self.tensor.core(profiles).reshape(1, -1)
+        return _unfold(self._contracted(profiles, mode - 1), mode - 1) @ _unfold(core, mode - 1).T
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        core, grams = factors[0].reshape(self.ranks), [F.T @ F for F in factors[1:]]
+        if mode == 0:
+            product = grams[0]
+            for gram in grams[1:]:
+                product = np.kron(product, gram)
+            return product
+        spread = core
+        for other, gram in enumerate(grams):
+            if other != mode - 1:
+                spread = np.moveaxis(np.tensordot(spread, gram, axes=(other, 0)), -1, other)
+        return _unfold(spread, mode - 1) @ _unfold(core, mode - 1).T
+
+    def own_scales(self) -> CoreScales:
+        return CoreScales(self.ranks)
+
+    def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the length of the core that goes with each profile, as a fraction of the whole core's."""
+        core = factors[0].reshape(self.ranks)
+        slices = [np.linalg.norm(_unfold(core, mode), axis=1) for mode in range(len(self.ranks))]
+        return np.concatenate(slices) / (np.linalg.norm(core) or 1.0)
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        maps, S = self.maps(factors), factors[-1]
+        return self.matrix.misfit([maps, S])
+
+    def maps(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the maps (n, r) that go with the spectra: the core with all leading profiles."""
+        maps = factors[0].reshape(self.ranks)
+        for mode, F in enumerate(factors[1:-1]):
+            maps = np.moveaxis(np.tensordot(maps, F, axes=(mode, 1)), -1, mode)
+        return maps.reshape(-1, self.ranks[-1])
+
+    def _contracted(self, profiles: Sequence[np.ndarray], keep: int) -> np.ndarray:
+        """Return the data contracted with the profiles of every mode but one."""
+        last = len(profiles) - 1
+        domain, matrix = self.tensor.domain, self.matrix
+        if keep == last:
+            leading = profiles[0]
+            for F in profiles[1:-1]:
+                leading = np.kron(leading, F)
+            return matrix.transposed_dot(leading).T.reshape(*self.ranks[:-1], -1)
+        grid = matrix.dot(profiles[last]).reshape(*domain, -1)
+        for mode, F in enumerate(profiles[:-1]):
+            if mode != keep:
+                grid = np.moveaxis(np.tensordot(grid, F, axes=(mode, 0)), -1, mode)
+        return grid
+
+
 def _strongest(matrix: np.ndarray) -> np.ndarray:
     """Return the entries of the leading left singular vector without their signs, (rows,)."""
     if len(matrix) <= matrix.shape[1]:
@@ -235,3 +353,8 @@ def _strongest(matrix: np.ndarray) -> np.ndarray:
         column = matrix @ np.linalg.eigh(matrix.T @ matrix)[1][:, -1]
     size = np.linalg.norm(column)
     return np.abs(column) / (size if size > 0 else 1.0)
+
+
+def _unfold(array: np.ndarray, mode: int) -> np.ndarray:
+    """Return an array as a matrix of one of its modes, (size, all others)."""
+    return np.moveaxis(array, mode, 0).reshape(array.shape[mode], -1)

@@ -17,8 +17,7 @@ from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblem import Quadratic
-from endmember.factor.tensor import Tensor
-from endmember.factor.tucker import WithCore
+from endmember.factor.tensor import Tensor, WithCore
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import generator, warn_of_negatives
 from endmember.methods.nmf import NMF
