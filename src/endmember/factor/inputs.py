@@ -30,7 +30,7 @@ from endmember.factor.door import (
     times_two_to,
     unwrap,
 )
-from endmember.factor.passes import FirstLook, Wanted, first_look, largest_size
+from endmember.factor.passes import FirstLook, Survey, Wanted, first_look, largest_size
 from endmember.factor.session import current, fingerprint
 
 logger = logging.getLogger("endmember")
@@ -41,23 +41,6 @@ SPARSE_FROM = 0.8
 WHOLE = 1e-3
 #: Lazy data up to this size are read once and kept, in bytes: no more than a block of larger ones.
 KEPT_UP_TO = 2**26
-
-
-@dataclass
-class Survey:
-    """What one pass over the data finds, among the entries that are not masked.
-
-    ``first_nonfinite`` is the row and column of the first value that is no number, empty where all are.
-    """
-
-    filled_rows: np.ndarray
-    filled_columns: np.ndarray
-    n_nonfinite: int
-    n_negative: int
-    n_zero: int
-    first_nonfinite: tuple[int, ...]
-    integer: bool
-    size: float
 
 
 @dataclass
@@ -127,8 +110,9 @@ class Observed:
 
     def spectra(self, F: np.ndarray) -> np.ndarray:
         """Return spectra (m, k) as ``(k, channels)``: zero at empty channels, NaN at masked ones."""
-        full = self._spread(F, self.columns, self.n_channels, self.channel_mask)
-        return np.ascontiguousarray(full.T)
+        return np.ascontiguousarray(
+            self._spread(F, self.columns, self.n_channels, self.channel_mask).T
+        )
 
     def _spread(
         self, F: np.ndarray, index: np.ndarray, size: int, mask: np.ndarray | None
@@ -184,10 +168,11 @@ def observe(
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
     X = X if is_lazy(X) or sparse.issparse(X) else X.reshape(-1, n_channels)
-    found, look = survey(X, mask, channel_mask, wanted)
-    if found.first_nonfinite and weights is None:
+    found = survey(X, mask, channel_mask, wanted)
+    if len(found.first_nonfinite) and weights is None:
         row, column = found.first_nonfinite
-        raise nonfinite(found.n_nonfinite, "NaN or infinite", np.unravel_index(row, domain), column)
+        pixel = np.unravel_index(row, domain)
+        raise nonfinite(found.counts[0], "NaN or infinite", pixel, column)
     exponent = far_from_one(found.size, X.dtype)
     if exponent:
         near = replace(taken, array=times_two_to(taken.array, -exponent), hidden=None)
@@ -201,8 +186,8 @@ def observe(
     rows = _taking_part(mask, found.filled_rows, keep_empty)
     columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
     data = _as_data(X, found, rows, columns)
-    if look is not None and isinstance(data, BlockData):
-        data.found = look.pixels[rows], look.channels[columns], look.directions[columns]
+    if isinstance(found, FirstLook) and isinstance(data, BlockData):
+        data.found = found.pixels[rows], found.channels[columns], found.directions[columns]
         data.by_counts = wanted.by_counts
     data.channels = np.searchsorted(_taking_part(channel_mask, found.filled_columns, True), columns)
     if weights is not None:
@@ -261,27 +246,21 @@ def blocks_of(X: Any) -> Blocks:
 
 def survey(
     X: Any, mask: np.ndarray | None, channel_mask: np.ndarray | None, wanted: Wanted
-) -> tuple[Survey, FirstLook | None]:
-    """Return what one pass over a matrix (n, m) or lazy data finds, among the entries that are not masked."""
+) -> Survey:
+    """Return what one pass over a matrix (n, m) or lazy data finds; a :class:`FirstLook` but for sparse ones."""
     shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
     rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
     columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
     if not (len(rows) and len(columns)):
         raise ValueError(_why_nothing_is_left(mask, channel_mask))
-    selection, integer = _selection(rows, columns, shape), X.dtype.kind in "iub"
+    selection = _selection(rows, columns, shape)
     if sparse.issparse(X):
-        return _survey_of_nonzeros(Sparse(X, selection).X, rows, columns, shape, integer), None
+        integer = X.dtype.kind in "iub"
+        return _survey_of_nonzeros(Sparse(X, selection).X, rows, columns, shape, integer)
     if is_lazy(X):
-        look = _look_at_lazy(X, selection, rows, columns, shape, wanted)
-    else:
-        wanted = Wanted() if _looks_sparse(X) else wanted
-        look = first_look(Dense(X, selection), columns, rows, shape, wanted)
-    n_nonfinite, n_negative, n_zero = look.counts.tolist()
-    found = Survey(
-        look.filled_rows, look.filled_columns, n_nonfinite, n_negative, n_zero,
-        tuple(look.first_nonfinite.tolist()), integer, float(look.size),
-    )  # fmt: skip
-    return found, look
+        return _look_at_lazy(X, selection, rows, columns, shape, wanted)
+    wanted = Wanted() if _looks_sparse(X) else wanted
+    return first_look(Dense(X, selection), columns, rows, shape, wanted)
 
 
 def _survey_of_nonzeros(
@@ -294,12 +273,9 @@ def _survey_of_nonzeros(
     filled_columns[columns[X.indices]] = True
     wrong = np.flatnonzero(~np.isfinite(X.data))
     row_of = np.searchsorted(X.indptr, wrong[:1], side="right") - 1
-    first = [*rows[row_of].tolist(), *columns[X.indices[wrong[:1]]].tolist()]
-    n_negative = int(np.count_nonzero(X.data < 0))
-    return Survey(
-        filled_rows, filled_columns, len(wrong), n_negative, math.prod(X.shape) - X.nnz,
-        tuple(first), integer, largest_size(X.data),
-    )  # fmt: skip
+    first = np.concatenate([rows[row_of], columns[X.indices[wrong[:1]]]])
+    counts = np.array([len(wrong), np.count_nonzero(X.data < 0), math.prod(X.shape) - X.nnz])
+    return Survey(filled_rows, filled_columns, counts, first, integer, largest_size(X.data))
 
 
 def _look_at_lazy(
@@ -332,8 +308,8 @@ def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Da
         return Lazy(X, selection, blocks_of(X))
     if sparse.issparse(X):
         return Sparse(X, selection)
-    if found.integer and found.n_zero > SPARSE_FROM * X.size:
-        logger.debug("counts with %.0f %% zeros are stored sparse", 100 * found.n_zero / X.size)
+    if found.integer and found.counts[2] > SPARSE_FROM * X.size:
+        logger.debug("counts with %.0f %% zeros are stored sparse", 100 * found.counts[2] / X.size)
         return Sparse(sparse.csr_array(X), selection)
     return Dense(X, selection)
 

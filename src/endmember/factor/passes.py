@@ -24,7 +24,7 @@ import numpy as np
 
 from endmember.factor.blocks import BLOCK_ENTRIES, Block, BlockData, Data, Rescaled, row_blocks
 from endmember.factor.chunks import Blocks, Lazy
-from endmember.factor.data import Reweighted
+from endmember.factor.data import Dense, Reweighted
 from endmember.factor.session import current
 
 #: Directions of the signal that are followed besides those that are kept.
@@ -67,22 +67,20 @@ def working_memory(blocks: Blocks, k: int) -> float:
 
 
 @dataclass
-class FirstLook:
-    """What the first pass finds; ``n`` pixels and ``m`` channels, those left out included.
+class Survey:
+    """What the data hold, among the entries that are not masked.
 
     Attributes
     ----------
-    filled_rows, filled_columns : ndarray of bool
+    filled_rows, filled_columns : ndarray of bool, (n,), (m,)
+        Of all pixels and channels, those left out included.
     counts : ndarray of int, (3,)
         Non-finite, negative and zero entries.
     first_nonfinite : ndarray of int, (0,) or (2,)
-    pixels : ndarray, (n,)
-        Sum of every pixel.
-    channels : ndarray, (m,)
-        Sum of every channel.
-    directions : ndarray, (m, s)
-        ``Xᵀ W X Ω`` with W the weights of the pixels.
-    size : ndarray, ()
+        Pixel and channel of the first value that is no number.
+    integer : bool
+        Whether they are kept as whole numbers.
+    size : float
         The largest finite absolute value of floating data; 0 for whole numbers.
     """
 
@@ -90,14 +88,40 @@ class FirstLook:
     filled_columns: np.ndarray
     counts: np.ndarray
     first_nonfinite: np.ndarray
+    integer: Any
+    size: Any
+
+    @property
+    def n_negative(self) -> int:
+        """How many entries are negative."""
+        return int(self.counts[1])
+
+
+@dataclass
+class FirstLook(Survey):
+    """What the first pass finds; ``n`` pixels and ``m`` channels, those left out included.
+
+    Attributes
+    ----------
+    pixels : ndarray, (n,)
+        Sum of every pixel.
+    channels : ndarray, (m,)
+        Sum of every channel.
+    directions : ndarray, (m, s)
+        ``Xᵀ W X Ω`` with W the weights of the pixels.
+    """
+
     pixels: np.ndarray
     channels: np.ndarray
     directions: np.ndarray
-    size: np.ndarray
 
 
 def first_look(
-    data: BlockData, columns: np.ndarray, rows: np.ndarray, shape: tuple[int, int], wanted: Wanted
+    data: Lazy | Dense,
+    columns: np.ndarray,
+    rows: np.ndarray,
+    shape: tuple[int, int],
+    wanted: Wanted,
 ) -> FirstLook:
     """Look at everything once.
 
@@ -118,7 +142,7 @@ def first_look(
         omega = _random_directions(data, size)
         look = FirstLook(
             np.zeros(n, bool), np.zeros(m, bool), np.zeros(3, int), np.empty(0, int),
-            np.zeros(n), np.zeros(m), np.zeros((m, size)), np.zeros(()),
+            data.X.dtype.kind in "iub", 0.0, np.zeros(n), np.zeros(m), np.zeros((m, size)),
         )  # fmt: skip
         arguments = (omega, wanted.by_counts)
         for where, part in data.a_pass("first look", _look, lambda _: arguments):

@@ -77,7 +77,9 @@ def choose_model(
         if report.suggested < 1:
             raise ValueError(f"{report.sentence} To unmix all the same, say how many components.")
         n_components = report.clear
-        reasons.append(f"Number of components: {report.sentence}{_what_is_taken(report)}")
+        fewer = f" {n_components} are taken: the others stand within 5 % of the noise line."
+        taken = "" if n_components == report.suggested else fewer
+        reasons.append(f"Number of components: {report.sentence}{taken}")
         if judged is not signal:
             reasons.append(
                 f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
@@ -106,13 +108,6 @@ def choose_model(
                 "not explain; from the purest pixels (em.VCA), since little else determines such spectra."
             )
     return NMF(n_components, loss=chosen, **parameters), [*reasons, *why], report
-
-
-def _what_is_taken(report: RankReport) -> str:
-    """Say how many components are taken where that is fewer than suggested."""
-    if report.clear == report.suggested:
-        return ""
-    return f" {report.clear} are taken: the others stand within 5 % of the noise line."
 
 
 def _mean(observed: Observed) -> float:
