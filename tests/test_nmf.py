@@ -248,7 +248,8 @@ def test_stopping_keeps_what_there_is():
 def test_free_spectra_may_be_negative():
     rng = np.random.default_rng(0)
     X = rng.random((60, 2)) @ rng.normal(size=(2, 30))
-    with pytest.warns(UserWarning, match="negative"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # they can follow negative data
         model = em.NMF(2, spectra=em.Free(), random_state=0, tol=1e-9).fit(X)
     assert model.components_.min() < 0 <= model.maps_.min()
     np.testing.assert_allclose(model.inverse_transform(model.maps_), X, atol=1e-3)

@@ -25,7 +25,6 @@ from endmember.factor.lowrank import OVERSAMPLING, is_compressed, sketch_of
 from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import (
     Penalty,
-    Relevance,
     check_together,
     resolve,
 )
@@ -258,7 +257,7 @@ class NMF(Alternating):
         mode, penalty = next(
             (mode, p) for mode, wishes in enumerate(problem.penalties) for p in wishes if p.chooses
         )
-        assert isinstance(penalty, Relevance) and problem.settings is not None
+        assert problem.settings is not None
         F, scale = fit.factors[mode], penalty.scale(problem.settings[mode])
         levels, lowest = penalty.levels(F, scale), penalty.levels(0 * F[:, :1], scale)[0]
         return levels, levels / lowest - 1, float(lowest)

@@ -16,7 +16,7 @@ from endmember.factor.door import Given
 from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import sketch
 from endmember.factor.noise import NoiseModel, known_noise
-from endmember.factor.penalties import Free, Known, SumToOne
+from endmember.factor.penalties import Free, Known, Penalty
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
 from endmember.methods.standards import Standard, background, column, kernel, standards
@@ -159,8 +159,8 @@ class MLLS(SpectralEstimator):
             )
         if self.extra not in (0, 1):
             raise ValueError(f"extra={self.extra!r} is not known; allowed: 0 or 1 free component")
-        closed = isinstance(self.maps, SumToOne) and self.maps.mode == "hard"
-        if self.maps is not None and not (closed and self.maps.total > 0 and not self.extra):
+        total = self.maps.row_sum if isinstance(self.maps, Penalty) else None
+        if self.maps is not None and not (total and total > 0 and not self.extra):
             raise ValueError(
                 f"maps={self.maps!r} with extra={self.extra} does not go with a fit of references; allowed: maps=None, "
                 "or with extra=0 em.SumToOne(), which holds their amounts at a sum: known spectra have known scales"

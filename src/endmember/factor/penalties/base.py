@@ -46,6 +46,8 @@ class Penalty(BaseEstimator):
     carries_scale = False
     #: By which rule of `endmember.factor.moves` it decides how many components are kept; "" where it does not.
     chooses = ""
+    #: The sum at which it holds every row exactly; None where it does not.
+    row_sum: float | None = None
     #: The wish in words, for reports; may name parameters in braces.
     in_words = ""
     references: tuple[str, ...] = ()

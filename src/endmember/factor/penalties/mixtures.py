@@ -49,6 +49,11 @@ class SumToOne(Penalty):
     def __init__(self, total: float = 1.0, mode: str = "hard") -> None:
         self.total, self.mode = total, mode
 
+    @property
+    def row_sum(self) -> float | None:  # type: ignore[override]
+        """The total, where every row is held at it."""
+        return self.total if self.mode == "hard" else None
+
     def offers(self) -> set[str]:
         """Return what it offers to solvers: a proximal step, or nothing where only the scale is chosen."""
         return {"prox"} if self.mode == "hard" else set()
