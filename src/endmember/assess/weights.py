@@ -15,7 +15,7 @@ from endmember.assess.surrogates import as_masks
 from endmember.factor.alternate import Callback
 from endmember.factor.inputs import observe
 from endmember.factor.lowrank import sketch
-from endmember.factor.matching import match_components, spectral_angle
+from endmember.factor.matching import match_components, spectral_angle, unit_columns
 from endmember.factor.session import one_blas_thread
 from endmember.methods.coupled import Coupled
 
@@ -233,7 +233,5 @@ def _squares(fit: Any, low: Any, observed: Any) -> float:
 
 
 def _overlap(maps: np.ndarray, k: int) -> float:
-    C = np.nan_to_num(maps.reshape(-1, maps.shape[-1]))
-    length = np.linalg.norm(C, axis=0)
-    C = C / np.where(length > 0, length, 1.0)
+    C = unit_columns(np.nan_to_num(maps.reshape(-1, maps.shape[-1])))
     return float((C.T @ C)[np.triu_indices(k, 1)].mean()) if k > 1 else 0.0

@@ -59,21 +59,33 @@ class Data(ABC):
         """Return ``Xᵀ F``, (m, k)."""
 
     @abstractmethod
-    def channel_gram(self) -> np.ndarray:
-        """Return ``XᵀX``, (m, m)."""
-
-    @abstractmethod
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Return the rows ``index`` as a dense float64 array."""
 
-    @abstractmethod
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        """Yield ``(rows, X[rows])`` as float64, in order."""
+        for rows in row_blocks(*self.shape):
+            yield rows, self.rows(np.arange(rows.start, rows.stop))
+
     def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield ``(rows, X − F Zᵀ)`` block by block."""
+        for rows, block in self.blocks():
+            yield rows, block - F[rows] @ Z.T
 
-    @property
-    @abstractmethod
+    def channel_gram(self) -> np.ndarray:
+        """Return ``XᵀX``, (m, m)."""
+        product = np.zeros((self.shape[1], self.shape[1]))
+        for _, block in self.blocks():
+            product += block.T @ block
+        return product
+
+    @cached_property
     def squared_row_norms(self) -> np.ndarray:
         """``Σ_j x_ij²``, (n,)."""
+        norms = np.empty(self.shape[0])
+        for rows, block in self.blocks():
+            norms[rows] = np.einsum("ij,ij->i", block, block)
+        return norms
 
     @cached_property
     def squared_norm(self) -> float:
@@ -230,10 +242,6 @@ class BlockData(Data):
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
         return self.found[:2] if self.found else super().totals()
 
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows, block in self.blocks():
-            yield rows, block - F[rows] @ Z.T
-
     @cached_property
     def squared_row_norms(self) -> np.ndarray:
         norms = np.empty(self.shape[0])
@@ -276,28 +284,16 @@ class Rescaled(Data):
     def transposed_dot(self, F: np.ndarray) -> np.ndarray:
         return self.c * self.X.transposed_dot(self.r * F)
 
-    def channel_gram(self) -> np.ndarray:
-        product = np.zeros((self.shape[1], self.shape[1]))
-        for _, block in self.residual_blocks(
-            np.zeros((self.shape[0], 1)), np.zeros((self.shape[1], 1))
-        ):
-            product += block.T @ block
-        return product
-
     def rows(self, index: np.ndarray) -> np.ndarray:
         return self.r[index] * self.X.rows(index) * self.c.T
+
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        for rows, block in self.X.blocks():
+            yield rows, self.r[rows] * block * self.c.T
 
     def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         for rows, block in self.X.residual_blocks(F / self.r, Z / self.c):
             yield rows, self.r[rows] * block * self.c.T
-
-    @cached_property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        nothing = np.zeros((self.shape[0], 1)), np.zeros((self.shape[1], 1))
-        for rows, block in self.residual_blocks(*nothing):
-            norms[rows] = np.einsum("ij,ij->i", block, block)
-        return norms
 
 
 class Selection:

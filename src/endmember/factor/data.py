@@ -85,10 +85,6 @@ class Sparse(Data):
         x = self.X.data * np.repeat(r, np.diff(self.X.indptr)) * c[self.X.indices]
         return Sparse(sparse.csr_array((x, self.X.indices, self.X.indptr), shape=self.shape))
 
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows in row_blocks(*self.shape):
-            yield rows, self.X[rows].toarray() - F[rows] @ Z.T
-
     @cached_property
     def squared_row_norms(self) -> np.ndarray:
         return np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
@@ -178,9 +174,8 @@ class Centred(Data):
         return self.X.transposed_dot(F) - np.outer(self.mean, F.sum(axis=0))
 
     def channel_gram(self) -> np.ndarray:
-        total = self.X.transposed_dot(np.ones((self.shape[0], 1)))[:, 0]
-        crossed = np.outer(total, self.mean)
         n = self.shape[0]
+        crossed = np.outer(self.X.transposed_dot(np.ones((n, 1)))[:, 0], self.mean)
         return self.X.channel_gram() - crossed - crossed.T + n * np.outer(self.mean, self.mean)
 
     def rows(self, index: np.ndarray) -> np.ndarray:

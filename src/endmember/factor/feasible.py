@@ -83,7 +83,7 @@ def two_components(S: np.ndarray, room: np.ndarray, points: np.ndarray) -> Feasi
     array([[1. , 0. ],
            [0.7, 0.3]])
     """
-    low, high = _interval(S[:, 0] + room, S[:, 1] - S[:, 0])
+    low, high = interval(S[:, 0] + room, S[:, 1] - S[:, 0])
     first = np.sort([low, points[:, 1].min()])
     second = np.sort([points[:, 1].max(), high])
     t, u = (grid.ravel() for grid in np.meshgrid(first, second))
@@ -95,7 +95,7 @@ def two_components(S: np.ndarray, room: np.ndarray, points: np.ndarray) -> Feasi
     )
 
 
-def _interval(start: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
+def interval(start: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
     """Return between which t no entry of ``start + t slope`` is negative."""
     with np.errstate(divide="ignore", invalid="ignore"):
         zero = -start / slope
@@ -187,7 +187,7 @@ class _Scene:
         size = np.linalg.norm(slopes, axis=1)
         slanted = size > 0
         normals = -slopes[slanted] / size[slanted, None]
-        self.inner = _hull(points[:, 1:])
+        self.inner = points[ConvexHull(points[:, 1:]).vertices, 1:]
         # The data themselves are not negative, whatever rounding and noise say.
         offsets = np.maximum(
             (S[slanted, 0] + room[slanted]) / size[slanted], (self.inner @ normals.T).max(axis=0)
@@ -355,11 +355,6 @@ def _nearest(triangles: _Triangles, members: np.ndarray) -> int:
     middle = members[len(members) // 2]
     corners = np.stack([triangles.apex[middle], triangles.a[middle], triangles.b[middle]])
     return int(np.argmin([np.sum((corners - np.roll(OWN, -k, axis=0)) ** 2) for k in range(3)]))
-
-
-def _hull(places: np.ndarray) -> np.ndarray:
-    """Return the corners of the convex hull of places in the plane, counter-clockwise."""
-    return places[ConvexHull(places).vertices]
 
 
 def _crossings(normals: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -27,6 +27,13 @@ from endmember.factor.solvers import Solver
 from endmember.factor.solvers.base import Memory
 from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
 
+#: A square is made steeper by this factor until it lies above the divergence, so often at most.
+STEEPER, TRIALS = 4.0, 20
+#: What penalties do beside adding to the square.
+STEPS = {"column", "prox", "project", "norm"}
+#: Differences below this fraction of the misfit are rounding.
+ROUNDING = 1e-13
+
 
 @dataclass(frozen=True)
 class Summand:
@@ -257,14 +264,6 @@ class SummedCounts(Counted):
         return self._sum(first), self._sum(second)
 
 
-#: A square is made steeper by this factor until it lies above the divergence, so often at most.
-STEEPER, TRIALS = 4.0, 20
-#: What penalties do beside adding to the square.
-STEPS = {"column", "prox", "project", "norm"}
-#: Differences below this fraction of the misfit are rounding.
-ROUNDING = 1e-13
-
-
 @dataclass
 class Local(Quadratic):
     """A quadratic problem that stands in for another near one point.
@@ -452,12 +451,8 @@ def added(terms: Sequence[Quadratic]) -> Quadratic:
     for term in terms:
         weights = term.row_weights
         if weights is None:
-            G, H = _sum_of_grams(G, term.G), H + term.H
+            G, H = np.asarray(G + term.G), H + term.H
         else:
-            G = _sum_of_grams(G, weights[:, None, None] * term.G)
+            G = np.asarray(G + weights[:, None, None] * term.G)
             H = H + weights[:, None] * term.H
     return Quadratic(G, H, -np.inf, np.inf)
-
-
-def _sum_of_grams(one: Any, other: np.ndarray) -> np.ndarray:
-    return np.asarray(one + other)

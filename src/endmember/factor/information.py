@@ -44,11 +44,6 @@ class Weights:
             return self.of_model(model)
         return self.rows[rows, None] * self.columns
 
-    @property
-    def separable(self) -> bool:
-        """Whether the weights are a product."""
-        return self.of_model is None
-
 
 class Information:
     """The information on the spectra with the maps profiled out, and the bounds that follow.
@@ -80,7 +75,7 @@ class Information:
         """The information on all spectra, (k, m, k, m)."""
         whole = np.zeros((self.k, self.m, self.k, self.m))
         diagonal = np.arange(self.m)
-        if self.weights.separable:
+        if self.weights.of_model is None:
             for pixels, _, basis in self._patterns():
                 gram = (self.C[pixels] * self.weights.rows[pixels, None]).T @ self.C[pixels]
                 known = np.diag(self.weights.columns) - basis @ basis.T
@@ -162,7 +157,7 @@ class Information:
     def maps_errors(self, covariance: np.ndarray) -> np.ndarray:
         """Return the standard errors of the maps, their own noise and that of the spectra, (n, k)."""
         variance = np.zeros(self.C.shape)
-        if self.weights.separable:
+        if self.weights.of_model is None:
             for pixels, solve, _ in self._patterns():
                 own = np.diagonal((solve / self.weights.columns) @ solve.T)
                 spread = np.einsum("lj,qjrh,lh->lqr", solve, covariance, solve, optimize=True)

@@ -286,9 +286,9 @@ class Entries(ABC):
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         """Return ``Σ_j values_ij z_jk``, (n, k)."""
 
-    @abstractmethod
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
+        return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
 
     @abstractmethod
     def largest(self, values: np.ndarray) -> np.ndarray:
@@ -339,9 +339,6 @@ class DenseEntries(Entries):
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return (values if self.weights is None else values * self.weights) @ Z
 
-    def everywhere(self, Z: np.ndarray) -> np.ndarray:
-        return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
-
     def largest(self, values: np.ndarray) -> np.ndarray:
         matter = self.x > 0 if self.weights is None else self.x * self.weights > 0
         return np.max(values, axis=1, initial=0.0, where=matter)
@@ -382,9 +379,6 @@ class SparseEntries(Entries):
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         matrix = sparse.csr_array((values, self.X.indices, self.X.indptr), shape=self.shape)
         return matrix @ np.ascontiguousarray(Z)
-
-    def everywhere(self, Z: np.ndarray) -> np.ndarray:
-        return Z.sum(axis=0)[None, :]
 
     def over_model(
         self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray

@@ -6,13 +6,12 @@ then costs ``(n + m) r k`` instead of ``n m k``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from endmember.factor.blocks import Data, row_blocks
+from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.inputs import observe
 from endmember.factor.passes import OVERSAMPLING, Wanted, sketched
@@ -66,7 +65,7 @@ class LowRank(Data):
         self.Z, self.V = Z, V
         self.shape = Z.shape[0], V.shape[0]
         self.dtype = np.dtype(dtype)
-        self._squared_norm = squared_norm
+        self.squared_norm = squared_norm
 
     @property
     def rank(self) -> int:
@@ -81,12 +80,8 @@ class LowRank(Data):
     def take(self, rows: np.ndarray) -> LowRank:
         """Return the sketch of some of the pixels."""
         Z = self.Z[rows]
-        left_out = (self._squared_norm - float(np.vdot(self.Z, self.Z))) * len(rows) / len(self.Z)
+        left_out = (self.squared_norm - float(np.vdot(self.Z, self.Z))) * len(rows) / len(self.Z)
         return LowRank(Z, self.V, float(np.vdot(Z, Z)) + max(left_out, 0.0), self.dtype)
-
-    @cached_property
-    def squared_norm(self) -> float:
-        return self._squared_norm
 
     def halves(self) -> tuple[np.ndarray, np.ndarray]:
         return self.Z, self.V
@@ -102,10 +97,6 @@ class LowRank(Data):
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         return self.Z[index] @ self.V.T
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows in row_blocks(*self.shape):
-            yield rows, self.Z[rows] @ self.V.T - F[rows] @ Z.T
 
     @cached_property
     def squared_row_norms(self) -> np.ndarray:

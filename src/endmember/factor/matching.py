@@ -89,6 +89,12 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
 DEPENDENT = 1e-6
 
 
+def unit_columns(F: np.ndarray) -> np.ndarray:
+    """Return the columns of ``F`` (n, k) at unit length; what is zero stays."""
+    length = np.linalg.norm(F, axis=0)
+    return F / np.where(length > 0, length, 1.0)
+
+
 def congruence(factors: Sequence[np.ndarray]) -> np.ndarray:
     r"""Return how alike every two components are in all modes at once, (k, k).
 
@@ -101,12 +107,7 @@ def congruence(factors: Sequence[np.ndarray]) -> np.ndarray:
     array([[1., 0.],
            [0., 1.]])
     """
-    cosines = []
-    for F in factors:
-        size = np.linalg.norm(F, axis=0)
-        unit = F / np.where(size > 0, size, 1.0)
-        cosines.append(unit.T @ unit)
-    return np.prod(cosines, axis=0)
+    return np.prod([unit.T @ unit for unit in map(unit_columns, factors)], axis=0)
 
 
 def kruskal_rank(F: np.ndarray) -> int:
@@ -119,10 +120,9 @@ def kruskal_rank(F: np.ndarray) -> int:
     >>> kruskal_rank(np.array([[1.0, 2.0], [3.0, 6.0]]))
     1
     """
-    size = np.linalg.norm(F, axis=0)
-    if not (size > 0).all():
+    if not F.any(axis=0).all():
         return 0
-    unit = F / size
+    unit = unit_columns(F)
     gram = unit.T @ unit
     k = F.shape[1]
     for r in range(2, min(k, len(F)) + 1):

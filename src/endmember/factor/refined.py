@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from endmember.factor.blocks import Data, row_blocks
+from endmember.factor.blocks import Data
 
 #: New directions of factors are left out below this fraction of their squared length.
 KNOWN = 1e-13
@@ -34,7 +33,7 @@ class Refined(Data):
 
     def __init__(self, Z: np.ndarray, V: np.ndarray, squared_norm: float, dtype: Any) -> None:
         self.shape, self.dtype = (Z.shape[0], V.shape[0]), np.dtype(dtype)
-        self._squared_norm = squared_norm
+        self.squared_norm = squared_norm
         sizes = np.linalg.norm(Z, axis=0)
         sizes[sizes == 0] = 1.0
         self._left, self._rows = [Z / sizes], [sizes[:, None] * V.T]
@@ -70,19 +69,10 @@ class Refined(Data):
         known = sum(A[index] @ R.T for A, R in zip(self._scores, self._right, strict=True))
         return known + sum(L[index] @ D for L, D in zip(self._left, self._rest, strict=True))
 
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows in row_blocks(*self.shape):
-            yield rows, self.rows(np.arange(rows.start, rows.stop)) - F[rows] @ Z.T
-
     @property
-    def squared_norm(self) -> float:  # type: ignore[override]
-        return self._squared_norm
-
-    @property
-    def squared_row_norms(self) -> np.ndarray:
+    def squared_row_norms(self) -> np.ndarray:  # type: ignore[override]
         norms = np.empty(self.shape[0])
-        for rows in row_blocks(*self.shape):
-            X = self.rows(np.arange(rows.start, rows.stop))
+        for rows, X in self.blocks():
             norms[rows] = np.einsum("ij,ij->i", X, X)
         return norms
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import null_space
 from scipy.spatial import ConvexHull, QhullError
 
-from endmember.factor.feasible import Feasible
+from endmember.factor.feasible import Feasible, interval
 
 #: Chords of a walk, and of the way to an extreme, for every free entry of ``T``.
 CHORDS, CLIMB = 100, 10
@@ -97,8 +97,7 @@ class _Walk:
         self.S, self.fixed = S, fixed
         self.points = _outermost(np.maximum(points, 0.0))
         # The answer itself is feasible, whatever rounding and noise say.
-        walls = np.column_stack([S, np.maximum(room, -S.min(axis=1))])
-        self.walls = _tightest(walls)
+        self.walls = _tightest(np.column_stack([S, np.maximum(room, -S.min(axis=1))]))
         self.corners = [[row] for row in np.eye(self.k)]
         self.duals = [[row] for row in np.eye(self.k)]
 
@@ -169,12 +168,8 @@ class _Walk:
         height = self.walls[:, :-1] @ T[r] + self.walls[:, -1]
         start = np.concatenate([C.ravel(), height, [1.0]])
         slope = np.concatenate([turn.ravel(), self.walls[:, :-1] @ u, [w[r]]])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            zero = -np.maximum(start, 0.0) / slope
-        low = np.max(zero[slope > 0], initial=-np.inf)
-        high = np.min(zero[slope < 0], initial=np.inf)
-        short = 1.0 - SHORT_OF_END
-        return float(low) * short, float(high) * short
+        low, high = interval(np.maximum(start, 0.0), slope)
+        return low * (1.0 - SHORT_OF_END), high * (1.0 - SHORT_OF_END)
 
     def _keep(self, T: np.ndarray) -> None:
         inverse = np.linalg.inv(T)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.blocks import BlockData, Data, Rows, row_blocks
+from endmember.factor.blocks import BlockData, Data, Rows
 from endmember.factor.data import Dense, Sparse, Weighted
 from endmember.factor.kernels import DenseEntries, Entries, SparseEntries
 
@@ -90,7 +90,7 @@ class Shifted(BlockData):
         return product
 
     def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
-        for rows, block in recorded_blocks(self.X):
+        for rows, block in self.X.blocks():
             yield rows, self._read(block, self._group[rows])
 
     def rows(self, index: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ class Shifted(BlockData):
             for group, rows in runs(self._group):
                 yield rows, group, self.X.X[rows]
             return
-        for where, block in recorded_blocks(self.X):
+        for where, block in self.X.blocks():
             index = np.arange(self.shape[0])[where]
             for group, own in runs(self._group[where]):
                 yield index[own], group, block[own]
@@ -228,15 +228,6 @@ def grouped(
     steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
     known, group = np.unique(steps.reshape(-1, along.shape[1]), axis=0, return_inverse=True)
     return steps / STEPS, group.ravel(), known @ along.T / STEPS
-
-
-def recorded_blocks(X: Data) -> Iterator[tuple[Rows, np.ndarray]]:
-    """Yield ``(rows, X[rows])`` of any data, dense in float64."""
-    if isinstance(X, BlockData):
-        yield from X.blocks()
-        return
-    for rows in row_blocks(*X.shape):
-        yield rows, X.rows(np.arange(rows.start, rows.stop))
 
 
 def readable(channels: np.ndarray, moves: Iterable[np.ndarray]) -> np.ndarray:

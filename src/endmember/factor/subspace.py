@@ -16,6 +16,7 @@ from scipy.spatial import HalfspaceIntersection
 
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
+from endmember.factor.feasible import interval
 from endmember.factor.lowrank import sketch
 
 #: Passes of the sketch: directions of noise lie close together.
@@ -168,9 +169,7 @@ def corners(found: Polytope, rng: np.random.Generator) -> np.ndarray:
     if dimensions == 0:
         return found.origin[None]
     if dimensions == 1:
-        with np.errstate(divide="ignore"):
-            reach = -room / inner[:, 0]
-        ends = np.array([[np.max(reach[reach < 0])], [np.min(reach[reach > 0])]])
+        ends = np.array(interval(room, inner[:, 0]))[:, None]
     elif dimensions < MOST_ENUMERATED:
         planes = (
             np.column_stack([-inner, -room])
@@ -241,10 +240,8 @@ def hit_and_run(found: Polytope, n: int, rng: np.random.Generator) -> np.ndarray
     for step in range(-10 * THIN * len(place), n * THIN):
         direction = rng.standard_normal(len(place))
         slope = inner @ direction
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reach = -room / slope
-        low, high = np.max(reach[slope > 0], initial=-1e9), np.min(reach[slope < 0], initial=1e9)
-        length = rng.uniform(min(low, 0.0), max(high, 0.0))
+        low, high = interval(room, slope)
+        length = rng.uniform(min(max(low, -1e9), 0.0), max(min(high, 1e9), 0.0))
         place, room = place + length * direction, np.maximum(room + length * slope, 0.0)
         if step >= 0 and step % THIN == 0:
             points[step // THIN] = place

@@ -19,7 +19,6 @@ from endmember.factor.shifted import (
     grouped,
     half_width,
     readers,
-    recorded_blocks,
     runs,
     shifted_weights,
 )
@@ -284,7 +283,7 @@ class Drifting(SpectralEstimator):
         k = C.shape[1]
         G, H = np.zeros((len(ends), k, k)), np.zeros((len(ends), k))
         seen = np.zeros(len(ends), int)
-        for rows, block in recorded_blocks(observed.data):
+        for rows, block in observed.data.blocks():
             for place, own in runs(group[rows]):
                 A = lines[place]
                 read = A.sum(axis=1) > 0.5

@@ -9,6 +9,7 @@ from endmember.factor.blocks import Data
 from endmember.factor.data import Centred, Reweighted, count_scaled
 from endmember.factor.inputs import Observed
 from endmember.factor.lowrank import LowRank, sketch
+from endmember.factor.matching import unit_columns
 from endmember.factor.scaling import rescale
 from endmember.methods.estimator import (
     SpectralEstimator,
@@ -239,8 +240,8 @@ class ICA(_Projection):
         seed = generator(self.random_state)
         _, low, _, (r, c) = _principal(observed.data, k, self.scaling, seed)
         C, S = _with_signs(low.Z / r, low.V / c)
-        C, S = _unit_columns(C), S * np.linalg.norm(C, axis=0)
-        rows = C if self.independent == "maps" else _unit_columns(S)
+        C, S = unit_columns(C), S * np.linalg.norm(C, axis=0)
+        rows = C if self.independent == "maps" else unit_columns(S)
         rows = np.diff(rows, axis=0) if self.independent == "derivatives" else rows
         if len(rows) < max(2, k):
             raise ValueError(
@@ -276,11 +277,6 @@ def _whitened(rows: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
         )
     K = vectors / np.sqrt(values) @ vectors.T
     return rows @ K, K
-
-
-def _unit_columns(F: np.ndarray) -> np.ndarray:
-    size = np.linalg.norm(F, axis=0)
-    return F / np.where(size > 0, size, 1.0)
 
 
 def _warn_of_gaussians(sources: np.ndarray) -> None:

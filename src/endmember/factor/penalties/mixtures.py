@@ -8,6 +8,7 @@ from numbers import Real
 
 import numpy as np
 
+from endmember.factor.matching import unit_columns
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
 from endmember.factor.subproblem import STEEP, Setting, Subproblem
@@ -332,7 +333,7 @@ class SoftOrthogonal(Penalty):
         self, h: np.ndarray, d: np.ndarray | float, F: np.ndarray, j: int, setting: Setting | None
     ) -> np.ndarray:
         target = h / d
-        unit = _unit(F)
+        unit = unit_columns(F)
         others = unit.sum(axis=1) - unit[:, j]
         if not self._rules or not np.any(others > 0):
             return target
@@ -350,7 +351,7 @@ class SoftOrthogonal(Penalty):
         """Leave every pixel to the component that is strongest there, where supports must be disjoint."""
         if not self._is_full:
             return F
-        strongest = np.argmax(_unit(F), axis=1)
+        strongest = np.argmax(unit_columns(F), axis=1)
         return np.where(np.arange(F.shape[1]) == strongest[:, None], F, 0.0)
 
     @property
@@ -362,14 +363,8 @@ class SoftOrthogonal(Penalty):
         if self.mode == "penalty":
             strength = self.weight * (setting.curvature if setting else 1.0)
             return 0.5 * strength * (float(np.sum(F.sum(axis=1) ** 2)) - float(np.vdot(F, F)))
-        unit, strength = _unit(F), self.weight * (setting.strength if setting else 1.0)
+        unit, strength = unit_columns(F), self.weight * (setting.strength if setting else 1.0)
         return 0.25 * strength * float(np.sum(unit.sum(axis=1) ** 2) - np.vdot(unit, unit))
-
-
-def _unit(F: np.ndarray) -> np.ndarray:
-    """Return the columns at unit length; what is zero stays."""
-    length = np.linalg.norm(F, axis=0)
-    return F / np.where(length > 0, length, 1.0)
 
 
 def _exactly_apart(
