@@ -22,24 +22,27 @@ if TYPE_CHECKING:
     from endmember.assess.comparison import Comparison
     from endmember.signals.unmixing import Unmixing
 
-#: Arrays of errors and bands and their titles in ``errors.hspy`` and ``bands.hspy``.
-_ERRORS = {
-    "spectra": "standard errors of the spectra",
-    "maps": "standard errors of the maps",
-    "spectra_at_zero": "where the error of a spectrum is a limit at zero",
-    "maps_at_zero": "where the error of a map is a limit at zero",
-}
-_BANDS = {
-    "spectra_low": "lowest spectra",
-    "spectra_high": "highest spectra",
-    "maps_low": "lowest maps",
-    "maps_high": "highest maps",
-    "spectra": "spectra of unit sum",
-}
-#: What is kept of how sure an answer is: its class, and the titles of its arrays.
+#: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name.
 _KEPT: dict[str, tuple[type, dict[str, str]]] = {
-    "errors": (Errors, _ERRORS),
-    "bands": (Bands, _BANDS),
+    "errors": (
+        Errors,
+        {
+            "spectra": "standard errors of the spectra",
+            "maps": "standard errors of the maps",
+            "spectra_at_zero": "where the error of a spectrum is a limit at zero",
+            "maps_at_zero": "where the error of a map is a limit at zero",
+        },
+    ),
+    "bands": (
+        Bands,
+        {
+            "spectra_low": "lowest spectra",
+            "spectra_high": "highest spectra",
+            "maps_low": "lowest maps",
+            "maps_high": "highest maps",
+            "spectra": "spectra of unit sum",
+        },
+    ),
 }
 #: A component is doubted that is less than this many times as strong as one fitted to noise.
 HARDLY = 1.5

@@ -93,11 +93,6 @@ def _n_left(mask: np.ndarray | None, size: int) -> int:
     return size if mask is None else int(size - mask.sum())
 
 
-def save_misfit(file: Path, misfit: dict[str, np.ndarray], maps: Any, spectra: Any) -> None:
-    """Write the residual map and the mean spectra of residual, data and model into one file."""
-    save_together(file, MISFIT_TITLES, misfit, maps.inav[0], spectra.inav[0])
-
-
 def save_together(
     file: Path, titles: Mapping[str, str], values: Mapping[str, Any], maps: Any, spectra: Any
 ) -> None:
@@ -113,11 +108,6 @@ def save_together(
             with h5py.File(single) as one, h5py.File(file, "a") as whole:
                 one.copy(f"Experiments/{title}", whole["Experiments"])
             single.unlink()
-
-
-def open_misfit(file: Path) -> dict[str, np.ndarray]:
-    """Read back what :func:`save_misfit` wrote."""
-    return open_together(file, MISFIT_TITLES)
 
 
 def open_together(file: Path, titles: Mapping[str, str]) -> dict[str, np.ndarray]:

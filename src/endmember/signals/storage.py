@@ -25,7 +25,7 @@ from endmember.factor.initialise import StartReport
 from endmember.methods.learning import Learning
 from endmember.signals.described import class_called, made, name_of
 from endmember.signals.folders import FILES, RECORD, replacing
-from endmember.signals.misfits import save_misfit
+from endmember.signals.misfits import MISFIT_TITLES, save_together
 from endmember.signals.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
@@ -251,7 +251,10 @@ def save_answer(
         for ending, (spectra, misfit) in detectors.items():
             spectra.save(new / f"spectra{ending}.hspy")
             if misfit is not None:
-                save_misfit(new / f"misfit{ending}.hspy", misfit, result.maps, spectra)
+                save_together(
+                    new / f"misfit{ending}.hspy", MISFIT_TITLES, misfit,
+                    result.maps.inav[0], spectra.inav[0],
+                )  # fmt: skip
         arrays: dict[str, np.ndarray] = {}
         said = more(new) | written(result.model, result.options, arrays, beside)
         write_record(new, {**result.record, **said}, arrays)

@@ -42,7 +42,7 @@ from endmember.signals.bridge import (
 from endmember.signals.choosing import choose_model
 from endmember.signals.doubts import open_doubts, save_doubts
 from endmember.signals.folders import existing
-from endmember.signals.misfits import misfit_of, open_misfit
+from endmember.signals.misfits import MISFIT_TITLES, misfit_of, open_together
 from endmember.signals.plan import about, check_memory, fingerprint_of
 
 if TYPE_CHECKING:
@@ -454,7 +454,9 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
         endings = [f"_{number}" for number in numbers] or [""]
         spectra = [hs.load(place / f"spectra{ending}.hspy") for ending in endings]
         misfits: list[Any] = [  # none of an image, of which each component has one brightness
-            open_misfit(place / f"misfit{ending}.hspy") if one.data.ndim > 1 else None
+            open_together(place / f"misfit{ending}.hspy", MISFIT_TITLES)
+            if one.data.ndim > 1
+            else None
             for ending, one in zip(endings, spectra, strict=True)
         ]
         doubts = open_doubts(place, record.pop("doubts", {}))
