@@ -126,7 +126,7 @@ def ended(problem, solvers, fit, max_iter):
 
 def stays(problem, solver, best):
     """Return by what fraction a solver started at the best answer leaves it uphill."""
-    again = ended(problem, [solver] * 2, best.fit, 25)
+    again = ended(problem, [solver] * 2, best.fit, 12)
     return (again.objective - best.objective) / max(abs(best.objective), 1e-300)
 
 
