@@ -166,6 +166,15 @@ def test_noise_alone_is_no_reason_to_unmix(mean):
     assert ("nothing to unmix" if mean else "without signal") in report.sentence
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_what_was_not_looked_at_is_not_judged(limit):
+    phantom = synthetic.mixed_phases(shape=(16, 16), channels=100, k=3, dose=300)
+    report = rank(phantom.signal, max_rank=limit, stability=False)
+    assert report.suggested == limit and report.range == (limit, limit)
+    assert report.sentence.endswith("no more were looked at.")
+    assert "nothing to unmix" not in report.sentence
+
+
 @pytest.mark.parametrize("axis", [2, 0])
 def test_correlated_noise_is_named_and_not_counted(axis):
     clean = synthetic.mixed_phases((40, 40), 200, 4, dose=100, seed=1).clean

@@ -433,14 +433,15 @@ def _conclude(
 
     Down: to what the most generous of the cautious criteria still counts (optimal threshold,
     thinning, elbow). Up: to what parallel analysis or the structure of the maps alone would count,
-    by one component at most. If every component looked at is visible, the noise model does not
-    hold and the elbow is suggested.
+    by one component at most. If every component looked at is visible, those after the elbow as well,
+    the noise model does not hold and the elbow is suggested.
     """
     count = {vote.criterion: vote.count for vote in votes}
     cautious = [count.get(name) for name in ("optimal threshold", "thinning", "scree elbow")]
     generous = [count.get(name) or 0 for name in ("parallel analysis", "map structure")]
-    saturated = visible >= visibility.size > 2
-    suggested = min(count["scree elbow"] or 1, visible) if saturated else visible
+    bend = count["scree elbow"] or 1
+    saturated = visible >= visibility.size > 2 and bend < visible
+    suggested = bend if saturated else visible
     low = min(suggested, max((c for c in cautious if c is not None), default=suggested))
     high = visible if saturated else min(max(visible, *generous), visible + 1)
     strengths, overlaps = _strengths(white, suggested)
@@ -478,17 +479,17 @@ def _sentence(suggested: int, low: int, high: int, visibility: Floats, saturated
             "No component: the data cannot be told from noise without signal (the largest singular "
             f"value reaches {visibility[0]:.2f} of what noise alone reaches)."
         )
-    if suggested == 1:
+    if suggested == 1 < visibility.size:
         return (
             "One component: a single spectrum explains every pixel, and what it leaves cannot be "
             "told from noise, so there is nothing to unmix."
         )
+    weakest, *following = visibility[suggested - 1 :]
     text = (
-        f"{suggested} components can be told from noise: the weakest reaches "
-        f"{visibility[suggested - 1]:.2f} of what noise alone may reach"
+        f"{suggested} component{'s' * (suggested > 1)} can be told from noise: the weakest reaches "
+        f"{weakest:.2f} of what noise alone may reach, "
     )
-    if visibility.size > suggested:
-        text += f", the next {visibility[suggested]:.2f}"
+    text += f"the next {following[0]:.2f}" if following else "and no more were looked at"
     if low < high:
         text += f"; {low} to {high} can be defended"
         text += ", the weakest being hard to see" if low < suggested else ""
