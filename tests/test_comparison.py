@@ -6,7 +6,7 @@ import pytest
 import endmember as em
 from endmember.assess.comparison import side_by_side
 from endmember.cli import main
-from endmember.methods.learning import Learning
+from endmember.methods.estimator import Learning
 
 DIODE = em.synthetic.diode(shape=(32, 32), channels=120)
 

@@ -22,8 +22,7 @@ from endmember.factor.rotations import Fixed, sampled
 from endmember.factor.session import one_blas_thread
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblem import Quadratic
-from endmember.methods.estimator import SpectralEstimator
-from endmember.methods.learning import Explained
+from endmember.methods.estimator import Explained, SpectralEstimator
 
 logger = logging.getLogger("endmember")
 

@@ -16,8 +16,7 @@ from endmember.factor.alternate import Callback
 from endmember.factor.data import Data
 from endmember.factor.inputs import observe
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.methods.estimator import SpectralEstimator
-from endmember.methods.learning import Explained
+from endmember.methods.estimator import Explained, SpectralEstimator
 
 logger = logging.getLogger("endmember")
 

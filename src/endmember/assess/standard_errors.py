@@ -18,7 +18,7 @@ from endmember.factor.matching import match_components
 from endmember.factor.noise import NoiseModel
 from endmember.factor.scaling import held_direction
 from endmember.factor.session import one_blas_thread
-from endmember.methods.learning import Explained
+from endmember.methods.estimator import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
 MOST_WORK = 3e11

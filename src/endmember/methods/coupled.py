@@ -1,7 +1,5 @@
 """Several detectors over one area: shared maps, a spectrum of every detector for each component."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -16,12 +14,15 @@ from endmember.factor.initialise import with_maps
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
-from endmember.methods.estimator import SpectralEstimator, check_number_of_components
+from endmember.methods.estimator import (
+    Learning,
+    SpectralEstimator,
+    check_known,
+    check_number_of_components,
+)
 from endmember.methods.expressions import Expression, is_image
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
-from endmember.methods.learning import Learning
 
-COUPLINGS = ("shared", "weak")
 #: Fits that narrow down how strongly detectors are tied, and the weakest and strongest tie.
 BISECTIONS, WEAKEST, STRONGEST = 8, 1e-6, 1.0
 
@@ -187,16 +188,13 @@ class Coupled(Learning, BaseEstimator):
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
-        if self.coupling not in COUPLINGS:
-            raise ValueError(
-                f"coupling={self.coupling!r} is not known; allowed: {', '.join(COUPLINGS)}"
-            )
+        check_known("coupling", self.coupling, "shared", "weak")
         if self.gamma != "auto" and not (isinstance(self.gamma, Real) and float(self.gamma) >= 0):
             raise ValueError(
                 f'gamma={self.gamma!r} is no weight; give "auto" or a number of at least 0'
             )
 
-    def _plan(self, images: list[Any], mask: Any, masks: list[Any]) -> Plan:
+    def _plan(self, images: list[Any], mask: Any, masks: list[Any]) -> "Plan":
         n = len(images)
         losses, weights = (
             _one_each("loss", self.loss, n),
@@ -212,7 +210,7 @@ class Coupled(Learning, BaseEstimator):
         ]  # fmt: skip
         return Plan(maps, spectra, inputs)
 
-    def _loosened(self, plan: Plan, callback: Callback | None) -> tuple[FusionFit, float]:
+    def _loosened(self, plan: "Plan", callback: Callback | None) -> tuple[FusionFit, float]:
         """Return the fit under the strongest tie that the data bear, and its gamma."""
         strict = plan.fitted(None, self, callback=callback)
         free = plan.fitted(0.0, self, strict, callback)
@@ -230,7 +228,7 @@ class Coupled(Learning, BaseEstimator):
                 high = middle
         return best, gamma
 
-    def _keep(self, plan: Plan, fit: FusionFit, gamma: float) -> None:
+    def _keep(self, plan: "Plan", fit: FusionFit, gamma: float) -> None:
         self.maps_ = fit[plan.maps]
         self.spectra_ = [np.ascontiguousarray(fit[S].T) for S in plan.spectra]
         self.deviations_ = [

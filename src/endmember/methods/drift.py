@@ -23,11 +23,11 @@ from endmember.factor.shifted import (
     shifted_weights,
 )
 from endmember.methods.estimator import (
+    Explained,
     SpectralEstimator,
     check_fits,
     check_number_of_components,
 )
-from endmember.methods.learning import Explained
 
 #: Rounds of field and low-rank model, and of field and model, at most.
 ROUNDS, REFITS = 12, 3

@@ -1,11 +1,11 @@
-"""What all estimators share: reading spectrum images, giving maps and spectra back."""
+"""What all estimators share: reading spectrum images, giving maps and spectra back, telling what they learned."""
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
-from numbers import Integral
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 
 from endmember.factor.axis import Axis
 from endmember.factor.blocks import Data
+from endmember.factor.data import Weighted
 from endmember.factor.door import Given, given, left_out
 from endmember.factor.initialise import StartReport
 from endmember.factor.inputs import Observed, observe
@@ -21,7 +22,92 @@ from endmember.factor.losses import Loss, given_loss
 from endmember.factor.passes import Wanted
 from endmember.factor.penalties import Penalty, is_free
 from endmember.factor.session import current, one_blas_thread, session
-from endmember.methods.learning import Explained, Learning
+
+
+class Learning:
+    """Something that learns: all it has learned is in attributes that end in an underscore."""
+
+    def learned(self) -> dict[str, Any]:
+        """Return everything learned by its name, ``maps_`` and ``components_`` among it; nothing before a fit.
+
+        Fitted models inside, such as ``model_`` of :class:`em.Drifting`, are there with what they have learned
+        themselves. What is not named like this is not part of the answer: neither kept nor given back.
+        """
+        return {name: value for name, value in vars(self).items() if _is_learned(name)}
+
+    def restored(self, learned: Mapping[str, Any]) -> Self:
+        """Take over what a model of the same kind has learned, and return the model.
+
+        Parameters
+        ----------
+        learned : mapping
+            As :meth:`learned` returned it.
+
+        Raises
+        ------
+        ValueError
+            If a name is none of something learned, or that of a method or property of the class.
+        """
+        for name in learned:
+            if not _is_learned(name) or hasattr(type(self), name):
+                raise ValueError(
+                    f"{name!r} is nothing that {type(self).__name__} learns: names of what is learned end in an "
+                    "underscore, and none is that of a method"
+                )
+        vars(self).update(learned)
+        return self
+
+
+def _is_learned(name: str) -> bool:
+    return name.isidentifier() and name.endswith("_") and not name.startswith("_")
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    r"""Data and what a model says of them: :math:`X \approx C S^\top + 1 \mu^\top`.
+
+    Drift is inside of the data, which are read where the model found their channels; cores and profiles along
+    several axes are inside of the maps.
+
+    Attributes
+    ----------
+    observed : Observed
+        The data, the pixels and channels that take part, and the way back to the image.
+    C : ndarray, (n, k)
+        Maps of the pixels that take part.
+    S : ndarray, (m, k)
+        Spectra at the channels that take part.
+    offset : ndarray, (m,), optional
+        A spectrum μ that is part of every pixel, such as the mean that a centred model takes off.
+    """
+
+    observed: Observed
+    C: np.ndarray
+    S: np.ndarray
+    offset: np.ndarray | None = None
+
+    @property
+    def factors(self) -> list[np.ndarray]:
+        """Maps and spectra whose product is the model, the offset among them: (n, q) and (m, q)."""
+        if self.offset is None:
+            return [self.C, self.S]
+        return [
+            np.column_stack([self.C, np.ones(len(self.C))]), np.column_stack([self.S, self.offset])
+        ]  # fmt: skip
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """The weight of every entry, (n, m); None where all weigh the same."""
+        data = self.observed.data
+        return data.W if isinstance(data, Weighted) else None
+
+    def residual_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield ``(rows, residual)`` block by block, every entry times the root of its weight."""
+        return self.observed.data.residual_blocks(*self.factors)
+
+    def squares(self, data: Data | None = None) -> float:
+        """Return the sum of the squared residuals times their weights; with those of ``data`` if given."""
+        return 2.0 * (self.observed.data if data is None else data).misfit(self.factors)
 
 
 class SpectralEstimator(
@@ -361,6 +447,33 @@ def check_positive_whole(name: str, value: Any) -> None:
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+
+
+def check_sweeps(model: Any) -> None:
+    """Refuse numbers of starts and sweeps, and a progress to stop at, that cannot work.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_positive_whole("n_starts", model.n_starts)
+    check_positive_whole("max_iter", model.max_iter)
+    if not isinstance(model.tol, Real) or not float(model.tol) >= 0:
+        raise ValueError(
+            f"tol={model.tol!r} is not a progress per sweep; give a number such as 1e-6"
+        )
+
+
+def check_known(name: str, value: Any, *allowed: Any) -> None:
+    """Refuse what is none of the values that a parameter may have.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not any(isinstance(value, type(one)) and value == one for one in allowed):
+        known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
+        raise ValueError(f"{name}={value!r} is not known; allowed: {known}")
 
 
 def generator(random_state: Any) -> np.random.Generator:

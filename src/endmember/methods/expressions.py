@@ -1,7 +1,5 @@
 """What a fusion is written with: factors, their sums and products with known matrices, and terms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -29,17 +27,17 @@ QUIET = 1e-12
 class Expression:
     """A sum of factors, each with a known matrix before it or none."""
 
-    summands: tuple[tuple[Factor, Any], ...]
+    summands: "tuple[tuple[Factor, Any], ...]"
 
     #: Keeps NumPy from taking an expression for a number.
     __array_ufunc__ = None
 
-    def __add__(self, other: Factor | Expression) -> Expression:
+    def __add__(self, other: "Factor | Expression") -> "Expression":
         if not isinstance(other, Factor | Expression):
             return NotImplemented
         return Expression(self.summands + as_expression(other).summands)
 
-    def __rmatmul__(self, matrix: Any) -> Expression:
+    def __rmatmul__(self, matrix: Any) -> "Expression":
         return Expression(
             tuple(
                 (factor, matrix if known is None else matrix @ known)
@@ -86,7 +84,7 @@ class Factor:
     def __repr__(self) -> str:
         return f"Factor({self.k})" if self.name is None else f"Factor({self.k}, name={self.name!r})"
 
-    def __add__(self, other: Factor | Expression) -> Expression:
+    def __add__(self, other: "Factor | Expression") -> Expression:
         return as_expression(self) + other
 
     def __rmatmul__(self, matrix: Any) -> Expression:

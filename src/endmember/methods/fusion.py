@@ -1,10 +1,7 @@
 """Structured data fusion: several data sets that share factors, written like the equations of a paper."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -21,6 +18,7 @@ from endmember.factor.scales import Scales, charged_factors, pinned_columns
 from endmember.factor.session import one_blas_thread
 from endmember.factor.solvers import HALS, Newton, Solver
 from endmember.factor.subproblem import Counted, Quadratic
+from endmember.methods.estimator import check_sweeps
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
 
 #: Sweeps of the short run from every start.
@@ -143,19 +141,12 @@ class Fusion:
         -------
         FusionFit
         """
-        if not isinstance(self.tol, Real) or not self.tol >= 0:
-            raise ValueError(
-                f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6"
-            )
-        for name in ("n_starts", "max_iter"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or value < 1:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        check_sweeps(self)
         with one_blas_thread():
             assembly = Assembly(checked_terms(self.terms))
             return self._fit(assembly, callback)
 
-    def _fit(self, assembly: Assembly, callback: Callback | None) -> FusionFit:
+    def _fit(self, assembly: "Assembly", callback: Callback | None) -> FusionFit:
         solvers, problem = assembly.solvers(), assembly.problem
         given = assembly.given(self.init)
         rng = np.random.default_rng(self.random_state)

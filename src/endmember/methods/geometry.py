@@ -15,6 +15,7 @@ from endmember.factor.inputs import Observed
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
+    check_known,
     check_number_of_components,
     check_positive_whole,
     generator,
@@ -29,8 +30,7 @@ class _PurePixels(SpectralEstimator):
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
-        if not isinstance(self.closure, bool):
-            raise ValueError(f"closure={self.closure!r} is not known; allowed: True, False")
+        check_known("closure", self.closure, True, False)
 
     def _keep(self, observed: Observed, spectra: np.ndarray) -> None:
         """Learn the spectra (k, m) of the answer and the maps that go with them."""

@@ -1,7 +1,6 @@
 """Non-negative matrix factorisation of spectrum images."""
 
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -33,8 +32,9 @@ from endmember.factor.solvers import Solver
 from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.estimator import (
     check_fits,
+    check_known,
     check_number_of_components,
-    check_positive_whole,
+    check_sweeps,
     generator,
     warn_of_negatives,
 )
@@ -174,12 +174,7 @@ class NMF(Alternating):
         check_normalise(self.normalise)
         wishes = self._wishes()
         check_together(wishes, int(self.n_components or 1))
-        check_positive_whole("n_starts", self.n_starts)
-        check_positive_whole("max_iter", self.max_iter)
-        if not isinstance(self.tol, Real) or not self.tol >= 0:
-            raise ValueError(
-                f"tol={self.tol!r} is not a progress per sweep; give a number such as 1e-6"
-            )
+        check_sweeps(self)
         if self.solver is not None and not isinstance(self.solver, Solver):
             raise TypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
@@ -187,10 +182,7 @@ class NMF(Alternating):
         solvers = self._own_solvers()
         for solver, (name, penalties) in zip(solvers, wishes.items(), strict=True):
             check_combination(self.own_loss(), solver, penalties, name)
-        if not (isinstance(self.compress, bool) or self.compress == "auto"):
-            raise ValueError(
-                f'compress={self.compress!r} is not known; allowed: "auto", True, False'
-            )
+        check_known("compress", self.compress, "auto", True, False)
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:
             raise ValueError(

@@ -14,6 +14,7 @@ from endmember.factor.scaling import rescale
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
+    check_known,
     check_number_of_components,
     check_weights,
     generator,
@@ -35,8 +36,7 @@ class _Projection(SpectralEstimator):
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
-        if self.scaling not in (None, "poisson"):
-            raise ValueError(f'scaling={self.scaling!r} is not known; allowed: None, "poisson"')
+        check_known("scaling", self.scaling, None, "poisson")
 
     def _keep(self, observed: Observed, C: np.ndarray, S: np.ndarray, c: np.ndarray) -> None:
         """Learn maps (n, k) and spectra (m, k) of data whose channels were scaled by c (m, 1)."""
@@ -228,10 +228,7 @@ class ICA(_Projection):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        if self.independent not in ("maps", "spectra", "derivatives"):
-            raise ValueError(
-                f'independent={self.independent!r} is not known; allowed: "maps", "spectra", "derivatives"'
-            )
+        check_known("independent", self.independent, "maps", "spectra", "derivatives")
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         from sklearn.decomposition import FastICA

@@ -13,6 +13,7 @@ from endmember.factor.inputs import Observed
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
+    check_known,
     check_number_of_components,
     check_positive_whole,
     generator,
@@ -133,14 +134,9 @@ class SubspaceSampling(SpectralEstimator):
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
-        for name, allowed in (
-            ("on", ("spectra", "maps")),
-            ("sampler", ("vertices", "rejection", "hit-and-run")),
-            ("sharpen", (True, False)),
-        ):
-            if getattr(self, name) not in allowed:
-                said = ", ".join(map(repr, allowed))
-                raise ValueError(f"{name}={getattr(self, name)!r} is not known; allowed: {said}")
+        check_known("on", self.on, "spectra", "maps")
+        check_known("sampler", self.sampler, "vertices", "rejection", "hit-and-run")
+        check_known("sharpen", self.sharpen, True, False)
         for name in ("slack", "spread"):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)

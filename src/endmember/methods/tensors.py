@@ -1,7 +1,5 @@
 """Models of series of spectrum images: data of three and more modes."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -156,8 +154,6 @@ class CP(Alternating):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_number_of_components(self.n_components)
-        if not observed.survey.filled_rows.any():
-            raise ValueError("all values of X are zero, so there is nothing to unmix")
         layout = Layout(observed, self._joined)
         wishes = layout.wishes(self.modes)
         layout.check_rank(k)
@@ -171,7 +167,7 @@ class CP(Alternating):
     def _fit_matrix(
         self,
         observed: Observed,
-        layout: Layout,
+        layout: "Layout",
         wishes: Sequence[Any],
         energy: np.ndarray,
         callback: Callback | None,
@@ -182,8 +178,8 @@ class CP(Alternating):
         nmf._check_parameters()
         matrix = layout.as_matrix(observed)
         nmf._fit(matrix, energy if matrix is observed else np.arange(matrix.n_channels), callback)
-        for name in ("objective_", "n_iter_", "converged_", "optimality_", "starts_"):
-            setattr(self, name, getattr(nmf, name))
+        course = ("objective_", "n_iter_", "converged_", "optimality_", "starts_")
+        self.restored({name: getattr(nmf, name) for name in course})
         factors = [np.ones((size, nmf.n_components_)) for size in layout.sizes]
         factors[first] = np.nan_to_num(nmf.maps_).reshape(-1, nmf.n_components_)
         spectra = nmf.components_.T
@@ -193,7 +189,7 @@ class CP(Alternating):
     def _fit_series(
         self,
         observed: Observed,
-        layout: Layout,
+        layout: "Layout",
         wishes: Sequence[list[Penalty]],
         k: int,
         callback: Callback | None,
@@ -208,7 +204,8 @@ class CP(Alternating):
         for solver, penalties, name in zip(solvers, chosen, names, strict=True):
             check_combination(loss, solver, penalties, name)
         data = layout.tensor(loss.prepare(observed.data), observed)
-        full = Problem(data, loss, chosen, layout.grids(observed))
+        grids = layout.grids(observed)
+        full = Problem(data, loss, chosen, [grids[mode] for mode in layout.long])
         if full.chooses:
             raise ValueError(
                 "em.Relevance() chooses among components of two modes and cannot for more; compare "
@@ -238,7 +235,7 @@ class CP(Alternating):
             )
         return factors
 
-    def _keep(self, observed: Observed, layout: Layout, factors: list[np.ndarray]) -> None:
+    def _keep(self, observed: Observed, layout: "Layout", factors: list[np.ndarray]) -> None:
         """Learn the answer, and what the factors say of themselves."""
         k, dtype = factors[0].shape[1], observed.data.dtype
         self.n_components_ = k
@@ -297,6 +294,8 @@ class Layout:
     """
 
     def __init__(self, observed: Observed, joined: tuple[int, ...]) -> None:
+        if not observed.survey.filled_rows.any():
+            raise ValueError("all values of X are zero, so there is nothing to unmix")
         self.shapes: list[tuple[int, ...]] = []
         for axis, size in enumerate(observed.domain):
             if axis in joined[1:]:
@@ -350,10 +349,9 @@ class Layout:
         return [resolve(wish, name) for wish, name in zip(given, self.names, strict=True)]
 
     def grids(self, observed: Observed) -> list[Grid]:
-        """Return where the rows of the factor of every long mode lie."""
+        """Return where the rows of the factor of every mode lie."""
         leading = [Grid(shape) for shape in self.shapes]
-        grids = [*leading, Grid((observed.n_channels,), observed.columns, axis=observed.axis)]
-        return [grids[mode] for mode in self.long]
+        return [*leading, Grid((observed.n_channels,), observed.columns, axis=observed.axis)]
 
     def tensor(self, matrix: Data, observed: Observed) -> Tensor:
         """Return the data of the long modes."""

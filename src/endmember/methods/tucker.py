@@ -126,8 +126,6 @@ class Tucker(Alternating):
         return True
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        if not observed.survey.filled_rows.any():
-            raise ValueError("all values of X are zero, so there is nothing to unmix")
         layout = Layout(observed, self._joined)
         ranks = self._ranks(observed, layout)
         wishes = [resolve(self.core, "core"), *layout.wishes(self.modes)]
@@ -138,9 +136,7 @@ class Tucker(Alternating):
             self._solver(penalties, name) for penalties, name in zip(wishes, names, strict=True)
         ]
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
-        grids = [Grid((1,)), *(Grid(shape) for shape in layout.shapes)]
-        grids.append(Grid((observed.n_channels,), observed.columns, axis=observed.axis))
-        problem = Problem(data, loss, wishes, grids)
+        problem = Problem(data, loss, wishes, [Grid((1,)), *layout.grids(observed)])
         first = self._first_start(problem, ranks)
         problem = problem.settled(first)
         start = self._best_start(problem, first, solvers)

@@ -11,7 +11,7 @@ import numpy as np
 from endmember.factor.inputs import observe
 from endmember.factor.passes import Seen
 from endmember.factor.session import current
-from endmember.methods.learning import Explained
+from endmember.methods.estimator import Explained
 
 #: The parts of a misfit and their titles in ``misfit.hspy``.
 MISFIT_TITLES = {

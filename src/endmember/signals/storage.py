@@ -22,7 +22,7 @@ from sklearn.base import BaseEstimator
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.door import unwrap
 from endmember.factor.initialise import StartReport
-from endmember.methods.learning import Learning
+from endmember.methods.estimator import Learning
 from endmember.signals.described import class_called, made, name_of
 from endmember.signals.folders import FILES, RECORD, replacing
 from endmember.signals.misfits import MISFIT_TITLES, save_together
