@@ -46,6 +46,11 @@ class Axis:
         return cls(energy, text_of(axis.units) or None, text_of(axis.name))
 
     @classmethod
+    def in_data_order(cls, axes: Any) -> tuple[Axis, ...]:
+        """Return axes of HyperSpy in the order of the array."""
+        return tuple(map(cls.read, sorted(axes, key=lambda axis: axis.index_in_array)))
+
+    @classmethod
     def numbers(cls, channels: int) -> Axis:
         """Return the axis of an array."""
         return cls(np.arange(channels, dtype=float))
@@ -161,8 +166,7 @@ class Standard:
                 f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
             )
         self.energy, self.values = energy[known], values[known]
-        several = len(self.energy) > 1
-        self._curve = PchipInterpolator(self.energy, self.values) if several else None
+        self._curve = PchipInterpolator(self.energy, self.values) if len(self.energy) > 1 else None
 
     def at(self, energy: np.ndarray, step: float) -> np.ndarray:
         """Return the spectrum at these energies, (channels,), for channels of width ``step``."""

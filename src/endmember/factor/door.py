@@ -177,8 +177,7 @@ def given(X: Any, least: int = 2) -> Given:
         array = _as_ndarray(array)
     _check(array, least)
     if is_signal(X):
-        axes = X.axes_manager.navigation_axes
-        pixels = tuple(map(Axis.read, sorted(axes, key=lambda axis: axis.index_in_array)))
+        pixels = Axis.in_data_order(X.axes_manager.navigation_axes)
     if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
         import dask.array as da
 
@@ -246,9 +245,8 @@ def left_out(
         )
     if is_signal(mask) and axes is not None:
         manager = mask.axes_manager
-        own = [*manager.navigation_axes, *manager.signal_axes]
-        own.sort(key=lambda axis: axis.index_in_array)
-        for one, other in zip(map(Axis.read, own), axes, strict=False):
+        own = (*manager.navigation_axes, *manager.signal_axes)
+        for one, other in zip(Axis.in_data_order(own), axes, strict=False):
             other.check(one, f"{name} lies", "give a mask of these data")
     return array.astype(bool) if array.any() else None
 

@@ -52,8 +52,8 @@ def pixels_of(maps: Any) -> dict[str, Any]:
 
 def mode_labels(maps: Any, shapes: Sequence[tuple[int, ...]]) -> list[str]:
     """Return what the axes of every mode of a series but the last are called."""
-    axes = sorted(maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
-    names = [text_of(axis.name) or f"axis {number}" for number, axis in enumerate(axes)]
+    axes = Axis.in_data_order(maps.axes_manager.signal_axes)
+    names = [axis.name or f"axis {number}" for number, axis in enumerate(axes)]
     labels = []
     for shape in shapes:
         own, names = names[: len(shape)], names[len(shape) :]

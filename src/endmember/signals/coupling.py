@@ -264,14 +264,12 @@ def _compose(result: CoupledUnmixing) -> Report:
 def _findings(result: CoupledUnmixing) -> list[str]:
     """Return what came out, in sentences."""
     model, names = result.model, result.labels
-    found = [
-        f"The data of {len(names)} detectors were separated into {model.n_components_} components."
-    ]
     weights = ", ".join(f"{name} {w:.3g}" for name, w in zip(names, model.weights_, strict=True))
-    found.append(
+    found = [
+        f"The data of {len(names)} detectors were separated into {model.n_components_} components.",
         "Weights of the detectors (automatic ones are one over the variance of the noise, or 1 under a loss for "
-        f"counts, which has it inside): {weights}."
-    )
+        f"counts, which has it inside): {weights}.",
+    ]
     if model.coupling == "weak":
         apart = [
             f"{name} {np.linalg.norm(np.nan_to_num(N)) / np.linalg.norm(np.nan_to_num(model.maps_)):.2g}"

@@ -98,9 +98,11 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
     if isinstance(value, StartReport):
         return {"start": encode(vars(value), arrays, name)}
     if isinstance(value, BaseEstimator):
-        encoded = _encode_model(value, arrays, name)
         learned = value.learned() if isinstance(value, Learning) else {}
-        return {**encoded, "learned": encode(learned, arrays, f"{name}.learned")}
+        return {
+            **_encode_model(value, arrays, name),
+            "learned": encode(learned, arrays, f"{name}.learned"),
+        }
     raise TypeError(
         f"{name} = {value!r} cannot be written down; use numbers, texts, arrays, models, losses, penalties "
         "and solvers"
