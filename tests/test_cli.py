@@ -184,6 +184,8 @@ def test_info_tells_what_the_file_holds_and_what_to_type(call, tmp_path):
         (["unmix", "FILE", "-k", "2", "--signal", "7"], "no signal 7"),
         (["unmix", "nowhere.dm4", "-k", "2"], "does not exist"),
         (["unmix", ".", "-k", "2"], "folder"),
+        (["unmix", "FILE", "-k", "2", "--memory", "1GB"], "add --lazy"),
+        (["workbench", "--crop", "450:470"], "add a FILE"),
         (["info", "nowhere.dm4"], "does not exist"),
         (["report", "nowhere"], "nowhere"),
         (["unfold", "FILE"], "unfold"),
@@ -364,6 +366,8 @@ def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
         (["--spikes", "-o", "out.tif"], ".hspy or .zspy"),
         (["--spikes", "-o", "nowhere/out.hspy"], "cannot be written to"),
         (["--background", "445:480", "--method", "guess"], "guess"),
+        (["--spikes", "--method", "snip"], "add --background START:STOP"),
+        (["--spikes", "--low-loss", "low.hspy"], "add --align"),
         (["--denoise", "0"], "--denoise"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import note
-from .options import CropOption, SignalOption
+from .options import CropOption, SignalOption, only_with
 
 
 def workbench(
@@ -40,6 +40,7 @@ def workbench(
     Prints the address to open. Files are read from and results written to the
     current folder alone. Ctrl-C ends it.
     """
+    only_with("a FILE", file, signal=signal is not None, crop=crop)
     if any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")):
         raise ValueError(
             "the workbench needs Panel and Bokeh; install them with: pip install 'endmember[workbench]'"

@@ -47,6 +47,7 @@ from .options import (
     SparseOption,
     StartsOption,
     TolOption,
+    only_with,
 )
 from .preprocess import BackgroundOption, SpikesOption, screened
 from .preprocess import preprocess as preprocess_command
@@ -190,9 +191,8 @@ def unmix(
     pressed twice, keeps nothing: exit code 130.
     """
     named(METHODS, method, f"--method {method} is not known")
-    _check_lazy_options(lazy, memory=memory, scheduler=scheduler, resume=resume)
-    if dispersion and drift is None:
-        raise ValueError("--dispersion goes with a drift; add --drift 3")
+    only_with("--lazy", lazy, memory=memory, scheduler=scheduler, resume=resume)
+    only_with("--drift 3", drift is not None, dispersion=dispersion)
     folder = folder_for(file, "unmixed", output, overwrite)
     passes = folder.with_name(f"{folder.name}.passes")
     with _session(memory, scheduler):
@@ -374,15 +374,6 @@ def _crosscheck(result: Any, image: Any) -> None:
     found = compare(image, models, bands=False)
     result.record["agreement"] = agreement_of(found)
     typer.echo(found.sentence)
-
-
-def _check_lazy_options(lazy: bool, **options: Any) -> None:
-    """Refuse options that mean nothing for data in memory."""
-    given = [f"--{name}" for name, value in options.items() if value]
-    if given and not lazy:
-        raise ValueError(
-            f"{' and '.join(given)} only matters for data that stay on disk; add --lazy"
-        )
 
 
 @contextmanager

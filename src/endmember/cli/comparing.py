@@ -48,8 +48,10 @@ def compare(
             f"{places[0]} is a folder; give the folder of a second result beside it, or a file"
         )
     if len(places) == 2:
-        if components is not None or crop is not None or signal is not None:
-            raise ValueError("-k, --crop and --signal go with a file, not with two results")
+        if components is not None or crop or signal is not None or seed or not bands:
+            raise ValueError(
+                "-k, --crop, --signal, --seed and --no-bands go with a file, not with two results; leave them out"
+            )
         _compare_results(places[0], places[1], output)
         return
     from endmember.assess.comparison import compare as fit_all

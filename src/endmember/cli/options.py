@@ -28,6 +28,20 @@ def parse_window(
     return start, stop
 
 
+def only_with(other: str, present: Any, **options: Any) -> None:
+    """Refuse options that have no effect without another one.
+
+    Examples
+    --------
+    >>> only_with("--lazy", False, memory=None, resume=True)
+    Traceback (most recent call last):
+    ValueError: --resume: no effect without another option; add --lazy
+    """
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    if given and not present:
+        raise ValueError(f"{', '.join(given)}: no effect without another option; add {other}")
+
+
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file.")
 ]

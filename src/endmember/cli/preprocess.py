@@ -12,6 +12,7 @@ from .options import (
     FileArgument,
     LazyOption,
     SignalOption,
+    only_with,
     parse_window,
 )
 
@@ -55,13 +56,13 @@ def preprocess(
     dispersion: DispersionOption = False,
     background: BackgroundOption = None,
     method: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--method",
-            help="How to fit the background: ml (a power law by maximum likelihood), or another method "
-            "of em.preprocess.subtract_background.",
+            help="With --background: how to fit it, ml (a power law by maximum likelihood) unless given, or "
+            "another method of em.preprocess.subtract_background.",
         ),
-    ] = "ml",
+    ] = None,
     denoise: Annotated[
         int | None,
         typer.Option(
@@ -94,17 +95,15 @@ def preprocess(
         raise ValueError(
             "say what to do: --spikes, --align, --background START:STOP or --denoise K"
         )
-    if low_loss is not None and not align:
-        raise ValueError("--low-loss says how to align; add --align")
-    if dispersion and not align:
-        raise ValueError("--dispersion says how to align; add --align")
+    only_with("--align", align, low_loss=low_loss, dispersion=dispersion)
+    only_with("--background START:STOP", background, method=method)
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
     image = load_image(file, lazy, signal, crop)
     low = None if low_loss is None else load_image(low_loss, lazy, None, None)
     image = screened(
         image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=background,
-        method=method, rank=denoise,
+        method=method or "ml", rank=denoise,
     )  # fmt: skip
     save(image, target)
     typer.echo(f"Saved: {target}")
