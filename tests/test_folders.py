@@ -1,7 +1,9 @@
 """A folder is replaced whole or not at all, and nothing that was not written here is touched."""
 
+import json
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,3 +101,35 @@ def test_of_several_savers_one_wins_whole(tmp_path):
         assert saver.exitcode == 0
     assert len(words_in(tmp_path / "x")) == 1
     assert [place.name for place in tmp_path.iterdir()] == ["x"]
+
+
+def damages():
+    """Return what may happen to a saved result, by name."""
+
+    def record(**new):
+        def change(folder, other):
+            known = json.loads((folder / RECORD).read_text())
+            (folder / RECORD).write_text(json.dumps({**known, **new}))
+
+        return change
+
+    deep = "[" * 100_000 + "]" * 100_000
+    return {
+        "a file is missing": lambda folder, other: (folder / "maps.hspy").unlink(),
+        "maps of another": lambda folder, other: shutil.copy(other / "maps.hspy", folder),
+        "too deep": lambda folder, other: (folder / RECORD).write_text(deep),
+        "a model that is none": record(model=5),
+        "an unknown field": record(starts={"list": [{"dict": [["boo", 1]]}]}),
+        "a class": record(learned={"dict": [["__class__", "x"]]}),
+        "a method": record(learned={"dict": [["fit", "x"]]}),
+    }
+
+
+@pytest.mark.parametrize("what", damages())
+def test_a_damaged_result_is_said_to_be_one(what, tmp_path):
+    other = em.unmix(RESULT.data_again(), em.NMF(2, n_starts=1, random_state=5))
+    other.maps.data += 1.0
+    folder = RESULT.save(tmp_path / "x")
+    damages()[what](folder, other.save(tmp_path / "other"))
+    with pytest.raises(ValueError, match="is a damaged result"):
+        em.open(folder)

@@ -12,6 +12,7 @@ from endmember.factor.inputs import observe
 from endmember.factor.passes import Seen
 from endmember.factor.session import current
 from endmember.methods.estimator import Explained
+from endmember.signals.reading import read
 
 #: The parts of a misfit and their titles in ``misfit.hspy``.
 MISFIT_TITLES = {
@@ -112,7 +113,5 @@ def save_together(
 
 def open_together(file: Path, titles: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Read back what :func:`save_together` wrote."""
-    import hyperspy.api as hs
-
-    parts = {part.metadata.General.title: part.data for part in hs.load(file)}
+    parts = {part.metadata.General.title: part.data for part in read(file)}
     return {name: parts[title] for name, title in titles.items()}

@@ -31,7 +31,10 @@ from endmember.signals.reporting import phrase
 #: Files that are never read back, and too large to be looked at for nothing.
 LARGE = {"residual.hspy"}
 #: What reading a record that somebody has changed may end in.
-_DAMAGES = (ValueError, OSError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile)
+DAMAGES = (
+    ValueError, OSError, LookupError, TypeError, AttributeError, EOFError, RecursionError, MemoryError,
+    zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def written(
@@ -209,7 +212,7 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         if (folder / "arrays.npz").exists():
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-    except _DAMAGES as problem:
+    except DAMAGES as problem:
         raise damaged(folder, problem) from problem
     return record, arrays
 

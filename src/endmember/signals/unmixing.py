@@ -44,6 +44,7 @@ from endmember.signals.doubts import open_doubts, save_doubts
 from endmember.signals.folders import existing
 from endmember.signals.misfits import MISFIT_TITLES, misfit_of, open_together
 from endmember.signals.plan import about, check_memory, fingerprint_of
+from endmember.signals.reading import read
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -443,16 +444,14 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
     ValueError
         If it is damaged.
     """
-    import hyperspy.api as hs
-
     place = existing(Path(folder))
     record, arrays = storage.read_record(place)
     try:
         model, options = storage.read_model(record, arrays, classes)
-        maps = hs.load(place / "maps.hspy")
+        (maps,) = read(place / "maps.hspy")
         numbers = range(1, len(record.get("detectors", ())) + 1)
         endings = [f"_{number}" for number in numbers] or [""]
-        spectra = [hs.load(place / f"spectra{ending}.hspy") for ending in endings]
+        spectra = [read(place / f"spectra{ending}.hspy")[0] for ending in endings]
         misfits: list[Any] = [  # none of an image, of which each component has one brightness
             open_together(place / f"misfit{ending}.hspy", MISFIT_TITLES)
             if one.data.ndim > 1
@@ -460,10 +459,8 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
             for ending, one in zip(endings, spectra, strict=True)
         ]
         doubts = open_doubts(place, record.pop("doubts", {}))
-    except (KeyError, TypeError, OSError) as problem:
-        raise ValueError(
-            f"{place} is a damaged result ({problem!r}); unmix the data again"
-        ) from problem
+    except storage.DAMAGES as problem:
+        raise storage.damaged(place, problem) from problem
     maps_, kept = (
         np.moveaxis(maps.data, 0, -1),
         {"model": model, "options": options, "record": record},
