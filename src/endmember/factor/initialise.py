@@ -145,9 +145,11 @@ def start_maps(problem: Problem, S: np.ndarray) -> Start:
     factors = with_maps(problem.data, S)
     if not problem.loss.makes.squares:
         factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
-    bounds = bounds_of(problem.penalties[0], factors[0].shape, problem.grids[0])
-    factors[0] = np.clip(factors[0], *bounds)
-    return factors
+    return [_between_bounds(problem, 0, factors[0]), S]
+
+
+def _between_bounds(problem: Problem, mode: int, F: np.ndarray) -> np.ndarray:
+    return np.clip(F, *bounds_of(problem.penalties[mode], F.shape, problem.grids[mode]))
 
 
 def with_maps(data: Data, S: np.ndarray) -> Start:
@@ -163,14 +165,12 @@ def least_squares(data: Data, factors: Sequence[np.ndarray], mode: int) -> np.nd
 
 def als(data: Data, k: int, rng: np.random.Generator) -> Start:
     """Twenty sweeps of alternating least squares from random factors."""
-    C, S = random(data, k, rng)
+    factors = random(data, k, rng)
     for _ in range(20):
         for mode, other in ((1, 0), (0, 1)):
-            factors = [C, S]
             subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
             factors[mode] = ALS().improve(subproblem, factors[mode], data.shape[other])
-            C, S = factors
-    return [C, S]
+    return factors
 
 
 STARTS: dict[str, Callable[[Data, int, np.random.Generator], Start]] = {
@@ -302,11 +302,10 @@ def stand_in(problem: Problem, rank: int) -> Problem | None:
 
 def fill(problem: Problem, factors: Sequence[np.ndarray]) -> Start:
     """Return a start of a problem from the factors of its stand-in: nothing is locked at zero, and bounds hold."""
-    filled = []
-    for mode, F in enumerate(factors):
-        bounds = bounds_of(problem.penalties[mode], F.shape, problem.grids[mode])
-        filled.append(np.clip(np.maximum(F, MEAN_FRACTION * F.mean(axis=0)), *bounds))
-    return filled
+    return [
+        _between_bounds(problem, mode, np.maximum(F, MEAN_FRACTION * F.mean(axis=0)))
+        for mode, F in enumerate(factors)
+    ]
 
 
 def on_the_scale_of(

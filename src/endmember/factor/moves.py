@@ -226,10 +226,9 @@ def published(fit: Fit, improve: Improve, sweeps: int, excess: Callable[[Fit], n
                 break
         else:
             fit = replace(fit, factors=merged(fit.factors, *alike))
-    low = np.flatnonzero(excess(fit) <= DROPPED)
-    low = low[: fit.factors[0].shape[1] - 1]
     if fit.stopped:
         return fit
+    low = np.flatnonzero(excess(fit) <= DROPPED)[: fit.factors[0].shape[1] - 1]
     return improve(without(fit.factors, low.tolist()), None)
 
 

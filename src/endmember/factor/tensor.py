@@ -9,6 +9,7 @@ order. Its Gram matrix is the Kronecker product of those of all others.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 
 import numpy as np
 from scipy import sparse
@@ -299,10 +300,7 @@ class WithCore(_Behind):
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         core, grams = factors[0].reshape(self.ranks), [F.T @ F for F in factors[1:]]
         if mode == 0:
-            product = grams[0]
-            for gram in grams[1:]:
-                product = np.kron(product, gram)
-            return product
+            return reduce(np.kron, grams)
         spread = core
         for other, gram in enumerate(grams):
             if other != mode - 1:
@@ -319,8 +317,7 @@ class WithCore(_Behind):
         return np.concatenate(slices) / (np.linalg.norm(core) or 1.0)
 
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
-        maps, S = self.maps(factors), factors[-1]
-        return self.matrix.misfit([maps, S])
+        return self.matrix.misfit([self.maps(factors), factors[-1]])
 
     def maps(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the maps (n, r) that go with the spectra: the core with all leading profiles."""
@@ -331,14 +328,10 @@ class WithCore(_Behind):
 
     def _contracted(self, profiles: Sequence[np.ndarray], keep: int) -> np.ndarray:
         """Return the data contracted with the profiles of every mode but one."""
-        last = len(profiles) - 1
-        domain, matrix = self.tensor.domain, self.matrix
-        if keep == last:
-            leading = profiles[0]
-            for F in profiles[1:-1]:
-                leading = np.kron(leading, F)
-            return matrix.transposed_dot(leading).T.reshape(*self.ranks[:-1], -1)
-        grid = matrix.dot(profiles[last]).reshape(*domain, -1)
+        if keep == len(profiles) - 1:
+            leading = reduce(np.kron, profiles[:-1])
+            return self.matrix.transposed_dot(leading).T.reshape(*self.ranks[:-1], -1)
+        grid = self.matrix.dot(profiles[-1]).reshape(*self.tensor.domain, -1)
         for mode, F in enumerate(profiles[:-1]):
             if mode != keep:
                 grid = np.moveaxis(np.tensordot(grid, F, axes=(mode, 0)), -1, mode)

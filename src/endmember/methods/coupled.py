@@ -155,14 +155,12 @@ class Coupled(Learning, BaseEstimator):
         images = same_pixels(X)
         masks = _one_each("channel_mask", channel_mask, len(images), always=True)
         plan = self._plan(images, mask, masks)
-        if self.coupling == "shared":
-            self._keep(plan, plan.fitted(None, self, callback=callback), np.inf)
-        elif self.gamma == "auto":
-            self._keep(plan, *self._loosened(plan, callback))
+        if self.coupling == "weak" and self.gamma == "auto":
+            fit, gamma = self._loosened(plan, callback)
         else:
-            self._keep(
-                plan, plan.fitted(float(self.gamma), self, callback=callback), float(self.gamma)
-            )
+            gamma = np.inf if self.coupling == "shared" else float(self.gamma)
+            fit = plan.fitted(None if gamma == np.inf else gamma, self, callback=callback)
+        self._keep(plan, fit, gamma)
         return self
 
     def fit_transform(self, X: Sequence[Any], y: Any = None, **fit_params: Any) -> np.ndarray:
@@ -259,10 +257,8 @@ class Plan:
     inputs: list[dict[str, Any]]
 
     def __post_init__(self) -> None:
-        loose = len(self.spectra) - 1
-        self.deviations: list[Factor | None] = [None] * (loose + 1)
-        for d in range(loose):
-            self.deviations[d] = Factor(self.maps.k, Free(), name=f"deviation {d + 1}")
+        loose = (f"deviation {d + 1}" for d in range(len(self.spectra) - 1))
+        self.deviations = [*(Factor(self.maps.k, Free(), name=name) for name in loose), None]
         self.terms = [
             Term(one["data"], self.maps, S, **{name: one[name] for name in one if name != "data"})
             for one, S in zip(self.inputs, self.spectra, strict=True)

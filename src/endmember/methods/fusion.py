@@ -152,17 +152,15 @@ class Fusion:
         rng = np.random.default_rng(self.random_state)
         n_starts = 1 if len(given) == len(assembly.factors) else self.n_starts
         fits: list[Fit] = []
-        sweeps = 0
         for number, seed in enumerate(rng.spawn(n_starts)):
             start = assembly.start(seed, given, number)
             problem = problem if problem.settings else problem.settled(start)
             fit = alternate(
                 replace(problem, penalties=assembly.coupled_wishes(given)), start, solvers,
                 max_iter=min(SHORT, self.max_iter), tol=self.tol, exact=EXACT, callback=callback,
-                stage=f"start {number + 1} of {n_starts}", first_sweep=sweeps,
+                stage=f"start {number + 1} of {n_starts}", first_sweep=_sweeps(fits),
             )  # fmt: skip
             fits.append(fit)
-            sweeps += len(fit.objective)
             if fit.stopped:
                 break
         best = min(fits, key=lambda fit: fit.objective[-1])
@@ -170,7 +168,7 @@ class Fusion:
         if not best.stopped and left > 0:
             further = alternate(
                 problem, best.factors, solvers, max_iter=left, tol=self.tol, exact=EXACT, goes_on=True,
-                callback=callback, first_sweep=sweeps,
+                callback=callback, first_sweep=_sweeps(fits),
             )  # fmt: skip
             best = best.then(further)
         best, optimality = concluded(problem, best, self.tol)
@@ -201,11 +199,13 @@ class Assembly:
         self.parts = [
             Part(term.data, term.loss_, term.weight_, self._slots(term), directly) for term in terms
         ]
-        loss = FusedLoss(Counted if directly else Quadratic)
-        grids = [self._grid(i) for i in range(len(self.factors))]
+        self.loss: Loss = FusedLoss(Counted if directly else Quadratic)
+        grids = [
+            Grid(domain, known=len(domain) > 1 or channels)
+            for domain, channels in zip(self.domains, self.channels, strict=True)
+        ]
         data: Any = Fused(self.parts, self.sizes, self._scales(grids))
-        self.problem = Problem(data, loss, self.wishes, grids, valleys=True)
-        self.loss: Loss = loss
+        self.problem = Problem(data, self.loss, self.wishes, grids, valleys=True)
 
     def _asks_directly(self) -> bool:
         """Tell whether all terms are Poisson likelihoods of two plain factors, which add up as they are."""
@@ -260,9 +260,6 @@ class Assembly:
             free = {factor.is_free for factor, _ in expression.summands}
             slots.append(Slot(summands, held=len(free) == 2))
         return slots
-
-    def _grid(self, i: int) -> Grid:
-        return Grid(self.domains[i], known=len(self.domains[i]) > 1 or self.channels[i])
 
     def _scales(self, grids: Sequence[Grid]) -> Scales:
         """Return who carries the scale: spectra beside a sum first, then all other spectra, then the rest."""
@@ -339,8 +336,7 @@ class Assembly:
                 if n not in pixels:
                     pixels[n] = np.sort(rng.choice(n, self.k, replace=False))
                 rows = np.maximum(part.data.matrix.rows(pixels[n]), 0.0).T
-                typical = np.mean(rows)
-                factors[last[0].factor] = rows + 0.1 * typical * factors[last[0].factor]
+                factors[last[0].factor] = rows + 0.1 * np.mean(rows) * factors[last[0].factor]
         for i in self._loosening:
             factors[i][:] = 0.0
         for i, values in given.items():
@@ -391,6 +387,10 @@ class Assembly:
                 masked = term.masked(mode)
                 out &= False if summand.matrix is not None or masked is None else masked
         return out
+
+
+def _sweeps(fits: Sequence[Fit]) -> int:
+    return sum(len(fit.objective) for fit in fits)
 
 
 def _in_order(terms: Sequence[Term]) -> list[Factor]:

@@ -196,8 +196,8 @@ class VCA(_PurePixels):
         )
         sampling._check_parameters()
         sampling._fit(observed, energy, None)
-        for name in ("components_", "maps_", "n_components_", "unique_"):
-            setattr(self, name, getattr(sampling, name))
+        found = ("components_", "maps_", "n_components_", "unique_")
+        self.restored({name: getattr(sampling, name) for name in found})
 
 
 class SPA(_PurePixels):
