@@ -275,8 +275,9 @@ ODD = {
 @pytest.mark.parametrize("name", WAYS)
 def test_data_of_any_kind_give_the_same(name, what):
     expected, found = answer(WAYS[name], COUNTS), answer(WAYS[name], ODD[what])
-    size = np.nanmax(np.abs(expected))
-    assert np.allclose(found.reshape(expected.shape), expected, rtol=1e-2, atol=1e-3 * size)
+    near = 3e-3 if name == "Drifting" else 1e-3  # shifts settle to a two-hundredth of a channel
+    size = near * np.nanmax(np.abs(expected))
+    assert np.allclose(found.reshape(expected.shape), expected, rtol=1e-2, atol=size)
 
 
 FLAT = {
