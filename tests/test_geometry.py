@@ -332,7 +332,7 @@ def test_command_line_and_folder_keep_what_the_library_finds(method, tmp_path, c
         (em.NFINDR(2, noise=-1), "noise=-1"),
         (em.SPA(2, closure="yes"), "allowed: True, False"),
         (em.SubspaceSampling(2, on="pixels"), '"spectra", "maps"'),
-        (em.SubspaceSampling(2, sampler="gibbs"), "'hit-and-run'"),
+        (em.SubspaceSampling(2, sampler="gibbs"), '"hit-and-run"'),
         (em.SubspaceSampling(2, slack=0), "slack=0 must be a positive number"),
         (em.NFINDR(50), "n_components=50 is more"),
     ],
