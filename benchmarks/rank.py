@@ -24,7 +24,7 @@ from endmember.assess.criteria import elbow
 from endmember.assess.number import rank
 from endmember.assess.surrogates import whitened
 from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
-from endmember.factor.spiked import detection_limit
+from endmember.factor.photon_transfer import detection_limit
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FILES = {

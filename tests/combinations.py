@@ -12,11 +12,11 @@ from endmember.factor import moves
 from endmember.factor.alternate import Fit, Problem, alternate, certified
 from endmember.factor.compatibility import check_combination, default_solvers
 from endmember.factor.data import Dense
-from endmember.factor.grid import Grid
 from endmember.factor.initialise import multistart, start
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
+from endmember.factor.subproblem import Grid
 from test_penalties import CASES, K, counts
 
 TOL = 1e-6

@@ -5,7 +5,6 @@ import pytest
 
 from endmember.factor.alternate import Problem, alternate
 from endmember.factor.data import Dense
-from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
     STARTS,
     nndsvd,
@@ -17,6 +16,7 @@ from endmember.factor.initialise import (
 from endmember.factor.losses import SquaredError
 from endmember.factor.penalties import Free, NonNegative
 from endmember.factor.solvers import ANLS, HALS
+from endmember.factor.subproblem import Grid
 
 RNG = np.random.default_rng(0)
 TRUE_C, TRUE_S = RNG.dirichlet(np.ones(3) * 0.3, 200), RNG.random((50, 3)) ** 3

@@ -14,8 +14,8 @@ import endmember as em
 from endmember.factor import inputs
 from endmember.factor.chunks import Blocks, Lazy
 from endmember.factor.data import Dense
+from endmember.factor.lowrank import Refined
 from endmember.factor.passes import examined, sketched
-from endmember.factor.refined import Refined
 from endmember.factor.session import Checkpoint, parse_memory, session
 
 RNG = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import endmember as em
 from endmember import synthetic
 from endmember.factor.inputs import observe
 from endmember.factor.noise import NoiseModel, estimate_noise, weighted, whitening_weights
-from endmember.factor.spiked import (
+from endmember.factor.photon_transfer import (
     detection_limit,
     spiked_overlap,
     spiked_strength,

@@ -5,8 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 import endmember as em
-from endmember.factor.grid import Grid
-from endmember.factor.subproblem import Quadratic, Setting
+from endmember.factor.subproblem import Grid, Quadratic, Setting
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ from scipy.io import loadmat
 import endmember as em
 from endmember.factor import moves
 from endmember.factor.data import Dense
-from endmember.factor.grid import Grid
 from endmember.factor.losses import Poisson, SquaredError
 from endmember.factor.penalties import Relevance
-from endmember.factor.subproblem import Noise, Quadratic, Setting
+from endmember.factor.subproblem import Grid, Noise, Quadratic, Setting
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RNG = np.random.default_rng(0)

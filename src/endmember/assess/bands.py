@@ -13,7 +13,6 @@ from scipy.spatial import ConvexHull, QhullError
 from endmember.factor.alternate import Callback, Progress
 from endmember.factor.blocks import Data
 from endmember.factor.feasible import Feasible, three_components, two_components
-from endmember.factor.grid import Grid
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.lowrank import sketch
 from endmember.factor.matching import spectral_angle
@@ -21,7 +20,7 @@ from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.rotations import Fixed, sampled
 from endmember.factor.session import one_blas_thread
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblem import Grid, Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
 
 logger = logging.getLogger("endmember")

@@ -118,8 +118,8 @@ class Comparison:
         group = self.groups[0]
         if len(group) < 2:
             return None
-        mean = np.nanmean(self.spectra[[self.names.index(name) for name in group]], axis=0)
-        return _of_unit_length(mean)
+        members = [self.names.index(name) for name in group]
+        return _of_unit_length(np.nanmean(self.spectra[members], axis=0))
 
     @property
     def sentence(self) -> str:
@@ -421,8 +421,7 @@ def _excess(misfit: Sequence[float], n: int, m: int, k: int) -> np.ndarray:
 def _scaled(model: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return spectra of unit length (k, m) and the maps (*domain, k) that go with them."""
     S, C = np.asarray(model.components_, dtype=float), np.asarray(model.maps_, dtype=float)
-    length = np.sqrt(np.nansum(S**2, axis=1))
-    return _of_unit_length(S), C * length
+    return _of_unit_length(S), C * np.sqrt(np.nansum(S**2, axis=1))
 
 
 def _of_unit_length(S: np.ndarray) -> np.ndarray:

@@ -83,8 +83,7 @@ def elbow(values: Floats, length: int = 20) -> int:
     if used.size < 3 or used[0] <= 0:
         return min(used.size, 1)
     logs = np.log(np.maximum(used, used[0] * 1e-30))
-    chord = np.linspace(logs[0], logs[-1], logs.size)
-    return int(np.argmax(chord - logs))
+    return int(np.argmax(np.linspace(logs[0], logs[-1], logs.size) - logs))
 
 
 def malinowski(scree: Scree) -> dict[str, Floats]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess.surrogates import WhiteData, whitened
 from endmember.factor.noise import NoiseModel, whitening_weights
-from endmember.factor.spiked import detection_limit, spiked_overlap
+from endmember.factor.photon_transfer import detection_limit, spiked_overlap
 
 Floats = NDArray[np.floating]
 

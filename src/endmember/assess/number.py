@@ -27,8 +27,7 @@ from endmember.assess.surrogates import (
 )
 from endmember.factor.alternate import Callback, Progress
 from endmember.factor.noise import NoiseModel
-from endmember.factor.photon_transfer import safe_rank
-from endmember.factor.spiked import spiked_overlap, spiked_strength
+from endmember.factor.photon_transfer import safe_rank, spiked_overlap, spiked_strength
 
 logger = logging.getLogger("endmember")
 

@@ -441,8 +441,7 @@ def map_structure(white: WhiteData, most: int) -> Floats | None:
         pairs += int(np.count_nonzero(np.isfinite(product[..., 0])))
     alike = products / max(pairs, 1) / np.nanmean(maps.reshape(-1, number) ** 2, axis=0)
     usual = float(np.median(alike[number // 2 :])) if number > 3 else 0.0
-    scores = (alike - max(usual, 0.0)) * math.sqrt(max(pairs, 1))
-    return scores[:most]
+    return (alike[:most] - max(usual, 0.0)) * math.sqrt(max(pairs, 1))
 
 
 def stable_number(white: WhiteData, count: int, most: int, rng: np.random.Generator) -> int | None:

@@ -10,13 +10,12 @@ import numpy as np
 
 from endmember.factor.blocks import Data
 from endmember.factor.clock import WINDOW, Clock
-from endmember.factor.grid import Grid
 from endmember.factor.leaps import SWEEPS, can_leap, leap
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of, offers, steers_columns
 from endmember.factor.scales import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblem import Noise, Quadratic, Setting, Subproblem, lengths
+from endmember.factor.subproblem import Grid, Noise, Quadratic, Setting, Subproblem, lengths
 
 #: Sweeps over which progress is measured where the objective may rise in between.
 PATIENCE = 20

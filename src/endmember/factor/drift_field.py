@@ -172,8 +172,7 @@ def _excess(
         each = np.einsum("ik,il,ip,klp->i", C, C, C, cube, optimize=True)
         own += float(each @ r[:, 0])
     total = float(np.einsum("iqq->", a))
-    found = own / (mean * total) if mean > 0 and total > 0 else 1.0
-    return max(found, 1.0)
+    return max(own / (mean * total), 1.0) if mean > 0 and total > 0 else 1.0
 
 
 @dataclass

@@ -134,14 +134,9 @@ def vertex_components(Y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.array(chosen)
 
 
-def volume(Y: np.ndarray, index: np.ndarray) -> float:
-    """Return the logarithm of the volume that the rows ``index`` span with the origin, up to a constant."""
-    return float(np.linalg.slogdet(Y[index])[1])
-
-
 def largest_of(Y: np.ndarray, candidates: list[np.ndarray]) -> np.ndarray:
     """Return the candidate whose rows span the largest volume."""
-    return max(candidates, key=lambda index: volume(Y, index))
+    return max(candidates, key=lambda index: float(np.linalg.slogdet(Y[index])[1]))
 
 
 def grow_simplex(Y: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -261,8 +256,8 @@ def candidates(
         Y = directions * np.where(height > 0, 1 / np.where(height > 0, height, 1.0), 0.0)[:, None]
         for pixel in vertex_components(Y, rng):
             pixels.append(part[pixel])
-            alike = _alike(Z, directions, pixel, noise)
-            spectra.append(data.rows(part[alike]).mean(axis=0))
+            alike = part[_alike(Z, directions, pixel, noise)]
+            spectra.append(data.rows(alike).mean(axis=0))
     return np.array(pixels), np.array(spectra)
 
 

@@ -11,9 +11,8 @@ import numpy as np
 from endmember.factor.alternate import FINEST, Fit, Problem, certified
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
-from endmember.factor.lowrank import LowRank
+from endmember.factor.lowrank import LowRank, Refined
 from endmember.factor.passes import Seen, examined, unscaled
-from endmember.factor.refined import Refined
 from endmember.factor.session import current
 
 logger = logging.getLogger("endmember")

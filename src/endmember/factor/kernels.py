@@ -63,11 +63,6 @@ class Rest(NamedTuple):
     upper: np.ndarray
 
 
-def worthwhile(n_nonzeros: int) -> bool:
-    """Tell whether so many non-zeros are worth compiled code."""
-    return n_nonzeros >= WORTHWHILE
-
-
 def run(name: str, counts: Counts, *arguments: Any) -> None:
     """Call the compiled function ``name(counts, *arguments, first, last)`` for all rows, in several threads."""
     function, pointers = compiled()[name], counts.pointers
@@ -317,11 +312,11 @@ class Entries(ABC):
         """Return what compiled loops work on, or None where NumPy does as well."""
         return None
 
-    @abstractmethod
     def over_model(
         self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
     ) -> np.ndarray:
         """Return ``Σ_j w_ij values_j / v_ij`` over all entries, zeros included, for ``V = F Zᵀ ≥ floor``, (n,)."""
+        return self.dot(1.0 / np.maximum(self.model(F, Z), floor), values)
 
 
 class DenseEntries(Entries):
@@ -345,11 +340,6 @@ class DenseEntries(Entries):
 
     def some_rows(self, rows: slice) -> DenseEntries:
         return DenseEntries(self.x[rows], None if self.weights is None else self.weights[rows])
-
-    def over_model(
-        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
-    ) -> np.ndarray:
-        return self.dot(1.0 / np.maximum(self.model(F, Z), floor), values)
 
 
 class SparseEntries(Entries):
@@ -399,7 +389,7 @@ class SparseEntries(Entries):
         return SparseEntries(self.X[rows])
 
     def counts(self, floor: float) -> Counts | None:
-        if not worthwhile(len(self.x)):
+        if len(self.x) < WORTHWHILE:
             return None
         return Counts(self.X.indptr, self.X.indices, self.x, floor)
 

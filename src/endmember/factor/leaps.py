@@ -139,7 +139,7 @@ class _Held:
         found = sorted(groups(C > 0), key=lambda group: -len(group[0]))
         self.groups, rare = found[:MOST_PATTERNS], found[MOST_PATTERNS:]
         self.patterns = np.array([free for _, free in self.groups])
-        self.squares = np.array([_square(self.L, rows) for rows, _ in self.groups])
+        self.squares = np.array([L.T @ L for L in (self.L[rows] for rows, _ in self.groups)])
         others = np.concatenate([rows for rows, _ in rare]) if rare else np.empty(0, int)
         self.C = self.r * C
         fixed = self.C[others]
@@ -182,8 +182,3 @@ def _halves(
     )
     halves = scaled.halves()
     return None if halves is None else (*halves, *scales)
-
-
-def _square(L: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    part = L[rows]
-    return part.T @ part

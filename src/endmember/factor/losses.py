@@ -435,9 +435,8 @@ class _Divergence(Ratio):
 
     def curvature(self, F: np.ndarray | None = None) -> float:
         F = self._at if F is None else F
-        _, denominator = self.parts(F)
         mean = float(np.mean(F))
-        return float(np.mean(denominator)) / mean if mean > 0 else 1.0
+        return float(np.mean(self.parts(F)[1])) / mean if mean > 0 else 1.0
 
     def peak(self, F: np.ndarray | None = None) -> float:
         F = self._at if F is None else F
@@ -486,8 +485,7 @@ class _CountDivergence(_Divergence, Counted):
         return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
 
     def some_rows(self, F: np.ndarray, rows: slice) -> _CountDivergence:
-        entries = self.entries.some_rows(rows)
-        part = _CountDivergence(entries, self.Z, F[rows], self.beta)
+        part = _CountDivergence(self.entries.some_rows(rows), self.Z, F[rows], self.beta)
         part._floor = self._floor
         return part
 

@@ -149,8 +149,7 @@ def kruskal_unique(factors: Sequence[np.ndarray]) -> bool:
     >>> kruskal_unique([np.eye(3), np.eye(3), np.eye(3)]), kruskal_unique([np.eye(3), np.eye(3)])
     (True, False)
     """
-    k = factors[0].shape[1]
-    return sum(kruskal_rank(F) for F in factors) >= 2 * k + len(factors) - 1
+    return sum(map(kruskal_rank, factors)) >= 2 * factors[0].shape[1] + len(factors) - 1
 
 
 def core_consistency(core: np.ndarray) -> float:

@@ -1,7 +1,7 @@
 """The noise of a spectrum image: what it is, and how to make it white.
 
 ``X`` (n, m) is the data, n pixels by m channels; ``variance`` is that of one entry of ``X`` around
-its mean. How weak a component may be before noise hides it: `endmember.factor.spiked`.
+its mean. How weak a component may be before noise hides it: `endmember.factor.photon_transfer`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ r"""Least squares on data that are read, not held: every pass gives all that it 
 2. :func:`sketched`: :math:`Z = X V` and :math:`X^\top Z` with :math:`V` an orthonormal basis of Y, hence the
    projection :math:`Q Q^\top X` on the range of Z. Starts and sweeps run on it in memory.
 3. :func:`examined`, once a round: :math:`X S`, :math:`X^\top C` and the residual itself. They certify the
-   factors on the full data, and make the sketch exact for them (``factor/refined.py``); sweeps go
+   factors on the full data, and make the sketch exact for them (:class:`~endmember.factor.lowrank.Refined`); sweeps go
    on from there.
 
 A round is a Newton-like step: where the sketch is exact for ``(C, S)``, its error for factors nearby is of second

@@ -193,8 +193,7 @@ def _outermost(points: np.ndarray) -> np.ndarray:
 def _tightest(walls: np.ndarray) -> np.ndarray:
     """Return the half-spaces ``walls[:, :-1] @ row + walls[:, -1] >= 0`` that bound rows of unit sum."""
     k = walls.shape[1] - 1
-    centre = np.full(k, 1.0 / k)
-    heights = walls[:, :-1] @ centre + walls[:, -1]
+    heights = walls[:, :-1] @ np.full(k, 1.0 / k) + walls[:, -1]
     slopes = walls[:, 1:-1] - walls[:, :1]
     steep = (np.linalg.norm(slopes, axis=1) > 0) & (heights > 0)
     if not 2 < k <= HULL_COMPONENTS or steep.sum() <= k:

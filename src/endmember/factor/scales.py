@@ -15,9 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import null_space
 
-from endmember.factor.grid import Grid
 from endmember.factor.penalties import Penalty, bounds_of
-from endmember.factor.subproblem import lengths
+from endmember.factor.subproblem import Grid, lengths
 
 #: Directions shorter than this are none.
 TINY = 1e-9

@@ -103,8 +103,7 @@ def held_direction(S: np.ndarray, normalise: Any, energy: np.ndarray) -> np.ndar
     relative = np.abs(S) / np.abs(S).max(axis=0)
     if np.isinf(p):
         return np.sign(S) * (relative == 1)
-    slope = np.where(relative > 0, relative, np.inf if p < 1 else 0.0) ** (p - 1)
-    return np.sign(S) * slope
+    return np.sign(S) * np.where(relative > 0, relative, np.inf if p < 1 else 0.0) ** (p - 1)
 
 
 def area(S: np.ndarray, energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:

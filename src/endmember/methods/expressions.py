@@ -10,12 +10,11 @@ import numpy as np
 from endmember.factor.axis import is_signal
 from endmember.factor.data import Data
 from endmember.factor.door import Given, given
-from endmember.factor.grid import Grid
 from endmember.factor.inputs import Observed, checked_masks, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise import estimate_noise
 from endmember.factor.penalties import Penalty, is_free, resolve
-from endmember.factor.subproblem import Bound
+from endmember.factor.subproblem import Bound, Grid
 from endmember.factor.tensor import Tensor
 from endmember.methods.estimator import check_number_of_components
 

@@ -11,13 +11,12 @@ from endmember.factor.axis import Axis
 from endmember.factor.certificate import concluded
 from endmember.factor.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.fused import Cautious, Fused, FusedLoss, Part, Slot, Summand
-from endmember.factor.grid import Grid
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scales import Scales, charged_factors, pinned_columns
 from endmember.factor.session import one_blas_thread
 from endmember.factor.solvers import HALS, Newton, Solver
-from endmember.factor.subproblem import Counted, Quadratic
+from endmember.factor.subproblem import Counted, Grid, Quadratic
 from endmember.methods.estimator import check_sweeps
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
 

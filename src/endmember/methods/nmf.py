@@ -12,7 +12,6 @@ from endmember.factor.chunks import Lazy
 from endmember.factor.compatibility import check_combination
 from endmember.factor.data import Reweighted
 from endmember.factor.finish import finish
-from endmember.factor.grid import Grid
 from endmember.factor.initialise import (
     STARTS,
     StartReport,
@@ -29,6 +28,7 @@ from endmember.factor.penalties import (
 )
 from endmember.factor.scaling import check_normalise, rescale, unit_in_words
 from endmember.factor.solvers import Solver
+from endmember.factor.subproblem import Grid
 from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.estimator import (
     check_fits,

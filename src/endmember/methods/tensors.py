@@ -11,12 +11,12 @@ import numpy as np
 from endmember.factor.alternate import Callback, Problem
 from endmember.factor.blocks import Data
 from endmember.factor.compatibility import check_combination
-from endmember.factor.grid import Grid
 from endmember.factor.initialise import stand_in
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scaling import rescale
+from endmember.factor.subproblem import Grid
 from endmember.factor.tensor import Tensor, khatri_rao
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import (

@@ -8,7 +8,6 @@ import numpy as np
 
 from endmember.factor.alternate import Callback, Problem, alternate
 from endmember.factor.compatibility import check_combination, default_solver
-from endmember.factor.grid import Grid
 from endmember.factor.initialise import StartReport
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import SquaredError
@@ -16,7 +15,7 @@ from endmember.factor.lowrank import sketch
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblem import Grid, Quadratic
 from endmember.factor.tensor import Tensor, WithCore
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import generator, warn_of_negatives

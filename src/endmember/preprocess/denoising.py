@@ -19,8 +19,8 @@ from endmember.factor.noise import (
     lone_count_floor,
     whitening_weights,
 )
+from endmember.factor.photon_transfer import spiked_overlap, spiked_strength
 from endmember.factor.session import one_blas_thread
-from endmember.factor.spiked import spiked_overlap, spiked_strength
 from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
 
 _PASSES = 8  # principal components of noise lie close together: this many passes tell them apart

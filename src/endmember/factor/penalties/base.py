@@ -8,8 +8,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.factor.grid import Grid
-from endmember.factor.subproblem import Bound, Quadratic, Setting
+from endmember.factor.subproblem import Bound, Grid, Quadratic, Setting
 
 #: Lengths are changed by this fraction to see what that costs.
 NUDGE = 1e-4

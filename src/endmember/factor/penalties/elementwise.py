@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.axis import Axis, is_signal, on_axis
-from endmember.factor.grid import Grid
 from endmember.factor.penalties.base import Penalty
-from endmember.factor.subproblem import Bound, Setting, Subproblem
+from endmember.factor.subproblem import Bound, Grid, Setting, Subproblem
 
 
 class NonNegative(Penalty):

@@ -8,17 +8,30 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.grid import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
-from endmember.factor.subproblem import Setting, Subproblem
+from endmember.factor.subproblem import Grid, Setting, Subproblem
 
 #: The proximal step of the total variation ends at this duality gap, as a fraction of its
 #: objective, or after so many rounds; the gap costs as much as a round and is seldom looked at.
 GAP, ROUNDS, CHECK_EVERY = 1e-5, 500, 5
 
 
-class Smooth(Penalty):
+class _OfNeighbours(Penalty):
+    """A wish about neighbours, which a mere list of pixels has not."""
+
+    has_scale = True
+    spatial = True
+
+    def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if not setting.grid.known:
+            raise ValueError(
+                f"{self!r} speaks of neighbours, and a list of pixels has none; give the image as "
+                "(ny, nx, channels), or its shape as fit(X, domain=(ny, nx))"
+            )
+
+
+class Smooth(_OfNeighbours):
     r"""Small differences between neighbours: :math:`\tfrac{w}{2}\tau\|D F\|^2`.
 
     :math:`\tau` is the curvature of the misfit. In an image ``D`` takes first differences between
@@ -43,13 +56,11 @@ class Smooth(Penalty):
 
     Examples
     --------
-    >>> from endmember.factor.grid import Grid
+    >>> from endmember.factor.subproblem import Grid
     >>> Smooth(2.0).value(np.array([[0.0], [1.0], [0.0]]), Setting(1.0, 1.0, Grid((1, 3))))
     2.0
     """
 
-    has_scale = True
-    spatial = True
     in_words = "smooth (w = {weight:g})"
     references = ("R. Zdunek and A. Cichocki, Comput. Intell. Neurosci. 2008, 939567.",)
 
@@ -67,9 +78,6 @@ class Smooth(Penalty):
         mu = self.weight * (setting.curvature if setting else 1.0)
         return 0.5 * mu * float(np.sum((differences @ F) ** 2))
 
-    def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        check_places(self, setting)
-
     @staticmethod
     def _differences(setting: Setting | None, n: int) -> tuple[sparse.csr_array, float]:
         """Return ``D`` and a bound on the square of its largest singular value."""
@@ -79,7 +87,7 @@ class Smooth(Penalty):
         return grid.first_differences, 4.0 * grid.n_axes
 
 
-class TotalVariation(Penalty):
+class TotalVariation(_OfNeighbours):
     r"""Few steps between neighbours: :math:`w\,\alpha\sum|D F|`.
 
     :math:`\alpha` is the largest slope of the misfit. Plateaus with sharp borders, as maps of phases
@@ -104,14 +112,12 @@ class TotalVariation(Penalty):
 
     Examples
     --------
-    >>> from endmember.factor.grid import Grid
+    >>> from endmember.factor.subproblem import Grid
     >>> setting = Setting(1.0, 1.0, Grid((1, 4)))
     >>> TotalVariation(0.5).prox(np.array([[0.0], [0.0], [4.0], [4.0]]), 1.0, setting).T.round(3)
     array([[0.25, 0.25, 3.75, 3.75]])
     """
 
-    has_scale = True
-    spatial = True
     in_words = "of few steps (total variation, w = {weight:g})"
     references = (
         "L. I. Rudin, S. Osher and E. Fatemi, Physica D 60 (1992) 259.",
@@ -130,9 +136,6 @@ class TotalVariation(Penalty):
         grid = setting.grid if setting else Grid((len(F),))
         alpha = self.weight * (setting.peak if setting else 1.0)
         return alpha * float(np.sum(np.abs(grid.first_differences @ F)))
-
-    def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        check_places(self, setting)
 
 
 def fewest_steps(
@@ -181,21 +184,6 @@ def _gap(
     steps = float(np.sum(np.abs(slopes)))
     objective = 0.5 * float(np.sum(pull**2)) + amount * steps
     return amount * (steps - float(np.vdot(dual, slopes))) / objective if objective > 0 else 0.0
-
-
-def check_places(penalty: Penalty, setting: Setting) -> None:
-    """Refuse a penalty on neighbours where nobody knows who they are.
-
-    Raises
-    ------
-    ValueError
-        If the rows are a mere list of pixels.
-    """
-    if not setting.grid.known:
-        raise ValueError(
-            f"{penalty!r} speaks of neighbours, and a list of pixels has none; give the image as "
-            "(ny, nx, channels), or its shape as fit(X, domain=(ny, nx))"
-        )
 
 
 class _Shape(Penalty):
