@@ -1,6 +1,8 @@
 """The line of variance against mean, measured on what a low-rank fit leaves, and what noise does to weak components.
 
 Arrays in, arrays out: ``block`` (n, m) is a dense sample of the data, n pixels by m channels.
+In the spiked model of principal components in white noise, a component of *strength* ℓ (its variance along its own
+spectrum, divided by the noise variance) lies in n pixels by m channels, ``gamma = m / n``, both large.
 """
 
 from __future__ import annotations
