@@ -106,7 +106,7 @@ def test_what_bears_no_leap_takes_none(model):
     other = replace(model._problem(problem.data.origin), data=problem.data)
     assert can_leap(problem, [ANLS(), ANLS()])
     assert isinstance(problem.data, LowRank)
-    assert not can_leap(other, model._solvers(3))
+    assert not can_leap(other, model._solvers(other.loss, other.penalties, 3))
 
 
 def test_mixing_solves_a_linear_iteration_in_as_many_steps_as_it_has_unknowns():
