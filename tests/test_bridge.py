@@ -453,6 +453,19 @@ def check_round_trip(folder, signal, maps, spectra):
         )
 
 
+def test_nul_in_foreign_metadata_is_left_out_of_what_is_saved(tmp_path):
+    signal = eels()
+    signal.metadata.set_item("General.title", "a\0")
+    signal.metadata.set_item("Sample.elements", ["Si\0"])
+    for axis in (*signal.axes_manager.navigation_axes, *signal.axes_manager.signal_axes):
+        axis.units = "n\0m"
+    em.unmix(signal, em.NMF(2, random_state=0)).save(tmp_path / "kept")
+    maps = em.open(tmp_path / "kept").maps
+    assert maps.metadata.General.title == "a maps" and maps.metadata.Sample.elements == ["Si"]
+    assert maps.axes_manager.signal_axes[0].units == "nm"
+    assert b"\0" not in (tmp_path / "kept" / "report.html").read_bytes()
+
+
 def test_uneven_axes_are_kept(tmp_path):
     energy, places = np.geomspace(700, 730, 30), np.array([0.0, 1.0, 4.0])
     axes = [{"axis": places, "name": "x", "units": "µm"}, {"axis": energy, "units": "eV"}]

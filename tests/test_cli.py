@@ -122,6 +122,28 @@ def test_rank_prints_the_panel_and_draws_it(call, cube):
     assert "parallel analysis" in out and picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    "words", [["rank"], ["path", "-k", 2, "--sparse"], ["compare"]], ids=lambda words: words[0]
+)
+def test_where_a_picture_cannot_go_is_said_before_the_file_is_read(call, tmp_path, words):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    no_file = tmp_path / "none.hspy"
+    for picture in ("a.xyz", "a", tmp_path / "file" / "a.png", tmp_path / "folder.png"):
+        answer = call(words[0], no_file, *words[1:], "-o", picture)
+        assert_refused(
+            answer, str(picture) if picture in ("a.xyz", "a") else "cannot be written to"
+        )
+    assert_refused(call(words[0], no_file, *words[1:], "-o", "new/a.png"), "none.hspy")
+    assert not Path("new").exists()
+
+
+def test_the_folder_of_a_picture_is_made(call, cube):
+    code, _, err = call("rank", cube, "--max-rank", 2, "-o", "new/deep/a.pdf")
+    assert code == 0, err
+    assert Path("new/deep/a.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
     code, _, _ = call("unmix", cube, "-k", 2, "--starts", 1, "--crop", "500:600", "-o", "cropped")
     assert code == 0

@@ -264,6 +264,25 @@ def test_names_and_titles_are_written_as_they_stand():
     assert figure.get_suptitle() == title
 
 
+@pytest.mark.parametrize("foreign", [r"$\frac{a$", "a\0b"])
+def test_foreign_words_are_text_in_every_picture_and_powers_of_ten_stay(foreign):
+    answer = picture(
+        3, 1, title=foreign, names=[foreign], pixel_size=(0.5,), pixel_units=foreign,
+        energy=np.arange(9.0), energy_label=foreign, energy_units=foreign,
+    )  # fmt: skip
+    figure = drawn(components(answer))
+    clean = foreign.replace("\0", "")
+    assert clean in figure.get_suptitle() and clean in figure.axes[-1].get_xlabel()
+    pickle.loads(pickle.dumps(figure)).savefig(io.BytesIO(), bbox_inches="tight")
+
+    axes = blank_figure(3, 3, "").add_subplot()
+    axes.set(xlim=(1, 100), xscale="log", yticks=[0.0, 1.0], yticklabels=[foreign, "b"])
+    axes.legend([axes.plot([1, 2])[0]], [foreign])
+    drawn(axes.figure)
+    assert all(label.get_parse_math() for label in axes.get_xticklabels())
+    assert not any(label.get_parse_math() for label in axes.get_yticklabels())
+
+
 def test_the_arrays_handed_in_are_neither_edited_nor_shared():
     maps, spectra = maps_of(3, 4, 1), np.ones((1, 5))
     answer = Components(maps, spectra)

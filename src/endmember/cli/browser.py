@@ -43,7 +43,7 @@ def workbench(
     only_with("a FILE", file, signal=signal is not None, crop=crop)
     if any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")):
         raise ValueError(
-            "the workbench needs Panel and Bokeh; install them with: pip install 'endmember[workbench]'"
+            "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
         )
     from endmember.studio.server import make_server, make_store, share_memory
 

@@ -51,7 +51,7 @@ from .options import (
 )
 from .preprocess import BackgroundOption, SpikesOption, screened
 from .preprocess import preprocess as preprocess_command
-from .targets import beside, check_room, draw, folder_for, keep_result, show_where
+from .targets import beside, check_room, draw, folder_for, keep_result, picture_for, show_where
 from .wishes import known_spectra
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def rank(
     max_rank: Annotated[int, typer.Option(min=1, help="Largest number considered.")] = 20,
 ) -> None:
     """Say how many components a spectrum image holds, with a range and the reasons."""
-    picture = output or beside(file, f"{file.stem}-rank.png")
+    picture = picture_for(output or beside(file, f"{file.stem}-rank.png"))
     from endmember.assess.number import rank as judge
 
     panel = judge(load_image(file, lazy, signal, crop), max_rank)
@@ -296,7 +296,7 @@ def path(
     ]
     if len(chosen) != 1:
         raise ValueError("say which weight to vary: one of --soft-orthogonal, --sparse, --smooth")
-    picture = output or beside(file, f"{file.stem}-path.png")
+    picture = picture_for(output or beside(file, f"{file.stem}-path.png"))
     import endmember as em
     from endmember.signals.choosing import choose_model
 
@@ -393,9 +393,7 @@ def _client(scheduler: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError(
-            "--scheduler needs dask.distributed: pip install 'endmember[cluster]'"
-        ) from None
+        raise ValueError("--scheduler needs dask.distributed: pip install distributed") from None
     try:
         return Client(scheduler, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import typer
 
 from .commands import app, load_image
 from .options import ComponentsOption, CropOption, SeedOption, SignalOption
-from .targets import beside, draw
+from .targets import beside, draw, picture_for
 
 
 @app.command()
@@ -58,13 +58,14 @@ def compare(
     from endmember.signals.choosing import choose_model, choose_models
 
     (file,) = places
+    picture = picture_for(output or beside(file, f"{file.stem}-compare.png"))
     image = load_image(file, False, signal, crop)
     model, _, panel = choose_model(image, components, random_state=seed)
     if panel is not None:
         typer.echo(panel.sentence)
     found = fit_all(image, choose_models(image, model), bands=bands)
     typer.echo(str(found))
-    draw(found, output or beside(file, f"{file.stem}-compare.png"))
+    draw(found, picture)
 
 
 def _compare_results(first: Path, second: Path, output: Path | None) -> None:
@@ -74,7 +75,8 @@ def _compare_results(first: Path, second: Path, output: Path | None) -> None:
     names: Any = (first.name or str(first), second.name or str(second))
     if names[0] == names[1]:
         names = (str(first), str(second))
+    name = f"{first.resolve().name}-{second.resolve().name}-compare.png"
+    picture = picture_for(output or beside(first, name))
     found = differences(open_folder(first), open_folder(second), names)
     typer.echo(str(found))
-    picture = f"{first.resolve().name}-{second.resolve().name}-compare.png"
-    draw(found.comparison, output or beside(first, picture))
+    draw(found.comparison, picture)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
 _ROOM_FOR_PICTURES = 20_000_000
+#: What a picture's name may end in.
+_PICTURES = (".png", ".pdf", ".svg", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 def beside(file: Path, name: str) -> Path:
@@ -32,10 +35,26 @@ def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> P
             f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
         )
     refuse_strange(folder)
-    parent = next(place for place in folder.absolute().parents if place.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise PermissionError(f"{parent} cannot be written to; name another folder with -o")
+    _refuse_unwritable(folder.absolute().parents)
     return folder
+
+
+def picture_for(picture: Path) -> Path:
+    """Return where a picture goes; refused, before any work, where it cannot be drawn."""
+    if picture.suffix.lower() not in _PICTURES:
+        raise ValueError(
+            f"no picture can be drawn as {picture}; name one with -o that ends in "
+            f"{', '.join(_PICTURES[:-1])} or {_PICTURES[-1]}"
+        )
+    _refuse_unwritable((picture, *picture.absolute().parents), picture)
+    return picture
+
+
+def _refuse_unwritable(places: Iterable[Path], file: Path | None = None) -> None:
+    """Refuse the first place that there is, unless it can be written to: a folder, or that file."""
+    first = next(place for place in places if place.exists())
+    if first.is_dir() == (first == file) or not os.access(first, os.W_OK):
+        raise PermissionError(f"{first} cannot be written to; name another place with -o")
 
 
 def check_room(folder: Path, image: Any, k: int) -> None:
@@ -75,6 +94,7 @@ def show_where(result: Any, folder: Path) -> None:
 
 
 def draw(found: Any, picture: Path) -> None:
-    """Draw whatever has a plot, and tell where."""
+    """Draw whatever has a plot, in a folder that is made where it is missing, and tell where."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
     found.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")

@@ -101,7 +101,7 @@ def draw_beside(content: Beside) -> Figure:
     _draw_agreement(left, content)
     words.axis("off")
     said = textwrap.fill(content.words, 78)
-    words.text(0, 1, said, va="top", fontsize=page.NORMAL, color=page.INK, parse_math=False)
+    words.text(0, 1, said, va="top", fontsize=page.NORMAL, color=page.INK)
     return figure
 
 

@@ -131,7 +131,11 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = resources.files("endmember.show").joinpath("report.html.j2")
-    return environment.from_string(template.read_text(encoding="utf-8")).render(report=report)
+    return (
+        environment.from_string(template.read_text(encoding="utf-8"))
+        .render(report=report)
+        .replace("\0", "")
+    )
 
 
 def write(report: Report, path: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ import io
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def blank_figure(width: float, height: float, description: str) -> Figure:
     Returns
     -------
     Figure
-        White, with constrained layout, unknown to pyplot.
+        White, with constrained layout, unknown to pyplot; all words in it are written as they stand.
 
     Examples
     --------
@@ -74,9 +74,27 @@ def blank_figure(width: float, height: float, description: str) -> Figure:
     layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06)
     figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
     figure.set_label(description)
+    figure.draw = functools.partial(_draw_as_it_stands, figure)  # type: ignore[method-assign]
     # Notebooks draw a plain Figure only once pyplot is loaded; this one brings its own way.
     figure._repr_png_ = functools.partial(png, figure, dpi=144)  # type: ignore[attr-defined]
     return figure
+
+
+def _draw_as_it_stands(figure: Figure, renderer: Any) -> None:
+    """Draw a figure with no mathematics in dollars and no NUL: names and units come from foreign files.
+
+    The numbers along an axis are Matplotlib's own and may be powers of ten.
+    """
+    from matplotlib import axis, text, ticker
+
+    words: Any = {*figure.findobj(text.Text)}
+    names = ticker.FixedFormatter | ticker.FuncFormatter
+    for scale in figure.findobj(axis.Axis):
+        if not isinstance(scale.get_major_formatter(), names):
+            words -= {*scale.findobj(text.Text)} - {scale.label}
+    for word in words:
+        word.set(parse_math=False, text=word.get_text().replace("\0", ""))
+    type(figure).draw(figure, renderer)
 
 
 def png(figure: Figure, dpi: float) -> bytes:
@@ -128,7 +146,7 @@ def svg(figure: Figure, dpi: float) -> str:
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=dpi, metadata={"Date": None})
-    text = buffer.getvalue()
+    text = buffer.getvalue().replace("\0", "")
     drawn_by_chance = dict.fromkeys(re.findall(r'id="([A-Za-z]+[0-9a-f]{10})"', text))
     for number, name in enumerate(drawn_by_chance):
         text = text.replace(name, f"n{number}")
@@ -205,7 +223,7 @@ def quiet_axes(axes: Axes) -> None:
 
 
 def head(axes: Axes, text: str, *, quiet: bool = False) -> None:
-    """Write a heading over the left end of a panel, as it stands (no mathematics in dollars).
+    """Write a heading over the left end of a panel.
 
     Parameters
     ----------
@@ -229,7 +247,6 @@ def head(axes: Axes, text: str, *, quiet: bool = False) -> None:
         fontsize=SMALL if quiet else NORMAL,
         color=GREY if quiet else INK,
         fontweight="normal" if quiet else "bold",
-        parse_math=False,
         pad=4,
     )
 
@@ -242,7 +259,7 @@ def title(figure: Figure, text: str | None, notes: Sequence[str]) -> None:
     figure : Figure
         Left as it is if there is nothing to write.
     text : str or None
-        The title, as it stands.
+        The title.
     notes : sequence of str
         Follow the title; empty ones are left out.
 
@@ -263,5 +280,4 @@ def title(figure: Figure, text: str | None, notes: Sequence[str]) -> None:
             horizontalalignment="left",
             fontsize=LARGE if text else SMALL,
             color=INK if text else GREY,
-            parse_math=False,
         )

@@ -412,6 +412,16 @@ def _new_signal(data: np.ndarray, axes: list[dict[str, Any]], metadata: dict[str
     """Make a signal of the class that its axes and signal type ask for."""
     import hyperspy.api as hs
 
+    axes, metadata = _storable(axes), _storable(metadata)
     signal = hs.signals.BaseSignal(data, axes=axes, metadata=metadata)
     signal.set_signal_type(metadata["Signal"].get("signal_type", ""))
     return signal
+
+
+def _storable(known: Any) -> Any:
+    """Return texts, in lists and dictionaries of any depth, without NUL, which no HDF5 file takes."""
+    if isinstance(known, str):
+        return known.replace("\0", "")
+    if isinstance(known, dict):
+        return {_storable(name): _storable(value) for name, value in known.items()}
+    return [_storable(value) for value in known] if isinstance(known, list) else known

@@ -173,7 +173,7 @@ def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
         import panel  # noqa: F401
     except ImportError as missing:
         raise ImportError(
-            "the workbench needs Panel and Bokeh: pip install 'endmember[workbench]'"
+            "the workbench needs Panel and Bokeh: pip install panel bokeh"
         ) from missing
     import asyncio
 
