@@ -284,6 +284,17 @@ def test_whatever_a_reader_raises_becomes_one_error(saved, monkeypatch, problem)
     assert fault(saved).__cause__ is problem
 
 
+@pytest.mark.parametrize("name", ["tifffile", None])
+def test_a_reader_without_its_package_says_what_to_install(saved, monkeypatch, name):
+    def stumble(*_, **__):
+        raise ModuleNotFoundError("No module named 'tifffile'", name=name)
+
+    monkeypatch.setattr(hs, "load", stumble)
+    error = fault(saved)
+    assert "tifffile" in error.cause and "damaged" not in str(error)
+    assert "pip install" in error.advice and "copy the file" not in error.advice
+
+
 def test_a_format_that_cannot_be_lazy_says_so_and_is_described_all_the_same(saved, monkeypatch):
     def eager_only(path, lazy):
         if lazy:

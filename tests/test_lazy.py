@@ -94,6 +94,15 @@ def test_masks_of_a_lazy_signal_are_not_transposed():
         np.testing.assert_allclose(fitted.components_, clean.components_, atol=1e-6)
 
 
+def test_chunks_of_unknown_size_are_refused_with_the_call_that_finds_them():
+    spectra = da.from_array(COUNTS.reshape(-1, 130), chunks=(100, 130))
+    bright = spectra[spectra.sum(axis=1) > COUNTS.sum(axis=-1).mean()]
+    for take in (model().fit, em.assess.rank):
+        with pytest.raises(ValueError, match=r"compute_chunk_sizes\(\)"):
+            take(bright)
+    assert_same(model().fit(bright.compute_chunk_sizes()), model().fit(bright.compute()))
+
+
 def test_every_chunk_has_a_say():
     # Only the last chunk holds the third phase.
     maps = np.zeros((12, 4, 3))

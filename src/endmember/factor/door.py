@@ -210,6 +210,10 @@ def _check(X: Any, least: int) -> None:
     if X.dtype.kind not in "fiub":
         raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
     shape = X.shape
+    if is_lazy(X) and np.isnan(shape).any():
+        raise ValueError(
+            "the sizes of the chunks of this Dask array are not known; call X.compute_chunk_sizes() first"
+        )
     if len(shape) < least:
         raise ValueError(
             f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "

@@ -98,6 +98,12 @@ def read(path: str | Path, lazy: bool = False) -> list[Any]:
         raise _unreadable(path, cause, "load it without lazy=True") from problem
     except MemoryError as problem:
         raise _too_large(path) from problem
+    except ImportError as problem:
+        cause = (
+            f"the {kind} reader needs a package that is not installed ({problem.name or problem})"
+        )
+        advice = "install what the readers need: pip install 'rosettasciio[all]'"
+        raise _unreadable(path, cause, advice) from problem
     except (Exception, OutOfTime) as problem:
         raise _unreadable(path, _stumbled(kind, problem)) from problem
     signals = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
