@@ -284,6 +284,14 @@ def test_whatever_a_reader_raises_becomes_one_error(saved, monkeypatch, problem)
     assert fault(saved).__cause__ is problem
 
 
+def test_what_a_reader_asks_its_own_developers_to_be_told_is_left_out(saved, monkeypatch):
+    def stumble(*_, **__):
+        raise OSError("Bad tag 3. Please report this issue to the HyperSpy developers.")
+
+    monkeypatch.setattr(hs, "load", stumble)
+    assert "Bad tag 3'" in str(fault(saved)) and "report" not in str(fault(saved))
+
+
 @pytest.mark.parametrize("name", ["tifffile", None])
 def test_a_reader_without_its_package_says_what_to_install(saved, monkeypatch, name):
     def stumble(*_, **__):

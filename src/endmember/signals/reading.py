@@ -194,13 +194,15 @@ def _too_large(path: Path) -> UnreadableFileError:
 def _stumbled(kind: str, problem: BaseException) -> str:
     if isinstance(problem, OutOfTime):
         return f"the {kind} reader was {problem}"
-    said = " ".join(str(problem).split())
+    said = _PLEA.split(" ".join(str(problem).split()))[0]
     said = f"{type(problem).__name__}: {said[:160]}" if said else type(problem).__name__
     return f"its content is damaged or unusual, the {kind} reader stopped at {said!r}"
 
 
 # What the readers say while reading -----------------------------------------------------------
 _IMPORTANT = re.compile(r"truncat|corrupt|damag|incomplete|pruned|can't be loaded", re.IGNORECASE)
+#: Where a message begins to ask for a report to the developers of the reader.
+_PLEA = re.compile(r"\W*\b(?:please (?:report|submit)|open an issue)\b", re.IGNORECASE)
 _TALKERS = ("hyperspy", "rsciio", "exspy")
 
 
@@ -213,7 +215,11 @@ class _Forward(logging.Handler):
 
 def _forward(message: str) -> None:
     important = _IMPORTANT.search(message) is not None
-    _log.log(logging.WARNING if important else logging.DEBUG, "%s", " ".join(message.split()))
+    _log.log(
+        logging.WARNING if important else logging.DEBUG,
+        "%s",
+        _PLEA.split(" ".join(message.split()))[0],
+    )
 
 
 @contextlib.contextmanager
