@@ -151,6 +151,47 @@ def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
     assert 500 <= axis.low_value < 504 and 596 <= axis.high_value < 600
 
 
+def test_several_windows_leave_out_the_channels_between_them(call, cube):
+    wish = ("--crop", "540:600", "--crop", "450:500", "--starts", 1, "--loss", "squared")
+    code, _, err = call("unmix", cube, "-k", 2, *wish, "-o", "windows")
+    assert code == 0, err
+    image, result = em.load(cube), em.open("windows")
+    axis = result.spectra.axes_manager.signal_axes[0].axis
+    energy = image.axes_manager.signal_axes[0].axis
+    between = (axis >= 499.999) & (axis < 539.999)
+    assert between.any() and np.array_equal(np.isnan(result.spectra.data[0]), between)
+    outside = (energy < 449.999) | ((energy >= 499.999) & (energy < 539.999)) | (energy >= 599.999)
+    same = em.unmix(image, em.NMF(2, n_starts=1, random_state=0), channel_mask=outside)
+    found, expected = result.spectra.data[:, ~between], same.spectra.data[:, ~outside]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(result.reproduce().spectra.data, result.spectra.data, rtol=1e-6)
+    assert_refused(call("rank", cube, "--crop", "450:500", "--crop", "600:500"), "reversed")
+
+
+def test_missing_values_are_left_out_where_that_is_said(call, cube):
+    image = em.load(cube)
+    image.data = image.data.astype(float)
+    image.data[3, 4], image.data[7, 2, 5], image.data[:, :, 60] = np.nan, np.inf, np.nan
+    holed = cube.with_name("holed.hspy")
+    image.save(holed)
+    assert "unmix" in (last := call("info", holed)[1].splitlines()[-1])
+    assert last.endswith("--missing leave-out")
+    refusal = call("unmix", holed, "-k", 2, "-o", "kept")
+    assert_refused(refusal, "--missing leave-out")
+    assert "mask=" not in refusal[2]
+    wish = ("--missing", "leave-out")
+    code, _, err = call("unmix", holed, "-k", 2, "--starts", 1, "-o", "kept", *wish)
+    assert code == 0 and "2 of 120 spectra, 1 of 64 channels" in err
+    lost = np.zeros((12, 10), dtype=bool)
+    lost[3, 4] = lost[7, 2] = True
+    assert np.array_equal(np.isnan(em.open("kept").maps.data[0]), lost)
+    assert call("rank", holed, *wish)[0] == 0
+    assert call("preprocess", holed, "--spikes", "-o", "mended.hspy", *wish)[0] == 0
+    hidden = np.isnan(em.load("mended.hspy").data)
+    assert np.array_equal(hidden.all(axis=-1), lost) and hidden[..., 60].all()
+    assert_refused(call("rank", holed, "--missing", "drop"), "--missing", "leave-out")
+
+
 def test_report_is_written_anew(call, cube):
     call("unmix", cube, "-k", 2, "--starts", 1, "-o", "kept")
     for name in ("report.html", "components.png"):

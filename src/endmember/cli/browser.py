@@ -41,6 +41,10 @@ def workbench(
     current folder alone. Ctrl-C ends it.
     """
     only_with("a FILE", file, signal=signal is not None, crop=crop)
+    if crop and len(crop) > 1:
+        raise ValueError(
+            "the workbench starts with one window; give --crop once, or crop on the page"
+        )
     if any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")):
         raise ValueError(
             "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
@@ -64,7 +68,7 @@ def workbench(
     server.serve()
 
 
-def _first(file: Path, number: int | None, window: Any, store: Any) -> Any:
+def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
     from endmember.signals.bridge import guard
     from endmember.studio.scheduler import Ticket
@@ -75,9 +79,10 @@ def _first(file: Path, number: int | None, window: Any, store: Any) -> Any:
 
     with guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)
-    if window is None:
+    if not windows:
         return lambda session: session.use(image)
-    step = Step("crop_energy", {"start": window[0], "stop": window[1]})
+    ((start, stop),) = windows
+    step = Step("crop_energy", {"start": start, "stop": stop})
     cropped = store.prepare(Ticket(), image, (step,))
 
     def first(session: Session) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,6 +31,7 @@ from .options import (
     MemoryOption,
     MethodOption,
     MinimumVolumeOption,
+    MissingOption,
     OnOption,
     OutputOption,
     OverwriteOption,
@@ -155,6 +156,7 @@ def unmix(
     method: MethodOption = "nmf",
     loss: LossOption = "auto",
     crop: CropOption = None,
+    missing: MissingOption = None,
     spikes: SpikesOption = False,
     background: BackgroundOption = None,
     signal: SignalOption = None,
@@ -201,7 +203,7 @@ def unmix(
         from endmember.signals.plan import plan
         from endmember.signals.unmixing import unmix as run
 
-        image = load_image(file, lazy, signal, crop)
+        image = load_image(file, lazy, signal, crop, missing)
         image = screened(image, spikes=spikes, window=background)
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
@@ -241,6 +243,7 @@ def unmix(
 def rank(
     file: FileArgument,
     crop: CropOption = None,
+    missing: MissingOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
     output: Annotated[
@@ -259,7 +262,7 @@ def rank(
     picture = picture_for(output or beside(file, f"{file.stem}-rank.png"))
     from endmember.assess.number import rank as judge
 
-    panel = judge(load_image(file, lazy, signal, crop), max_rank)
+    panel = judge(load_image(file, lazy, signal, crop, missing), max_rank)
     typer.echo(str(panel))
     draw(panel, picture)
 
@@ -278,6 +281,7 @@ def path(
         bool, typer.Option("--smooth", help="Vary the weight of smooth maps.")
     ] = False,
     crop: CropOption = None,
+    missing: MissingOption = None,
     signal: SignalOption = None,
     output: Annotated[
         Path | None,
@@ -300,7 +304,7 @@ def path(
     import endmember as em
     from endmember.signals.choosing import choose_model
 
-    image = load_image(file, False, signal, crop)
+    image = load_image(file, False, signal, crop, missing)
     (wish,) = penalties(**{chosen[0]: True})["maps"]
     model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
     along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
@@ -404,15 +408,24 @@ def _client(scheduler: str) -> Any:
 
 
 def load_image(
-    file: Path, lazy: bool, number: int | None, window: tuple[float | None, float | None] | None
+    file: Path,
+    lazy: bool,
+    number: int | None,
+    windows: Sequence[tuple[float | None, float | None]] | None = None,
+    missing: str | None = None,
 ) -> Any:
-    """Read one signal within the limits of time and memory, and crop it."""
-    from endmember.signals.bridge import load, region
+    """Read one signal within the limits of time and memory, leave out what is missing, and crop it."""
+    from endmember.signals.bridge import load
+    from endmember.signals.cropping import crop_energy, crop_windows, leave_out_missing
     from endmember.signals.limits import free_memory, guard
 
     with guard(seconds=LOAD_SECONDS, memory=free_memory()):
         image = load(file, lazy=lazy, signal=number)
-    return image if window is None else region(image, window)
+    if missing:
+        image = leave_out_missing(image)
+    if windows and len(windows) > 1:
+        return crop_windows(image, windows)
+    return crop_energy(image, *windows[0]) if windows else image
 
 
 def _summary(result: Unmixing, watch: Watch) -> str:

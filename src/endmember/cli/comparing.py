@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .commands import app, load_image
-from .options import ComponentsOption, CropOption, SeedOption, SignalOption
+from .options import ComponentsOption, CropOption, MissingOption, SeedOption, SignalOption
 from .targets import beside, draw, picture_for
 
 
@@ -21,6 +21,7 @@ def compare(
     ],
     components: ComponentsOption = None,
     crop: CropOption = None,
+    missing: MissingOption = None,
     signal: SignalOption = None,
     output: Annotated[
         Path | None,
@@ -48,9 +49,9 @@ def compare(
             f"{places[0]} is a folder; give the folder of a second result beside it, or a file"
         )
     if len(places) == 2:
-        if components is not None or crop or signal is not None or seed or not bands:
+        if components is not None or crop or missing or signal is not None or seed or not bands:
             raise ValueError(
-                "-k, --crop, --signal, --seed and --no-bands go with a file, not with two results; leave them out"
+                "-k, --crop, --missing, --signal, --seed and --no-bands go with a file, not with two results"
             )
         _compare_results(places[0], places[1], output)
         return
@@ -59,7 +60,7 @@ def compare(
 
     (file,) = places
     picture = picture_for(output or beside(file, f"{file.stem}-compare.png"))
-    image = load_image(file, False, signal, crop)
+    image = load_image(file, False, signal, crop, missing)
     model, _, panel = choose_model(image, components, random_state=seed)
     if panel is not None:
         typer.echo(panel.sentence)

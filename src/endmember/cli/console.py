@@ -28,6 +28,7 @@ _OPTIONS = {
     "lazy=True": "--lazy",
     "overwrite=True": "--overwrite",
     "n_components=": "-k ",
+    "mask=, channel_mask= or weights= (0 = missing)": "--missing leave-out",
     "memory=": "--memory ",
 }
 #: Seconds between two updates of the progress bar.

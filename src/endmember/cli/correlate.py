@@ -9,6 +9,7 @@ from .commands import app, load_image
 from .options import (
     CropOption,
     FileArgument,
+    MissingOption,
     OutputOption,
     OverwriteOption,
     PathComponentsOption,
@@ -29,6 +30,7 @@ def correlate(
         typer.Option(help="pls (what of FILE predicts SECOND) or cca (what both see alike)."),
     ] = "cca",
     crop: CropOption = None,
+    missing: MissingOption = None,
     signal: SignalOption = None,
     second_signal: Annotated[
         int | None, typer.Option("--second-signal", min=0, help="Which signal of SECOND.")
@@ -47,8 +49,8 @@ def correlate(
     from endmember.methods.pairs import CCA, PLS
 
     first, other = (
-        load_image(file, False, signal, crop),
-        load_image(second, False, second_signal, None),
+        load_image(file, False, signal, crop, missing),
+        load_image(second, False, second_signal, None, missing),
     )
     model = (PLS if method == "pls" else CCA)(components).fit(first, other)
     for j, value in enumerate(model.correlations_):

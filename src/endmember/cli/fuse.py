@@ -9,7 +9,15 @@ import typer
 
 from .commands import app, load_image
 from .console import Watch
-from .options import LossOption, MaxIterOption, OverwriteOption, SeedOption, StartsOption, TolOption
+from .options import (
+    LossOption,
+    MaxIterOption,
+    MissingOption,
+    OverwriteOption,
+    SeedOption,
+    StartsOption,
+    TolOption,
+)
 from .targets import folder_for, show_where
 
 if TYPE_CHECKING:
@@ -33,6 +41,7 @@ def fuse(
         ),
     ] = False,
     loss: LossOption = "auto",
+    missing: MissingOption = None,
     signal: Annotated[
         list[int] | None,
         typer.Option(
@@ -76,7 +85,8 @@ def fuse(
     folder = folder_for(files[0], "fused", output, overwrite)
     numbers: list[Any] = list(signal) if signal else [None] * len(files)
     signals = [
-        load_image(file, False, number, None) for file, number in zip(files, numbers, strict=True)
+        load_image(file, False, number, None, missing)
+        for file, number in zip(files, numbers, strict=True)
     ]
     model = Coupled(
         components, "weak" if weak else "shared", loss=chosen, n_starts=starts,

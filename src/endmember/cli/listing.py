@@ -39,12 +39,12 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
     found = [describe_signal(one, number) for number, one in enumerate(signals)]
     images = [one for one in found if one.is_spectrum_image]
     yield f"{file.name}: {_number(len(found), 'signal')}, {_number(len(images), 'spectrum image')}"
-    needed = {}
+    needed, missing = {}, {}
     for one, signal in zip(found, signals, strict=True):
         yield f"signal {one}"
         if one.is_spectrum_image:
             yield from _describe_axes(one)
-            needed[one.number], lines = _describe_values(signal)
+            needed[one.number], missing[one.number], lines = _describe_values(signal)
             yield from lines
     if not images:
         yield "Nothing here can be unmixed: that takes a spectrum at each of several pixels."
@@ -53,7 +53,8 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
     for one in images:
         choice = f" --signal {one.number}" if len(images) > 1 else ""
         lazy = " --lazy" if free is not None and needed[one.number] > free else ""
-        yield f"  endmember unmix {shlex.quote(str(file))} -k {_EXAMPLE}{choice}{lazy}"
+        left_out = " --missing leave-out" if missing[one.number] else ""
+        yield f"  endmember unmix {shlex.quote(str(file))} -k {_EXAMPLE}{choice}{lazy}{left_out}"
 
 
 def _number(count: int, what: str) -> str:
@@ -84,8 +85,8 @@ def _extent(axis: Axis) -> str:
     return f"{step}, from {axis.offset + 0.0:.6g} to {last:.6g}{unit}"
 
 
-def _describe_values(signal: Any) -> tuple[float, list[str]]:
-    """Return the bytes that a fit needs, and lines about the values."""
+def _describe_values(signal: Any) -> tuple[float, int, list[str]]:
+    """Return the bytes that a fit needs, how many values are not finite, and lines about the values."""
     from endmember.factor.session import in_words
     from endmember.signals.summary import describe
 
@@ -100,13 +101,16 @@ def _describe_values(signal: Any) -> tuple[float, list[str]]:
         *_noise(signal, summary),
         _line("memory", f"a fit of {_EXAMPLE} components needs about {in_words(needed)}"),
     ]
-    return needed, lines
+    return needed, summary.non_finite, lines
 
 
 def _flaws(summary: Summary) -> Iterator[str]:
     """Say what keeps a fit from starting."""
     if summary.non_finite:
-        yield _line("attention", f"{summary.non_finite} values are NaN or infinite: mask or repair")
+        yield _line(
+            "attention",
+            f"{summary.non_finite} values are NaN or infinite: leave them out or repair them",
+        )
     if summary.zeros == 1:
         yield _line("attention", "all values are zero: there is nothing to unmix")
 

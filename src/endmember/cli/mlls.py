@@ -12,6 +12,7 @@ from .options import (
     FileArgument,
     LazyOption,
     LossOption,
+    MissingOption,
     OutputOption,
     OverwriteOption,
     SignalOption,
@@ -61,6 +62,7 @@ def mlls(
     ] = False,
     closure: ClosureOption = False,
     crop: CropOption = None,
+    missing: MissingOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
     output: OutputOption = None,
@@ -78,7 +80,7 @@ def mlls(
     from endmember.signals.choosing import chosen_loss
     from endmember.signals.unmixing import unmix as run
 
-    image = load_image(file, lazy, signal, crop)
+    image = load_image(file, lazy, signal, crop, missing)
     check_room(folder, image, len(reference) + 5)
     model = MLLS(
         [read_spectrum(path) for path in reference],

@@ -1,7 +1,7 @@
 """The options of the commands: what each is called, what it says of itself."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -50,13 +50,20 @@ SignalOption = Annotated[
     typer.Option("--signal", min=0, help="Which signal of the file, as 'endmember info' counts."),
 ]
 CropOption = Annotated[
-    Any,
+    list[Any] | None,
     typer.Option(
         parser=str,
-        callback=lambda text: parse_window(text),
+        callback=lambda texts: [parse_window(text) for text in texts or []],
         help="Use this window of the spectral axis alone, in the unit of the axis; either end may "
-        "be left out.",
+        "be left out. Several windows, one option each, are used together.",
         metavar="START:STOP",
+    ),
+]
+MissingOption = Annotated[
+    Literal["leave-out"] | None,
+    typer.Option(
+        "--missing",
+        help="Leave out spectra that hold NaN or infinite values, and channels that hold no other.",
     ),
 ]
 LazyOption = Annotated[

@@ -11,6 +11,7 @@ from .options import (
     DispersionOption,
     FileArgument,
     LazyOption,
+    MissingOption,
     SignalOption,
     only_with,
     parse_window,
@@ -70,6 +71,7 @@ def preprocess(
         ),
     ] = None,
     crop: CropOption = None,
+    missing: MissingOption = None,
     signal: SignalOption = None,
     lazy: LazyOption = False,
     output: Annotated[
@@ -97,10 +99,14 @@ def preprocess(
         )
     only_with("--align", align, low_loss=low_loss, dispersion=dispersion)
     only_with("--background START:STOP", background, method=method)
+    if denoise and (missing or len(crop or ()) > 1):
+        raise ValueError(
+            "--denoise takes whole spectra; leave out --missing, and give one --crop at most"
+        )
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
-    image = load_image(file, lazy, signal, crop)
-    low = None if low_loss is None else load_image(low_loss, lazy, None, None)
+    image = load_image(file, lazy, signal, crop, missing)
+    low = None if low_loss is None else load_image(low_loss, lazy, None, None, missing)
     image = screened(
         image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=background,
         method=method or "ml", rank=denoise,
@@ -165,9 +171,9 @@ def _aligned(image: Any, low_loss: Any, dispersion: bool) -> Any:
 
 def _repaired(mask: Any) -> str:
     """Say how many spikes, runs of channels, were repaired and where."""
-    from endmember.factor.door import unwrap
+    from endmember.factor.door import given
 
-    marked = unwrap(mask)
+    marked = given(mask).array
     first = marked[..., :1].sum() + (marked[..., 1:] & ~marked[..., :-1]).sum()
     count, spectra = int(first), int(marked.any(axis=-1).sum())
     return (
@@ -203,9 +209,17 @@ def _check_file(target: Path, source: Path, overwrite: bool) -> None:
 
 
 def save(image: Any, target: Path) -> None:
-    """Write a signal beside its place and rename it, so that an older file stays until then."""
+    """Write a signal beside its place and rename it, so that an older file stays until then; NaN for what is hidden."""
     import shutil
 
+    import numpy as np
+
+    from endmember.factor.door import given
+
+    taken = given(image)
+    if taken.hidden is not None:
+        (spectral,) = image.axes_manager.signal_indices_in_array
+        image.data = np.moveaxis(np.where(taken.hidden, np.nan, taken.array), -1, spectral)
     beside = target.with_name(f".{target.stem}.{os.getpid()}.new{target.suffix}")
     try:
         image.save(beside, overwrite=True)

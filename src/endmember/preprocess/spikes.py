@@ -388,11 +388,12 @@ def _tail(
 
 
 def _bridge(data: np.ndarray, mask: NDArray[np.bool_]) -> np.ndarray:
-    """Replace what is masked by a straight line along the channels; a pixel masked whole stays."""
+    """Replace what is masked by a straight line between channels that are known; a pixel without any stays."""
     flat, marked = np.array(data).reshape(-1, data.shape[-1]), mask.reshape(-1, data.shape[-1])
     channels = np.arange(flat.shape[1])
-    for row in np.flatnonzero(marked.any(axis=1) & ~marked.all(axis=1)):
-        bad = marked[row]
-        line = np.interp(channels[bad], channels[~bad], flat[row, ~bad])
+    known = ~(marked | np.isnan(flat))
+    for row in np.flatnonzero(marked.any(axis=1) & known.any(axis=1)):
+        bad, good = marked[row], known[row]
+        line = np.interp(channels[bad], channels[good], flat[row, good])
         flat[row, bad] = np.rint(line) if flat.dtype.kind in "iu" else line
     return flat.reshape(data.shape)

@@ -66,7 +66,7 @@ def do_again(signal: Any, step: dict[str, Any]) -> Any:
     if step["step"] == "crop":
         return region(signal, (step["start"], step["stop"]))
     parameters = {name: value for name, value in step.items() if name != "step"}
-    if step["step"] in ("crop_pixels", "rebin"):
+    if step["step"] in ("crop_pixels", "crop_windows", "leave_out_missing", "rebin"):
         return getattr(cropping, step["step"])(signal, **parameters)
     known = step["step"] in preprocess.__all__
     if known and not any(isinstance(value, dict) for value in parameters.values()):

@@ -158,6 +158,14 @@ def region(signal: Any, window: tuple[float | None, float | None]) -> Any:
     >>> region(hs.signals.Signal1D(np.zeros((3, 50)), axes=axes), (410, 430)).data.shape
     (3, 20)
     """
+    inside = channels_within(signal, window)
+    cropped = signal.isig[int(inside.min()) : int(inside.max()) + 1]
+    start, stop = (None if end is None else float(end) for end in window)
+    return record(cropped, {"step": "crop", "start": start, "stop": stop}, inplace=True)
+
+
+def channels_within(signal: Any, window: tuple[float | None, float | None]) -> np.ndarray:
+    """Return the numbers of the channels in a window of the signal axis; refused as in :func:`region`."""
     (axis,) = signal.axes_manager.signal_axes
     low, high = float(axis.low_value), float(axis.high_value)
     unit = f" {text_of(axis.units)}".rstrip()
@@ -176,8 +184,7 @@ def region(signal: Any, window: tuple[float | None, float | None]) -> Any:
     )
     if inside.size < 2:
         raise ValueError(f"{asked}{unit} holds {inside.size} channels, 2 are needed; {here}")
-    cropped = signal.isig[int(inside.min()) : int(inside.max()) + 1]
-    return record(cropped, {"step": "crop", "start": start, "stop": stop}, inplace=True)
+    return inside
 
 
 def wrap_maps(maps: np.ndarray, like: Any) -> Any:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-from endmember.signals.bridge import region
+import numpy as np
+
+from endmember.factor.door import is_lazy, unwrap
+from endmember.signals.bridge import channels_within, region
 from endmember.signals.provenance import record
+
+_log = logging.getLogger("endmember")
 
 
 def crop_energy(signal: Any, start: float | None = None, stop: float | None = None) -> Any:
@@ -24,6 +31,66 @@ def crop_energy(signal: Any, start: float | None = None, stop: float | None = No
         If the window is reversed, leaves the axis, or holds fewer than two channels.
     """
     return region(signal, (start, stop))
+
+
+def crop_windows(signal: Any, windows: Sequence[Sequence[float | None]]) -> Any:
+    """Return the spectral axis from the first window to the last, with the channels between windows masked.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+        Not changed.
+    windows : sequence of (start, stop)
+        Each as in :func:`crop_energy`, in any order.
+
+    Raises
+    ------
+    ValueError
+        As :func:`crop_energy` does.
+    """
+    kept = np.concatenate([channels_within(signal, (start, stop)) for start, stop in windows])
+    cropped = signal.isig[int(kept.min()) : int(kept.max()) + 1]
+    between = np.isin(np.arange(kept.min(), kept.max() + 1), kept, invert=True)
+    return _hiding(cropped, {"step": "crop_windows", "windows": [*map(list, windows)]}, between)
+
+
+def leave_out_missing(signal: Any) -> Any:
+    """Return the signal with the spectra masked that hold NaN or infinite values, and the channels that hold no other.
+
+    How many they are is told on the logger ``endmember`` at level INFO. Lazy data are read once for it.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal
+        Not changed.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs, numpy as np
+    >>> cube = hs.signals.Signal1D(np.ones((4, 5, 60)))
+    >>> cube.data[:, :, 7] = cube.data[1, 2, 30] = np.nan
+    >>> int(leave_out_missing(cube).data.mask.sum())  # a channel of all 20 spectra, the others of one spectrum
+    79
+    """
+    wrong = ~np.isfinite(unwrap(signal))
+    channels = np.asarray(wrong.reshape(-1, wrong.shape[-1]).all(axis=0))
+    spectra = np.asarray((wrong & ~channels).any(axis=-1, keepdims=True))
+    _log.info(
+        "Left out, because values are missing: %d of %d spectra, %d of %d channels.",
+        spectra.sum(), spectra.size, channels.sum(), channels.size,
+    )  # fmt: skip
+    return _hiding(signal.isig[:], {"step": "leave_out_missing"}, channels, spectra)
+
+
+def _hiding(signal: Any, step: dict[str, Any], channels: np.ndarray, spectra: Any = False) -> Any:
+    """Give a signal a masked array that hides these channels and spectra, (*domain, 1), and a step of its history."""
+    import dask.array as da
+
+    data = unwrap(signal)
+    hidden = np.zeros_like(data, dtype=bool) | channels | spectra
+    data = (da.ma if is_lazy(data) else np.ma).masked_where(hidden, data)
+    signal.data = np.moveaxis(data, -1, signal.axes_manager.signal_indices_in_array[0])
+    return record(signal, step, inplace=True)
 
 
 def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
