@@ -1,6 +1,6 @@
 # make demo   unmix the embedded phantom          make test    install the test extra, run the tests
 # make lint   style, format, types, spelling      make bench   run the benchmarks
-# make test-combinations   every loss with every penalty and solver (an hour), into the documentation
+# make test-combinations   every loss, penalty and solver, into the docs (an hour; EVERY=12: a part)
 # make docs   the documentation                   make clean   remove .venv and what was built
 # make test-browser   try the workbench in a real browser, installed where that is allowed
 #
@@ -45,7 +45,7 @@ test: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-combinations: $(VENV)/tests
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore tests/combinations.py docs/project/combinations.md
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore tests/combinations.py docs/project/combinations.md $(EVERY)
 
 test-browser: browser $(VENV)/browser
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ENDMEMBER_BROWSER="$(or $(BROWSER),$$(command -v chromium))" \
