@@ -248,6 +248,7 @@ def test_info_tells_what_the_file_holds_and_what_to_type(call, tmp_path):
         (["unmix", "nowhere.dm4", "-k", "2"], "does not exist"),
         (["unmix", ".", "-k", "2"], "folder"),
         (["unmix", "FILE", "-k", "2", "--memory", "1GB"], "add --lazy"),
+        (["unmix", "FILE", "-k", "2", "--components", "3"], "--components is given 2 times"),
         (["workbench", "--crop", "450:470"], "add a FILE"),
         (["info", "nowhere.dm4"], "does not exist"),
         (["report", "nowhere"], "nowhere"),

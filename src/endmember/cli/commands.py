@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from endmember.catalogue import METHODS, SOLVERS, named, penalties
 
@@ -71,7 +73,26 @@ _WEIGHTS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 #: Components that the result is reckoned for while their number is not yet known.
 _MOST_SUGGESTED = 20
 
-app = typer.Typer(
+
+class _Command(TyperCommand):
+    """A command that refuses an option given twice where it takes one value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for one in order:
+            once = isinstance(one, TyperOption) and not (one.multiple or one.is_flag)
+            if once and order.count(one) > 1:
+                raise ValueError(f"{one.opts[-1]} is given {order.count(one)} times; give it once")
+        return super().parse_args(ctx, args)
+
+
+class _Commands(typer.Typer):
+    """Commands of that kind."""
+
+    command = partialmethod(typer.Typer.command, cls=_Command)  # type: ignore[assignment]
+
+
+app = _Commands(
     help="Unmix spectrum images: pure spectra and their maps.",
     epilog="Exit code: 0 success, 2 wrong call or wrong input, 1 fault of the program, "
     "130 interrupted with nothing kept. --debug, anywhere in the line, shows the traceback.",
