@@ -66,7 +66,7 @@ class ByEntries(SquaredError):
         return Huber(1e9).subproblem(data, factors, mode)
 
 
-class AtMost(Penalty):
+class NoMoreThan(Penalty):
     """No entry above ``most``."""
 
     def __init__(self, most=1.0):

@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from own_parts import AtMost, ByEntries, Huber, Quantile
+from own_parts import NoMoreThan, ByEntries, Huber, Quantile
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_an_upper_bound_needs_nothing_but_bounds(loss, place):
     X = rng.poisson(maps @ spectra).astype(float)
     most = {"maps": 1.0, "spectra": 100.0}[place]
     options = {"loss": loss, "normalise": None, "random_state": 0, "n_starts": 3}
-    bound = em.NMF(2, **{place: AtMost(most)}, **options).fit(X)
+    bound = em.NMF(2, **{place: NoMoreThan(most)}, **options).fit(X)
     free = em.NMF(2, **options).fit(X)
     held = bound.maps_ if place == "maps" else bound.components_
     assert held.max() <= most
