@@ -8,7 +8,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from own_parts import NoMoreThan, ByEntries, Huber, Quantile
+from own_parts import ByEntries, Huber, NoMoreThan, Quantile
 
 
 @pytest.fixture(scope="module")
