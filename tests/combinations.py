@@ -95,8 +95,8 @@ def refusal(loss, maps, spectra, solver):
     if isinstance(problem, str):
         return problem
     try:
-        for name, wishes in zip(("maps", "spectra"), problem.penalties, strict=True):
-            check_combination(problem.loss, SOLVERS[solver], wishes, name)
+        solvers = [SOLVERS[solver]] * 2
+        check_combination(problem.loss, solvers, problem.penalties, ("maps", "spectra"))
     except ValueError as refused:
         return str(refused)
     return None

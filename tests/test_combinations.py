@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+import endmember as em
 from combinations import (  # fmt: skip
     ALL,
     LOSSES,
@@ -22,6 +23,7 @@ from combinations import (  # fmt: skip
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty
 from endmember.factor.solvers import Solver
+from test_penalties import K
 
 REFUSED = {row: refusal(*row) for row in everything()}
 PAIRS = every_pair([row for row, sentence in REFUSED.items() if sentence is None])
@@ -39,6 +41,23 @@ def test_every_public_class_takes_part():
 def test_every_refusal_names_the_way_out():
     for sentence in {sentence for sentence in REFUSED.values() if sentence}:
         assert re.search(r"use |leave |give |wish it|must lie|instead", sentence), sentence
+
+
+def test_every_solver_that_a_refusal_names_is_accepted():
+    refused = [row for row, sentence in REFUSED.items() if sentence and "solver=" in sentence]
+    for row in every_pair(refused):
+        loss, maps, spectra, _ = (some[i] for some, i in zip(ALL, row, strict=True))
+        loss = em.SquaredError() if "em.SquaredError() with" in REFUSED[row] else loss
+        for solver in re.findall(r"solver=(em\.\w+\(\)|None)", REFUSED[row]):
+            model = em.NMF(K, loss=loss, maps=maps, spectra=spectra, solver=eval(solver))
+            model._check_parameters()  # raises what the fit would
+
+
+def test_what_no_solver_can_cure_is_refused_before_the_solver():
+    for maps, spectra in ((em.Free(), None), (None, em.Free())):
+        model = em.NMF(K, loss=em.Poisson(), maps=maps, spectra=spectra, solver=em.ANLS())
+        with pytest.raises(ValueError, match=r"without negative values.* with solver=em\.ANLS"):
+            model._check_parameters()
 
 
 @pytest.mark.parametrize("combination", PAIRS, ids=named)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from endmember.factor.losses import Loss
+from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Penalty, is_free, offers
 from endmember.factor.solvers import (
     ADMM,
@@ -38,11 +38,20 @@ def can_solve(solver: Solver, loss: Loss) -> bool:
     return solver.can_solve(loss.makes)
 
 
+def can_serve(solver: Solver, loss: Loss, penalties: Sequence[Penalty]) -> bool:
+    """Tell whether a solver can improve a factor with these penalties under a loss."""
+    return (
+        can_solve(solver, loss)
+        and all(can_obey(solver, penalty) for penalty in penalties)
+        and not ((solver.keeps_signs or loss.takes != "any") and is_free(penalties))
+    )
+
+
 def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
     """Return the solver that measures best for one factor."""
     candidates = (HALS(), *CANDIDATES) if k > MANY and loss.makes.squares else CANDIDATES
     for solver in candidates:
-        if can_solve(solver, loss) and all(can_obey(solver, penalty) for penalty in penalties):
+        if can_serve(solver, loss, penalties):
             return solver
     # None can: the one that could but for the penalties makes the clearest refusal.
     return next(solver for solver in candidates if can_solve(solver, loss))
@@ -54,45 +63,61 @@ def default_solvers(loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> 
 
 
 def check_combination(
-    loss: Loss, solver: Solver, penalties: Sequence[Penalty], factor: str
+    loss: Loss,
+    solvers: Sequence[Solver],
+    wishes: Sequence[Sequence[Penalty]],
+    names: Iterable[str],
 ) -> None:
-    """Refuse a combination that cannot work, and name the way out.
+    """Refuse a model that cannot work, and name a way out that the whole model can take.
+
+    Parameters
+    ----------
+    loss : Loss
+    solvers, wishes, names : sequences
+        The solver, the penalties and the name of every factor.
 
     Raises
     ------
     ValueError
-        If the solver cannot work with the loss, or cannot do what a penalty of ``factor`` wishes.
+        If a solver cannot work with the loss, or cannot do what a penalty of its factor wishes.
     """
-    if not can_solve(solver, loss):
-        raise ValueError(
-            f"{solver!r} cannot minimise {loss!r}; {_named(loss, penalties, 'use')}, or solver=None to have it chosen"
-        )
-    if loss.takes != "any" and is_free(penalties):
-        raise ValueError(
-            f"{loss!r} needs a model without negative values, so the {factor} cannot be em.Free(); use "
-            "em.SquaredError() or leave em.Free() out"
-        )
-    if solver.keeps_signs and is_free(penalties):
-        raise ValueError(
-            f"{solver!r} multiplies entries, which keeps their sign, so the {factor} cannot be em.Free(); "
-            f"{_named(loss, penalties, 'use')}"
-        )
-    for penalty in penalties:
-        if not can_obey(solver, penalty):
+    factors = list(zip(solvers, wishes, names, strict=True))
+    for _, penalties, name in factors:  # what no solver can cure comes first
+        if loss.takes != "any" and is_free(penalties):
             raise ValueError(
-                f"{penalty!r} on the {factor} is not compatible with {solver!r}, which cannot apply "
-                f"{' or '.join(sorted(offers(penalty)))} steps; {_named(loss, penalties, 'use')}"
+                f"{loss!r} needs a model without negative values, so the {name} cannot be em.Free(); "
+                f"{_way_out(loss, wishes, 'em.Free()')}"
             )
+    for solver, penalties, name in factors:
+        if not can_serve(solver, loss, penalties):
+            reason = _obstacle(solver, loss, penalties, name)
+            raise ValueError(f"{reason}; {_way_out(loss, wishes, 'a penalty')}")
 
 
-def _named(loss: Loss, penalties: Sequence[Penalty], verb: str) -> str:
-    fitting = [
-        solver
-        for solver in CANDIDATES
-        if can_solve(solver, loss)
-        and all(can_obey(solver, penalty) for penalty in penalties)
-        and not (solver.keeps_signs and is_free(penalties))
-    ]
-    if not fitting:
-        return f"{verb} em.SquaredError() instead of {loss!r}, or leave a penalty out"
-    return f"{verb} " + " or ".join(f"solver=em.{solver!r}" for solver in fitting[:3])
+def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> str:
+    """Return why a solver cannot serve a factor."""
+    if not can_solve(solver, loss):
+        return f"{solver!r} cannot minimise {loss!r}"
+    if solver.keeps_signs and is_free(penalties):
+        return f"{solver!r} multiplies entries, which keeps their sign, so the {name} cannot be em.Free()"
+    penalty = next(penalty for penalty in penalties if not can_obey(solver, penalty))
+    steps = " or ".join(sorted(offers(penalty)))
+    return f"{penalty!r} on the {name} is not compatible with {solver!r}, which cannot apply {steps} steps"
+
+
+def _way_out(loss: Loss, wishes: Sequence[Sequence[Penalty]], burden: str) -> str:
+    """Return what to use instead: solvers, else another loss with its solver, or less of a burden."""
+    if solvers := _named(loss, wishes):
+        return f"use {' or '.join(solvers)} to have it chosen"
+    if solvers := _named(SquaredError(), wishes):
+        return f"use em.SquaredError() with {solvers[0]} instead of {loss!r}, or leave {burden} out"
+    return f"leave {burden} out, for no solver can apply all penalties"
+
+
+def _named(loss: Loss, wishes: Sequence[Sequence[Penalty]]) -> list[str]:
+    """Return the solvers that can serve all factors of a model, as they are given to it, None last."""
+    every = [s for s in CANDIDATES if all(can_serve(s, loss, own) for own in wishes)]
+    named = [f"solver=em.{solver!r}" for solver in every[:3]]
+    if all(any(can_serve(s, loss, own) for s in CANDIDATES) for own in wishes):
+        named.append("solver=None")
+    return named

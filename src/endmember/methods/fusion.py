@@ -285,7 +285,7 @@ class Assembly:
             # Going through the columns never rises, however ill-conditioned the rows are.
             by_columns = curved and all(can_obey(HALS(), wish) for wish in wishes)
             solver = HALS() if by_columns else default_solver(self.loss, wishes, self.k)
-            check_combination(self.loss, solver, wishes, repr(self.factors[i]))
+            check_combination(self.loss, [solver], [wishes], [repr(self.factors[i])])
             solvers.append(Cautious(solver) if curved else solver)
         return solvers
 

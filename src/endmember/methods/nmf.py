@@ -179,9 +179,7 @@ class NMF(Alternating):
             raise TypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
-        solvers = self._own_solvers()
-        for solver, (name, penalties) in zip(solvers, wishes.items(), strict=True):
-            check_combination(self.own_loss(), solver, penalties, name)
+        check_combination(self.own_loss(), self._own_solvers(), list(wishes.values()), wishes)
         check_known("compress", self.compress, "auto", True, False)
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:

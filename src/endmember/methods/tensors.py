@@ -199,18 +199,16 @@ class CP(Alternating):
         names = [layout.names[mode] for mode in layout.long]
         chosen = [wishes[mode] for mode in layout.long]
         rng, loss = generator(self.random_state), self.own_loss()
-        solvers = self._solvers(loss, chosen, k)
         check_together(dict(zip(names, chosen, strict=True)), k)
-        for solver, penalties, name in zip(solvers, chosen, names, strict=True):
-            check_combination(loss, solver, penalties, name)
-        data = layout.tensor(loss.prepare(observed.data), observed)
-        grids = layout.grids(observed)
-        full = Problem(data, loss, chosen, [grids[mode] for mode in layout.long])
-        if full.chooses:
+        if any(penalty.chooses for own in chosen for penalty in own):
             raise ValueError(
                 "em.Relevance() chooses among components of two modes and cannot for more; compare "
                 "core_consistency_ for several numbers of components"
             )
+        check_combination(loss, self._solvers(loss, chosen, k), chosen, names)
+        data = layout.tensor(loss.prepare(observed.data), observed)
+        grids = layout.grids(observed)
+        full = Problem(data, loss, chosen, [grids[mode] for mode in layout.long])
         matrix = self._matrix_model([None, None])._compressed(data.matrix, k)
         quick = full if matrix is data.matrix else replace(full, data=data.like(matrix))
         other = stand_in(replace(full, data=data.matrix), max(2 * k, k + 10))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.alternate import Callback, Problem, alternate
-from endmember.factor.compatibility import check_combination, default_solver
+from endmember.factor.compatibility import check_combination
 from endmember.factor.initialise import StartReport
 from endmember.factor.inputs import Observed
 from endmember.factor.losses import SquaredError
@@ -129,11 +129,10 @@ class Tucker(Alternating):
         ranks = self._ranks(observed, layout)
         wishes = [resolve(self.core, "core"), *layout.wishes(self.modes)]
         warn_of_negatives(observed, *wishes)
-        names = ["core", *layout.names]
         loss = SquaredError()
-        solvers = [
-            self._solver(penalties, name) for penalties, name in zip(wishes, names, strict=True)
-        ]
+        self._check_scales(wishes[1:], layout.names)
+        solvers = self._solvers(loss, wishes, 1)
+        check_combination(loss, solvers, wishes, ["core", *layout.names])
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
         problem = Problem(data, loss, wishes, [Grid((1,)), *layout.grids(observed)])
         first = self._first_start(problem, ranks)
@@ -173,18 +172,15 @@ class Tucker(Alternating):
                 )
         return ranks
 
-    def _solver(self, penalties: Sequence[Penalty], name: str) -> Solver:
-        """Return the solver of one factor: the one given, or the one that measures best."""
-        loss = SquaredError()
-        for penalty in penalties:
-            if penalty.has_scale and name != "core":
-                raise ValueError(
-                    f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
-                    "core=, or use em.CP()"
-                )
-        solver = self.solver or default_solver(loss, penalties, 1)
-        check_combination(loss, solver, penalties, name)
-        return solver
+    def _check_scales(self, wishes: Sequence[Sequence[Penalty]], names: Sequence[str]) -> None:
+        """Refuse penalties about profiles that depend on their scale."""
+        for own, name in zip(wishes, names, strict=True):
+            for penalty in own:
+                if penalty.has_scale:
+                    raise ValueError(
+                        f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
+                        "core=, or use em.CP()"
+                    )
 
     def _first_start(self, problem: Problem, ranks: tuple[int, ...]) -> list[np.ndarray]:
         """Return the leading singular vectors of every mode, made feasible, and the core that goes with them."""
