@@ -60,6 +60,32 @@ def test_data_on_another_axis_are_refused_unless_they_may_be_resampled():
     assert model.score(fine, resample=True) == pytest.approx(model.score(COUNTS), abs=1e-3)
 
 
+def test_numbers_for_columns_are_the_energies_of_a_data_frame():
+    frame = pd.DataFrame(COUNTS.reshape(-1, 40), columns=np.linspace(100.0, 139.0, 40))
+    model = em.NMF(3, random_state=0).fit(frame)
+    assert np.array_equal(model.energy_, frame.columns)
+    assert np.array_equal(model.transform(frame), model.transform(frame.to_numpy()))
+    for other in (frame.iloc[:, ::-1], frame.set_axis(frame.columns + 0.4, axis=1)):
+        for call in (model.transform, model.score):
+            with pytest.raises(ValueError, match="another axis.*resample=True"):
+                call(other)
+    back = model.transform(frame.iloc[:, ::-1], resample=True)
+    assert np.allclose(back, model.maps_, rtol=1e-2, atol=1.0)
+    numbered = em.NMF(3, random_state=0).fit(pd.DataFrame(COUNTS.reshape(-1, 40)))
+    assert np.array_equal(numbered.transform(frame), model.transform(frame))
+
+
+@pytest.mark.parametrize("call", [em.assess.ambiguity, em.assess.uncertainty])
+@pytest.mark.parametrize("k", [1, 3])
+def test_what_judges_an_answer_takes_the_data_of_the_fit_alone(call, k):
+    model = em.NMF(k, random_state=0).fit(COUNTS)
+    flat = COUNTS.reshape(-1, 40)
+    others = COUNTS[:3], flat[:3], COUNTS.swapaxes(0, 1), COUNTS[..., :30], np.repeat(COUNTS, 2, 0)
+    for other in others:
+        with pytest.raises(ValueError, match=r"shape.*\(8, 9, 40\); give the data of the fit"):
+            call(model, other)
+
+
 def test_the_axis_is_kept_with_the_answer(tmp_path):
     em.unmix(on(COUNTS), em.NMF(3, random_state=0)).save(tmp_path / "answer")
     with pytest.raises(ValueError, match="another axis"):

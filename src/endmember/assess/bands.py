@@ -12,6 +12,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from endmember.factor.alternate import Callback, Progress
 from endmember.factor.blocks import Data
+from endmember.factor.door import given
 from endmember.factor.feasible import Feasible, three_components, two_components
 from endmember.factor.inputs import Observed, observe
 from endmember.factor.lowrank import sketch
@@ -182,10 +183,10 @@ def ambiguity(
     """
     model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
-    if model.components_.shape[0] == 1:
-        return _alone(model)
     with one_blas_thread():
         explained = model.explained(observe(X, **options, keep_empty=True))
+        if explained.C.shape[1] == 1:
+            return _alone(model)
         observed, answer = explained.observed, _Answer(explained)
         fixed = _fixed(model, observed, answer)
         tell(Progress("feasible spectra", 1, math.nan))
@@ -213,8 +214,9 @@ def given_fit(
         )
     if X is None:
         raise TypeError("the data are missing: give a fitted model together with its data")
-    if domain is None and getattr(X, "ndim", 2) == 2:
-        options["domain"] = np.shape(fitted.maps_)[:-1]
+    X, shape = given(X), np.shape(fitted.maps_)[:-1]
+    if domain is None and X.shape[:-1] == (math.prod(shape),):
+        options["domain"] = shape
     return fitted, X, options
 
 

@@ -34,10 +34,13 @@ class Axis:
 
     @classmethod
     def of(cls, X: Any) -> Axis:
-        """Return the spectral axis of a signal, or the channel numbers of an array."""
+        """Return the spectral axis of a signal, the columns of a data frame if numbers, or mere channel numbers."""
         if is_signal(X):
             return cls.read(X.axes_manager.signal_axes[0])
-        return cls.numbers(np.shape(X)[-1])
+        columns, n_channels = np.asarray(getattr(X, "columns", ())), np.shape(X)[-1]
+        if columns.dtype.kind in "iuf" and columns.shape == (n_channels,):
+            return cls(columns.astype(float))
+        return cls.numbers(n_channels)
 
     @classmethod
     def read(cls, axis: Any) -> Axis:

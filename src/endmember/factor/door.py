@@ -186,7 +186,7 @@ def given(X: Any, least: int = 2) -> Given:
     elif isinstance(array, np.ma.MaskedArray):
         hidden, array = np.ma.getmaskarray(array), array.filled(0)
     hidden = hidden if hidden is not None and hidden.any() else None
-    axis = Axis.of(X) if is_signal(X) else Axis.numbers(array.shape[-1])
+    axis = Axis.of(X if is_signal(X) or hasattr(X, "columns") else array)
     return Given(array, axis, pixels, hidden, tuple(steps(X)) if is_signal(X) else ())
 
 

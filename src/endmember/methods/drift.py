@@ -305,9 +305,9 @@ class Drifting(SpectralEstimator):
             return np.linalg.lstsq(root, side, rcond=None)[0]
         return nnls(root, side)[0]
 
-    def explained(self, observed: Observed) -> Explained:
-        """Return the data of the fit, read at the shifts found, together with what the model says of them."""
-        return super().explained(self._aligned(observed, self._field(observed.n_channels)))
+    def _as_read(self, observed: Observed) -> Observed:
+        """Return the data of the fit, read at the shifts found."""
+        return self._aligned(observed, self._field(observed.n_channels))
 
     def _aligned(self, observed: Observed, field: np.ndarray) -> Observed:
         """Return data read at the shifts of a field: what maps and spectra multiply to."""

@@ -280,10 +280,18 @@ class SpectralEstimator(
         Raises
         ------
         ValueError
-            If the fit has left out pixels or channels that take part here, or these data lie on another axis.
+            If these data have another shape or lie on another axis than those of the fit, or the fit has left out
+            pixels or channels that take part here.
         """
         self._refuse_other_axis(observed.axis, "give the data of the fit")
-        own = self._near_one(observed.unit)
+        shape = *observed.domain, observed.n_channels
+        fitted = *self.maps_.shape[:-1], self.components_.shape[1]
+        listed = min(len(shape), len(fitted)) == 2 and shape[-1] == fitted[-1]
+        if shape != fitted and not (listed and np.prod(shape) == np.prod(fitted)):
+            raise ValueError(
+                f"the data have the shape {shape} and those of the fit have {fitted}; give the data of the fit"
+            )
+        observed, own = self._as_read(observed), self._near_one(observed.unit)
         C = np.asarray(own.maps_, dtype=float).reshape(-1, len(own.components_))
         explained = own._explaining(observed, C[observed.rows])
         if not all(np.isfinite(F).all() for F in explained.factors):
@@ -291,6 +299,10 @@ class SpectralEstimator(
                 "the fit has left out pixels or channels of these data: give mask= and channel_mask= as in the fit"
             )
         return explained
+
+    def _as_read(self, observed: Observed) -> Observed:
+        """Return the data of the fit as the model has read them."""
+        return observed
 
     def _powers(self) -> dict[str, float]:
         """Return what is learned in the unit of the data, and with which power of it."""
