@@ -190,6 +190,18 @@ def test_exact_data_have_their_exact_rank():
     assert report.suggested == 3 and report.range == (3, 3)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_handful_of_counts_tells_of_no_component_but_exact_whole_numbers_do(seed):
+    rng = np.random.default_rng(seed)
+    handful = np.zeros((7, 8, 30), int)
+    handful.flat[rng.choice(handful.size, 6, replace=False)] = 1
+    report = rank(handful, stability=False)
+    assert report.suggested == 0 and report.noise.poisson and "exactly" not in report.sentence
+    assert any("taken for plain counts" in warning for warning in report.warnings)
+    exact = rng.integers(1, 6, (40, 3)) @ rng.integers(1, 6, (3, 30))
+    assert "exactly of rank 3" in rank(exact, stability=False).sentence
+
+
 def test_masks_leave_a_phase_out():
     phantom = synthetic.diode(seed=3)
     gone = phantom.maps[..., 2] > 0.01

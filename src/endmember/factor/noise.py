@@ -33,6 +33,7 @@ Floats = NDArray[np.floating]
 
 _MAX_ENTRIES = 1_200_000  # looked at by `estimate_noise`: enough for a gain to 0.3 %
 _SEED = 20110
+_FEW_COUNTS = 10.0  # expected of counts where a fit leaves nothing: e^−10 is their chance to do so
 _CORRELATION_WORTH_NAMING = 0.05
 _DENOISING = {"denoise", "separate_outliers"}  # steps of a history after which noise is no noise
 
@@ -285,7 +286,7 @@ def _noise_of_block(
     fit = fit_noise(block)
     slope, intercept = _settle_line(fit, block, precision)
     silent = slope == 0 and intercept == 0
-    if not (fit.complete or silent):
+    if not (fit.complete or silent) or _hides_counts(fit, block):
         return _of_few(block)
     unknown = (math.nan, 0.0)
     channel_correlation, channel_error = unknown if silent else _channel_correlation(fit, columns)
@@ -300,6 +301,13 @@ def _noise_of_block(
         gain_error=fit.slope_error,
         correlation_error=max(channel_error, pixel_error),
     )
+
+
+def _hides_counts(fit: ResidualFit, block: Floats) -> bool:
+    """Tell whether whole numbers are so few, where the fit leaves noise, that what it leaves says nothing of counts."""
+    trusted = fit.valid & (fit.share >= LEAST_SHARE)
+    left = float(np.sum(fit.share * block, where=trusted))
+    return bool(np.nanmax(block) > 0) and left < _FEW_COUNTS and _count_tolerance(block) > 0
 
 
 def known_noise(X: Any) -> NoiseModel | None:
