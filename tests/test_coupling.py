@@ -58,6 +58,8 @@ def test_again_on_the_same_data_gives_the_same_answer(both, result):
     image = hs.signals.Signal2D(both.maps @ [1.0, 3.0])
     again = result.reproduce([both.eels.signal, both.edxs.signal, image])
     np.testing.assert_array_equal(again.maps.data, result.maps.data)
+    with pytest.raises(ValueError, match="not in memory; give them"):
+        result.reproduce()
 
 
 def test_several_signals_need_a_model_of_several(both):

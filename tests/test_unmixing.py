@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.signals import storage
+from endmember.signals import described, storage
 
 PHANTOM = em.synthetic.mixed_phases(shape=(9, 12), channels=70, k=3, dose=400, seed=1)
 RESULT = em.unmix(PHANTOM.signal, em.NMF(3, random_state=0))
@@ -77,6 +77,9 @@ def test_fractions_sum_to_one_and_follow_the_areas():
     np.testing.assert_allclose(fractions, amounts / amounts.sum(axis=0), rtol=1e-9)
     with pytest.raises(ValueError, match="no channel lies in the window"):
         RESULT.fractions((1.0, 2.0))
+    for window in ((5,), 5, ("a", "b"), (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"must be \(start, stop\)"):
+            RESULT.fractions(window=window)
 
 
 def counted(model, **options):
@@ -109,6 +112,30 @@ def test_spectra_say_what_their_numbers_are_and_in_counts_they_add_up_to_the_mod
     assert counts.metadata.Signal.quantity == "Electrons (Counts)"
     explained = result.model.inverse_transform(result.model.maps_).sum(axis=(0, 1))
     np.testing.assert_allclose(counts.data.sum(axis=0), explained, rtol=1e-9)
+
+
+class Weighted(em.SquaredError):
+    """A user's own loss."""
+
+    def __init__(self, weight=1.0):
+        self.weight = weight
+
+
+def test_a_report_says_which_loss_it_needs_and_a_folder_is_kept_without(tmp_path, monkeypatch):
+    folder = counted(em.NMF(3, loss=Weighted(3.0), random_state=0)).save(tmp_path / "answer")
+    monkeypatch.setattr(described, "_BASES", ())  # as where nothing has imported the class
+    again = em.open(folder)
+    with pytest.raises(TypeError, match=r"classes=\[Weighted\]"):
+        again.report(tmp_path / "report.html")
+    with pytest.warns(UserWarning, match=r"without its report.*classes=\[Weighted\]"):
+        kept = again.save(tmp_path / "kept again")
+    assert em.open(kept, classes=[Weighted]).report(tmp_path / "report.html").exists()
+
+
+def test_deviations_from_a_mean_hold_no_counts():
+    result = counted(em.PCA(3, centre=True))
+    with pytest.raises(ValueError, match="has taken the mean spectrum off"):
+        result.spectra_in_counts()
 
 
 def test_quantities_of_components_in_counts_are_those_of_the_phases():
@@ -266,7 +293,7 @@ KILLED = """
 import sys, time
 import numpy as np
 import endmember as em
-from endmember.signals import storage
+from endmember.signals import described, storage
 phantom = em.synthetic.mixed_phases(shape=(9, 12), channels=70, k=3, dose=400, seed=1)
 result = em.unmix(phantom.signal, em.NMF(2, random_state=0))
 {trap}

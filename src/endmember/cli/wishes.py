@@ -9,7 +9,12 @@ def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
     """Return the wish for what ``N=FILE`` says: the spectrum of component N, counted from 1; none for none."""
     import endmember as em
 
-    return [em.Known(dict(_reference(text, image) for text in texts))] if texts else []
+    known: dict[int, Any] = {}
+    for number, spectrum in (_reference(text, image) for text in texts):
+        if number in known:
+            raise ValueError(f"--known names component {number + 1} twice; give it one spectrum")
+        known[number] = spectrum
+    return [em.Known(known)] if known else []
 
 
 def _reference(text: str, image: Any) -> tuple[int, Any]:

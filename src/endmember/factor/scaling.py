@@ -112,7 +112,7 @@ def area(S: np.ndarray, energy: np.ndarray, window: tuple[float, float] | None) 
     Raises
     ------
     ValueError
-        If no channel lies in the window.
+        If the window is no pair of numbers, or no channel lies in it.
     """
     return np.nansum(S * _widths(energy, window)[:, None], axis=0)
 
@@ -136,6 +136,8 @@ def _widths(energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarra
     width = np.abs(np.gradient(energy)) if len(energy) > 1 else np.ones(1)
     if window is None:
         return width
+    if np.shape(window) != (2,) or np.asarray(window).dtype.kind not in "iuf":
+        raise ValueError(f"window={window!r} is no window; window must be (start, stop)")
     inside = (energy >= window[0]) & (energy < window[1])
     if not inside.any():
         raise ValueError(

@@ -206,8 +206,24 @@ class CoupledUnmixing:
         detectors = {f"_{number}": part for number, part in parts}
         return storage.save_answer(self, folder, overwrite, ("maps_", "spectra_"), detectors)
 
-    def reproduce(self, data: Sequence[Any]) -> CoupledUnmixing:
-        """Run the same model with the same options and seed again on the data of all detectors."""
+    def reproduce(self, data: Sequence[Any] | None = None) -> CoupledUnmixing:
+        """Run the same model with the same options and seed again on the data of all detectors.
+
+        Parameters
+        ----------
+        data : list of HyperSpy signals or arrays
+            One a detector, in the order of the fit.
+
+        Raises
+        ------
+        ValueError
+            If no data are given: those of several detectors are not kept.
+        """
+        if data is None:
+            raise ValueError(
+                "the data of several detectors are not in memory; give them, such as "
+                "result.reproduce([first, second])"
+            )
         return unmix_together(data, self.model, **self.options)
 
 

@@ -40,6 +40,10 @@ class Described(SpectralEstimator):
     def __sklearn_clone__(self) -> Self:
         return self
 
+    def own_loss(self) -> Loss:
+        mine = isinstance(self._parameters.get("loss"), Described)
+        return self._refuse() if mine else super().own_loss()
+
     def _refuse(self, *args: Any, **options: Any) -> NoReturn:
         short = ", ".join(name.rpartition(".")[2] for name in self._missing)
         raise TypeError(

@@ -279,7 +279,17 @@ class Unmixing:
         -------
         HyperSpy signal
             Data ``(k, channels)``; masked pixels do not count.
+
+        Raises
+        ------
+        ValueError
+            If the model takes the mean spectrum off first: its components describe deviations, which have no counts.
         """
+        if self.model._offset() is not None:
+            raise ValueError(
+                f"{type(self.model).__name__} has taken the mean spectrum off, so its components are deviations of "
+                "either sign and hold no counts; use a model without a mean, such as em.PCA(k) or em.NMF(k)"
+            )
         return in_counts(self.spectra, self.maps)
 
     def _has_background(self) -> bool:
