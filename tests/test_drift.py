@@ -193,6 +193,16 @@ def test_a_drifting_model_is_an_estimator_like_any_other():
         copy.transform(before[..., :-1])
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+def test_single_channels_left_out_anywhere_do_no_harm(dtype):
+    """Around them, every shift leaves other channels to read."""
+    channels = np.zeros(PHANTOM.data.shape[-1], bool)
+    channels[[9, len(channels) // 2]] = True
+    model = drifting().fit(PHANTOM.data.astype(dtype), channel_mask=channels)
+    assert error(model.shifts_) < 0.05
+    assert np.isfinite(em.assess.uncertainty(model, PHANTOM.data, channel_mask=channels).maps).any()
+
+
 def test_masks_missing_entries_and_poisson_find_the_same_drift():
     mask = np.zeros((20, 20), bool)
     mask[3:6, 4:9] = True

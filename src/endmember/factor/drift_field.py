@@ -254,14 +254,15 @@ class Search:
         rounds, tolerance : int, float
             Stop after so many rounds, or when shifts move by less, root mean square.
         """
-        basis = None
+        S = None
 
         def factors(data: Shifted) -> tuple[np.ndarray, np.ndarray]:
-            nonlocal basis
+            nonlocal S
             scaled, r, c = weigh(data, self.counts)
-            scores, basis = subspace(scaled, k, basis)
+            before = None if S is None else S[data.columns] * c
+            scores, basis = subspace(scaled, k, before)
             S = np.zeros((self.data.shape[1], k))
-            S[data.columns] = basis / c
+            S[data.columns] = basis / c  # around gaps, other shifts leave other channels
             return scores / r, S
 
         return self._rounds(factors, rounds, tolerance, held=False)
