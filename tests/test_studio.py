@@ -375,7 +375,7 @@ def test_a_crop_on_the_command_line_is_in_the_script(folder):
     from endmember.cli.browser import _first
 
     session = Session(folder)
-    _first(folder / "diode.hspy", None, (100.0, 120.0), session.store)(session)
+    _first(folder / "diode.hspy", None, [(100.0, 120.0)], session.store)(session)
     assert session.data.energy[0] >= 100 and session.data.energy[-1] < 120
     session.run(Choices(2, starts=1))
     assert "crop_energy(signal, start=100.0, stop=120.0)" in session.script()

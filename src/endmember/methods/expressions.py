@@ -65,6 +65,7 @@ class Factor:
 
     Examples
     --------
+    >>> from endmember.factor.penalties import Free
     >>> C, N = Factor(2, name="C"), Factor(2, penalties=Free(), name="N")
     >>> (C + N).summands
     ((Factor(2, name='C'), None), (Factor(2, name='N'), None))

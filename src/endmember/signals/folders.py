@@ -81,10 +81,10 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
         If there is something that must not be replaced.
     """
     target = folder.resolve()
-    _check(target, overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as held:
         with _locked(target.parent):
+            _check(target, overwrite)
             new = _hidden(target)
             new.mkdir()
             held.enter_context(_locked(new))
@@ -135,7 +135,8 @@ def _swapped(new: Path, target: Path) -> Path:
             new.rename(target)
         except OSError:
             if not target.exists():  # not that another process was quicker
-                old.rename(target)
+                with contextlib.suppress(FileNotFoundError):
+                    old.rename(target)
                 raise
             _drop(old)
         else:
