@@ -1,8 +1,11 @@
 """Every pair out of loss, wish about maps, wish about spectra and solver: refused with the way out, or right."""
 
 import re
+import warnings
 
+import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from combinations import (  # fmt: skip
@@ -23,7 +26,7 @@ from combinations import (  # fmt: skip
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty
 from endmember.factor.solvers import Solver
-from test_penalties import K
+from test_penalties import K, counts
 
 REFUSED = {row: refusal(*row) for row in everything()}
 PAIRS = every_pair([row for row, sentence in REFUSED.items() if sentence is None])
@@ -67,3 +70,20 @@ def test_no_solver_leaves_the_best_answer_uphill(combination):
         pytest.skip("a mere rule has no objective that could be compared")
     found = solved(problem, solver, 1, 6), solved(problem, None, 1, 6)
     assert stays(problem, solver, min(found, key=lambda one: one.objective)) <= STAYS
+
+
+@pytest.mark.parametrize("combination", PAIRS[::7], ids=named)
+def test_converged_means_a_minimum_with_every_component_in_it(combination):
+    loss, maps, spectra, solver = (some[i] for some, i in zip(ALL, combination, strict=True))
+    model = em.NMF(
+        K, loss=loss, maps=maps, spectra=spectra, solver=solver, n_starts=1, max_iter=200,
+        normalise=None, compress=False, random_state=0,
+    )  # fmt: skip
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        model.fit(counts())
+    assert model.converged_ != any(issubclass(one.category, ConvergenceWarning) for one in said)
+    if model.converged_ and not problem_of(*combination[:3]).chooses:
+        size = np.linalg.norm(model.maps_.reshape(-1, K), axis=0)
+        assert model.optimality_ <= 1e-3
+        assert (size * np.linalg.norm(model.components_, axis=1) > 0).all()

@@ -35,7 +35,8 @@ def read_reference(path: Path, image: Any) -> Any:
     ValueError
         If the file holds no single spectrum, in another unit, or one that leaves channels uncovered.
     """
-    from endmember.methods.standards import Axis, standards
+    from endmember.factor.axis import Axis
+    from endmember.methods.standards import standards
 
     axis = Axis.of(image)
     (standard,) = standards([read_spectrum(path)], axis)
