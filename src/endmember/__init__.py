@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _NAMES_BY_MODULE = {
     "assess.comparison": ["Comparison", "compare"],
+    "errors": ["EndmemberError"],
     "factor.losses": ["BetaDivergence", "Poisson", "PoissonScaled", "SquaredError"],
     "factor.penalties": [
         "Absent",

@@ -7,6 +7,8 @@ the choices that ``em.unmix`` makes all ask here.
 from collections.abc import Mapping
 from typing import Any
 
+from endmember.errors import EndmemberError
+
 METHODS = {
     "nmf": "NMF",
     "pca": "PCA",
@@ -62,7 +64,7 @@ def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
     import endmember as em
 
     if name not in table:
-        raise ValueError(f"{refusal}; allowed: {', '.join(table)}")
+        raise EndmemberError(f"{refusal}; allowed: {', '.join(table)}")
     return getattr(em, table[name])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.alternate import Callback, Progress
 from endmember.factor.blocks import Data
 from endmember.factor.door import given
@@ -209,11 +210,11 @@ def given_fit(
         options |= {name: value for name, value in fitted.options.items() if options[name] is None}
         return fitted.model, fitted.data_again() if X is None else X, options
     if not isinstance(fitted, SpectralEstimator) or "maps_" not in fitted.learned():
-        raise TypeError(
+        raise EndmemberTypeError(
             f"{fitted!r} is not fitted; give a fitted model with its data, or what em.unmix returned"
         )
     if X is None:
-        raise TypeError("the data are missing: give a fitted model together with its data")
+        raise EndmemberTypeError("the data are missing: give a fitted model together with its data")
     X, shape = given(X), np.shape(fitted.maps_)[:-1]
     if domain is None and X.shape[:-1] == (math.prod(shape),):
         options["domain"] = shape
@@ -238,7 +239,7 @@ class _Answer:
             C, S = self._exact(observed.data, C, S)
         total = S.sum(axis=0)
         if not (total > 0).all():
-            raise ValueError(
+            raise EndmemberError(
                 f"component {int(np.flatnonzero(~(total > 0))[0]) + 1} has no positive sum, so that nothing "
                 "can be said of what it could be; em.assess.ambiguity needs non-negative spectra"
             )
@@ -331,7 +332,7 @@ def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
     """
     held, negative = held_entries(model, observed, answer.k)
     if negative:
-        raise ValueError(
+        raise EndmemberError(
             f"the {negative} may be negative (em.Free()), so that nothing limits what they could be; "
             "em.assess.ambiguity needs non-negative factors"
         )

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.alternate import Callback
 from endmember.factor.data import Data
 from endmember.factor.inputs import observe
@@ -380,12 +381,14 @@ def side_by_side(
 
 def _check_models(models: Any) -> None:
     if not isinstance(models, Mapping) or len(models) < 2:
-        raise ValueError(
+        raise EndmemberError(
             'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}'
         )
     for name, model in models.items():
         if not isinstance(model, SpectralEstimator):
-            raise TypeError(f"{name!r} is no model but {model!r}; give one such as em.NMF(3)")
+            raise EndmemberTypeError(
+                f"{name!r} is no model but {model!r}; give one such as em.NMF(3)"
+            )
 
 
 def _fitted(model: Any, X: Any, options: dict[str, Any]) -> tuple[Any, float]:

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess.surrogates import WhiteData, whitened
+from endmember.errors import EndmemberError
 from endmember.factor.noise import NoiseModel, whitening_weights
 from endmember.factor.photon_transfer import detection_limit, spiked_overlap
 
@@ -96,7 +97,7 @@ def detectability(
     S = np.asarray(spectra, dtype=float)
     C = np.asarray(maps, dtype=float)
     if S.ndim != 2 or C.ndim < 2 or C.shape[-1] != S.shape[0]:
-        raise ValueError(
+        raise EndmemberError(
             f"maps {C.shape} and spectra {S.shape} do not belong together; give maps of shape "
             "(*domain, k) and spectra of shape (k, channels)."
         )
@@ -164,7 +165,7 @@ def smallest_amplitude(fraction: float, sigma: float, n_pixels: int, n_channels:
     3.1622776601683795
     """
     if not 0 < fraction <= 1:
-        raise ValueError(f"fraction={fraction} is no share of pixels; give one in (0, 1].")
+        raise EndmemberError(f"fraction={fraction} is no share of pixels; give one in (0, 1].")
     return sigma * math.sqrt(detection_limit(n_channels / n_pixels) / fraction)
 
 
@@ -225,7 +226,7 @@ def local_rank(
         asked="em.assess.local_rank",
     )  # fmt: skip
     if window < 1 or window % 2 == 0 or len(white.domain) != 2:
-        raise ValueError(
+        raise EndmemberError(
             f"window={window} on an image of {len(white.domain)} axes; an odd window and a "
             "two-dimensional image (domain=(ny, nx) for a matrix) are needed."
         )

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.door import unwrap
 
@@ -96,7 +97,7 @@ def element_hints(
         elements = [*elements, *known]
         spectra = unwrap(spectra)
     if kind not in NEAR or energy is None:
-        raise ValueError(
+        raise EndmemberError(
             f"these spectra are neither EELS nor EDS as far as can be seen (kind={kind!r}); give an array "
             'with energy=… and kind="EELS" (eV) or "EDS" (keV), or signal.set_signal_type("EELS")'
         )

@@ -25,6 +25,7 @@ from endmember.assess.surrogates import (
     thinning,
     whitened,
 )
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Callback, Progress
 from endmember.factor.noise import NoiseModel
 from endmember.factor.photon_transfer import safe_rank, spiked_overlap, spiked_strength
@@ -198,7 +199,9 @@ def rank(
     3
     """
     if not isinstance(max_rank, int | np.integer) or max_rank < 1:
-        raise ValueError(f"max_rank={max_rank!r} allows no component; give a whole number from 1.")
+        raise EndmemberError(
+            f"max_rank={max_rank!r} allows no component; give a whole number from 1."
+        )
     white = whitened(
         X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
     )
@@ -207,7 +210,7 @@ def rank(
     white, lone = _without_lone(white, int(max_rank))
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
     if most < 1:
-        raise ValueError(
+        raise EndmemberError(
             f"{white.Y.shape[0]} pixels of {white.Y.shape[1]} channels say nothing of the number of components; "
             "at least 2 of each are needed"
         )
@@ -522,7 +525,7 @@ def _numerical_rank(white: WhiteData, most: int) -> RankReport:
     limit = 10 * max(dense.shape) * np.finfo(dtype if dtype.kind == "f" else float).eps * s[0]
     count = int(np.count_nonzero(s > limit))
     if noise.unknown and count == s.size:
-        raise ValueError(
+        raise EndmemberError(
             f"{noise.sentence()} Without it components cannot be counted: say how many there are, or give noise="
         )
     why = noise.sentence() if noise.unknown else "The data hold no noise above rounding."

@@ -11,6 +11,7 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from endmember.assess.bands import given_fit, held_entries
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Callback, Progress
 from endmember.factor.information import Information, Weights
 from endmember.factor.inputs import observe
@@ -154,7 +155,7 @@ def uncertainty(
     ((2, 18), (400, 2))
     """
     if method not in ("cramer-rao", "bootstrap"):
-        raise ValueError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
+        raise EndmemberError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
     model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
     with one_blas_thread():
@@ -204,7 +205,7 @@ class _Answer:
         n, k = self.C.shape
         m = len(self.S)
         if k * m > MOST_ENTRIES:
-            raise ValueError(
+            raise EndmemberError(
                 f"{k} spectra of {m} channels have more entries than the {MOST_ENTRIES} whose errors can "
                 "be worked out together; bin or crop the energy axis"
             )
@@ -247,7 +248,7 @@ class _Answer:
         """Return the spread of fits to data simulated from the answer."""
         observed, k = self.observed, self.S.shape[1]
         if observed.data.weighted:
-            raise ValueError(
+            raise EndmemberError(
                 "the bootstrap does not know weights of single entries; leave them out"
             )
         mean = self.C @ self.S.T

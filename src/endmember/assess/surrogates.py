@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree
+from endmember.errors import EndmemberError
 from endmember.factor.data import Sparse
 from endmember.factor.door import Given, given
 from endmember.factor.inputs import checked_masks, observe
@@ -171,7 +172,7 @@ def as_masks(
     channels = channels if channel_mask is None else channels | channel_mask
     left = rows[~pixels][:, ~channels]
     if not left.size or (left != left[0, 0]).any():
-        raise ValueError(
+        raise EndmemberError(
             f"{asked} compares whole spectra and takes no weights of single entries, only 0 for whole pixels "
             "or channels; leave the rest out with mask= and channel_mask=, or fill it"
         )

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.assess.surrogates import as_masks
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Callback
 from endmember.factor.inputs import observe
 from endmember.factor.lowrank import sketch
@@ -145,9 +146,11 @@ def path(
     """
     along = np.unique(np.asarray(values, dtype=float))
     if len(along) < 2:
-        raise ValueError("a path needs at least two values of the weight, such as [0, 0.01, 0.1]")
+        raise EndmemberError(
+            "a path needs at least two values of the weight, such as [0, 0.01, 0.1]"
+        )
     if parameter not in model.get_params():
-        raise ValueError(
+        raise EndmemberError(
             f"the model has no parameter {parameter!r}; allowed: "
             f"{', '.join(sorted(model.get_params()))}"
         )

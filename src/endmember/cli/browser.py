@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 from .console import note
 from .options import CropOption, SignalOption, only_with
 
@@ -42,11 +44,11 @@ def workbench(
     """
     only_with("a FILE", file, signal=signal is not None, crop=crop)
     if crop and len(crop) > 1:
-        raise ValueError(
+        raise EndmemberError(
             "the workbench starts with one window; give --crop once, or crop on the page"
         )
     if any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")):
-        raise ValueError(
+        raise EndmemberError(
             "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
         )
     from endmember.studio.server import make_server, make_store, share_memory

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from endmember.catalogue import METHODS, SOLVERS, named, penalties
+from endmember.errors import EndmemberError
 
 from .browser import workbench as workbench_command
 from .console import Watch, note
@@ -82,7 +83,9 @@ class _Command(TyperCommand):
         for one in order:
             once = isinstance(one, TyperOption) and not (one.multiple or one.is_flag)
             if once and order.count(one) > 1:
-                raise ValueError(f"{one.opts[-1]} is given {order.count(one)} times; give it once")
+                raise EndmemberError(
+                    f"{one.opts[-1]} is given {order.count(one)} times; give it once"
+                )
         return super().parse_args(ctx, args)
 
 
@@ -253,7 +256,7 @@ def unmix(
             watch.finish()
             typer.echo(_summary(result, watch))
             if not result.maps.data.any():
-                raise ValueError(
+                raise EndmemberError(
                     "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse"
                 )
             _doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
@@ -320,7 +323,9 @@ def path(
         name for name, on in zip(_PATHS, (soft_orthogonal, sparse, smooth), strict=True) if on
     ]
     if len(chosen) != 1:
-        raise ValueError("say which weight to vary: one of --soft-orthogonal, --sparse, --smooth")
+        raise EndmemberError(
+            "say which weight to vary: one of --soft-orthogonal, --sparse, --smooth"
+        )
     picture = picture_for(output or beside(file, f"{file.stem}-path.png"))
     import endmember as em
     from endmember.signals.choosing import choose_model
@@ -418,11 +423,13 @@ def _client(scheduler: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError("--scheduler needs dask.distributed: pip install distributed") from None
+        raise EndmemberError(
+            "--scheduler needs dask.distributed: pip install distributed"
+        ) from None
     try:
         return Client(scheduler, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise EndmemberError(
             f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler' "
             "and give the address that it prints"
         ) from error

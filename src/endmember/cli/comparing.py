@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 from .commands import app, load_image
 from .options import ComponentsOption, CropOption, MissingOption, SeedOption, SignalOption
 from .targets import beside, draw, picture_for
@@ -43,14 +45,14 @@ def compare(
     sampling, counts by Poisson NMF too: methods that assume different things.
     """
     if len(places) > 2 or (len(places) == 2 and not all(place.is_dir() for place in places)):
-        raise ValueError("give one file, or the folders of two results")
+        raise EndmemberError("give one file, or the folders of two results")
     if len(places) == 1 and places[0].is_dir():
-        raise ValueError(
+        raise EndmemberError(
             f"{places[0]} is a folder; give the folder of a second result beside it, or a file"
         )
     if len(places) == 2:
         if components is not None or crop or missing or signal is not None or seed or not bands:
-            raise ValueError(
+            raise EndmemberError(
                 "-k, --crop, --missing, --signal, --seed and --no-bands go with a file, not with two results"
             )
         _compare_results(places[0], places[1], output)

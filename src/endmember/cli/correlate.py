@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 from .commands import app, load_image
 from .options import (
     CropOption,
@@ -44,7 +46,7 @@ def correlate(
     picture. Components have signs and are no pure spectra.
     """
     if method not in ("pls", "cca"):
-        raise ValueError(f"--method {method} is not known; allowed: pls, cca")
+        raise EndmemberError(f"--method {method} is not known; allowed: pls, cca")
     folder = folder_for(file, method, output, overwrite)
     from endmember.methods.pairs import CCA, PLS
 

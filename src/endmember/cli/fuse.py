@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 from .commands import app, load_image
 from .console import Watch
 from .options import (
@@ -70,11 +72,11 @@ def fuse(
     best result so far.
     """
     if len(files) < 2:
-        raise ValueError(
+        raise EndmemberError(
             "fuse takes at least two files, one a detector; one file goes to 'endmember unmix'"
         )
     if signal and len(signal) != len(files):
-        raise ValueError(
+        raise EndmemberError(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
     from endmember.methods.coupled import Coupled

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 from .commands import app, load_image
 from .options import (
     ClosureOption,
@@ -100,7 +102,7 @@ def _read_low_loss(path: Path) -> Any:
 
     found = [one for one in read(path) if one.axes_manager.signal_dimension == 1]
     if len(found) != 1:
-        raise ValueError(
+        raise EndmemberError(
             f"{path} holds {len(found)} signals of spectra and a low loss is one; give a file with just that"
         )
     return found[0]

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from endmember.errors import EndmemberError
+
 
 def parse_window(
     text: str | None, option: str = "--crop"
@@ -21,7 +23,7 @@ def parse_window(
     try:
         start, stop = (float(end) if end.strip() else None for end in text.split(":"))
     except ValueError:
-        raise ValueError(
+        raise EndmemberError(
             f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
             f"colon between them, for example {option} 450:700"
         ) from None
@@ -35,11 +37,11 @@ def only_with(other: str, present: Any, **options: Any) -> None:
     --------
     >>> only_with("--lazy", False, memory=None, resume=True)
     Traceback (most recent call last):
-    ValueError: --resume: no effect without another option; add --lazy
+    endmember.errors.EndmemberError: --resume: no effect without another option; add --lazy
     """
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if given and not present:
-        raise ValueError(f"{', '.join(given)}: no effect without another option; add {other}")
+        raise EndmemberError(f"{', '.join(given)}: no effect without another option; add {other}")
 
 
 FileArgument = Annotated[

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 from .options import (
     CropOption,
     DispersionOption,
@@ -94,13 +96,13 @@ def preprocess(
     from .commands import load_image
 
     if not (spikes or align or background or denoise):
-        raise ValueError(
+        raise EndmemberError(
             "say what to do: --spikes, --align, --background START:STOP or --denoise K"
         )
     only_with("--align", align, low_loss=low_loss, dispersion=dispersion)
     only_with("--background START:STOP", background, method=method)
     if denoise and (missing or len(crop or ()) > 1):
-        raise ValueError(
+        raise EndmemberError(
             "--denoise takes whole spectra; leave out --missing, and give one --crop at most"
         )
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
@@ -196,9 +198,9 @@ def _closed(image: Any, window: tuple[float | None, float | None]) -> tuple[floa
 def _check_file(target: Path, source: Path, overwrite: bool) -> None:
     """Refuse a file that cannot take the result, before any work is done."""
     if target.suffix not in _FORMATS:
-        raise ValueError(f"{target} must end in .hspy or .zspy, formats that keep the history")
+        raise EndmemberError(f"{target} must end in .hspy or .zspy, formats that keep the history")
     if target.exists() and source.exists() and target.samefile(source):
-        raise ValueError(f"{target} is the file to read; name another with -o")
+        raise EndmemberError(f"{target} is the file to read; name another with -o")
     if target.exists() and not overwrite:
         raise FileExistsError(
             f"{target} exists already; add --overwrite to replace it or -o to name another file"

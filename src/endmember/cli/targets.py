@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from endmember.errors import EndmemberError
+
 if TYPE_CHECKING:
     from endmember.signals.unmixing import Unmixing
 
@@ -42,7 +44,7 @@ def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> P
 def picture_for(picture: Path) -> Path:
     """Return where a picture goes; refused, before any work, where it cannot be drawn."""
     if picture.suffix.lower() not in _PICTURES:
-        raise ValueError(
+        raise EndmemberError(
             f"no picture can be drawn as {picture}; name one with -o that ends in "
             f"{', '.join(_PICTURES[:-1])} or {_PICTURES[-1]}"
         )

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from endmember.errors import EndmemberError
+
 
 def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
     """Return the wish for what ``N=FILE`` says: the spectrum of component N, counted from 1; none for none."""
@@ -12,7 +14,9 @@ def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
     known: dict[int, Any] = {}
     for number, spectrum in (_reference(text, image) for text in texts):
         if number in known:
-            raise ValueError(f"--known names component {number + 1} twice; give it one spectrum")
+            raise EndmemberError(
+                f"--known names component {number + 1} twice; give it one spectrum"
+            )
         known[number] = spectrum
     return [em.Known(known)] if known else []
 
@@ -21,7 +25,7 @@ def _reference(text: str, image: Any) -> tuple[int, Any]:
     """Read ``N=FILE`` and bring its spectrum on the energy axis of the image."""
     number, _, path = text.partition("=")
     if not number.strip().isdigit() or int(number) < 1 or not path:
-        raise ValueError(
+        raise EndmemberError(
             f"--known {text!r} is not N=FILE, such as --known 1=oxide.msa with 1 the first component"
         )
     return int(number) - 1, read_reference(Path(path), image)
@@ -59,7 +63,7 @@ def read_spectrum(path: Path) -> Any:
         if one.axes_manager.navigation_size <= 1 and one.axes_manager.signal_dimension == 1
     ]
     if len(found) != 1:
-        raise ValueError(
+        raise EndmemberError(
             f"{path} holds {len(found)} single spectra and a reference is one; give a file with just that"
         )
     found[0].metadata.set_item("General.title", path.stem)
@@ -81,5 +85,7 @@ def background(text: str | None) -> Any:
     name = text.lower().replace("-", "_")
     if name not in BACKGROUNDS:
         allowed = ", ".join(BACKGROUNDS).replace("_", "-")
-        raise ValueError(f"--background {text} is not known; allowed: {allowed}, or none at all")
+        raise EndmemberError(
+            f"--background {text} is not known; allowed: {allowed}, or none at all"
+        )
     return name

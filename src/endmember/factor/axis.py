@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError
+
 #: A reference sampled finer than this fraction of the data's step is averaged over each channel.
 FINER = 0.6
 #: Axes are the same whose channels lie closer together than this, in channels.
@@ -96,7 +98,7 @@ class Axis:
         ValueError
         """
         if not self.agrees(other):
-            raise ValueError(f"{what} on another axis ({other}, not {self}); {way_out}")
+            raise EndmemberError(f"{what} on another axis ({other}, not {self}); {way_out}")
 
     def onto(self, wanted: Axis) -> tuple[sparse.csr_array, np.ndarray]:
         """Return the matrix (channels, wanted channels) that brings spectra on another axis, and what it covers.
@@ -109,7 +111,7 @@ class Axis:
             If the units differ, or no energy is in both.
         """
         if self.units != wanted.units:
-            raise ValueError(
+            raise EndmemberError(
                 f"the data are in {self.units or 'no unit'} and the fit is in {wanted.units or 'no unit'}; convert "
                 "their axis first"
             )
@@ -132,7 +134,7 @@ class Axis:
         half = 0.5 * self.step
         covered = ((places >= energy[0] - half) & (places <= energy[-1] + half)).all(axis=1)
         if not covered.any():
-            raise ValueError(
+            raise EndmemberError(
                 f"the data ({self}) and the fit ({wanted}) have no energies in common; give data on its axis"
             )
         return matrix, covered
@@ -165,7 +167,7 @@ class Standard:
         values = np.asarray(values, dtype=np.float64)[first]
         known = np.isfinite(values)
         if np.count_nonzero(known) < 1 or not np.any(values[known]):
-            raise ValueError(
+            raise EndmemberError(
                 f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
             )
         self.energy, self.values = energy[known], values[known]
@@ -195,13 +197,13 @@ class Standard:
         """
         own, units = self.axis, axis.units
         if own.units != units and own.calibrated and axis.calibrated:
-            raise ValueError(
+            raise EndmemberError(
                 f"{self.name} is in {own.units or 'no unit'} and the data are in {units or 'no unit'}; convert its "
                 "axis first"
             )
         low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step
         if self.energy[0] > low or self.energy[-1] < high:
-            raise ValueError(
+            raise EndmemberError(
                 f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
                 f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data"
             )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.kernels import DenseEntries, Entries, nonzeros_of
 from endmember.factor.subproblem import lengths
 
@@ -163,7 +164,7 @@ class Data(ABC):
         ValueError
             If the data answer only products.
         """
-        raise ValueError(
+        raise EndmemberError(
             "these data are compressed or scaled: they answer only products, which is enough for "
             "squared error; give the data themselves for losses of single entries such as em.Poisson()"
         )

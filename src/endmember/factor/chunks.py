@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
 from endmember.factor.kernels import Entries
 from endmember.factor.session import current, in_turn, in_words, n_threads, one_blas_thread, ordered
@@ -121,7 +122,7 @@ class Blocks:
         whole = len(self.X.chunks[-1]) == 1
         goal = min(share / 2, LARGE_BLOCK)
         if whole or goal < self._pixel:
-            raise ValueError(self._advice(chunk, goal))
+            raise EndmemberError(self._advice(chunk, goal))
         self.amplification = math.ceil(chunk / goal)
         if self.amplification > AMPLIFICATION:
             self.X = self._written_anew(chunk, goal)
@@ -153,7 +154,7 @@ class Blocks:
         folder = Path(tempfile.gettempdir())
         free = shutil.disk_usage(folder).free
         if self.X.nbytes > free:
-            raise ValueError(
+            raise EndmemberError(
                 f"{self._advice(chunk, goal)}; a copy in such chunks takes {in_words(self.X.nbytes)} "
                 f"and {folder} has {in_words(free)}"
             )

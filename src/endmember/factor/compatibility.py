@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from endmember.errors import EndmemberError
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Penalty, is_free, offers
 from endmember.factor.solvers import (
@@ -84,14 +85,14 @@ def check_combination(
     factors = list(zip(solvers, wishes, names, strict=True))
     for _, penalties, name in factors:  # what no solver can cure comes first
         if loss.takes != "any" and is_free(penalties):
-            raise ValueError(
+            raise EndmemberError(
                 f"{loss!r} needs a model without negative values, so the {name} cannot be em.Free(); "
                 f"{_way_out(loss, wishes, 'em.Free()')}"
             )
     for solver, penalties, name in factors:
         if not can_serve(solver, loss, penalties):
             reason = _obstacle(solver, loss, penalties, name)
-            raise ValueError(f"{reason}; {_way_out(loss, wishes, 'a penalty')}")
+            raise EndmemberError(f"{reason}; {_way_out(loss, wishes, 'a penalty')}")
 
 
 def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import (
     Block,
     BlockData,
@@ -285,7 +286,7 @@ def count_scaled(data: Data) -> Reweighted:
 def _positive(totals: np.ndarray) -> np.ndarray:
     good = totals > 1e-3 * np.mean(np.abs(totals))
     if not good.any():
-        raise ValueError(
+        raise EndmemberError(
             "weights by counts need pixels and channels with positive totals; use em.SquaredError() "
             "for data around zero"
         )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import Data
 
@@ -53,14 +54,14 @@ def unwrap(X: Any) -> Any:
         If the signal does not have exactly one signal axis.
     """
     if isinstance(X, str | os.PathLike):
-        raise TypeError(
+        raise EndmemberTypeError(
             f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})"
         )
     if not is_signal(X):
         return X
     axes = X.axes_manager
     if axes.signal_dimension != 1:
-        raise ValueError(
+        raise EndmemberError(
             f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
             "choose the energy axis with signal.as_signal1D(axis)"
         )
@@ -167,7 +168,7 @@ def given(X: Any, least: int = 2) -> Given:
     if isinstance(X, Data):
         return Given(X, X.origin.axis if X.origin else Axis.numbers(X.shape[1]))
     if X is None:
-        raise TypeError(
+        raise EndmemberTypeError(
             "X is None and no spectrum image; give an array (*domain, channels) or a signal"
         )
     array, hidden, pixels = unwrap(X), None, None
@@ -195,7 +196,7 @@ def _as_ndarray(X: Any) -> np.ndarray:
     try:
         array = np.asanyarray(X) if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
     except ValueError as problem:
-        raise ValueError(
+        raise EndmemberError(
             f"X is no array of spectra ({problem}); give all spectra the same channels"
         ) from problem
     return array.astype(np.float64) if array.dtype == object else array
@@ -204,24 +205,24 @@ def _as_ndarray(X: Any) -> np.ndarray:
 def _check(X: Any, least: int) -> None:
     """Refuse what holds no real numbers, has fewer than two axes, or an axis of no entries."""
     if X.dtype.kind == "c":
-        raise ValueError(
+        raise EndmemberError(
             "Complex data not supported: a spectrum image holds real or whole numbers; give their modulus"
         )
     if X.dtype.kind not in "fiub":
-        raise ValueError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
+        raise EndmemberError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
     shape = X.shape
     if is_lazy(X) and np.isnan(shape).any():
-        raise ValueError(
+        raise EndmemberError(
             "the sizes of the chunks of this Dask array are not known; call X.compute_chunk_sizes() first"
         )
     if len(shape) < least:
-        raise ValueError(
+        raise EndmemberError(
             f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "
             "Reshape your data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
         )
     if 0 in shape:
         what = "feature" if shape[-1] == 0 else "sample"
-        raise ValueError(
+        raise EndmemberError(
             f"X has no entry along axis {shape.index(0)}: 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is "
             "required; look at what was cut away before"
         )
@@ -241,9 +242,9 @@ def left_out(
         return None
     array = np.asarray(mask.data if is_signal(mask) else mask)
     if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise ValueError("a mask holds True (left out) and False; this one holds other values")
+        raise EndmemberError("a mask holds True (left out) and False; this one holds other values")
     if array.shape != shape:
-        raise ValueError(
+        raise EndmemberError(
             f"{name} has the shape {array.shape} and the {what} have {shape}; give one True (left "
             "out) or False for each, in the order of the data"
         )
@@ -281,10 +282,10 @@ def _finite(X: np.ndarray, missing: bool, block_info: Any = None) -> np.ndarray:
     return X
 
 
-def nonfinite(n: int, what: str, pixel: Any, channel: int) -> ValueError:
+def nonfinite(n: int, what: str, pixel: Any, channel: int) -> EndmemberError:
     """Return what is said of values that no spectrum may have."""
     place = tuple(int(index) for index in pixel)
-    return ValueError(
+    return EndmemberError(
         f"X holds {n} {what} values, the first at pixel {place}, channel {channel}; "
         "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
     )
@@ -302,7 +303,7 @@ def far_from_one(size: float, dtype: np.dtype) -> int:
     if size == 0 or abs(np.log2(size)) <= NEAR[width]:
         return 0
     if abs(np.log10(size)) > TAKEN[width] + 3:
-        raise ValueError(
+        raise EndmemberError(
             f"the largest value of X is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
             f"1e{TAKEN[width]}; give them in another unit"
         )

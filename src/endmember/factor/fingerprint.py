@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import row_blocks
 from endmember.factor.door import unwrap
 from endmember.factor.kernels import canonical
@@ -64,7 +65,9 @@ def _hash_csr(digest: Any, data: Any) -> None:
 def _hash_array(digest: Any, data: Any) -> None:
     dtype = data.dtype.newbyteorder("<")
     if dtype.hasobject:
-        raise ValueError(f"data of type {data.dtype} have no fingerprint; make them numbers first")
+        raise EndmemberError(
+            f"data of type {data.dtype} have no fingerprint; make them numbers first"
+        )
     digest.update(f"{tuple(map(int, data.shape))} {dtype.str}".encode())
     for block in _row_blocks(data):
         digest.update(np.ascontiguousarray(block, dtype=dtype))

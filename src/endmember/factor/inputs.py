@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.blocks import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.chunks import Blocks, Lazy, in_memory
@@ -182,7 +183,7 @@ def observe(
         )  # fmt: skip
         return replace(seen, unit=2.0**exponent)
     if not found.filled_rows.any() and not keep_empty:
-        raise ValueError(_why_nothing_is_left(mask, channel_mask))
+        raise EndmemberError(_why_nothing_is_left(mask, channel_mask))
     rows = _taking_part(mask, found.filled_rows, keep_empty)
     columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
     data = _as_data(X, found, rows, columns)
@@ -209,13 +210,15 @@ def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) 
 def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Observed:
     """Return what compressed data were made from, with the compressed data in its place."""
     if mask is not None or channel_mask is not None or weights is not None:
-        raise ValueError(
+        raise EndmemberError(
             "compressed data have their masks already and take no weights; give mask and "
             "channel_mask to "
             "em.compress, and the uncompressed data for weights"
         )
     if X.origin is None:
-        raise ValueError("these data do not know where they come from; make them with em.compress")
+        raise EndmemberError(
+            "these data do not know where they come from; make them with em.compress"
+        )
     return replace(X.origin, data=X)
 
 
@@ -252,7 +255,7 @@ def survey(
     rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
     columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
     if not (len(rows) and len(columns)):
-        raise ValueError(_why_nothing_is_left(mask, channel_mask))
+        raise EndmemberError(_why_nothing_is_left(mask, channel_mask))
     selection = _selection(rows, columns, shape)
     if sparse.issparse(X):
         integer = X.dtype.kind in "iub"
@@ -319,7 +322,7 @@ def _image_shape(found: tuple[int, ...], domain: tuple[int, ...] | None) -> tupl
         return found
     domain = tuple(int(size) for size in domain)
     if np.prod(domain) != np.prod(found):
-        raise ValueError(
+        raise EndmemberError(
             f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must "
             "agree"
         )
@@ -362,13 +365,15 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
         taken.axis.check(Axis.of(weights), "weights lie", "give weights of these data")
     weights, shape = np.asarray(unwrap(weights), dtype=np.float64), taken.shape
     if weights.shape != shape:
-        raise ValueError(
+        raise EndmemberError(
             f"weights have the shape {weights.shape} and X has {shape}; they must agree"
         )
     if not np.isfinite(weights).all() or (weights < 0).any():
-        raise ValueError("weights must be finite and not negative; use 0 for a missing entry")
+        raise EndmemberError("weights must be finite and not negative; use 0 for a missing entry")
     if not weights.any():
-        raise ValueError("all weights are zero, so that no entry is left; 0 means a missing entry")
+        raise EndmemberError(
+            "all weights are zero, so that no entry is left; 0 means a missing entry"
+        )
     return weights
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.blocks import Data, row_blocks
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.inputs import Observed
@@ -97,12 +98,14 @@ class Loss(BaseEstimator, ABC):
         x = data.entries(dense=self.takes == "positive").x
         if self.takes != "any" and x.size and x.min() < 0:
             share = np.count_nonzero(x < 0) / np.prod(data.shape)
-            raise ValueError(
+            raise EndmemberError(
                 f"{self!r} needs data without negative values and {share:.2%} are negative; use "
                 "em.SquaredError(), or leave the background in"
             )
         if self.takes == "positive" and not (x > 0).all():
-            raise ValueError(f"{self!r} needs positive data and some are zero; use em.Poisson()")
+            raise EndmemberError(
+                f"{self!r} needs positive data and some are zero; use em.Poisson()"
+            )
         return data
 
     @abstractmethod
@@ -137,7 +140,9 @@ def given_loss(loss: Any) -> Loss:
         If it is not a loss.
     """
     if loss is not None and not isinstance(loss, Loss):
-        raise TypeError(f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None")
+        raise EndmemberTypeError(
+            f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None"
+        )
     return SquaredError() if loss is None else loss
 
 
@@ -219,7 +224,7 @@ class PoissonScaled(SquaredError):
 
     def prepare(self, data: Data) -> Data:
         if data.weighted:
-            raise ValueError(
+            raise EndmemberError(
                 "em.PoissonScaled() weights whole pixels and channels and takes no weights of single "
                 "entries; use em.SquaredError() or em.Poisson() with weights"
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted, count_scaled
 from endmember.factor.inputs import observe
@@ -229,9 +230,9 @@ def compress(
     """
     rank = 20 if rank is None else rank
     if rank < 1:
-        raise ValueError(f"rank={rank} keeps nothing; give a whole number of at least 1")
+        raise EndmemberError(f"rank={rank} keeps nothing; give a whole number of at least 1")
     if scaling not in (None, "poisson"):
-        raise ValueError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
+        raise EndmemberError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
     wanted = Wanted(rank + OVERSAMPLING, scaling is not None)
     with session(memory), one_blas_thread():
         observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain, wanted=wanted)

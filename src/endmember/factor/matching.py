@@ -7,6 +7,8 @@ from itertools import combinations
 
 import numpy as np
 
+from endmember.errors import EndmemberError
+
 
 def spectral_angle(a: np.ndarray, b: np.ndarray) -> np.ndarray | float:
     r"""Angle between spectra in degrees, :math:`\arccos(a\cdot b / \|a\|\|b\|)`; scale plays no part.
@@ -76,7 +78,7 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
 
     found, true = np.atleast_2d(found), np.atleast_2d(true)
     if found.shape[-1] != true.shape[-1] or len(true) > len(found):
-        raise ValueError(
+        raise EndmemberError(
             f"cannot give each of the {true.shape} true spectra one of the {found.shape} found: "
             "the channels must "
             "agree, and true may not hold more spectra than found"

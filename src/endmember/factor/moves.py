@@ -11,6 +11,7 @@ from itertools import islice
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Fit
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
@@ -62,7 +63,7 @@ def measure_noise(data: Data, loss: Loss, k: int) -> Noise:
     """
     squares = loss.as_squares()
     if data.weighted or squares is None:
-        raise ValueError(
+        raise EndmemberError(
             "em.Relevance() needs to know what noise does, and does so without weights of single entries "
             "and with em.SquaredError(), em.PoissonScaled() or em.Poisson(); change the loss, fill or mask "
             "what is missing, or give the number of components instead"

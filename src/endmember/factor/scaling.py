@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
+
 #: Norms that have a name of their own, and their p.
 _NAMED = {"l1": 1.0, "l2": 2.0, "max": np.inf}
 _IN_WORDS = {"l1": "unit sum", "l2": "unit length", "max": "unit maximum", 0: "a norm that counts"}
@@ -36,7 +38,7 @@ def check_normalise(normalise: Any) -> None:
     except (KeyError, TypeError, ValueError):
         known = False
     if not known:
-        raise ValueError(f"normalise={normalise!r} is not known; allowed: {_ALLOWED}")
+        raise EndmemberError(f"normalise={normalise!r} is not known; allowed: {_ALLOWED}")
 
 
 def rescale(
@@ -137,10 +139,10 @@ def _widths(energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarra
     if window is None:
         return width
     if np.shape(window) != (2,) or np.asarray(window).dtype.kind not in "iuf":
-        raise ValueError(f"window={window!r} is no window; window must be (start, stop)")
+        raise EndmemberError(f"window={window!r} is no window; window must be (start, stop)")
     inside = (energy >= window[0]) & (energy < window[1])
     if not inside.any():
-        raise ValueError(
+        raise EndmemberError(
             f"no channel lies in the window {window}; the axis runs from {energy.min():g} to "
             f"{energy.max():g}"
         )

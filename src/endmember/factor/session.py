@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
+
 logger = logging.getLogger("endmember")
 
 #: The prefixes of units, each 1000 (or 1024) times the one before.
@@ -67,7 +69,7 @@ class Session:
         ValueError
         """
         if self.state is not None and self.notes.setdefault("state", self.state()) != self.state():
-            raise ValueError(
+            raise EndmemberError(
                 "the file changed while it was being read, so that no answer would be that of its content; "
                 "wait until whatever writes it has ended, then begin again"
             )
@@ -81,7 +83,7 @@ class Session:
             If ``needed`` bytes do not fit.
         """
         if self.memory is not None and needed > self.memory:
-            raise ValueError(
+            raise EndmemberError(
                 f"memory={in_words(self.memory)} is too little: {why}, which takes "
                 f"{in_words(needed)}; raise the limit, bin or crop the data, or ask for less"
             )
@@ -179,7 +181,7 @@ def parse_memory(memory: Any) -> int | None:
     amount = r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?)(i?)b?\s*"
     found = re.fullmatch(amount, str(memory), re.IGNORECASE)
     if found is None or not float(found[1]) > 0:
-        raise ValueError(f'memory={memory!r} is no amount of memory; give one such as "1GB"')
+        raise EndmemberError(f'memory={memory!r} is no amount of memory; give one such as "1GB"')
     step = 1024 if found[3] else 1000
     return int(float(found[1]) * step ** _PREFIXES.index(found[2].lower()))
 
@@ -249,7 +251,7 @@ def n_threads() -> int:
             else os.cpu_count() or 1
         )
     if not said.isdecimal() or int(said) < 1:
-        raise ValueError(
+        raise EndmemberError(
             f"{SWITCH}={said!r} is no number of threads; give a whole number of at least 1, or unset it"
         )
     return int(said)

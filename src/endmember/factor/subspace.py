@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import Data
 from endmember.factor.data import Reweighted
 from endmember.factor.feasible import interval
@@ -103,7 +104,7 @@ def _subspace(
 ) -> Subspace:
     total = V.sum(axis=0) @ typical
     if total == 0:
-        raise ValueError(
+        raise EndmemberError(
             "the data sum to zero, so that non-negative components mean nothing; use em.VCA() for "
             "data around zero"
         )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import EXACT, Fit, Problem, alternate
 from endmember.factor.certificate import concluded
 from endmember.factor.compatibility import default_solvers
@@ -151,7 +152,7 @@ def fitted_start(model: Any, problem: Problem, observed: Observed, k: int) -> li
     if model.n_components is None:
         model.set_params(n_components=k)
     if model.n_components != k:
-        raise ValueError(
+        raise EndmemberError(
             f"init={model!r} finds {model.n_components} components and the model has {k}; ask both for "
             "as many"
         )
@@ -174,14 +175,14 @@ def given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
     except (TypeError, ValueError, IndexError):
         fits = False
     if not fits:
-        raise ValueError(
+        raise EndmemberError(
             "init must be the name of a start or (maps, spectra) of shapes "
             f"{(*observed.domain, k)} and "
             f"{(k, observed.n_channels)}"
         )
     C, S = maps[observed.rows], spectra.T[observed.columns]
     if not (np.isfinite(C).all() and np.isfinite(S).all()):
-        raise ValueError(
+        raise EndmemberError(
             "init holds NaN or infinite values at pixels or channels that take part in the fit"
         )
     return [C, S]

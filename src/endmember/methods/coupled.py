@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.alternate import Callback
 from endmember.factor.door import unwrap
 from endmember.factor.initialise import with_maps
@@ -188,7 +189,7 @@ class Coupled(Learning, BaseEstimator):
         check_number_of_components(self.n_components)
         check_known("coupling", self.coupling, "shared", "weak")
         if self.gamma != "auto" and not (isinstance(self.gamma, Real) and float(self.gamma) >= 0):
-            raise ValueError(
+            raise EndmemberError(
                 f'gamma={self.gamma!r} is no weight; give "auto" or a number of at least 0'
             )
 
@@ -242,7 +243,9 @@ class Seen(SpectralEstimator):
     """What one detector sees of a coupled model, which alone is fitted."""
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        raise TypeError("what one detector sees is not fitted alone; fit em.Coupled to all of them")
+        raise EndmemberTypeError(
+            "what one detector sees is not fitted alone; fit em.Coupled to all of them"
+        )
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         return with_maps(observed.data, S)[0]
@@ -307,7 +310,7 @@ def same_pixels(X: Any) -> list[Any]:
         If they are not several, or not of the same pixels.
     """
     if not isinstance(X, list | tuple) or len(X) < 2:
-        raise TypeError(
+        raise EndmemberTypeError(
             "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
             "single one goes to em.NMF"
         )
@@ -320,7 +323,7 @@ def same_pixels(X: Any) -> list[Any]:
         if tuple(array.shape) == domain:
             array = array[..., np.newaxis]
         if tuple(array.shape[:-1]) != domain:
-            raise ValueError(
+            raise EndmemberError(
                 f"detector {number + 1} has {' x '.join(map(str, array.shape[:-1]))} pixels and the others "
                 f"{' x '.join(map(str, domain))}; rebin one to the other, or write the known map between the two "
                 "grids into em.Fusion (G @ maps)"
@@ -345,7 +348,7 @@ def _one_each(name: str, given: Any, n: int, always: bool = False) -> list[Any]:
     if given is None or (not always and not isinstance(given, list | tuple)):
         return [given] * n
     if not isinstance(given, list | tuple) or len(given) != n:
-        raise ValueError(
+        raise EndmemberError(
             f"{name} needs one entry for each of the {n} detectors, None where there is nothing to say"
         )
     return list(given)

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import clone
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data import Dense, Weighted
 from endmember.factor.drift_field import Search, filled
 from endmember.factor.inputs import Observed
@@ -143,24 +144,24 @@ class Drifting(SpectralEstimator):
 
     def _check_parameters(self) -> None:
         if not isinstance(self.model, SpectralEstimator) or isinstance(self.model, Drifting):
-            raise TypeError(
+            raise EndmemberTypeError(
                 f"model={self.model!r} is no model of spectra and maps; give one such as em.NMF(3)"
             )
         if not isinstance(self.max_shift, Real) or not 0 < self.max_shift < np.inf:
-            raise ValueError(
+            raise EndmemberError(
                 f"max_shift={self.max_shift!r} must be a number of channels above zero, such as 3"
             )
         known = isinstance(self.smooth, Real) and 0 <= self.smooth < np.inf
         if self.smooth != "auto" and not known:
-            raise ValueError(
+            raise EndmemberError(
                 f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none'
             )
         if not isinstance(self.dispersion, bool):
-            raise TypeError(
+            raise EndmemberTypeError(
                 f"dispersion={self.dispersion!r} must be True, for axes that are stretched as well, or False"
             )
         if not hasattr(self.model, "n_components"):
-            raise TypeError(
+            raise EndmemberTypeError(
                 f"{type(self.model).__name__} has no n_components, the number of spectra to look for; give a model "
                 "that has, such as em.NMF(3)"
             )
@@ -206,7 +207,7 @@ class Drifting(SpectralEstimator):
         length = None if self.smooth == "auto" else float(self.smooth)
         left = len(observed.columns) - 2 * int(np.ceil(self.max_shift))
         if left < k + 2 or not observed.survey.filled_rows.any():
-            raise ValueError(
+            raise EndmemberError(
                 f"n_features = {len(observed.columns)} channels are too few for shifts of up to {self.max_shift:g} "
                 "channels either way; give a smaller max_shift or more channels"
                 if left < k + 2

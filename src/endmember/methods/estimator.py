@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.axis import Axis
 from endmember.factor.blocks import Data
 from endmember.factor.data import Weighted
@@ -50,7 +51,7 @@ class Learning:
         """
         for name in learned:
             if not _is_learned(name) or hasattr(type(self), name):
-                raise ValueError(
+                raise EndmemberError(
                     f"{name!r} is nothing that {type(self).__name__} learns: names of what is learned end in an "
                     "underscore, and none is that of a method"
                 )
@@ -288,14 +289,14 @@ class SpectralEstimator(
         fitted = *self.maps_.shape[:-1], self.components_.shape[1]
         listed = min(len(shape), len(fitted)) == 2 and shape[-1] == fitted[-1]
         if shape != fitted and not (listed and np.prod(shape) == np.prod(fitted)):
-            raise ValueError(
+            raise EndmemberError(
                 f"the data have the shape {shape} and those of the fit have {fitted}; give the data of the fit"
             )
         observed, own = self._as_read(observed), self._near_one(observed.unit)
         C = np.asarray(own.maps_, dtype=float).reshape(-1, len(own.components_))
         explained = own._explaining(observed, C[observed.rows])
         if not all(np.isfinite(F).all() for F in explained.factors):
-            raise ValueError(
+            raise EndmemberError(
                 "the fit has left out pixels or channels of these data: give mask= and channel_mask= as in the fit"
             )
         return explained
@@ -442,11 +443,15 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
         If it is missing, not a whole number, or below 1.
     """
     if k is None:
-        raise ValueError(f"{name} is missing: say how many; em.assess.rank(X) suggests")
+        raise EndmemberError(f"{name} is missing: say how many; em.assess.rank(X) suggests")
     if not isinstance(k, Integral) or isinstance(k, bool):
-        raise TypeError(f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3")
+        raise EndmemberTypeError(
+            f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3"
+        )
     if k < 1:
-        raise ValueError(f"{name}={k} leaves nothing to find; give a whole number of at least 1")
+        raise EndmemberError(
+            f"{name}={k} leaves nothing to find; give a whole number of at least 1"
+        )
     return int(k)
 
 
@@ -458,7 +463,7 @@ def check_positive_whole(name: str, value: Any) -> None:
     ValueError
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least 1")
+        raise EndmemberError(f"{name}={value!r} must be a whole number of at least 1")
 
 
 def check_sweeps(model: Any) -> None:
@@ -471,7 +476,7 @@ def check_sweeps(model: Any) -> None:
     check_positive_whole("n_starts", model.n_starts)
     check_positive_whole("max_iter", model.max_iter)
     if not isinstance(model.tol, Real) or not float(model.tol) >= 0:
-        raise ValueError(
+        raise EndmemberError(
             f"tol={model.tol!r} is not a progress per sweep; give a number such as 1e-6"
         )
 
@@ -485,7 +490,7 @@ def check_known(name: str, value: Any, *allowed: Any) -> None:
     """
     if not any(isinstance(value, type(one)) and value == one for one in allowed):
         known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
-        raise ValueError(f"{name}={value!r} is not known; allowed: {known}")
+        raise EndmemberError(f"{name}={value!r} is not known; allowed: {known}")
 
 
 def generator(random_state: Any) -> np.random.Generator:
@@ -507,7 +512,7 @@ def check_fits(model: Any, observed: Observed) -> int:
     check_weights(model, observed)
     n, m = observed.data.shape
     if k > min(n, m):
-        raise ValueError(
+        raise EndmemberError(
             f"n_components={k} is more than the data can hold: n_samples = {n} pixels and "
             f"n_features = {m} channels are "
             f"neither masked nor empty; at most {min(n, m)} components are allowed"
@@ -523,7 +528,7 @@ def check_weights(model: SpectralEstimator, observed: Observed) -> None:
     ValueError
     """
     if observed.data.weighted and not model.takes_weights:
-        raise ValueError(
+        raise EndmemberError(
             f"em.{type(model).__name__} takes no weights of single entries, and no missing values; leave pixels and "
             "channels out with mask= and channel_mask=, or use em.NMF"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.axis import is_signal
 from endmember.factor.data import Data
 from endmember.factor.door import Given, given
@@ -107,14 +108,14 @@ class Factor:
             return self.penalties
         allowed = [(*domain, self.k), (rows, self.k), (self.k, rows)]
         if self.fixed.shape not in allowed:
-            raise ValueError(
+            raise EndmemberError(
                 f"{self!r} has fixed entries of shape {self.fixed.shape}; allowed: {allowed[0]} or "
                 f"{allowed[2]}, NaN where an entry is to be found"
             )
         turned = self.fixed.shape == allowed[2] and self.fixed.shape not in allowed[:2]
         values = self.fixed.T if turned else self.fixed.reshape(rows, self.k)
         if np.isinf(values).any() or (not self.is_free and np.any(values < 0)):
-            raise ValueError(
+            raise EndmemberError(
                 f"{self!r} has fixed entries that are infinite or below zero; give em.Free() for entries of "
                 "any sign"
             )
@@ -146,7 +147,7 @@ def as_expression(value: Any) -> Expression:
         return value
     if isinstance(value, Factor):
         return Expression(((value, None),))
-    raise TypeError(
+    raise EndmemberTypeError(
         f"{value!r} is no factor; give em.Factor(k), a sum of factors, or a known matrix times one (G @ S)"
     )
 
@@ -194,7 +195,7 @@ class Term:
         X = given(data.data[..., np.newaxis] if is_image(data) else data)
         self.observed = _observed(X, mask, channel_mask, weights)
         if self.observed.unit != 1:
-            raise ValueError(
+            raise EndmemberError(
                 f"data of a fusion must be near one and the largest value of these is about {self.observed.unit:.0e}; "
                 "give them in another unit, such as counts"
             )
@@ -219,7 +220,7 @@ class Term:
         if len(self.slots) == 2:
             return matrix
         if len(self.slots) != axes:
-            raise ValueError(
+            raise EndmemberError(
                 f"the data have {axes} axes and the term {len(self.slots)} factors; give two (maps and "
                 "spectra), or one for every axis"
             )
@@ -228,14 +229,16 @@ class Term:
     def _weight(self, weight: Any, X: Given, mask: Any, channel_mask: Any) -> float:
         if not isinstance(weight, str):
             if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
-                raise ValueError(
+                raise EndmemberError(
                     f'weight={weight!r} is no weight of a term; give a number above zero or "auto"'
                 )
             return float(weight)
         if weight != "auto":
-            raise ValueError(f'weight={weight!r} is not known; give a number above zero or "auto"')
+            raise EndmemberError(
+                f'weight={weight!r} is not known; give a number above zero or "auto"'
+            )
         if self.loss_.power is None:
-            raise ValueError(
+            raise EndmemberError(
                 f'{self.loss_!r} does not say what its noise is, so weight="auto" cannot be found; give the term a '
                 "number, such as weight=1"
             )
@@ -273,7 +276,7 @@ def _noise_variance(observed: Observed, X: Given, mask: Any, channel_mask: Any) 
     square = max(data.squared_norm / (n * m), 1e-300)
     noise = estimate_noise(X, mask=mask, channel_mask=channel_mask)
     if noise.unknown:
-        raise ValueError(f"{noise.sentence()} Give the term weight=1/variance")
+        raise EndmemberError(f"{noise.sentence()} Give the term weight=1/variance")
     total = float(np.sum(data.dot(np.ones((m, 1)))))
     seen = float(data.W.sum()) if hasattr(data, "W") else float(n * m)
     return max(float(noise.variance(total / max(seen, 1e-300))), QUIET * square)
@@ -289,10 +292,10 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
     """
     terms = list(terms)
     if not terms or not all(isinstance(term, Term) for term in terms):
-        raise TypeError("em.Fusion takes a list of em.Term, at least one")
+        raise EndmemberTypeError("em.Fusion takes a list of em.Term, at least one")
     sizes = {factor.k for term in terms for slot in term.slots for factor, _ in slot.summands}
     if len(sizes) > 1:
-        raise ValueError(
+        raise EndmemberError(
             f"the factors have {sorted(sizes)} components and must have the same number; for components that "
             "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
         )
@@ -300,26 +303,26 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
         if term.loss_.takes != "any" and any(
             all(factor.is_free for factor, _ in slot.summands) for slot in term.slots
         ):
-            raise ValueError(
+            raise EndmemberError(
                 f"{term.loss_!r} needs a model without negative values, so em.Free() factors can only stand in a "
                 "sum with one that is not free; use em.PoissonScaled() or leave em.Free() out"
             )
         named = [factor for slot in term.slots for factor, _ in slot.summands]
         if len(named) != len(set(named)):
-            raise ValueError(
+            raise EndmemberError(
                 "a factor stands twice in one term, which makes the term no linear problem of it; give a second "
                 "factor and tie the two with a term of their own"
             )
         for slot in term.slots:
             mixed = len({factor.is_free for factor, _ in slot.summands}) == 2
             if mixed and any(matrix is not None for _, matrix in slot.summands):
-                raise ValueError(
+                raise EndmemberError(
                     "a sum with a known matrix cannot be held non-negative as a whole; leave em.Free() out of its "
                     "factors, or give em.Free() to all of them"
                 )
         for penalty in (p for factor in named for p in factor.penalties):
             if penalty.chooses:
-                raise ValueError(
+                raise EndmemberError(
                     f"{penalty!r} chooses among components of a single data set; say how many a fusion has"
                 )
     return terms

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.axis import Axis
 from endmember.factor.certificate import concluded
@@ -226,7 +227,7 @@ class Assembly:
                 rows, shape = term.data.shape[mode], term.shape_of(mode)
                 for factor, matrix in slot.summands:
                     if matrix is not None and matrix.shape[0] != rows:
-                        raise ValueError(
+                        raise EndmemberError(
                             f"a known matrix of shape {matrix.shape} stands for mode {mode} of term "
                             f"{place + 1}, which has {rows} rows; give a matrix with as many rows as the data"
                         )
@@ -234,7 +235,7 @@ class Assembly:
                     here = n, shape if matrix is None else (n,), mode == last, place
                     known = found.setdefault(factor, here)
                     if known[0] != n:
-                        raise ValueError(
+                        raise EndmemberError(
                             f"{factor!r} would have {known[0]} rows in term {known[3] + 1} and {n} in term "
                             f"{place + 1}; data on another grid need a known matrix between them: G @ factor"
                         )
@@ -312,11 +313,11 @@ class Assembly:
         given = {}
         for factor, values in dict(init or {}).items():
             if factor not in self.number:
-                raise ValueError(f"init names {factor!r}, which takes part in no term")
+                raise EndmemberError(f"init names {factor!r}, which takes part in no term")
             i = self.number[factor]
             array = np.array(values, dtype=np.float64)
             if array.size != self.sizes[i] * self.k or array.shape[-1] != self.k:
-                raise ValueError(
+                raise EndmemberError(
                     f"init gives {factor!r} the shape {array.shape}; allowed: {(*self.domains[i], self.k)}"
                 )
             given[i] = array.reshape(-1, self.k)

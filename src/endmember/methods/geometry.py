@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor import extremes
 from endmember.factor.blocks import Data
 from endmember.factor.closure import closed_maps
@@ -147,7 +148,7 @@ class VCA(_PurePixels):
         known = ("auto", "low", "high")
         number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
         if not (float(self.noise) >= 0 if number else self.noise in known):
-            raise ValueError(
+            raise EndmemberError(
                 f'noise={self.noise!r} is not known; allowed: "auto", "low", "high", or the standard '
                 "deviation of the noise, not negative"
             )
@@ -156,11 +157,11 @@ class VCA(_PurePixels):
         if self.sampling is None:
             return
         if not hasattr(self.sampling, "sampler"):
-            raise TypeError(
+            raise EndmemberTypeError(
                 f"sampling={self.sampling!r} samples nothing; give em.SubspaceSampling()"
             )
         if self.segments is not None or self.closure:
-            raise ValueError(
+            raise EndmemberError(
                 "sampling goes with neither segments nor closure: artificial spectra lie in no tile and "
                 "have no scale; leave one of them out"
             )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor import moves
 from endmember.factor.alternate import Callback, Fit, Problem
 from endmember.factor.blocks import Data
@@ -176,14 +177,14 @@ class NMF(Alternating):
         check_together(wishes, int(self.n_components or 1))
         check_sweeps(self)
         if self.solver is not None and not isinstance(self.solver, Solver):
-            raise TypeError(
+            raise EndmemberTypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
         check_combination(self.own_loss(), self._own_solvers(), list(wishes.values()), wishes)
         check_known("compress", self.compress, "auto", True, False)
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:
-            raise ValueError(
+            raise EndmemberError(
                 f"init={self.init!r} is not known; allowed: {', '.join(known)}, (maps, spectra), or an "
                 "estimator such as em.VCA(3)"
             )

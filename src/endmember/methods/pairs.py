@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
+from endmember.errors import EndmemberError
 from endmember.factor.door import is_lazy, unwrap
 from endmember.factor.inputs import Observed, observe
 from endmember.methods.estimator import (
@@ -77,7 +78,7 @@ class _Paired(SpectralEstimator):
         """
         check_number_of_components(self.n_components)
         if y is None:
-            raise ValueError(
+            raise EndmemberError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "
                 "the area, fit(eels, edxs)"
             )
@@ -93,12 +94,12 @@ class _Paired(SpectralEstimator):
         )
         k, second = check_fits(self, first), self._second(y, first)
         if second.data.weighted or len(first.rows) != len(second.rows):
-            raise ValueError(
+            raise EndmemberError(
                 f"em.{type(self).__name__} takes no weights, and no missing values; leave pixels of both signals out "
                 "with mask="
             )
         if first.data.shape[0] < 2:
-            raise ValueError(
+            raise EndmemberError(
                 "one pixel (n_samples = 1) correlates with nothing; give an image or a line of pixels"
             )
         A, B = (one.data.rows(np.arange(one.data.shape[0])) for one in (first, second))
@@ -115,7 +116,7 @@ class _Paired(SpectralEstimator):
         if y.ndim == 1 or y.shape == first.domain:
             self.flat_, y = True, y[..., None]
         if np.prod(y.shape[:-1]) != np.prod(first.domain):
-            raise ValueError(
+            raise EndmemberError(
                 f"the signals have {first.domain} and {tuple(y.shape[:-1])} pixels; they must show the same pixels "
                 "in the same order: crop or rebin one of them"
             )
@@ -191,7 +192,7 @@ def _numbers(y: Any) -> np.ndarray:
     try:
         return y.astype(np.float64)
     except (TypeError, ValueError):
-        raise ValueError(
+        raise EndmemberError(
             f"Unknown label type: the second signal holds {y.dtype} and must hold numbers"
         ) from None
 
@@ -350,7 +351,7 @@ class CCA(_Paired):
         T, loadings, rotations = _whitened(A, most)
         V, loadings_y, _ = _whitened(B, most)
         if k > min(T.shape[1], V.shape[1]):
-            raise ValueError(
+            raise EndmemberError(
                 f"n_components={k} is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions, "
                 f"with principal={most} components taken at most; ask for fewer pairs or raise principal"
             )

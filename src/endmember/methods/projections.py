@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import Data
 from endmember.factor.data import Centred, Reweighted, count_scaled
 from endmember.factor.inputs import Observed
@@ -241,7 +242,7 @@ class ICA(_Projection):
         rows = C if self.independent == "maps" else unit_columns(S)
         rows = np.diff(rows, axis=0) if self.independent == "derivatives" else rows
         if len(rows) < max(2, k):
-            raise ValueError(
+            raise EndmemberError(
                 f"independent {self.independent} need more than {len(rows)} samples for n_components={k}; the data "
                 f"have n_samples = {len(C)} pixels and n_features = {len(S)} channels"
             )
@@ -268,7 +269,7 @@ def _whitened(rows: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     varying = int(np.count_nonzero(values > SAME * max(values[-1], SAME / len(rows))))
     if varying < len(values):
-        raise ValueError(
+        raise EndmemberError(
             f"n_components={len(values)} independent {what} are more than the data hold: {varying} vary in their own "
             "way; ask for fewer components"
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor import regression
 from endmember.factor.blocks import Data
 from endmember.factor.data import Weighted
@@ -143,36 +144,38 @@ class MLLS(SpectralEstimator):
 
     def _check_parameters(self) -> None:
         if self.references is None and self.background is None:
-            raise ValueError(
+            raise EndmemberError(
                 "references are missing: give spectra (k, channels), signals or files, such as "
                 'em.MLLS(["oxide.msa", "metal.msa"])'
             )
         if self.own_loss().as_squares() is None:
-            raise ValueError(
+            raise EndmemberError(
                 f"loss={self.loss!r} does not go with a fit of references; allowed: em.SquaredError(), "
                 "em.PoissonScaled(), em.Poisson() or None"
             )
         if not isinstance(self.shift, Real) or not 0 <= self.shift < np.inf:
-            raise ValueError(
+            raise EndmemberError(
                 f"shift={self.shift!r} is not how far references may move; give a number of at least 0, in the unit "
                 "of the energy axis"
             )
         if self.extra not in (0, 1):
-            raise ValueError(f"extra={self.extra!r} is not known; allowed: 0 or 1 free component")
+            raise EndmemberError(
+                f"extra={self.extra!r} is not known; allowed: 0 or 1 free component"
+            )
         total = self.maps.row_sum if isinstance(self.maps, Penalty) else None
         if self.maps is not None and not (total and total > 0 and not self.extra):
-            raise ValueError(
+            raise EndmemberError(
                 f"maps={self.maps!r} with extra={self.extra} does not go with a fit of references; allowed: maps=None, "
                 "or with extra=0 em.SumToOne(), which holds their amounts at a sum: known spectra have known scales"
             )
         if self.extra and not self.non_negative:
-            raise ValueError(
+            raise EndmemberError(
                 "a free component needs maps that are not negative; leave out extra=1 or non_negative=False"
             )
 
     def _read(self, X: Any, reset: bool) -> Given:
         if isinstance(X, Data):
-            raise ValueError(
+            raise EndmemberError(
                 "a fit of references reads the data once or twice and judges their noise, so it takes no compressed "
                 "data; give the data themselves"
             )
@@ -248,7 +251,7 @@ class MLLS(SpectralEstimator):
         scaled = np.sqrt(weights)[:, None] * R
         size = np.linalg.norm(scaled, axis=0)
         for name in np.array(self.names_, dtype=object)[: R.shape[1]][size == 0]:
-            raise ValueError(f"{name} is zero in every channel of the data; leave it out")
+            raise EndmemberError(f"{name} is zero in every channel of the data; leave it out")
         scaled = scaled / size
         self.correlation_ = scaled.T @ scaled
         if R.shape[1] < 2:
@@ -259,7 +262,7 @@ class MLLS(SpectralEstimator):
         self.condition_ = float(values[0] / smallest) if smallest > 0 else np.inf
         named = " and ".join(self.names_[j] for j in np.flatnonzero(np.abs(vectors[-1]) > 0.3))
         if self.condition_ > WHOLLY:
-            raise ValueError(
+            raise EndmemberError(
                 f"the references {named} are collinear over these channels (condition number "
                 f"{self.condition_:.1e}), so their amounts cannot be told apart; leave one out or widen the window"
             )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor import extremes, subspace
 from endmember.factor.blocks import Data
 from endmember.factor.initialise import least_squares, with_maps
@@ -141,7 +142,7 @@ class SubspaceSampling(SpectralEstimator):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not (number and 0 < float(value) < np.inf):
-                raise ValueError(f"{name}={value!r} must be a positive number, such as 3")
+                raise EndmemberError(f"{name}={value!r} must be a positive number, such as 3")
         check_positive_whole("n_samples", self.n_samples)
         check_positive_whole("n_starts", self.n_starts)
 
@@ -174,7 +175,7 @@ class SubspaceSampling(SpectralEstimator):
             polytope = subspace.polytope(space, self.slack, found)
             points = self._points(polytope, scores, rng)
             if len(points) < len(space.typical):
-                raise ValueError(
+                raise EndmemberError(
                     f'only {len(points)} of the random points were non-negative; use sampler="vertices", '
                     "more slack, or a spread nearer to 1"
                 )

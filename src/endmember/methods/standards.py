@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis, Standard, is_signal
 from endmember.factor.door import unwrap
 from endmember.factor.penalties import PowerLaws
@@ -67,7 +68,7 @@ def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
     if not own.calibrated or not axis.calibrated:
         own = axis
     if values.shape[1] != len(own.energy):
-        raise ValueError(
+        raise EndmemberError(
             f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give arrays on the axis "
             "of the data, or both as signals with an energy axis"
         )
@@ -91,7 +92,7 @@ def open_spectrum(path: Path) -> Any:
     try:
         loaded = hs.load(path)
     except Exception as problem:
-        raise ValueError(
+        raise EndmemberError(
             f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
             "reads, such as .msa, or an array"
         ) from problem
@@ -101,7 +102,7 @@ def open_spectrum(path: Path) -> Any:
         if one.axes_manager.signal_dimension == 1
     ]
     if len(found) != 1:
-        raise ValueError(
+        raise EndmemberError(
             f"{path} holds {len(found)} signals of spectra and a reference is one; give a file with just that"
         )
     return found[0]
@@ -119,7 +120,7 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
     """
     steps = np.diff(axis.energy)
     if len(steps) < 1 or steps.min() <= 0 or np.ptp(steps) > 1e-3 * axis.step:
-        raise ValueError(
+        raise EndmemberError(
             "a low loss can only be convolved on an evenly spaced, rising energy axis; interpolate the data first, "
             "or leave low_loss out"
         )
@@ -130,11 +131,13 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
     if not (own.calibrated and axis.calibrated):
         own = Axis(np.arange(len(values)) * axis.step, axis.units)
     elif own.units != axis.units:
-        raise ValueError(
+        raise EndmemberError(
             f"the low loss is in {own.units} and the data are in {axis.units}; convert its axis first"
         )
     if not (np.isfinite(values).all() and values.sum() > 0):
-        raise ValueError("the low loss has NaN or no intensity; give the spectrum around zero loss")
+        raise EndmemberError(
+            "the low loss has NaN or no intensity; give the spectrum around zero loss"
+        )
     zero, span = own.energy[np.argmax(values)], 1e-6 + 1.0
     before = int((zero - own.energy.min()) / axis.step * span)
     after = int((own.energy.max() - zero) / axis.step * span)
@@ -174,7 +177,7 @@ def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
         names = [f"background {number}" for number in range(1, len(found) + 1)]
         return np.column_stack([one.at(energy, axis.step) for one in found]), names
     if kind not in BACKGROUNDS:
-        raise ValueError(
+        raise EndmemberError(
             f"background={kind!r} is not known; allowed: None, {', '.join(map(repr, BACKGROUNDS))}, or spectra"
         )
     if kind == "constant":
@@ -183,7 +186,7 @@ def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
         rise = (energy - energy.min()) / (np.ptp(energy) or 1.0)
         return np.stack([1.0 - rise, rise], axis=1), ["falling background", "rising background"]
     if not (axis.calibrated and energy.min() > 0):
-        raise ValueError(
+        raise EndmemberError(
             "a power-law background needs a signal whose energies are above zero; crop it, or give an array of "
             "background spectra"
         )

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Callback, Problem
 from endmember.factor.blocks import Data
 from endmember.factor.compatibility import check_combination
@@ -201,7 +202,7 @@ class CP(Alternating):
         rng, loss = generator(self.random_state), self.own_loss()
         check_together(dict(zip(names, chosen, strict=True)), k)
         if any(penalty.chooses for own in chosen for penalty in own):
-            raise ValueError(
+            raise EndmemberError(
                 "em.Relevance() chooses among components of two modes and cannot for more; compare "
                 "core_consistency_ for several numbers of components"
             )
@@ -268,7 +269,7 @@ class CP(Alternating):
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         if S.shape[1] > len(S):
-            raise ValueError(
+            raise EndmemberError(
                 f"{S.shape[1]} spectra of {len(S)} channels do not fix the maps of a pixel by itself; fit the series "
                 "that it belongs to, or ask for fewer components"
             )
@@ -293,7 +294,7 @@ class Layout:
 
     def __init__(self, observed: Observed, joined: tuple[int, ...]) -> None:
         if not observed.survey.filled_rows.any():
-            raise ValueError("all values of X are zero, so there is nothing to unmix")
+            raise EndmemberError("all values of X are zero, so there is nothing to unmix")
         self.shapes: list[tuple[int, ...]] = []
         for axis, size in enumerate(observed.domain):
             if axis in joined[1:]:
@@ -315,7 +316,7 @@ class Layout:
         """Refuse more components than describe any data of this shape: one an entry of all modes but the longest."""
         most = int(np.prod(self.sizes)) // max(self.sizes)
         if k > most:
-            raise ValueError(
+            raise EndmemberError(
                 f"n_components={k} is more than the data can hold: modes of {self.sizes} entries have at most "
                 f"{most} components"
             )
@@ -333,14 +334,14 @@ class Layout:
         if isinstance(modes, Mapping):
             for mode, wish in modes.items():
                 if not isinstance(mode, Integral) or not -n <= int(mode) < n:
-                    raise ValueError(
+                    raise EndmemberError(
                         f"modes names mode {mode!r}, but the {n} modes are 0 to {n - 1}"
                     )
                 given[int(mode)] = wish
         elif modes is not None:
             given = list(modes)
             if len(given) != n:
-                raise ValueError(
+                raise EndmemberError(
                     f"modes holds the wishes about {len(given)} modes, but the data have {n}; give one "
                     "entry a mode, None where there is no wish, or a dictionary {mode: penalties}"
                 )
@@ -380,7 +381,7 @@ class Layout:
             factors = []
         shapes = [(size, k) for size in self.sizes]
         if [F.shape for F in factors] != shapes:
-            raise ValueError(
+            raise EndmemberError(
                 f"init must be the name of a start or one array a mode, of shapes {shapes}"
             )
         return [factors[mode] for mode in self.long]
@@ -398,7 +399,7 @@ def checked_joined(joined: Any, axes: int, of_signal: bool) -> tuple[int, ...]:
         joined = (axes - 2, axes - 1) if of_signal and axes > 2 else ()
     chosen = tuple(sorted(int(axis) for axis in joined))
     if chosen and (chosen[0] < 0 or chosen[-1] >= axes or np.any(np.diff(chosen) != 1)):
-        raise ValueError(
+        raise EndmemberError(
             f"joined={joined!r} must name neighbouring axes among the {axes} before the channels, such "
             "as (1, 2)"
         )

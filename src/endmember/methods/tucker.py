@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.alternate import Callback, Problem, alternate
 from endmember.factor.compatibility import check_combination
 from endmember.factor.initialise import StartReport
@@ -109,14 +110,14 @@ class Tucker(Alternating):
 
     def _check_parameters(self) -> None:
         if self.ranks is None:
-            raise ValueError(
+            raise EndmemberError(
                 "ranks is missing: say how many profiles along every mode, such as (2, 3, 4)"
             )
         given = [self.ranks] if isinstance(self.ranks, Integral) else list(self.ranks)
         if not all(
             isinstance(r, Integral) and not isinstance(r, bool) and int(r) > 0 for r in given
         ):
-            raise ValueError(
+            raise EndmemberError(
                 f"ranks={self.ranks!r} must be whole numbers of at least 1, one a mode"
             )
 
@@ -153,20 +154,20 @@ class Tucker(Alternating):
             If the number of ranks, or one of them, does not go with the data.
         """
         if observed.mask is not None or observed.data.weighted:
-            raise ValueError(
+            raise EndmemberError(
                 "em.Tucker() takes neither masked pixels nor weights of entries; em.CP() does"
             )
         n = len(layout.sizes)
         one = isinstance(self.ranks, Integral)
         ranks = tuple(int(r) for r in ([self.ranks] * n if one else self.ranks))
         if len(ranks) != n:
-            raise ValueError(
+            raise EndmemberError(
                 f"ranks={self.ranks!r} names {len(ranks)} modes and the data have {n}, the channels last"
             )
         for mode, (rank, size) in enumerate(zip(ranks, layout.sizes, strict=True)):
             others = int(np.prod(ranks)) // rank
             if rank > min(size, others if n > 2 else max(ranks)):
-                raise ValueError(
+                raise EndmemberError(
                     f"{rank} profiles along {layout.names[mode]} are more than its {size} entries and the "
                     f"{others} combinations of the other profiles can tell apart"
                 )
@@ -177,7 +178,7 @@ class Tucker(Alternating):
         for own, name in zip(wishes, names, strict=True):
             for penalty in own:
                 if penalty.has_scale:
-                    raise ValueError(
+                    raise EndmemberError(
                         f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
                         "core=, or use em.CP()"
                     )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.signal.windows import tukey
 
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.data import row_blocks
 from endmember.factor.door import given, unwrap
@@ -98,7 +99,7 @@ def align(
     if interpolate is None:
         interpolate = stretched or given(X, least=1).array.dtype.kind == "f"
     elif stretched and not interpolate:
-        raise ValueError(
+        raise EndmemberError(
             "an axis that is stretched cannot be read in whole channels; leave interpolate out, or let "
             "em.Drifting(model, dispersion=True) read the counts"
         )
@@ -114,14 +115,14 @@ def _align(
     interpolate: bool, ends: str, energy: Any, dispersion: bool, stretches: Any,
 ) -> Any:  # fmt: skip
     if ends not in ("crop", "nan"):
-        raise ValueError(f'ends={ends!r} is not known; allowed: "crop", "nan"')
+        raise EndmemberError(f'ends={ends!r} is not known; allowed: "crop", "nan"')
     if ends == "nan" and X.dtype.kind != "f" and not interpolate:
-        raise ValueError('counts cannot hold NaN; give ends="crop", or the data as floats')
+        raise EndmemberError('counts cannot hold NaN; give ends="crop", or the data as floats')
     domain = X.shape[:-1]
     if shifts is not None:
         found = _given(shifts, domain), np.zeros(domain)
     elif stretches is not None:
-        raise ValueError(
+        raise EndmemberError(
             "stretches go with shifts; give both as em.preprocess.find_shifts found them"
         )
     else:
@@ -219,17 +220,17 @@ def _shifts(
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Return the shift and the stretch of every pixel, (*domain) each."""
     if method not in _METHODS:
-        raise ValueError(f"method={method!r} is not known; allowed: {', '.join(_METHODS)}")
+        raise EndmemberError(f"method={method!r} is not known; allowed: {', '.join(_METHODS)}")
     if max_shift is not None and not (isinstance(max_shift, int | float) and max_shift > 0):
-        raise ValueError(f"max_shift={max_shift!r} must be a number of channels above zero")
+        raise EndmemberError(f"max_shift={max_shift!r} must be a number of channels above zero")
     if not isinstance(smooth, int) or smooth < 1:
-        raise ValueError(f"smooth={smooth!r} must be a whole number of pixels, 1 for none")
+        raise EndmemberError(f"smooth={smooth!r} must be a whole number of pixels, 1 for none")
     if not isinstance(dispersion, bool):
-        raise ValueError(f"dispersion={dispersion!r} must be True or False")
+        raise EndmemberError(f"dispersion={dispersion!r} must be True or False")
     source, scale = X, 1.0
     if low_loss is not None:
         if method == "correlation":
-            raise ValueError(
+            raise EndmemberError(
                 'low_loss is aligned by its zero-loss peak; leave method="correlation" out'
             )
         source, own = (
@@ -237,7 +238,7 @@ def _shifts(
             Axis.of(low_loss).energy if is_signal(low_loss) else None,
         )
         if source.shape[:-1] != X.shape[:-1]:
-            raise ValueError(
+            raise EndmemberError(
                 f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree"
             )
         if own is not None and energy is not None:
@@ -251,7 +252,7 @@ def _shifts(
     widest = len(inside) / 4 if method == "zero_loss" else min(len(inside) / 4, _REACH)
     reach = widest if max_shift is None else float(max_shift) / scale
     if dispersion and method == "zero_loss":
-        raise ValueError(
+        raise EndmemberError(
             "the zero-loss peak alone does not tell the dispersion; leave low_loss out and give "
             'method="correlation" with a window that holds features far apart'
         )
@@ -330,7 +331,7 @@ def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:
     if window is not None:
         found = np.flatnonzero((axis >= window[0]) & (axis < window[1]))
     if len(found) < 5:
-        raise ValueError(
+        raise EndmemberError(
             f"the window holds {len(found)} of the channels from {axis[0]:g} to {axis[-1]:g}, and a shift "
             "needs at least 5; give a wider one in the unit of the axis"
         )
@@ -434,7 +435,7 @@ def _given(shifts: Any, domain: tuple[int, ...]) -> Floats:
     """Return the caller's shifts, checked."""
     found = np.asarray(unwrap(shifts) if not is_signal(shifts) else shifts.data, dtype=float)
     if found.shape != domain or not np.isfinite(found).all():
-        raise ValueError(
+        raise EndmemberError(
             f"shifts of shape {found.shape} do not fit pixels of shape {domain}; give one finite number of "
             "channels for each"
         )
@@ -455,7 +456,7 @@ def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) 
     start = max(0, int(np.ceil(first(around).max() + rounding)))
     stop = min(channels, int(np.floor(first(channels - 1 - around).min() - rounding)) + 1)
     if stop - start < 1:
-        raise ValueError(
+        raise EndmemberError(
             f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels; give a "
             "smaller max_shift"
         )

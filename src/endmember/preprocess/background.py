@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from endmember.errors import EndmemberError
 from endmember.factor.data import weighted_gram
 from endmember.factor.door import given
 from endmember.factor.noise import NoiseModel, denoised_before, known_noise
@@ -199,7 +200,7 @@ def subtract_background(
         channels = X.shape[-1]
         widest = max(channels // 40, 2) if width is None else width
         if widest < 1 or 2 * widest >= channels:
-            raise ValueError(
+            raise EndmemberError(
                 f"width={width} channels do not fit {channels}; give fewer than half of them"
             )
         return map_pixels(lambda block: block - snip(block, widest), X)
@@ -251,11 +252,11 @@ def fit_background(
     (3.0, array([125.]))
     """
     if method == "snip":
-        raise ValueError(
+        raise EndmemberError(
             "SNIP has no parameters to keep; use subtract_background, or another method"
         )
     if noise is None and (denoised := denoised_before(given(X, least=1))):
-        raise ValueError(f"errors follow from the noise, and {denoised}, and give it as noise=")
+        raise EndmemberError(f"errors follow from the noise, and {denoised}, and give it as noise=")
     return _fitted(
         X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency, noise
     )
@@ -339,19 +340,19 @@ def _plan(
 ) -> _Plan:
     """Check what was asked for and find what all pixels decide together."""
     if method not in METHODS:
-        raise ValueError(f"method={method!r} is not known; allowed: {', '.join(METHODS)}")
+        raise EndmemberError(f"method={method!r} is not known; allowed: {', '.join(METHODS)}")
     if energy is None:
-        raise ValueError("an array has no energies; give energy=, one value for each channel")
+        raise EndmemberError("an array has no energies; give energy=, one value for each channel")
     if method == "compressed" and rank is None:
-        raise ValueError(
+        raise EndmemberError(
             "compression needs rank=, the number of components; em.assess.rank suggests"
         )
     if not neighbours > 0:
-        raise ValueError(
+        raise EndmemberError(
             f"neighbours={neighbours} is not positive; give a width in pixels, such as 3"
         )
     if not np.all(np.diff(energy) > 0):
-        raise ValueError(
+        raise EndmemberError(
             "energies must rise from channel to channel; reverse the data and the axis"
         )
     plan = _Plan(method, energy, channels_inside(window, energy), neighbours)
@@ -377,14 +378,14 @@ def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:
     except (TypeError, ValueError):
         ordered = False
     if not ordered:
-        raise ValueError(f"window={window!r} is no (start, stop) with start below stop; {span}")
+        raise EndmemberError(f"window={window!r} is no (start, stop) with start below stop; {span}")
     inside = np.any([(energy >= start) & (energy < stop) for start, stop in pairs], axis=0)
     if inside.sum() < 3:
-        raise ValueError(
+        raise EndmemberError(
             f"{inside.sum()} channels lie in the window {window}, at least 3 are needed; {span}"
         )
     if energy[inside].min() <= 0:
-        raise ValueError(
+        raise EndmemberError(
             f"the window {window} reaches zero energy, where no background is; start above it"
         )
     return inside

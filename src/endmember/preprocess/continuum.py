@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import Data
 from endmember.factor.data import Dense, Weighted, weighted_gram
 from endmember.factor.regression import Limits, least_squares, poisson
@@ -274,7 +275,7 @@ def power_law_shapes(exponents: ArrayLike, reference: float) -> Callable[[Floats
     except (TypeError, ValueError):
         r = np.empty(0)
     if r.ndim != 1 or not r.size or not np.isfinite(r).all():
-        raise ValueError(f"exponents={exponents!r} are no numbers; give a list such as [2, 4]")
+        raise EndmemberError(f"exponents={exponents!r} are no numbers; give a list such as [2, 4]")
     return lambda energy: (energy[:, None] / reference) ** -r
 
 
@@ -321,12 +322,12 @@ def bremsstrahlung_shapes(
     """
     E = np.asarray(energy, dtype=float)
     if beam_energy is not None and not beam_energy > 0:
-        raise ValueError(
+        raise EndmemberError(
             f"beam_energy={beam_energy} is not positive; give it in the axis' own unit"
         )
     through = np.ones(E.shape) if efficiency is None else np.asarray(efficiency, dtype=float)
     if through.shape != E.shape:
-        raise ValueError(
+        raise EndmemberError(
             f"efficiency has the shape {through.shape} and the axis {E.shape}; give one value a channel"
         )
     u = np.ones(E.shape) if beam_energy is None else np.maximum(1 - E / beam_energy, 0)

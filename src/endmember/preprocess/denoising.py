@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import Rescaled
 from endmember.factor.inputs import logger, observe
 from endmember.factor.lowrank import LowRank, sketch
@@ -116,7 +117,7 @@ def noise_weighted_basis(
         or not isinstance(rank, int | np.integer)
         or not 1 <= rank <= min(n, m)
     ):
-        raise ValueError(
+        raise EndmemberError(
             f"rank={rank} is not a whole number from 1 to {min(n, m)}, the smaller of {n} pixels and "
             f"{m} channels that hold anything; em.assess.rank suggests one"
         )
@@ -194,9 +195,9 @@ def separate_outliers(
     True
     """
     if sparsity is not None and not sparsity > 0:
-        raise ValueError(f"sparsity={sparsity} is not positive; 1 is the theory's value")
+        raise EndmemberError(f"sparsity={sparsity} is not positive; 1 is the theory's value")
     if max_iter < 1:
-        raise ValueError(f"max_iter={max_iter} leaves no step; give at least 1")
+        raise EndmemberError(f"max_iter={max_iter} leaves no step; give at least 1")
     relative = 1.0 if sparsity is None else float(sparsity)
     pursued = partial(_pursued, relative=relative, steps=max_iter, noise=noise)
     return Separated(*map_whole(pursued, X, results=2))

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
+from endmember.errors import EndmemberError
 from endmember.factor.door import is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted
 
@@ -80,7 +81,7 @@ def correct_detector(
         or not is_lazy(dark_variance)
         and np.any(dark_variance < 0)
     ):
-        raise ValueError(
+        raise EndmemberError(
             f"conversion={conversion} must be positive and read_variance={read_variance} and "
             "dark_variance not negative"
         )
@@ -129,9 +130,9 @@ def remove_afterglow(X: Any, strength: float, *, axis: int = -2, rests: bool = T
     array([100.,   0.,   0.])
     """
     if not 0 <= strength < 1:
-        raise ValueError(f"strength={strength} must be a share, from 0 to less than 1")
+        raise EndmemberError(f"strength={strength} must be a share, from 0 to less than 1")
     if not -X.ndim <= axis < X.ndim or axis % X.ndim == X.ndim - 1:
-        raise ValueError(f"axis={axis} is no axis of the domain of data with {X.ndim} axes")
+        raise EndmemberError(f"axis={axis} is no axis of the domain of data with {X.ndim} axes")
     lines = np.moveaxis(X, axis, -2)
     scan = lines if rests else lines.reshape(1, -1, X.shape[-1])
     before = np.concatenate([np.zeros_like(scan[..., :1, :]), scan[..., :-1, :]], axis=-2)
@@ -171,7 +172,7 @@ def bad_channels(
     """
     given = [np.asarray(unwrap(part), dtype=float) for part in (dark, gain) if part is not None]
     if not given or any(part.ndim != 1 or part.shape != given[0].shape for part in given):
-        raise ValueError("give dark=, gain= or both: one number for each channel")
+        raise EndmemberError("give dark=, gain= or both: one number for each channel")
     bad: NDArray[np.bool_] = np.logical_not(np.isfinite(given).all(axis=0))
     if gain is not None:
         bad |= given[-1] < 0.3 * np.nanmedian(given[-1])
@@ -304,7 +305,7 @@ def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = 
     known = fixed_pattern(X, shifts) if pattern is None else unwrap(pattern)
     pattern = np.asarray(known, dtype=X.dtype)
     if pattern.shape != X.shape[-1:]:
-        raise ValueError(
+        raise EndmemberError(
             f"pattern has the shape {pattern.shape}, not one number for each of {X.shape[-1]} channels"
         )
     clean = X - pattern
@@ -318,7 +319,7 @@ def _beside(X: Any, part: Any) -> Any:
     array = unwrap(part)
     array = array if is_lazy(array) else np.asarray(array, dtype=X.dtype)
     if array.shape not in ((), X.shape[-1:], X.shape):
-        raise ValueError(
+        raise EndmemberError(
             f"dark and gain have the shape {array.shape}; allowed are one number, one for each of "
             f"{X.shape[-1]} channels, or the shape of the data {X.shape}"
         )
@@ -329,22 +330,22 @@ def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = 
     """Return shifts as integers, or say why they do not do."""
     given = np.asarray(shifts)
     if len(shape) < 2 or given.shape != shape[-2:-1]:
-        raise ValueError(
+        raise EndmemberError(
             f"shifts have the shape {given.shape} and the data {shape}; give one for each "
             "acquisition, the last axis before the channels"
         )
     whole = np.rint(given.astype(float)).astype(int)
     if not np.allclose(given, whole, rtol=0, atol=1e-9):
-        raise ValueError(
+        raise EndmemberError(
             "shifts must be whole channels; round them, or move the spectra by whole channels"
         )
     if np.ptp(np.append(whole, 0)) >= shape[-1]:
-        raise ValueError(
+        raise EndmemberError(
             f"the shifts span {np.ptp(whole)} channels and the spectra have {shape[-1]}; nothing is shared"
         )
     step = math.gcd(*map(int, whole - whole[0]))
     if identify and step != 1:
-        raise ValueError(
+        raise EndmemberError(
             f"the shifts differ by multiples of {step} channels, which leaves {step or shape[-1]} "
             "numbers of the pattern undetermined; add an acquisition whose shift differs by a "
             "number that has no divisor in common with them"

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.door import STEPS, Given, given, is_lazy, steps, unwrap, whole
 from endmember.factor.fingerprint import data_hash
@@ -235,13 +236,13 @@ def _energy(X: Any, axis: Axis, energy: Any) -> np.ndarray | None:
     """Return the energies of a signal's axis, or those given with an array, or None."""
     if is_signal(X):
         if energy is not None:
-            raise ValueError("a signal has its own energy axis; leave energy= out")
+            raise EndmemberError("a signal has its own energy axis; leave energy= out")
         return axis.energy
     if energy is None:
         return None
     energy = np.asarray(energy, dtype=float)
     if energy.shape != axis.energy.shape:
-        raise ValueError(
+        raise EndmemberError(
             f"energy has the shape {energy.shape} and the data have {len(axis.energy)} channels; "
             "give one energy for each channel"
         )
@@ -351,7 +352,7 @@ def record(signal: Any, step: dict[str, Any], inplace: bool = False) -> Any:
     try:
         text = json.dumps([*steps(signal), step], default=_plain, allow_nan=False)
     except (TypeError, ValueError) as problem:
-        raise ValueError(
+        raise EndmemberError(
             f"a processing step must hold names, finite numbers, texts and lists only: {problem}"
         ) from problem
     recorded = signal if inplace else signal.isig[:]
@@ -363,4 +364,4 @@ def _plain(value: Any) -> Any:
     """Turn NumPy numbers and arrays into numbers and lists."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    raise TypeError(f"{type(value).__name__} cannot be kept")
+    raise EndmemberTypeError(f"{type(value).__name__} cannot be kept")

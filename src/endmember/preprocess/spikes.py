@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
+from endmember.errors import EndmemberError
 from endmember.factor.door import unwrap
 from endmember.factor.noise import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import Floats, lifted, map_pixels
@@ -151,7 +152,7 @@ def remove_spikes(
     mask = unwrap(mask)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
     if mask.shape != X.shape or mask.dtype != bool:
-        raise ValueError(
+        raise EndmemberError(
             f"mask has the shape {mask.shape} and the type {mask.dtype}, the data {X.shape}; give "
             "True (spike) or False for every entry"
         )
@@ -161,14 +162,14 @@ def remove_spikes(
 def _check(X: Any, probability: float, grow: int) -> None:
     pixels = int(np.prod(X.shape[:-1]))
     if X.ndim < 2 or pixels < 2 or X.shape[-1] < 2 * _REACH + 1:
-        raise ValueError(
+        raise EndmemberError(
             f"spikes are told from what neighbours have: {pixels} pixels of {X.shape[-1]} channels "
             f"are too few; give at least 2 pixels of {2 * _REACH + 1} channels"
         )
     if not 0 < probability < 1:
-        raise ValueError(f"probability={probability} must lie between 0 and 1, such as 1e-7")
+        raise EndmemberError(f"probability={probability} must lie between 0 and 1, such as 1e-7")
     if isinstance(grow, bool) or not isinstance(grow, int | np.integer) or grow < 0:
-        raise ValueError(f"grow={grow!r} must be a whole number of channels, 0 or more")
+        raise EndmemberError(f"grow={grow!r} must be a whole number of channels, 0 or more")
 
 
 def _offsets(domain: tuple[int, ...]) -> list[tuple[int, ...]]:

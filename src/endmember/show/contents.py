@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from endmember.errors import EndmemberError, EndmemberTypeError
+
 
 @dataclass(frozen=True, eq=False)
 class Components:
@@ -64,14 +66,14 @@ class Components:
     def __post_init__(self) -> None:
         maps, spectra = _floats(self.maps), _floats(self.spectra)
         if spectra.ndim != 2 or maps.ndim < 1 or len(spectra) != maps.shape[-1]:
-            raise ValueError(
+            raise EndmemberError(
                 f"maps of shape {maps.shape} and spectra of shape {spectra.shape} do not belong "
                 "together: give maps (*domain, k) and spectra (k, channels) with the same k"
             )
         n_components, n_channels = spectra.shape
         names = tuple(self.names or (f"Component {j + 1}" for j in range(n_components)))
         if len(names) != n_components:
-            raise ValueError(
+            raise EndmemberError(
                 f"{len(names)} names for {n_components} components: give one for each, or none"
             )
         object.__setattr__(self, "maps", maps)
@@ -130,7 +132,7 @@ class Misfit:
             object.__setattr__(self, field, _floats(getattr(self, field)))
             shapes.add(getattr(self, field).shape)
         if len(shapes) > 1 or len(shape := shapes.pop()) != 1:
-            raise ValueError(
+            raise EndmemberError(
                 "the residual, data and model spectra of a misfit differ in shape: "
                 "give three arrays (channels,)"
             )
@@ -171,7 +173,7 @@ def picture_of(answer: Any) -> Components:
         return answer
     if hasattr(answer, "maps_") and hasattr(answer, "components_"):
         return Components(maps=answer.maps_, spectra=answer.components_)
-    raise TypeError(
+    raise EndmemberTypeError(
         f"cannot draw the components of a {type(answer).__name__}: give a Components, "
         "a model after fit (maps_ and components_), or an answer whose picture() returns Components"
     )
@@ -205,7 +207,7 @@ def misfit_of(answer: Any) -> Misfit:
     misfit = answer.misfit() if hasattr(answer, "misfit") else answer
     if isinstance(misfit, Misfit):
         return misfit
-    raise TypeError(
+    raise EndmemberTypeError(
         f"cannot draw the residual of a {type(answer).__name__}: "
         "give a Misfit, or an answer whose misfit() returns one"
     )
@@ -222,7 +224,7 @@ def _checked_energy(energy: Any, n_channels: int) -> NDArray | None:
         return None
     energy = _floats(energy)
     if energy.shape != (n_channels,):
-        raise ValueError(
+        raise EndmemberError(
             f"energy has shape {energy.shape}, the spectra have {n_channels} channels: "
             f"give {n_channels} values, or none to draw against channel numbers"
         )
@@ -232,7 +234,7 @@ def _checked_energy(energy: Any, n_channels: int) -> NDArray | None:
 def _check_pixel_size(pixel_size: Sequence[float | None] | None, n_axes: int) -> None:
     """Refuse step sizes that do not match the domain."""
     if pixel_size is not None and len(pixel_size) != n_axes:
-        raise ValueError(
+        raise EndmemberError(
             f"pixel_size has {len(pixel_size)} values for a domain of {n_axes} axes: "
             "give one step for each axis, None where it is not calibrated"
         )

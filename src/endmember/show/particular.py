@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.show import drawing, page
 from endmember.show.contents import Components
 from endmember.show.space import Space, label_below
@@ -58,7 +59,9 @@ def relevance(levels: Any, *, kept: int | None = None) -> Figure:
     values = _positive(levels)
     kept = len(values) if kept is None else int(kept)
     if not 0 < kept <= len(values):
-        raise ValueError(f"kept={kept} of {len(values)} components: give a number from 1 to that")
+        raise EndmemberError(
+            f"kept={kept} of {len(values)} components: give a number from 1 to that"
+        )
     return _draw_levels(values, kept)
 
 
@@ -66,12 +69,12 @@ def _positive(levels: Any) -> NDArray:
     try:
         values = np.asarray(levels, dtype=float).ravel()
     except (TypeError, ValueError) as error:
-        raise TypeError(
+        raise EndmemberTypeError(
             f"levels must be numbers, not {type(levels).__name__}: give an array, or a model fitted "
             "with em.Relevance()"
         ) from error
     if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
-        raise ValueError("levels must be positive numbers, one for each component")
+        raise EndmemberError("levels must be positive numbers, one for each component")
     return values
 
 
@@ -155,9 +158,11 @@ def shifts(
         fields["Stretch of the axis (%)"] = 100 * np.asarray(stretches, dtype=float)
     first, last = next(iter(fields.values())), list(fields.values())[-1]
     if not np.isfinite(first).any():
-        raise ValueError("there is no finite shift to draw; give one number of channels a pixel")
+        raise EndmemberError(
+            "there is no finite shift to draw; give one number of channels a pixel"
+        )
     if first.shape != last.shape:
-        raise ValueError(
+        raise EndmemberError(
             f"stretches of shape {last.shape} do not fit shifts of shape {first.shape}; give one for each pixel"
         )
     flat, reduction = drawing.flatten_domain(first)
@@ -256,7 +261,7 @@ def profiles(
     k = arrays[-1].shape[1]
     sizes = [int(np.prod(shape)) for shape in shapes]
     if {F.shape[1] for F in arrays} != {k} or sizes != [len(F) for F in arrays[:-1]]:
-        raise ValueError(
+        raise EndmemberError(
             f"factors of shapes {[F.shape for F in arrays]} and axes {shapes} do not belong together: give "
             "one array (size, k) a mode and the axes of every mode but the last"
         )

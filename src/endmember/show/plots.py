@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.show import drawing, page
 from endmember.show.contents import Components, Misfit, misfit_of, picture_of
 from endmember.show.space import PROFILE_HEIGHT, Space, label_below, label_into_gap
@@ -157,7 +158,9 @@ def convergence(
         objective = objective.objective_
     objective = _numbers(objective, "objective")
     if objective.size == 0:
-        raise ValueError("no sweep to draw: the objective is empty; fit with at least one sweep")
+        raise EndmemberError(
+            "no sweep to draw: the objective is empty; fit with at least one sweep"
+        )
     ends = [getattr(start, "objective", start) for start in ([] if starts is None else starts)]
     return _draw_convergence(objective, _numbers(ends, "starts"), converged)
 
@@ -167,7 +170,7 @@ def _numbers(values: Any, what: str) -> NDArray:
     try:
         return np.asarray(values, dtype=float).ravel()
     except (TypeError, ValueError) as error:
-        raise TypeError(
+        raise EndmemberTypeError(
             f"{what} must be a sequence of numbers, not {type(values).__name__}: "
             "give the values, or a model after fit"
         ) from error

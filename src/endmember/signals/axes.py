@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from endmember import preprocess
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis, text_of
 from endmember.factor.door import unwrap
 from endmember.signals import cropping, provenance
@@ -71,7 +72,7 @@ def do_again(signal: Any, step: dict[str, Any]) -> Any:
     known = step["step"] in preprocess.__all__
     if known and not any(isinstance(value, dict) for value in parameters.values()):
         return getattr(preprocess, step["step"])(signal, **parameters)
-    raise ValueError(
+    raise EndmemberError(
         f"the step {step['step']!r} cannot be done again from its record; give the data: "
         "result.reproduce(data)"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.axis import is_signal
 from endmember.factor.door import unwrap
 from endmember.signals.limits import guard
@@ -97,21 +98,23 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
     listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
     if not images:
         array = "; of an array: cube = numpy.load(path), then em.NMF(3).fit(cube)"
-        raise ValueError(
+        raise EndmemberError(
             f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
             f"  {listed or 'nothing'}{array if Path(path).suffix == '.npy' else ''}"
         )
     if number is None:
-        raise ValueError(
+        raise EndmemberError(
             f"{path} holds {len(images)} spectrum images; choose one with signal=N:\n  {listed}"
         )
     if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise ValueError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
+        raise EndmemberError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
     if not 0 <= number < len(found):
-        raise ValueError(f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}")
+        raise EndmemberError(
+            f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}"
+        )
     if not found[number].is_spectrum_image:
         choices = " or ".join(f"signal={one.number}" for one in images)
-        raise ValueError(
+        raise EndmemberError(
             f"signal {number} of {path} is no spectrum image ({found[number]}); take {choices}"
         )
     return int(number)
@@ -175,15 +178,15 @@ def channels_within(signal: Any, window: tuple[float | None, float | None]) -> n
     first, last = low if start is None else start, high if stop is None else stop
     step = (high - low) / max(1, axis.size - 1)
     if not (low - step / 2 <= first and last <= high + step):
-        raise ValueError(f"{asked}{unit} leaves the axis: {here}; choose a window inside it")
+        raise EndmemberError(f"{asked}{unit} leaves the axis: {here}; choose a window inside it")
     if not first < last:
-        raise ValueError(f"{asked}{unit} is empty or reversed: give start < stop; {here}")
+        raise EndmemberError(f"{asked}{unit} is empty or reversed: give start < stop; {here}")
     values = axis.axis
     inside = np.flatnonzero(
         (values >= first - step * 1e-6) & ((values < last - step * 1e-6) | (stop is None))
     )
     if inside.size < 2:
-        raise ValueError(f"{asked}{unit} holds {inside.size} channels, 2 are needed; {here}")
+        raise EndmemberError(f"{asked}{unit} holds {inside.size} channels, 2 are needed; {here}")
     return inside
 
 
@@ -325,7 +328,9 @@ def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None)
         over = fitting[0]
     if over not in fitting:
         allowed = ", ".join(f"{shape} over {name}" for name, shape in shapes.items())
-        raise ValueError(f"an array of shape {array.shape} can be {allowed}; name one with over=")
+        raise EndmemberError(
+            f"an array of shape {array.shape} can be {allowed}; name one with over="
+        )
     return _new_signal(array, axes[over], _metadata(like, title, own=over != "pixels"))
 
 
@@ -367,7 +372,7 @@ def fill_learning_results(
     _check_shape("maps", maps.shape, (*domain, spectra.shape[0]))
     _check_shape("spectra", spectra.shape[1:], (channels,))
     if unwrap(signal) is not signal.data:
-        raise ValueError(
+        raise EndmemberError(
             "HyperSpy needs the channels last in the array to show a decomposition; "
             "give it signal.as_signal1D(axis), where axis is the energy axis"
         )
@@ -384,7 +389,7 @@ def fill_learning_results(
 
 def _check_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if tuple(given) != expected:
-        raise ValueError(f"the {name} have shape {tuple(given)}, but the signal has {expected}")
+        raise EndmemberError(f"the {name} have shape {tuple(given)}, but the signal has {expected}")
 
 
 def _component_axis(size: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sklearn.base import clone
 
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
+from endmember.errors import EndmemberError
 from endmember.factor.blocks import row_blocks
 from endmember.factor.chunks import sample
 from endmember.factor.door import unwrap
@@ -75,7 +76,9 @@ def choose_model(
         # The noise is measured: the gain that readers put into the metadata is that of the display.
         report = rank(judged, mask=mask, channel_mask=channel_mask, callback=callback)
         if report.suggested < 1:
-            raise ValueError(f"{report.sentence} To unmix all the same, say how many components.")
+            raise EndmemberError(
+                f"{report.sentence} To unmix all the same, say how many components."
+            )
         n_components = report.clear
         fewer = f" {n_components} are taken: the others stand within 5 % of the noise line."
         taken = "" if n_components == report.suggested else fewer
@@ -205,7 +208,7 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     ]
     given += ["loss"] if loss != "auto" and "loss" not in known else []
     if given:
-        raise ValueError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
+        raise EndmemberError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
     if kind is NMF:
         return None
     return kind(**{name: value for name, value in parameters.items() if name in known})

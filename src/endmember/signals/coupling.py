@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember import show
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
@@ -56,11 +57,11 @@ def unmix_together(
         If the model is for one detector, or the detectors cannot be coupled as asked.
     """
     if not isinstance(model, Coupled):
-        raise TypeError(
+        raise EndmemberTypeError(
             f"several signals need a model of several detectors, such as em.Coupled(3), and not {model!r}"
         )
     if weights is not None:
-        raise ValueError(
+        raise EndmemberError(
             "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
         )
     images = same_pixels(signals)
@@ -220,7 +221,7 @@ class CoupledUnmixing:
             If no data are given: those of several detectors are not kept.
         """
         if data is None:
-            raise ValueError(
+            raise EndmemberError(
                 "the data of several detectors are not in memory; give them, such as "
                 "result.reproduce([first, second])"
             )

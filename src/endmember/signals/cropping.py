@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.door import is_lazy, unwrap
 from endmember.signals.bridge import channels_within, region
 from endmember.signals.provenance import record
@@ -121,7 +122,7 @@ def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
     for name, asked, axis in zip(("columns", "rows"), (columns, rows), axes, strict=False):
         first, end = (0, axis.size) if asked is None else (int(one) for one in asked)
         if not 0 <= first < end <= axis.size:
-            raise ValueError(
+            raise EndmemberError(
                 f"{name}={first}:{end} must be a part of 0:{axis.size} that is not empty; give (first, end)"
             )
         cut.append(slice(first, end))
@@ -156,7 +157,7 @@ def rebin(signal: Any, pixels: int = 1, channels: int = 1) -> Any:
         ("channels", channels, manager.signal_axes[0].size),
     ):
         if not 1 <= number <= size:
-            raise ValueError(
+            raise EndmemberError(
                 f"{what}={number} cannot become one; give a whole number from 1 to {size}"
             )
     scale = [pixels] * manager.navigation_dimension + [channels]

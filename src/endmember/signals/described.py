@@ -8,6 +8,7 @@ from typing import Any, NoReturn, Self
 from sklearn.base import BaseEstimator
 
 import endmember
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty
 from endmember.factor.solvers import Solver
@@ -46,7 +47,7 @@ class Described(SpectralEstimator):
 
     def _refuse(self, *args: Any, **options: Any) -> NoReturn:
         short = ", ".join(name.rpartition(".")[2] for name in self._missing)
-        raise TypeError(
+        raise EndmemberTypeError(
             f"{type(self).__name__} was made with {' and '.join(self._missing)}, which is not at hand as it was then: "
             f"import it first, or give it, em.open(folder, classes=[{short}])"
         )
@@ -75,7 +76,7 @@ def class_called(name: str, classes: Collection[type]) -> type | None:
     if "." not in name:
         kind = getattr(endmember, name, None)
         if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
-            raise ValueError(f"{name!r} is no model of this version of endmember")
+            raise EndmemberError(f"{name!r} is no model of this version of endmember")
         return kind
     known = {_full_name(kind): kind for base in _BASES for kind in _below(base)}
     given = {kind.__name__: kind for kind in classes}

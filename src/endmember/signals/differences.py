@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from endmember.assess.comparison import Comparison, side_by_side
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis
 from endmember.signals.unmixing import Unmixing
 
@@ -110,13 +111,13 @@ def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: n
 
 def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple[str, str]) -> None:
     if axes[0].units != axes[1].units:
-        raise ValueError(
+        raise EndmemberError(
             f"{names[0]} is in {axes[0].units} and {names[1]} in {axes[1].units}, so their spectra cannot be "
             "compared; compare answers on axes of one unit"
         )
     low, high = max(e.min() for e in energies), min(e.max() for e in energies)
     if np.count_nonzero((energies[0] >= low) & (energies[0] <= high)) < 2:
-        raise ValueError(
+        raise EndmemberError(
             f"{names[0]} and {names[1]} have no energies in common, so their spectra cannot be compared; compare "
             "answers whose axes overlap"
         )

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from endmember.errors import EndmemberError
+
 _GRACE = 5.0  # seconds between asking a reading to stop and ending the process
 
 
@@ -54,7 +56,7 @@ def guard(seconds: float | None = None, memory: float | None = None) -> Iterator
     """
     for name, limit in (("seconds", seconds), ("memory", memory)):
         if limit is not None and not limit > 0:
-            raise ValueError(f"{name} = {limit} must be positive; leave it out for no limit")
+            raise EndmemberError(f"{name} = {limit} must be positive; leave it out for no limit")
     try:
         with _memory_limit(memory), _time_limit(seconds):
             yield

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from endmember.errors import EndmemberError
 from endmember.signals.headers import absurd_size, header_fault
 from endmember.signals.limits import OutOfTime
 
@@ -30,7 +31,7 @@ _NAMES = {
 _COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
 
 
-class UnreadableFileError(OSError):
+class UnreadableFileError(EndmemberError, OSError):
     """A file that cannot be read, whatever its reader stumbled over.
 
     Parameters

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.axis import Axis, is_signal
 from endmember.factor.door import unwrap
 from endmember.factor.initialise import StartReport
@@ -106,7 +107,7 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
             **_encode_model(value, arrays, name),
             "learned": encode(learned, arrays, f"{name}.learned"),
         }
-    raise TypeError(
+    raise EndmemberTypeError(
         f"{name} = {value!r} cannot be written down; use numbers, texts, arrays, models, losses, penalties "
         "and solvers"
     )
@@ -207,7 +208,7 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
         for name, known in dict(record.pop("files", {})).items():
             if name in FILES and name not in LARGE and _sum(folder / name) != known:
-                raise ValueError(f"{name} is not the file that was saved")
+                raise EndmemberError(f"{name} is not the file that was saved")
         arrays = {}
         if (folder / "arrays.npz").exists():
             with np.load(folder / "arrays.npz", allow_pickle=False) as stored:

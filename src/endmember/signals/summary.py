@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.signals.reading import read_cheaply
 
 _BLOCK = 2**25  # bytes of data looked at in one go
@@ -199,7 +200,7 @@ def describe(signal: Any) -> Summary:
 
     data = unwrap(signal)
     if data.dtype.kind not in "biuf":
-        raise ValueError(
+        raise EndmemberError(
             f"the signal holds values of type {data.dtype}, where real numbers are needed; "
             "take the real part or the modulus first"
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.axis import Axis
 from endmember.factor.door import given, is_lazy, unwrap
 from endmember.factor.inputs import checked_masks, observe
@@ -110,7 +111,7 @@ def unmix(
     ((3, 12, 12), (3, 60))
     """
     if not isinstance(model, SpectralEstimator | Coupled | None):
-        raise TypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
+        raise EndmemberTypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     if isinstance(model, Coupled) or are_signals(signal):
         from endmember.signals.coupling import unmix_together
 
@@ -250,7 +251,7 @@ class Unmixing:
             spectrum is still in: its area says nothing of amounts.
         """
         if window is None and self._has_background():
-            raise ValueError(
+            raise EndmemberError(
                 "the background is still in: spectra have intensity before their first edge, so their "
                 "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
                 "compare areas over a window all the same"
@@ -258,7 +259,7 @@ class Unmixing:
         areas = area(self.spectra.data.T, Axis.of(self.spectra).energy, window)
         if not (areas > 0).all():
             without = np.flatnonzero(~(areas > 0))[0] + 1
-            raise ValueError(
+            raise EndmemberError(
                 f"component {without} has no positive area over the window, so fractions mean "
                 "nothing; choose a window in which every component has intensity"
             )
@@ -286,7 +287,7 @@ class Unmixing:
             If the model takes the mean spectrum off first: its components describe deviations, which have no counts.
         """
         if self.model._offset() is not None:
-            raise ValueError(
+            raise EndmemberError(
                 f"{type(self.model).__name__} has taken the mean spectrum off, so its components are deviations of "
                 "either sign and hold no counts; use a model without a mean, such as em.PCA(k) or em.NMF(k)"
             )
@@ -402,7 +403,7 @@ class Unmixing:
         if self._data is not None and fingerprint_of(self._data) == known:
             return self._data
         if source is None:
-            raise ValueError(
+            raise EndmemberError(
                 "these data came from no file and are not in memory as they were; give them, such as "
                 "result.reproduce(data)"
             )
@@ -410,7 +411,7 @@ class Unmixing:
         for step in self.record["steps"]:
             signal = do_again(signal, step)
         if fingerprint_of(signal) != known:
-            raise ValueError(
+            raise EndmemberError(
                 f"{source['path']} no longer gives the data that were unmixed; give them: "
                 "result.reproduce(data)"
             )

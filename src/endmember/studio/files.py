@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from endmember.errors import EndmemberError
+
 #: Largest upload in bytes; larger data belong into the folder that the workbench was started in.
 UPLOAD_LIMIT = 512 * 2**20
 #: Endings that the file browser shows.
 ENDINGS = (".hspy", ".zspy", ".dm3", ".dm4", ".emd", ".bcf", ".rpl", ".h5", ".hdf5", ".wdf", ".msa")
 
 
-class UploadTooLargeError(ValueError):
+class UploadTooLargeError(EndmemberError):
     """An upload that exceeds the limit."""
 
 
@@ -105,7 +107,7 @@ class Upload:
     def __init__(self, folder: Path, name: str, limit: int = UPLOAD_LIMIT) -> None:
         plain = Path(name.replace("\\", "/")).name
         if Path(plain).suffix.lower() not in ENDINGS:
-            raise ValueError(
+            raise EndmemberError(
                 f"{plain!r} is no kind of file that is read; allowed: {' '.join(ENDINGS)}"
             )
         self.path = inside(folder, plain)

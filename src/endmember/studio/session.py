@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import endmember as em
+from endmember.errors import EndmemberError
 from endmember.signals.unmixing import Unmixing
 from endmember.studio.choices import Choices
 from endmember.studio.files import UPLOAD_LIMIT, Upload, inside
@@ -155,7 +156,7 @@ class Session:
             If nothing was opened.
         """
         if self.image is None:
-            raise ValueError("there are no data yet; open a file first")
+            raise EndmemberError("there are no data yet; open a file first")
         return self.image
 
     def _look_at(self, image: Image) -> None:
@@ -174,7 +175,7 @@ class Session:
     def without_last_step(self, ticket: Ticket | None = None) -> Image:
         """Return the data before the last step, by doing the others again; changes nothing."""
         if self.original is None or not self.steps:
-            raise ValueError("there is no step to take back")
+            raise EndmemberError("there is no step to take back")
         others = self.steps[:-1]
         if not others:
             return self.original
@@ -238,7 +239,9 @@ class Session:
             If there is no run yet.
         """
         if not self.runs:
-            raise ValueError("there is no run yet; press Run first, the script repeats the runs")
+            raise EndmemberError(
+                "there is no run yet; press Run first, the script repeats the runs"
+            )
         number = self._source["signal"] if self._source and file is None else None
         named = self._source["path"] if self._source else "data.hspy"
         return write_script(em.__version__, file or named, number, self.runs)
@@ -256,7 +259,7 @@ class Session:
             If there is something of that name.
         """
         if not name.strip():
-            raise ValueError("the folder has no name; type one, such as diode")
+            raise EndmemberError("the folder has no name; type one, such as diode")
         folder = inside(self.root, name.strip())
         return self._ask(ticket, "save", run.image, run.fitted, str(folder), overwrite)
 
@@ -301,7 +304,7 @@ def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.nd
     """
     a, b = (np.asarray(run.result.spectra.data) for run in (first, second))
     if a.shape[1] != b.shape[1]:
-        raise ValueError(
+        raise EndmemberError(
             f"{first.name} has {a.shape[1]} channels and {second.name} {b.shape[1]}: runs compare "
             "where they were fitted to the same energies"
         )

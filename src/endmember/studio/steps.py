@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from endmember import preprocess
+from endmember.errors import EndmemberError
 from endmember.signals import cropping
 
 #: Steps that the preprocess panel offers.
@@ -53,7 +54,7 @@ class Step:
     def apply(self, signal: Any) -> Any:
         """Return a signal with the step done to it."""
         if self.name not in STEPS:
-            raise ValueError(f"{self.name!r} is no step; allowed: {', '.join(STEPS)}")
+            raise EndmemberError(f"{self.name!r} is no step; allowed: {', '.join(STEPS)}")
         return getattr(self.room, self.name)(signal, **self.parameters)
 
 

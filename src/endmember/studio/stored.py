@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.door import unwrap
 from endmember.signals import provenance
 from endmember.signals.bridge import load
@@ -140,7 +141,7 @@ def in_memory(signal: Any, most: int | None = None) -> Any:
         return signal
     most = most or _most()
     if signal.data.nbytes > most:
-        raise ValueError(
+        raise EndmemberError(
             f"this lazy signal takes {signal.data.nbytes / 1e9:.1f} GB, more than the {most / 1e9:.1f} GB that it "
             "may; open its file on the page of the workbench, which leaves the data on disk, or bin it"
         )
@@ -157,7 +158,7 @@ def _most() -> int:
 def check_image(cube: Any) -> None:
     """Refuse what is no image and no line of spectra."""
     if cube.ndim not in (2, 3):
-        raise ValueError(
+        raise EndmemberError(
             f"the workbench shows images and line scans; this has {cube.ndim - 1} axes besides the "
             "energy: unmix it with em.unmix"
         )
@@ -166,7 +167,7 @@ def check_image(cube: Any) -> None:
 def check_finite(cube: np.ndarray) -> None:
     """Refuse values that are not finite."""
     if cube.dtype.kind in "fc" and not all(np.isfinite(row).all() for row in cube):
-        raise ValueError(
+        raise EndmemberError(
             "the data hold NaN or infinite values; crop them away, or unmix with a mask in Python"
         )
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError
+
 from .shapes import Bremsstrahlung, PowerLaw, Shape, evaluate, evaluate_all
 
 #: The parts of every spectrum by the name of its component.
@@ -219,7 +221,7 @@ def check_image(shape: Sequence[int], rows: int = 1, pixels: int = 1) -> tuple[i
         check_whole("nx", nx, 1)
         check_whole("pixels", ny * nx, pixels)
     except (TypeError, ValueError):
-        raise ValueError(
+        raise EndmemberError(
             f"shape={shape!r} is not allowed; it must be two whole numbers (ny, nx) of at least "
             f"({rows}, 1), with {max(rows, pixels)} or more pixels in all: try shape=(48, 48)."
         ) from None
@@ -232,7 +234,7 @@ def check_whole(name: str, value: Any, smallest: int, largest: int | None = None
     if whole and value >= smallest and (largest is None or value <= largest):
         return
     allowed = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
-    raise ValueError(
+    raise EndmemberError(
         f"{name}={value!r} is not allowed; it must be a whole number {allowed}: "
         f"try {name}={smallest}."
     )
@@ -243,7 +245,7 @@ def check_amounts(*, zero: bool = True, **amounts: Any) -> None:
     for name, value in amounts.items():
         number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
         if not number or value < 0 or (value == 0 and not zero):
-            raise ValueError(
+            raise EndmemberError(
                 f"{name}={value!r} is not allowed; it must be a finite number "
                 f"{'not below zero' if zero else 'above zero'}: try the default by leaving {name} out."
             )

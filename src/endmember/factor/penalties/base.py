@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.subproblem import Bound, Grid, Quadratic, Setting
 
 #: Lengths are changed by this fraction to see what that costs.
@@ -136,13 +137,13 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
         given = [wishes]  # refused below, with its sentence
     for penalty in given:
         if not isinstance(penalty, Penalty):
-            raise TypeError(
+            raise EndmemberTypeError(
                 f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
                 "them, or None"
             )
         weight = getattr(penalty, "weight", 0)
         if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
-            raise ValueError(
+            raise EndmemberError(
                 f"weight={weight!r} of em.{type(penalty).__name__} on the {name} must be a number of at least 0, "
                 "such as 0.01"
             )
@@ -172,7 +173,7 @@ def check_together(wishes: Mapping[str, Sequence[Penalty]], k: int) -> None:
         for penalty in own:
             reason = penalty.conflict(own, others, k)
             if reason:
-                raise ValueError(f"{type(penalty).__name__} on the {name}: {reason}")
+                raise EndmemberError(f"{type(penalty).__name__} on the {name}: {reason}")
 
 
 def bounds_of(
@@ -203,7 +204,7 @@ def bounds_of(
     crossed = np.count_nonzero(np.greater(lower, upper))
     if crossed:
         names = " and ".join(type(p).__name__ for p in penalties if hasattr(p, "bounds"))
-        raise ValueError(
+        raise EndmemberError(
             f"{names} contradict each other in {crossed} entries of the factor: a given value below "
             "zero needs em.Free() beside it, and an entry that must be absent cannot be given"
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.axis import Axis, is_signal, on_axis
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.subproblem import Bound, Grid, Setting, Subproblem
@@ -154,13 +155,13 @@ class Absent(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if as_array(self.mask).dtype != bool:
-            raise ValueError("em.Absent(mask) needs a mask of bool, where True = must be zero")
+            raise EndmemberError("em.Absent(mask) needs a mask of bool, where True = must be zero")
         axis = setting.grid.axis
         if axis is not None and is_signal(self.mask):
             axis.check(Axis.of(self.mask), "em.Absent(mask) lies", "give a mask of these data")
         absent = _as_rows(as_array(self.mask), shape, setting.grid, "em.Absent(mask)")
         if absent.all(axis=0).any():
-            raise ValueError(
+            raise EndmemberError(
                 f"em.Absent(mask) leaves component {int(np.argmax(absent.all(axis=0)))} no place at "
                 "all; give fewer components, or False where it may be"
             )
@@ -220,11 +221,11 @@ class Known(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if reason := self.conflict([], [], shape[1]):
-            raise ValueError(f"{self!r}: {reason}")
+            raise EndmemberError(f"{self!r}: {reason}")
         for j, column in self.columns.items():
             values = self._column(column, shape, setting.grid)
             if np.isinf(values).any() or not np.any(np.nan_to_num(values)):
-                raise ValueError(
+                raise EndmemberError(
                     f"em.Known gives component {j} no finite value other than zero where data take "
                     "part; leave it out, or use em.Absent for zeros"
                 )
@@ -236,7 +237,7 @@ class Known(Penalty):
             values = on_axis("the known spectrum", values, Axis.of(column), grid.axis)
         n_places = places_of(shape, grid)
         if len(values) != n_places:
-            raise ValueError(
+            raise EndmemberError(
                 f"em.Known got a column of {len(values)} values for {n_places} channels or pixels; give "
                 "it over the whole axis or image, or interpolate it to the energies of the data"
             )
@@ -277,7 +278,7 @@ class ZeroOutside(Penalty):
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         check_line(self, setting)
         if not np.any(self.bounds(shape, setting.grid)[1]):
-            raise ValueError(
+            raise EndmemberError(
                 f"{self!r} leaves none of the {places_of(shape, setting.grid)} channels; give start and stop "
                 "as channels, not as energies"
             )
@@ -302,7 +303,7 @@ def check_line(penalty: Penalty, setting: Setting) -> None:
         If the rows are the pixels of an image or a mere list of pixels.
     """
     if setting.grid.n_axes != 1 or not setting.grid.known:
-        raise ValueError(
+        raise EndmemberError(
             f"{type(penalty).__name__} needs rows along one axis, such as channels or a line scan, "
             "and these are the pixels of an image; wish it for the spectra instead"
         )
@@ -317,7 +318,7 @@ def _as_rows(mask: np.ndarray, shape: tuple[int, int], grid: Grid | None, name: 
     elif mask.shape == (*domain, k):
         rows = mask.reshape(n, k)
     else:
-        raise ValueError(
+        raise EndmemberError(
             f"{name} has shape {mask.shape}; allowed: {(*domain, k)} for maps"
             + (f" or {(k, n)} for spectra" if len(domain) == 1 else "")
         )

@@ -8,6 +8,7 @@ from numbers import Real
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.matching import unit_columns
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
@@ -86,7 +87,7 @@ class SumToOne(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if not isinstance(self.total, Real) or not 0 < self.total < np.inf:
-            raise ValueError(f"total={self.total!r} must be a number above zero, such as 1.0")
+            raise EndmemberError(f"total={self.total!r} must be a number above zero, such as 1.0")
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
@@ -160,7 +161,7 @@ class MinimumVolume(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if not self.delta > 0:
-            raise ValueError(f"delta={self.delta!r} must be above zero, such as 0.1")
+            raise EndmemberError(f"delta={self.delta!r} must be above zero, such as 0.1")
 
 
 def _squares(F: np.ndarray) -> np.ndarray:
@@ -317,9 +318,11 @@ class SoftOrthogonal(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
+            raise EndmemberError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
         if not 0 <= self.weight <= 1 and self.mode != "penalty":
-            raise ValueError(f"weight={self.weight} of em.SoftOrthogonal must lie between 0 and 1")
+            raise EndmemberError(
+                f"weight={self.weight} of em.SoftOrthogonal must lie between 0 and 1"
+            )
 
     def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
         if self.mode == "penalty":

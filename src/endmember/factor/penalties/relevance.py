@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import gammaln
 
+from endmember.errors import EndmemberError
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
 from endmember.factor.subproblem import Quadratic, Setting, Subproblem
@@ -75,11 +76,11 @@ class Relevance(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if self.prior not in PRIORS:
-            raise ValueError(f"prior={self.prior!r} is not known; allowed: {', '.join(PRIORS)}")
+            raise EndmemberError(f"prior={self.prior!r} is not known; allowed: {', '.join(PRIORS)}")
         if self.mode not in MODES:
-            raise ValueError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
+            raise EndmemberError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
         if not self.shape > 1:
-            raise ValueError(
+            raise EndmemberError(
                 f"shape={self.shape} of em.Relevance must be above 1, so that the prior has a mean; "
                 "2 is a good choice"
             )
@@ -194,7 +195,7 @@ class Norm(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if not self.gamma >= 0:
-            raise ValueError(f"em.Norm(gamma={self.gamma!r}) needs a weight of at least 0")
+            raise EndmemberError(f"em.Norm(gamma={self.gamma!r}) needs a weight of at least 0")
 
 
 def _unit(setting: Setting | None) -> float:

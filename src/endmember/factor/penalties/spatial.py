@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from endmember.errors import EndmemberError
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
 from endmember.factor.subproblem import Grid, Setting, Subproblem
@@ -25,7 +26,7 @@ class _OfNeighbours(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if not setting.grid.known:
-            raise ValueError(
+            raise EndmemberError(
                 f"{self!r} speaks of neighbours, and a list of pixels has none; give the image as "
                 "(ny, nx, channels), or its shape as fit(X, domain=(ny, nx))"
             )
@@ -214,7 +215,7 @@ class _Shape(Penalty):
         check_line(self, setting)
         wrong = [j for j in self.columns or () if not 0 <= j < shape[1]]
         if wrong:
-            raise ValueError(
+            raise EndmemberError(
                 f"{type(self).__name__} names component {wrong[0]}, but the {shape[1]} components are "
                 f"counted from 0 to {shape[1] - 1}"
             )
@@ -288,7 +289,7 @@ class Monotone(_Shape):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if self.direction not in ("decreasing", "increasing"):
-            raise ValueError(
+            raise EndmemberError(
                 f'direction={self.direction!r} is not known; allowed: "decreasing", "increasing"'
             )
         super().check(shape, setting)
@@ -361,7 +362,7 @@ class PowerLaws(_Shape):
         super().check(shape, setting)
         energy, n = np.asarray(self.energy), places_of(shape, setting.grid)
         if energy.shape != (n,) or not np.all(energy > 0):
-            raise ValueError(
+            raise EndmemberError(
                 f"em.PowerLaws needs the positive energy of each of {n} channels and got shape "
                 f"{energy.shape} from {np.min(energy, initial=np.inf):g}; leave out channels at or below "
                 "zero loss by cropping the data"
