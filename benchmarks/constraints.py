@@ -38,8 +38,8 @@ def row(name, values, note=""):
 # ------------------------------------------------------------------------------------ mixtures
 def start_of(D, k):
     """Spectra of the purest rows of D and their least-squares maps: one start for everybody."""
-    from endmember.factor.data import Dense
-    from endmember.factor.initialise import successive_projection
+    from endmember.factor.data.in_memory import Dense
+    from endmember.factor.loop.starts import successive_projection
 
     spectra = D[successive_projection(Dense(D), k)]
     return np.maximum(np.linalg.lstsq(spectra.T, D.T, rcond=None)[0].T, 0.0), spectra

@@ -21,8 +21,7 @@ from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from endmember.factor import kernels
-from endmember.factor.data import Sparse
+from endmember.factor.data.in_memory import Sparse, kernels
 from endmember.factor.losses import Poisson
 from endmember.factor.solvers import Newton
 

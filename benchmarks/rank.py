@@ -23,8 +23,8 @@ from endmember import synthetic
 from endmember.assess.criteria import elbow
 from endmember.assess.number import rank
 from endmember.assess.surrogates import whitened
-from endmember.factor.noise import NoiseModel, estimate_noise, whitening_weights
-from endmember.factor.photon_transfer import detection_limit
+from endmember.factor.noise.model import NoiseModel, estimate_noise, whitening_weights
+from endmember.factor.noise.photon_transfer import detection_limit
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FILES = {

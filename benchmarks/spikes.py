@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import endmember as em
-from endmember.factor.noise import estimate_noise
+from endmember.factor.noise.model import estimate_noise
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FIND = em.preprocess.find_spikes

@@ -16,12 +16,12 @@ import time
 import numpy as np
 
 import endmember as em
-from endmember.studio.choices import Choices
-from endmember.studio.live import Live
-from endmember.studio.scheduler import Cancelled, Ticket
-from endmember.studio.session import Session
-from endmember.studio.store import Store
-from endmember.studio.workers import Workers
+from endmember.app.core.choices import Choices
+from endmember.app.core.live import Live
+from endmember.app.core.session import Session
+from endmember.app.server.shared import Store
+from endmember.app.work.pool import Workers
+from endmember.app.work.scheduler import Cancelled, Ticket
 
 REGION, FIRST, ANSWER = 0.1, 0.2, 1.0
 CHANGES = (

@@ -8,15 +8,15 @@ from itertools import combinations, product
 import numpy as np
 
 import endmember as em
-from endmember.factor import moves
-from endmember.factor.alternate import Fit, Problem, alternate, certified
-from endmember.factor.compatibility import check_combination, default_solvers
-from endmember.factor.data import Dense
-from endmember.factor.initialise import multistart, start
+from endmember.factor.data.in_memory import Dense
+from endmember.factor.loop import merging as moves
+from endmember.factor.loop.alternate import Fit, Problem, alternate, certified
+from endmember.factor.loop.compatibility import check_combination, default_solvers
+from endmember.factor.loop.starts import multistart, start
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblem import Grid
+from endmember.factor.subproblems.quadratic import Grid
 from test_penalties import CASES, K, counts
 
 TOL = 1e-6

@@ -19,8 +19,8 @@ MAY_IMPORT = {
     "show": set(),
     "assess": {"factor", "methods", "show"},
     "signals": {"factor", "methods", "assess", "preprocess", "show"},
-    "cli": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic", "studio"},
-    "studio": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic"},
+    "cli": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic", "app"},
+    "app": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic"},
 }
 FILES = sorted(SOURCE.rglob("*.py"))
 LOCAL_RANDOMNESS = tuple(

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise.model import NoiseModel
 from endmember.preprocess import bremsstrahlung_shapes, fit_background, subtract_background
 from endmember.preprocess.continuum import snip
-from endmember.signals.provenance import steps
+from endmember.signals.result.provenance import steps
 
 ENERGY = 400 + 0.5 * np.arange(400)
 WINDOW = (420, 500)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.factor.feasible import three_components, two_components
-from endmember.factor.rotations import Fixed, sampled
+from endmember.factor.geometry.feasible import three_components, two_components
+from endmember.factor.geometry.rotations import Fixed, sampled
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.factor.door import unwrap
-from endmember.signals import bridge, reading
+from endmember.factor.data.inspection import unwrap
+from endmember.signals import bridge
+from endmember.signals.files import reading
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -385,7 +385,7 @@ def test_a_gatan_file_of_two_lines_goes_all_the_way(call):
 
 
 def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
-    from endmember.signals.provenance import steps
+    from endmember.signals.result.provenance import steps
 
     image = em.load(cube)
     image.data = np.rint(image.data).astype(float)

@@ -5,7 +5,7 @@ import pytest
 
 import endmember as em
 from endmember.cli import main
-from endmember.signals.provenance import steps
+from endmember.signals.result.provenance import steps
 
 PHANTOM = em.synthetic.mixed_phases((12, 12), channels=256, k=2, drift=2.0, stretch=0.008)
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from endmember.factor.data import Dense
-from endmember.factor.inputs import observe
-from endmember.factor.lowrank import OVERSAMPLING
-from endmember.factor.passes import Wanted, sketched
+from endmember.factor.data.in_memory import Dense
+from endmember.factor.data.observed import observe
+from endmember.factor.sketch.low_rank import OVERSAMPLING
+from endmember.factor.sketch.passes import Wanted, sketched
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 
 RNG = np.random.default_rng(0)
 

@@ -8,11 +8,11 @@ import pytest
 from scipy import sparse
 
 import endmember as em
-from endmember.factor.blocks import Selection
-from endmember.factor.chunks import Lazy
-from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.inputs import observe, survey
-from endmember.factor.passes import Wanted
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted
+from endmember.factor.data.lazy import Lazy
+from endmember.factor.data.matrix import Selection
+from endmember.factor.data.observed import observe, survey
+from endmember.factor.sketch.passes import Wanted
 
 RNG = np.random.default_rng(0)
 COUNTS = RNG.poisson(0.3, (700, 900)).astype(np.uint8)

@@ -7,9 +7,9 @@ import hyperspy.api as hs
 import numpy as np
 import pytest
 
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise.model import NoiseModel
 from endmember.preprocess import denoise, separate_outliers
-from endmember.signals.provenance import steps
+from endmember.signals.result.provenance import steps
 
 RNG = np.random.default_rng(0)
 CLEAN = (RNG.dirichlet([1, 1, 1], 400) @ (RNG.random((3, 60)) * 40)).reshape(20, 20, 60)

@@ -17,7 +17,7 @@ from endmember.preprocess import (
     remove_afterglow,
     remove_fixed_pattern,
 )
-from endmember.signals.provenance import steps
+from endmember.signals.result.provenance import steps
 
 
 def camera(rng, frames, electrons, gain, dark, conversion, read, dark_frames):

@@ -6,10 +6,10 @@ import pytest
 from scipy import sparse
 
 import endmember as em
-from endmember.factor import inputs
-from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.shifted import Shifted, courses, reader, shifted_weights
-from endmember.factor.smoothing import SmoothField
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted
+from endmember.factor.data.in_memory import observed as inputs
+from endmember.factor.drift.shifted import Shifted, courses, reader, shifted_weights
+from endmember.factor.drift.smoothing import SmoothField
 from endmember.preprocess import align, find_shifts
 
 SIZE, CHANNELS = (20, 20), 256

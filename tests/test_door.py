@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 import endmember as em
-from endmember.factor.axis import Axis
+from endmember.factor.data.axis import Axis
 
 RNG = np.random.default_rng(0)
 PLACES = np.linspace(0, 1, 40)

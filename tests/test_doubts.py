@@ -7,7 +7,7 @@ import pytest
 import endmember as em
 from endmember.assess.detection import detectability
 from endmember.cli import main
-from endmember.signals.doubts import agreement_of, verdicts
+from endmember.signals.result.doubts import agreement_of, verdicts
 
 PHANTOM = em.synthetic.mixed_phases(shape=(16, 14), channels=90, k=2, dose=300, seed=1)
 

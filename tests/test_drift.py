@@ -12,10 +12,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import endmember as em
-from endmember.factor import inputs, smoothing
-from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.shifted import STEPS, Shifted, reader, shifted_weights
-from endmember.factor.smoothing import SmoothField
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted
+from endmember.factor.data.in_memory import observed as inputs
+from endmember.factor.drift import smoothing
+from endmember.factor.drift.shifted import STEPS, Shifted, reader, shifted_weights
+from endmember.factor.drift.smoothing import SmoothField
 
 PHANTOM = em.synthetic.mixed_phases(shape=(20, 20), k=2, dose=300, drift=2.0, channels=256)
 

@@ -13,11 +13,11 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import endmember as em
-from endmember.factor.initialise import with_maps
-from endmember.factor.inputs import observe
+from endmember.factor.data.observed import observe
+from endmember.factor.loop.starts import with_maps
 from endmember.factor.penalties import Penalty
 from endmember.methods.estimator import SpectralEstimator
-from endmember.signals import described, doubts, reporting, storage
+from endmember.signals.result import described, doubts, reporting, storage
 
 RNG = np.random.default_rng(0)
 K, DOMAIN, CHANNELS = 2, (6, 8), 24

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.signals.folders import FILES, RECORD, existing, replacing
+from endmember.signals.result.folders import FILES, RECORD, existing, replacing
 
 RESULT = em.unmix(
     em.synthetic.diode(shape=(6, 7), channels=30).signal, em.NMF(2, n_starts=1, random_state=0)

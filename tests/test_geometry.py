@@ -6,9 +6,9 @@ from scipy import sparse
 from scipy.linalg import qr
 
 import endmember as em
-from endmember.factor import extremes, subspace
-from endmember.factor.closure import closed_maps
-from endmember.factor.data import Dense
+from endmember.factor.data.in_memory import Dense
+from endmember.factor.geometry import extremes, subspace
+from endmember.factor.geometry.closure import closed_maps
 
 METHODS = {
     "VCA": em.VCA(3, random_state=0),

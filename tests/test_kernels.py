@@ -5,8 +5,7 @@ import pytest
 from scipy import sparse
 
 import endmember as em
-from endmember.factor import kernels
-from endmember.factor.data import Dense, Sparse
+from endmember.factor.data.in_memory import Dense, Sparse, kernels
 from endmember.factor.losses import Poisson
 from endmember.factor.solvers import Newton
 
@@ -84,7 +83,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(compiled, monkeypatch):
 
 @pytest.mark.parametrize("said", ["0", "-1", "many", "1.5"])
 def test_a_wrong_number_of_threads_is_refused(said, monkeypatch):
-    from endmember.factor.session import n_threads
+    from endmember.factor.data.resources import n_threads
 
     monkeypatch.setenv("ENDMEMBER_THREADS", said)
     with pytest.raises(ValueError, match="whole number of at least 1"):

@@ -11,12 +11,12 @@ import pytest
 from scipy import sparse
 
 import endmember as em
-from endmember.factor import inputs
-from endmember.factor.chunks import Blocks, Lazy
-from endmember.factor.data import Dense
-from endmember.factor.lowrank import Refined
-from endmember.factor.passes import examined, sketched
-from endmember.factor.session import Checkpoint, parse_memory, session
+from endmember.factor.data.in_memory import Dense
+from endmember.factor.data.in_memory import observed as inputs
+from endmember.factor.data.lazy import Blocks, Lazy
+from endmember.factor.data.resources import Checkpoint, parse_memory, session
+from endmember.factor.sketch.low_rank import Refined
+from endmember.factor.sketch.passes import examined, sketched
 
 RNG = np.random.default_rng(0)
 PHANTOM = em.synthetic.mixed_phases(shape=(23, 19), channels=130, k=3, dose=100, seed=1)
@@ -190,7 +190,7 @@ def test_every_chunk_is_read_once_a_pass():
 
 
 def test_chunks_that_split_the_energy_axis_are_written_anew_once(caplog, monkeypatch):
-    monkeypatch.setattr("endmember.factor.chunks.LARGE_BLOCK", 10_000)
+    monkeypatch.setattr("endmember.factor.data.lazy.LARGE_BLOCK", 10_000)
     reads = []
 
     def note(block, block_info=None):

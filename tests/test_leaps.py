@@ -8,9 +8,9 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from endmember.factor import alternate as loop
-from endmember.factor.leaps import Mixing, can_leap, leap
-from endmember.factor.lowrank import LowRank, compress
+from endmember.factor.loop import alternate as loop
+from endmember.factor.loop.acceleration import Mixing, can_leap, leap
+from endmember.factor.sketch.low_rank import LowRank, compress
 from endmember.factor.solvers import ANLS
 from endmember.methods.nmf import NMF
 

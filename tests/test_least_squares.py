@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.factor.data import Dense
+from endmember.factor.data.in_memory import Dense
 from endmember.factor.losses import SquaredError
 from endmember.factor.solvers import ALS, MALS
 from endmember.factor.solvers.least_squares import LARGEST, SMALLEST, START, put_right, solve_rows
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 
 RNG = np.random.default_rng(0)
 C_TRUE = RNG.random((80, 3)) + 0.05

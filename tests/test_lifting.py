@@ -9,9 +9,9 @@ import hyperspy.api as hs
 import numpy as np
 import pytest
 
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise.model import NoiseModel
 from endmember.preprocess.lifting import Cropped, lifted, map_pixels, map_whole
-from endmember.signals.provenance import data_hash, steps
+from endmember.signals.result.provenance import data_hash, steps
 
 CUBE = np.random.default_rng(0).poisson(5, (6, 7, 10)).astype(np.uint16)
 

@@ -7,8 +7,8 @@ from scipy import sparse
 from scipy.special import rel_entr
 
 import endmember as em
-from endmember.factor.data import Dense, Sparse, Weighted
-from endmember.factor.inputs import observe
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted
+from endmember.factor.data.observed import observe
 from endmember.factor.losses import BetaDivergence, Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.solvers import MultiplicativeUpdate
 from own_parts import Huber, Quantile

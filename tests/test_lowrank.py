@@ -7,8 +7,8 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
 import endmember as em
-from endmember.factor.inputs import observe
-from endmember.factor.lowrank import sketch
+from endmember.factor.data.observed import observe
+from endmember.factor.sketch.low_rank import sketch
 
 RNG = np.random.default_rng(0)
 TALL = RNG.random((400, 4)) @ RNG.random((4, 90))

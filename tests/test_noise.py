@@ -11,9 +11,9 @@ from scipy.ndimage import convolve1d
 
 import endmember as em
 from endmember import synthetic
-from endmember.factor.inputs import observe
-from endmember.factor.noise import NoiseModel, estimate_noise, weighted, whitening_weights
-from endmember.factor.photon_transfer import (
+from endmember.factor.data.observed import observe
+from endmember.factor.noise.model import NoiseModel, estimate_noise, weighted, whitening_weights
+from endmember.factor.noise.photon_transfer import (
     detection_limit,
     spiked_overlap,
     spiked_strength,

@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 import endmember as em
-from endmember.factor.subproblem import Grid, Quadratic, Setting
+from endmember.factor.subproblems.quadratic import Grid, Quadratic, Setting
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from endmember.assess.criteria import Scree
 from endmember.assess.detection import detectability, local_rank, smallest_amplitude
 from endmember.assess.number import rank
 from endmember.assess.surrogates import decompose, map_structure, thinning, whitened
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise.model import NoiseModel
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.factor.data import Dense
+from endmember.factor.data.in_memory import Dense
 from endmember.factor.penalties import SoftOrthogonal
 
 RNG = np.random.default_rng(0)

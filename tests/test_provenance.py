@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from endmember.factor import fingerprint
-from endmember.signals import provenance
+from endmember.factor.data.in_memory import fingerprint
 from endmember.signals.bridge import load, region
+from endmember.signals.result import provenance
 
 
 def cube(dtype=np.float32):

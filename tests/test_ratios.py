@@ -8,7 +8,7 @@ from sklearn.decomposition import NMF, non_negative_factorization
 from sklearn.decomposition._nmf import _multiplicative_update_h, _multiplicative_update_w
 
 import endmember as em
-from endmember.factor.data import Dense, Sparse, Weighted
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted
 from endmember.factor.losses import BetaDivergence, Poisson, SquaredError
 from endmember.factor.solvers import HALS, MultiplicativeUpdate, Newton
 from endmember.factor.solvers.ratios import _exponent

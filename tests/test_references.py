@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.optimize import minimize, nnls
 
 import endmember as em
-from endmember.factor.data import Dense
+from endmember.factor.data.in_memory import Dense
 from endmember.factor.regression import Limits, least_squares, poisson
 from endmember.methods.standards import Axis, Standard, kernel
 

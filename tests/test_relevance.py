@@ -9,11 +9,11 @@ from scipy import optimize, stats
 from scipy.io import loadmat
 
 import endmember as em
-from endmember.factor import moves
-from endmember.factor.data import Dense
+from endmember.factor.data.in_memory import Dense
+from endmember.factor.loop import merging as moves
 from endmember.factor.losses import Poisson, SquaredError
 from endmember.factor.penalties import Relevance
-from endmember.factor.subproblem import Grid, Noise, Quadratic, Setting
+from endmember.factor.subproblems.quadratic import Grid, Noise, Quadratic, Setting
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.solvers import ANLS, HALS
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 
 SOLVERS = [ANLS(), HALS(), HALS(inner=1)]
 

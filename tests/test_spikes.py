@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 import endmember as em
-from endmember.factor.noise import NoiseModel
+from endmember.factor.noise.model import NoiseModel
 from endmember.preprocess import find_spikes, remove_spikes
 from endmember.preprocess.spikes import _tail
 

@@ -6,8 +6,8 @@ from scipy.linalg import null_space
 from scipy.stats import norm
 
 import endmember as em
-from endmember.factor.information import Information, Weights
-from endmember.factor.scaling import held_direction, rescale
+from endmember.assess.information import Information, Weights
+from endmember.factor.scale.normalisation import held_direction, rescale
 
 RNG = np.random.default_rng(0)
 

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.studio.choices import Choices
-from endmember.studio.files import Upload, UploadTooLargeError, inside, listing
-from endmember.studio.image import Image
-from endmember.studio.live import Live, Sketches
-from endmember.studio.scheduler import Cancelled, Lane
-from endmember.studio.session import Session, side_by_side
-from endmember.studio.steps import Step
-from endmember.studio.store import Store
-from endmember.studio.stored import store
-from endmember.studio.sums import Sums
-from endmember.studio.worker import encoded
-from endmember.studio.workers import WorkerLostError, Workers
+from endmember.app.core.choices import Choices
+from endmember.app.core.image import Image
+from endmember.app.core.live import Live, Sketches
+from endmember.app.core.session import Session, side_by_side
+from endmember.app.core.steps import Step
+from endmember.app.core.sums import Sums
+from endmember.app.server.files import Upload, UploadTooLargeError, inside, listing
+from endmember.app.server.shared import Store
+from endmember.app.work.images import store
+from endmember.app.work.pool import WorkerLostError, Workers
+from endmember.app.work.process import encoded
+from endmember.app.work.scheduler import Cancelled, Lane
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_data_that_stay_on_disk_give_the_same_answers(folder):
 
 
 def test_a_preview_is_of_means_over_squares(tmp_path, monkeypatch):
-    from endmember.studio import stored
+    from endmember.app.work import images as stored
 
     monkeypatch.setattr(stored, "PREVIEW", 9 * 9 * 60 * 8)
     em.synthetic.diode(shape=(18, 18), channels=60).signal.save(tmp_path / "diode.hspy")
@@ -541,7 +541,7 @@ HOST = "127.0.0.1:5006"
 )
 def test_the_gate_checks_host_token_and_origin(host, path, websocket, origin, welcome):
     pytest.importorskip("tornado")
-    from endmember.studio.gate import Gate
+    from endmember.app.server.gate import Gate
 
     gate = Gate(None, "token", {HOST})
     assert (gate.refusal(host, path, websocket, origin) == "") == welcome
@@ -551,7 +551,7 @@ def test_importing_the_package_and_the_session_imports_no_panel():
     import subprocess
     import sys
 
-    program = "import sys, endmember, endmember.studio.session; print(*{'panel', 'bokeh'} & set(sys.modules))"
+    program = "import sys, endmember, endmember.app.core.session; print(*{'panel', 'bokeh'} & set(sys.modules))"
     assert (
         subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -576,7 +576,7 @@ def test_without_panel_the_command_says_what_to_install(capsys, monkeypatch, tmp
 
 def test_the_page_shows_what_the_session_holds(session):
     pytest.importorskip("panel")
-    from endmember.studio.page import Page
+    from endmember.app.page.page import Page
 
     page = Page(session)
     page.data_changed()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from endmember.factor.data import Dense, Sparse, Weighted, count_scaled
-from endmember.factor.tensor import Tensor, khatri_rao
+from endmember.factor.arrangements.series import Tensor, khatri_rao
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
 
 LETTERS = "abcdef"
 

@@ -265,8 +265,8 @@ def test_free_tucker_is_the_best_approximation_of_these_ranks():
 
 
 def test_tucker_products_are_sums_over_everything_else():
-    from endmember.factor.data import Dense
-    from endmember.factor.tensor import Tensor, WithCore
+    from endmember.factor.arrangements.series import Tensor, WithCore
+    from endmember.factor.data.in_memory import Dense
 
     X, core, factors = tucker_series((2, 3, 4))
     data = WithCore(Tensor(Dense(X.reshape(-1, 9)), (6, 7)), (2, 3, 4))
@@ -342,8 +342,8 @@ def counted_series():
 def test_divergence_of_a_series_is_that_of_all_its_entries(kind, places):
     from scipy import sparse
 
-    from endmember.factor.data import Dense, Sparse
-    from endmember.factor.tensor import Tensor
+    from endmember.factor.arrangements.series import Tensor
+    from endmember.factor.data.in_memory import Dense, Sparse
 
     rng = np.random.default_rng(1)
     counts = rng.poisson(0.7, (4, 5, 12))

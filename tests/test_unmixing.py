@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.signals import described, storage
+from endmember.signals.result import described, storage
 
 PHANTOM = em.synthetic.mixed_phases(shape=(9, 12), channels=70, k=3, dose=400, seed=1)
 RESULT = em.unmix(PHANTOM.signal, em.NMF(3, random_state=0))
@@ -293,7 +293,8 @@ KILLED = """
 import sys, time
 import numpy as np
 import endmember as em
-from endmember.signals import described, storage
+from endmember.signals.result import described
+from endmember.signals.result import storage
 phantom = em.synthetic.mixed_phases(shape=(9, 12), channels=70, k=3, dose=400, seed=1)
 result = em.unmix(phantom.signal, em.NMF(2, random_state=0))
 {trap}

@@ -36,7 +36,7 @@ _NAMES_BY_MODULE = {
     ],
     "factor.solvers": ["ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton"],
     "factor.matching": ["match_components", "spectral_angle"],
-    "factor.lowrank": ["LowRank", "compress"],
+    "factor.sketch.low_rank": ["LowRank", "compress"],
     "methods.coupled": ["Coupled"],
     "methods.drift": ["Drifting"],
     "methods.fusion": ["Factor", "Fusion", "Term"],
@@ -49,9 +49,9 @@ _NAMES_BY_MODULE = {
     "methods.tensors": ["CP"],
     "methods.tucker": ["Tucker"],
     "signals.bridge": ["UnreadableFileError", "load"],
-    "signals.unmixing": ["Unmixing", "unmix"],
-    "signals.unmixing:open_folder": ["open"],
-    "studio.server": ["workbench"],
+    "signals.result.unmixing": ["Unmixing", "unmix"],
+    "signals.result.unmixing:open_folder": ["open"],
+    "app.server.server": ["workbench"],
 }
 _MODULES = ["assess", "preprocess", "show", "synthetic"]
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

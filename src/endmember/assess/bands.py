@@ -11,18 +11,18 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.alternate import Callback, Progress
-from endmember.factor.blocks import Data
-from endmember.factor.door import given
-from endmember.factor.feasible import Feasible, three_components, two_components
-from endmember.factor.inputs import Observed, observe
-from endmember.factor.lowrank import sketch
+from endmember.factor.data.inspection import given
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.geometry.feasible import Feasible, three_components, two_components
+from endmember.factor.geometry.rotations import Fixed, sampled
+from endmember.factor.loop.alternate import Callback, Progress
 from endmember.factor.matching import spectral_angle
 from endmember.factor.penalties import bounds_of, resolve
-from endmember.factor.rotations import Fixed, sampled
-from endmember.factor.session import one_blas_thread
+from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblem import Grid, Quadratic
+from endmember.factor.subproblems.quadratic import Grid, Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
 
 logger = logging.getLogger("endmember")

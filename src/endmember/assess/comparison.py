@@ -13,9 +13,9 @@ from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.alternate import Callback
-from endmember.factor.data import Data
-from endmember.factor.inputs import observe
+from endmember.factor.data.in_memory import Data
+from endmember.factor.data.observed import observe
+from endmember.factor.loop.alternate import Callback
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.methods.estimator import Explained, SpectralEstimator
 

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess.surrogates import WhiteData, whitened
 from endmember.errors import EndmemberError
-from endmember.factor.noise import NoiseModel, whitening_weights
-from endmember.factor.photon_transfer import detection_limit, spiked_overlap
+from endmember.factor.noise.model import NoiseModel, whitening_weights
+from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap
 
 Floats = NDArray[np.floating]
 

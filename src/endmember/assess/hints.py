@@ -11,8 +11,8 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from endmember.errors import EndmemberError
-from endmember.factor.axis import Axis, is_signal
-from endmember.factor.door import unwrap
+from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.inspection import unwrap
 
 #: Windows before and after an onset, in eV.
 WINDOW = 12.0

@@ -26,9 +26,9 @@ from endmember.assess.surrogates import (
     whitened,
 )
 from endmember.errors import EndmemberError
-from endmember.factor.alternate import Callback, Progress
-from endmember.factor.noise import NoiseModel
-from endmember.factor.photon_transfer import safe_rank, spiked_overlap, spiked_strength
+from endmember.factor.loop.alternate import Callback, Progress
+from endmember.factor.noise.model import NoiseModel
+from endmember.factor.noise.photon_transfer import safe_rank, spiked_overlap, spiked_strength
 
 logger = logging.getLogger("endmember")
 

@@ -11,14 +11,14 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from endmember.assess.bands import given_fit, held_entries
+from endmember.assess.information import Information, Weights
 from endmember.errors import EndmemberError
-from endmember.factor.alternate import Callback, Progress
-from endmember.factor.information import Information, Weights
-from endmember.factor.inputs import observe
+from endmember.factor.data.observed import observe
+from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.loop.alternate import Callback, Progress
 from endmember.factor.matching import match_components
-from endmember.factor.noise import NoiseModel
-from endmember.factor.scaling import held_direction
-from endmember.factor.session import one_blas_thread
+from endmember.factor.noise.model import NoiseModel
+from endmember.factor.scale.normalisation import held_direction
 from endmember.methods.estimator import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.

@@ -18,18 +18,18 @@ from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree
 from endmember.errors import EndmemberError
-from endmember.factor.data import Sparse
-from endmember.factor.door import Given, given
-from endmember.factor.inputs import checked_masks, observe
+from endmember.factor.data.in_memory import Sparse
+from endmember.factor.data.inspection import Given, given
+from endmember.factor.data.observed import checked_masks, observe
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.factor.noise import (
+from endmember.factor.noise.model import (
     NoiseModel,
     estimate_noise,
     lone_count_floor,
     weighted,
     whitening_weights,
 )
-from endmember.factor.photon_transfer import safe_rank
+from endmember.factor.noise.photon_transfer import safe_rank
 
 Floats = NDArray[np.floating]
 

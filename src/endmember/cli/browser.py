@@ -51,7 +51,7 @@ def workbench(
         raise EndmemberError(
             "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
         )
-    from endmember.studio.server import make_server, make_store, share_memory
+    from endmember.app.server.server import make_server, make_store, share_memory
 
     share_memory()
     store = make_store()
@@ -72,10 +72,10 @@ def workbench(
 
 def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
+    from endmember.app.core.session import Session
+    from endmember.app.core.steps import Step
+    from endmember.app.work.scheduler import Ticket
     from endmember.signals.bridge import guard
-    from endmember.studio.scheduler import Ticket
-    from endmember.studio.session import Session
-    from endmember.studio.steps import Step
 
     from .commands import LOAD_SECONDS
 

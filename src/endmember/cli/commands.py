@@ -59,7 +59,7 @@ from .targets import beside, check_room, draw, folder_for, keep_result, picture_
 from .wishes import known_spectra
 
 if TYPE_CHECKING:
-    from endmember.signals.unmixing import Unmixing
+    from endmember.signals.result.unmixing import Unmixing
 
 #: A damaged file can ask for any amount of time: reading one ends here, in seconds.
 LOAD_SECONDS = 600.0
@@ -136,14 +136,14 @@ def demo() -> None:
     from endmember import synthetic
     from endmember.factor.matching import match_components, spectral_angle
     from endmember.methods.nmf import NMF
-    from endmember.signals.folders import refuse_strange
+    from endmember.signals.result.folders import refuse_strange
 
     refuse_strange(DEMO_FOLDER)
     phantom = synthetic.mixed_phases()
     ny, nx, k = phantom.maps.shape
     channels = phantom.energy.size
     typer.echo(f"Phantom: {k} phases, {ny} x {nx} pixels, {channels} channels of EELS counts")
-    from endmember.signals.unmixing import unmix
+    from endmember.signals.result.unmixing import unmix
 
     with Watch() as watch:
         result = unmix(phantom.signal, NMF(k, random_state=0), callback=watch)
@@ -163,8 +163,8 @@ def info(file: FileArgument) -> None:
     For every signal: shape, axes with units, kind of data, zeros, negative
     values, noise, and the memory that a fit will need.
     """
-    from endmember.signals.limits import free_memory, guard
-    from endmember.signals.reading import read_cheaply
+    from endmember.signals.files.limits import free_memory, guard
+    from endmember.signals.files.reading import read_cheaply
 
     free = free_memory()
     with guard(seconds=LOAD_SECONDS, memory=free):
@@ -225,7 +225,7 @@ def unmix(
         import endmember as em
         from endmember.signals.choosing import choose_model
         from endmember.signals.plan import plan
-        from endmember.signals.unmixing import unmix as run
+        from endmember.signals.result.unmixing import unmix as run
 
         image = load_image(file, lazy, signal, crop, missing)
         image = screened(image, spikes=spikes, window=background)
@@ -352,8 +352,8 @@ def report(
     ],
 ) -> None:
     """Write report.html and components.png of a saved result anew."""
-    from endmember.signals.folders import existing
-    from endmember.signals.unmixing import open_folder
+    from endmember.signals.result.folders import existing
+    from endmember.signals.result.unmixing import open_folder
 
     place = existing(folder)
     folder = folder if place == folder.resolve() else place
@@ -391,7 +391,7 @@ def _said(judge: Any, result: Any, image: Any) -> Any:
 def _crosscheck(result: Any, image: Any) -> None:
     from endmember.assess.comparison import compare
     from endmember.signals.choosing import choose_model, choose_models
-    from endmember.signals.doubts import agreement_of
+    from endmember.signals.result.doubts import agreement_of
 
     k = result.model.n_components_
     plain, _, _ = choose_model(image, k, random_state=getattr(result.model, "random_state", 0))
@@ -409,7 +409,7 @@ def _crosscheck(result: Any, image: Any) -> None:
 @contextmanager
 def _session(memory: str | None, scheduler: str | None) -> Iterator[None]:
     """Open a session with a limit of memory, on a cluster where one is named."""
-    from endmember.factor.session import session
+    from endmember.factor.data.resources import session
 
     with ExitStack() as stack:
         if scheduler is not None:
@@ -445,7 +445,7 @@ def load_image(
     """Read one signal within the limits of time and memory, leave out what is missing, and crop it."""
     from endmember.signals.bridge import load
     from endmember.signals.cropping import crop_energy, crop_windows, leave_out_missing
-    from endmember.signals.limits import free_memory, guard
+    from endmember.signals.files.limits import free_memory, guard
 
     with guard(seconds=LOAD_SECONDS, memory=free_memory()):
         image = load(file, lazy=lazy, signal=number)

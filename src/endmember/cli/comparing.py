@@ -72,8 +72,8 @@ def compare(
 
 
 def _compare_results(first: Path, second: Path, output: Path | None) -> None:
-    from endmember.signals.differences import differences
-    from endmember.signals.unmixing import open_folder
+    from endmember.signals.result.differences import differences
+    from endmember.signals.result.unmixing import open_folder
 
     names: Any = (first.name or str(first), second.name or str(second))
     if names[0] == names[1]:

@@ -65,9 +65,9 @@ def correlate(
 def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> None:
     """Write maps and both kinds of spectra, and a picture of the first."""
     from endmember import show
-    from endmember.factor.axis import Axis
+    from endmember.factor.data.axis import Axis
     from endmember.signals.bridge import wrap_maps, wrap_spectra
-    from endmember.signals.folders import replacing
+    from endmember.signals.result.folders import replacing
 
     with replacing(folder, overwrite) as new:
         spectra = wrap_spectra(model.components_, first, unit=model.unit_of_spectra)

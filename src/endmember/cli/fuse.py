@@ -23,7 +23,7 @@ from .options import (
 from .targets import folder_for, show_where
 
 if TYPE_CHECKING:
-    from endmember.signals.coupling import CoupledUnmixing
+    from endmember.signals.result.coupling import CoupledUnmixing
 
 
 @app.command()
@@ -81,7 +81,7 @@ def fuse(
         )
     from endmember.methods.coupled import Coupled
     from endmember.signals.choosing import named_loss
-    from endmember.signals.coupling import unmix_together
+    from endmember.signals.result.coupling import unmix_together
 
     chosen = None if loss == "auto" else named_loss(loss)
     folder = folder_for(files[0], "fused", output, overwrite)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from endmember.signals.summary import Axis, Description, Summary
+    from endmember.signals.files.summary import Axis, Description, Summary
 
 #: Components that the memory is reckoned for and the next command asks for.
 _EXAMPLE = 3
@@ -34,7 +34,7 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
     str
         A line.
     """
-    from endmember.signals.summary import describe_signal
+    from endmember.signals.files.summary import describe_signal
 
     found = [describe_signal(one, number) for number, one in enumerate(signals)]
     images = [one for one in found if one.is_spectrum_image]
@@ -87,8 +87,8 @@ def _extent(axis: Axis) -> str:
 
 def _describe_values(signal: Any) -> tuple[float, int, list[str]]:
     """Return the bytes that a fit needs, how many values are not finite, and lines about the values."""
-    from endmember.factor.session import in_words
-    from endmember.signals.summary import describe
+    from endmember.factor.data.resources import in_words
+    from endmember.signals.files.summary import describe
 
     summary = describe(signal)
     kind = "counts" if summary.counts else "not counts"
@@ -117,8 +117,8 @@ def _flaws(summary: Summary) -> Iterator[str]:
 
 def _noise(signal: Any, summary: Summary) -> Iterator[str]:
     """Estimate the noise and say what it is like."""
-    from endmember.factor.door import unwrap
-    from endmember.factor.noise import estimate_noise
+    from endmember.factor.data.inspection import unwrap
+    from endmember.factor.noise.model import estimate_noise
 
     if summary.zeros == 1 or summary.non_finite:
         return
@@ -146,7 +146,7 @@ def _is_array(data: Any) -> bool:
 
 def memory_for_fit(summary: Summary) -> float:
     """Bytes that a fit takes: the data, their sparse copy if they get one, factors and sketch."""
-    from endmember.factor.inputs import SPARSE_FROM
+    from endmember.factor.data.observed import SPARSE_FROM
 
     channels = summary.shape[-1]
     pixels = math.prod(summary.shape[:-1])

@@ -80,7 +80,7 @@ def mlls(
     from endmember.factor.penalties import SumToOne
     from endmember.methods.references import MLLS
     from endmember.signals.choosing import chosen_loss
-    from endmember.signals.unmixing import unmix as run
+    from endmember.signals.result.unmixing import unmix as run
 
     image = load_image(file, lazy, signal, crop, missing)
     check_room(folder, image, len(reference) + 5)
@@ -98,7 +98,7 @@ def mlls(
 
 def _read_low_loss(path: Path) -> Any:
     """Return the signal of spectra of a file, be it one or an image of them."""
-    from endmember.signals.reading import read
+    from endmember.signals.files.reading import read
 
     found = [one for one in read(path) if one.axes_manager.signal_dimension == 1]
     if len(found) != 1:

@@ -130,7 +130,7 @@ def screened(
 ) -> Any:
     """Return the image after the steps asked for, and say in one line each what was done."""
     from endmember import preprocess as steps
-    from endmember.factor.axis import Axis
+    from endmember.factor.data.axis import Axis
     from endmember.signals.bridge import region
 
     if window is not None:
@@ -173,7 +173,7 @@ def _aligned(image: Any, low_loss: Any, dispersion: bool) -> Any:
 
 def _repaired(mask: Any) -> str:
     """Say how many spikes, runs of channels, were repaired and where."""
-    from endmember.factor.door import given
+    from endmember.factor.data.inspection import given
 
     marked = given(mask).array
     first = marked[..., :1].sum() + (marked[..., 1:] & ~marked[..., :-1]).sum()
@@ -186,7 +186,7 @@ def _repaired(mask: Any) -> str:
 
 def _closed(image: Any, window: tuple[float | None, float | None]) -> tuple[float, float]:
     """Return a window with both ends, those of the axis where one was left out."""
-    from endmember.factor.axis import Axis
+    from endmember.factor.data.axis import Axis
 
     (start, stop), energy = window, Axis.of(image).energy
     return (
@@ -216,7 +216,7 @@ def save(image: Any, target: Path) -> None:
 
     import numpy as np
 
-    from endmember.factor.door import given
+    from endmember.factor.data.inspection import given
 
     taken = given(image)
     if taken.hidden is not None:

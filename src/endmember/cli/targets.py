@@ -14,7 +14,7 @@ import typer
 from endmember.errors import EndmemberError
 
 if TYPE_CHECKING:
-    from endmember.signals.unmixing import Unmixing
+    from endmember.signals.result.unmixing import Unmixing
 
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
 _ROOM_FOR_PICTURES = 20_000_000
@@ -29,7 +29,7 @@ def beside(file: Path, name: str) -> Path:
 
 def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> Path:
     """Return the folder of a result, FILE-kind unless given; refused, before any work, where it cannot take one."""
-    from endmember.signals.folders import refuse_strange
+    from endmember.signals.result.folders import refuse_strange
 
     folder = output or beside(file, f"{file.stem}-{kind}")
     if folder.exists() and not overwrite:
@@ -61,7 +61,7 @@ def _refuse_unwritable(places: Iterable[Path], file: Path | None = None) -> None
 
 def check_room(folder: Path, image: Any, k: int) -> None:
     """Refuse a full disk before the fit, not after it."""
-    from endmember.factor.session import in_words
+    from endmember.factor.data.resources import in_words
 
     shape = image.data.shape
     pixels, channels = image.data.size // max(shape[-1], 1), shape[-1]

@@ -39,7 +39,7 @@ def read_reference(path: Path, image: Any) -> Any:
     ValueError
         If the file holds no single spectrum, in another unit, or one that leaves channels uncovered.
     """
-    from endmember.factor.axis import Axis
+    from endmember.factor.data.axis import Axis
     from endmember.methods.standards import standards
 
     axis = Axis.of(image)
@@ -55,7 +55,7 @@ def read_spectrum(path: Path) -> Any:
     ValueError
         If the file holds none, or more.
     """
-    from endmember.signals.reading import read
+    from endmember.signals.files.reading import read
 
     found = [
         one

@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.blocks import Data, row_blocks
-from endmember.factor.data import Reweighted, count_scaled
-from endmember.factor.inputs import Observed
-from endmember.factor.kernels import Counts, Entries
-from endmember.factor.noise import NoiseModel, known_noise
-from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
+from endmember.factor.data.in_memory import Reweighted, count_scaled
+from endmember.factor.data.kernels import Counts, Entries
+from endmember.factor.data.matrix import Data, row_blocks
+from endmember.factor.data.observed import Observed
+from endmember.factor.noise.model import NoiseModel, known_noise
+from endmember.factor.subproblems.quadratic import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
 #: products has no digits left.
@@ -158,7 +158,7 @@ class SquaredError(Loss):
 
     Examples
     --------
-    >>> from endmember.factor.data import Dense
+    >>> from endmember.factor.data.in_memory import Dense
     >>> X = Dense(np.array([[2.0, 0.0], [0.0, 1.0]]))
     >>> SquaredError().misfit(X, [np.eye(2), np.eye(2)])
     0.5
@@ -211,7 +211,7 @@ class PoissonScaled(SquaredError):
 
     Examples
     --------
-    >>> from endmember.factor.data import Dense
+    >>> from endmember.factor.data.in_memory import Dense
     >>> data = PoissonScaled().prepare(Dense(np.array([[2.0, 2.0], [4.0, 4.0]])))
     >>> round(data.squared_norm, 9)
     12.0
@@ -249,7 +249,7 @@ class BetaDivergence(Loss):
 
     Examples
     --------
-    >>> from endmember.factor.data import Dense
+    >>> from endmember.factor.data.in_memory import Dense
     >>> X = Dense(np.array([[2.0, 1.0], [1.0, 3.0]]))
     >>> round(BetaDivergence(2).misfit(X, [np.eye(2), 2 * np.eye(2)]), 6)
     1.5
@@ -357,7 +357,7 @@ class Poisson(BetaDivergence):
 
     Examples
     --------
-    >>> from endmember.factor.data import Dense
+    >>> from endmember.factor.data.in_memory import Dense
     >>> X = Dense(np.array([[2.0, 1.0], [1.0, 3.0]]))
     >>> round(Poisson().misfit(X, [X.X, np.eye(2)]), 12)
     0.0

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.blocks import Data, row_blocks
-from endmember.factor.data import Weighted, weighted_gram
-from endmember.factor.noise import NoiseModel
+from endmember.factor.data.in_memory import Weighted, weighted_gram
+from endmember.factor.data.matrix import Data, row_blocks
+from endmember.factor.noise.model import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 
 #: With fewer pixels or channels the residual does not tell noise from what the references miss.
 FEW = 16
@@ -112,7 +112,7 @@ def least_squares(data: Data, R: np.ndarray, weights: np.ndarray, limits: Limits
 
     Examples
     --------
-    >>> from endmember.factor.data import Dense
+    >>> from endmember.factor.data.in_memory import Dense
     >>> R = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     >>> least_squares(Dense(np.array([[2.0, 5.0, 3.0]])), R, np.ones(3), Limits()).round(12)
     array([[2., 3.]])

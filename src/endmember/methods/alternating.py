@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError
-from endmember.factor.alternate import EXACT, Fit, Problem, alternate
-from endmember.factor.certificate import concluded
-from endmember.factor.compatibility import default_solvers
-from endmember.factor.initialise import (
+from endmember.factor.data.observed import Observed
+from endmember.factor.loop.alternate import EXACT, Fit, Problem, alternate
+from endmember.factor.loop.certificate import concluded
+from endmember.factor.loop.compatibility import default_solvers
+from endmember.factor.loop.starts import (
     StartReport,
     fill,
     multistart,
@@ -19,10 +20,9 @@ from endmember.factor.initialise import (
     start,
     start_maps,
 )
-from endmember.factor.inputs import Observed
 from endmember.factor.losses import Loss
-from endmember.factor.lowrank import is_compressed, some_pixels
 from endmember.factor.penalties import Penalty, bounds_of
+from endmember.factor.sketch.low_rank import is_compressed, some_pixels
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import SpectralEstimator
 

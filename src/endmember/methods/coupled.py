@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.alternate import Callback
-from endmember.factor.door import unwrap
-from endmember.factor.initialise import with_maps
-from endmember.factor.inputs import Observed
+from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.observed import Observed
+from endmember.factor.loop.alternate import Callback
+from endmember.factor.loop.starts import with_maps
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
 from endmember.methods.estimator import (

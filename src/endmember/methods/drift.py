@@ -10,11 +10,10 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data import Dense, Weighted
-from endmember.factor.drift_field import Search, filled
-from endmember.factor.inputs import Observed
-from endmember.factor.losses import Loss
-from endmember.factor.shifted import (
+from endmember.factor.data.in_memory import Dense, Weighted
+from endmember.factor.data.observed import Observed
+from endmember.factor.drift.field import Search, filled
+from endmember.factor.drift.shifted import (
     Shifted,
     courses,
     grouped,
@@ -23,6 +22,7 @@ from endmember.factor.shifted import (
     runs,
     shifted_weights,
 )
+from endmember.factor.losses import Loss
 from endmember.methods.estimator import (
     Explained,
     SpectralEstimator,

@@ -13,16 +13,16 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.axis import Axis
-from endmember.factor.blocks import Data
-from endmember.factor.data import Weighted
-from endmember.factor.door import Given, given, left_out
-from endmember.factor.initialise import StartReport
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.data.axis import Axis
+from endmember.factor.data.in_memory import Weighted
+from endmember.factor.data.inspection import Given, given, left_out
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data.resources import current, one_blas_thread, session
+from endmember.factor.loop.starts import StartReport
 from endmember.factor.losses import Loss, given_loss
-from endmember.factor.passes import Wanted
 from endmember.factor.penalties import Penalty, is_free
-from endmember.factor.session import current, one_blas_thread, session
+from endmember.factor.sketch.passes import Wanted
 
 
 class Learning:

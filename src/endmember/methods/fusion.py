@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.alternate import Callback, Fit, Problem, alternate
-from endmember.factor.axis import Axis
-from endmember.factor.certificate import concluded
-from endmember.factor.compatibility import can_obey, check_combination, default_solver
-from endmember.factor.fused import Cautious, Fused, FusedLoss, Part, Slot, Summand
+from endmember.factor.arrangements.fusion import Cautious, Fused, FusedLoss, Part, Slot, Summand
+from endmember.factor.data.axis import Axis
+from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.loop.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.loop.certificate import concluded
+from endmember.factor.loop.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
-from endmember.factor.scales import Scales, charged_factors, pinned_columns
-from endmember.factor.session import one_blas_thread
+from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
-from endmember.factor.subproblem import Counted, Grid, Quadratic
+from endmember.factor.subproblems.quadratic import Counted, Grid, Quadratic
 from endmember.methods.estimator import check_sweeps
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
 

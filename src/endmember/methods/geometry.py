@@ -7,12 +7,12 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor import extremes
-from endmember.factor.blocks import Data
-from endmember.factor.closure import closed_maps
-from endmember.factor.data import Dense, Reweighted
-from endmember.factor.initialise import successive_projection, with_maps
-from endmember.factor.inputs import Observed
+from endmember.factor.data.in_memory import Dense, Reweighted
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed
+from endmember.factor.geometry import extremes
+from endmember.factor.geometry.closure import closed_maps
+from endmember.factor.loop.starts import successive_projection, with_maps
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,

@@ -6,30 +6,30 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor import moves
-from endmember.factor.alternate import Callback, Fit, Problem
-from endmember.factor.blocks import Data
-from endmember.factor.chunks import Lazy
-from endmember.factor.compatibility import check_combination
-from endmember.factor.data import Reweighted
-from endmember.factor.finish import finish
-from endmember.factor.initialise import (
+from endmember.factor.data.in_memory import Reweighted
+from endmember.factor.data.lazy import Lazy
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed
+from endmember.factor.loop import merging as moves
+from endmember.factor.loop.alternate import Callback, Fit, Problem
+from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.starts import (
     STARTS,
     StartReport,
     stand_in,
     start_maps,
 )
-from endmember.factor.inputs import Observed
-from endmember.factor.lowrank import OVERSAMPLING, is_compressed, sketch_of
-from endmember.factor.passes import Wanted, unscaled
 from endmember.factor.penalties import (
     Penalty,
     check_together,
     resolve,
 )
-from endmember.factor.scaling import check_normalise, rescale, unit_in_words
+from endmember.factor.scale.normalisation import check_normalise, rescale, unit_in_words
+from endmember.factor.sketch.low_rank import OVERSAMPLING, is_compressed, sketch_of
+from endmember.factor.sketch.passes import Wanted, unscaled
+from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblem import Grid
+from endmember.factor.subproblems.quadratic import Grid
 from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.estimator import (
     check_fits,

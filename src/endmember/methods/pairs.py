@@ -9,8 +9,8 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from endmember.errors import EndmemberError
-from endmember.factor.door import is_lazy, unwrap
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.data.inspection import is_lazy, unwrap
+from endmember.factor.data.observed import Observed, observe
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.blocks import Data
-from endmember.factor.data import Centred, Reweighted, count_scaled
-from endmember.factor.inputs import Observed
-from endmember.factor.lowrank import LowRank, sketch
+from endmember.factor.data.in_memory import Centred, Reweighted, count_scaled
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed
 from endmember.factor.matching import unit_columns
-from endmember.factor.scaling import rescale
+from endmember.factor.scale.normalisation import rescale
+from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,

@@ -11,13 +11,13 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor import regression
-from endmember.factor.blocks import Data
-from endmember.factor.data import Weighted
-from endmember.factor.door import Given
-from endmember.factor.inputs import Observed
-from endmember.factor.lowrank import sketch
-from endmember.factor.noise import NoiseModel, known_noise
+from endmember.factor.data.in_memory import Weighted
+from endmember.factor.data.inspection import Given
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed
+from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Free, Known, Penalty
+from endmember.factor.sketch.low_rank import sketch
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
 from endmember.methods.standards import Standard, background, column, kernel, standards

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor import extremes, subspace
-from endmember.factor.blocks import Data
-from endmember.factor.initialise import least_squares, with_maps
-from endmember.factor.inputs import Observed
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed
+from endmember.factor.geometry import extremes, subspace
+from endmember.factor.loop.starts import least_squares, with_maps
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.axis import Axis, Standard, is_signal
-from endmember.factor.door import unwrap
+from endmember.factor.data.axis import Axis, Standard, is_signal
+from endmember.factor.data.inspection import unwrap
 from endmember.factor.penalties import PowerLaws
 
 #: Exponents of the power laws that a background is summed of.

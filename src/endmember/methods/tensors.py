@@ -9,16 +9,16 @@ from typing import Any, Self
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.alternate import Callback, Problem
-from endmember.factor.blocks import Data
-from endmember.factor.compatibility import check_combination
-from endmember.factor.initialise import stand_in
-from endmember.factor.inputs import Observed, observe
+from endmember.factor.arrangements.series import Tensor, khatri_rao
+from endmember.factor.data.matrix import Data
+from endmember.factor.data.observed import Observed, observe
+from endmember.factor.loop.alternate import Callback, Problem
+from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.starts import stand_in
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
-from endmember.factor.scaling import rescale
-from endmember.factor.subproblem import Grid
-from endmember.factor.tensor import Tensor, khatri_rao
+from endmember.factor.scale.normalisation import rescale
+from endmember.factor.subproblems.quadratic import Grid
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import (
     check_number_of_components,

@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.alternate import Callback, Problem, alternate
-from endmember.factor.compatibility import check_combination
-from endmember.factor.initialise import StartReport
-from endmember.factor.inputs import Observed
+from endmember.factor.arrangements.series import Tensor, WithCore
+from endmember.factor.data.observed import Observed
+from endmember.factor.loop.alternate import Callback, Problem, alternate
+from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.starts import StartReport
 from endmember.factor.losses import SquaredError
-from endmember.factor.lowrank import sketch
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
+from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.subproblem import Grid, Quadratic
-from endmember.factor.tensor import Tensor, WithCore
+from endmember.factor.subproblems.quadratic import Grid, Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import generator, warn_of_negatives
 from endmember.methods.nmf import NMF

@@ -12,10 +12,10 @@ from scipy import ndimage
 from scipy.signal.windows import tukey
 
 from endmember.errors import EndmemberError
-from endmember.factor.axis import Axis, is_signal
-from endmember.factor.data import row_blocks
-from endmember.factor.door import given, unwrap
-from endmember.factor.inputs import logger
+from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.in_memory import row_blocks
+from endmember.factor.data.inspection import given, unwrap
+from endmember.factor.data.observed import logger
 from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted, map_pixels
 
 #: Rounds in which the reference of the correlation is made anew from what is aligned so far.

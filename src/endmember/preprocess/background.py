@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from endmember.errors import EndmemberError
-from endmember.factor.data import weighted_gram
-from endmember.factor.door import given
-from endmember.factor.noise import NoiseModel, denoised_before, known_noise
-from endmember.factor.photon_transfer import spiked_strength
+from endmember.factor.data.in_memory import weighted_gram
+from endmember.factor.data.inspection import given
+from endmember.factor.noise.model import NoiseModel, denoised_before, known_noise
+from endmember.factor.noise.photon_transfer import spiked_strength
 from endmember.preprocess.continuum import (
     PowerLawBackground,
     ShapeBackground,
@@ -293,9 +293,10 @@ def _fitted(
 def _noise_of_scores(scores: Floats, noisy: Floats, channels: int) -> tuple[Floats, Floats]:
     r"""Return the covariance of scores among components that all pixels decide on, and how much each pixel does.
 
-    Noise turns a component of strength :math:`\ell` (`endmember.factor.photon_transfer`). Scores on the turned one hold
-    :math:`1 + \gamma/\ell - \gamma/\ell^2` times the variance ``noisy`` of scores on a given one, all of their square
-    where the component is nothing but noise; a share :math:`y^2 / n\ell` of the rest of its noise gets in besides.
+    Noise turns a component of strength :math:`\ell` (:mod:`endmember.factor.noise.photon_transfer`). Scores on the
+    turned one hold :math:`1 + \gamma/\ell - \gamma/\ell^2` times the variance ``noisy`` of scores on a given one, all
+    of their square where the component is nothing but noise; a share :math:`y^2 / n\ell` of the rest of its noise
+    gets in besides.
     """
     n, k = scores.size // scores.shape[-1], scores.shape[-1]
     if not noisy.any():

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.errors import EndmemberError
-from endmember.factor.blocks import Data
-from endmember.factor.data import Dense, Weighted, weighted_gram
+from endmember.factor.data.in_memory import Dense, Weighted, weighted_gram
+from endmember.factor.data.matrix import Data
 from endmember.factor.regression import Limits, least_squares, poisson
 from endmember.preprocess.lifting import Floats
 

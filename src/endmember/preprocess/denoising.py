@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.blocks import Rescaled
-from endmember.factor.inputs import logger, observe
-from endmember.factor.lowrank import LowRank, sketch
-from endmember.factor.noise import (
+from endmember.factor.data.matrix import Rescaled
+from endmember.factor.data.observed import logger, observe
+from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.noise.model import (
     NoiseModel,
     counting_noise,
     estimate_noise,
@@ -20,8 +20,8 @@ from endmember.factor.noise import (
     lone_count_floor,
     whitening_weights,
 )
-from endmember.factor.photon_transfer import spiked_overlap, spiked_strength
-from endmember.factor.session import one_blas_thread
+from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
+from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
 
 _PASSES = 8  # principal components of noise lie close together: this many passes tell them apart

@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 
 from endmember.errors import EndmemberError
-from endmember.factor.door import is_lazy, unwrap
+from endmember.factor.data.inspection import is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted
 
 _TOLD = 1e-10  # precision, relative to the largest, of what the shifts tell of a pattern

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.axis import Axis, is_signal
-from endmember.factor.door import STEPS, Given, given, is_lazy, steps, unwrap, whole
-from endmember.factor.fingerprint import data_hash
+from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.fingerprint import data_hash
+from endmember.factor.data.inspection import STEPS, Given, given, is_lazy, steps, unwrap, whole
 
 Floats = NDArray[np.floating]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from endmember.errors import EndmemberError
-from endmember.factor.door import unwrap
-from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.data.inspection import unwrap
+from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import Floats, lifted, map_pixels
 
 Indices = NDArray[np.integer]

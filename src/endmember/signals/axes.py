@@ -9,11 +9,12 @@ import numpy as np
 
 from endmember import preprocess
 from endmember.errors import EndmemberError
-from endmember.factor.axis import Axis, text_of
-from endmember.factor.door import unwrap
-from endmember.signals import cropping, provenance
+from endmember.factor.data.axis import Axis, text_of
+from endmember.factor.data.inspection import unwrap
+from endmember.signals import cropping
 from endmember.signals.bridge import region
 from endmember.signals.plan import fingerprint_of
+from endmember.signals.result import provenance
 
 
 def describe_data(signal: Any) -> dict[str, Any]:

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.axis import is_signal
-from endmember.factor.door import unwrap
-from endmember.signals.limits import guard
-from endmember.signals.provenance import record, set_source
-from endmember.signals.reading import UnreadableFileError, read
-from endmember.signals.summary import (
+from endmember.factor.data.axis import is_signal
+from endmember.factor.data.inspection import unwrap
+from endmember.signals.files.limits import guard
+from endmember.signals.files.reading import UnreadableFileError, read
+from endmember.signals.files.summary import (
     Axis,
     Description,
     Summary,
@@ -24,6 +23,7 @@ from endmember.signals.summary import (
     signals_in,
     text_of,
 )
+from endmember.signals.result.provenance import record, set_source
 
 __all__ = [
     "Axis",

@@ -11,12 +11,12 @@ from sklearn.base import clone
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
 from endmember.errors import EndmemberError
-from endmember.factor.blocks import row_blocks
-from endmember.factor.chunks import sample
-from endmember.factor.door import unwrap
-from endmember.factor.inputs import Observed, blocks_of, observe, stays_lazy
+from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.lazy import sample
+from endmember.factor.data.matrix import row_blocks
+from endmember.factor.data.observed import Observed, blocks_of, observe, stays_lazy
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
-from endmember.factor.noise import NoiseModel, estimate_noise
+from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.penalties import Free, SoftOrthogonal
 from endmember.methods.geometry import VCA
 from endmember.methods.nmf import NMF

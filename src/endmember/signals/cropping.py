@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.door import is_lazy, unwrap
+from endmember.factor.data.inspection import is_lazy, unwrap
 from endmember.signals.bridge import channels_within, region
-from endmember.signals.provenance import record
+from endmember.signals.result.provenance import record
 
 _log = logging.getLogger("endmember")
 

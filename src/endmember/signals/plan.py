@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from endmember import __version__
-from endmember.factor.chunks import cluster, read, sample
-from endmember.factor.door import unwrap
-from endmember.factor.inputs import blocks_of, stays_lazy
-from endmember.factor.passes import working_memory
-from endmember.factor.session import current, in_words
-from endmember.signals import provenance
+from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.lazy import cluster, read, sample
+from endmember.factor.data.observed import blocks_of, stays_lazy
+from endmember.factor.data.resources import current, in_words
+from endmember.factor.sketch.passes import working_memory
+from endmember.signals.result import provenance
 
 #: Passes over the data of a fit with starts: two for the sketch, two that finish and certify.
 PASSES = 4

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.subproblem import Bound, Grid, Quadratic, Setting
+from endmember.factor.subproblems.quadratic import Bound, Grid, Quadratic, Setting
 
 #: Lengths are changed by this fraction to see what that costs.
 NUDGE = 1e-4
@@ -44,7 +44,7 @@ class Penalty(BaseEstimator):
     spatial = False
     #: Whether it only makes sense where this factor carries the scale, whatever others cost.
     carries_scale = False
-    #: By which rule of `endmember.factor.moves` it decides how many components are kept; "" where it does not.
+    #: By which rule of `endmember.factor.loop.merging` it decides how many components are kept; "" where it does not.
     chooses = ""
     #: The sum at which it holds every row exactly; None where it does not.
     row_sum: float | None = None

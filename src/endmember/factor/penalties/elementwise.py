@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.axis import Axis, is_signal, on_axis
+from endmember.factor.data.axis import Axis, is_signal, on_axis
 from endmember.factor.penalties.base import Penalty
-from endmember.factor.subproblem import Bound, Grid, Setting, Subproblem
+from endmember.factor.subproblems.quadratic import Bound, Grid, Setting, Subproblem
 
 
 class NonNegative(Penalty):
@@ -57,7 +57,7 @@ class Ridge(Penalty):
 
     Examples
     --------
-    >>> from endmember.factor.subproblem import Quadratic
+    >>> from endmember.factor.subproblems.quadratic import Quadratic
     >>> sub = Quadratic(np.eye(1), np.array([[3.0]]))
     >>> Ridge(2.0).add(sub, np.zeros((1, 1)))
     >>> sub.G
@@ -91,7 +91,7 @@ class Sparse(Penalty):
 
     Examples
     --------
-    >>> from endmember.factor.subproblem import Quadratic
+    >>> from endmember.factor.subproblems.quadratic import Quadratic
     >>> sub = Quadratic(np.eye(1), np.array([[4.0], [1.0]]))
     >>> Sparse(0.5).add(sub, np.zeros((2, 1)))
     >>> sub.H

@@ -12,7 +12,7 @@ from endmember.errors import EndmemberError
 from endmember.factor.matching import unit_columns
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
-from endmember.factor.subproblem import STEEP, Setting, Subproblem
+from endmember.factor.subproblems.quadratic import STEEP, Setting, Subproblem
 
 logger = logging.getLogger("endmember")
 

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from endmember.errors import EndmemberError
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
-from endmember.factor.subproblem import Quadratic, Setting, Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic, Setting, Subproblem
 
 PRIORS = ("exponential", "half-normal")
 MODES = ("guarded", "published")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblem import Quadratic, Ratio, Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic, Ratio, Subproblem
 
 #: A step that makes a divergence worse is halved so often, then left out.
 HALVINGS = 10

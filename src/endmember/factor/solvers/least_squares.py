@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 
 #: Weights of MALS start here, never exceed LARGEST, and are dropped below SMALLEST.
 START, LARGEST, SMALLEST = 1.0, 10.0, 1e-8

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.session import in_threads
+from endmember.factor.data.resources import in_threads
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblem import Bound, Quadratic, times_gram
+from endmember.factor.subproblems.quadratic import Bound, Quadratic, times_gram
 
 #: Up to this many components every pattern that occurs is inverted once, and rows need not be sorted by pattern.
 TABLE_COMPONENTS = 8

@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.kernels import ENOUGH, NEGLIGIBLE, PASSES, SETTLED, SHORTER, TIMES, Rest, run
+from endmember.factor.data.kernels import (
+    ENOUGH,
+    NEGLIGIBLE,
+    PASSES,
+    SETTLED,
+    SHORTER,
+    TIMES,
+    Rest,
+    run,
+)
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblem import Counted, Quadratic, Ratio, Subproblem, times_gram
+from endmember.factor.subproblems.quadratic import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 #: Entries of dense data that are worked on at a time: 4 MiB of float64.
 BLOCK_ENTRIES = 2**19
@@ -109,7 +118,7 @@ class Newton(Solver):
 
     Examples
     --------
-    >>> from endmember.factor.data import Dense
+    >>> from endmember.factor.data.in_memory import Dense
     >>> from endmember.factor.losses import Poisson
     >>> sub = Poisson().subproblem(Dense(np.array([[3.0, 5.0]])), [np.ones((1, 2)), np.eye(2)], 0)
     >>> Newton(inner=20).improve(sub, np.ones((1, 2)), 2).round(6)

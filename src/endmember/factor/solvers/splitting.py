@@ -10,7 +10,7 @@ import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
 from endmember.factor.solvers.least_squares import solve_rows
-from endmember.factor.subproblem import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 
 
 class ADMM(Solver):

@@ -1,0 +1,1 @@
+"""What a session of the workbench does, without a page."""

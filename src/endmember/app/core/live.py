@@ -1,0 +1,225 @@
+"""Answers at the speed of a slider: models of a sketch, first of every few pixels, then of all."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import endmember as em
+from endmember.app.core.choices import MOST_COMPONENTS, Choices
+from endmember.factor.data.in_memory import Data
+from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.loop.starts import with_maps
+from endmember.factor.sketch.low_rank import some_pixels
+
+#: Directions that the sketch keeps.
+DIRECTIONS = 2 * MOST_COMPONENTS
+#: Pixels of the first picture, about: a regular grid of those of the image.
+FEW_PIXELS = 2304
+#: Seconds for the starts of the first picture, for finishing it on few pixels, and for all together.
+FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.10, 0.40, 0.75
+#: Seconds between two questions whether a sketch is still waited for.
+WAIT = 0.02
+#: Starts of the first picture and its relative progress per sweep at which it stops.
+STARTS, FIRST_TOLERANCE = 3, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A live answer.
+
+    Attributes
+    ----------
+    maps : ndarray, (*domain, k)
+        Of a regular grid of the pixels in the first picture, else of all.
+    spectra : ndarray, (k, channels)
+        Of unit length.
+    stage : str
+        "first", "few pixels" or "all pixels".
+    converged : bool
+        Whether it would not move any more, as far as its pixels go.
+    seconds : float
+        Since the request.
+    stand_in : str
+        What was left out to be quick, in words; empty where nothing was.
+    """
+
+    maps: np.ndarray
+    spectra: np.ndarray
+    stage: str
+    converged: bool
+    seconds: float
+    stand_in: str = ""
+
+
+class Sketches:
+    """The sketches of one spectrum image, each made once in a thread of its own, for all who look at the image.
+
+    Parameters
+    ----------
+    make : callable
+        Takes ``None`` or ``"poisson"``, the ``scaling`` of :func:`em.compress`, and returns the sketch.
+    """
+
+    def __init__(self, make: Callable[[str | None], Data]) -> None:
+        self._make, self._lock = make, threading.Lock()
+        self._made: dict[str | None, Future[tuple[Data, Data]]] = {}
+
+    @classmethod
+    def of(cls, signal: Any) -> Sketches:
+        """Return the sketches of a signal or an array in memory."""
+        return cls(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
+
+    def get(self, loss: str, check: Callable[[], None] = lambda: None) -> tuple[Data, Data]:
+        """Return the sketches of all pixels and of few that suit a loss; ``check`` is asked while they are made."""
+        scaling = None if loss == "constant noise" else "poisson"
+        with self._lock:
+            future = self._made.get(scaling)
+            if future is None or (future.done() and future.exception() is not None):
+                future = self._made[scaling] = Future()
+                threading.Thread(target=self._fill, args=(future, scaling), daemon=True).start()
+        while True:
+            check()
+            try:
+                return future.result(timeout=WAIT)
+            except TimeoutError:
+                if future.done():  # the work itself ran out of time
+                    raise
+
+    def _fill(self, future: Future, scaling: str | None) -> None:
+        try:
+            full = self._make(scaling)
+            # What the sketch was made from stays out: the sketch takes its place.
+            full.origin = replace(full.origin, data=full)  # type: ignore[attr-defined]
+            future.set_result((full, _coarse(full)))
+        except Exception as problem:  # becomes a message of whoever waits
+            future.set_exception(problem)
+
+
+class Live:
+    """The models that one user tries on sketches.
+
+    Parameters
+    ----------
+    data : Sketches, HyperSpy signal or ndarray, (*domain, channels)
+    patience : float
+        All times allowed are multiplied by it.
+    """
+
+    def __init__(self, data: Any, patience: float = 1.0) -> None:
+        self._sketches = data if isinstance(data, Sketches) else Sketches.of(data)
+        self._patience = patience
+        self._last: np.ndarray | None = None
+
+    def unmix(
+        self, choices: Choices, show: Callable[[Picture], None], check: Callable[[], None]
+    ) -> Picture:
+        """Return the answer to the choices, and show what comes before it.
+
+        Parameters
+        ----------
+        choices : Choices
+        show : callable
+            Takes every :class:`Picture` but the last: the first has the maps of few pixels, a regular grid of them.
+        check : callable
+            Called after every sweep; raises where the answer is no longer wanted.
+
+        Returns
+        -------
+        Picture
+            Of all pixels; ``converged`` says whether the time allowed sufficed.
+        """
+        full, few = self._sketches.get(choices.loss, check)
+        began = time.perf_counter()
+        choices, stand_in = _quick(choices)
+
+        def until(seconds: float) -> Callable[[Any], bool]:
+            return _until(began + seconds * self._patience, check)
+
+        def picture(maps: np.ndarray, model: Any, stage: str) -> Picture:
+            taken = time.perf_counter() - began
+            spectra = model.components_
+            return Picture(maps, spectra, stage, bool(model.converged_), taken, stand_in)
+
+        first = self._first(few, choices, until(FIRST_SECONDS))
+        show(picture(first.maps_, first, "first"))
+        best = _continued(few, choices, first.maps_, first.components_, until(FEW_SECONDS))
+        maps = _all_maps(full, best.components_, choices)
+        show(picture(maps, best, "few pixels"))
+        end = _continued(full, choices, maps, best.components_, until(ALL_SECONDS))
+        self._last = end.components_
+        return picture(end.maps_, end, "all pixels")
+
+    def _first(self, few: Data, choices: Choices, callback: Callable) -> Any:
+        """Return a quick model of few pixels, from the last answer where that had as many components."""
+        if self._last is not None and len(self._last) == choices.k:
+            maps = _all_maps(few, self._last, choices)
+            return _continued(few, choices, maps, self._last, callback)
+        return _fitted(few, choices, callback, n_starts=STARTS, tol=FIRST_TOLERANCE)
+
+
+def _quick(choices: Choices) -> tuple[Choices, str]:
+    """Return choices that a sketch can answer at once, and in words what they leave to a run."""
+    left_out = []
+    if choices.loss == "counts, exact":
+        choices = replace(choices, loss="counts, weighted")
+        left_out.append("counts are weighted, not exact")
+    if choices.relevance:
+        choices = replace(choices, relevance=False)
+        left_out.append("all components are shown, none is dropped yet")
+    return choices, "; ".join(left_out)
+
+
+def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:
+    """Return the callback of a fit that stops at a time and asks whether to go on at all."""
+
+    def callback(progress: Any) -> bool:
+        check()
+        return time.perf_counter() > end
+
+    return callback
+
+
+def _fitted(data: Data, choices: Choices, callback: Callable, **parameters: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the page says itself what has not converged
+        return choices.model(compress=False, **parameters).fit(data, callback=callback)
+
+
+def _continued(
+    data: Data, choices: Choices, maps: np.ndarray, spectra: np.ndarray, callback: Callable
+) -> Any:
+    return _fitted(data, choices, callback, init=(np.asarray(maps, dtype=float), spectra))
+
+
+def _coarse(full: Data) -> Data:
+    """Return the sketch of the pixels of a regular grid, about ``FEW_PIXELS`` of them."""
+    observed = full.origin  # type: ignore[attr-defined]
+    step = max(1, round((np.prod(observed.domain) / FEW_PIXELS) ** (1 / len(observed.domain))))
+    taken = np.zeros(observed.domain, dtype=bool)
+    # The pixel in the middle of every block: its map, stretched, lies where it belongs.
+    taken[tuple(slice(min(step // 2, size - 1), None, step) for size in observed.domain)] = True
+    domain = tuple(len(range(min(step // 2, size - 1), size, step)) for size in observed.domain)
+    number = np.cumsum(taken.ravel()) - 1
+    chosen = np.flatnonzero(taken.ravel()[observed.rows])
+    low = some_pixels(full, chosen)
+    low.origin = replace(  # type: ignore[attr-defined]
+        observed, data=low, domain=domain, rows=number[observed.rows[chosen]], mask=None
+    )
+    return low
+
+
+def _all_maps(data: Data, spectra: np.ndarray, choices: Choices) -> np.ndarray:
+    """Return the maps of a sketch that go with given spectra, by non-negative least squares."""
+    observed = data.origin  # type: ignore[attr-defined]
+    loss = choices.model().loss or em.SquaredError()
+    S = np.asarray(spectra, dtype=np.float64).T[observed.columns]
+    with one_blas_thread():
+        return observed.maps(with_maps(loss.prepare(data), S)[0])

@@ -1,0 +1,1 @@
+"""What is seen: the page and its panels."""

@@ -1,0 +1,308 @@
+"""The data: look at them, drag a region for its spectrum, an energy window for its map; prepare them."""
+
+from typing import Any
+
+import numpy as np
+import panel as pn
+
+from endmember.app.core.image import Image
+from endmember.app.core.steps import Step
+from endmember.app.page.figures import PLAIN, MapPlot, Panel, SpectrumPlot
+from endmember.app.work.scheduler import Ticket
+
+_HINT = (
+    "Drag on the map: the spectrum of that region. Drag on the spectrum: the map of those energies. "
+    "Boxes can be moved and resized."
+)
+_GREY, _ORANGE = "#666666", "#D55E00"
+
+
+class DataPanel(Panel):
+    """A map and a spectrum that follow each other."""
+
+    title = "Data"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._map = MapPlot("", 560, 500, drag=self._region_moved, log=True)
+        self._plots = {False: SpectrumPlot("", 480, 500, drag=self._window_moved)}
+        self._log = pn.widgets.Checkbox(label="logarithmic intensities", margin=(12, 10))
+        self._all = pn.widgets.Button(
+            label="All pixels, all energies", width=180, on_click=lambda _: self._reset()
+        )
+        self._log.param.watch(lambda _: self._scale_changed(), "value")
+        self._spectra = pn.pane.Bokeh(self._plots[False].figure, sizing_mode="stretch_width")
+        self._box: tuple[tuple[int, int], tuple[int, int]] | None = None
+        self._window: tuple[int, int] = (0, 1)
+        self._mean = self._region = np.zeros(0)
+        hint = pn.pane.Str(
+            _HINT, margin=(10, 20), styles={"color": _GREY}, stylesheets=[PLAIN], sizing_mode="stretch_width"
+        )  # fmt: skip
+        self.layout = pn.Column(
+            pn.Row(self._all, self._log, hint, sizing_mode="stretch_width"),
+            pn.Row(pn.pane.Bokeh(self._map.figure), self._spectra, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def data_changed(self) -> None:
+        """Show all pixels and all energies."""
+        data = self._page.session.data
+        ny, nx, channels = data.shape
+        self._map.place((ny, nx), *data.pixel)
+        self._box, self._window = None, (0, channels)
+        self._mean = data.mean_spectrum()
+        self._draw_map(data.map(self._window))
+        self._draw_spectrum()
+
+    def _reset(self) -> None:
+        self._map.clear()
+        for plot in self._plots.values():
+            plot.clear()
+        self.data_changed()
+
+    def _region_moved(
+        self, x: tuple[float, float], y: tuple[float, float], final: bool = True
+    ) -> None:
+        data = self._page.session.data
+        box = data.region(x, y)
+
+        def done(spectrum: np.ndarray) -> None:
+            self._box, self._region = box, spectrum
+            self._draw_spectrum()
+
+        def work(ticket: Ticket) -> np.ndarray:
+            return _two_answers(ticket, data, data.spectrum, data.exact_spectrum, box, final)
+
+        self._page.drag.submit(work, done, self._page.complain, done)
+
+    def _window_moved(self, energies: tuple[float, float], final: bool = True) -> None:
+        data = self._page.session.data
+        window = data.window(energies)
+
+        def done(values: np.ndarray) -> None:
+            self._window = window
+            self._draw_map(values)
+
+        def work(ticket: Ticket) -> np.ndarray:
+            return _two_answers(ticket, data, data.map, data.exact_map, (window,), final)
+
+        self._page.drag.submit(work, done, self._page.complain, done)
+
+    def _scale_changed(self) -> None:
+        log = self._log.value
+        if log not in self._plots:
+            self._plots[log] = SpectrumPlot("", 480, 500, drag=self._window_moved, log=log)
+        self._draw_spectrum()
+        self._spectra.object = self._plots[log].figure
+        self._draw_map(self._page.session.data.map(self._window))
+
+    def _draw_spectrum(self) -> None:
+        data = self._page.session.data
+        names, spectra, title = ["all pixels"], [self._mean], "Mean spectrum"
+        if self._box is not None:
+            (y0, y1), (x0, x1) = self._box
+            names.append("region")
+            spectra.append(self._region)
+            title = f"Mean spectrum of columns {x0} to {x1 - 1}, rows {y0} to {y1 - 1}"
+        plot = self._plots[self._log.value]
+        plot.show(
+            data.energy, spectra, names, data.energy_label, colours=[_GREY, _ORANGE][: len(names)]
+        )
+        plot.figure.title.text = title
+
+    def _draw_map(self, values: np.ndarray) -> None:
+        data = self._page.session.data
+        first, end = self._window
+        low, high = data.energy[first], data.energy[end - 1]
+        title = f"Sum over {low:.5g} to {high:.5g} {data.energy_units}".rstrip()
+        self._map.show(values, title, log=self._log.value)
+
+
+def _two_answers(
+    ticket: Ticket, data: Image, quick: Any, exact: Any, where: tuple, final: bool
+) -> np.ndarray:
+    """Return the answer at once; where that is one of a preview and the mouse was let go, show it and read the data."""
+    answer = quick(*where)
+    if not (data.is_preview and final):
+        return answer
+    ticket.show(answer)
+    return exact(*where)
+
+
+#: What the panel calls a step, and the step.
+_KINDS = {
+    "Crop energies": "crop_energy",
+    "Crop pixels": "crop_pixels",
+    "Bin": "rebin",
+    "Remove spikes": "remove_spikes",
+    "Align energies": "align",
+    "Subtract background": "subtract_background",
+}
+
+
+#: How the energy shift of a pixel is found.
+_METHODS = {
+    "what suits the data": "auto",
+    "the zero-loss peak": "zero_loss",
+    "likeness to the mean spectrum": "correlation",
+}
+_ENERGIES = {
+    "crop_energy": "Energies",
+    "subtract_background": "Window before the edge",
+    "align": "Energies that count",
+}
+_WORDS = {
+    "crop_energy": "Keeps a window of energies.",
+    "crop_pixels": "Keeps a part of the image.",
+    "rebin": "Adds up neighbours: fewer, better spectra. Counts stay counts.",
+    "remove_spikes": "Replaces X-ray hits and other outliers by what their neighbours say.",
+    "align": "Finds how far every spectrum lies too high in energy and moves it back; channels that not "
+    "every pixel has seen are cut off.",
+    "subtract_background": "Fits a power law to a window before the edge and takes it off everywhere above.",
+}
+
+
+class PreparePanel(Panel):
+    """Try a step, look at before and after, keep it or not."""
+
+    title = "Prepare"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._kind = pn.widgets.Select(label="Step", options=list(_KINDS), width=260)
+        self._energies = pn.widgets.EditableRangeSlider(
+            label="Energies", start=0, end=1, width=320, format="0.00"
+        )
+        self._rows = pn.widgets.IntRangeSlider(label="Rows", start=0, end=1, width=260)
+        self._columns = pn.widgets.IntRangeSlider(label="Columns", start=0, end=1, width=260)
+        self._pixels = pn.widgets.IntInput(
+            label="Pixels to add up, each way", value=2, start=1, width=260
+        )
+        self._channels = pn.widgets.IntInput(
+            label="Channels to add up", value=1, start=1, width=260
+        )
+        self._method = pn.widgets.Select(label="By", options=list(_METHODS), width=260)
+        self._smooth = pn.widgets.IntInput(
+            label="Median of the shifts over so many pixels", value=1, start=1, step=2, width=260
+        )
+        self._try = pn.widgets.Button(label="Try", width=80, on_click=lambda _: self._start())
+        self._keep = pn.widgets.Button(
+            label="Keep",
+            color="primary",
+            width=80,
+            disabled=True,
+            on_click=lambda _: self._accept(),
+        )
+        self._undo = pn.widgets.Button(
+            label="Undo the last", width=120, disabled=True, on_click=lambda _: self._take_back()
+        )
+        self._done = pn.widgets.StaticText(label="Steps", value="none")
+        self._maps = {name: MapPlot(name, 440, 360) for name in ("Before", "After")}
+        self._spectra = SpectrumPlot("Mean spectrum before and after", 720, 320)
+        self._words = pn.pane.Str("", width=320, stylesheets=[PLAIN], styles={"color": "#666666"})
+        self._tried: tuple[Step, Image] | None = None
+        self._kind.param.watch(lambda _: self._offer(), "value")
+        controls = pn.Column(
+            self._kind, self._words, self._energies, self._rows, self._columns, self._pixels,
+            self._channels, self._method, self._smooth,
+            pn.Row(self._try, self._keep, self._undo), self._done, width=360,
+        )  # fmt: skip
+        maps = pn.Row(*[pn.pane.Bokeh(plot.figure) for plot in self._maps.values()])
+        spectra = pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width")
+        self.layout = pn.Row(
+            controls,
+            pn.Column(maps, spectra, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )
+        self._offer()
+
+    def data_changed(self) -> None:
+        """Show the data as they are now."""
+        data = self._page.session.data
+        ny, nx, _ = data.shape
+        low, high = float(data.energy.min()), float(data.energy.max())
+        # One after the other, the wider end first: a value is held between the ends that it finds.
+        self._energies.end = max(high, self._energies.end)
+        self._energies.value = (low, high)
+        self._energies.param.update(start=low, end=high, step=(high - low) / 500)
+        self._rows.param.update(start=0, end=ny, value=(0, ny))
+        self._columns.param.update(start=0, end=nx, value=(0, nx))
+        self._done.value = "; ".join(step.code for step in self._page.session.steps) or "none"
+        self._tried, self._keep.disabled = None, True
+        self._undo.disabled = not self._page.session.steps
+        self._compare(data, None)
+
+    def _offer(self) -> None:
+        """Show the settings of the chosen step."""
+        kind = _KINDS[self._kind.value]
+        self._words.object = _WORDS[kind]
+        self._energies.visible = kind in _ENERGIES
+        self._energies.label = _ENERGIES.get(kind, "Energies")
+        self._rows.visible = self._columns.visible = kind == "crop_pixels"
+        self._pixels.visible = self._channels.visible = kind == "rebin"
+        self._method.visible = self._smooth.visible = kind == "align"
+
+    def _step(self) -> Step:
+        kind = _KINDS[self._kind.value]
+        low, high = (float(end) for end in self._energies.value)
+        settings: dict[str, dict[str, Any]] = {
+            "crop_energy": {"start": low, "stop": high},
+            "crop_pixels": {"rows": list(self._rows.value), "columns": list(self._columns.value)},
+            "rebin": {"pixels": self._pixels.value, "channels": self._channels.value},
+            "subtract_background": {"window": (low, high)},
+            "align": self._alignment(low, high),
+        }
+        return Step(kind, settings.get(kind, {}))
+
+    def _alignment(self, low: float, high: float) -> dict[str, Any]:
+        """Return the keywords of an alignment; what is as it would be anyway stays out of the script."""
+        words: dict[str, Any] = {}
+        if (method := _METHODS[self._method.value]) != "auto":
+            words["method"] = method
+        if (low, high) != (self._energies.start, self._energies.end):
+            words["window"] = (low, high)
+        if (self._smooth.value or 1) > 1:
+            words["smooth"] = self._smooth.value
+        return words
+
+    def _start(self) -> None:
+        step, session = self._step(), self._page.session
+
+        def done(image: Image) -> None:
+            self._tried, self._keep.disabled = (step, image), False
+            self._compare(session.data, image)
+            self._page.say(f"Tried {step.code}: keep it, or try another.")
+
+        self._page.background(
+            f"Trying {step.code} ...", lambda ticket: session.preview(step, ticket), done
+        )
+
+    def _accept(self) -> None:
+        if self._tried is not None:
+            self._page.session.accept(*self._tried)
+            self._page.data_changed()
+
+    def _take_back(self) -> None:
+        session = self._page.session
+
+        def done(image: Image) -> None:
+            session.undo(image)
+            self._page.data_changed()
+
+        self._page.background(
+            "Taking the last step back ...", lambda ticket: session.without_last_step(ticket), done
+        )
+
+    def _compare(self, before: Image, after: Image | None) -> None:
+        self._draw_map("Before", before)
+        self._draw_map("After", after or before)
+        images = [before] if after is None else [before, after]
+        self._spectra.show(
+            [image.energy for image in images], [image.mean_spectrum() for image in images],
+            ["before", "after"][: len(images)], before.energy_label,
+        )  # fmt: skip
+
+    def _draw_map(self, name: str, image: Image) -> None:
+        ny, nx, channels = image.shape
+        self._maps[name].place((ny, nx), *image.pixel)
+        self._maps[name].show(image.map((0, channels)), f"{name}: {ny} x {nx} pixels")

@@ -1,0 +1,300 @@
+"""The model: how many components, its controls, the live answer of the sketch, and runs on the full data."""
+
+from typing import Any
+
+import numpy as np
+import panel as pn
+
+from endmember.app.core.choices import METHODS, MOST_COMPONENTS, Choices
+from endmember.app.core.live import Picture
+from endmember.app.core.session import Run
+from endmember.app.page.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, Panel, SpectrumPlot
+from endmember.catalogue import LOSSES_IN_WORDS
+from endmember.show.page import palette
+
+_LEFT = "table td, table th { text-align: left !important; }"
+
+
+class NumberPanel(Panel):
+    """The rank panel."""
+
+    title = "Number"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._ask = pn.widgets.Button(
+            label="How many components?",
+            color="primary",
+            width=220,
+            on_click=lambda _: self._start(),
+        )
+        self._take = pn.widgets.Button(
+            label="Use the suggestion",
+            width=180,
+            disabled=True,
+            on_click=lambda _: self._page.deliver(self._use),
+        )
+        self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._table = pn.pane.DataFrame(
+            None, width=620, index=False, justify="left", stylesheets=[_LEFT]
+        )
+        self._curve: CurvePlot | None = None
+        self._found = pn.Row(sizing_mode="stretch_width")
+        self._report: Any = None
+        self.layout = pn.Column(
+            pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
+        )
+
+    def data_changed(self) -> None:
+        """Forget what was said of other data."""
+        self._report, self._take.disabled, self._verdict.object = None, True, ""
+        self._found.clear()
+
+    def _start(self) -> None:
+        page = self._page
+        page.background(
+            "Asking every criterion ...",
+            lambda ticket: page.session.rank(ticket),
+            self._show,
+        )
+
+    def _show(self, report: Any) -> None:
+        import pandas as pd
+
+        self._report = report
+        low, high = report.range
+        self._verdict.object = "\n".join(
+            [
+                f"{report.suggested} components; "
+                + ("no other number" if low == high else f"{low} to {high}")
+                + " can be defended.",
+                report.sentence,
+                *report.warnings,
+            ]
+        )
+        counts = ["" if vote.count is None else str(vote.count) for vote in report.table]
+        self._table.object = pd.DataFrame(
+            {
+                "criterion": [vote.criterion for vote in report.table],
+                "components": counts,
+                "looks at": [vote.note for vote in report.table],
+            }
+        )
+        shown = report.visibility[:20]
+        if self._curve is None:
+            self._curve = CurvePlot(
+                "How far components rise above noise (green: the range that can be defended)",
+                "component", "times what noise alone may reach", 480, 380,
+            )  # fmt: skip
+        self._curve.show(np.arange(1, len(shown) + 1), shown, (low - 0.4, high + 0.4))
+        self._found[:] = [
+            self._table,
+            pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"),
+        ]
+        self._take.disabled = report.suggested < 1
+        self._page.say(report.sentence)
+
+    def _use(self) -> None:
+        if self._report is not None:
+            self._page.panel("Unmix").set_number(self._report.suggested)
+            self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")
+
+
+#: Maps beside each other.
+COLUMNS = 3
+_WEIGHTS = [0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0]
+_NAMES = {
+    "soft_orthogonal": "Little overlap (soft orthogonality)",
+    "sparse": "Sparse maps",
+    "smooth": "Smooth maps",
+    "minimum_volume": "Minimum volume of the spectra",
+}
+
+
+class ModelPanel(Panel):
+    """Controls on the left, what comes of them on the right."""
+
+    title = "Unmix"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._quiet = False
+        self._maps: list[MapPlot] = []
+        self._controls = self._make_controls()
+        self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._grid: Any = pn.Column()
+        self._spectra = SpectrumPlot("Spectra", 480, 360)
+        self._overlay = OverlayPlot("All maps together", 400, 360)
+        self._after = pn.Column(visible=False, sizing_mode="stretch_width")
+        run = pn.widgets.Button(
+            label="Run on the full data", color="primary", width=280, on_click=lambda _: self._run()
+        )
+        *upper, starts, seed = self._controls.values()
+        left = pn.Column(*upper, pn.Row(starts, seed), run, width=310)
+        top = pn.Row(
+            pn.pane.Bokeh(self._overlay.figure),
+            pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )
+        self.layout = pn.Row(
+            left, pn.Column(self._state, top, self._grid, self._after, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def _make_after(self) -> None:
+        """Make the pictures of what a run leaves unexplained, once."""
+        self._residual = MapPlot("Residual, root mean square", 340, 300, colours="Cividis256")
+        self._misfit = SpectrumPlot("Mean of data, model and residual", 360, 300)
+        self._course = CurvePlot(
+            "Convergence", "sweep", "relative change of the objective", 260, 300
+        )
+        plots = (self._residual, self._misfit, self._course)
+        self._after[:] = [
+            pn.Row(
+                pn.pane.Bokeh(plots[0].figure),
+                *(pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width") for plot in plots[1:]),
+                sizing_mode="stretch_width",
+            )
+        ]
+
+    def _make_controls(self) -> dict[str, Any]:
+        w = pn.widgets
+        controls: dict[str, Any] = {
+            "method": w.Select(label="Method", options=list(METHODS), width=280),
+            "k": w.IntSlider(
+                label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
+            ),
+            "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
+        }
+        for name, words in _NAMES.items():
+            controls[name] = w.DiscreteSlider(label=words, options=_WEIGHTS, value=0.0, width=280)
+        controls["closure"] = w.Checkbox(label="Maps sum to one")
+        controls["relevance"] = w.Checkbox(label="Drop superfluous components (ARD)")
+        controls["starts"] = w.IntInput(
+            label="Starts of a run", value=10, start=1, end=100, width=130
+        )
+        controls["seed"] = w.IntInput(label="Seed", value=0, start=0, width=130)
+        controls["method"].param.watch(lambda event: self._preset(event.new), "value")
+        for name, control in controls.items():
+            if name not in ("method", "starts", "seed"):
+                control.param.watch(lambda _: self.refresh(), "value")
+        return controls
+
+    def choices(self) -> Choices:
+        """Return what the controls say."""
+        values = {
+            name: control.value for name, control in self._controls.items() if name != "method"
+        }
+        return Choices(**values)
+
+    def set_number(self, k: int) -> None:
+        """Move the slider of k."""
+        self._controls["k"].value = min(k, MOST_COMPONENTS)
+
+    def data_changed(self) -> None:
+        """Take the noise that suits the data and show a first answer."""
+        self._quiet = True
+        self._controls["loss"].value = (
+            "counts, weighted" if self._page.session.data.is_counts else "constant noise"
+        )
+        self._quiet = False
+        self._after.visible = False
+        self.refresh()
+
+    def _preset(self, method: str) -> None:
+        self._quiet = True
+        for name, value in METHODS[method].items():
+            self._controls[name].value = value
+        self._quiet = False
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Ask the sketch for the answer to the choices; the newest wins."""
+        live = self._page.session.live
+        if self._quiet or live is None:
+            return
+        choices = self.choices()
+        self._after.visible = False
+        self._page.live.submit(
+            lambda ticket: live.unmix(choices, ticket.show, ticket.check),
+            self._show_picture, self._fail, self._show_picture,
+        )  # fmt: skip
+
+    def _fail(self, problem: Exception) -> None:
+        self._state.object = " ".join(str(problem).split())
+
+    def _show_picture(self, picture: Picture) -> None:
+        settled = "settled" if picture.converged else "still moving: a run finishes it"
+        extra = f"; {picture.stand_in}" if picture.stand_in else ""
+        self._state.object = f"Live, from a sketch ({picture.stage}): {settled}, after {picture.seconds:.2f} s{extra}."
+        self.draw(picture.maps, picture.spectra)
+
+    def draw(self, maps: np.ndarray, spectra: np.ndarray) -> None:
+        """Draw maps (*domain, k) and spectra (k, channels)."""
+        data, k = self._page.session.data, len(spectra)
+        ny, nx, _ = data.shape
+        names = [f"Component {j + 1}" for j in range(k)]
+        self._spectra.show(data.energy, list(spectra), names, data.energy_label)
+        images = maps if maps.ndim == 3 else maps[None]
+        self._overlay.show(images, (ny, nx), *data.pixel)
+        while len(self._maps) < k:
+            self._maps.append(MapPlot("", 315, 265))
+        for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):
+            plot.place((ny, nx), *data.pixel)
+            plot.show(images[..., j], names[j])
+            plot.figure.title.text_color = colour
+        self._lay_out(k)
+
+    def _lay_out(self, k: int) -> None:
+        """Show so many maps, three a row; every map has its place from when it is first drawn."""
+        while sum(map(len, self._grid)) < k:
+            if not len(self._grid) or len(self._grid[-1]) == COLUMNS:
+                self._grid.append(pn.Row())
+            self._grid[-1].append(pn.pane.Bokeh(self._maps[sum(map(len, self._grid))].figure))
+        for j, pane in enumerate(pane for row in self._grid for pane in row):
+            pane.visible = j < k
+
+    def _run(self) -> None:
+        page, choices = self._page, self.choices()
+        try:
+            choices.model()
+        except ValueError as problem:
+            page.complain(problem)
+            return
+        page.background(
+            f"Running {choices.label} ...",
+            lambda ticket: page.session.fit(choices, ticket),
+            self._keep,
+        )
+
+    def _keep(self, run: Run) -> None:
+        kept = self._page.session.keep(run)
+        self._page.runs_changed()
+        model = kept.result.model
+        end = "converged" if model.converged_ else "not converged"
+        self._page.live.cancel()
+        self._state.object = (
+            f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, {kept.fitted.seconds:.2f} s, "
+            f"optimality {model.optimality_:.1e}."
+        )
+        self._page.say(f"Kept {kept.name}: see Runs to compare, Export to take it home.")
+        self.show_run(kept)
+
+    def show_run(self, run: Run) -> None:
+        """Draw a run with what it leaves unexplained."""
+        result = run.result
+        self.draw(np.moveaxis(result.maps.data, 0, -1), result.spectra.data)
+        data, misfit = self._page.session.data, result.misfit()
+        ny, nx, _ = data.shape
+        if not len(self._after):
+            self._make_after()
+        self._residual.place((ny, nx), *data.pixel)
+        self._residual.show(misfit.map.reshape(ny, nx))
+        self._misfit.show(
+            data.energy, [misfit.data_spectrum, misfit.model_spectrum, misfit.spectrum],
+            ["data", "model", "residual"], data.energy_label,
+        )  # fmt: skip
+        course = np.asarray(result.model.objective_)
+        change = np.abs(np.diff(course)) / np.maximum(np.abs(course[1:]), 1e-300)
+        self._course.show(2 + np.flatnonzero(change > 0), change[change > 0])
+        self._after.visible = True

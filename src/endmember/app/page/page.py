@@ -1,0 +1,273 @@
+"""The page of one user: a header to open data, a line that says what goes on, and the panels."""
+
+import html
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import panel as pn
+from panel.io import unlocked
+from panel.io.resources import get_dist_path
+
+from endmember.app.core.session import Session
+from endmember.app.page.data import DataPanel, PreparePanel
+from endmember.app.page.model import ModelPanel, NumberPanel
+from endmember.app.page.runs import ExportPanel, RunsPanel
+from endmember.app.server.files import Upload, UploadTooLargeError, listing
+from endmember.app.server.server import PIECE
+from endmember.app.work.scheduler import Lane, Ticket
+
+logger = logging.getLogger("endmember")
+_UP = ".. (up)"
+#: The panels by the titles of their tabs, in the order of the work.
+PANELS: dict[str, Any] = {
+    panel.title: panel
+    for panel in (DataPanel, PreparePanel, NumberPanel, ModelPanel, RunsPanel, ExportPanel)
+}
+
+
+class Page:
+    """Everything that one user sees.
+
+    Parameters
+    ----------
+    session : Session
+        That user's own.
+    """
+
+    def __init__(self, session: Session) -> None:
+        pn.extension("filedropper")
+        pn.config.exception_handler = (
+            self.complain
+        )  # whatever goes wrong on a click is said on the page
+        self.session = session
+        self._document = pn.state.curdoc
+        if self._document is not None:
+            # Panel says so only once the page is drawn; what is made before would ask a server elsewhere.
+            self._document.template_variables["dist_url"] = get_dist_path()
+        self._coming: deque[Callable[[], None]] = deque()
+        self.drag, self.live, self.jobs = (Lane(self.deliver) for _ in range(3))
+        self.message = pn.widgets.StaticText(
+            value="Open a file to begin.", sizing_mode="stretch_width", margin=(5, 10)
+        )
+        self.cancel = pn.widgets.Button(
+            label="Cancel", color="danger", visible=False, width=90, margin=(0, 10),
+            on_click=lambda _: self._cancel_job(),
+        )  # fmt: skip
+        self._panels: dict[str, Any] = {}
+        self._unseen: dict[str, set[str]] = {}
+        self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
+        self.tabs = pn.Tabs(*self._places.items(), sizing_mode="stretch_width")
+        self.tabs.param.watch(lambda _: self.deliver(self._show_panel), "active")
+        self.layout = pn.Column(
+            self._header(), pn.Row(self.message, self.cancel, height=36, sizing_mode="stretch_width"),
+            self.tabs, sizing_mode="stretch_width", max_width=1500, styles={"margin": "0 auto"},
+        )  # fmt: skip
+        if self._document is not None and self._document.session_context is not None:
+            pn.state.on_session_destroyed(lambda _: self.close())
+
+    def close(self) -> None:
+        """End this user's work and forget the data."""
+        for lane in (self.drag, self.live, self.jobs):
+            lane.close()
+        self.session.close()
+
+    # Panels ---------------------------------------------------------------------------------
+    def panel(self, title: str) -> Any:
+        """Return the panel of that title; it is made when it is first wanted, which saves its pictures until then."""
+        if title not in self._panels:
+            self._panels[title] = PANELS[title](self)
+            self._unseen[title] = {"data_changed", "runs_changed"}
+        self._refresh(title)
+        if not self._places[
+            title
+        ]:  # filled before it is sent: a change on its heels could overtake it
+            self._places[title][:] = [self._panels[title].layout]
+        return self._panels[title]
+
+    def _show_panel(self) -> None:
+        shown = list(PANELS)[self.tabs.active]
+        for title, place in self._places.items():
+            place.visible = title == shown  # the others would keep their room on the page
+        if self.session.image is not None:
+            self.panel(shown)
+
+    def _refresh(self, title: str) -> None:
+        for change in sorted(self._unseen[title]):
+            self._unseen[title].discard(change)
+            getattr(self._panels[title], change)()
+
+    def _tell(self, change: str) -> None:
+        """Tell the panel that is seen of a change; the others learn of it when they are looked at."""
+        for unseen in self._unseen.values():
+            unseen.add(change)
+        self._show_panel()
+
+    def deliver(self, call: Callable[[], None]) -> None:
+        """Call something on the event loop of this user's page, in the order of the requests."""
+        if self._document is None or self._document.session_context is None:
+            call()
+        else:
+            self._coming.append(call)  # of two callbacks either may come first
+            self._document.add_next_tick_callback(self._deliver_next)
+
+    def _deliver_next(self) -> None:
+        """Carry out the oldest call.
+
+        Panel and Bokeh send changes by ways of their own, on which one overtakes the other: all take that of Panel.
+        """
+        with unlocked(policy="collect"):
+            try:
+                self._coming.popleft()()
+            except Exception as problem:  # a picture that cannot be drawn leaves the page alive
+                logger.exception("the workbench could not show an answer")
+                self.complain(problem)
+
+    # What goes on ---------------------------------------------------------------------------
+    def say(self, sentence: str) -> None:
+        """Show a sentence, as text whatever it holds."""
+        self.message.value = html.escape(sentence)
+
+    def complain(self, problem: Exception) -> None:
+        """Show why something could not be done."""
+        self.cancel.visible = False
+        said = " ".join(str(problem).split()) or type(problem).__name__
+        for folder in self.session.folders:  # a name says enough
+            said = said.replace(f"{folder}/", "")
+        self.message.value = f'<span style="color:#b00020">{html.escape(said)}</span>'
+
+    def background(
+        self, sentence: str, work: Callable[[Ticket], Any], done: Callable[[Any], None]
+    ) -> None:
+        """Do long work off the event loop, with a word on its progress and a way to cancel it."""
+
+        def finish(answer: Any) -> None:
+            self.cancel.visible = False
+            done(answer)
+
+        self.say(sentence)
+        self.cancel.visible = True
+        self.jobs.submit(work, finish, self.complain, self.say)
+
+    def _cancel_job(self) -> None:
+        self.jobs.cancel()
+        self.cancel.visible = False
+        self.say("Cancelled; nothing was changed.")
+
+    # Data -----------------------------------------------------------------------------------
+    def begin(self, first: Callable[[], None]) -> None:
+        """Open what a new page starts with."""
+        try:
+            first()
+        except (ValueError, OSError) as problem:
+            self.complain(problem)
+            return
+        self.data_changed()
+
+    def data_changed(self) -> None:
+        """Tell the panels that other data are looked at."""
+        data = self.session.data
+        ny, nx, channels = data.shape
+        more = (
+            f" They stay on disk: while you drag, means of {data.bin} x {data.bin} pixels stand for them."
+            if data.is_preview
+            else ""
+        )
+        self.say(f"{data.title or 'Data'}: {ny} x {nx} pixels, {channels} channels.{more}")
+        self._tell("data_changed")
+
+    def runs_changed(self) -> None:
+        """Tell the panels that list runs."""
+        self._tell("runs_changed")
+
+    def _header(self) -> pn.viewable.Viewable:
+        self._place = ""
+        self._folder = pn.widgets.Select(label="Folder", width=160)
+        self._file = pn.widgets.Select(label="File", width=260)
+        opened = pn.widgets.Button(
+            label="Open", color="primary", width=90, margin=(26, 10, 5, 10),
+            on_click=lambda _: self._open(),
+        )  # fmt: skip
+        self._folder.param.watch(lambda event: self._enter(event.new), "value")
+        megabytes = max(1, self.session.limit // 2**20)
+        self._dropper = _Dropper(
+            self,
+            max_file_size=f"{megabytes}MB",
+            chunk_size=PIECE,
+            height=52,
+            width=300,
+            margin=(14, 10, 0, 10),
+        )
+        self._list("")
+        return pn.Row(
+            pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 30, 0, 10)),
+            self._folder, self._file, opened, self._dropper, sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def _list(self, place: str) -> None:
+        """Offer what lies in a folder; an OSError leaves everything as it was."""
+        folders, files = listing(self.session.root, place)
+        self._place = place
+        up = [_UP] if place else []
+        here = f"./{place}" if place else "./"
+        self._folder.param.update(options=[here, *up, *folders], value=here)
+        self._file.param.update(options=files, value=files[0] if files else None)
+
+    def _enter(self, chosen: str) -> None:
+        if chosen is None or chosen.startswith("./"):
+            return
+        above = self._place.rpartition("/")[0]
+        try:
+            self._list(above if chosen == _UP else f"{self._place}/{chosen}".lstrip("/"))
+        except OSError as problem:
+            self.complain(problem)
+            self._list(self._place)
+
+    def _open(self) -> None:
+        if not self._file.value:
+            self.say("There is no file here that can be read; choose another folder, or drop one.")
+            return
+        name = f"{self._place}/{self._file.value}".lstrip("/")
+        self.read(f"Reading {name} ...", lambda ticket: self.session.read(name, ticket=ticket))
+
+    def read(self, sentence: str, work: Callable[[Ticket], Any]) -> None:
+        """Read data in the background and look at them."""
+
+        def done(image: Any) -> None:
+            self.session.use(image)
+            self.data_changed()
+            self.runs_changed()
+
+        self.live.cancel()
+        self.background(sentence, work, done)
+
+
+class _Dropper(pn.widgets.FileDropper):
+    """A place to drop a file, which goes to disk piece by piece and never beyond the limit."""
+
+    def __init__(self, page: Page, **params: Any) -> None:
+        super().__init__(**params)
+        self._page = page
+        self._upload: Upload | None = None
+
+    def _process_event(self, event: Any) -> None:
+        data = event.data
+        if event.event_name == "delete_event":
+            return
+        try:
+            if data["chunk"] == 1:
+                self._upload = self._page.session.receive(str(data["name"]))
+            if self._upload is None:
+                return
+            piece = data["data"]
+            self._upload.write(piece.encode() if isinstance(piece, str) else bytes(piece))
+            if data["chunk"] == data["total_chunks"]:
+                upload, self._upload = self._upload, None
+                self._page.read(
+                    f"Reading {upload.path.name} ...",
+                    lambda ticket: self._page.session.read_upload(upload, ticket),
+                )
+        except (UploadTooLargeError, ValueError, OSError) as problem:
+            self._upload = None
+            self._page.complain(problem)

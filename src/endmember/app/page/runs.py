@@ -1,0 +1,257 @@
+"""All runs: any two side by side, bands and error bars on demand; and what can be taken home of one."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import panel as pn
+
+from endmember.app.core.session import Run, side_by_side
+from endmember.app.page.figures import PLAIN, MapPlot, Panel, SpectrumPlot
+
+_NOTHING, _BANDS, _ERRORS = "nothing", "ambiguity bands", "standard errors"
+_EMPTY = (
+    "No runs yet: press Run on the full data in the Unmix panel. Every run is kept and listed here."
+)
+_KEYS = {_BANDS: "bands", _ERRORS: "errors"}
+
+
+class RunsPanel(Panel):
+    """Two runs, one pair of components a row."""
+
+    title = "Runs"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._choice = [pn.widgets.Select(label=name, width=400) for name in ("Left", "Right")]
+        self._doubt = pn.widgets.RadioButtonGroup(
+            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=390, margin=(26, 10, 5, 10)
+        )
+        self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
+        self._rows: Any = pn.Column(sizing_mode="stretch_width")
+        self._plots: list[tuple[MapPlot, MapPlot, SpectrumPlot]] = []
+        for choice in self._choice:
+            choice.param.watch(lambda _: self._show(), "value")
+        self._doubt.param.watch(lambda _: self._ask(), "value")
+        self.layout = pn.Column(
+            pn.Row(*self._choice, self._doubt),
+            self._verdict,
+            self._rows,
+            sizing_mode="stretch_width",
+        )
+
+    def runs_changed(self) -> None:
+        """List the runs; the two newest are shown."""
+        runs = self._page.session.runs
+        options = {f"{run.name}: {run.label}": run.name for run in runs}
+        newest = [runs[-2:][0].name, runs[-1].name] if runs else [None, None]
+        for choice, name in zip(self._choice, newest, strict=True):
+            choice.param.update(options=options, value=name)
+        self._doubt.value = _NOTHING
+        self._show()
+
+    def _chosen(self) -> list[Run]:
+        known = {run.name for run in self._page.session.runs}
+        return [
+            self._page.session.find(choice.value)
+            for choice in self._choice
+            if choice.value in known
+        ]
+
+    def _ask(self) -> None:
+        """Work out bands or errors of the chosen runs, then draw them."""
+        page, chosen, doubt = self._page, self._chosen(), self._doubt.value
+        if doubt == _NOTHING or not chosen:
+            self._show()
+            return
+
+        def work(ticket: Any) -> None:
+            for run in chosen:
+                page.session.judge(run, _KEYS[doubt], ticket)
+
+        self._page.background(f"Working out {doubt} ...", work, lambda _: self._tell(doubt))
+
+    def _tell(self, doubt: str) -> None:
+        self._page.say(f"Drawn with {doubt}.")
+        self._show()
+
+    def _show(self) -> None:
+        chosen = self._chosen()
+        if len(chosen) < 2:
+            self._lay_out(0, False)
+            self._verdict.object = _EMPTY
+            return
+        left, right = chosen
+        try:
+            in_left, in_right, angles = side_by_side(left, right)
+        except ValueError as problem:
+            self._verdict.object = str(problem)
+            self._lay_out(0, False)
+            return
+        alone = left is right
+        said = (
+            "Two different runs, one left and one right, are compared component by component."
+            if alone
+            else f"Mean angle between paired spectra: {np.mean(angles):.2f} degrees."
+        )
+        self._verdict.object = "\n".join([said, *self._sentences(list(dict.fromkeys(chosen)))])
+        while len(self._plots) < len(angles):
+            self._plots.append(
+                (MapPlot("", 300, 260), MapPlot("", 300, 260), SpectrumPlot("", 420, 260))
+            )
+        for plots, a, b, angle in zip(self._plots, in_left, in_right, angles, strict=False):
+            self._draw(plots, (left, int(a)), None if alone else (right, int(b)), float(angle))
+        self._lay_out(len(angles), not alone)
+
+    def _lay_out(self, n: int, pairs: bool) -> None:
+        """Show so many rows, with one map each or two; rows are made once, when they are filled."""
+        for plots in self._plots[len(self._rows) : n]:
+            panes = [pn.pane.Bokeh(plot.figure) for plot in plots[:2]]
+            wide = pn.pane.Bokeh(plots[2].figure, sizing_mode="stretch_width")
+            self._rows.append(pn.Row(*panes, wide, sizing_mode="stretch_width"))
+        for j, row in enumerate(self._rows):
+            row.visible = j < n
+            row[1].visible = pairs
+
+    def _sentences(self, runs: list[Run]) -> list[str]:
+        key = _KEYS.get(self._doubt.value)
+        return [
+            f"{run.name}: {run.fitted.judged[key].sentence}"
+            for run in runs
+            if key in run.fitted.judged
+        ]
+
+    def _draw(
+        self,
+        plots: tuple[MapPlot, MapPlot, SpectrumPlot],
+        left: tuple[Run, int],
+        right: tuple[Run, int] | None,
+        angle: float,
+    ) -> None:
+        spectra, bands, names = [], [], []
+        for plot, one in zip(plots[:2], (left, right), strict=True):
+            if one is None:
+                continue
+            run, j = one
+            image, short = np.atleast_2d(run.result.maps.data[j]), "-".join(run.name.split("-")[:2])
+            plot.place(image.shape, *run.image.pixel)
+            plot.show(image, f"{short}, component {j + 1}")
+            spectrum = np.asarray(run.result.spectra.data[j], dtype=float)
+            scale = max(float(np.abs(np.nan_to_num(spectrum)).max()), 1e-300)
+            spectra.append(spectrum / scale)
+            names.append(f"{short}, {j + 1}")
+            bands += self._band(run, j, spectrum, scale)
+        title = f"Component {left[1] + 1}"
+        if right is not None:
+            title = f"Pair {left[1] + 1} and {right[1] + 1}: {angle:.2f} degrees apart"
+        plots[2].figure.title.text = title
+        data = left[0].image
+        plots[2].show(data.energy, spectra, names, data.energy_label, bands)
+
+    def _band(
+        self, run: Run, j: int, spectrum: np.ndarray, scale: float
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return low and high of a spectrum, drawn with its largest value at one."""
+        if self._doubt.value == _BANDS and "bands" in run.fitted.judged:
+            bands = run.fitted.judged["bands"]
+            total = float(np.nansum(spectrum)) / scale
+            return [(bands.spectra_low[j] * total, bands.spectra_high[j] * total)]
+        if self._doubt.value == _ERRORS and "errors" in run.fitted.judged:
+            error = run.fitted.judged["errors"].spectra[j]
+            return [((spectrum - error) / scale, (spectrum + error) / scale)]
+        return []
+
+
+_CODE = {"background": "#f6f6f6", "padding": "0 14px", "border-radius": "4px", "overflow-x": "auto"}
+
+
+class ExportPanel(Panel):
+    """One run to take home; the script has them all."""
+
+    title = "Export"
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        w = pn.widgets
+        self._run = w.Select(label="Run", width=420)
+        self._name = w.TextInput(
+            label="Folder, in the one that the workbench was started in", width=420
+        )
+        self._save = w.Button(
+            label="Save the result folder",
+            color="primary",
+            width=200,
+            margin=(26, 10, 5, 10),
+            on_click=lambda _: self._keep(),
+        )
+        downloads = [
+            w.FileDownload(
+                callback=self._fetch(make), filename=name, label=label, color="default", width=200
+            )
+            for label, name, make in (
+                ("Script", "workbench.py", self._script),
+                ("Report", "report.html", lambda run: page.session.report(run).read_bytes()),
+                (
+                    "Everything (zip)",
+                    "result.zip",
+                    lambda run: page.session.archive(run).read_bytes(),
+                ),
+            )
+        ]
+        self._title = pn.pane.Str("", stylesheets=[PLAIN], styles={"font-weight": "600"})
+        self._shown = pn.pane.Str("", sizing_mode="stretch_width", styles=_CODE)
+        self.layout = pn.Column(
+            self._run, pn.Row(self._name, self._save), pn.Row(*downloads), self._title, self._shown,
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def runs_changed(self) -> None:
+        """List the runs and show the script."""
+        session = self._page.session
+        options = {f"{run.name}: {run.label}": run.name for run in session.runs}
+        newest = session.runs[-1].name if session.runs else None
+        self._run.param.update(options=options, value=newest)
+        self._name.value = newest or ""
+        self._title.object = (
+            "The script that does again what was clicked"
+            if session.runs
+            else "There is no run yet."
+        )
+        self._shown.object = session.script() if session.runs else ""
+
+    def _script(self, run: Run) -> bytes:
+        return self._page.session.script().encode()
+
+    def _fetch(self, make: Callable[[Run], bytes]) -> Any:
+        """Return what a click on a download calls; it makes the file off the event loop."""
+        page = self._page
+
+        async def callback() -> io.BytesIO:
+            if self._run.value is None:
+                page.say("There is no run yet; press Run first.")
+                return io.BytesIO(b"")
+            run = page.session.find(self._run.value)
+            page.say(f"Writing {run.name} ...")
+            try:
+                made = await asyncio.to_thread(make, run)
+            except (ValueError, OSError, RuntimeError) as problem:
+                page.complain(problem)
+                return io.BytesIO(b"")
+            page.say(f"Handed {run.name} to the browser.")
+            return io.BytesIO(made)
+
+        return callback
+
+    def _keep(self) -> None:
+        page = self._page
+        if self._run.value is None:
+            page.say("There is no run yet; press Run first.")
+            return
+        run, name = page.session.find(self._run.value), self._name.value or ""
+        page.background(
+            f"Saving {name} ...",
+            lambda ticket: page.session.save(run, name, ticket=ticket),
+            lambda folder: page.say(f"Saved in {folder}; em.open({str(folder)!r}) reads it back."),
+        )

@@ -1,0 +1,94 @@
+"""What all users of one workbench share: images that were read, and the processes that do long work."""
+
+import shutil
+import tempfile
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+from endmember.app.core.image import Image
+from endmember.app.core.live import DIRECTIONS, Sketches
+from endmember.app.core.steps import Step
+from endmember.app.work import images as stored
+from endmember.app.work.images import Stored
+from endmember.app.work.pool import Here, Workers
+from endmember.app.work.scheduler import Ticket
+from endmember.signals.result import provenance
+
+
+class Store:
+    """Images by the files that they come from: one copy in memory, however many look at them.
+
+    An image is forgotten, and its copy on disk deleted, when the last one who looks at it has gone.
+
+    Parameters
+    ----------
+    workers : Workers, optional
+        Reads files and does steps; otherwise that is done here.
+    most : int, optional
+        Bytes that an image may take; larger ones are shown as a preview and stay on disk. A quarter of the
+        memory that is free unless given.
+    """
+
+    def __init__(self, workers: Workers | None = None, most: int | None = None) -> None:
+        self.workers: Workers | Here = workers or Here()
+        self._most = most
+        self._folder = tempfile.TemporaryDirectory(prefix="endmember-workbench-")
+        self._known: weakref.WeakValueDictionary[Any, Image] = weakref.WeakValueDictionary()
+        self._lock = threading.Lock()
+
+    @property
+    def room(self) -> Path:
+        """The folder where images are kept."""
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """End the processes and delete everything."""
+        if isinstance(self.workers, Workers):
+            self.workers.close()
+        self._folder.cleanup()
+
+    def read(self, ticket: Ticket, path: Path, number: int | None = None) -> Image:
+        """Return the image of a file; one that somebody looks at already is shared."""
+        state = path.stat()
+        key = None
+        if path.is_file():
+            key = (str(path), state.st_mtime_ns, state.st_size, number)
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None:
+            return known
+        answer = self.workers.call(ticket, "read", str(path), number, str(self.room), self._most)
+        return _from_file(self._image(answer, key))
+
+    def open(self, path: Path, number: int | None = None) -> Image:
+        """Return the image of a file, read in this process: before there are others."""
+        return _from_file(self._image(stored.read(str(path), number, self.room, self._most), None))
+
+    def keep(self, signal: Any) -> Image:
+        """Return the image of a signal in memory; a lazy one is read."""
+        return self._image(stored.store(stored.in_memory(signal, self._most), self.room), None)
+
+    def prepare(self, ticket: Ticket, image: Image, steps: tuple[Step, ...]) -> Image:
+        """Return what steps make of an image."""
+        answer = self.workers.call(ticket, "prepare", image.stored, steps, str(self.room))
+        return self._image(answer, None)
+
+    def _image(self, kept: Stored, key: Any) -> Image:
+        image = Image(kept)
+        if image.is_preview:
+            image.sketches = Sketches(
+                lambda scaling: self.workers.call(Ticket(), "sketch", kept, DIRECTIONS, scaling)
+            )
+        weakref.finalize(image, shutil.rmtree, kept.folder, ignore_errors=True)
+        if key is None:
+            return image
+        with self._lock:  # two users may have read the same file at the same time
+            return self._known.setdefault(key, image)
+
+
+def _from_file(image: Image) -> Image:
+    """Note where an image was read from: a script can read it there again."""
+    image.source = provenance.source(image.signal)
+    return image

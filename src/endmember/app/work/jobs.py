@@ -1,0 +1,149 @@
+"""The long work of the workbench, as functions that run here or in a process of their own."""
+
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import endmember as em
+from endmember.app.core.steps import Step
+from endmember.app.work import images as stored
+from endmember.app.work.images import Stored
+from endmember.app.work.scheduler import Ticket
+from endmember.factor.data.in_memory import Data
+from endmember.factor.data.resources import one_blas_thread
+from endmember.signals.bridge import wrap_maps, wrap_spectra
+from endmember.signals.result.unmixing import Unmixing, unmix
+
+#: Seconds between two words about progress.
+SAY_EVERY = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fit without its data: what passes between processes.
+
+    Attributes
+    ----------
+    model : estimator
+        Fitted.
+    record : dict
+        As of :class:`Unmixing`.
+    misfit : dict of ndarray
+    seconds : float
+    judged : dict
+        Bands and errors once they were asked for.
+    """
+
+    model: Any
+    record: dict[str, Any]
+    misfit: dict[str, Any]
+    seconds: float
+    judged: dict[str, Any] = field(default_factory=dict)
+
+    def result(self, signal: Any) -> Unmixing:
+        """Return the answer for people, with the axes of the signal that was fitted."""
+        result = Unmixing(
+            maps=wrap_maps(self.model.maps_, signal),
+            spectra=wrap_spectra(self.model.components_, signal, unit=self.model.unit_of_spectra),
+            model=self.model, options={}, record=self.record, misfit=self.misfit,
+        )  # fmt: skip
+        result.bands, result.errors = self.judged.get("bands"), self.judged.get("errors")
+        return result
+
+
+def read(ticket: Ticket, path: str, number: int | None, room: str, most: int | None) -> Stored:
+    """Read a file into the store."""
+    return stored.read(path, number, Path(room), most)
+
+
+def prepare(ticket: Ticket, data: Stored, steps: tuple[Step, ...], room: str) -> Stored:
+    """Do steps to data, and store what comes of them."""
+    signal = data.signal()
+    for step in steps:
+        ticket.check()
+        signal = step.apply(signal)
+    return stored.store(signal, Path(room), (*data.steps, *steps))
+
+
+def fit(ticket: Ticket, data: Stored, model: Any) -> Fitted:
+    """Fit the full data."""
+    began = time.perf_counter()
+    result = unmix(data.signal(), model, callback=_progress(ticket))
+    taken = time.perf_counter() - began
+    return Fitted(result.model, result.record, result._misfit, taken)
+
+
+def rank(ticket: Ticket, data: Stored) -> Any:
+    """Return the panel of criteria for the number of components."""
+    with one_blas_thread():
+        return em.assess.rank(data.signal(), callback=_progress(ticket))
+
+
+def judge(ticket: Ticket, data: Stored, fitted: Fitted, what: str) -> Any:
+    """Return the "bands" between which the data cannot tell spectra and maps, or their standard "errors"."""
+    assess = em.assess.ambiguity if what == "bands" else em.assess.uncertainty
+    signal = data.signal()
+    return assess(fitted.result(signal), signal)
+
+
+def sketch(ticket: Ticket, data: Stored, rank: int, scaling: str | None) -> Data:
+    """Return a sketch of data that stay on disk."""
+    return em.compress(data.signal(), rank, scaling=scaling)
+
+
+def save(ticket: Ticket, data: Stored, fitted: Fitted, folder: str, overwrite: bool) -> Path:
+    """Keep a result folder."""
+    return fitted.result(data.signal()).save(folder, overwrite=overwrite)
+
+
+def report(ticket: Ticket, data: Stored, fitted: Fitted, file: str) -> Path:
+    """Write the report in one HTML file."""
+    return fitted.result(data.signal()).report(file)
+
+
+def archive(
+    ticket: Ticket,
+    data: Stored,
+    fitted: Fitted,
+    name: str,
+    script: str,
+    original: Stored | None,
+    file: str,
+) -> Path:
+    """Zip result folder, script and, where ``original`` is given, the data."""
+    with tempfile.TemporaryDirectory(dir=Path(file).parent) as scratch:
+        folder = fitted.result(data.signal()).save(Path(scratch) / name)
+        (Path(scratch) / "script.py").write_text(script, encoding="utf-8")
+        if original is not None:
+            original.signal().save(Path(scratch) / "data.hspy")
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
+            for one in [*sorted(folder.iterdir()), *sorted(Path(scratch).glob("*.*"))]:
+                whole.write(one, one.relative_to(scratch))
+    return Path(file)
+
+
+def _progress(ticket: Ticket) -> Any:
+    """Return the callback of a fit that says how it goes on and ends where it was cancelled."""
+    last = [0.0]
+
+    def callback(progress: Any) -> bool:
+        ticket.check()
+        now = time.monotonic()
+        if now - last[0] > SAY_EVERY:
+            last[0] = now
+            left = progress.seconds_left
+            known = left is not None and not progress.stage.startswith("start")
+            words = f", about {left:.0f} s left in this stage" if known else ""
+            ticket.show(f"{progress.stage}: sweep {progress.sweep}{words}")
+        return False
+
+    return callback
+
+
+#: By the names that a process is asked for them.
+JOBS: dict[str, Any] = {
+    job.__name__: job for job in (read, prepare, fit, rank, judge, sketch, save, report, archive)
+}

@@ -1,0 +1,186 @@
+"""Where long work is done: in a few processes that all users share, or here."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from typing import Any
+
+from endmember.app.work.jobs import JOBS
+from endmember.app.work.process import receive, send
+from endmember.app.work.scheduler import Ticket
+
+#: Processes that are kept while they have nothing to do: one for the next job, one for whoever comes meanwhile.
+IDLE = 2
+#: Seconds between two looks whether work that waits for a process is still wanted.
+WAIT = 0.05
+#: Seconds that a process may take to end.
+GRACE = 5.0
+
+
+class WorkerLostError(RuntimeError):
+    """The process that did the work has ended without an answer."""
+
+
+class Worker:
+    """One process; ``python -m endmember.app.work.process`` with the same packages, in no particular folder."""
+
+    def __init__(self) -> None:
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self._ended = False
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "endmember.app.work.process"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths},
+        )  # fmt: skip
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs and may go on."""
+        return not self._ended and self.process.poll() is None
+
+    def ask(self, ticket: Ticket, name: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
+        """Return ``"done"`` and the answer to a job, or ``"failed"`` and what it raised."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        try:
+            send(self.process.stdin, (name, arguments))
+            while True:
+                kind, value = receive(self.process.stdout)
+                if kind != "show":
+                    return kind, value
+                ticket.show(value)
+        except (EOFError, BrokenPipeError) as lost:
+            ticket.check()
+            self.end()
+            code = self.process.wait(GRACE)
+            why = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise WorkerLostError(
+                f"the process that did this has ended ({why}), perhaps for want of memory; nothing else is "
+                "lost: bin or crop the data, or try again"
+            ) from lost
+
+    def end(self) -> None:
+        """End the process at once, whatever it does."""
+        self._ended = True
+        self.process.terminate()
+
+    def bury(self) -> None:
+        """Wait for the end, and close the pipes."""
+        self.end()
+        try:
+            self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+class Workers:
+    """A few processes for all users: one waits warm, more are started while it is busy.
+
+    Parameters
+    ----------
+    most : int, optional
+        Processes at a time, at least two so that one user's fit does not hold up another's; as many as the
+        machine has cores, up to four, unless given.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        self.most = most or max(2, min(4, os.cpu_count() or 1))
+        self._changed = threading.Condition(threading.RLock())
+        self._idle: list[Worker] = []
+        self._busy: set[Worker] = set()
+        self._closed = False
+        self._end = weakref.finalize(self, _bury, self._idle, self._busy)
+
+    def start(self) -> None:
+        """Have a process ready, without waiting for it."""
+        with self._changed:
+            if not self._idle and len(self._busy) < self.most and not self._closed:
+                self._idle.insert(0, Worker())
+
+    def close(self) -> None:
+        """End all processes."""
+        with self._changed:
+            self._closed = True
+            self._end()
+            self._changed.notify_all()
+
+    def call(self, ticket: Ticket, name: str, *arguments: Any) -> Any:
+        """Do a job in a process of its own; where the ticket is cancelled meanwhile, end that.
+
+        Parameters
+        ----------
+        ticket : Ticket
+        name : str
+            A key of ``JOBS``.
+        *arguments
+            Of the job, after the ticket.
+
+        Raises
+        ------
+        WorkerLostError
+            If the process has died.
+        """
+        worker = self._take(ticket)
+        try:
+            ticket.when_cancelled(worker.end)
+            kind, value = worker.ask(ticket, name, arguments)
+        except BaseException:
+            worker.end()  # it may still be at work: what it says next would be taken for another answer
+            raise
+        finally:
+            ticket.when_cancelled(None)
+            self._give_back(worker)
+        if kind == "failed":
+            raise value
+        return value
+
+    def _take(self, ticket: Ticket) -> Worker:
+        said = False
+        with self._changed:
+            while True:
+                ticket.check()
+                if self._closed:
+                    raise WorkerLostError("the workbench is closing; start it again")
+                while self._idle and not self._idle[-1].alive:
+                    self._idle.pop().bury()
+                if self._idle or len(self._busy) < self.most:
+                    worker = self._idle.pop() if self._idle else Worker()
+                    self._busy.add(worker)
+                    self.start()  # whoever comes next does not wait for Python to start
+                    return worker
+                if not said:
+                    said = True
+                    ticket.show("waiting until the work of others is done")
+                self._changed.wait(WAIT)
+
+    def _give_back(self, worker: Worker) -> None:
+        with self._changed:
+            self._busy.discard(worker)
+            keep = len(self._idle) < IDLE and worker.alive and not self._closed
+            if keep:
+                self._idle.append(worker)
+            self._changed.notify_all()
+        if not keep:
+            worker.bury()
+            self.start()
+
+
+class Here:
+    """Does the same jobs in this process; they end where they ask whether they are wanted."""
+
+    def call(self, ticket: Ticket, name: str, *arguments: Any) -> Any:
+        """Do a job."""
+        return JOBS[name](ticket, *arguments)
+
+
+def _bury(*groups: Any) -> None:
+    for group in groups:
+        for worker in list(group):
+            worker.bury()
+        group.clear()

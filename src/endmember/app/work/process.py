@@ -1,0 +1,121 @@
+"""A process that does long work for the workbench, one job at a time, until its parent goes or ends it.
+
+Jobs come in on stdin and answers go out on stdout: pipes between a process and its own child.
+"""
+
+import os
+import queue
+import signal
+import struct
+import sys
+import threading
+import warnings
+from multiprocessing.reduction import ForkingPickler
+from typing import IO, Any
+
+_LENGTH = struct.Struct("<Q")
+
+
+class Voice:
+    """The ticket of a job in this process: what it shows goes to the parent; cancelling ends the process."""
+
+    def __init__(self, out: IO[bytes]) -> None:
+        self._out = out
+
+    def show(self, value: Any, kind: str = "show") -> None:
+        """Send an intermediate value, or an answer."""
+        send(self._out, (kind, value))
+
+    def check(self) -> None:
+        """Go on: who cancels a job ends its process."""
+
+
+def main() -> None:
+    """Answer jobs until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    # What a library prints must not get between the answers.
+    voice = Voice(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    warnings.simplefilter("ignore")
+    waiting: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(waiting,), daemon=True).start()
+    from endmember.app.work.jobs import JOBS
+
+    _warm_up()
+    while True:
+        name, arguments = waiting.get()
+        try:
+            kind, answer = "done", JOBS[name](voice, *arguments)
+        except Exception as problem:  # becomes a message on the page
+            kind, answer = "failed", _portable(problem)
+        voice.show(answer, kind)
+
+
+def _listen(waiting: queue.SimpleQueue) -> None:
+    """Take jobs; end with the parent, whatever is being worked on."""
+    while True:
+        try:
+            waiting.put(receive(sys.stdin.buffer))
+        except EOFError:
+            os._exit(0)
+
+
+def _warm_up() -> None:
+    """Import what every first job would wait for."""
+    import hyperspy.api as hs
+
+    import endmember as em
+
+    _ = hs.load, hs.signals.Signal1D, em.NMF, em.unmix, em.assess.rank
+
+
+def _portable(problem: Exception) -> Exception:
+    """Return an exception that the parent can read."""
+    try:
+        decoded(encoded(problem))
+    except Exception:
+        said = f"{type(problem).__name__}: {problem}"
+        return OSError(said) if isinstance(problem, OSError) else ValueError(said)
+    return problem
+
+
+# Values between a process and its own child, over a pipe that nobody else can reach.
+def send(stream: IO[bytes], value: Any) -> None:
+    """Write one value, encoded as :mod:`multiprocessing` does, behind its length."""
+    body = encoded(value)
+    stream.write(_LENGTH.pack(len(body)))
+    stream.write(body)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> Any:
+    """Read one value.
+
+    Raises
+    ------
+    EOFError
+        If the other side has gone.
+    """
+    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
+    return decoded(_exactly(stream, length))
+
+
+def encoded(value: Any) -> bytes:
+    """Return a value as bytes."""
+    return bytes(ForkingPickler.dumps(value))
+
+
+def decoded(body: bytes) -> Any:
+    """Return the value of bytes that this program has made."""
+    return ForkingPickler.loads(body)
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    body = stream.read(size)
+    if len(body) < size:
+        raise EOFError("the other process has gone")
+    return body
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Data behind the few products that the mathematics needs, and the way in."""

@@ -1,0 +1,293 @@
+"""The data, behind the few products that the mathematics needs.
+
+``X`` (n, m) is never copied whole: integers and float32 are read in blocks as float64, sparse
+counts stay sparse, Dask arrays are read chunk by chunk. ``F`` (n, k) and ``Z`` (m, k) are factors
+in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.errors import EndmemberError
+from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
+from endmember.factor.data.matrix import (
+    Block,
+    BlockData,
+    Data,
+    Rows,
+    Selection,
+    answer_dtype,
+    row_blocks,
+)
+from endmember.factor.data.resources import one_blas_thread, ordered
+
+#: Entries that one thread works on at a time.
+PASS_ENTRIES = 2**22
+
+
+class Dense(BlockData):
+    """An ndarray of any real or integer type; products take all the threads that a fit may use."""
+
+    def __init__(self, X: np.ndarray, selection: Selection | None = None) -> None:
+        self.X, self.selection = X, selection or Selection()
+        self.shape = self.selection.shape(X.shape)
+        self.dtype = answer_dtype(X.dtype)
+
+    def a_pass(
+        self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
+    ) -> Iterator[tuple[Rows, Any]]:
+        def work(rows: slice) -> Any:
+            chosen = self.selection.rows
+            raw = self.X[rows] if chosen is None else self.X
+            inside = Selection(None if chosen is None else chosen[rows], self.selection.columns)
+            return rows, kernel(Block(raw, inside), *arguments(rows))
+
+        with one_blas_thread():
+            n, m = self.shape
+            yield from ordered(work, row_blocks(n, m, PASS_ENTRIES))
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, self.selection.take(self.X, rows).astype(np.float64, copy=False)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.selection.take(self.X, np.asarray(index)).astype(np.float64)
+
+
+class Sparse(Data):
+    """Counts in compressed sparse rows; work is proportional to the non-zeros."""
+
+    def __init__(self, X: sparse.csr_array, selection: Selection | None = None) -> None:
+        self.dtype, X = answer_dtype(X.dtype), sparse.csr_array(X)
+        if selection is not None:
+            X = selection.take(X, slice(None))
+        self.X = canonical(X).astype(np.float64, copy=False)
+        self.shape = self.X.shape
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.X @ np.ascontiguousarray(Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.X.T @ np.ascontiguousarray(F)
+
+    def channel_gram(self) -> np.ndarray:
+        return (self.X.T @ self.X).toarray()
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.X[np.asarray(index)].toarray()
+
+    def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
+        x = self.X.data * np.repeat(r, np.diff(self.X.indptr)) * c[self.X.indices]
+        return Sparse(sparse.csr_array((x, self.X.indices, self.X.indptr), shape=self.shape))
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        return np.asarray(self.X.multiply(self.X).sum(axis=1)).ravel()
+
+    def entries(self, dense: bool = False) -> Entries:
+        return DenseEntries(self.X.toarray()) if dense else self._nonzeros
+
+    @cached_property
+    def _nonzeros(self) -> Entries:
+        return SparseEntries(self.X)
+
+
+class Weighted(Data):
+    r"""Dense data whose entries have weights: every product is with ``W ∘ X``, every row has its own Gram.
+
+    The misfit is :math:`\tfrac12\sum_{ij} w_{ij}(x_{ij} - \hat x_{ij})^2`. Missing entries have
+    weight 0.
+    """
+
+    weighted = True
+
+    def __init__(self, X: Data, W: np.ndarray) -> None:
+        values = X.rows(np.arange(X.shape[0]))
+        self.W = np.where(np.isnan(values), 0.0, W)
+        self.X = np.where(self.W > 0, values, 0.0)
+        self.shape, self.dtype = X.shape, X.dtype
+        self._weighted = self.W * self.X
+
+    @property
+    def size(self) -> int:
+        return int(np.count_nonzero(self.W))
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self._weighted @ Z
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self._weighted.T @ F
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        return weighted_gram(factors[1 - mode], self.W if mode == 0 else self.W.T)
+
+    def channel_gram(self) -> np.ndarray:
+        return self.X.T @ self._weighted
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.X[index]
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows in row_blocks(*self.shape):
+            yield rows, np.sqrt(self.W[rows]) * (self.X[rows] - F[rows] @ Z.T)
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        return np.einsum("ij,ij->i", self._weighted, self.X)
+
+    def entries(self, dense: bool = False) -> Entries:
+        # What is missing gets a harmless value: no divergence may stumble over its zero.
+        harmless = np.mean(self.X[self.W > 0])
+        return DenseEntries(np.where(self.W > 0, self.X, harmless), self.W)
+
+
+def weighted_gram(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return ``Zᵀ diag(w) Z`` for every row of weights (…, m), (…, k, k)."""
+    m, k = Z.shape
+    products = (Z[:, :, None] * Z[:, None, :]).reshape(m, k * k)
+    return (weights @ products).reshape(*weights.shape[:-1], k, k)
+
+
+class Centred(Data):
+    """``X − 1 μᵀ`` for any other data, without touching them.
+
+    Parameters
+    ----------
+    X : Data, (n, m)
+    mean : ndarray, (m,)
+        What is taken from every row.
+    """
+
+    def __init__(self, X: Data, mean: np.ndarray) -> None:
+        self.X, self.mean = X, mean
+        self.shape, self.dtype = X.shape, X.dtype
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.X.dot(Z) - self.mean @ Z
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.X.transposed_dot(F) - np.outer(self.mean, F.sum(axis=0))
+
+    def channel_gram(self) -> np.ndarray:
+        n = self.shape[0]
+        crossed = np.outer(self.X.transposed_dot(np.ones((n, 1)))[:, 0], self.mean)
+        return self.X.channel_gram() - crossed - crossed.T + n * np.outer(self.mean, self.mean)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.X.rows(index) - self.mean
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows, block in self.X.residual_blocks(F, Z):
+            yield rows, block - self.mean
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        across = self.X.dot(self.mean[:, None])[:, 0]
+        return self.X.squared_row_norms - 2 * across + self.mean @ self.mean
+
+
+class Reweighted(Data):
+    r"""Data whose pixels and channels have weights, :math:`r_i^2 c_j^2` for entry ij.
+
+    The misfit is that of the scaled data :math:`\tilde x_{ij} = r_i x_{ij} c_j`; factors stay in the
+    unit of the unscaled data. Pixels do not interact, so their weights only matter to penalties.
+
+    Parameters
+    ----------
+    scaled : Data, (n, m)
+        The scaled data, whole or compressed.
+    r : ndarray, (n,)
+    c : ndarray, (m,)
+    """
+
+    def __init__(self, scaled: Data, r: np.ndarray, c: np.ndarray) -> None:
+        self.scaled, self.scales = scaled, (r[:, None], c[:, None])
+        self.shape, self.dtype = scaled.shape, scaled.dtype
+
+    def with_channels(self, weights: np.ndarray) -> Reweighted:
+        """Return the same data with other weights of the channels, (m,)."""
+        (r, c), other = self.scales, np.sqrt(weights)
+        return Reweighted(self.scaled.rescaled(np.ones(len(r)), other / c[:, 0]), r[:, 0], other)
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        r, c = self.scales
+        return self.scaled.dot(Z / c) / r
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        r, c = self.scales
+        return self.scaled.transposed_dot(F / r) / c
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        (r, c), scaled = self.scales, self.scaled
+        if mode == 0:
+            return scaled.dot(c * factors[1]) / r
+        return scaled.transposed_dot(r * factors[0]) / c
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        Z = self.scales[1 - mode] * factors[1 - mode]
+        return Z.T @ Z
+
+    def row_weights(self, mode: int) -> np.ndarray:
+        return self.scales[mode][:, 0] ** 2
+
+    def channel_gram(self) -> np.ndarray:
+        return self.scaled.channel_gram()
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        r, c = self.scales
+        return self.scaled.rows(index) / r[index] / c.T
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        r, c = self.scales
+        return self.scaled.residual_blocks(r * F, c * Z)
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        r, c = self.scales
+        return self.scaled.misfit([r * factors[0], c * factors[1]])
+
+    @cached_property
+    def squared_norm(self) -> float:
+        return self.scaled.squared_norm
+
+    @property
+    def squared_row_norms(self) -> np.ndarray:
+        return self.scaled.squared_row_norms
+
+
+def count_scaled(data: Data) -> Reweighted:
+    r"""Weight pixels and channels by their totals, :math:`n / (a_i b_j)`, so that counts have white noise.
+
+    Read noise can take a total to zero or below: such a row weighs as the faintest honest one. The largest
+    singular value of the scaled data is :math:`\sqrt n` with :math:`n` the sum of all data.
+
+    Raises
+    ------
+    ValueError
+        If no pixel or no channel has a positive total.
+
+    References
+    ----------
+    Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
+    """
+    pixels, channels = (_positive(sums) for sums in data.totals())
+    size = np.sqrt(pixels.sum())
+    r, c = np.sqrt(size / pixels), np.sqrt(size / channels)
+    weighted = Reweighted(data.rescaled(r, c), r, c)
+    weighted.channels = data.channels
+    return weighted
+
+
+def _positive(totals: np.ndarray) -> np.ndarray:
+    good = totals > 1e-3 * np.mean(np.abs(totals))
+    if not good.any():
+        raise EndmemberError(
+            "weights by counts need pixels and channels with positive totals; use em.SquaredError() "
+            "for data around zero"
+        )
+    return np.where(good, totals, totals[good].min())

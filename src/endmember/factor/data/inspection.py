@@ -1,0 +1,319 @@
+"""The door that all data come through: what is taken, and in which sentence the rest is refused.
+
+Estimators, ``em.assess``, ``em.preprocess`` and ``em.compare`` take spectra by :func:`given` and masks by
+:func:`left_out`, so that they accept and refuse the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.matrix import Data
+
+#: Where the metadata of a signal keep its history.
+STEPS = "Endmember.steps"
+
+
+def is_lazy(X: Any) -> bool:
+    """Tell whether ``X`` is a Dask array, without importing Dask."""
+    return hasattr(X, "dask") and hasattr(X, "chunks")
+
+
+def steps(signal: Any) -> list[dict[str, Any]]:
+    """Return the processing steps that a signal went through, oldest first.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        Steps are kept in its metadata as JSON text, which every file format of HyperSpy keeps.
+
+    Returns
+    -------
+    list of dict
+        As given to `endmember.preprocess.lifting.record`; a copy.
+    """
+    return json.loads(signal.metadata.get_item(STEPS, default="[]"))
+
+
+def unwrap(X: Any) -> Any:
+    """Return the array of a HyperSpy signal with the spectra on the last axis; anything else as it is.
+
+    Raises
+    ------
+    TypeError
+        If it is the name of a file.
+    ValueError
+        If the signal does not have exactly one signal axis.
+    """
+    if isinstance(X, str | os.PathLike):
+        raise EndmemberTypeError(
+            f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})"
+        )
+    if not is_signal(X):
+        return X
+    axes = X.axes_manager
+    if axes.signal_dimension != 1:
+        raise EndmemberError(
+            f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
+            "choose the energy axis with signal.as_signal1D(axis)"
+        )
+    (spectral,) = axes.signal_indices_in_array
+    in_order = spectral == X.data.ndim - 1
+    return X.data if in_order else np.moveaxis(X.data, spectral, -1)
+
+
+#: Data whose largest value lies within these powers of two come in as they are: products of a few stay exact.
+NEAR = {4: 40, 8: 64}
+#: Powers of ten between which data are taken at all, by the bytes of a number.
+TAKEN = {4: 30, 8: 150}
+
+
+@dataclass(frozen=True)
+class Given:
+    """Spectra as they came through the door.
+
+    Attributes
+    ----------
+    array : ndarray, Dask array, CSR matrix or Data, (*domain, channels)
+        Real or whole numbers; what a masked array hides is zero.
+    axis : Axis
+        The energy of every channel.
+    pixels : tuple of Axis, or None
+        The axes of the image of a signal, in data order.
+    hidden : ndarray of bool, (*domain, channels), or None
+        The entries that a masked array hides.
+    history : tuple of dict
+        The processing steps that a signal went through.
+    """
+
+    array: Any
+    axis: Axis
+    pixels: tuple[Axis, ...] | None = None
+    hidden: np.ndarray | None = None
+    history: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the array."""
+        return tuple(int(size) for size in self.array.shape)
+
+    @property
+    def matrix(self) -> Any:
+        """The array with all pixels along one axis, (n, channels)."""
+        sparsely = sparse.issparse(self.array)
+        return self.array if sparsely else self.array.reshape(-1, self.shape[-1])
+
+    @property
+    def domain(self) -> tuple[int, ...] | None:
+        """The image that the pixels form; None for those of a mere list."""
+        if isinstance(self.array, Data):
+            return self.array.origin.domain if self.array.origin else None
+        return None if self.pixels is None and len(self.shape) < 3 else self.shape[:-1]
+
+    def resampled(self, axis: Axis, channel_mask: Any = None) -> tuple[Given, np.ndarray]:
+        """Return the spectra at other energies, and which channels they do not reach or are left out."""
+        matrix, covered = self.axis.onto(axis)
+        n_channels = (len(self.axis.energy),)
+        left = left_out(channel_mask, n_channels, (self.axis,), "channel_mask", "channels")
+        if left is not None:
+            covered &= left @ matrix == 0
+        matrix = matrix.astype(np.float32 if self.array.dtype == np.float32 else np.float64)
+        X, hidden = self.array, None
+        if is_lazy(X):
+            X = X.rechunk({X.ndim - 1: -1})
+            X = X.map_blocks(
+                _product, matrix, dtype=matrix.dtype, chunks=(*X.chunks[:-1], matrix.shape[1:])
+            )
+        else:
+            X = _product(X, matrix)
+        if self.hidden is not None:
+            hidden = _product(self.hidden.astype(matrix.dtype), matrix) > 0
+        return Given(X, axis, self.pixels, hidden, self.history), ~covered
+
+
+def _product(X: Any, matrix: sparse.csr_array) -> Any:
+    """Return spectra (*domain, channels) times a matrix."""
+    if sparse.issparse(X):
+        return X @ matrix
+    return (X.reshape(-1, X.shape[-1]) @ matrix).reshape(*X.shape[:-1], -1)
+
+
+def given(X: Any, least: int = 2) -> Given:
+    """Take spectra of any kind, or say in one sentence why they are none.
+
+    Parameters
+    ----------
+    X : array_like, masked array, data frame, sparse matrix, Dask array or HyperSpy signal, (*domain, channels)
+        Never copied but to fill what a masked array hides, never changed.
+    least : int
+        Axes that there must be: 1 where a single spectrum will do.
+
+    Raises
+    ------
+    TypeError
+        If it is None, the name of a file, or holds objects that are no numbers.
+    ValueError
+        If it holds text or complex numbers, has fewer than two axes, or an axis without entries.
+    """
+    if isinstance(X, Given):
+        return X
+    if isinstance(X, Data):
+        return Given(X, X.origin.axis if X.origin else Axis.numbers(X.shape[1]))
+    if X is None:
+        raise EndmemberTypeError(
+            "X is None and no spectrum image; give an array (*domain, channels) or a signal"
+        )
+    array, hidden, pixels = unwrap(X), None, None
+    if sparse.issparse(array):
+        array = sparse.csr_array(array)
+    elif not is_lazy(array):
+        array = _as_ndarray(array)
+    _check(array, least)
+    if is_signal(X):
+        pixels = Axis.in_data_order(X.axes_manager.navigation_axes)
+    if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
+        import dask.array as da
+
+        hidden = np.asarray(da.ma.getmaskarray(array))
+        array = da.ma.filled(array, 0)
+    elif isinstance(array, np.ma.MaskedArray):
+        hidden, array = np.ma.getmaskarray(array), array.filled(0)
+    hidden = hidden if hidden is not None and hidden.any() else None
+    axis = Axis.of(X if is_signal(X) or hasattr(X, "columns") else array)
+    return Given(array, axis, pixels, hidden, tuple(steps(X)) if is_signal(X) else ())
+
+
+def _as_ndarray(X: Any) -> np.ndarray:
+    """Return what a user gave as an array of numbers, a masked one as such."""
+    try:
+        array = np.asanyarray(X) if isinstance(X, np.ma.MaskedArray) else np.asarray(X)
+    except ValueError as problem:
+        raise EndmemberError(
+            f"X is no array of spectra ({problem}); give all spectra the same channels"
+        ) from problem
+    return array.astype(np.float64) if array.dtype == object else array
+
+
+def _check(X: Any, least: int) -> None:
+    """Refuse what holds no real numbers, has fewer than two axes, or an axis of no entries."""
+    if X.dtype.kind == "c":
+        raise EndmemberError(
+            "Complex data not supported: a spectrum image holds real or whole numbers; give their modulus"
+        )
+    if X.dtype.kind not in "fiub":
+        raise EndmemberError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
+    shape = X.shape
+    if is_lazy(X) and np.isnan(shape).any():
+        raise EndmemberError(
+            "the sizes of the chunks of this Dask array are not known; call X.compute_chunk_sizes() first"
+        )
+    if len(shape) < least:
+        raise EndmemberError(
+            f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "
+            "Reshape your data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
+        )
+    if 0 in shape:
+        what = "feature" if shape[-1] == 0 else "sample"
+        raise EndmemberError(
+            f"X has no entry along axis {shape.index(0)}: 0 {what}(s) (shape={tuple(shape)}) while a minimum of 1 is "
+            "required; look at what was cut away before"
+        )
+
+
+def left_out(
+    mask: Any, shape: tuple[int, ...], axes: tuple[Axis, ...] | None, name: str, what: str
+) -> np.ndarray | None:
+    """Return a mask (array or HyperSpy signal, True = left out) in data order; None where nothing is left out.
+
+    Raises
+    ------
+    ValueError
+        If it holds other values, has another shape, or is a signal on another axis.
+    """
+    if mask is None:
+        return None
+    array = np.asarray(mask.data if is_signal(mask) else mask)
+    if array.dtype != bool and not np.isin(array, (0, 1)).all():
+        raise EndmemberError("a mask holds True (left out) and False; this one holds other values")
+    if array.shape != shape:
+        raise EndmemberError(
+            f"{name} has the shape {array.shape} and the {what} have {shape}; give one True (left "
+            "out) or False for each, in the order of the data"
+        )
+    if is_signal(mask) and axes is not None:
+        manager = mask.axes_manager
+        own = (*manager.navigation_axes, *manager.signal_axes)
+        for one, other in zip(Axis.in_data_order(own), axes, strict=False):
+            other.check(one, f"{name} lies", "give a mask of these data")
+    return array.astype(bool) if array.any() else None
+
+
+def whole(X: Any, missing: bool = False) -> Any:
+    """Return an array whose values are finite, or NaN where ``missing`` values are taken; lazy data say so later.
+
+    Raises
+    ------
+    ValueError
+        With the place of the first value that is not.
+    """
+    if X.dtype.kind != "f":
+        return X
+    if not is_lazy(X):
+        return _finite(X, missing)
+    return X.map_blocks(_finite, missing, dtype=X.dtype, meta=X._meta)
+
+
+def _finite(X: np.ndarray, missing: bool, block_info: Any = None) -> np.ndarray:
+    wrong = np.isinf(X) if missing else ~np.isfinite(X)
+    if wrong.any():
+        first = np.argwhere(wrong)[0]
+        if block_info:
+            first = first + [start for start, _ in block_info[0]["array-location"]]
+        what = "infinite" if missing else "NaN or infinite"
+        raise nonfinite(int(np.count_nonzero(wrong)), what, first[:-1], first[-1])
+    return X
+
+
+def nonfinite(n: int, what: str, pixel: Any, channel: int) -> EndmemberError:
+    """Return what is said of values that no spectrum may have."""
+    place = tuple(int(index) for index in pixel)
+    return EndmemberError(
+        f"X holds {n} {what} values, the first at pixel {place}, channel {channel}; "
+        "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
+    )
+
+
+def far_from_one(size: float, dtype: np.dtype) -> int:
+    """Return the power of two of data of this size, 0 where they are near enough to one.
+
+    Raises
+    ------
+    ValueError
+        If they are so large or small that squares of them are no numbers.
+    """
+    width = 4 if dtype.itemsize < 8 else 8
+    if size == 0 or abs(np.log2(size)) <= NEAR[width]:
+        return 0
+    if abs(np.log10(size)) > TAKEN[width] + 3:
+        raise EndmemberError(
+            f"the largest value of X is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
+            f"1e{TAKEN[width]}; give them in another unit"
+        )
+    return int(np.log2(size))
+
+
+def times_two_to(X: Any, exponent: int) -> Any:
+    """Return data times a power of two, which is exact."""
+    if is_lazy(X):
+        return X.map_blocks(np.ldexp, exponent, dtype=X.dtype, meta=X._meta)
+    if sparse.issparse(X):
+        return sparse.csr_array((np.ldexp(X.data, exponent), X.indices, X.indptr), shape=X.shape)
+    return np.ldexp(X, exponent)

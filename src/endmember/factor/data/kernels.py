@@ -1,0 +1,431 @@
+"""Data entry by entry, for divergences, and loops over the non-zeros of counts, compiled by numba when first used.
+
+A *layout* is how values that belong to the entries are kept: an (n, m) array for dense data, a vector of the
+non-zeros for sparse data. Both answer the same few calls, so that a loss is written once.
+
+``F`` (n, k) is the factor of the rows, ``Z`` (m, k) the other one, and ``V = F Zᵀ`` the model. Rows do not interact:
+they are shared among threads, and the bits of an answer do not depend on how many there are. What the loops compute
+is written with NumPy in :class:`Entries` and :mod:`endmember.factor.solvers.ratios`, for small data and
+to test the loops against.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from functools import cache, cached_property
+from types import FunctionType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from scipy import sparse
+from scipy.special import xlogy
+
+from endmember.factor.data.resources import in_threads
+
+#: Passes over the entries of a step at most, and the share of the first pass's gain that ends them.
+PASSES, SETTLED = 20, 1e-8
+#: An entry with a smaller share of a step's curvature does not move.
+NEGLIGIBLE = 1e-12
+#: A step that is too long is made shorter by this factor, so often at most.
+SHORTER, TIMES = 0.7, 60
+#: The share of the promised descent that a step must keep.
+ENOUGH = 0.25
+#: With fewer non-zeros, NumPy is done before compiled code is loaded.
+WORTHWHILE = 2**14
+#: Rows are shared among threads in so many parts.
+PARTS = 16
+
+
+class Counts(NamedTuple):
+    """Counts in compressed sparse rows.
+
+    Row ``i`` holds ``x[e]`` in column ``columns[e]`` for ``e`` from ``pointers[i]`` to ``pointers[i + 1]``; ``floor``
+    is the least that a model is taken for.
+    """
+
+    pointers: np.ndarray
+    columns: np.ndarray
+    x: np.ndarray
+    floor: float
+
+
+class Rest(NamedTuple):
+    """What a Newton step needs to know besides the counts.
+
+    ``slopes`` (n, k) is the part of the gradient that depends neither on counts nor on ``F``, ``quadratic`` (k, k) the
+    curvature from penalties, ``lower`` and ``upper`` (n, k) are the bounds.
+    """
+
+    slopes: np.ndarray
+    quadratic: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def run(name: str, counts: Counts, *arguments: Any) -> None:
+    """Call the compiled function ``name(counts, *arguments, first, last)`` for all rows, in several threads."""
+    function, pointers = compiled()[name], counts.pointers
+    shares = np.linspace(0, pointers[-1], PARTS + 1)[1:-1]
+    edges = np.concatenate([[0], np.searchsorted(pointers, shares), [len(pointers) - 1]])
+    parts = [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
+    in_threads(lambda part: function(counts, *arguments, *part), parts)
+
+
+@cache
+def compiled() -> dict[str, Any]:
+    """Return the compiled functions of this module by name, kept on disk where a folder can be written."""
+    import numba
+
+    scope = dict(globals())
+    options: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "fastmath": {"reassoc", "contract"},
+    }
+    for function in (
+        numerators, deviances, derivatives, best_step, steepest_fall, length_of_step, newton_steps
+    ):  # fmt: skip
+        copy = FunctionType(function.__code__, scope, function.__name__)
+        try:
+            scope[function.__name__] = numba.njit(cache=True, **options)(copy)
+        except RuntimeError:  # nowhere to keep it
+            scope[function.__name__] = numba.njit(**options)(copy)
+    return scope
+
+
+def numerators(
+    counts: Counts, Z: np.ndarray, F: np.ndarray, sums: np.ndarray, first: int, last: int
+) -> None:
+    """Fill ``sums`` (n, k) with ``Σ_j x_ij z_j / v_ij``."""
+    k = F.shape[1]
+    for i in range(first, last):
+        sums[i] = 0.0
+        for e in range(counts.pointers[i], counts.pointers[i + 1]):
+            j, model = counts.columns[e], 0.0
+            for c in range(k):
+                model += F[i, c] * Z[j, c]
+            quotient = counts.x[e] / max(model, counts.floor)
+            for c in range(k):
+                sums[i, c] += quotient * Z[j, c]
+
+
+def deviances(
+    counts: Counts, Z: np.ndarray, F: np.ndarray, sums: np.ndarray, first: int, last: int
+) -> None:
+    """Fill ``sums`` (n,) with ``Σ_j x_ij ln(x_ij / v_ij) − x_ij``."""
+    k = F.shape[1]
+    for i in range(first, last):
+        total = 0.0
+        for e in range(counts.pointers[i], counts.pointers[i + 1]):
+            j, model = counts.columns[e], 0.0
+            for c in range(k):
+                model += F[i, c] * Z[j, c]
+            x = counts.x[e]
+            total += x * np.log(x / max(model, counts.floor)) - x
+        sums[i] = total
+
+
+def newton_steps(
+    counts: Counts, Z: np.ndarray, F: np.ndarray, rest: Rest,
+    relaxation: float, inner: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """Improve every row of ``F`` (n, k) by ``inner`` Newton steps, in place."""
+    k = F.shape[1]
+    longest = 1
+    for i in range(first, last):
+        longest = max(longest, counts.pointers[i + 1] - counts.pointers[i])
+    z, v, work = np.empty((k, longest)), np.empty(longest), np.empty(longest)
+    H, g, step = np.empty((k, k)), np.empty(k), np.empty(k)
+    low, high = np.empty(k), np.empty(k)
+    for i in range(first, last):
+        start, stop = counts.pointers[i], counts.pointers[i + 1]
+        n, x, f = stop - start, counts.x[start:stop], F[i]
+        v[:n] = 0.0
+        for c in range(k):
+            for e in range(n):
+                z[c, e] = Z[counts.columns[start + e], c]
+                v[e] += f[c] * z[c, e]
+        for e in range(n):
+            v[e] = max(v[e], counts.floor)
+        for _ in range(inner):
+            derivatives(x, v, z, work, g, H)
+            for c in range(k):
+                g[c] += rest.slopes[i, c]
+                low[c], high[c] = rest.lower[i, c] - f[c], rest.upper[i, c] - f[c]
+                for b in range(k):
+                    g[c] += f[b] * rest.quadratic[b, c]
+                    H[c, b] += rest.quadratic[c, b]
+            best_step(g, H, low, high, step)
+            fall = steepest_fall(v[:n], z[:, :n], step, work)
+            t = length_of_step(g, H, rest.quadratic, low, high, step, fall, relaxation)
+            for c in range(k):
+                f[c] = min(max(f[c] + t * step[c], rest.lower[i, c]), rest.upper[i, c])
+            for e in range(n):
+                v[e] = max(v[e] + t * work[e], counts.floor)
+
+
+def derivatives(
+    x: np.ndarray, v: np.ndarray, z: np.ndarray, work: np.ndarray, g: np.ndarray, H: np.ndarray
+) -> None:
+    """Fill ``g`` (k,) with ``−Σ x z / v`` and ``H`` (k, k) with ``Σ x z zᵀ / v²``, over the counts ``x`` of a row."""
+    for e in range(len(x)):
+        work[e] = x[e] / v[e]
+    for c in range(len(g)):
+        total = 0.0
+        for e in range(len(x)):
+            total += work[e] * z[c, e]
+        g[c] = -total
+    for e in range(len(x)):
+        work[e] /= v[e]
+    for c in range(len(g)):
+        for b in range(c + 1):
+            total = 0.0
+            for e in range(len(x)):
+                total += work[e] * z[c, e] * z[b, e]
+            H[c, b] = H[b, c] = total
+
+
+def best_step(
+    g: np.ndarray, H: np.ndarray, low: np.ndarray, high: np.ndarray, step: np.ndarray
+) -> None:
+    """Fill ``step`` (k,) with the minimiser ``d`` of ``g·d + ½ d·H d`` between ``low`` and ``high``."""
+    step[:] = 0.0
+    first_gain = 0.0
+    for turn in range(PASSES):
+        gain = 0.0
+        for c in range(len(step)):
+            slope, now = g[c], step[c]
+            for b in range(len(step)):
+                slope += H[c, b] * step[b]
+            if H[c, c] > 0:
+                now -= slope / H[c, c]
+            elif slope > 0:
+                now = low[c]
+            now = min(max(now, low[c]), high[c])
+            gain += H[c, c] * (now - step[c]) ** 2
+            step[c] = now
+        if turn == 0:
+            first_gain = gain
+        if gain <= SETTLED * first_gain:
+            break
+
+
+def steepest_fall(v: np.ndarray, z: np.ndarray, step: np.ndarray, work: np.ndarray) -> float:
+    """Fill ``work`` with the change of the model of a row, and return the largest relative fall of an entry."""
+    n = z.shape[1]
+    for e in range(n):
+        work[e] = 0.0
+    for c in range(len(step)):
+        for e in range(n):
+            work[e] += step[c] * z[c, e]
+    fall = 0.0
+    for e in range(n):
+        fall = max(fall, -work[e] / v[e])
+    return fall
+
+
+def length_of_step(
+    g: np.ndarray, H: np.ndarray, quadratic: np.ndarray, low: np.ndarray, high: np.ndarray,
+    step: np.ndarray, fall: float, relaxation: float,
+) -> float:  # fmt: skip
+    """Return how far to go along ``step``: ``relaxation`` times, or less where that might lead uphill.
+
+    No entry of the model falls faster than ``fall``, which bounds what the logarithms can lose.
+    """
+    slope = curvature = bent = 0.0
+    for c in range(len(step)):
+        slope += g[c] * step[c]
+        for b in range(len(step)):
+            curvature += step[c] * H[c, b] * step[b]
+            bent += step[c] * quadratic[c, b] * step[b]
+    t = relaxation
+    for c in range(len(step)):
+        if step[c] ** 2 * H[c, c] > NEGLIGIBLE * abs(curvature):
+            room = high[c] if step[c] > 0 else low[c]
+            t = min(t, max(1.0, room / step[c]))
+    if slope >= 0:
+        return 0.0
+    for _ in range(TIMES):
+        u = t * fall
+        if u < 1:
+            loss = t * t / 2 if u < 1e-4 else (-u - np.log1p(-u)) / fall**2
+            rise = t * slope + bent * t * t / 2 + (curvature - bent) * loss
+            if rise <= ENOUGH * (2 - relaxation) * t * slope:
+                return t
+        t *= SHORTER
+    return 0.0
+
+
+#: Entries whose model is gathered at a time.
+CHUNK = 2**18
+
+
+class Entries(ABC):
+    """The entries ``x`` of the data in their layout, seen from the rows; ``.T`` sees them from the columns."""
+
+    x: np.ndarray
+    shape: tuple[int, int]
+    #: The weight of every entry, or None where all are 1.
+    weights: np.ndarray | None = None
+
+    @abstractmethod
+    def transposed(self) -> Self:
+        """Return the same entries seen from the other side."""
+
+    @abstractmethod
+    def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return ``F Zᵀ`` in the layout."""
+
+    @abstractmethod
+    def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        """Return ``Σ_j values_ij z_jk``, (n, k)."""
+
+    def everywhere(self, Z: np.ndarray) -> np.ndarray:
+        """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
+        return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
+
+    @abstractmethod
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        """Return the largest of the values in the layout in every row, over entries that hold counts; at least 0."""
+
+    @abstractmethod
+    def some_rows(self, rows: slice) -> Self:
+        """Return the entries of some of the rows."""
+
+    def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
+        """Return ``Σ_j x_ij z_jk / v_ij`` with ``v = F Zᵀ``, at least ``floor``; (n, k)."""
+        return self.dot(self.x / np.maximum(self.model(F, Z), floor), Z)
+
+    def deviance(self, F: np.ndarray, Z: np.ndarray, floor: float) -> float:
+        """Return ``Σ_ij w_ij (x_ij ln(x_ij / v_ij) − x_ij)`` with ``v = F Zᵀ``, at least ``floor``."""
+        terms = xlogy(self.x, self.x / np.maximum(self.model(F, Z), floor)) - self.x
+        return float(np.sum(terms if self.weights is None else terms * self.weights))
+
+    def total(self, F: np.ndarray, Z: np.ndarray) -> float:
+        """Return ``Σ_ij w_ij v_ij`` with ``v = F Zᵀ``, zeros included."""
+        if self.weights is None:
+            return float(F.sum(axis=0) @ Z.sum(axis=0))
+        return float(np.sum(F * self.everywhere(Z)))
+
+    def counts(self, floor: float) -> Counts | None:
+        """Return what compiled loops work on, or None where NumPy does as well."""
+        return None
+
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        """Return ``Σ_j w_ij values_j / v_ij`` over all entries, zeros included, for ``V = F Zᵀ ≥ floor``, (n,)."""
+        return self.dot(1.0 / np.maximum(self.model(F, Z), floor), values)
+
+
+class DenseEntries(Entries):
+    """A dense array, with a weight for every entry if wanted."""
+
+    def __init__(self, x: np.ndarray, weights: np.ndarray | None = None) -> None:
+        self.x, self.weights, self.shape = x, weights, x.shape
+
+    def transposed(self) -> DenseEntries:
+        return DenseEntries(self.x.T, None if self.weights is None else self.weights.T)
+
+    def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        return F @ Z.T
+
+    def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        return (values if self.weights is None else values * self.weights) @ Z
+
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        matter = self.x > 0 if self.weights is None else self.x * self.weights > 0
+        return np.max(values, axis=1, initial=0.0, where=matter)
+
+    def some_rows(self, rows: slice) -> DenseEntries:
+        return DenseEntries(self.x[rows], None if self.weights is None else self.weights[rows])
+
+
+class SparseEntries(Entries):
+    """The non-zeros of counts; zeros only matter through the sums of the factors."""
+
+    def __init__(self, X: sparse.csr_array) -> None:
+        self.X, self.x, self.shape = X, X.data, X.shape
+
+    @cached_property
+    def _row(self) -> np.ndarray:
+        return np.repeat(np.arange(self.shape[0]), np.diff(self.X.indptr))
+
+    @cached_property
+    def _other(self) -> SparseEntries:
+        return SparseEntries(sparse.csr_array(self.X.T))
+
+    def transposed(self) -> SparseEntries:
+        return self._other
+
+    def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        values = np.empty(len(self.x))
+        for start in range(0, len(values), CHUNK):
+            part = slice(start, start + CHUNK)
+            np.einsum("ek,ek->e", F[self._row[part]], Z[self.X.indices[part]], out=values[part])
+        return values
+
+    def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        matrix = sparse.csr_array((values, self.X.indices, self.X.indptr), shape=self.shape)
+        return matrix @ np.ascontiguousarray(Z)
+
+    def over_model(
+        self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
+    ) -> np.ndarray:
+        sums, rows = np.empty(len(F)), max(CHUNK // len(Z), 1)
+        for start in range(0, len(F), rows):
+            part = slice(start, start + rows)
+            sums[part] = (1.0 / np.maximum(F[part] @ Z.T, floor)) @ values
+        return sums
+
+    def largest(self, values: np.ndarray) -> np.ndarray:
+        filled = np.diff(self.X.indptr) > 0
+        largest = np.zeros(self.shape[0])
+        largest[filled] = np.maximum.reduceat(values, self.X.indptr[:-1][filled])
+        return np.maximum(largest, 0.0)
+
+    def some_rows(self, rows: slice) -> SparseEntries:
+        return SparseEntries(self.X[rows])
+
+    def counts(self, floor: float) -> Counts | None:
+        if len(self.x) < WORTHWHILE:
+            return None
+        return Counts(self.X.indptr, self.X.indices, self.x, floor)
+
+    def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
+        counts = self.counts(floor)
+        if counts is None:
+            return super().quotients(F, Z, floor)
+        sums = np.empty(F.shape)
+        run("numerators", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        return sums
+
+    def deviance(self, F: np.ndarray, Z: np.ndarray, floor: float) -> float:
+        counts = self.counts(floor)
+        if counts is None:
+            return super().deviance(F, Z, floor)
+        sums = np.empty(len(F))
+        run("deviances", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        return float(sums.sum())
+
+
+def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> SparseEntries | None:
+    """Return the non-zeros alone where at least half of the entries are zero: smaller, and quicker to go through."""
+    parts, left = [], shape[0] * shape[1] // 2
+    for block in blocks:
+        left -= int(np.count_nonzero(block))
+        if left < 0:
+            return None
+        parts.append(sparse.csr_array(block))
+    return SparseEntries(sparse.csr_array(sparse.vstack(parts)))
+
+
+def canonical(X: sparse.csr_array) -> sparse.csr_array:
+    """Return ``X`` with every non-zero stored once and no zero stored, without changing the one given."""
+    if X.has_canonical_format and np.all(X.data):
+        return X
+    X = X.copy()
+    X.sum_duplicates()
+    X.eliminate_zeros()
+    return X

@@ -1,0 +1,384 @@
+"""Lazy data: a Dask array cut into blocks within the memory, and read once a pass, in threads or on a cluster.
+
+Blocks hold the whole energy axis, and each chunk is read once.
+
+A *pass* reads every block once. What is computed of a block is returned, never written in place: a
+block may be computed twice, where a worker dies, and changes nothing. What blocks return is taken in
+their order, so that sums have the same bits whatever thread or worker was first.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.errors import EndmemberError
+from endmember.factor.data.kernels import Entries
+from endmember.factor.data.matrix import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
+from endmember.factor.data.resources import (
+    current,
+    in_turn,
+    in_words,
+    n_threads,
+    one_blas_thread,
+    ordered,
+)
+
+logger = logging.getLogger("endmember")
+
+#: Neighbouring chunks are read together up to this size, in bytes.
+SMALL_BLOCK = 2**25
+#: A block that must be cut out of larger chunks has this size at most, in bytes.
+LARGE_BLOCK = 2**26
+#: The share of the memory that blocks may take; the rest is for factors and sums.
+SHARE = 0.4
+#: Data are written anew in better chunks when a pass would read each chunk more often than this.
+AMPLIFICATION = 2
+#: What is looked at where a part of the data will do: blocks, and pixels of each along every axis.
+SAMPLED_BLOCKS, SAMPLED_WIDTH = 9, 24
+
+
+class Blocks:
+    """The blocks of a Dask array ``(*domain, m)``; iterating gives ``(place, pixel numbers)``.
+
+    Parameters
+    ----------
+    X : Dask array, (*domain, m)
+    memory : int, optional
+        Bytes that all of the work may take.
+
+    Attributes
+    ----------
+    X : Dask array
+        The one given, or its copy in chunks that can be read.
+    n : int
+        Number of pixels.
+    threads : int
+        Blocks that are in memory at a time.
+    amplification : int
+        How often every chunk is read in a pass.
+
+    Raises
+    ------
+    ValueError
+        If not even one block fits; the message says which chunks do.
+    """
+
+    def __init__(self, X: Any, memory: int | None = None) -> None:
+        self.X, self.domain = X, tuple(int(size) for size in X.shape[:-1])
+        self.n = math.prod(self.domain)
+        self._pixel = int(X.shape[-1]) * X.dtype.itemsize
+        self.amplification = 1
+        share = math.inf if memory is None else SHARE * memory
+        chunk = math.prod(max(sizes) for sizes in X.chunks[:-1]) * self._pixel
+        pieces = len(X.chunks[-1])
+        #: Parts are put together in a copy: a block of several chunks takes twice its size.
+        self._copies = 1 if pieces == 1 else 2
+        if self._copies * chunk > min(share, math.inf if pieces == 1 else 2 * LARGE_BLOCK):
+            self._cut(chunk, share)
+        #: The sizes of the blocks along every axis of the domain.
+        self.sizes = self._grouped(min(share, SMALL_BLOCK))
+        self.bytes_of_block = self._copies * math.prod(map(max, self.sizes)) * self._pixel
+        fitting = n_threads() if memory is None else int(share // max(self.bytes_of_block, 1))
+        self.threads = max(1, min(n_threads(), fitting))
+
+    def __iter__(self) -> Iterator[tuple[tuple[slice, ...], Any]]:
+        for place in self.places:
+            yield place, tight(self._numbers[place].ravel())
+
+    def __len__(self) -> int:
+        return math.prod(map(len, self.sizes))
+
+    @cached_property
+    def _numbers(self) -> np.ndarray:
+        return np.arange(self.n).reshape(self.domain)
+
+    @property
+    def places(self) -> list[tuple[slice, ...]]:
+        """The pixels of every block."""
+        from dask.array.core import slices_from_chunks
+
+        return slices_from_chunks(self.sizes)
+
+    def _grouped(self, limit: float) -> list[tuple[int, ...]]:
+        """Return the sizes of the blocks along every axis: those of the chunks, small ones together."""
+        grouped = list(self.X.chunks[:-1])
+        for axis, sizes in reversed(list(enumerate(grouped))):
+            largest = math.prod(map(max, grouped))
+            together = int(limit // max(2 * largest * self._pixel, 1))
+            if together > 1:
+                starts = range(0, len(sizes), together)
+                grouped[axis] = tuple(sum(sizes[start : start + together]) for start in starts)
+                self._copies = 2
+        return grouped
+
+    def _cut(self, chunk: int, share: float) -> None:
+        """Make blocks that are smaller than the chunks, or refuse."""
+        whole = len(self.X.chunks[-1]) == 1
+        goal = min(share / 2, LARGE_BLOCK)
+        if whole or goal < self._pixel:
+            raise EndmemberError(self._advice(chunk, goal))
+        self.amplification = math.ceil(chunk / goal)
+        if self.amplification > AMPLIFICATION:
+            self.X = self._written_anew(chunk, goal)
+            self.amplification = 1
+        else:
+            self.X = self.X.rechunk((*self._fitting(goal), self.X.shape[-1]))
+            self._copies = 2
+
+    def _fitting(self, goal: float) -> tuple[int, ...]:
+        """Return the largest pixel chunks of about ``goal`` bytes, square-like, last axis first."""
+        left, shape = max(1, int(goal // self._pixel)), []
+        for axis, size in reversed(list(enumerate(self.domain))):
+            shape.append(min(size, max(1, math.floor(left ** (1 / (axis + 1))))))
+            left = max(1, left // shape[-1])
+        return tuple(reversed(shape))
+
+    def _advice(self, chunk: int, goal: float) -> str:
+        fitting = (*self._fitting(goal), int(self.X.shape[-1]))
+        largest = tuple(max(sizes) for sizes in self.X.chunks)
+        return (
+            f"the data are cut into chunks of {largest}, of which one takes {in_words(chunk)} with "
+            "its whole energy axis, more than the limit of memory leaves for it; raise memory= or "
+            f"save the data in chunks of at most {fitting}"
+        )
+
+    def _written_anew(self, chunk: int, goal: float) -> Any:
+        """Return the data in chunks with the whole energy axis: a copy on disk, for which each chunk is read once."""
+        fitting = (*self._fitting(goal), int(self.X.shape[-1]))
+        folder = Path(tempfile.gettempdir())
+        free = shutil.disk_usage(folder).free
+        if self.X.nbytes > free:
+            raise EndmemberError(
+                f"{self._advice(chunk, goal)}; a copy in such chunks takes {in_words(self.X.nbytes)} "
+                f"and {folder} has {in_words(free)}"
+            )
+        logger.warning(
+            "the chunks split the energy axis, so a pass would read everything %d times: the data "
+            "are written anew, once, in chunks of %s (%s in %s); save them so to spare this",
+            self.amplification, fitting, in_words(self.X.nbytes), folder,
+        )  # fmt: skip
+        return _copied(self.X, fitting)
+
+
+def sample(blocks: Blocks) -> np.ndarray:
+    """Return a small spectrum image out of a few blocks, evenly spread: parts of equal shape, one below the other."""
+    places = blocks.places
+    shapes = [tuple(part.stop - part.start for part in place) for place in places]
+    alike = [place for place, shape in zip(places, shapes, strict=True) if shape == shapes[0]]
+    chosen = np.unique(np.linspace(0, len(alike) - 1, SAMPLED_BLOCKS).round().astype(int))
+    parts = []
+    for number in chosen:
+        place = tuple(
+            slice(part.start, min(part.stop, part.start + SAMPLED_WIDTH)) for part in alike[number]
+        )
+        parts.append(np.asarray(blocks.X[place].compute(scheduler="synchronous")))
+    return np.concatenate(parts)
+
+
+def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
+    """Return a copy of a Dask array in other chunks, in a temporary file, reading each chunk once."""
+    import dask.array as da
+    import h5py
+    from dask.array.core import slices_from_chunks
+
+    handle, name = tempfile.mkstemp(prefix="endmember-", suffix=".hdf5")
+    os.close(handle)
+    pieces = (*chunks[:-1], min(max(X.chunks[-1]), chunks[-1]))
+    file = h5py.File(name, "w")
+    copy = file.create_dataset("data", shape=X.shape, dtype=X.dtype, chunks=pieces)
+    weakref.finalize(copy, Path(name).unlink, missing_ok=True)
+    for place in slices_from_chunks(X.chunks):
+        copy[place] = X[place].compute(scheduler="synchronous")
+    return da.from_array(copy, chunks=chunks)
+
+
+def tight(index: np.ndarray) -> Any:
+    """Return increasing numbers as a slice where they are one."""
+    if len(index) and index[-1] - index[0] + 1 == len(index):
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
+
+
+class Lazy(BlockData):
+    """A Dask array ``(*domain, m)``, seen as its matrix (n, m); every product is one pass.
+
+    Parameters
+    ----------
+    X : Dask array, (*domain, m)
+        Chunks of any shape; each is read once a pass.
+    selection : Selection, optional
+        Which pixels and channels take part.
+    blocks : Blocks, optional
+        How ``X`` is read; the layout that suits it unless given.
+    """
+
+    def __init__(
+        self, X: Any, selection: Selection | None = None, blocks: Blocks | None = None
+    ) -> None:
+        self.layout = blocks or Blocks(X, current().memory)
+        self.X, self.selection = self.layout.X, selection or Selection()
+        self.shape = self.selection.shape((self.layout.n, X.shape[-1]))
+        self.dtype = answer_dtype(X.dtype)
+
+    @cached_property
+    def _number(self) -> np.ndarray | None:
+        """The number of every pixel among those that take part, -1 elsewhere; None where all do."""
+        if self.selection.rows is None:
+            return None
+        number = np.full(self.layout.n, -1)
+        number[self.selection.rows] = np.arange(len(self.selection.rows))
+        return number
+
+    def a_pass(
+        self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
+    ) -> Iterator[tuple[Rows, Any]]:
+        current().count(name)
+        tasks = self._tasks(kernel, arguments)
+        client = cluster()
+        with one_blas_thread():
+            yield from (
+                _on_cluster(client, tasks)
+                if client
+                else ordered(_read_and_work, tasks, self.layout.threads)
+            )
+
+    def _tasks(
+        self, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
+    ) -> Iterator[tuple[Rows, Any, tuple[Any, ...]]]:
+        """Yield ``(rows, part of the Dask array, what to do with it)``, without touching the data."""
+        for place, rows in self.layout:
+            chosen = None
+            if self._number is not None:
+                numbers = self._number[rows]
+                chosen = np.flatnonzero(numbers >= 0)
+                rows = tight(numbers[chosen])
+                if len(chosen) == 0:
+                    continue
+            work = (kernel, chosen, self.selection.columns, arguments(rows))
+            yield rows, self.X[place], work
+
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        for rows, block in self.a_pass("rows", _whole, lambda rows: ()):
+            index = np.arange(self.shape[0])[rows]
+            for piece in row_blocks(*block.shape):
+                yield index[piece], block[piece].astype(np.float64, copy=False)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Return some rows, reading only the blocks that hold them."""
+        wanted = np.asarray(index)
+        if self.selection.rows is not None:
+            wanted = self.selection.rows[wanted]
+        found = np.empty((len(wanted), self.shape[1]))
+        for place, rows in self.layout:
+            inside = np.arange(self.layout.n)[rows]
+            here = np.flatnonzero(np.isin(wanted, inside))
+            if len(here):
+                block = read(self.X[place])
+                block = block.reshape(-1, block.shape[-1])[np.searchsorted(inside, wanted[here])]
+                found[here] = Selection(columns=self.selection.columns).take(block, slice(None))
+        return found
+
+    def entries(self, dense: bool = False) -> Entries:
+        current().check(8 * self.shape[0] * self.shape[1], "this loss looks at single entries")
+        return self._all_entries
+
+
+def in_memory(X: Any, layout: Blocks, sparse_from: float | None = None) -> Any:
+    """Return a Dask array ``(*domain, m)`` as an ndarray, or counts as a CSR matrix (n, m).
+
+    Parameters
+    ----------
+    X : Dask array, (*domain, m)
+    layout : Blocks
+    sparse_from : float, optional
+        Whole numbers with a larger share of zeros than this, in their first block, are kept sparse.
+
+    Raises
+    ------
+    ValueError
+        If they take more than the limit of memory.
+    """
+    data, session = Lazy(X, blocks=layout), current()
+    parts = data.a_pass("into memory", _whole, lambda rows: ())
+    rows, first = next(parts)
+    share = 1 - np.count_nonzero(first) / max(first.size, 1)
+    why = "the data must be in memory for a loss or for weights of single entries"
+    if sparse_from is None or share <= sparse_from or X.dtype.kind not in "iub":
+        session.check(X.nbytes if sparse_from is None else 24 * X.size, why)
+        whole = np.empty(data.shape, X.dtype)
+        whole[rows] = first
+        for rows, part in parts:
+            whole[rows] = part
+        return whole.reshape(X.shape)
+    session.check(28 * (1 - share) * X.size, why)
+    numbers, blocks = [np.arange(data.shape[0])[rows]], [sparse.csr_array(first)]
+    for rows, part in parts:
+        numbers.append(np.arange(data.shape[0])[rows])
+        blocks.append(sparse.csr_array(part))
+    return sparse.vstack(blocks, format="csr")[np.argsort(np.concatenate(numbers))]
+
+
+def read(part: Any) -> np.ndarray:
+    """Return a part of a Dask array, read in this thread."""
+    return np.asarray(part.compute(scheduler="synchronous"))
+
+
+def cluster() -> Any:
+    """Return the ``dask.distributed`` client of this session, or None where there is none."""
+    if "distributed" not in sys.modules:
+        return None
+    import distributed
+
+    try:
+        return distributed.default_client()
+    except ValueError:
+        return None
+
+
+def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]:
+    """Compute blocks on the workers; one that is lost with its worker is computed again elsewhere."""
+    from dask import delayed
+
+    on_worker = delayed(_work_with_one_thread, pure=False)
+    ahead = max(2, 2 * sum(client.nthreads().values()))
+    return in_turn(lambda task: client.compute(on_worker(*task)), tasks, ahead)
+
+
+def _read_and_work(task: tuple[Rows, Any, tuple[Any, ...]]) -> tuple[Rows, Any]:
+    rows, part, work = task
+    return _work(rows, read(part), *work)
+
+
+def _work_with_one_thread(rows: Rows, raw: np.ndarray, work: Any) -> tuple[Rows, Any]:
+    with one_blas_thread():
+        return _work(rows, np.asarray(raw), *work)
+
+
+def _work(
+    rows: Rows,
+    raw: np.ndarray,
+    kernel: Callable[..., Any],
+    chosen: np.ndarray | None,
+    columns: np.ndarray | None,
+    arguments: tuple[Any, ...],
+) -> tuple[Rows, Any]:
+    """Apply a kernel to the chosen rows and columns of one block."""
+    flat = raw.reshape(-1, raw.shape[-1])
+    return rows, kernel(Block(flat, Selection(chosen, columns)), *arguments)
+
+
+def _whole(block: Block) -> np.ndarray:
+    return block.selection.take(block.raw, slice(None))

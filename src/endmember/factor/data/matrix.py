@@ -1,0 +1,401 @@
+"""The products that data answer, and blocks of rows to work them out from.
+
+What is computed of a block is returned, never written in place, and taken in the order of the blocks: sums
+have the same bits whatever thread or worker was first.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from endmember.errors import EndmemberError
+from endmember.factor.data.kernels import DenseEntries, Entries, nonzeros_of
+from endmember.factor.subproblems.quadratic import lengths
+
+#: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
+BLOCK_ENTRIES = 2**19
+#: Bytes worked on at a time: they stay in the cache of a core.
+PIECE_BYTES = 2**20
+#: Chosen columns are copied run by run up to this many runs, one by one beyond.
+MOST_RUNS = 64
+
+#: Numbers of rows, or a slice.
+Rows = Any
+
+
+class Data(ABC):
+    """A matrix ``X`` (n, m) that answers products; what every loss is written against.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+        The type in which answers are given back: float32 for float32 data, else float64.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    #: Whether every entry has its own weight, so that every row has its own Gram matrix.
+    weighted = False
+    #: Whether column j of every factor belongs to component j.
+    componentwise = True
+    #: Whether models of them creep along valleys in which the objective hardly falls.
+    creeps = False
+    #: The pixels, channels and image that compressed data were made from; None for all others.
+    origin: Any = None
+    #: The number of every column among the channels that are not masked; None where all are filled.
+    channels: np.ndarray | None = None
+
+    @abstractmethod
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        """Return ``X Z``, (n, k)."""
+
+    @abstractmethod
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        """Return ``Xᵀ F``, (m, k)."""
+
+    @abstractmethod
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        """Return the rows ``index`` as a dense float64 array."""
+
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        """Yield ``(rows, X[rows])`` as float64, in order."""
+        for rows in row_blocks(*self.shape):
+            yield rows, self.rows(np.arange(rows.start, rows.stop))
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield ``(rows, X − F Zᵀ)`` block by block."""
+        for rows, block in self.blocks():
+            yield rows, block - F[rows] @ Z.T
+
+    def channel_gram(self) -> np.ndarray:
+        """Return ``XᵀX``, (m, m)."""
+        product = np.zeros((self.shape[1], self.shape[1]))
+        for _, block in self.blocks():
+            product += block.T @ block
+        return product
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        """``Σ_j x_ij²``, (n,)."""
+        norms = np.empty(self.shape[0])
+        for rows, block in self.blocks():
+            norms[rows] = np.einsum("ij,ij->i", block, block)
+        return norms
+
+    @cached_property
+    def squared_norm(self) -> float:
+        """``‖X‖²``."""
+        return float(self.squared_row_norms.sum())
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return ``X`` contracted with every factor but the one of ``mode``: ``X Z`` or ``Xᵀ F``."""
+        return self.dot(factors[1]) if mode == 0 else self.transposed_dot(factors[0])
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
+        others = [F.T @ F for other, F in enumerate(factors) if other != mode]
+        return np.prod(others, axis=0)
+
+    def row_weights(self, mode: int) -> np.ndarray | None:
+        """Return the weight of every row of factor number ``mode``, or None where all are 1."""
+        return None
+
+    def n_others(self, mode: int) -> int:
+        """Return how many entries each row of factor number ``mode`` is made from."""
+        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def own_scales(self) -> Any:
+        """Return who carries the scale, where the data know; None where the penalties decide."""
+        return None
+
+    def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the length of every component as a fraction of that of the longest, (k,)."""
+        each = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]
+        size = np.prod(each, axis=0)
+        return np.asarray(size / (np.max(size) or 1.0))
+
+    @property
+    def matrix(self) -> Data:
+        """The matrix of all spectra."""
+        return self
+
+    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the two factors of that matrix, maps and spectra, that the factors of all modes stand for."""
+        return list(factors)
+
+    def unfolded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return factors of all modes near two factors of that matrix."""
+        return list(factors)
+
+    def place(self, row: int) -> tuple[int, ...]:
+        """Return where a row of that matrix lies in each of the leading factors."""
+        return (row,)
+
+    def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
+        """Return ``diag(r) X diag(c)``."""
+        return Rescaled(self, r, c)
+
+    def halves(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return ``L`` (n, r) and ``R`` (m, r) with ``X = L Rᵀ`` where the data are compressed; None for all others."""
+        return None
+
+    def totals(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sum of every row, (n,), and of every column, (m,)."""
+        n, m = self.shape
+        rows = self.dot(np.ones((m, 1)))[:, 0]
+        return rows, self.transposed_dot(np.ones((n, 1)))[:, 0]
+
+    def entries(self, dense: bool = False) -> Entries:
+        """Return the data entry by entry, for losses that are no sum of squares.
+
+        Raises
+        ------
+        ValueError
+            If the data answer only products.
+        """
+        raise EndmemberError(
+            "these data are compressed or scaled: they answer only products, which is enough for "
+            "squared error; give the data themselves for losses of single entries such as em.Poisson()"
+        )
+
+    def faced(
+        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
+    ) -> tuple[Entries, np.ndarray]:
+        """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
+        entries = self.entries(dense)
+        return entries if mode == 0 else entries.transposed(), factors[1 - mode]
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
+        return 0.5 * sum(float(np.vdot(R, R)) for _, R in self.residual_blocks(*factors[:2]))
+
+
+def answer_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the dtype of an answer about data of ``dtype``: float32 stays float32, all else is float64."""
+    return np.dtype(np.float32 if dtype == np.float32 else np.float64)
+
+
+def row_blocks(n: int, m: int, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
+    """Yield slices that cut ``n`` rows of ``m`` entries into blocks of about so many entries, 4 MiB unless given."""
+    step = max(1, entries // max(m, 1))
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
+
+
+class BlockData(Data):
+    """Data read in blocks of rows; all products follow from :meth:`a_pass`."""
+
+    #: What a first look has found: totals of pixels and of channels, directions of the signal.
+    found: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    #: Whether the directions are those of pixels weighted by their counts.
+    by_counts = False
+
+    def a_pass(
+        self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
+    ) -> Iterator[tuple[Rows, Any]]:
+        """Yield ``(rows, kernel(block, *arguments(rows)))`` of every :class:`Block`, in order.
+
+        Parameters
+        ----------
+        name : str
+            For the log.
+        kernel : callable
+            At the top level of a module, so that it travels to the workers of a cluster.
+        arguments : callable
+            Returns what the kernel needs for the pixels ``rows`` besides their data.
+        """
+        for rows, block in self.blocks():
+            yield rows, kernel(Block(block, Selection()), *arguments(rows))
+
+    @abstractmethod
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        """Yield ``(rows, X[rows])`` as float64, in order."""
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        product = np.empty((self.shape[0], Z.shape[1]))
+        for rows, part in self.a_pass("X Z", _dot, lambda rows: (Z,)):
+            product[rows] = part
+        return product
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        product = np.zeros((self.shape[1], F.shape[1]))
+        for _, part in self.a_pass("transposed X F", _transposed_dot, lambda rows: (F[rows],)):
+            product += part
+        return product
+
+    def channel_gram(self) -> np.ndarray:
+        product = np.zeros((self.shape[1], self.shape[1]))
+        for _, part in self.a_pass("Gram matrix", _gram, lambda rows: ()):
+            product += part
+        return product
+
+    def totals(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.found[:2] if self.found else super().totals()
+
+    @cached_property
+    def squared_row_norms(self) -> np.ndarray:
+        norms = np.empty(self.shape[0])
+        for rows, part in self.a_pass("norms", _squares, lambda rows: ()):
+            norms[rows] = part
+        return norms
+
+    def entries(self, dense: bool = False) -> Entries:
+        return (None if dense else self._nonzeros) or self._all_entries
+
+    @cached_property
+    def _nonzeros(self) -> Entries | None:
+        return nonzeros_of((block for _, block in self.blocks()), self.shape)
+
+    @cached_property
+    def _all_entries(self) -> Entries:
+        whole = np.empty(self.shape)
+        for rows, block in self.blocks():
+            whole[rows] = block
+        return DenseEntries(whole)
+
+
+class Rescaled(Data):
+    """``diag(r) X diag(c)`` for any other data: what whitening makes of them.
+
+    Parameters
+    ----------
+    X : Data, (n, m)
+    r : ndarray, (n,)
+    c : ndarray, (m,)
+    """
+
+    def __init__(self, X: Data, r: np.ndarray, c: np.ndarray) -> None:
+        self.X, self.r, self.c = X, r[:, None], c[:, None]
+        self.shape, self.dtype = X.shape, X.dtype
+
+    def dot(self, Z: np.ndarray) -> np.ndarray:
+        return self.r * self.X.dot(self.c * Z)
+
+    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
+        return self.c * self.X.transposed_dot(self.r * F)
+
+    def rows(self, index: np.ndarray) -> np.ndarray:
+        return self.r[index] * self.X.rows(index) * self.c.T
+
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        for rows, block in self.X.blocks():
+            yield rows, self.r[rows] * block * self.c.T
+
+    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        for rows, block in self.X.residual_blocks(F / self.r, Z / self.c):
+            yield rows, self.r[rows] * block * self.c.T
+
+
+class Selection:
+    """The rows and columns of a larger matrix that take part in a fit; ``None`` means all of them."""
+
+    def __init__(self, rows: np.ndarray | None = None, columns: np.ndarray | None = None) -> None:
+        self.rows, self.columns = rows, columns
+
+    def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return the shape of what is selected from a matrix of ``shape``."""
+        n = shape[0] if self.rows is None else len(self.rows)
+        m = shape[1] if self.columns is None else len(self.columns)
+        return n, m
+
+    def take(self, X: Any, rows: slice | np.ndarray) -> Any:
+        """Return the selected columns of the selected rows number ``rows``."""
+        block = self.take_rows(X, rows)
+        return block if self.columns is None else block[:, self.columns]
+
+    def take_rows(self, X: Any, rows: slice | np.ndarray) -> Any:
+        """Return all columns of the selected rows number ``rows``."""
+        return X[rows] if self.rows is None else X[self.rows[rows]]
+
+    @cached_property
+    def _runs(self) -> list[tuple[int, int]]:
+        """The first of every run of neighbouring columns, and the one after its last."""
+        assert self.columns is not None
+        ends = np.flatnonzero(np.diff(self.columns) != 1) + 1
+        return [(int(run[0]), int(run[-1]) + 1) for run in np.split(self.columns, ends)]
+
+    def view(self, block: np.ndarray) -> np.ndarray | None:
+        """Return the selected columns of ``block``, which holds all, without a copy; None where they have gaps."""
+        if self.columns is None or len(self._runs) != 1:
+            return block if self.columns is None else None
+        first, last = self._runs[0]
+        return block[:, first:last]
+
+    def copy(self, block: np.ndarray, out: np.ndarray) -> None:
+        """Copy the selected columns of ``block``, which holds all of them, to ``out``."""
+        if self.columns is None:
+            np.copyto(out, block)
+        elif len(self._runs) > MOST_RUNS:
+            np.copyto(out, block[:, self.columns])
+        else:
+            end = 0
+            for first, last in self._runs:
+                begin, end = end, end + last - first
+                np.copyto(out[:, begin:end], block[:, first:last])
+
+
+class Block:
+    """The chosen rows and columns of one block; iterating gives a piece of it at a time, as float64."""
+
+    def __init__(self, raw: np.ndarray, selection: Selection) -> None:
+        self.raw, self.selection = raw, selection
+        self.shape = selection.shape(raw.shape)
+
+    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
+        return self.pieces(np.dtype(np.float64))
+
+    def pieces(self, dtype: np.dtype) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield ``(rows, X[rows])`` in a floating type, 1 MiB at a time, in one buffer; not to be changed."""
+        n, m = self.shape
+        step = max(1, PIECE_BYTES // (max(m, 1) * dtype.itemsize))
+        buffer: np.ndarray | None = None
+        for start in range(0, n, step):
+            piece = slice(start, min(start + step, n))
+            values = self.selection.take_rows(self.raw, piece)
+            view = self.selection.view(values)
+            if view is None or view.dtype != dtype:
+                buffer = np.empty((min(step, n), m), dtype) if buffer is None else buffer
+                self.selection.copy(values, buffer[: len(values)])
+                view = buffer[: len(values)]
+            yield piece, view
+
+    @property
+    def quick(self) -> np.dtype:
+        """The type in which products may be taken where seven digits will do: float32 for float32 data."""
+        return np.dtype(np.float32 if self.raw.dtype == np.float32 else np.float64)
+
+
+def _dot(block: Block, Z: np.ndarray) -> np.ndarray:
+    product = np.empty((block.shape[0], Z.shape[1]))
+    for piece, X in block:
+        np.matmul(X, Z, out=product[piece])
+    return product
+
+
+def _transposed_dot(block: Block, F: np.ndarray) -> np.ndarray:
+    product = np.zeros((block.shape[1], F.shape[1]))
+    for piece, X in block:
+        product += X.T @ F[piece]
+    return product
+
+
+def _gram(block: Block) -> np.ndarray:
+    product = np.zeros((block.shape[1], block.shape[1]))
+    for _, X in block:
+        product += X.T @ X
+    return product
+
+
+def _squares(block: Block) -> np.ndarray:
+    return np.concatenate([np.einsum("ij,ij->i", X, X) for _, X in block])

@@ -1,0 +1,396 @@
+"""From what a user has to what the mathematics needs: signals, cubes, counts, masks and weights.
+
+A spectrum image has the shape ``(*domain, channels)``. Here it becomes
+:class:`~endmember.factor.data.in_memory.Data` of the pixels and channels that take part, together with the
+way back to the domain.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from endmember.errors import EndmemberError
+from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.in_memory import Dense, Reweighted, Sparse, Weighted, count_scaled
+from endmember.factor.data.inspection import (
+    Given,
+    far_from_one,
+    given,
+    is_lazy,
+    left_out,
+    nonfinite,
+    times_two_to,
+    unwrap,
+)
+from endmember.factor.data.lazy import Blocks, Lazy, in_memory
+from endmember.factor.data.matrix import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
+from endmember.factor.data.resources import current, fingerprint
+from endmember.factor.sketch.passes import FirstLook, Survey, Wanted, first_look, largest_size
+
+logger = logging.getLogger("endmember")
+
+#: Dense counts with more zeros than this are turned into sparse ones, once.
+SPARSE_FROM = 0.8
+#: Values are whole numbers of a unit where they lie this close to them.
+WHOLE = 1e-3
+#: Lazy data up to this size are read once and kept, in bytes: no more than a block of larger ones.
+KEPT_UP_TO = 2**26
+
+
+@dataclass
+class Observed:
+    """A spectrum image ready for a fit, and the way back to its domain.
+
+    Attributes
+    ----------
+    data : Data
+        The pixels and channels that take part, (n, m).
+    domain : tuple of int
+        The shape of the image; ``(n_pixels,)`` for 2-D input.
+    n_channels : int
+        All channels, those left out included.
+    rows, columns : ndarray of int
+        The pixels and channels that take part.
+    mask, channel_mask : ndarray of bool or None
+        True where the user left a pixel or channel out.
+    survey : Survey
+        What the data hold.
+    axis : Axis
+        The energy of every channel, those left out included.
+    unit : float
+        A power of two: what one in ``data`` stands for. Data that are far from one come in scaled.
+    domain_known : bool
+        Whether the pixels form an image or a line, and are no mere list.
+    history : tuple of dict
+        The processing steps that a signal went through.
+    """
+
+    data: Data
+    domain: tuple[int, ...]
+    n_channels: int
+    rows: np.ndarray
+    columns: np.ndarray
+    mask: np.ndarray | None
+    channel_mask: np.ndarray | None
+    survey: Survey
+    axis: Axis
+    domain_known: bool = True
+    history: tuple[dict[str, Any], ...] = ()
+    unit: float = 1.0
+
+    @cached_property
+    def holds_counts(self) -> bool:
+        """Whether no value is negative and all are whole numbers of one unit, whatever type they have."""
+        if self.survey.n_negative or self.survey.integer:
+            return not self.survey.n_negative
+        unit, precision = np.inf, np.finfo(self.data.dtype).eps
+        for rows in row_blocks(*self.data.shape):
+            values = self.data.rows(np.arange(rows.start, rows.stop))
+            unit = np.min(values, where=values > 0, initial=unit)
+            fine = values.max() * precision > WHOLE * unit  # nothing would show what lies between
+            if fine or np.abs(values / unit - np.rint(values / unit)).max() > WHOLE:
+                return False
+        return True
+
+    def weighted_by_counts(self) -> Data:
+        """Return the data, where they are counts with weights that make their noise white."""
+        free = not self.data.weighted and not isinstance(self.data, Reweighted)
+        return count_scaled(self.data) if free and self.holds_counts else self.data
+
+    def maps(self, F: np.ndarray) -> np.ndarray:
+        """Return maps (n, k) as ``(*domain, k)``: zero at empty pixels, NaN at masked ones."""
+        full = self._spread(F, self.rows, int(np.prod(self.domain)), self.mask)
+        return full.reshape(*self.domain, F.shape[1])
+
+    def spectra(self, F: np.ndarray) -> np.ndarray:
+        """Return spectra (m, k) as ``(k, channels)``: zero at empty channels, NaN at masked ones."""
+        return np.ascontiguousarray(
+            self._spread(F, self.columns, self.n_channels, self.channel_mask).T
+        )
+
+    def _spread(
+        self, F: np.ndarray, index: np.ndarray, size: int, mask: np.ndarray | None
+    ) -> np.ndarray:
+        full = np.zeros((size, F.shape[1]), dtype=self.data.dtype)
+        full[index] = F
+        if mask is not None:
+            full[mask.ravel()] = np.nan
+        return full
+
+
+def observe(
+    X: Any,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    keep_empty: bool = False,
+    wanted: Wanted | None = None,
+) -> Observed:
+    """Read a spectrum image of any kind for a fit.
+
+    Parameters
+    ----------
+    X : array_like, Dask array, sparse matrix or HyperSpy signal, (*domain, channels)
+        Any real or integer dtype. Never copied whole, never changed.
+    mask, channel_mask : array_like of bool or HyperSpy signal, optional
+        Pixels ``(*domain)`` and channels ``(channels,)`` to leave out, in data order.
+    weights : array_like, shape of X, optional
+        Non-negative weight of every entry; 0, or NaN in the data, means missing.
+    domain : tuple of int, optional
+        The image that the pixels of a 2-D ``X`` form.
+    keep_empty : bool
+        Keep pixels and channels that are all zero, which are left out of a fit otherwise.
+    wanted : Wanted, optional
+        What to find in the same pass over the data.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, if everything is zero or masked, or if NaN or infinite values are
+        neither masked nor missing.
+    """
+    taken = given(X)
+    if isinstance(taken.array, Data):
+        return _observe_again(taken.array, mask, channel_mask, weights)
+    X, n_channels = taken.array, taken.shape[-1]
+    domain_known = (domain or taken.domain) is not None
+    domain = _image_shape(taken.shape[:-1], domain)
+    mask, channel_mask, weights = checked_masks(taken, domain, mask, channel_mask, weights)
+    wanted = wanted or Wanted()
+    if is_lazy(X):
+        X = _kept(X, wanted, weights is not None)
+    X = X if is_lazy(X) or sparse.issparse(X) else X.reshape(-1, n_channels)
+    found = survey(X, mask, channel_mask, wanted)
+    if len(found.first_nonfinite) and weights is None:
+        row, column = found.first_nonfinite
+        pixel = np.unravel_index(row, domain)
+        raise nonfinite(found.counts[0], "NaN or infinite", pixel, column)
+    exponent = far_from_one(found.size, X.dtype)
+    if exponent:
+        near = replace(taken, array=times_two_to(taken.array, -exponent), hidden=None)
+        seen = observe(
+            near, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
+            keep_empty=keep_empty, wanted=wanted,
+        )  # fmt: skip
+        return replace(seen, unit=2.0**exponent)
+    if not found.filled_rows.any() and not keep_empty:
+        raise EndmemberError(_why_nothing_is_left(mask, channel_mask))
+    rows = _taking_part(mask, found.filled_rows, keep_empty)
+    columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
+    data = _as_data(X, found, rows, columns)
+    if isinstance(found, FirstLook) and isinstance(data, BlockData):
+        data.found = found.pixels[rows], found.channels[columns], found.directions[columns]
+        data.by_counts = wanted.by_counts
+    data.channels = np.searchsorted(_taking_part(channel_mask, found.filled_columns, True), columns)
+    if weights is not None:
+        data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
+        _refuse_infinite(data, rows, columns, domain)
+    return Observed(
+        data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known,
+        taken.history,
+    )  # fmt: skip
+
+
+def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) -> np.ndarray:
+    """Return the indices that are neither masked nor, unless they are kept, empty."""
+    if not keep_empty:
+        return np.flatnonzero(filled)
+    return np.arange(len(filled)) if mask is None else np.flatnonzero(~mask.ravel())
+
+
+def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Observed:
+    """Return what compressed data were made from, with the compressed data in its place."""
+    if mask is not None or channel_mask is not None or weights is not None:
+        raise EndmemberError(
+            "compressed data have their masks already and take no weights; give mask and "
+            "channel_mask to "
+            "em.compress, and the uncompressed data for weights"
+        )
+    if X.origin is None:
+        raise EndmemberError(
+            "these data do not know where they come from; make them with em.compress"
+        )
+    return replace(X.origin, data=X)
+
+
+def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
+    """Return lazy data as they are, or in memory where they are small or every entry is asked for."""
+    if not stays_lazy(X):
+        return in_memory(X, blocks_of(X))
+    if not (wanted.entries or weighted):
+        return X
+    return in_memory(X, blocks_of(X), 1.0 if weighted else SPARSE_FROM)
+
+
+def stays_lazy(X: Any) -> bool:
+    """Tell whether ``X`` is a Dask array so large that it is read block by block rather than kept."""
+    if not is_lazy(X):
+        return False
+    limit = current().memory
+    return X.nbytes > KEPT_UP_TO or (limit is not None and 32 * X.size > limit)
+
+
+def blocks_of(X: Any) -> Blocks:
+    """Return how a Dask array is read, decided once a session."""
+    notes, key = current().notes, ("blocks", X.name)
+    if key not in notes:
+        notes[key] = Blocks(X, current().memory)
+    return notes[key]
+
+
+def survey(
+    X: Any, mask: np.ndarray | None, channel_mask: np.ndarray | None, wanted: Wanted
+) -> Survey:
+    """Return what one pass over a matrix (n, m) or lazy data finds; a :class:`FirstLook` but for sparse ones."""
+    shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
+    rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
+    columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
+    if not (len(rows) and len(columns)):
+        raise EndmemberError(_why_nothing_is_left(mask, channel_mask))
+    selection = _selection(rows, columns, shape)
+    if sparse.issparse(X):
+        integer = X.dtype.kind in "iub"
+        return _survey_of_nonzeros(Sparse(X, selection).X, rows, columns, shape, integer)
+    if is_lazy(X):
+        return _look_at_lazy(X, selection, rows, columns, shape, wanted)
+    wanted = Wanted() if _looks_sparse(X) else wanted
+    return first_look(Dense(X, selection), columns, rows, shape, wanted)
+
+
+def _survey_of_nonzeros(
+    X: sparse.csr_array, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int],
+    integer: bool,
+) -> Survey:  # fmt: skip
+    """Return what a matrix of these rows and columns holds; no zero is stored in it."""
+    filled_rows, filled_columns = (np.zeros(size, bool) for size in shape)
+    filled_rows[rows] = np.diff(X.indptr) > 0
+    filled_columns[columns[X.indices]] = True
+    wrong = np.flatnonzero(~np.isfinite(X.data))
+    row_of = np.searchsorted(X.indptr, wrong[:1], side="right") - 1
+    first = np.concatenate([rows[row_of], columns[X.indices[wrong[:1]]]])
+    counts = np.array([len(wrong), np.count_nonzero(X.data < 0), math.prod(X.shape) - X.nnz])
+    return Survey(filled_rows, filled_columns, counts, first, integer, largest_size(X.data))
+
+
+def _look_at_lazy(
+    X: Any, selection: Selection, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int],
+    wanted: Wanted,
+) -> FirstLook:  # fmt: skip
+    """Return what a first look at lazy data finds; once a session."""
+    session, key = current(), ("look", X.name, fingerprint([rows, columns]), wanted.by_counts)
+    look = session.notes.get(key)
+    if look is None or look.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
+        data = Lazy(X, selection, blocks_of(X))
+        look = session.notes[key] = first_look(data, columns, rows, shape, wanted)
+    return look
+
+
+def _looks_sparse(X: np.ndarray) -> bool:
+    """Tell whether the first pixels are counts so full of zeros that the data may be stored sparse."""
+    few = X[: max(1, BLOCK_ENTRIES // max(X.shape[1], 1))]
+    return X.dtype.kind in "iub" and bool(np.mean(few != 0) < 1 - SPARSE_FROM)
+
+
+def _selection(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Selection:
+    everywhere = len(rows) == shape[0], len(columns) == shape[1]
+    return Selection(None if everywhere[0] else rows, None if everywhere[1] else columns)
+
+
+def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Data:
+    selection = _selection(rows, columns, (int(np.prod(X.shape[:-1])), int(X.shape[-1])))
+    if is_lazy(X):
+        return Lazy(X, selection, blocks_of(X))
+    if sparse.issparse(X):
+        return Sparse(X, selection)
+    if found.integer and found.counts[2] > SPARSE_FROM * X.size:
+        logger.debug("counts with %.0f %% zeros are stored sparse", 100 * found.counts[2] / X.size)
+        return Sparse(sparse.csr_array(X), selection)
+    return Dense(X, selection)
+
+
+def _image_shape(found: tuple[int, ...], domain: tuple[int, ...] | None) -> tuple[int, ...]:
+    if domain is None:
+        return found
+    domain = tuple(int(size) for size in domain)
+    if np.prod(domain) != np.prod(found):
+        raise EndmemberError(
+            f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must "
+            "agree"
+        )
+    return domain
+
+
+def checked_masks(
+    taken: Given,
+    domain: tuple[int, ...],
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Return masks and weights as arrays, with what a masked array hides: whole pixels, channels, then entries.
+
+    Raises
+    ------
+    ValueError
+        If one does not belong to the data.
+    """
+    mask = left_out(mask, domain, taken.pixels, "mask", "pixels")
+    n_channels = len(taken.axis.energy)
+    channel_mask = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
+    weights = _check_weights(weights, taken)
+    if taken.hidden is None:
+        return mask, channel_mask, weights
+    flat = taken.hidden.reshape(-1, n_channels)
+    rows = flat.all(axis=1) if mask is None else flat.all(axis=1) | mask.ravel()
+    columns = np.all(flat[~rows], axis=0)
+    columns = columns if channel_mask is None else columns | channel_mask
+    if flat[~rows][:, ~columns].any():
+        weights = np.where(taken.hidden, 0.0, 1.0 if weights is None else weights)
+    return rows.reshape(domain) if rows.any() else None, columns if columns.any() else None, weights
+
+
+def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
+    if weights is None:
+        return None
+    if is_signal(weights):
+        taken.axis.check(Axis.of(weights), "weights lie", "give weights of these data")
+    weights, shape = np.asarray(unwrap(weights), dtype=np.float64), taken.shape
+    if weights.shape != shape:
+        raise EndmemberError(
+            f"weights have the shape {weights.shape} and X has {shape}; they must agree"
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise EndmemberError("weights must be finite and not negative; use 0 for a missing entry")
+    if not weights.any():
+        raise EndmemberError(
+            "all weights are zero, so that no entry is left; 0 means a missing entry"
+        )
+    return weights
+
+
+def _refuse_infinite(
+    data: Weighted, rows: np.ndarray, columns: np.ndarray, domain: tuple[int, ...]
+) -> None:
+    """Refuse infinite values that have weight: unlike NaN they do not stand for missing entries."""
+    infinite = np.argwhere(np.isinf(data.X))
+    if len(infinite):
+        row, column = infinite[0]
+        pixel = np.unravel_index(rows[row], domain)
+        raise nonfinite(len(infinite), "infinite", pixel, columns[column])
+
+
+def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | None) -> str:
+    for what, left in (("pixel", mask), ("channel", channel_mask)):
+        if left is not None and left.all():
+            return f"every {what} is masked, so nothing is left to fit; True means left out (invert with ~mask)"
+    where = " outside the masks" if mask is not None or channel_mask is not None else ""
+    return f"all values of X{where} are zero, so there is nothing to unmix; is it the right signal of the file?"

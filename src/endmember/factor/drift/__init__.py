@@ -1,0 +1,1 @@
+"""Data whose energy axis drifts from pixel to pixel."""

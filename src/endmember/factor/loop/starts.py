@@ -1,0 +1,323 @@
+"""Where a fit starts: single starts, and the best of many.
+
+A start is the pair ``[C, S]``: maps (n, k) and spectra (m, k), scaled so that ``C Sᵀ`` is of the
+size of the data.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from endmember.factor.data.in_memory import Reweighted
+from endmember.factor.data.matrix import Data
+from endmember.factor.loop.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.matching import match_components, spectral_angle
+from endmember.factor.penalties import bounds_of
+from endmember.factor.sketch.low_rank import LowRank, sketch, sketch_of
+from endmember.factor.solvers import ALS, ANLS, Solver
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+
+Start = list[np.ndarray]
+#: Sweeps of the first heat, at least; so many starts run to the end, at least.
+HEAT, FINALISTS = 5, 3
+#: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at
+#: zero.
+MEAN_FRACTION = 0.01
+
+
+def random(data: Data, k: int, rng: np.random.Generator) -> Start:
+    r"""Uniform factors of every mode, times the one scalar that fits best.
+
+    :math:`\alpha = \langle H, F\rangle / \langle F G, F\rangle` for the first factor: a start of the
+    wrong size costs more than one of the wrong shape.
+    """
+    factors = [rng.random((size, k)) for size in data.shape]
+    if data.matrix is data:
+        factors = [F[_places(data, mode)] for mode, F in enumerate(factors)]
+    F = factors[0]
+    scale = np.vdot(data.contract(factors, 0), F) / np.vdot(times_gram(F, data.gram(factors, 0)), F)
+    return [F * abs(scale), *factors[1:]]
+
+
+def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
+    """Spectra averaged over small groups of distinct random pixels, maps by least squares.
+
+    A group holds a twentieth of a component's share of the pixels: no empty pixel of a sparse map
+    becomes a spectrum.
+    """
+    n = data.shape[0]
+    size = max(1, -(-n // (20 * k)))
+    pixels = rng.permutation(n)[: size * k]
+    groups = np.zeros((n, k))
+    groups[pixels, np.arange(len(pixels)) % k] = 1.0 / size
+    groups = groups[_places(data, 0)]
+    mean = data.transposed_dot(np.full((n, 1), 1.0 / n))
+    S = np.maximum(data.transposed_dot(groups), 0.0) + MEAN_FRACTION * np.maximum(mean, 0.0)
+    return with_maps(data, S)
+
+
+def _places(data: Data, mode: int) -> np.ndarray:
+    """Return the place of every pixel (mode 0) or channel (1) in an order that follows from its values alone.
+
+    What is drawn by place is the same for the same pixel wherever it lies in the image.
+    """
+    factors = [np.ones((size, 1)) for size in data.shape]
+    factors[1 - mode] = data.contract(factors, 1 - mode)
+    return np.argsort(np.argsort(data.contract(factors, mode)[:, 0], kind="stable"))
+
+
+def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") -> Start:
+    r"""Non-negative double singular value decomposition (Boutsidis & Gallopoulos, Pattern Recogn. 41 (2008) 1350).
+
+    Each singular pair gives the stronger of its positive and negative parts. Zeros are kept (best
+    for least squares), filled with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with
+    random values up to φ/100 (``"random"``). A series may have more components than singular pairs: random ones join.
+    """
+    if isinstance(data, Reweighted):
+        C, S = nndsvd(data.scaled, k, rng, zeros)
+        return [C / data.scales[0], S / data.scales[1]]
+    low = data if isinstance(data, LowRank) and data.rank >= k else sketch(data, k, rng)
+    norms = low.singular_values[:k]
+    U = low.Z[:, :k] / np.where(norms > 0, norms, 1.0)
+    C, S = _stronger_parts(U, low.V[:, :k], norms)
+    if zeros != "keep":
+        ones = np.ones((data.shape[1], 1))
+        mean = abs(float(data.dot(ones).mean())) / data.shape[1]
+        fill = np.sqrt(mean / k)
+        for F in (C, S):
+            empty = F == 0
+            F[empty] = fill if zeros == "mean" else fill * rng.random(int(empty.sum())) / 100
+    missing = k - len(norms)
+    further = random(data, missing, rng) if missing else [F[:, :0] for F in (C, S)]
+    return [np.column_stack(pair) for pair in zip((C, S), further, strict=True)]
+
+
+def _stronger_parts(U: np.ndarray, V: np.ndarray, norms: np.ndarray) -> Start:
+    """Return for each singular pair the like-signed parts that carry more of it."""
+    C, S = np.zeros_like(U), np.zeros_like(V)
+    for j, norm in enumerate(norms):
+        parts = [(np.maximum(s * U[:, j], 0), np.maximum(s * V[:, j], 0)) for s in (1.0, -1.0)]
+        sizes = [np.linalg.norm(c) * np.linalg.norm(s) for c, s in parts]
+        size, (c, s) = max(sizes), parts[int(np.argmax(sizes))]
+        if size > 0:
+            C[:, j] = np.sqrt(norm * size) * c / np.linalg.norm(c)
+            S[:, j] = np.sqrt(norm * size) * s / np.linalg.norm(s)
+    return [C, S]
+
+
+def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
+    """Spectra of the k most extreme pixels by successive projection, maps by least squares.
+
+    The pixel with the largest remainder is taken and projected out, k times (Araújo et al.,
+    Chemom. Intell. Lab. Syst. 57 (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact
+    for noise-free data with a pure pixel of every component.
+    """
+    scaled = data.scaled if isinstance(data, Reweighted) else data
+    S = np.maximum(data.rows(successive_projection(scaled, k)), 0.0).T
+    return with_maps(data, S)
+
+
+def successive_projection(data: Data, k: int) -> np.ndarray:
+    """Return the indices of k rows, scaled to unit sum, that span the largest volume greedily; (k,) int."""
+    totals = data.dot(np.ones((data.shape[1], 1)))[:, 0]
+    floor = 1e-3 * np.median(np.abs(totals))
+    usable = totals > floor
+    scale = np.where(usable, 1.0 / np.where(usable, totals, 1.0), 0.0)
+    left = data.squared_row_norms * scale**2
+    chosen: list[int] = []
+    basis = np.zeros((data.shape[1], 0))
+    for _ in range(k):
+        left[chosen] = -1.0
+        pixel = int(np.argmax(left))
+        row = data.rows(np.array([pixel]))[0] * scale[pixel]
+        row = row - basis @ (basis.T @ row)
+        size = np.linalg.norm(row)
+        direction = row / size if size > 0 else row
+        basis = np.column_stack([basis, direction])
+        left = left - (data.dot(direction[:, None])[:, 0] * scale) ** 2
+        chosen.append(pixel)
+    return np.array(chosen)
+
+
+def start_maps(problem: Problem, S: np.ndarray) -> Start:
+    """Return a start of the maps that go with given spectra, by least squares, and the spectra."""
+    factors = with_maps(problem.data, S)
+    if not problem.loss.makes.squares:
+        factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
+    return [_between_bounds(problem, 0, factors[0]), S]
+
+
+def _between_bounds(problem: Problem, mode: int, F: np.ndarray) -> np.ndarray:
+    return np.clip(F, *bounds_of(problem.penalties[mode], F.shape, problem.grids[mode]))
+
+
+def with_maps(data: Data, S: np.ndarray) -> Start:
+    """Return the non-negative least-squares maps that go with the spectra, and the spectra."""
+    return [least_squares(data, [np.zeros((data.shape[0], S.shape[1])), S], 0), S]
+
+
+def least_squares(data: Data, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+    """Return the non-negative factor number ``mode`` of two that is best by least squares for the other."""
+    subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
+    return ANLS().improve(subproblem, factors[mode], data.shape[1 - mode])
+
+
+def als(data: Data, k: int, rng: np.random.Generator) -> Start:
+    """Twenty sweeps of alternating least squares from random factors."""
+    factors = random(data, k, rng)
+    for _ in range(20):
+        for mode, other in ((1, 0), (0, 1)):
+            subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
+            factors[mode] = ALS().improve(subproblem, factors[mode], data.shape[other])
+    return factors
+
+
+STARTS: dict[str, Callable[[Data, int, np.random.Generator], Start]] = {
+    "random": random,
+    "random_pixels": random_pixels,
+    "nndsvd": nndsvd,
+    "nndsvda": lambda data, k, rng: nndsvd(data, k, rng, "mean"),
+    "nndsvdar": lambda data, k, rng: nndsvd(data, k, rng, "random"),
+    "pure_pixels": pure_pixels,
+    "als": als,
+}
+
+
+@dataclass(frozen=True)
+class StartReport:
+    """How one start of several ended.
+
+    Attributes
+    ----------
+    init : str
+        How it began.
+    objective : float
+        Where its short run ended: the first heat, or the whole of it; in proportion to that of the chosen one where
+        starts of a Poisson model are compared on compressed data.
+    angle : float
+        Mean angle in degrees between its spectra and those of the chosen start, matched. Low cost
+        and a large angle together are a first sign that the data do not fix the answer.
+    chosen : bool
+    """
+
+    init: str
+    objective: float
+    angle: float
+    chosen: bool
+
+
+def start(
+    problem: Problem, name: str, k: int, rng: np.random.Generator, solvers: Sequence[Solver]
+) -> Start:
+    """Return the start called ``name``, between the bounds of the problem.
+
+    Losses that are no sum of squares, and solvers that multiply, lock what is zero: they start from filled factors.
+    """
+    locks = not problem.loss.makes.squares or any(solver.keeps_signs for solver in solvers)
+    if locks:
+        name = "nndsvda" if name == "nndsvd" else name
+    data = problem.data
+    if name == "random":
+        factors = random(data, k, rng)
+    else:
+        factors = data.unfolded(STARTS[name](data.matrix, k, rng))
+    boxes = [
+        bounds_of(wishes, F.shape, grid)
+        for wishes, F, grid in zip(problem.penalties, factors, problem.grids, strict=True)
+    ]
+    for mode, F in enumerate(factors):
+        if locks:
+            F = np.maximum(F, MEAN_FRACTION * np.mean(F))
+        factors[mode] = np.clip(F, *boxes[mode])
+    for mode, wishes in enumerate(problem.penalties):
+        oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in wishes]))
+        factors[mode] = factors[mode] / oversize
+        factors[mode - 1] = np.clip(factors[mode - 1] * oversize, *boxes[mode - 1])
+    return factors
+
+
+def multistart(
+    problem: Problem,
+    k: int,
+    solvers: Sequence[Solver],
+    *,
+    n_starts: int,
+    tol: float,
+    max_iter: int,
+    seeds: Sequence[np.random.Generator],
+    callback: Callback | None = None,
+) -> tuple[Fit, list[StartReport]]:
+    """Run short fits from many starts and return the one of lowest objective, to be continued.
+
+    One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of
+    three from pixels. Each has its own generator, so that the answer depends neither on their
+    order nor on where they run. All run a first heat; the better half of them runs to the end.
+    """
+    names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
+    short = min(max(solver.short_sweeps for solver in solvers), max_iter)
+    fits: list[Fit] = []
+
+    def run(number: int, fit: Fit, sweeps: int) -> Fit:
+        further = alternate(
+            problem, fit.factors, solvers, tol=tol, max_iter=sweeps, callback=callback,
+            stage=f"start {number + 1} of {n_starts}", first_sweep=sum(len(f.objective) for f in fits),
+            goes_on=bool(fit.objective),
+        )  # fmt: skip
+        return fit.then(further)
+
+    heat = min(short, max(HEAT, short // 4)) if n_starts > FINALISTS else short
+    for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):
+        factors = start(problem, name, k, rng, solvers)
+        problem = problem if problem.settings else problem.settled(factors)
+        fits.append(run(number, Fit(factors), heat))
+        if fits[-1].stopped:
+            break
+    order = np.argsort([fit.objective[-1] for fit in fits], kind="stable")
+    for number in order[: max(FINALISTS, n_starts // 2)]:
+        stopped = any(fit.stopped for fit in fits)
+        if heat < short and not fits[number].converged and not stopped:
+            fits[number] = run(number, fits[number], short - heat)
+    best = min(fits, key=lambda fit: fit.objective[-1])
+    best.stopped = any(fit.stopped for fit in fits)
+    return best, [
+        StartReport(name, fit.objective[-1], _mean_angle(fit, best), fit is best)
+        for name, fit in zip(names, fits, strict=False)
+    ]
+
+
+def stand_in(problem: Problem, rank: int) -> Problem | None:
+    """Return the least-squares problem on which starts are compared, where a loss has one; None for other problems.
+
+    Counts weighted by the totals of pixels and channels have nearly white noise (Keenan & Kotula, Surf. Interface
+    Anal. 36 (2004) 203), and a sketch of them answers in milliseconds what costs a pass through all counts otherwise.
+    Wishes about neighbours are left to the problem itself.
+    """
+    data, loss = problem.data, problem.loss.as_squares()
+    if loss is None or loss is problem.loss or problem.chooses or data.weighted:
+        return None
+    wishes = [[p for p in penalties if not p.spatial] for penalties in problem.penalties]
+    return Problem(sketch_of(loss.prepare(data), rank), loss, wishes, problem.grids)
+
+
+def fill(problem: Problem, factors: Sequence[np.ndarray]) -> Start:
+    """Return a start of a problem from the factors of its stand-in: nothing is locked at zero, and bounds hold."""
+    return [
+        _between_bounds(problem, mode, np.maximum(F, MEAN_FRACTION * F.mean(axis=0)))
+        for mode, F in enumerate(factors)
+    ]
+
+
+def on_the_scale_of(
+    problem: Problem, factors: Sequence[np.ndarray], starts: Sequence[StartReport]
+) -> list[StartReport]:
+    """Return the reports with all objectives in proportion, so that the chosen one's is that of ``factors``."""
+    objective = problem.loss.misfit(problem.data, factors) + problem.penalty(factors)
+    chosen = next(start.objective for start in starts if start.chosen)
+    scale = objective / chosen if chosen > 0 else 1.0
+    return [replace(start, objective=scale * start.objective) for start in starts]
+
+
+def _mean_angle(fit: Fit, best: Fit) -> float:
+    found, true = fit.factors[-1].T, best.factors[-1].T
+    return float(np.mean(spectral_angle(found[match_components(found, true)], true)))

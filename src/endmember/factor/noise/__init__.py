@@ -1,0 +1,1 @@
+"""What the noise is: measured once, in one way."""

@@ -1,0 +1,1 @@
+"""Reading files: what they are, whether they are whole, what they hold."""

@@ -1,0 +1,242 @@
+"""Turn a file into HyperSpy signals, or into one error that says what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from endmember.errors import EndmemberError
+from endmember.signals.files.headers import absurd_size, header_fault
+from endmember.signals.files.limits import OutOfTime
+
+_log = logging.getLogger("endmember")
+
+_NAMES = {
+    "dm3": "Gatan DigitalMicrograph 3",
+    "dm4": "Gatan DigitalMicrograph 4",
+    "hspy": "HyperSpy HDF5",
+    "zspy": "HyperSpy Zarr",
+    "emd": "EMD (Velox or NCEM)",
+    "bcf": "Bruker",
+    "msa": "EMSA/MSA text",
+    "wdf": "Renishaw",
+    "rpl": "Ripple",
+}
+_COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
+
+
+class UnreadableFileError(EndmemberError, OSError):
+    """A file that cannot be read, whatever its reader stumbled over.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    format : str
+        What kind of file it is taken for.
+    cause : str
+        What is wrong, worded to follow "cannot be read:".
+    advice : str
+        What to do, worded as a command.
+
+    Examples
+    --------
+    >>> print(UnreadableFileError("a.dm3", "Gatan DigitalMicrograph 3", "it is empty", "try b.dm3"))
+    a.dm3 (Gatan DigitalMicrograph 3) cannot be read: it is empty; try b.dm3.
+    """
+
+    def __init__(self, path: str | Path, format: str, cause: str, advice: str) -> None:
+        self.path, self.format, self.cause, self.advice = Path(path), format, cause, advice
+        super().__init__(f"{path} ({format}) cannot be read: {cause}; {advice}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.path, self.format, self.cause, self.advice)
+
+
+def read(path: str | Path, lazy: bool = False) -> list[Any]:
+    """Read every signal of a file: spectra, images and spectrum images alike.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that HyperSpy reads, or the folder of a ``.zspy`` store.
+    lazy : bool
+        Leave the data on disk, as Dask arrays.
+
+    Returns
+    -------
+    list of hyperspy.api.signals.BaseSignal
+        In the file's own order. The readers' messages go to the logger ``endmember``: those that
+        speak of damaged or missing data as warnings, the others at debug level.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    UnreadableFileError
+        There is one, and it cannot be read.
+    """
+    path = _existing(path)
+    fault = header_fault(path)
+    if fault is not None:
+        raise _unreadable(path, fault)
+    import hyperspy.api as hs
+
+    kind = _check_one_reader(path)
+    try:
+        with _quiet():
+            loaded = hs.load(path, lazy=lazy)
+    except NotImplementedError as problem:
+        if not lazy:
+            raise _unreadable(path, _stumbled(kind, problem)) from problem
+        cause = f"the {kind} reader cannot leave the data on disk"
+        raise _unreadable(path, cause, "load it without lazy=True") from problem
+    except MemoryError as problem:
+        raise _too_large(path) from problem
+    except ImportError as problem:
+        cause = (
+            f"the {kind} reader needs a package that is not installed ({problem.name or problem})"
+        )
+        advice = "install what the readers need: pip install 'rosettasciio[all]'"
+        raise _unreadable(path, cause, advice) from problem
+    except (Exception, OutOfTime) as problem:
+        raise _unreadable(path, _stumbled(kind, problem)) from problem
+    signals = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
+    for signal in signals:
+        _check_size(path, signal)
+    return signals
+
+
+def read_cheaply(path: str | Path) -> list[Any]:
+    """Read every signal of a file, leaving the data on disk where its format allows that."""
+    try:
+        return read(path, lazy=True)
+    except UnreadableFileError as problem:
+        if not isinstance(problem.__cause__, NotImplementedError):
+            raise
+    return read(path)
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if path.is_dir() and path.suffix.lower() != ".zspy":
+        raise UnreadableFileError(
+            path, "folder", "it is a folder, not a file", "name one of the files in it"
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; {_near(path)}.")
+    try:
+        if path.is_file():
+            path.open("rb").close()
+    except PermissionError as problem:
+        cause = "you do not have the right to read it"
+        raise _unreadable(path, cause, "ask its owner, or copy it to your own folder") from problem
+    return path
+
+
+def _near(path: Path) -> str:
+    """Say which neighbours of a missing file are spelled most like it."""
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent} either, check the path"
+    neighbours = {file.name.lower(): file.name for file in path.parent.iterdir()}
+    close = difflib.get_close_matches(path.name.lower(), neighbours, n=3, cutoff=0.6)
+    if not close:
+        return f"nothing in {path.parent.resolve()} has a similar name, check the path"
+    return f"did you mean {' or '.join(neighbours[name] for name in close)}"
+
+
+def _check_one_reader(path: Path) -> str:
+    """Name the only reader of this kind of file, or refuse."""
+    from rsciio import IO_PLUGINS
+
+    extension = path.suffix[1:].lower()
+    readers = [reader["name"] for reader in IO_PLUGINS if extension in reader["file_extensions"]]
+    if not readers:
+        cause = f"no reader knows files ending in {path.suffix!r}"
+        raise _unreadable(path, cause, "open it with NumPy and wrap it as a HyperSpy signal")
+    if len(readers) > 1:
+        cause = f"several formats share this ending ({', '.join(readers)})"
+        advice = (
+            "rename it to .hspy if HyperSpy wrote it, "
+            "or open it with hyperspy.api.load(path, file_format=...) and save it as .hspy"
+        )
+        raise _unreadable(path, cause, advice)
+    return readers[0]
+
+
+def _check_size(path: Path, signal: Any) -> None:
+    """Refuse a signal larger than its file can hold; lazy data have reserved nothing yet."""
+    if path.is_dir():
+        return
+    if absurd_size(signal.data.nbytes, path.stat().st_size, path.suffix[1:].lower()):
+        shape = " x ".join(map(str, signal.data.shape))
+        cause = f"it declares {shape} values, more than its {path.stat().st_size:,} bytes can hold"
+        raise _unreadable(path, cause)
+
+
+def _unreadable(path: Path, cause: str, advice: str = _COPY_AGAIN) -> UnreadableFileError:
+    extension = path.suffix[1:].lower()
+    name = _NAMES.get(extension, f"{path.suffix} file" if extension else "no file ending")
+    return UnreadableFileError(path, name, cause, advice)
+
+
+def _too_large(path: Path) -> UnreadableFileError:
+    cause = "it declares more data than there is memory for"
+    advice = f"load it with lazy=True if it is that large, else {_COPY_AGAIN}"
+    return _unreadable(path, cause, advice)
+
+
+def _stumbled(kind: str, problem: BaseException) -> str:
+    if isinstance(problem, OutOfTime):
+        return f"the {kind} reader was {problem}"
+    said = _PLEA.split(" ".join(str(problem).split()))[0]
+    said = f"{type(problem).__name__}: {said[:160]}" if said else type(problem).__name__
+    return f"its content is damaged or unusual, the {kind} reader stopped at {said!r}"
+
+
+# What the readers say while reading -----------------------------------------------------------
+_IMPORTANT = re.compile(r"truncat|corrupt|damag|incomplete|pruned|can't be loaded", re.IGNORECASE)
+#: Where a message begins to ask for a report to the developers of the reader.
+_PLEA = re.compile(r"\W*\b(?:please (?:report|submit)|open an issue)\b", re.IGNORECASE)
+_TALKERS = ("hyperspy", "rsciio", "exspy")
+
+
+class _Forward(logging.Handler):
+    """Pass on what a reader logs, quietly unless it concerns the data."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _forward(record.getMessage())
+
+
+def _forward(message: str) -> None:
+    important = _IMPORTANT.search(message) is not None
+    _log.log(
+        logging.WARNING if important else logging.DEBUG,
+        "%s",
+        _PLEA.split(" ".join(message.split()))[0],
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the readers' log and warnings off the terminal."""
+    loggers = [logging.getLogger(name) for name in _TALKERS]
+    before = [(logger.handlers[:], logger.propagate) for logger in loggers]
+    forward = _Forward()
+    try:
+        for logger in loggers:
+            logger.handlers[:], logger.propagate = [forward], False
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for warning in caught:
+            _forward(str(warning.message))
+    finally:
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers[:], logger.propagate = handlers, propagate

@@ -1,0 +1,1 @@
+"""The answer: how it is kept, judged and told."""

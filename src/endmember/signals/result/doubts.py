@@ -1,0 +1,204 @@
+"""How far an answer can be trusted: errors, bands and agreement, kept with it and said in plain words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from endmember.assess.bands import Bands
+from endmember.assess.detection import detectability
+from endmember.assess.hints import element_hints
+from endmember.assess.standard_errors import Errors
+from endmember.factor.data.axis import Axis
+from endmember.factor.noise.model import NoiseModel
+from endmember.methods.estimator import loss_of
+from endmember.show.html import Section
+from endmember.signals.bridge import with_values
+from endmember.signals.result.misfits import open_together, save_together
+
+if TYPE_CHECKING:
+    from endmember.assess.comparison import Comparison
+    from endmember.signals.result.unmixing import Unmixing
+
+#: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name.
+_KEPT: dict[str, tuple[type, dict[str, str]]] = {
+    "errors": (
+        Errors,
+        {
+            "spectra": "standard errors of the spectra",
+            "maps": "standard errors of the maps",
+            "spectra_at_zero": "where the error of a spectrum is a limit at zero",
+            "maps_at_zero": "where the error of a map is a limit at zero",
+        },
+    ),
+    "bands": (
+        Bands,
+        {
+            "spectra_low": "lowest spectra",
+            "spectra_high": "highest spectra",
+            "maps_low": "lowest maps",
+            "maps_high": "highest maps",
+            "spectra": "spectra of unit sum",
+        },
+    ),
+}
+#: A component is doubted that is less than this many times as strong as one fitted to noise.
+HARDLY = 1.5
+#: Whether a component can be seen is not worked out for more entries than this.
+_MOST_ENTRIES = 3e7
+
+
+def save_doubts(folder: Path, result: Unmixing) -> dict[str, Any]:
+    """Write ``errors.hspy`` and ``bands.hspy`` where they were computed; return what the record keeps of them."""
+    record: dict[str, Any] = {}
+    for name, (_, titles) in _KEPT.items():
+        doubts = getattr(result, name)
+        if doubts is not None:
+            values = {part: _components_first(part, getattr(doubts, part)) for part in titles}
+            save_together(folder / f"{name}.hspy", titles, values, result.maps, result.spectra)
+            rest = {part: value for part, value in vars(doubts).items() if part not in titles}
+            record[name] = {part: np.asarray(value).tolist() for part, value in rest.items()}
+    learned = result.model.learned()
+    if result.errors is None and "maps_error_" in learned:
+        errors = with_values(result.maps, learned["maps_error_"], "standard errors")
+        errors.save(folder / "errors.hspy")
+    return record
+
+
+def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Read back what :func:`save_doubts` wrote, by name; ``record`` is what it returned."""
+    found = {}
+    for name, kept in record.items():
+        kind, titles = _KEPT[name]
+        values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles)
+        for part, value in values.items():
+            value = np.moveaxis(value, 0, -1) if part.startswith("maps") else value
+            values[part] = value.astype(bool) if part.endswith("_at_zero") else value
+        numbers = {part: np.array(one) for part, one in kept.items() if isinstance(one, list)}
+        found[name] = kind(**{**values, **kept, **numbers})
+    return found
+
+
+def _components_first(name: str, values: np.ndarray) -> np.ndarray:
+    """Return maps (*domain, k) or spectra (k, channels) as files hold them; flags as numbers."""
+    values = np.moveaxis(values, -1, 0) if name.startswith("maps") else values
+    return np.ascontiguousarray(values.astype(np.uint8) if values.dtype == bool else values)
+
+
+def agreement_of(comparison: Comparison) -> dict[str, Any]:
+    """Return what the record keeps of a comparison whose first model is the answer."""
+    others = {
+        name: [None if np.isnan(angle) else float(angle) for angle in comparison.angles[0, i]]
+        for i, name in enumerate(comparison.names)
+        if i
+    }
+    agree = [name for i, name in enumerate(comparison.names) if i and comparison.agree[0, i]]
+    return {"angles": others, "agree": agree, "words": comparison.sentence}
+
+
+def doubts_in_words(result: Unmixing) -> list[Section]:
+    """Return the sections of the report that say how far every component can be trusted."""
+    rows = [(name, " ".join(said)) for name, said in verdicts(result).items() if said]
+    words = [part.sentence for part in (result.bands, result.errors) if part is not None]
+    agreement = result.record.get("agreement")
+    words += [agreement["words"]] if agreement else []
+    sections = []
+    if rows:
+        sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
+    if result.bands is not None:
+        axis = Axis.of(result.spectra)
+        caption = "Spectra of unit sum, and between which spectra the data cannot tell."
+        figure = result.bands.plot(axis.energy, axis.label)
+        sections.append(Section("Bands", figure=figure, caption=caption))
+    return sections
+
+
+def verdicts(result: Unmixing) -> dict[str, list[str]]:
+    """Return for every component, by name, one sentence on each thing that is known of its certainty."""
+    names = result.picture().names or ()
+    errors, bands, agreement = result.errors, result.bands, result.record.get("agreement")
+    parts = [
+        _strengths(result),
+        [] if errors is None else _precisions(result, errors),
+        [] if bands is None else _freedoms(bands),
+        _agreements(agreement["angles"], len(names)) if agreement else [],
+        _elements(result),
+    ]
+    return {name: [part[j] for part in parts if part] for j, name in enumerate(names)}
+
+
+def _strengths(result: Unmixing) -> list[str]:
+    """Say how far every component stands above the limit of detection."""
+    C, S = np.asarray(result.model.maps_, dtype=float), np.asarray(result.spectra.data, dtype=float)
+    if C.shape[-1] != len(S) or C[..., 0].size * S.shape[1] > _MOST_ENTRIES:
+        return []
+    C, S = C.reshape(-1, len(S)), S
+    C, S = C[np.isfinite(C).all(axis=1)], S[:, np.isfinite(S).all(axis=0)]
+    counts = loss_of(result.model).counts
+    variance = float(np.nanmean(result.misfit().map ** 2))
+    if (C < 0).any() or (S < 0).any() or not variance > 0:
+        return []
+    found = detectability(C, S, None if counts else NoiseModel(gain=0.0, read_variance=variance))
+    # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
+    times = found.strengths / (1 + found.limit) ** 2
+    return [
+        f"{_times(t)} times as strong as noise alone would make it."
+        + ("" if t > HARDLY else " It may be noise.")
+        for t in times
+    ]
+
+
+def _times(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _precisions(result: Unmixing, errors: Errors) -> list[str]:
+    """Say what noise alone leaves uncertain."""
+    maps = np.moveaxis(np.asarray(result.maps.data, dtype=float), 0, -1)
+    k = maps.shape[-1]
+    spectra = [_relative(result.spectra.data[j], errors.spectra[j]) for j in range(k)]
+    amounts = [_relative(maps[..., j], errors.maps[..., j]) for j in range(k)]
+    return [
+        f"Noise leaves its spectrum uncertain by {s:.2g} %, its map by {c:.2g} %."
+        for s, c in zip(spectra, amounts, strict=True)
+    ]
+
+
+def _relative(values: np.ndarray, errors: np.ndarray) -> float:
+    size = np.sqrt(np.nansum(np.square(values)))
+    return float(100 * np.sqrt(np.nansum(np.square(errors))) / size) if size > 0 else np.inf
+
+
+def _freedoms(bands: Bands) -> list[str]:
+    """Say what else fits as well."""
+    at_least = "" if bands.exact else "at least "
+    return [
+        "Fixed by the data."
+        if fixed
+        else f"Other spectra, {at_least}up to {angle:.1f}° away, fit as well."
+        for fixed, angle in zip(bands.fixed, bands.angle, strict=True)
+    ]
+
+
+def _agreements(angles: dict[str, list[float | None]], k: int) -> list[str]:
+    """Say what other methods find."""
+    said = []
+    for j in range(k):
+        parts = [
+            f"{name} nothing like it" if found[j] is None else f"{name} {found[j]:.1f}° away"
+            for name, found in angles.items()
+        ]
+        said.append(f"Others find it: {', '.join(parts)}.")
+    return said
+
+
+def _elements(result: Unmixing) -> list[str]:
+    """Name candidate edges or lines."""
+    try:
+        hints = element_hints(result)
+    except ValueError:  # neither EELS nor EDS
+        return []
+    said = ["; ".join(str(hint) for hint in found if hint.candidates) for found in hints]
+    return [f"Candidates: {words}." if words else "" for words in said]

@@ -1,0 +1,117 @@
+"""How far a model is from the data, pixel by pixel and channel by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endmember.factor.data.observed import observe
+from endmember.factor.data.resources import current
+from endmember.factor.sketch.passes import Seen
+from endmember.methods.estimator import Explained
+from endmember.signals.files.reading import read
+
+#: The parts of a misfit and their titles in ``misfit.hspy``.
+MISFIT_TITLES = {
+    "map": "residual map",
+    "spectrum": "residual spectrum",
+    "data_spectrum": "mean spectrum of the data",
+    "model_spectrum": "mean spectrum of the model",
+}
+#: Pixels on which the answer is compared with the factors that the last pass has seen.
+_COMPARED = 20
+#: What divides in place of zero.
+TINY = 1e-300
+
+
+def misfit_of(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model."""
+    noted = current().notes
+    if "seen" in noted and "observed" in noted:
+        observed, (seen, C, S) = noted["observed"], noted["seen"]
+        explained = model.explained(observed)
+        if explained.observed is observed and _are_those(explained, C, S):
+            return _noted(explained, seen)
+    return _measured(model.explained(observe(signal, **options, keep_empty=True)))
+
+
+def _are_those(explained: Explained, C: np.ndarray, S: np.ndarray) -> bool:
+    """Tell whether factors (n, k) and (m, k) stand for what a model says of the data, as far as some pixels show."""
+    F, Z = explained.factors
+    if len(F) != len(C) or len(Z) != len(S):
+        return False
+    some = np.linspace(0, len(C) - 1, _COMPARED).astype(int)
+    said = F[some] @ Z.T
+    return np.allclose(said, C[some] @ S.T, rtol=1e-4, atol=1e-4 * np.abs(said).max())
+
+
+def _measured(explained: Explained) -> dict[str, np.ndarray]:
+    n, m = explained.observed.data.shape
+    squares, total = np.empty(n), np.zeros(m)
+    for rows, residual in explained.residual_blocks():
+        squares[rows] = np.einsum("ij,ij->i", residual, residual)
+        total += residual.sum(axis=0)
+    # Residuals come times the root of their weight: with weights 0 and 1 these are means over
+    # what is not missing.
+    by_pixel, by_channel = np.full(n, float(m)), np.full(m, float(n))
+    if explained.weights is not None:
+        by_pixel, by_channel = explained.weights.sum(axis=1), np.sqrt(explained.weights).sum(axis=0)
+    return _misfit(
+        explained, np.sqrt(squares / np.maximum(by_pixel, TINY)), total / np.maximum(by_channel, TINY), n
+    )  # fmt: skip
+
+
+def _noted(explained: Explained, seen: Seen) -> dict[str, np.ndarray]:
+    """Return the same from what the last pass of the fit has seen; what is empty has no residual."""
+    observed = explained.observed
+    pixels = _n_left(observed.mask, int(np.prod(observed.domain)))
+    channels = _n_left(observed.channel_mask, observed.n_channels)
+    return _misfit(explained, np.sqrt(seen.squares / channels), seen.residual / pixels, pixels)
+
+
+def _misfit(
+    explained: Explained, per_pixel: np.ndarray, per_channel: np.ndarray, n_pixels: int
+) -> dict[str, np.ndarray]:
+    """Return the residual of every pixel (n,) and mean residual of every channel (m,) with means of data and model."""
+    observed, (F, Z) = explained.observed, explained.factors
+    per_pixel, per_channel = per_pixel * observed.unit, per_channel * observed.unit
+    model = Z @ F.sum(axis=0) * (observed.unit / n_pixels)
+    spectra = {
+        "spectrum": per_channel,
+        "data_spectrum": model + per_channel,
+        "model_spectrum": model,
+    }
+    return {
+        "map": observed.maps(per_pixel[:, None])[..., 0],
+        **{name: observed.spectra(one[:, None])[0] for name, one in spectra.items()},
+    }
+
+
+def _n_left(mask: np.ndarray | None, size: int) -> int:
+    return size if mask is None else int(size - mask.sum())
+
+
+def save_together(
+    file: Path, titles: Mapping[str, str], values: Mapping[str, Any], maps: Any, spectra: Any
+) -> None:
+    """Write arrays into one ``.hspy`` file, each under its title as a signal like the maps or like the spectra."""
+    import h5py
+
+    for name, title in titles.items():
+        part = (maps if name.startswith("map") else spectra).deepcopy()
+        part.data, part.metadata.General.title = values[name], title
+        single = file.with_name(f"{file.stem}-part.hspy")
+        part.save(single if file.exists() else file)
+        if single.exists():
+            with h5py.File(single) as one, h5py.File(file, "a") as whole:
+                one.copy(f"Experiments/{title}", whole["Experiments"])
+            single.unlink()
+
+
+def open_together(file: Path, titles: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Read back what :func:`save_together` wrote."""
+    parts = {part.metadata.General.title: part.data for part in read(file)}
+    return {name: parts[title] for name, title in titles.items()}

@@ -1,0 +1,317 @@
+"""What a report says about an answer, in sentences and tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn import config_context
+
+from endmember import show
+from endmember.factor.data.axis import is_signal
+from endmember.factor.data.inspection import unwrap
+from endmember.methods.drift import Drifting
+from endmember.show.html import Report, Section
+from endmember.signals.result.doubts import doubts_in_words
+
+if TYPE_CHECKING:
+    from endmember.signals.result.unmixing import Unmixing
+
+#: Starts whose cost is within this fraction of the best count as equally good,
+EQUAL_COST = 0.01
+#: and spectra more than this many degrees apart as different.
+DIFFERENT = 5.0
+
+
+def compose(result: Unmixing) -> Report:
+    """Return the report of an answer."""
+    model, data = result.model, result.record["data"]
+    source = data["source"]
+    return Report(
+        title=data["title"] or "Unmixed spectrum image",
+        subtitle=f"{model.n_components_} components by {type(model).__name__}",
+        sentences=_findings(result),
+        warnings=_warnings(model),
+        sections=[
+            Section("Components", figure=result.plot(),
+                    caption="Every component: its map or profiles, and its spectrum."),
+            *doubts_in_words(result),
+            Section("Residual", figure=show.residual(result),
+                    caption="What the components leave unexplained, in space and in energy."),
+            *_drift(result),
+            *_relevance(model),
+            *_convergence(model),
+            *_standard_errors(model),
+            Section("Data", table=_about_data(data, source)),
+            *_preprocessing(result.record["steps"]),
+            Section("Parameters", table=_parameters(result)),
+        ],
+        methods=methods_paragraph(result),
+        references=references(model),
+        footer=_footer(result.record),
+    )  # fmt: skip
+
+
+def methods_paragraph(result: Unmixing) -> str:
+    """Return how the answer was made, in sentences to paste into a paper."""
+    model, data = result.model, result.record["data"]
+    *domain, channels = data["shape"]
+    energy, version = data["energy"], result.record["versions"]["endmember"]
+    units = f" {energy['units']}" if energy["units"] else ""
+    return (
+        f"The spectrum image of {' × '.join(map(str, domain))} pixels and {channels} channels "
+        f"({energy['first']:.6g} to {energy['last']:.6g}{units}) was unmixed with Endmember "
+        f"{version}.{_steps_in_words(result.record['steps'])} "
+        f"{_in_words(model)}{_outcome(model)}"
+    )
+
+
+def references(model: Any) -> list[str]:
+    """Return the works that the model, its loss, solver and penalties come from, each once."""
+    found: list[str] = []
+    for part in _parts(model):
+        for work in getattr(type(part), "references", ()):
+            if work not in found:
+                found.append(work)
+    return found
+
+
+def _parts(model: Any) -> list[Any]:
+    return [model, *(part for _, part in model.parts())]
+
+
+def _in_words(model: Any) -> str:
+    """Return one sentence on the model and one on everything it is put together from."""
+    works = references(model)
+    opening = f"{phrase(model)}{_cited(model, works)}."
+    parts = [(role, phrase(part), part) for role, part in model.parts()]
+    said = "; ".join(
+        f"{role}: {words}{_cited(part, works)}" for role, words, part in parts if words
+    )
+    return f"{opening} {said[0].upper()}{said[1:]}." if said else opening
+
+
+def _cited(part: Any, works: list[str]) -> str:
+    """Return the numbers of the works that a part of the model comes from, as `` [1, 3]``."""
+    numbers = sorted(works.index(work) + 1 for work in getattr(type(part), "references", ()))
+    return f" [{', '.join(map(str, numbers))}]" if numbers else ""
+
+
+def phrase(part: Any) -> str:
+    """Return a part of a model in words, with the values of its parameters."""
+    words = getattr(part, "in_words", type(part).__name__)
+    return words.format(**part.get_params(deep=False))
+
+
+def _outcome(model: Any) -> str:
+    if "n_iter_" not in model.learned():
+        return ""
+    end = "converged" if model.converged_ else "was stopped"
+    asked = model.get_params(deep=False).get("n_components", model.n_components_)
+    kept = f" {model.n_components_} of them were kept." if asked != model.n_components_ else ""
+    return f"{kept} The fit {end} after {model.n_iter_} sweeps with a relative KKT residual of {model.optimality_:.1e}."
+
+
+def _steps_in_words(steps: list[dict[str, Any]]) -> str:
+    """Return a sentence on what was done to the data before, in order, or nothing."""
+    said = []
+    for step in steps:
+        name, details = step["step"].replace("_", " "), _details(step)
+        said.append(f"{name} ({details})" if details else name)
+    return f" Before that, it was treated as follows: {'; '.join(said)}." if said else ""
+
+
+def _findings(result: Unmixing) -> list[str]:
+    model, misfit = result.model, result.misfit()
+    k = model.n_components_
+    found = [f"The data were separated into {k} component{'s' if k > 1 else ''}."]
+    found += result.record["reasons"]
+    size = np.sqrt(np.nanmean(misfit.map**2))
+    mean = np.nanmean(np.abs(misfit.data_spectrum))
+    if mean > 0:
+        found.append(
+            f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
+            "intensity."
+        )
+    learned = model.learned()
+    if "pixels_" in learned:
+        places = np.transpose(np.unravel_index(model.pixels_, _image_shape(result)))
+        said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
+        found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
+    if "n_iter_" in learned:
+        end = "converged" if model.converged_ else "did not converge"
+        found.append(
+            f"The fit {end} in {model.n_iter_} sweeps, {result.record['fit_seconds']:.3g} s; its "
+            "optimality (KKT residual on "
+            f"the full data, 0 at a stationary point) is {model.optimality_:.1e}."
+        )
+    return found
+
+
+def _image_shape(result: Unmixing) -> tuple[int, ...]:
+    """Return the shape of the image, without channels."""
+    return tuple(result.record["data"]["shape"][:-1])
+
+
+def _warnings(model: Any) -> list[str]:
+    said, learned = [], model.learned()
+    if not learned.get("converged_", True):
+        said.append("The fit had not converged when it was stopped: the components may still move.")
+    if not learned.get("unique_", True):
+        said.append(
+            "Not every component has a channel (or pixel) to itself: the condition under which signal "
+            "subspace sampling has one answer is not met, and others fit as well."
+        )
+    starts = learned.get("starts_")
+    if starts:
+        best = min(start.objective for start in starts)
+        equal = [start for start in starts if start.objective <= best * (1 + EQUAL_COST)]
+        apart = max(start.angle for start in equal)
+        if apart > DIFFERENT:
+            said.append(
+                f"{len(equal)} of {len(starts)} starts came within {EQUAL_COST:.0%} of the "
+                "lowest cost, with spectra up to "
+                f"{apart:.0f}° apart on average: the data alone do not fix the answer. Use what "
+                "you know (known spectra, disjoint phases, "
+                "smoothness), or compare methods."
+            )
+    return said
+
+
+def _drift(result: Unmixing) -> list[Section]:
+    """Return the shift of every pixel, where the model has let the energy axis drift."""
+    if not isinstance(result.model, Drifting):
+        return []
+    size, model = result.misfit(), result.model
+    stretches = model.learned().get("stretches_")
+    figure = show.shifts(
+        model.shifts_, stretches=stretches, pixel_size=size.pixel_size, pixel_units=size.pixel_units
+    )  # fmt: skip
+    lengths = " and ".join(
+        " × ".join(f"{length:.3g}" for length in own) for own in np.atleast_2d(model.smooth_)
+    )
+    drawn = "" if stretches is None else (
+        ", and by how much its axis was found to be drawn out about its middle"
+    )  # fmt: skip
+    caption = (
+        f"By how many channels every spectrum was found to be moved to higher energy{drawn}; averaged over "
+        f"{lengths} pixels. Spectra and residual are on the axis without drift."
+    )
+    return [Section("Energy drift", figure=figure, caption=caption)]
+
+
+def _relevance(model: Any) -> list[Section]:
+    if "relevance_" not in model.learned():
+        return []
+    caption = "How much every component contributes; those in grey were merged or dropped."
+    return [Section("Relevance", figure=show.relevance(model), caption=caption)]
+
+
+def _convergence(model: Any) -> list[Section]:
+    learned = model.learned()
+    if len(learned.get("objective_", [])) == 0:
+        return []
+    starts = learned.get("starts_", [])
+    figure = show.convergence(
+        model.objective_,
+        starts=[start.objective for start in starts] or None,
+        converged=model.converged_,
+    )
+    table = [
+        (f"Start {number}, {start.init.replace('_', ' ')}", _start_in_words(start))
+        for number, start in enumerate(starts, 1)
+    ]
+    caption = "Objective after every sweep above its last value; ticks: where short runs from the other starts ended."
+    return [Section("Convergence", table=table or None, figure=figure, caption=caption)]
+
+
+def _standard_errors(model: Any) -> list[Section]:
+    """Say how sure the amounts of known spectra are."""
+    if "maps_error_" not in model.learned():
+        return []
+    k, shifts = model.n_components_, [*model.shifts_, *([0.0] * model.n_components_)]
+    table: list[tuple[object, object]] = []
+    for name, amounts, errors, shift in zip(
+        model.names_, *(F.reshape(-1, k).T for F in (model.maps_, model.maps_error_)), shifts, strict=False
+    ):  # fmt: skip
+        said = f"mean {_mean(amounts):.4g}, median standard error {_middle(errors):.3g}"
+        table.append((name, said + (f", moved by {shift:+.3g}" if shift else "")))
+    judged = f"median {_middle(model.chi2_):.3g}" if np.isfinite(model.chi2_).any() else "not known"
+    table.append(("Reduced chi-square", judged))
+    if len(model.shifts_) > 1:
+        table.append(("Condition number of the references", f"{model.condition_:.3g}"))
+    return [Section("Fit of the references", table=table)]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+
+def _middle(values: np.ndarray) -> float:
+    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+
+def _start_in_words(start: Any) -> str:
+    chosen = " (chosen)" if start.chosen else ""
+    return f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one{chosen}"
+
+
+def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tuple[object, object]]:
+    energy = data["energy"]
+    axis = f"{energy['name'] or 'channel'}, {energy['first']:.6g} to {energy['last']:.6g} {energy['units']}"
+    return [
+        ("File", source["path"] if source else "in memory"),
+        ("Shape", " × ".join(map(str, data["shape"]))),
+        ("Type", data["dtype"]),
+        ("Spectral axis", axis.strip()),
+        ("Fingerprint", data["hash"]),
+    ]
+
+
+def _parameters(result: Unmixing) -> list[tuple[object, object]]:
+    rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
+    taken: dict[str, list[str]] = {}
+    for role, part in result.model.parts():
+        taken.setdefault(role, []).append(_said(part))
+    for name, value in result.model.get_params(deep=False).items():
+        left_open = value is None and name in taken
+        rows.append((name, f"None: {', '.join(taken[name])}" if left_open else _said(value)))
+    rows += [(name, f"array of shape {np.shape(value)}") for name, value in result.options.items()]
+    return rows
+
+
+def _preprocessing(steps: list[dict[str, Any]]) -> list[Section]:
+    """Return the section on what was done to the data before the fit, in order."""
+    table = [
+        (f"{n}. {step['step'].replace('_', ' ')}", _details(step))
+        for n, step in enumerate(steps, 1)
+    ]
+    return [Section("Preprocessing steps", table=table)] if table else []
+
+
+def _details(step: dict[str, Any]) -> str:
+    """Return the parameters of a step in words; large arrays as their shape."""
+    return ", ".join(f"{name} = {_short(value)}" for name, value in step.items() if name != "step")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict) and "shape" in value:
+        return f"array of shape {tuple(value['shape'])}"
+    return str(value)
+
+
+def _said(value: Any) -> str:
+    """Return a parameter as a report shows it: arrays and signals by their shape."""
+    if isinstance(value, list | tuple) and value:
+        return ", ".join(_said(item) for item in value)
+    if is_signal(value):
+        value = unwrap(value)
+    if isinstance(value, np.ndarray):
+        return f"array of shape {value.shape}"
+    with config_context(print_changed_only=False):  # parameters that were left as they are, too
+        return " ".join(repr(value).split())
+
+
+def _footer(record: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    return f"Fitted {record['written']}. {versions}."

@@ -1,0 +1,286 @@
+"""How models are written down.
+
+A model becomes JSON (its class, its parameters and what it has learned, nested ones too) and named arrays. Only
+classes that the package itself offers, that are given or that exist already are made again on reading; nothing
+is imported, nothing is executed, nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+import zipfile
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.inspection import unwrap
+from endmember.factor.loop.starts import StartReport
+from endmember.methods.estimator import Learning
+from endmember.signals.result.described import class_called, made, name_of
+from endmember.signals.result.folders import FILES, RECORD, replacing
+from endmember.signals.result.misfits import MISFIT_TITLES, save_together
+from endmember.signals.result.reporting import phrase
+
+#: Files that are never read back, and too large to be looked at for nothing.
+LARGE = {"residual.hspy"}
+#: What reading a record that somebody has changed may end in.
+DAMAGES = (
+    ValueError, OSError, LookupError, TypeError, AttributeError, EOFError, RecursionError, MemoryError,
+    zipfile.BadZipFile,
+)  # fmt: skip
+
+
+def written(
+    model: Any, options: dict[str, Any], arrays: dict[str, np.ndarray], beside: Collection[str]
+) -> dict[str, Any]:
+    """Return what ``unmixing.json`` says of a fitted model and the options of its fit; arrays go to ``arrays``.
+
+    ``beside`` names what the model has learned that files of their own hold.
+    """
+    learned = model.learned()
+    rest = {name: value for name, value in learned.items() if name not in beside}
+    return {
+        "model": _encode_model(model, arrays, "model"),
+        "options": encode(options, arrays, "options"),
+        "learned": encode(rest, arrays, "learned"),
+        "objective": np.asarray(learned.get("objective_", [])).tolist(),
+    }
+
+
+def read_model(
+    record: dict[str, Any], arrays: dict[str, np.ndarray], classes: Collection[type]
+) -> tuple[Any, dict[str, Any]]:
+    """Take what :func:`written` returned out of a record, and return the model and the options of its fit."""
+    model = decode(record.pop("model"), arrays, classes)
+    learned = decode(record.pop("learned"), arrays, classes)
+    objective = record.pop("objective")
+    if "starts" in record:  # as version 0.1 wrote it
+        starts = [StartReport(**start) for start in decode(record.pop("starts"), arrays)]
+        learned |= {"objective_": np.array(objective), "starts_": starts}
+    return model.restored(learned), decode(record.pop("options"), arrays, classes)
+
+
+def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
+    """Return ``value`` as JSON can hold it; arrays go to ``arrays`` and leave their name.
+
+    Raises
+    ------
+    TypeError
+        If a value is neither a number, a text, an array, a signal of spectra, a collection of such
+        nor a model, loss, penalty or solver.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    if is_signal(value):
+        return {"signal": _encode_signal(value, arrays, name)}
+    if isinstance(value, np.ndarray):
+        return _encode_array(value, arrays, name)
+    if isinstance(value, list | tuple):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        return {kind: [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]}
+    if isinstance(value, dict):
+        return {
+            "dict": [
+                [encode(key, arrays, name), encode(item, arrays, f"{name}.{key}")]
+                for key, item in value.items()
+            ]
+        }
+    if isinstance(value, StartReport):
+        return {"start": encode(vars(value), arrays, name)}
+    if isinstance(value, BaseEstimator):
+        learned = value.learned() if isinstance(value, Learning) else {}
+        return {
+            **_encode_model(value, arrays, name),
+            "learned": encode(learned, arrays, f"{name}.learned"),
+        }
+    raise EndmemberTypeError(
+        f"{name} = {value!r} cannot be written down; use numbers, texts, arrays, models, losses, penalties "
+        "and solvers"
+    )
+
+
+def _encode_array(value: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Return the name of an array; one that is held twice is kept once, texts are no numbers and stay here."""
+    if value.dtype.kind in "OUS":
+        return {"texts": value.tolist()}
+    held = next((known for known, array in arrays.items() if array is value), name)
+    arrays[held] = value
+    return {"array": held}
+
+
+def _encode_model(value: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Return the class of a model or a part of one, its parameters, and what it says of itself."""
+    parameters = value.get_params(deep=False)
+    return {
+        "class": name_of(value),
+        "parameters": {
+            key: encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()
+        },
+        "in_words": phrase(value),
+        "references": list(getattr(type(value), "references", ())),
+    }
+
+
+def decode(value: Any, arrays: dict[str, np.ndarray], classes: Collection[type] = ()) -> Any:
+    """Return what :func:`encode` wrote; ``classes`` may be met besides the package's own and those there are."""
+    if not isinstance(value, dict):
+        return value
+
+    def inner(item: Any) -> Any:
+        return decode(item, arrays, classes)
+
+    readers: dict[str, Callable[[Any], Any]] = {
+        "array": arrays.__getitem__,
+        "texts": lambda texts: np.array(texts, dtype=object),
+        "float": float,
+        "signal": lambda kept: _decode_signal(kept, arrays),
+        "tuple": lambda items: tuple(map(inner, items)),
+        "list": lambda items: list(map(inner, items)),
+        "dict": lambda pairs: {inner(key): inner(item) for key, item in pairs},
+        "start": lambda kept: StartReport(**inner(kept)),
+    }
+    kind = next(iter(value), "")
+    if kind in readers:
+        return readers[kind](value[kind])
+    model = made(
+        value["class"], class_called(value["class"], classes),
+        {key: inner(item) for key, item in value["parameters"].items()},
+        value.get("in_words", ""), value.get("references", ()),
+    )  # fmt: skip
+    learned = inner(value.get("learned", {"dict": []}))
+    return model.restored(learned) if learned else model
+
+
+def _encode_signal(signal: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
+    """Return spectra that are a parameter: their values, their energy axis and their title."""
+    axis = Axis.of(signal)
+    arrays[f"{name}.values"], arrays[f"{name}.energy"] = np.asarray(unwrap(signal)), axis.energy
+    known = {"name": axis.name or None, "units": axis.units}
+    return {
+        "values": f"{name}.values",
+        "energy": f"{name}.energy",
+        "axis": {key: value for key, value in known.items() if isinstance(value, str)},
+        "title": str(signal.metadata.get_item("General.title", default="") or ""),
+    }
+
+
+def _decode_signal(kept: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    import hyperspy.api as hs
+
+    values, energy = arrays[kept["values"]], arrays[kept["energy"]]
+    axes: list[dict[str, Any]] = [{"size": size, "navigate": True} for size in values.shape[:-1]]
+    axes.append({"axis": energy, "navigate": False, **kept["axis"]})
+    return hs.signals.BaseSignal(values, axes=axes, metadata={"General": {"title": kept["title"]}})
+
+
+def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Write the arrays of a result and, last of all, its JSON record with a sum of every file."""
+    with (folder / "arrays.npz").open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
+    text = json.dumps({**record, "files": sums}, indent=1, allow_nan=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what :func:`write_record` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the record is damaged, or a file is missing or not the one that was written with it.
+    """
+    try:
+        record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        for name, known in dict(record.pop("files", {})).items():
+            if name in FILES and name not in LARGE and _sum(folder / name) != known:
+                raise EndmemberError(f"{name} is not the file that was saved")
+        arrays = {}
+        if (folder / "arrays.npz").exists():
+            with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+    except DAMAGES as problem:
+        raise damaged(folder, problem) from problem
+    return record, arrays
+
+
+def damaged(folder: Path, problem: Exception) -> ValueError:
+    """Return the sentence about a result that cannot be read back."""
+    what = (
+        f"{Path(problem.filename).name} is missing"
+        if isinstance(problem, FileNotFoundError)
+        else problem
+    )
+    return ValueError(f"{folder} is a damaged result ({what}); unmix the data again")
+
+
+def save_answer(
+    result: Any,
+    folder: str | Path,
+    overwrite: bool,
+    beside: Collection[str],
+    detectors: Mapping[str, tuple[Any, dict[str, np.ndarray] | None]],
+    more: Callable[[Path], dict[str, Any]] = lambda new: {},
+) -> Path:
+    """Keep an answer, written beside and renamed: a crash leaves the old one.
+
+    Parameters
+    ----------
+    result : Unmixing or CoupledUnmixing
+    folder : str or Path
+    overwrite : bool
+        Replace an earlier answer of that name.
+    beside : collection of str
+        What the model has learned that files of their own hold.
+    detectors : mapping
+        Spectra and misfit, None for images, by how the names of their files end.
+    more : callable, optional
+        Writes what else there is into the new folder and returns what the record says of it.
+    """
+    folder = Path(folder)
+    with replacing(folder, overwrite) as new:
+        result.maps.save(new / "maps.hspy")
+        for ending, (spectra, misfit) in detectors.items():
+            spectra.save(new / f"spectra{ending}.hspy")
+            if misfit is not None:
+                save_together(
+                    new / f"misfit{ending}.hspy", MISFIT_TITLES, misfit,
+                    result.maps.inav[0], spectra.inav[0],
+                )  # fmt: skip
+        arrays: dict[str, np.ndarray] = {}
+        said = more(new) | written(result.model, result.options, arrays, beside)
+        write_record(new, {**result.record, **said}, arrays)
+        add_report(result, new / "report.html")
+    return folder
+
+
+def add_report(result: Any, file: Path) -> None:
+    """Write the report of a result that is saved already: its failure is said and loses nothing."""
+    try:
+        result.report(file)
+    except Exception as problem:
+        warnings.warn(
+            f"the result is saved without its report, which could not be written ({problem}); try "
+            "result.report(file) again",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _sum(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
