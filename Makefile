@@ -2,6 +2,7 @@
 # make lint   style, format, types, spelling      make bench   run the benchmarks
 # make test-combinations   every loss, penalty and solver, into the docs (an hour; EVERY=12: a part)
 # make docs   the documentation                   make clean   remove .venv and what was built
+# make test-faults   kill, fill, flip: break what can break, often, and count how it ended
 # make test-browser   try the workbench in a real browser, installed where that is allowed
 #
 # Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
@@ -33,7 +34,7 @@ endef
 # The browser that the tests drive; another one: make test-browser BROWSER=/opt/chrome/chrome
 BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
-.PHONY: help demo test test-combinations test-browser browser lint bench docs clean again
+.PHONY: help demo test test-combinations test-faults test-browser browser lint bench docs clean again
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,10 @@ test: $(VENV)/tests
 
 test-combinations: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore tests/combinations.py docs/project/combinations.md $(EVERY)
+
+test-faults: $(VENV)/tests
+	@ENDMEMBER_FAULTS=all OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+		$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
 test-browser: browser $(VENV)/browser
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ENDMEMBER_BROWSER="$(or $(BROWSER),$$(command -v chromium))" \
