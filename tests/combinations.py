@@ -8,6 +8,7 @@ from itertools import combinations, product
 import numpy as np
 
 import endmember as em
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop import merging as moves
 from endmember.factor.loop.alternate import Fit, Problem, alternate, certified
@@ -16,7 +17,6 @@ from endmember.factor.loop.starts import multistart, start
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblems.quadratic import Grid
 from test_penalties import CASES, K, counts
 
 TOL = 1e-6

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop.alternate import Problem, alternate
 from endmember.factor.loop.starts import (
@@ -16,7 +17,6 @@ from endmember.factor.loop.starts import (
 from endmember.factor.losses import SquaredError
 from endmember.factor.penalties import Free, NonNegative
 from endmember.factor.solvers import ANLS, HALS
-from endmember.factor.subproblems.quadratic import Grid
 
 RNG = np.random.default_rng(0)
 TRUE_C, TRUE_S = RNG.dirichlet(np.ones(3) * 0.3, 200), RNG.random((50, 3)) ** 3

@@ -5,7 +5,9 @@ import pytest
 from scipy.optimize import minimize
 
 import endmember as em
-from endmember.factor.subproblems.quadratic import Grid, Quadratic, Setting
+from endmember.factor.data.grid import Grid
+from endmember.factor.subproblems.base import Setting
+from endmember.factor.subproblems.quadratic import Quadratic
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.inspection import given
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
@@ -22,7 +23,7 @@ from endmember.factor.matching import spectral_angle
 from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblems.quadratic import Grid, Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
 
 logger = logging.getLogger("endmember")

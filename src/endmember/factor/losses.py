@@ -15,7 +15,9 @@ from endmember.factor.data.kernels import Counts, Entries
 from endmember.factor.data.matrix import Data, row_blocks
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
-from endmember.factor.subproblems.quadratic import Counted, Quadratic, Ratio, Subproblem, times_gram
+from endmember.factor.subproblems.base import Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.ratio import Counted, Ratio
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
 #: products has no digits left.

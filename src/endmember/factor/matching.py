@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import unit_columns
 
 
 def spectral_angle(a: np.ndarray, b: np.ndarray) -> np.ndarray | float:
@@ -89,12 +90,6 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 #: Columns count as dependent where the smallest singular value is below this fraction of the largest.
 DEPENDENT = 1e-6
-
-
-def unit_columns(F: np.ndarray) -> np.ndarray:
-    """Return the columns of ``F`` (n, k) at unit length; what is zero stays."""
-    length = np.linalg.norm(F, axis=0)
-    return F / np.where(length > 0, length, 1.0)
 
 
 def congruence(factors: Sequence[np.ndarray]) -> np.ndarray:

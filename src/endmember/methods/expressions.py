@@ -10,13 +10,14 @@ import numpy as np
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.arrangements.series import Tensor
 from endmember.factor.data.axis import is_signal
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.in_memory import Data
 from endmember.factor.data.inspection import Given, given
 from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise.model import estimate_noise
 from endmember.factor.penalties import Penalty, is_free, resolve
-from endmember.factor.subproblems.quadratic import Bound, Grid
+from endmember.factor.subproblems.base import Bound
 from endmember.methods.estimator import check_number_of_components
 
 #: Noise is never taken for less than this fraction of the mean square of the data.

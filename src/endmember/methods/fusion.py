@@ -9,6 +9,7 @@ import numpy as np
 from endmember.errors import EndmemberError
 from endmember.factor.arrangements.fusion import Cautious, Fused, FusedLoss, Part, Slot, Summand
 from endmember.factor.data.axis import Axis
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.loop.certificate import concluded
@@ -17,7 +18,8 @@ from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
-from endmember.factor.subproblems.quadratic import Counted, Grid, Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.ratio import Counted
 from endmember.methods.estimator import check_sweeps
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
@@ -29,7 +30,6 @@ from endmember.factor.sketch.low_rank import OVERSAMPLING, is_compressed, sketch
 from endmember.factor.sketch.passes import Wanted, unscaled
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblems.quadratic import Grid
 from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.estimator import (
     check_fits,

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred, Reweighted, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
-from endmember.factor.matching import unit_columns
 from endmember.factor.scale.normalisation import rescale
 from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.methods.estimator import (

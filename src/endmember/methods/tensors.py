@@ -10,6 +10,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, khatri_rao
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.loop.alternate import Callback, Problem
@@ -18,7 +19,6 @@ from endmember.factor.loop.starts import stand_in
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.normalisation import rescale
-from endmember.factor.subproblems.quadratic import Grid
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import (
     check_number_of_components,

@@ -8,6 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, WithCore
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import Callback, Problem, alternate
 from endmember.factor.loop.compatibility import check_combination
@@ -17,7 +18,7 @@ from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.subproblems.quadratic import Grid, Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.estimator import generator, warn_of_negatives
 from endmember.methods.nmf import NMF

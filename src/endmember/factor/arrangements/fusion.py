@@ -25,7 +25,9 @@ from endmember.factor.penalties import offers
 from endmember.factor.scale.carriers import Scales
 from endmember.factor.solvers import Solver
 from endmember.factor.solvers.base import Memory
-from endmember.factor.subproblems.quadratic import Counted, Quadratic, Ratio, Subproblem, times_gram
+from endmember.factor.subproblems.base import Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.ratio import Counted, Ratio
 
 #: A square is made steeper by this factor until it lies above the divergence, so often at most.
 STEEPER, TRIALS = 4.0, 20

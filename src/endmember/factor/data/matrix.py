@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import lengths
 from endmember.factor.data.kernels import DenseEntries, Entries, nonzeros_of
-from endmember.factor.subproblems.quadratic import lengths
 
 #: Entries that a block holds: 4 MiB of float64 stay in the processor's cache.
 BLOCK_ENTRIES = 2**19

@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from endmember.factor.columns import lengths
+from endmember.factor.data.grid import Grid
 from endmember.factor.data.matrix import Data
 from endmember.factor.loop.acceleration import SWEEPS, can_leap, leap
 from endmember.factor.loop.clock import WINDOW, Clock
@@ -15,14 +17,8 @@ from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of, offers, steers_columns
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblems.quadratic import (
-    Grid,
-    Noise,
-    Quadratic,
-    Setting,
-    Subproblem,
-    lengths,
-)
+from endmember.factor.subproblems.base import Noise, Setting, Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic
 
 #: Sweeps over which progress is measured where the objective may rise in between.
 PATIENCE = 20

@@ -9,7 +9,9 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.subproblems.quadratic import Bound, Grid, Quadratic, Setting
+from endmember.factor.data.grid import Grid
+from endmember.factor.subproblems.base import Bound, Setting
+from endmember.factor.subproblems.quadratic import Quadratic
 
 #: Lengths are changed by this fraction to see what that costs.
 NUDGE = 1e-4

@@ -9,8 +9,9 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, is_signal, on_axis
+from endmember.factor.data.grid import Grid
 from endmember.factor.penalties.base import Penalty
-from endmember.factor.subproblems.quadratic import Bound, Grid, Setting, Subproblem
+from endmember.factor.subproblems.base import Bound, Setting, Subproblem
 
 
 class NonNegative(Penalty):

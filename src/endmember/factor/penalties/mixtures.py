@@ -9,10 +9,10 @@ from numbers import Real
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.matching import unit_columns
+from endmember.factor.columns import unit_columns
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
-from endmember.factor.subproblems.quadratic import STEEP, Setting, Subproblem
+from endmember.factor.subproblems.base import STEEP, Setting, Subproblem
 
 logger = logging.getLogger("endmember")
 

@@ -10,7 +10,8 @@ from scipy.special import gammaln
 from endmember.errors import EndmemberError
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
-from endmember.factor.subproblems.quadratic import Quadratic, Setting, Subproblem
+from endmember.factor.subproblems.base import Setting, Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic
 
 PRIORS = ("exponential", "half-normal")
 MODES = ("guarded", "published")

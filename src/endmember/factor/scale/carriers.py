@@ -15,8 +15,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.linalg import null_space
 
+from endmember.factor.columns import lengths
+from endmember.factor.data.grid import Grid
 from endmember.factor.penalties import Penalty, bounds_of
-from endmember.factor.subproblems.quadratic import Grid, lengths
 
 #: Directions shorter than this are none.
 TINY = 1e-9

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems.quadratic import Quadratic, Ratio, Subproblem
+from endmember.factor.subproblems.base import Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.ratio import Ratio
 
 #: A step that makes a divergence worse is halved so often, then left out.
 HALVINGS = 10

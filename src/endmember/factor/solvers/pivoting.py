@@ -11,7 +11,8 @@ import numpy as np
 
 from endmember.factor.data.resources import in_threads
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblems.quadratic import Bound, Quadratic, times_gram
+from endmember.factor.subproblems.base import Bound
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
 
 #: Up to this many components every pattern that occurs is inverted once, and rows need not be sorted by pattern.
 TABLE_COMPONENTS = 8

@@ -18,7 +18,9 @@ from endmember.factor.data.kernels import (
     run,
 )
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems.quadratic import Counted, Quadratic, Ratio, Subproblem, times_gram
+from endmember.factor.subproblems.base import Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.ratio import Counted, Ratio
 
 #: Entries of dense data that are worked on at a time: 4 MiB of float64.
 BLOCK_ENTRIES = 2**19
