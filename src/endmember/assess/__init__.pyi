@@ -1,0 +1,16 @@
+"""Public names, written by tools/stubs.py."""
+
+from endmember.assess.bands import Bands as Bands
+from endmember.assess.detection import Detectability as Detectability
+from endmember.assess.standard_errors import Errors as Errors
+from endmember.assess.hints import Hint as Hint
+from endmember.assess.weights import Path as Path
+from endmember.assess.number import RankReport as RankReport
+from endmember.assess.bands import ambiguity as ambiguity
+from endmember.assess.detection import detectability as detectability
+from endmember.assess.hints import element_hints as element_hints
+from endmember.assess.detection import local_rank as local_rank
+from endmember.assess.weights import path as path
+from endmember.assess.number import rank as rank
+from endmember.assess.standard_errors import uncertainty as uncertainty
+__all__: list[str]
