@@ -3,6 +3,8 @@
 # make test-combinations   every loss, penalty and solver, into the docs (an hour; EVERY=12: a part)
 # make docs   the documentation                   make clean   remove .venv and what was built
 # make test-faults   kill, fill, flip: break what can break, often, and count how it ended
+# make test-oldest    the tests with the oldest version of every dependency (Python 3.11)
+# make bench-compare  time this source beside an earlier one, in turns (AGAINST=commit or kept file)
 # make test-browser   try the workbench in a real browser, installed where that is allowed
 #
 # Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
@@ -34,7 +36,7 @@ endef
 # The browser that the tests drive; another one: make test-browser BROWSER=/opt/chrome/chrome
 BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
-.PHONY: help demo test test-combinations test-faults test-browser browser lint bench docs clean again
+.PHONY: help demo test test-oldest test-combinations test-faults test-browser browser lint bench bench-compare docs clean again
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -52,6 +54,9 @@ test-faults: $(VENV)/tests
 	@ENDMEMBER_FAULTS=all OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 		$(BIN)/python -m pytest -n auto --dist worksteal tests/faults
 
+test-oldest: $(VENV)/oldest/tests
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(VENV)/oldest/bin/python -m pytest -n auto --dist worksteal
+
 test-browser: browser $(VENV)/browser
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 ENDMEMBER_BROWSER="$(or $(BROWSER),$$(command -v chromium))" \
 		$(BIN)/python -m pytest tests/browser
@@ -67,10 +72,13 @@ lint: $(VENV)/tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/codespell *.md docs src tests examples benchmarks
+	@$(BIN)/codespell *.md docs src tests examples benchmarks tools
 
 bench: $(VENV)/benchmarks
 	@$(BIN)/python benchmarks/collect.py
+
+bench-compare: $(VENV)/tests
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/compare.py $(AGAINST)
 
 docs: $(VENV)/documentation
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
@@ -100,6 +108,15 @@ $(VENV)/package: $(VENV)/made pyproject.toml
 
 $(VENV)/tests: $(VENV)/package
 	$(call install,what the tests need,'.[test]')
+
+# uv is the installer that can choose the oldest versions that pyproject.toml allows.
+$(VENV)/oldest/tests: $(VENV)/made pyproject.toml
+	@echo "Installing the oldest version of every dependency (log in $(LOG))"
+	@{ $(BIN)/python -m pip install --disable-pip-version-check -q uv && \
+		$(BIN)/uv venv -q --clear --python $(BIN)/python $(VENV)/oldest && \
+		$(BIN)/uv pip install -q --python $(VENV)/oldest/bin/python --resolution lowest-direct -e '.[test]'; } >$(LOG) 2>&1 || { \
+		tail -n 30 $(LOG) >&2; exit 1; }
+	@touch $@
 
 $(VENV)/browser: $(VENV)/tests
 	$(call install,what drives a browser,'.[test$(comma)workbench$(comma)browser]')
