@@ -38,6 +38,20 @@ WISHES = {
     "relevance": ("Relevance", "maps"),
     "minimum_volume": ("MinimumVolume", "spectra"),
 }
+#: Parameters of methods, by the options of the command line that they come from; a wish is about a factor.
+PARAMETERS = {
+    **{wish: part for wish, (_, part) in WISHES.items()},
+    "closure": "maps",
+    "known": "spectra",
+    "loss": "loss",
+    "solver": "solver",
+    "segments": "segments",
+    "on": "on",
+    "starts": "n_starts",
+    "seed": "random_state",
+    "max_iter": "max_iter",
+    "tol": "tol",
+}
 
 
 def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
@@ -74,14 +88,17 @@ def penalties(closure: bool = False, **weights: float | bool | None) -> dict[str
     Parameters
     ----------
     closure : bool
-        Whether the maps sum to one. A minimum volume brings a closure of its own, without which it means nothing.
+        Whether the maps sum to one. A minimum volume scales them so that they do, unless another wish or this one
+        decides on their scale.
     **weights
         Of ``WISHES``; None and False leave one out, and True takes it as it is.
 
     Examples
     --------
-    >>> penalties(sparse=0.1, smooth=None, minimum_volume=0.01)
-    {'maps': [Sparse(weight=0.1), SumToOne(mode='scale')], 'spectra': [MinimumVolume(weight=0.01)]}
+    >>> penalties(smooth=None, minimum_volume=0.01)
+    {'maps': [SumToOne(mode='scale')], 'spectra': [MinimumVolume(weight=0.01)]}
+    >>> penalties(smooth=0.1, minimum_volume=0.01)
+    {'maps': [Smooth(weight=0.1)], 'spectra': [MinimumVolume(weight=0.01)]}
     """
     import endmember as em
 
@@ -90,9 +107,9 @@ def penalties(closure: bool = False, **weights: float | bool | None) -> dict[str
         kind, part = WISHES[name]
         if weight is not None and weight is not False:
             asked[part].append(getattr(em, kind)(*([] if weight is True else [weight])))
-    if asked["spectra"]:
-        # A volume needs spectra of unit length: the sum can then only be settled afterwards.
-        asked["maps"].append(em.SumToOne(mode="scale"))
-    elif closure:
+    if closure:
         asked["maps"].append(em.SumToOne())
+    elif asked["spectra"] and not any(wish.has_scale for wish in asked["maps"]):
+        # The volume is that of spectra of unit length: the sum is settled afterwards.
+        asked["maps"].append(em.SumToOne(mode="scale"))
     return asked

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from endmember.catalogue import METHODS, SOLVERS, named, penalties
+from endmember.catalogue import SOLVERS, named, penalties
 from endmember.errors import EndmemberError
 
 from .browser import workbench as workbench_command
@@ -51,6 +51,8 @@ from .options import (
     SparseOption,
     StartsOption,
     TolOption,
+    cropped,
+    of_method,
     only_with,
 )
 from .preprocess import BackgroundOption, SpikesOption, screened
@@ -175,6 +177,7 @@ def info(file: FileArgument) -> None:
 
 @app.command()
 def unmix(
+    context: typer.Context,
     file: FileArgument,
     components: ComponentsOption = None,
     method: MethodOption = "nmf",
@@ -216,7 +219,7 @@ def unmix(
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
     pressed twice, keeps nothing: exit code 130.
     """
-    named(METHODS, method, f"--method {method} is not known")
+    taken = of_method(context, method)
     only_with("--lazy", lazy, memory=memory, scheduler=scheduler, resume=resume)
     only_with("--drift 3", drift is not None, dispersion=dispersion)
     folder = folder_for(file, "unmixed", output, overwrite)
@@ -227,22 +230,21 @@ def unmix(
         from endmember.signals.plan import plan
         from endmember.signals.result.unmixing import unmix as run
 
-        image = load_image(file, lazy, signal, crop, missing)
-        image = screened(image, spikes=spikes, window=background)
+        image = load_image(file, lazy, signal, missing=missing)
+        image = screened(image, crop=crop, spikes=spikes, window=background)
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
         if planned is not None:
             typer.echo(str(planned))
         wishes = penalties(
-            closure, sparse=sparse, smooth=smooth, soft_orthogonal=soft_orthogonal,
+            closure and "closure" not in taken, sparse=sparse, smooth=smooth, soft_orthogonal=soft_orthogonal,
             relevance=relevance, minimum_volume=minimum_volume,
         )  # fmt: skip
         wishes["spectra"] = known_spectra(known or [], image) + wishes["spectra"]
         own_solver = solver and named(SOLVERS, solver.lower(), f"--solver {solver} is not known")()
+        objects = {name: asked or None for name, asked in wishes.items()}
         model, reasons, panel = choose_model(
-            image, components, method=method, loss=loss, solver=own_solver, n_starts=starts,
-            random_state=seed, max_iter=max_iter, tol=tol, segments=segments, on=on,
-            **{name: asked for name, asked in wishes.items() if asked},
+            image, components, method=method, **{**taken, **objects, "loss": loss, "solver": own_solver}
         )  # fmt: skip
         if drift is not None:
             model = em.Drifting(model, max_shift=drift, dispersion=dispersion)
@@ -444,16 +446,14 @@ def load_image(
 ) -> Any:
     """Read one signal within the limits of time and memory, leave out what is missing, and crop it."""
     from endmember.signals.bridge import load
-    from endmember.signals.cropping import crop_energy, crop_windows, leave_out_missing
+    from endmember.signals.cropping import leave_out_missing
     from endmember.signals.files.limits import free_memory, guard
 
     with guard(seconds=LOAD_SECONDS, memory=free_memory()):
         image = load(file, lazy=lazy, signal=number)
     if missing:
         image = leave_out_missing(image)
-    if windows and len(windows) > 1:
-        return crop_windows(image, windows)
-    return crop_energy(image, *windows[0]) if windows else image
+    return cropped(image, windows)
 
 
 def _summary(result: Unmixing, watch: Watch) -> str:

@@ -79,13 +79,17 @@ def fuse(
         raise EndmemberError(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
+    numbers: list[Any] = list(signal) if signal else [None] * len(files)
+    if len({(file.resolve(), one) for file, one in zip(files, numbers, strict=True)}) < len(files):
+        raise EndmemberError(
+            "the same data are given twice; give one file a detector, or with --signal another signal of the file"
+        )
     from endmember.methods.coupled import Coupled
     from endmember.signals.choosing import named_loss
     from endmember.signals.result.coupling import unmix_together
 
     chosen = None if loss == "auto" else named_loss(loss)
     folder = folder_for(files[0], "fused", output, overwrite)
-    numbers: list[Any] = list(signal) if signal else [None] * len(files)
     signals = [
         load_image(file, False, number, None, missing)
         for file, number in zip(files, numbers, strict=True)

@@ -1,10 +1,12 @@
 """The options of the commands: what each is called, what it says of itself."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from endmember.catalogue import METHODS, PARAMETERS, named
 from endmember.errors import EndmemberError
 
 
@@ -30,6 +32,15 @@ def parse_window(
     return start, stop
 
 
+def cropped(image: Any, windows: Sequence[tuple[float | None, float | None]] | None) -> Any:
+    """Return an image with what lies in one of the windows, all of it where there is none."""
+    from endmember.signals.cropping import crop_energy, crop_windows
+
+    if windows and len(windows) > 1:
+        return crop_windows(image, windows)
+    return crop_energy(image, *windows[0]) if windows else image
+
+
 def only_with(other: str, present: Any, **options: Any) -> None:
     """Refuse options that have no effect without another one.
 
@@ -42,6 +53,38 @@ def only_with(other: str, present: Any, **options: Any) -> None:
     given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
     if given and not present:
         raise EndmemberError(f"{', '.join(given)}: no effect without another option; add {other}")
+
+
+def of_method(context: typer.Context, method: str) -> dict[str, Any]:
+    """Return what was given for a method, by the names of its parameters, and its seed in any case.
+
+    Parameters
+    ----------
+    context : typer.Context
+        Of the command.
+    method : one of ``catalogue.METHODS``
+
+    Raises
+    ------
+    ValueError
+        If an option was given that is no parameter of the method.
+    """
+    takes = named(METHODS, method, f"--method {method} is not known")().get_params(deep=False)
+    parameters = {o: o if o in takes else name for o, name in PARAMETERS.items()}
+    given = [one for one in parameters if is_given(context, one)]
+    needless = [f"--{one.replace('_', '-')}" for one in given if parameters[one] not in takes]
+    if needless:
+        raise EndmemberError(
+            f"--method {method} takes no {' and no '.join(needless)}; leave it out"
+        )
+    found = {parameters[one]: context.params[one] for one in [*given, "seed"]}
+    return {name: value for name, value in found.items() if name in takes}
+
+
+def is_given(context: typer.Context, option: str) -> bool:
+    """Tell whether an option stands on the command line, if only at its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 FileArgument = Annotated[
@@ -171,8 +214,8 @@ KnownOption = Annotated[
 MinimumVolumeOption = Annotated[
     float | None,
     typer.Option(
-        help="Weight of spectra as alike as the data allow, with maps that sum to one: for "
-        "data without pure pixels.",
+        help="Weight of spectra as alike as the data allow, for data without pure pixels. The maps are scaled "
+        "to sum to one, unless --sparse, --smooth or --relevance decides on their scale.",
         metavar="W",
     ),
 ]

@@ -1,6 +1,7 @@
 """``endmember preprocess``: what is done to a spectrum image before it is unmixed, kept as a file."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from .options import (
     LazyOption,
     MissingOption,
     SignalOption,
+    cropped,
     only_with,
     parse_window,
 )
@@ -28,7 +30,7 @@ BackgroundOption = Annotated[
         parser=str,
         callback=lambda text: parse_window(text, "--background"),
         help="Subtract the background that this window before the edge extrapolates to, in the unit "
-        "of the axis; everything before the window becomes zero.",
+        "of the axis; everything before the window becomes zero. It may lie outside --crop.",
         metavar="START:STOP",
     ),
 ]
@@ -107,10 +109,10 @@ def preprocess(
         )
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
-    image = load_image(file, lazy, signal, crop, missing)
+    image = load_image(file, lazy, signal, missing=missing)
     low = None if low_loss is None else load_image(low_loss, lazy, None, None, missing)
     image = screened(
-        image, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=background,
+        image, crop=crop, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=background,
         method=method or "ml", rank=denoise,
     )  # fmt: skip
     save(image, target)
@@ -120,6 +122,7 @@ def preprocess(
 def screened(
     image: Any,
     *,
+    crop: Sequence[tuple[float | None, float | None]] | None = None,
     spikes: bool = False,
     align: bool = False,
     low_loss: Any = None,
@@ -128,13 +131,18 @@ def screened(
     method: str = "ml",
     rank: int | None = None,
 ) -> Any:
-    """Return the image after the steps asked for, and say in one line each what was done."""
+    """Return the image after the steps asked for, and say in one line each what was done.
+
+    It is cropped first; a window of the background that lies outside is kept until the background is subtracted.
+    """
     from endmember import preprocess as steps
     from endmember.factor.data.axis import Axis
     from endmember.signals.bridge import region
 
     if window is not None:
         region(image, window)  # refuses one that leaves the axis, before any work is done
+    first = _with_background(image, crop, window)
+    image = cropped(image, first)
     if spikes:
         typer.echo(_repaired(steps.find_spikes(image)))
         image = steps.remove_spikes(image)  # without the mask, so that the history says it all
@@ -145,10 +153,44 @@ def screened(
         image = steps.subtract_background(image, window=(start, stop), method=method)
         unit = f" {Axis.of(image).units or ''}".rstrip()
         typer.echo(f"Background subtracted: {method}, fitted from {start:g} to {stop:g}{unit}")
+    if first != crop:
+        image = cropped(image, [_on_axis(image, one) for one in crop or ()])
+        typer.echo(
+            f"Cropped after that, since the window before the edge lies outside: {Axis.of(image)}"
+        )
     if rank is not None:
         image = steps.denoise(image, rank)
         typer.echo(f"Denoised: {rank} principal components kept")
     return image
+
+
+def _with_background(image: Any, crop: Any, window: Any) -> Any:
+    """Return the windows to crop to until the background is subtracted: one of them widened, or its own added."""
+    from endmember.signals.bridge import channels_within
+
+    if not (crop and window):
+        return crop
+    kept = {channel for one in crop for channel in channels_within(image, one)}
+    if kept.issuperset(channels_within(image, window)):
+        return crop
+    if len(crop) > 1:
+        return [*crop, window]
+    starts, stops = zip(*crop, window, strict=True)
+    return [(None if None in starts else min(starts), None if None in stops else max(stops))]
+
+
+def _on_axis(
+    image: Any, window: tuple[float | None, float | None]
+) -> tuple[float | None, float | None]:
+    """Return a window without what alignment has cut off the axis."""
+    from endmember.factor.axis import Axis
+
+    energy = Axis.of(image).energy
+    start, stop = window
+    return (
+        None if start is not None and start < energy.min() else start,
+        None if stop is not None and stop > energy.max() else stop,
+    )
 
 
 def _aligned(image: Any, low_loss: Any, dispersion: bool) -> Any:

@@ -314,6 +314,8 @@ def same_pixels(X: Any) -> list[Any]:
             "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
             "single one goes to em.NMF"
         )
+    if len({id(one) for one in X}) < len(X):
+        raise EndmemberError("one data set is given twice; give each detector's data once")
     domains = [tuple(unwrap(one).shape[:-1]) for one in X if not is_image(one)]
     domain = max(domains, key=len) if domains else ()
     images = []

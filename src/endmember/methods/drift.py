@@ -173,6 +173,7 @@ class Drifting(SpectralEstimator):
         return True
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
+        observed.axis.check_even("shifts in channels cannot be found")
         k, observed = check_fits(self.model, observed), replace(observed, unit=1.0)
         search = self._search(observed, k)
         field, lengths = search.by_subspace(k, ROUNDS, SETTLED)

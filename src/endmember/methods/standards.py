@@ -118,11 +118,10 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
     ValueError
         If the data's axis is not evenly spaced and rising, or the low loss has no intensity.
     """
-    steps = np.diff(axis.energy)
-    if len(steps) < 1 or steps.min() <= 0 or np.ptp(steps) > 1e-3 * axis.step:
+    axis.check_even("a low loss cannot be convolved")
+    if len(axis.energy) < 2 or axis.energy[0] > axis.energy[-1]:
         raise EndmemberError(
-            "a low loss can only be convolved on an evenly spaced, rising energy axis; interpolate the data first, "
-            "or leave low_loss out"
+            "a low loss can only be convolved on a rising energy axis; turn the data round, or leave low_loss out"
         )
     signal = open_spectrum(Path(low_loss)) if isinstance(low_loss, str | Path) else low_loss
     values = np.asarray(unwrap(signal), dtype=np.float64)

@@ -119,6 +119,7 @@ def _align(
     if ends == "nan" and X.dtype.kind != "f" and not interpolate:
         raise EndmemberError('counts cannot hold NaN; give ends="crop", or the data as floats')
     domain = X.shape[:-1]
+    _check_even(energy)
     if shifts is not None:
         found = _given(shifts, domain), np.zeros(domain)
     elif stretches is not None:
@@ -196,8 +197,8 @@ def find_shifts(
     Raises
     ------
     ValueError
-        Before work starts: an unknown method, a window of fewer than 5 channels, a low loss of another image, a
-        dispersion from a single peak.
+        Before work starts: an unknown method, a window of fewer than 5 channels, channels that are not evenly
+        spaced, a low loss of another image, a dispersion from a single peak.
 
     References
     ----------
@@ -228,6 +229,7 @@ def _shifts(
     if not isinstance(dispersion, bool):
         raise EndmemberError(f"dispersion={dispersion!r} must be True or False")
     source, scale = X, 1.0
+    _check_even(energy)
     if low_loss is not None:
         if method == "correlation":
             raise EndmemberError(
@@ -245,6 +247,7 @@ def _shifts(
             steps = [float(E[-1] - E[0]) / (len(E) - 1) for E in (own, energy)]
             scale = steps[0] / steps[1]
         energy = own
+        _check_even(own)
     if method == "auto":
         holds_zero = energy is not None and energy[0] < 0 < energy[-1]
         method = "zero_loss" if holds_zero or low_loss is not None else "correlation"
@@ -267,6 +270,11 @@ def _shifts(
     if smooth > 1:
         found = [ndimage.median_filter(values, size=smooth, mode="nearest") for values in found]
     return found[0] * scale, found[1]
+
+
+def _check_even(energy: Any) -> None:
+    if energy is not None:
+        Axis(np.asarray(energy)).check_even("spectra cannot be moved by channels")
 
 
 def _with_stretches(

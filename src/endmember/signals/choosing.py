@@ -30,8 +30,6 @@ FEW_COUNTS = 1.0
 SIGNED = 0.2
 #: Steps of a history that leave an error of either sign.
 _BACKGROUND = {"subtract_background", "fit_background"}
-#: What every way of unmixing has a use for, or can do without.
-_COMMON = ("n_starts", "random_state", "max_iter", "tol")
 
 
 def choose_model(
@@ -104,12 +102,16 @@ def choose_model(
                 "on average, that squares would misjudge them."
             ]
         elif not chosen.counts and (share := _signed_share(observed, noise)):
-            start = VCA(n_components, random_state=parameters.get("random_state"))
-            parameters = {"init": start, **parameters, "spectra": Free()}
+            parameters["spectra"] = Free()
             why.append(
                 f"Spectra: of any sign (em.Free()), because {share:.0%} of the values are negative, which noise does "
-                "not explain; from the purest pixels (em.VCA), since little else determines such spectra."
+                "not explain."
             )
+            if not parameters.keys() & {"init", "n_starts"}:
+                parameters["init"] = VCA(n_components, random_state=parameters.get("random_state"))
+                why.append(
+                    "Start: the purest pixels (em.VCA), since little else determines such spectra."
+                )
     return NMF(n_components, loss=chosen, **parameters), [*reasons, *why], report
 
 
@@ -203,15 +205,13 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     kind = named(METHODS, method, f"method {method!r} is not known")
     known = kind().get_params(deep=False)
     words = {"maps": "wishes about maps", "spectra": "wishes about spectra"}
-    given = [
-        words.get(name, name) for name in parameters if name not in known and name not in _COMMON
-    ]
+    given = [words.get(name, name) for name in parameters if name not in known]
     given += ["loss"] if loss != "auto" and "loss" not in known else []
     if given:
         raise EndmemberError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
     if kind is NMF:
         return None
-    return kind(**{name: value for name, value in parameters.items() if name in known})
+    return kind(**parameters)
 
 
 def _judged(signal: Any) -> Any:

@@ -14,6 +14,8 @@ from endmember.errors import EndmemberError
 FINER = 0.6
 #: Axes are the same whose channels lie closer together than this, in channels.
 CLOSE = 0.1
+#: An axis is even whose steps differ by less than this share of one.
+EVEN = 1e-3
 
 
 def is_signal(X: Any) -> bool:
@@ -99,6 +101,19 @@ class Axis:
         """
         if not self.agrees(other):
             raise EndmemberError(f"{what} on another axis ({other}, not {self}); {way_out}")
+
+    def check_even(self, what: str) -> None:
+        """Refuse what is counted in channels on an axis where these differ in width.
+
+        Raises
+        ------
+        ValueError
+        """
+        if len(self.energy) > 1 and np.ptp(np.diff(self.energy)) > EVEN * self.step:
+            raise EndmemberError(
+                f"{what} on an axis that is not evenly spaced, such as this one from {self.energy[0]:g} to "
+                f"{self.energy[-1]:g}; bring the data on an even one first, such as with signal.interpolate_on_axis"
+            )
 
     def onto(self, wanted: Axis) -> tuple[sparse.csr_array, np.ndarray]:
         """Return the matrix (channels, wanted channels) that brings spectra on another axis, and what it covers.
