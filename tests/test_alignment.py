@@ -177,3 +177,18 @@ def test_a_real_core_loss_follows_its_low_loss():
         signal.data = np.array([np.roll(x, d) for x, d in rows])
     found = find_shifts(core, low)
     np.testing.assert_allclose(found - found.mean(), planted - planted.mean(), atol=0.05)
+
+
+def test_an_uneven_axis_is_not_moved_by_channels():
+    X = np.random.default_rng(0).poisson(50.0, (3, 4, 40))
+    signal = hs.signals.Signal1D(X)
+    signal.axes_manager[-1].convert_to_non_uniform_axis()
+    signal.axes_manager[-1].axis = energy = np.geomspace(400.0, 700.0, 40)
+    for move in (
+        lambda: align(signal),
+        lambda: align(signal, shifts=np.zeros((3, 4))),
+        lambda: find_shifts(X, energy=energy),
+        lambda: em.Drifting(em.NMF(2)).fit(signal),
+    ):
+        with pytest.raises(em.EndmemberError, match="not evenly spaced"):
+            move()

@@ -151,6 +151,20 @@ def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
     assert 500 <= axis.low_value < 504 and 596 <= axis.high_value < 600
 
 
+def test_a_background_is_fitted_on_its_own_window_outside_the_crop(call, cube):
+    wish = ("--crop", "540:600", "--background", "445:480", "-o", "net.hspy")
+    code, out, err = call("preprocess", cube, *wish)
+    assert code == 0 and "Cropped after that" in out, err
+    whole = em.preprocess.subtract_background(em.load(cube), (445, 480))
+    np.testing.assert_allclose(em.load("net.hspy").data, whole.isig[540.0:600.0].data, rtol=1e-9)
+    several = (*wish[:4], "--crop", "500:510", "-o", "several.hspy")
+    assert call("preprocess", cube, *several)[0] == 0
+    kept = em.load("several.hspy")
+    assert kept.axes_manager[-1].low_value >= 499.9
+    energy = kept.axes_manager[-1].axis
+    np.testing.assert_allclose(kept.data[..., energy > 539.9], whole.isig[540.0:600.0].data)
+
+
 def test_several_windows_leave_out_the_channels_between_them(call, cube):
     wish = ("--crop", "540:600", "--crop", "450:500", "--starts", 1, "--loss", "squared")
     code, _, err = call("unmix", cube, "-k", 2, *wish, "-o", "windows")

@@ -70,6 +70,8 @@ def test_several_signals_need_a_model_of_several(both):
     smaller = both.edxs.signal.inav[:5]
     with pytest.raises(ValueError, match="pixels"):
         em.unmix([both.eels.signal, smaller], em.Coupled(2))
+    with pytest.raises(ValueError, match="twice"):
+        em.unmix([both.eels.signal] * 2, em.Coupled(2))
 
 
 def test_command_fuses_two_files(both, tmp_path, capsys):
@@ -85,6 +87,8 @@ def test_command_fuses_two_files(both, tmp_path, capsys):
     assert em.spectral_angle(found[order], both.edxs.spectra).max() < 5
     assert main(["fuse", files[0], *options]) == 2
     assert "at least two files" in capsys.readouterr().err
+    assert main(["fuse", files[0], files[0], *options, "-o", str(tmp_path / "twice")]) == 2
+    assert "given twice" in capsys.readouterr().err
     assert main(["fuse", *files, *options, "--overwrite", "--loss", "poisson"]) == 0
     assert isinstance(em.open(tmp_path / "eels-fused").model.loss, em.Poisson)
     capsys.readouterr()

@@ -183,7 +183,7 @@ def _on_axis(
     image: Any, window: tuple[float | None, float | None]
 ) -> tuple[float | None, float | None]:
     """Return a window without what alignment has cut off the axis."""
-    from endmember.factor.axis import Axis
+    from endmember.factor.data.axis import Axis
 
     energy = Axis.of(image).energy
     start, stop = window
