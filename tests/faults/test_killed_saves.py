@@ -78,9 +78,10 @@ def test_of_several_savers_at_once_one_wins_whole(tmp_path, often, count):
         ]
         for saver in savers:
             saver.start()
-        answers = dict(said.get() for _ in savers)
         for saver in savers:
             saver.join()
+            assert saver.exitcode == 0
+        answers = dict(said.get() for _ in savers)
         assert set(answers.values()) == {"ok"}, answers
         found(tmp_path / "x")
         assert [place.name for place in tmp_path.iterdir()] == ["x"]

@@ -10,11 +10,14 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from endmember.errors import EndmemberError
 
 RECORD = "unmixing.json"
 #: Everything that a saved result may hold.
@@ -25,6 +28,10 @@ FILES = {
 }  # fmt: skip
 #: So often a folder is swapped again that another process put in its place in between.
 _ATTEMPTS = 20
+
+
+class UnsavedError(EndmemberError, OSError):
+    """A folder that the system does not let us write: a full disk, a missing right. What was there is as it was."""
 
 
 def existing(folder: Path) -> Path:
@@ -79,10 +86,12 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     ------
     FileExistsError
         If there is something that must not be replaced.
+    UnsavedError
+        If the system does not let it be written.
     """
     target = folder.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
+    with _own_words(folder), ExitStack() as held:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent):
             _check(target, overwrite)
             new = _hidden(target)
@@ -97,6 +106,22 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
                 _drop(new)
             raise
         _take_place(new, target, overwrite)
+
+
+@contextmanager
+def _own_words(folder: Path) -> Iterator[None]:
+    """Say what the system has against writing a folder, which HDF5 tells between addresses in its memory."""
+    try:
+        yield
+    except (OSError, RuntimeError) as problem:
+        told = re.search(r"errno = (\d+)", str(problem))
+        number = int(told[1]) if told else getattr(problem, "errno", None)
+        if number is None:
+            raise
+        raise UnsavedError(
+            f"{folder} cannot be saved: {os.strerror(number)}; nothing that was there has changed: free some "
+            "space or name a folder that can be written"
+        ) from problem
 
 
 def _check(target: Path, overwrite: bool) -> None:

@@ -193,7 +193,9 @@ def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndar
         np.savez_compressed(file, allow_pickle=False, **arrays)
     sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
     text = json.dumps({**record, "files": sums}, indent=1, allow_nan=False)
-    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+    part = folder / f"{RECORD}.part"
+    part.write_text(text + "\n", encoding="utf-8")
+    part.rename(folder / RECORD)  # a record that is there is whole
 
 
 def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
