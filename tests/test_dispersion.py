@@ -6,8 +6,8 @@ import pytest
 from scipy import sparse
 
 import endmember as em
+from endmember.factor.data import observed as inputs
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted
-from endmember.factor.data.in_memory import observed as inputs
 from endmember.factor.drift.shifted import Shifted, courses, reader, shifted_weights
 from endmember.factor.drift.smoothing import SmoothField
 from endmember.preprocess import align, find_shifts

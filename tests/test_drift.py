@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import endmember as em
+from endmember.factor.data import observed as inputs
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted
-from endmember.factor.data.in_memory import observed as inputs
 from endmember.factor.drift import smoothing
 from endmember.factor.drift.shifted import STEPS, Shifted, reader, shifted_weights
 from endmember.factor.drift.smoothing import SmoothField

@@ -5,7 +5,8 @@ import pytest
 from scipy import sparse
 
 import endmember as em
-from endmember.factor.data.in_memory import Dense, Sparse, kernels
+from endmember.factor.data import kernels
+from endmember.factor.data.in_memory import Dense, Sparse
 from endmember.factor.losses import Poisson
 from endmember.factor.solvers import Newton
 

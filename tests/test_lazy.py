@@ -11,8 +11,8 @@ import pytest
 from scipy import sparse
 
 import endmember as em
+from endmember.factor.data import observed as inputs
 from endmember.factor.data.in_memory import Dense
-from endmember.factor.data.in_memory import observed as inputs
 from endmember.factor.data.lazy import Blocks, Lazy
 from endmember.factor.data.resources import Checkpoint, parse_memory, session
 from endmember.factor.sketch.low_rank import Refined

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from endmember.factor.data.in_memory import fingerprint
+from endmember.factor.data import fingerprint
 from endmember.signals.bridge import load, region
 from endmember.signals.result import provenance
 

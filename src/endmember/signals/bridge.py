@@ -12,8 +12,10 @@ import numpy as np
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import is_signal
 from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.watched import state_of, watch
+from endmember.signals.files.headers import files_of
 from endmember.signals.files.limits import guard
-from endmember.signals.files.reading import UnreadableFileError, read
+from endmember.signals.files.reading import UnreadableFileError, existing, read
 from endmember.signals.files.summary import (
     Axis,
     Description,
@@ -80,6 +82,8 @@ def load(path: str | Path, lazy: bool = False, signal: int | None = None) -> Any
     >>> load("two_phase_50x50.bcf")  # doctest: +SKIP
     <EDSSEMSpectrum, title: EDX, dimensions: (50, 50|2048)>
     """
+    files = files_of(existing(path).absolute())
+    state = state_of(files) if lazy else ""
     signals = read(path, lazy=lazy)
     found = [describe_signal(one, number) for number, one in enumerate(signals)]
     number = _choose(path, found, signal)
@@ -87,6 +91,8 @@ def load(path: str | Path, lazy: bool = False, signal: int | None = None) -> Any
     if others:
         _log.info("%s: taken %s; left aside %s", path, found[number], "; ".join(others))
     set_source(signals[number], path, number, lazy)
+    if lazy:
+        watch(signals[number].data, files, state)
     return signals[number]
 
 

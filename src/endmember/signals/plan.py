@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from endmember import __version__
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.lazy import cluster, read, sample
 from endmember.factor.data.observed import blocks_of, stays_lazy
 from endmember.factor.data.resources import current, in_words
+from endmember.factor.data.watched import watched
 from endmember.factor.sketch.passes import working_memory
 from endmember.signals.result import provenance
 
@@ -111,9 +110,10 @@ def check_memory(signal: Any, n_components: int | None = None) -> float:
 
 
 def about(signal: Any) -> str:
-    """Return what tells a signal from others without reading it: file, its size and time, shape, steps.
+    """Return what tells a signal from others: its files, their sizes and times, shape, steps, and a sample.
 
-    Lazy data of no file are told apart by the name that Dask gives their content.
+    The sample tells apart what was computed of one file in different ways. Lazy data of no file are told
+    apart by the name that Dask gives their content.
 
     Examples
     --------
@@ -122,20 +122,16 @@ def about(signal: Any) -> str:
     >>> about(one) == about(other)
     False
     """
-    source = provenance.source(signal)
-    known: dict[str, Any] = {
-        "version": __version__,
-        "name": getattr(signal.data, "name", None) if source is None else None,
+    files = [(str(file), state) for file, _, state in watched(signal.data)]
+    known = {
+        "versions": provenance.versions(),
+        "name": None if files else getattr(signal.data, "name", None),
+        "files": files,
         "shape": [int(size) for size in unwrap(signal).shape],
         "dtype": str(signal.data.dtype),
         "steps": provenance.steps(signal),
-        "source": source,
+        "sample": fingerprint_of(signal),
     }
-    if source is not None and Path(source["path"]).exists():
-        place = Path(source["path"])
-        files = [place, *sorted(place.rglob("*"))] if place.is_dir() else [place]
-        known["bytes"] = sum(file.stat().st_size for file in files)
-        known["changed"] = max(file.stat().st_mtime_ns for file in files)
     return json.dumps(known, sort_keys=True)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.kernels import Entries
 from endmember.factor.data.matrix import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
 from endmember.factor.data.resources import (
@@ -35,6 +35,7 @@ from endmember.factor.data.resources import (
     one_blas_thread,
     ordered,
 )
+from endmember.factor.data.watched import unchanged
 
 logger = logging.getLogger("endmember")
 
@@ -46,6 +47,8 @@ LARGE_BLOCK = 2**26
 SHARE = 0.4
 #: Data are written anew in better chunks when a pass would read each chunk more often than this.
 AMPLIFICATION = 2
+#: A cluster without workers is waited for so long, in seconds, and looked at so often.
+ALONE_SECONDS, LOOK_SECONDS = 30.0, 5.0
 #: What is looked at where a part of the data will do: blocks, and pixels of each along every axis.
 SAMPLED_BLOCKS, SAMPLED_WIDTH = 9, 24
 
@@ -184,7 +187,7 @@ def sample(blocks: Blocks) -> np.ndarray:
         place = tuple(
             slice(part.start, min(part.stop, part.start + SAMPLED_WIDTH)) for part in alike[number]
         )
-        parts.append(np.asarray(blocks.X[place].compute(scheduler="synchronous")))
+        parts.append(read(blocks.X[place]))
     return np.concatenate(parts)
 
 
@@ -200,8 +203,9 @@ def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
     file = h5py.File(name, "w")
     copy = file.create_dataset("data", shape=X.shape, dtype=X.dtype, chunks=pieces)
     weakref.finalize(copy, Path(name).unlink, missing_ok=True)
-    for place in slices_from_chunks(X.chunks):
-        copy[place] = X[place].compute(scheduler="synchronous")
+    with unchanged(X):
+        for place in slices_from_chunks(X.chunks):
+            copy[place] = read(X[place])
     return da.from_array(copy, chunks=chunks)
 
 
@@ -248,7 +252,7 @@ class Lazy(BlockData):
         current().count(name)
         tasks = self._tasks(kernel, arguments)
         client = cluster()
-        with one_blas_thread():
+        with unchanged(self.X), one_blas_thread():
             yield from (
                 _on_cluster(client, tasks)
                 if client
@@ -332,8 +336,28 @@ def in_memory(X: Any, layout: Blocks, sparse_from: float | None = None) -> Any:
 
 
 def read(part: Any) -> np.ndarray:
-    """Return a part of a Dask array, read in this thread."""
-    return np.asarray(part.compute(scheduler="synchronous"))
+    """Return a part of a Dask array, read in this thread.
+
+    Raises
+    ------
+    ValueError
+        If what reads it fails.
+    """
+    try:
+        return np.asarray(part.compute(scheduler="synchronous"))
+    except (MemoryError, EndmemberError):
+        raise
+    except Exception as problem:
+        raise unreadable(problem) from problem
+
+
+def unreadable(problem: Exception) -> EndmemberError:
+    """Say that a part of lazy data could not be read, and what to look at."""
+    said = " ".join(str(problem).split())[:160]
+    return EndmemberError(
+        f"a part of the data cannot be read ({type(problem).__name__}: {said})",
+        way_out="see whether the file is whole and still in its place",
+    )
 
 
 def cluster() -> Any:
@@ -354,7 +378,46 @@ def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]
 
     on_worker = delayed(_work_with_one_thread, pure=False)
     ahead = max(2, 2 * sum(client.nthreads().values()))
-    return in_turn(lambda task: client.compute(on_worker(*task)), tasks, ahead)
+    return in_turn(lambda task: _OnWorker(client, client.compute(on_worker(*task))), tasks, ahead)
+
+
+class _OnWorker:
+    """A task on a cluster; its result is waited for as long as there are workers."""
+
+    def __init__(self, client: Any, future: Any) -> None:
+        self._client, self._future = client, future
+
+    def result(self) -> Any:
+        from distributed import KilledWorker
+
+        alone = 0.0
+        while True:
+            try:
+                return self._future.result(timeout=LOOK_SECONDS)
+            except (MemoryError, EndmemberError):
+                raise
+            except Exception as problem:
+                if isinstance(problem, KilledWorker) or self._client.status != "running":
+                    raise _lost() from problem
+                if self._future.status != "pending":
+                    raise unreadable(problem) from problem
+                alone = 0.0 if self._client.nthreads() else alone + LOOK_SECONDS
+                if alone >= ALONE_SECONDS:
+                    raise _lost() from problem
+
+
+def _lost() -> EndmemberError:
+    """Say that the workers of a cluster are gone, and how a later fit goes on from here."""
+    again = Argument("resume", True)
+    kept = ("give ", Argument("checkpoint", "FOLDER"), ", and later ", again, ", so that ")
+    return EndmemberError(
+        "the workers of the cluster died or left while they were computing",
+        way_out=(
+            ("start others, and go on from the last pass with ", again)
+            if current().checkpoint
+            else ("start others, then begin again; ", *kept, "passes are not lost")
+        ),
+    )
 
 
 def _read_and_work(task: tuple[Rows, Any, tuple[Any, ...]]) -> tuple[Rows, Any]:

@@ -45,34 +45,17 @@ class Session:
         The passes over the data so far.
     notes : dict
         What one step leaves for a later one, so that it need not read again.
-    state : callable, optional
-        Returns what tells the source of the data from a later one: file, size and time.
     """
 
     memory: int | None = None
     checkpoint: Checkpoint | None = None
     passes: list[str] = field(default_factory=list)
     notes: dict[Any, Any] = field(default_factory=dict)
-    state: Callable[[], str] | None = None
 
     def count(self, name: str) -> None:
         """Take note of a pass that begins."""
-        self.check_source()
         self.passes.append(name)
         logger.debug("pass %d over the data: %s", len(self.passes), name)
-
-    def check_source(self) -> None:
-        """Refuse data that have changed since this was first called: no answer is that of two contents.
-
-        Raises
-        ------
-        ValueError
-        """
-        if self.state is not None and self.notes.setdefault("state", self.state()) != self.state():
-            raise EndmemberError(
-                "the file changed while it was being read, so that no answer would be that of its content; "
-                "wait until whatever writes it has ended, then begin again"
-            )
 
     def check(self, needed: float, why: str) -> None:
         """Refuse work that takes more than the limit.

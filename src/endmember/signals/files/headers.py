@@ -250,13 +250,19 @@ def _check_global_heaps(file: BinaryIO, length: int) -> None:
             start = content.find(_HEAP_MARK, start + size, _HEAPS_UP_TO)
 
 
+def files_of(path: Path) -> list[Path]:
+    """Return a file and all that its reader takes data from besides."""
+    ends = _COMPANIONS.get(path.suffix.lower(), ())
+    return [path, *(path.with_suffix(f".{case}") for end in ends for case in (end, end.upper()))]
+
+
 def _companion_elsewhere(path: Path) -> Path | None:
     """Return a file that belongs to this one and is a link that leads out of its folder: bytes that nobody gave."""
     if path.is_dir():
         home, others = path.resolve(), list(path.rglob("*"))
     else:
         home = path.resolve().parent
-        others = [path.with_suffix(f".{end}") for end in _COMPANIONS.get(path.suffix.lower(), ())]
+        others = files_of(path)[1:]
     outside = (place for place in others if home not in place.resolve().parents)
     return next((place for place in outside if place.is_symlink()), None)
 

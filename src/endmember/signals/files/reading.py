@@ -82,7 +82,7 @@ def read(path: str | Path, lazy: bool = False) -> list[Any]:
     UnreadableFileError
         There is one, and it cannot be read.
     """
-    path = _existing(path)
+    path = existing(path)
     fault = header_fault(path)
     if fault is not None:
         raise _unreadable(path, fault)
@@ -123,7 +123,8 @@ def read_cheaply(path: str | Path) -> list[Any]:
     return read(path)
 
 
-def _existing(path: str | Path) -> Path:
+def existing(path: str | Path) -> Path:
+    """Return the path of a file that is there and may be read, or refuse."""
     path = Path(path).expanduser()
     if path.is_dir() and path.suffix.lower() != ".zspy":
         raise UnreadableFileError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,10 @@ from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis
-from endmember.factor.data.inspection import given, is_lazy, unwrap
+from endmember.factor.data.inspection import given, unwrap
 from endmember.factor.data.observed import checked_masks, observe
 from endmember.factor.data.resources import Checkpoint, current, session
+from endmember.factor.data.watched import unchanged
 from endmember.factor.scale.normalisation import area
 from endmember.methods.coupled import Coupled
 from endmember.methods.estimator import SpectralEstimator
@@ -126,14 +126,12 @@ def unmix(
         )
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
-    with session(memory, kept) as work:
-        work.state = partial(about, signal) if is_lazy(unwrap(signal)) else None
+    with session(memory, kept) as work, unchanged(unwrap(signal)):
         if model is None:
             model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
             reasons += why
         check_memory(signal, model.get_params(deep=False).get("n_components"))
         result = _unmixed(signal, seeded(clone(model)), options, callback, reasons)
-        work.check_source()
         result.record["passes"] = len(work.passes)
         if kept is not None:
             kept.clear()

@@ -1,0 +1,82 @@
+"""The files behind lazy data: one that changes while it is read gives an answer of neither content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from endmember.errors import EndmemberError
+from endmember.factor.data.resources import fingerprint
+
+#: What Dask arrays were read from, by their names: the first file, all files, and their state then.
+_WATCHED: dict[str, tuple[Path, list[Path], str]] = {}
+
+
+def state_of(files: Iterable[Path]) -> str:
+    """Return what changes with files, without reading them: names, sizes, times, and which files they are.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Of a folder all that is in it; files that do not exist are told from those that do.
+    """
+    everything = [
+        one for file in files for one in [file, *(file.rglob("*") if file.is_dir() else ())]
+    ]
+    found: list[tuple[Any, ...]] = []
+    for file in sorted(everything):
+        try:
+            said = file.stat()
+        except OSError as missing:
+            found.append((str(file), missing.errno))
+        else:
+            found.append((str(file), said.st_size, said.st_mtime_ns, said.st_ino))
+    return fingerprint(found)
+
+
+def watch(X: Any, files: list[Path], state: str) -> None:
+    """Take note of the files that a Dask array reads, and of their state before it was made.
+
+    All that derives from ``X`` is watched with it.
+    """
+    _WATCHED[X.name] = files[0], files, state
+
+
+def watched(X: Any) -> list[tuple[Path, list[Path], str]]:
+    """Return what ``X`` reads of what is watched: of every source a file, all its files, their state."""
+    layers = getattr(getattr(X, "dask", None), "layers", ())
+    return [_WATCHED[name] for name in layers if name in _WATCHED]
+
+
+def check_unchanged(X: Any) -> None:
+    """Refuse lazy data whose files have changed.
+
+    Raises
+    ------
+    ValueError
+    """
+    for file, files, state in watched(X):
+        if state_of(files) != state:
+            raise EndmemberError(
+                f"{file} changed while it was being read, so that no answer would be that of its content",
+                way_out="wait until whatever writes it has ended, then load it again",
+            )
+
+
+@contextmanager
+def unchanged(X: Any) -> Iterator[None]:
+    """Refuse lazy data whose files have changed before or during what runs inside, or made it fail by that.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_unchanged(X)
+    try:
+        yield
+    except Exception:
+        check_unchanged(X)
+        raise
+    check_unchanged(X)
