@@ -4,7 +4,7 @@ What is chosen is named as in ``em``, so that reading the table costs nothing; t
 the choices that ``em.unmix`` makes all ask here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from endmember.errors import EndmemberError
@@ -43,6 +43,7 @@ PARAMETERS = {
     **{wish: part for wish, (_, part) in WISHES.items()},
     "closure": "maps",
     "known": "spectra",
+    "free": "maps",
     "loss": "loss",
     "solver": "solver",
     "segments": "segments",
@@ -82,7 +83,9 @@ def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
     return getattr(em, table[name])
 
 
-def penalties(closure: bool = False, **weights: float | bool | None) -> dict[str, list[Any]]:
+def penalties(
+    closure: bool = False, free: Collection[str] = (), **weights: float | bool | None
+) -> dict[str, list[Any]]:
     """Return wishes as the parameters ``maps`` and ``spectra`` of a model.
 
     Parameters
@@ -90,6 +93,8 @@ def penalties(closure: bool = False, **weights: float | bool | None) -> dict[str
     closure : bool
         Whether the maps sum to one. A minimum volume scales them so that they do, unless another wish or this one
         decides on their scale.
+    free : collection of "maps" and "spectra"
+        Which of them may be negative.
     **weights
         Of ``WISHES``; None and False leave one out, and True takes it as it is.
 
@@ -112,4 +117,6 @@ def penalties(closure: bool = False, **weights: float | bool | None) -> dict[str
     elif asked["spectra"] and not any(wish.has_scale for wish in asked["maps"]):
         # The volume is that of spectra of unit length: the sum is settled afterwards.
         asked["maps"].append(em.SumToOne(mode="scale"))
+    for part in dict.fromkeys(free):
+        asked[part].append(em.Free())
     return asked

@@ -77,7 +77,7 @@ def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
     from endmember.app.work.scheduler import Ticket
     from endmember.signals.bridge import guard
 
-    from .commands import LOAD_SECONDS
+    from .source import LOAD_SECONDS
 
     with guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)

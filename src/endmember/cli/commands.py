@@ -2,71 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partialmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from endmember.catalogue import SOLVERS, named, penalties
+from endmember.catalogue import penalties
 from endmember.errors import EndmemberError
 
 from .browser import workbench as workbench_command
-from .console import Watch, note
+from .console import Watch
+from .doubts import Doubts
+from .fitting import Fitting
+from .groups import spelled_out
+from .lazily import Reading
 from .listing import describe_file
 from .options import (
-    AmbiguityOption,
-    ClosureOption,
     ComponentsOption,
-    CropOption,
-    CrosscheckOption,
-    DispersionOption,
-    DriftOption,
-    ErrorsOption,
     FileArgument,
-    KnownOption,
     LazyOption,
-    LossOption,
-    MaxIterOption,
-    MemoryOption,
-    MethodOption,
-    MinimumVolumeOption,
-    MissingOption,
-    OnOption,
     OutputOption,
     OverwriteOption,
     PathComponentsOption,
-    RelevanceOption,
-    ResumeOption,
-    SchedulerOption,
     SeedOption,
-    SegmentsOption,
-    SignalOption,
-    SmoothOption,
-    SoftOrthogonalOption,
-    SolverOption,
-    SparseOption,
-    StartsOption,
-    TolOption,
-    cropped,
-    of_method,
-    only_with,
+    WeightsOption,
 )
-from .preprocess import BackgroundOption, SpikesOption, screened
+from .preprocess import Cleaning, screened
 from .preprocess import preprocess as preprocess_command
+from .source import LOAD_SECONDS, Source
 from .targets import beside, check_room, draw, folder_for, keep_result, picture_for, show_where
-from .wishes import known_spectra
+from .wishes import Wishes
 
 if TYPE_CHECKING:
     from endmember.signals.result.unmixing import Unmixing
 
-#: A damaged file can ask for any amount of time: reading one ends here, in seconds.
-LOAD_SECONDS = 600.0
-#: A scheduler that does not answer within this time is taken for absent, in seconds.
-_ANSWER_SECONDS = 10
 #: Where `endmember demo` leaves its result.
 DEMO_FOLDER = Path("endmember-demo")
 
@@ -94,7 +64,9 @@ class _Command(TyperCommand):
 class _Commands(typer.Typer):
     """Commands of that kind."""
 
-    command = partialmethod(typer.Typer.command, cls=_Command)  # type: ignore[assignment]
+    def command(self, *words: Any, **named: Any) -> Any:
+        register = super().command(*words, cls=_Command, **named)
+        return lambda command: register(spelled_out(command))
 
 
 app = _Commands(
@@ -179,39 +151,17 @@ def info(file: FileArgument) -> None:
 def unmix(
     context: typer.Context,
     file: FileArgument,
+    *,
     components: ComponentsOption = None,
-    method: MethodOption = "nmf",
-    loss: LossOption = "auto",
-    crop: CropOption = None,
-    missing: MissingOption = None,
-    spikes: SpikesOption = False,
-    background: BackgroundOption = None,
-    signal: SignalOption = None,
-    lazy: LazyOption = False,
-    memory: MemoryOption = None,
-    scheduler: SchedulerOption = None,
-    resume: ResumeOption = False,
+    fitting: Fitting,
+    wishes: Wishes,
+    source: Source,
+    weights: WeightsOption = None,
+    cleaning: Cleaning,
+    reading: Reading,
+    doubts: Doubts,
     output: OutputOption = None,
-    seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
-    sparse: SparseOption = None,
-    smooth: SmoothOption = None,
-    soft_orthogonal: SoftOrthogonalOption = None,
-    relevance: RelevanceOption = False,
-    segments: SegmentsOption = None,
-    on: OnOption = None,
-    drift: DriftOption = None,
-    dispersion: DispersionOption = False,
-    closure: ClosureOption = False,
-    known: KnownOption = None,
-    minimum_volume: MinimumVolumeOption = None,
-    solver: SolverOption = None,
-    starts: StartsOption = 10,
-    max_iter: MaxIterOption = 2000,
-    tol: TolOption = 1e-6,
-    errors: ErrorsOption = False,
-    ambiguity: AmbiguityOption = False,
-    crosscheck: CrosscheckOption = False,
 ) -> None:
     """Separate a spectrum image into K pure spectra and their maps, by NMF or another method.
 
@@ -219,41 +169,32 @@ def unmix(
     the command says so, and its exit code is 0. Ctrl-C before the fit, or
     pressed twice, keeps nothing: exit code 130.
     """
-    taken = of_method(context, method)
-    only_with("--lazy", lazy, memory=memory, scheduler=scheduler, resume=resume)
-    only_with("--drift 3", drift is not None, dispersion=dispersion)
+    taken = fitting.check(context)
+    reading.check()
     folder = folder_for(file, "unmixed", output, overwrite)
     passes = folder.with_name(f"{folder.name}.passes")
-    with _session(memory, scheduler):
-        import endmember as em
-        from endmember.signals.choosing import choose_model
+    with reading.session():
         from endmember.signals.plan import plan
         from endmember.signals.result.unmixing import unmix as run
 
-        image = load_image(file, lazy, signal, missing=missing)
-        image = screened(image, crop=crop, spikes=spikes, window=background)
+        entries = fitting.takes_single_values() and not wishes.relevance
+        whole, masks = source.open(file, lazy=reading.lazy, weights=weights)
+        image = screened(
+            whole, crop=source.crop, missing=source.missing, entries=entries, spikes=cleaning.spikes,
+            window=cleaning.background,
+        )  # fmt: skip
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
         if planned is not None:
             typer.echo(str(planned))
-        wishes = penalties(
-            closure and "closure" not in taken, sparse=sparse, smooth=smooth, soft_orthogonal=soft_orthogonal,
-            relevance=relevance, minimum_volume=minimum_volume,
-        )  # fmt: skip
-        wishes["spectra"] = known_spectra(known or [], image) + wishes["spectra"]
-        own_solver = solver and named(SOLVERS, solver.lower(), f"--solver {solver} is not known")()
-        objects = {name: asked or None for name, asked in wishes.items()}
-        model, reasons, panel = choose_model(
-            image, components, method=method, **{**taken, **objects, "loss": loss, "solver": own_solver}
-        )  # fmt: skip
-        if drift is not None:
-            model = em.Drifting(model, max_shift=drift, dispersion=dispersion)
+        asked = wishes.penalties(image, closure="closure" not in taken)
+        model, reasons, panel = fitting.model(image, components, taken | asked, masks)
         if panel is not None:
             typer.echo(panel.sentence)
         with Watch() as watch:
             result = run(
-                image, model, callback=watch, reasons=reasons,
-                checkpoint=None if planned is None else passes, resume=resume,
+                image, model, callback=watch, reasons=reasons, **masks,
+                checkpoint=None if planned is None else passes, resume=reading.resume,
             )  # fmt: skip
             watch.finish()
             typer.echo(_summary(result, watch))
@@ -261,16 +202,14 @@ def unmix(
                 raise EndmemberError(
                     "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse"
                 )
-            _doubt(result, image, errors=errors, bands=ambiguity, crosscheck=crosscheck)
+            doubts.add_to(result, image)
             keep_result(result, folder, overwrite)
 
 
 @app.command()
 def rank(
     file: FileArgument,
-    crop: CropOption = None,
-    missing: MissingOption = None,
-    signal: SignalOption = None,
+    source: Source,
     lazy: LazyOption = False,
     output: Annotated[
         Path | None,
@@ -288,7 +227,8 @@ def rank(
     picture = picture_for(output or beside(file, f"{file.stem}-rank.png"))
     from endmember.assess.number import rank as judge
 
-    panel = judge(load_image(file, lazy, signal, crop, missing), max_rank)
+    image, masks = source.read(file, lazy=lazy)
+    panel = judge(image, max_rank, **masks)
     typer.echo(str(panel))
     draw(panel, picture)
 
@@ -296,6 +236,7 @@ def rank(
 @app.command()
 def path(
     file: FileArgument,
+    source: Source,
     components: PathComponentsOption,
     soft_orthogonal: Annotated[
         bool, typer.Option("--soft-orthogonal", help="Vary the weight of maps that overlap little.")
@@ -306,9 +247,6 @@ def path(
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Vary the weight of smooth maps.")
     ] = False,
-    crop: CropOption = None,
-    missing: MissingOption = None,
-    signal: SignalOption = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -332,10 +270,10 @@ def path(
     import endmember as em
     from endmember.signals.choosing import choose_model
 
-    image = load_image(file, False, signal, crop, missing)
-    (wish,) = penalties(**{chosen[0]: True})["maps"]
-    model, _, _ = choose_model(image, components, random_state=seed, maps=wish)
-    along = em.assess.path(model, image, "maps__weight", _WEIGHTS)
+    image, masks = source.read(file)
+    (wish,) = penalties(False, (), **{chosen[0]: True})["maps"]
+    model, _, _ = choose_model(image, components, random_state=seed, maps=wish, **masks)
+    along = em.assess.path(model, image, "maps__weight", _WEIGHTS, **masks)
     typer.echo(along.sentence)
     typer.echo("weight    misfit  overlap  movement")
     for row in zip(along.values, along.misfit, along.overlap, along.angles, strict=True):
@@ -362,98 +300,6 @@ def report(
     result = open_folder(folder)
     result.report(folder / "report.html")
     show_where(result, folder)
-
-
-def _doubt(result: Any, image: Any, *, errors: bool, bands: bool, crosscheck: bool) -> None:
-    """Add errors, bands and the agreement with other methods to a result, and say what they come to.
-
-    What cannot be worked out is noted and left out: the answer itself is there and is kept.
-    """
-    from endmember.assess.bands import ambiguity
-    from endmember.assess.standard_errors import uncertainty
-
-    if errors:
-        result.errors = _said(uncertainty, result, image)
-    if bands:
-        result.bands = _said(ambiguity, result, image)
-    if crosscheck:
-        _crosscheck(result, image)
-
-
-def _said(judge: Any, result: Any, image: Any) -> Any:
-    try:
-        found = judge(result, image)
-    except ValueError as refusal:
-        note(f"Note: {refusal}")
-        return None
-    typer.echo(found.sentence)
-    return found
-
-
-def _crosscheck(result: Any, image: Any) -> None:
-    from endmember.assess.comparison import compare
-    from endmember.signals.choosing import choose_model, choose_models
-    from endmember.signals.result.doubts import agreement_of
-
-    k = result.model.n_components_
-    plain, _, _ = choose_model(image, k, random_state=getattr(result.model, "random_state", 0))
-    others = choose_models(image, plain)
-    own = f"{type(result.model).__name__} (this)"
-    models = {
-        own: result.model,
-        **{n: m for n, m in others.items() if repr(m) != repr(result.model)},
-    }
-    found = compare(image, models, bands=False)
-    result.record["agreement"] = agreement_of(found)
-    typer.echo(found.sentence)
-
-
-@contextmanager
-def _session(memory: str | None, scheduler: str | None) -> Iterator[None]:
-    """Open a session with a limit of memory, on a cluster where one is named."""
-    from endmember.factor.data.resources import session
-
-    with ExitStack() as stack:
-        if scheduler is not None:
-            stack.enter_context(_client(scheduler))
-        stack.enter_context(session(memory))
-        yield
-
-
-def _client(scheduler: str) -> Any:
-    """Return a client of the cluster at that address."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise EndmemberError(
-            "--scheduler needs dask.distributed: pip install distributed"
-        ) from None
-    try:
-        return Client(scheduler, timeout=_ANSWER_SECONDS)
-    except (OSError, ValueError) as error:
-        raise EndmemberError(
-            f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler' "
-            "and give the address that it prints"
-        ) from error
-
-
-def load_image(
-    file: Path,
-    lazy: bool,
-    number: int | None,
-    windows: Sequence[tuple[float | None, float | None]] | None = None,
-    missing: str | None = None,
-) -> Any:
-    """Read one signal within the limits of time and memory, leave out what is missing, and crop it."""
-    from endmember.signals.bridge import load
-    from endmember.signals.cropping import leave_out_missing
-    from endmember.signals.files.limits import free_memory, guard
-
-    with guard(seconds=LOAD_SECONDS, memory=free_memory()):
-        image = load(file, lazy=lazy, signal=number)
-    if missing:
-        image = leave_out_missing(image)
-    return cropped(image, windows)
 
 
 def _summary(result: Unmixing, watch: Watch) -> str:

@@ -7,8 +7,9 @@ import typer
 
 from endmember.errors import EndmemberError
 
-from .commands import app, load_image
-from .options import ComponentsOption, CropOption, MissingOption, SeedOption, SignalOption
+from .commands import app
+from .options import ComponentsOption, SeedOption
+from .source import Source
 from .targets import beside, draw, picture_for
 
 
@@ -21,10 +22,9 @@ def compare(
             help="A file with a spectrum image, or two results of 'endmember unmix'.",
         ),
     ],
+    *,
     components: ComponentsOption = None,
-    crop: CropOption = None,
-    missing: MissingOption = None,
-    signal: SignalOption = None,
+    source: Source,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -51,9 +51,10 @@ def compare(
             f"{places[0]} is a folder; give the folder of a second result beside it, or a file"
         )
     if len(places) == 2:
-        if components is not None or crop or missing or signal is not None or seed or not bands:
+        if components is not None or source.given() or seed or not bands:
             raise EndmemberError(
-                "-k, --crop, --missing, --signal, --seed and --no-bands go with a file, not with two results"
+                "-k, --crop, --missing, --mask, --channel-mask, --signal, --seed and --no-bands go with a file, "
+                "not with two results"
             )
         _compare_results(places[0], places[1], output)
         return
@@ -62,11 +63,11 @@ def compare(
 
     (file,) = places
     picture = picture_for(output or beside(file, f"{file.stem}-compare.png"))
-    image = load_image(file, False, signal, crop, missing)
-    model, _, panel = choose_model(image, components, random_state=seed)
+    image, masks = source.read(file)
+    model, _, panel = choose_model(image, components, random_state=seed, **masks)
     if panel is not None:
         typer.echo(panel.sentence)
-    found = fit_all(image, choose_models(image, model), bands=bands)
+    found = fit_all(image, choose_models(image, model), bands=bands, **masks)
     typer.echo(str(found))
     draw(found, picture)
 

@@ -7,16 +7,14 @@ import typer
 
 from endmember.errors import EndmemberError
 
-from .commands import app, load_image
+from .commands import app
 from .options import (
-    CropOption,
     FileArgument,
-    MissingOption,
     OutputOption,
     OverwriteOption,
     PathComponentsOption,
-    SignalOption,
 )
+from .source import Source, narrowed, open_image
 from .targets import folder_for
 
 
@@ -26,14 +24,12 @@ def correlate(
     second: Annotated[
         Path, typer.Argument(metavar="SECOND", help="The other signal of the same pixels.")
     ],
+    source: Source,
     components: PathComponentsOption,
     method: Annotated[
         str,
         typer.Option(help="pls (what of FILE predicts SECOND) or cca (what both see alike)."),
     ] = "cca",
-    crop: CropOption = None,
-    missing: MissingOption = None,
-    signal: SignalOption = None,
     second_signal: Annotated[
         int | None, typer.Option("--second-signal", min=0, help="Which signal of SECOND.")
     ] = None,
@@ -50,11 +46,9 @@ def correlate(
     folder = folder_for(file, method, output, overwrite)
     from endmember.methods.pairs import CCA, PLS
 
-    first, other = (
-        load_image(file, False, signal, crop, missing),
-        load_image(second, False, second_signal, None, missing),
-    )
-    model = (PLS if method == "pls" else CCA)(components).fit(first, other)
+    first, masks = source.read(file)
+    other = narrowed(open_image(second, False, second_signal), None, source.missing, entries=False)
+    model = (PLS if method == "pls" else CCA)(components).fit(first, other, **masks)
     for j, value in enumerate(model.correlations_):
         chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""
         typer.echo(f"Component {j + 1}: correlation {value:.4f}{chance}")

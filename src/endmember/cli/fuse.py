@@ -9,7 +9,7 @@ import typer
 
 from endmember.errors import EndmemberError
 
-from .commands import app, load_image
+from .commands import app
 from .console import Watch
 from .options import (
     LossOption,
@@ -20,6 +20,7 @@ from .options import (
     StartsOption,
     TolOption,
 )
+from .source import narrowed, open_image
 from .targets import folder_for, show_where
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def fuse(
     chosen = None if loss == "auto" else named_loss(loss)
     folder = folder_for(files[0], "fused", output, overwrite)
     signals = [
-        load_image(file, False, number, None, missing)
+        narrowed(open_image(file, False, number), None, missing, entries=True)
         for file, number in zip(files, numbers, strict=True)
     ]
     model = Coupled(

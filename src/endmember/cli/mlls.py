@@ -7,18 +7,17 @@ import typer
 
 from endmember.errors import EndmemberError
 
-from .commands import app, load_image
+from .commands import app
 from .options import (
     ClosureOption,
-    CropOption,
     FileArgument,
     LazyOption,
     LossOption,
-    MissingOption,
     OutputOption,
     OverwriteOption,
-    SignalOption,
+    WeightsOption,
 )
+from .source import Source
 from .targets import check_room, folder_for, keep_result
 from .wishes import background as background_named
 from .wishes import read_spectrum
@@ -27,6 +26,7 @@ from .wishes import read_spectrum
 @app.command()
 def mlls(
     file: FileArgument,
+    source: Source,
     reference: Annotated[
         list[Path],
         typer.Option(
@@ -63,9 +63,7 @@ def mlls(
         ),
     ] = False,
     closure: ClosureOption = False,
-    crop: CropOption = None,
-    missing: MissingOption = None,
-    signal: SignalOption = None,
+    weights: WeightsOption = None,
     lazy: LazyOption = False,
     output: OutputOption = None,
     overwrite: OverwriteOption = False,
@@ -82,15 +80,16 @@ def mlls(
     from endmember.signals.choosing import chosen_loss
     from endmember.signals.result.unmixing import unmix as run
 
-    image = load_image(file, lazy, signal, crop, missing)
+    image, masks = source.read(file, lazy=lazy, entries=loss != "scaled", weights=weights)
     check_room(folder, image, len(reference) + 5)
+    chosen, why = chosen_loss(image, loss, **masks)
     model = MLLS(
         [read_spectrum(path) for path in reference],
-        loss=(chosen := chosen_loss(image, loss))[0], background=kind, shift=shift,
+        loss=chosen, background=kind, shift=shift,
         low_loss=None if low_loss is None else _read_low_loss(low_loss), extra=int(extra),
         maps=SumToOne() if closure else None,
     )  # fmt: skip
-    result = run(image, model, reasons=chosen[1])
+    result = run(image, model, reasons=why, **masks)
     for line in _lines(result.model):
         typer.echo(line)
     keep_result(result, folder, overwrite)

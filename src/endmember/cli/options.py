@@ -1,6 +1,7 @@
 """The options of the commands: what each is called, what it says of itself."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +9,13 @@ import typer
 
 from endmember.catalogue import METHODS, PARAMETERS, named
 from endmember.errors import EndmemberError
+
+
+class Factor(StrEnum):
+    """What a model is made of."""
+
+    MAPS = "maps"
+    SPECTRA = "spectra"
 
 
 def parse_window(
@@ -108,8 +116,36 @@ MissingOption = Annotated[
     Literal["leave-out"] | None,
     typer.Option(
         "--missing",
-        help="Leave out spectra that hold NaN or infinite values, and channels that hold no other.",
+        help="Leave out values that are NaN or infinite: these alone where the fit can do without them, else "
+        "the spectra that hold them; what is left out is said.",
     ),
+]
+MaskOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Leave out the pixels where the array or picture of FILE (npy, hspy, tif, png …) is not zero.",
+        metavar="FILE",
+    ),
+]
+ChannelMaskOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--channel-mask",
+        help="Leave out the channels where FILE, one number a channel before any --crop, is not zero.",
+        metavar="FILE",
+    ),
+]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Weigh every value by that of FILE, which has the shape of the data before any --crop; 0 leaves "
+        "it out. With --loss squared or poisson.",
+        metavar="FILE",
+    ),
+]
+FreeOption = Annotated[
+    list[Factor] | None,
+    typer.Option(help="Let maps or spectra be negative; may be given for both."),
 ]
 LazyOption = Annotated[
     bool, typer.Option("--lazy", help="Leave the data on disk and read them piece by piece.")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from .options import (
     only_with,
     parse_window,
 )
+from .source import narrowed, open_image
 
 SpikesOption = Annotated[
     bool, typer.Option("--spikes", help="Find the hits of X-rays and cosmic rays, and repair them.")
@@ -34,6 +36,15 @@ BackgroundOption = Annotated[
         metavar="START:STOP",
     ),
 ]
+
+
+@dataclass
+class Cleaning:
+    """Options of what is mended before a fit."""
+
+    spikes: SpikesOption = False
+    background: BackgroundOption = None
+
 
 #: What can be written and read again with the history in it.
 _FORMATS = (".hspy", ".zspy")
@@ -95,8 +106,6 @@ def preprocess(
 
     The steps stay in the file's history and appear in the report of 'endmember unmix'.
     """
-    from .commands import load_image
-
     if not (spikes or align or background or denoise):
         raise EndmemberError(
             "say what to do: --spikes, --align, --background START:STOP or --denoise K"
@@ -109,11 +118,12 @@ def preprocess(
         )
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     _check_file(target, file, overwrite)
-    image = load_image(file, lazy, signal, missing=missing)
-    low = None if low_loss is None else load_image(low_loss, lazy, None, None, missing)
+    image = open_image(file, lazy, signal)
+    low = None if low_loss is None else open_image(low_loss, lazy, None)
+    low = narrowed(low, None, missing, entries=True) if missing and low is not None else low
     image = screened(
-        image, crop=crop, spikes=spikes, align=align, low_loss=low, dispersion=dispersion, window=background,
-        method=method or "ml", rank=denoise,
+        image, crop=crop, missing=missing, spikes=spikes, align=align, low_loss=low, dispersion=dispersion,
+        window=background, method=method or "ml", rank=denoise,
     )  # fmt: skip
     save(image, target)
     typer.echo(f"Saved: {target}")
@@ -123,6 +133,8 @@ def screened(
     image: Any,
     *,
     crop: Sequence[tuple[float | None, float | None]] | None = None,
+    missing: str | None = None,
+    entries: bool = True,
     spikes: bool = False,
     align: bool = False,
     low_loss: Any = None,
@@ -142,7 +154,7 @@ def screened(
     if window is not None:
         region(image, window)  # refuses one that leaves the axis, before any work is done
     first = _with_background(image, crop, window)
-    image = cropped(image, first)
+    image = narrowed(image, first, missing, entries)
     if spikes:
         typer.echo(_repaired(steps.find_spikes(image)))
         image = steps.remove_spikes(image)  # without the mask, so that the history says it all

@@ -1,10 +1,64 @@
 """What the user knows, from the options of the command line to penalties."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from endmember.catalogue import penalties
 from endmember.errors import EndmemberError
+
+from .options import (
+    ClosureOption,
+    FreeOption,
+    KnownOption,
+    MinimumVolumeOption,
+    RelevanceOption,
+    SmoothOption,
+    SoftOrthogonalOption,
+    SparseOption,
+)
+
+
+@dataclass
+class Wishes:
+    """Options of what is known or wished of maps and spectra."""
+
+    sparse: SparseOption = None
+    smooth: SmoothOption = None
+    soft_orthogonal: SoftOrthogonalOption = None
+    relevance: RelevanceOption = False
+    closure: ClosureOption = False
+    known: KnownOption = None
+    free: FreeOption = None
+    minimum_volume: MinimumVolumeOption = None
+
+    def penalties(self, image: Any, *, closure: bool = True) -> dict[str, list[Any] | None]:
+        """Return them as the parameters ``maps`` and ``spectra`` of a model, None for none.
+
+        Parameters
+        ----------
+        image : HyperSpy signal
+            Whose energies known spectra are brought to.
+        closure : bool
+            Whether a closure is a wish; some methods have a parameter for it.
+
+        Raises
+        ------
+        ValueError
+            If a known spectrum is none, or two wishes contradict each other.
+        """
+        if self.known and self.minimum_volume is not None:
+            raise EndmemberError(
+                "--known fixes the scale of its spectra, and --minimum-volume chooses that of all; leave one of "
+                "them out, or take --closure instead of --minimum-volume"
+            )
+        asked = penalties(
+            self.closure and closure, sparse=self.sparse, smooth=self.smooth, soft_orthogonal=self.soft_orthogonal,
+            relevance=self.relevance, minimum_volume=self.minimum_volume, free=self.free or (),
+        )  # fmt: skip
+        asked["spectra"] = known_spectra(self.known or [], image) + asked["spectra"]
+        return {part: wishes or None for part, wishes in asked.items()}
 
 
 def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from sklearn.base import clone
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
 from endmember.errors import EndmemberError
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.inspection import given, left_out, unwrap
 from endmember.factor.data.lazy import sample
 from endmember.factor.data.matrix import row_blocks
-from endmember.factor.data.observed import Observed, blocks_of, observe, stays_lazy
+from endmember.factor.data.observed import Observed, blocks_of, checked_masks, observe, stays_lazy
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.penalties import Free, SoftOrthogonal
@@ -40,6 +41,7 @@ def choose_model(
     loss: str = "auto",
     mask: Any = None,
     channel_mask: Any = None,
+    weights: Any = None,
     callback: Any = None,
     **parameters: Any,
 ) -> tuple[Any, list[str], RankReport | None]:
@@ -52,8 +54,8 @@ def choose_model(
         Suggested by the rank panel unless given.
     method : one of ``catalogue.METHODS``
     loss : "auto", "squared", "scaled" or "poisson"
-    mask, channel_mask : optional
-        As in ``em.unmix``.
+    mask, channel_mask, weights : optional
+        As in ``em.unmix``. The number is judged by the spectra that lack no value.
     callback : callable, optional
         Told of the progress of the panel.
     **parameters
@@ -67,12 +69,14 @@ def choose_model(
     parameters = {name: value for name, value in parameters.items() if value is not None}
     model = _other_method(method, loss, parameters)
     reasons: list[str] = []
-    report, judged = None, _judged(signal)
-    mask = mask if judged is signal else None
-    observed = observe(judged, mask=mask, channel_mask=channel_mask)
+    report, weighted = None, weights is not None
+    judged, mask, weights = _judged(signal, mask, weights)
+    observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=weights)
+    weighted |= observed.data.weighted
     if n_components is None:
         # The noise is measured: the gain that readers put into the metadata is that of the display.
-        report = rank(judged, mask=mask, channel_mask=channel_mask, callback=callback)
+        whole, complete = _without_gaps(judged, mask, channel_mask, weights)
+        report = rank(whole, mask=complete, channel_mask=channel_mask, callback=callback)
         if report.suggested < 1:
             raise EndmemberError(
                 f"{report.sentence} To unmix all the same, say how many components."
@@ -86,7 +90,7 @@ def choose_model(
                 f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
             )
     noise = report.noise.times(1 / observed.unit) if report else estimate_noise(observed)
-    chosen, why = chosen_loss(signal, loss, noise)
+    chosen, why = _suited(noise, weighted) if loss == "auto" else (named_loss(loss), [])
     if model is not None:
         if "scaling" in model.get_params(deep=False):
             model.set_params(scaling="poisson" if noise.poisson else None)
@@ -112,7 +116,23 @@ def choose_model(
                 why.append(
                     "Start: the purest pixels (em.VCA), since little else determines such spectra."
                 )
-    return NMF(n_components, loss=chosen, **parameters), [*reasons, *why], report
+    found = NMF(n_components, loss=chosen, **parameters)
+    if loss == "auto" and weighted and chosen.counts and not _can_work(found):
+        found.set_params(loss=SquaredError())
+        why = [
+            "Loss: squared error, because single values have weights or are missing, which weights by counts do not "
+            "go with, nor what is wished with Poisson's likelihood."
+        ]
+    return found, [*reasons, *why], report
+
+
+def _can_work(model: NMF) -> bool:
+    """Tell whether loss, solver and wishes of a model go together."""
+    try:
+        model._check_parameters()
+    except EndmemberError:
+        return False
+    return True
 
 
 def _mean(observed: Observed) -> float:
@@ -171,7 +191,12 @@ def choose_models(signal: Any, model: NMF) -> dict[str, Any]:
 
 
 def chosen_loss(
-    signal: Any, loss: str = "auto", noise: NoiseModel | None = None
+    signal: Any,
+    loss: str = "auto",
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
 ) -> tuple[Loss, list[str]]:
     """Return a loss by its name, or with "auto" the one that suits the noise, and the reasons.
 
@@ -182,11 +207,23 @@ def chosen_loss(
     """
     if loss != "auto":
         return named_loss(loss), []
-    if (noise or estimate_noise(_judged(signal))).poisson:
-        return PoissonScaled(), [
-            "Loss: squared error weighted by counts (PoissonScaled), because the data are counts."
+    weighted = weights is not None
+    judged, mask, weights = _judged(signal, mask, weights)
+    observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=weights)
+    return _suited(estimate_noise(observed), weighted or observed.data.weighted)
+
+
+def _suited(noise: NoiseModel, weighted: bool) -> tuple[Loss, list[str]]:
+    """Return the loss that suits the noise, and the reasons; ``weighted`` where single values have weights."""
+    if not noise.poisson:
+        return SquaredError(), ["Loss: squared error, because the data are not plain counts."]
+    if weighted:
+        return Poisson(), [
+            "Loss: Poisson's likelihood, because the data are counts of which single ones have weights or are missing."
         ]
-    return SquaredError(), ["Loss: squared error, because the data are not plain counts."]
+    return PoissonScaled(), [
+        "Loss: squared error weighted by counts (PoissonScaled), because the data are counts."
+    ]
 
 
 def named_loss(name: str) -> Loss:
@@ -214,7 +251,37 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     return kind(**parameters)
 
 
-def _judged(signal: Any) -> Any:
-    """Return the signal, or where it is lazy and large a part of it, so that judging it costs no pass."""
+def _judged(signal: Any, mask: Any, weights: Any) -> tuple[Any, Any, Any]:
+    """Return the signal with masks and weights, or where it is lazy and large a part, so that judging costs no pass."""
     X = unwrap(signal)
-    return sample(blocks_of(X)) if stays_lazy(X) else signal
+    if not stays_lazy(X):
+        return signal, mask, weights
+    if mask is not None:
+        import dask.array as da
+
+        hidden = left_out(mask, X.shape[:-1], given(signal).pixels, "mask", "pixels")
+        X = X if hidden is None else da.ma.masked_where(da.asarray(hidden)[..., None], X)
+    return sample(blocks_of(X)), None, None
+
+
+def _without_gaps(judged: Any, mask: Any, channel_mask: Any, weights: Any) -> tuple[Any, Any]:
+    """Return data and a mask that leaves out the spectra that lack single values.
+
+    Raises
+    ------
+    ValueError
+        If all of them do.
+    """
+    taken = given(judged)
+    masks = checked_masks(taken, taken.shape[:-1], mask, channel_mask, weights)
+    mask, channel_mask, weights = masks
+    if weights is None:
+        return judged, mask
+    missing = (weights == 0) & ~(False if channel_mask is None else channel_mask)
+    mask = missing.any(axis=-1) | (False if mask is None else mask)
+    if mask.all():
+        raise EndmemberError(
+            "every spectrum lacks some value, and the number of components is judged by whole ones; say how many "
+            "components, or leave out the channels that lack most"
+        )
+    return replace(taken, hidden=None), mask

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.inspection import is_lazy, unwrap
+from endmember.factor.data.inspection import given, is_lazy, unwrap
+from endmember.factor.data.observed import stays_lazy
 from endmember.signals.bridge import channels_within, region
 from endmember.signals.result.provenance import record
 
@@ -55,8 +56,8 @@ def crop_windows(signal: Any, windows: Sequence[Sequence[float | None]]) -> Any:
     return _hiding(cropped, {"step": "crop_windows", "windows": [*map(list, windows)]}, between)
 
 
-def leave_out_missing(signal: Any) -> Any:
-    """Return the signal with the spectra masked that hold NaN or infinite values, and the channels that hold no other.
+def leave_out_missing(signal: Any, entries: bool = False) -> Any:
+    """Return the signal with its NaN and infinite values masked.
 
     How many they are is told on the logger ``endmember`` at level INFO. Lazy data are read once for it.
 
@@ -64,6 +65,9 @@ def leave_out_missing(signal: Any) -> Any:
     ----------
     signal : HyperSpy signal
         Not changed.
+    entries : bool
+        Mask them alone, for models that do without single values, rather than the spectra that hold them. Lazy data
+        too large to be kept in memory lose whole spectra even so.
 
     Examples
     --------
@@ -72,24 +76,38 @@ def leave_out_missing(signal: Any) -> Any:
     >>> cube.data[:, :, 7] = cube.data[1, 2, 30] = np.nan
     >>> int(leave_out_missing(cube).data.mask.sum())  # a channel of all 20 spectra, the others of one spectrum
     79
+    >>> int(leave_out_missing(cube, entries=True).data.mask.sum())
+    21
     """
-    wrong = ~np.isfinite(unwrap(signal))
+    taken = given(signal).array
+    entries = entries and not stays_lazy(taken)
+    wrong = ~np.isfinite(taken)
     channels = np.asarray(wrong.reshape(-1, wrong.shape[-1]).all(axis=0))
-    spectra = np.asarray((wrong & ~channels).any(axis=-1, keepdims=True))
+    wrong = wrong & ~channels
+    whole, touched = (np.asarray(fold(axis=-1)) for fold in ((wrong | channels).all, wrong.any))
+    spectra = whole & touched if entries else touched
+    single = int(wrong[~spectra].sum()) if entries else 0
     _log.info(
-        "Left out, because values are missing: %d of %d spectra, %d of %d channels.",
-        spectra.sum(), spectra.size, channels.sum(), channels.size,
+        "Left out, because values are missing: %d of %d spectra%s, %d of %d channels%s.",
+        spectra.sum(), spectra.size, _in_part(int((touched & ~whole).sum()), entries),
+        channels.sum(), channels.size, f", {single} single value{'s' * (single > 1)}" if single else "",
     )  # fmt: skip
-    return _hiding(signal.isig[:], {"step": "leave_out_missing"}, channels, spectra)
+    hidden = wrong | channels if entries else touched[..., None] | channels
+    return _hiding(signal.isig[:], {"step": "leave_out_missing", "entries": entries}, hidden)
 
 
-def _hiding(signal: Any, step: dict[str, Any], channels: np.ndarray, spectra: Any = False) -> Any:
-    """Give a signal a masked array that hides these channels and spectra, (*domain, 1), and a step of its history."""
+def _in_part(count: int, entries: bool) -> str:
+    """Say how many of the spectra left out lack some values alone."""
+    return "" if entries or not count else f" ({count} of them whole, for single values)"
+
+
+def _hiding(signal: Any, step: dict[str, Any], hidden: Any) -> Any:
+    """Give a signal a masked array that hides these values, broadcast to its own, and a step of its history."""
     import dask.array as da
 
     data = unwrap(signal)
-    hidden = np.zeros_like(data, dtype=bool) | channels | spectra
-    data = (da.ma if is_lazy(data) else np.ma).masked_where(hidden, data)
+    arrays = da if is_lazy(data) else np
+    data = arrays.ma.masked_where(arrays.broadcast_to(hidden, data.shape), data)
     signal.data = np.moveaxis(data, -1, signal.axes_manager.signal_indices_in_array[0])
     return record(signal, step, inplace=True)
 

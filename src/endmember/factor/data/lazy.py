@@ -188,7 +188,8 @@ def sample(blocks: Blocks) -> np.ndarray:
             slice(part.start, min(part.stop, part.start + SAMPLED_WIDTH)) for part in alike[number]
         )
         parts.append(read(blocks.X[place]))
-    return np.concatenate(parts)
+    masked = isinstance(parts[0], np.ma.MaskedArray)
+    return (np.ma if masked else np).concatenate(parts)
 
 
 def _copied(X: Any, chunks: tuple[int, ...]) -> Any:

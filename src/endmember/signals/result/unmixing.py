@@ -128,7 +128,7 @@ def unmix(
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
     with session(memory, kept) as work, unchanged(unwrap(signal)):
         if model is None:
-            model, why, _ = choose_model(signal, mask=mask, channel_mask=channel_mask)
+            model, why, _ = choose_model(signal, **options)
             reasons += why
         check_memory(signal, model.get_params(deep=False).get("n_components"))
         result = _unmixed(signal, seeded(clone(model)), options, callback, reasons)
