@@ -318,7 +318,7 @@ def test_a_format_that_cannot_be_lazy_says_so_and_is_described_all_the_same(save
 def test_the_error_survives_a_trip_between_processes():
     error = em.UnreadableFileError("a.dm3", "Gatan", "it is empty", "copy it again")
     back = pickle.loads(pickle.dumps(error))
-    assert str(back) == str(error) == "a.dm3 (Gatan) cannot be read: it is empty; copy it again."
+    assert str(back) == str(error) == "a.dm3 (Gatan) cannot be read: it is empty; copy it again"
     assert (back.path, back.format, back.cause) == (Path("a.dm3"), "Gatan", "it is empty")
 
 

@@ -52,7 +52,7 @@ def test_fractions_of_known_spectra_are_the_same_by_both_commands(call):
     np.testing.assert_allclose(closed.sum(axis=0), 1)
     np.testing.assert_allclose(closed, fitted, atol=1e-6)
     code, _, err = call("unmix", "cube.hspy", *known, "--known", "3=metal.msa", "-o", "three")
-    assert code == 2 and "from 1 on the command line" in err
+    assert code == 2 and "counted from 1 to 2" in err
     code, _, err = call("unmix", "cube.hspy", *known, "--known", "2=oxide.msa", "-o", "twice")
     assert code == 2 and "--known names component 2 twice" in err
 

@@ -317,7 +317,7 @@ def test_command_line_and_folder_keep_what_the_library_finds(method, tmp_path, c
         y, x = np.unravel_index(found.model.pixels_[0], (10, 8))
         assert f"pixels ({y}, {x})" in text
     assert main([*words, "--overwrite", "--sparse", "0.1"]) == 2
-    assert f"the method {method} takes no wishes about maps" in capsys.readouterr().err
+    assert f"--method {method} takes no --sparse" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

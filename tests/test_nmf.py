@@ -312,7 +312,7 @@ def test_wrong_parameters_are_refused_with_what_is_allowed(model, words):
 @pytest.mark.parametrize(
     ("X", "words"),
     [
-        (np.zeros((4, 5, 6)), "all values of X are zero"),
+        (np.zeros((4, 5, 6)), "all values are zero"),
         (np.ones(7), r"1D array\. Reshape your data: one spectrum to \(1, channels\)"),
         (np.float64(7), "0D array"),
         ([1.0, 2.0], "1D array"),

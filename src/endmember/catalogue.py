@@ -7,7 +7,7 @@ the choices that ``em.unmix`` makes all ask here.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 
 METHODS = {
     "nmf": "NMF",
@@ -55,7 +55,7 @@ PARAMETERS = {
 }
 
 
-def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
+def named(table: Mapping[str, str], name: str, what: str) -> Any:
     """Return what a table knows by a name, as a class of ``em``.
 
     Parameters
@@ -63,8 +63,8 @@ def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
     table : mapping
         ``METHODS``, ``LOSSES`` or ``SOLVERS``.
     name : str
-    refusal : str
-        What is said of a name that is not in it, before what is allowed.
+    what : str
+        The argument that the name was given for.
 
     Raises
     ------
@@ -73,13 +73,15 @@ def named(table: Mapping[str, str], name: str, refusal: str) -> Any:
 
     Examples
     --------
-    >>> named(LOSSES, "poisson", "this loss is not known")()
+    >>> named(LOSSES, "poisson", "loss")()
     Poisson()
     """
     import endmember as em
 
     if name not in table:
-        raise EndmemberError(f"{refusal}; allowed: {', '.join(table)}")
+        raise EndmemberError(
+            Argument(what, name, f"{what} {name!r}"), f" is not known; allowed: {', '.join(table)}"
+        )
     return getattr(em, table[name])
 
 

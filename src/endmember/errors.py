@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 
 class Argument:
@@ -15,21 +15,50 @@ class Argument:
         As the library calls it.
     value : optional
         The value to give; text stands for itself.
+    says : str, optional
+        How the library says it, where that is not ``name=value``.
 
     Examples
     --------
     >>> str(Argument("lazy", True)), str(Argument("signal", "N")), str(Argument("memory"))
     ('lazy=True', 'signal=N', 'memory=')
+    >>> str(Argument("loss", "Poisson", "em.Poisson()")), str(Argument.of("method", "guess"))
+    ('em.Poisson()', "method='guess'")
     """
 
-    def __init__(self, name: str, value: Any = "") -> None:
-        self.name, self.value = name, value
+    def __init__(self, name: str, value: Any = "", says: str | None = None) -> None:
+        self.name, self.value, self.says = name, value, says
+
+    @classmethod
+    def of(cls, name: str, value: Any) -> Argument:
+        """Return the argument with the value that a caller has given it."""
+        return cls(name, value, f"{name}={value!r}")
+
+    @classmethod
+    def part(cls, name: str, part: Any) -> Argument:
+        """Return a part of a model, such as a loss, as it was given for an argument."""
+        return cls(name, type(part).__name__, repr(part))
 
     def __str__(self) -> str:
-        return f"{self.name}={self.value}"
+        return f"{self.name}={self.value}" if self.says is None else self.says
 
     def __repr__(self) -> str:
         return f"Argument({self.name!r}, {self.value!r})"
+
+
+#: A sentence in pieces.
+Words: TypeAlias = tuple[str | Argument, ...]
+
+
+def among(words: Sequence[str | Argument], between: str = " or ") -> Words:
+    """Return words with another between each two.
+
+    Examples
+    --------
+    >>> among(["a", "b", "c"])
+    ('a', ' or ', 'b', ' or ', 'c')
+    """
+    return tuple(piece for word in words for piece in (between, word))[1:]
 
 
 class EndmemberError(ValueError):
@@ -63,7 +92,7 @@ class EndmemberError(ValueError):
         self,
         *words: str | Argument,
         parameter: str | None = None,
-        way_out: str | tuple[str | Argument, ...] = (),
+        way_out: str | Words = (),
     ) -> None:
         super().__init__(*words)
         self.parameter = parameter
@@ -73,13 +102,28 @@ class EndmemberError(ValueError):
     def way_out(self) -> str:
         return "".join(map(str, self._way_out))
 
-    def spelled(self, spell: Callable[[Argument], str]) -> str:
-        """Return the sentence with every argument as ``spell`` writes it."""
-        words = (*self.args, "; ", *self._way_out) if self._way_out else self.args
-        return "".join(spell(word) if isinstance(word, Argument) else str(word) for word in words)
+    def spelled(self, spell: Callable[[Argument], str | None]) -> str:
+        """Return the sentence with every argument as ``spell`` writes it.
+
+        An argument for which that has no words, None, stands without those of Python, and a way out that needs one
+        is left away.
+        """
+        sentence, way_out = (
+            [spell(word) if isinstance(word, Argument) else str(word) for word in words]
+            for words in (self.args, self._way_out)
+        )
+        said = "".join(
+            _plain(word) if text is None else text
+            for word, text in zip(self.args, sentence, strict=True)
+        )
+        return said if None in way_out or not way_out else f"{said}; {''.join(map(str, way_out))}"
 
     def __str__(self) -> str:
         return self.spelled(str)
+
+
+def _plain(argument: Argument) -> str:
+    return f"{argument.name.replace('_', ' ')} {argument.value}".rstrip()
 
 
 class EndmemberTypeError(EndmemberError, TypeError):

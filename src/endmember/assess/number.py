@@ -25,7 +25,7 @@ from endmember.assess.surrogates import (
     thinning,
     whitened,
 )
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.loop.alternate import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.noise.photon_transfer import safe_rank, spiked_overlap, spiked_strength
@@ -526,7 +526,8 @@ def _numerical_rank(white: WhiteData, most: int) -> RankReport:
     count = int(np.count_nonzero(s > limit))
     if noise.unknown and count == s.size:
         raise EndmemberError(
-            f"{noise.sentence()} Without it components cannot be counted: say how many there are, or give noise="
+            f"{noise.sentence()} Without it components cannot be counted: say how many there are",
+            Argument("", says=", or give noise="),
         )
     why = noise.sentence() if noise.unknown else "The data hold no noise above rounding."
     return RankReport(

@@ -7,6 +7,7 @@ imported inside the commands, so that ``endmember --help`` answers at once.
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -34,16 +35,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
+    command: Any = typer.main.get_command(app)
+    called = command.commands.get(next((word for word in words if word[:1] != "-"), None))
     try:
         with listening(debug), at_home():
-            command = typer.main.get_command(app)
             code = command.main(args=words, prog_name="endmember", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         code = 130
     except Exception as error:  # the last fence: whatever happened becomes one sentence
         if debug:
             traceback.print_exc()
-        code, sentence = explain(error)
+        code, sentence = explain(error, called)
         complain(sentence)
     if code == 130:
         complain("interrupted before there was anything to keep.")

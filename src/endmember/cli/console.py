@@ -5,7 +5,6 @@ All of it goes to stderr, in plain lines without control characters where that i
 
 from __future__ import annotations
 
-import dis
 import logging
 import os
 import signal
@@ -17,19 +16,31 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
+
+from endmember.catalogue import LOSSES, METHODS, PARAMETERS, SOLVERS
+from endmember.errors import Argument, EndmemberError
 
 #: Seconds between two lines of progress where stderr is no terminal.
 _LINE_EVERY = 10.0
-#: What the library's sentences call by the name of an argument, and the command by an option.
+#: Options that are not called as the library calls the argument.
 _OPTIONS = {
-    "signal=": "--signal ",
-    "lazy=True": "--lazy",
-    "overwrite=True": "--overwrite",
-    "n_components=": "-k ",
-    "mask=, channel_mask= or weights= (0 = missing)": "--missing leave-out",
-    "memory=": "--memory ",
+    **{parameter: option for option, parameter in PARAMETERS.items()},
+    "n_components": "components",
+    "max_shift": "drift",
+    "sum_to_one": "closure",
+    "window": "background",
+    "rank": "denoise",
+}
+#: What the command line calls the parts of a model.
+_WORDS = {part: word for table in (LOSSES, METHODS, SOLVERS) for word, part in table.items()}
+#: What is wrong with the value of an option, by the name that the parser has for it.
+_WRONG = {
+    "int_parsing": "is no whole number",
+    "float_parsing": "is no number",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
 }
 #: Seconds between two updates of the progress bar.
 _BAR_EVERY = 0.1
@@ -46,7 +57,7 @@ def complain(sentence: str) -> None:
     note(f"endmember: {sentence}")
 
 
-def explain(error: Exception) -> tuple[int, str]:
+def explain(error: Exception, command: Any = None) -> tuple[int, str]:
     """Turn an exception into an exit code and one sentence.
 
     Exit code 2 is for what the user can mend: a wrong call, a refused input, a full disk, too
@@ -55,6 +66,8 @@ def explain(error: Exception) -> tuple[int, str]:
     Parameters
     ----------
     error : Exception
+    command : click command, optional
+        The one that was called, in whose options the sentence is written.
 
     Returns
     -------
@@ -67,14 +80,14 @@ def explain(error: Exception) -> tuple[int, str]:
     (2, 'maps.hspy: No space left on device.')
     """
     if hasattr(error, "format_message"):  # a wrong call, found by the parser of the command line
-        return 2, f"{_stopped(error.format_message())[:-1]}; see endmember --help."
-    if isinstance(error, OSError) and error.strerror:
+        return 2, _wrong_call(error)
+    if isinstance(error, EndmemberError):
+        return 2, _stopped(_in_options(error, command))
+    if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        return 2, _stopped(f"{place}{error.strerror}")
+        return 2, _stopped(f"{place}{error.strerror or error}")
     if isinstance(error, MemoryError):
         return 2, "there is too little memory for this; try --lazy, or --crop to a smaller window."
-    if _was_refused(error):
-        return 2, _stopped(_in_words_of_the_command(str(error)))
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return 1, (
         f"a fault of the program, not of your data ({_one_line(what)}); "
@@ -82,39 +95,56 @@ def explain(error: Exception) -> tuple[int, str]:
     )
 
 
-def _in_words_of_the_command(sentence: str) -> str:
-    """Name options where the library names arguments.
+def _wrong_call(error: Any) -> str:
+    """Say what is wrong with a call, and where its command says what is right."""
+    details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
+    said = _wrong_value(error.param, details[0]) if details else error.format_message()
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "endmember"
+    return f"{_stopped(said)[:-1]}; see {command} --help."
+
+
+def _wrong_value(option: Any, detail: dict[str, Any]) -> str:
+    """Say in our own words what is wrong with the value of an option."""
+    limits = detail.get("ctx", {})
+    if detail["type"] in _WRONG:
+        wrong = f"{detail['input']} {_WRONG[detail['type']].format(**limits)}"
+    else:
+        wrong = str(limits.get("error", f"{detail['input']} is not allowed"))
+    return f"{option.opts[0]} {wrong}"
+
+
+def _in_options(error: EndmemberError, command: Any) -> str:
+    """Return the sentence of a refusal with the options of a command for the arguments of the library."""
+    options = {
+        one.name: one for one in getattr(command, "params", []) if one.opts[0].startswith("-")
+    }
+
+    def spell(argument: Argument) -> str | None:
+        option = options.get(argument.name) or options.get(_OPTIONS.get(argument.name, ""))
+        if option is None:
+            return None
+        return (
+            option.opts[0]
+            if option.is_flag
+            else f"{option.opts[0]} {_typed(argument.value)}".rstrip()
+        )
+
+    sentence = error.spelled(spell)
+    about = spell(Argument(error.parameter)) if error.parameter else None
+    return f"{about}: {sentence}" if about and about not in sentence else sentence
+
+
+def _typed(value: Any) -> str:
+    """Return a value as it is typed behind an option.
 
     Examples
     --------
-    >>> _in_words_of_the_command("choose one with signal=N, or load it with lazy=True")
-    'choose one with --signal N, or load it with --lazy'
+    >>> _typed((450.0, None)), _typed("PoissonScaled"), _typed(-1.0)
+    ('450:', 'scaled', '-1')
     """
-    for argument, option in _OPTIONS.items():
-        sentence = sentence.replace(argument, option)
-    return sentence
-
-
-def _was_refused(error: Exception) -> bool:
-    """Tell whether our code, or the reader's on our behalf, raised this on purpose.
-
-    A ``ValueError`` of ours ends in a ``raise`` statement of ours. One that NumPy raises in the
-    middle of our arithmetic ends in our file as well, but at another instruction.
-    """
-    if type(error).__module__.startswith("endmember."):
-        return True
-    if not isinstance(error, ValueError | TypeError | OSError) or error.__traceback__ is None:
-        return False
-    last = _last_frame(error.__traceback__)
-    module = str(last.tb_frame.f_globals.get("__name__", ""))
-    raised = last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
-    return raised and module.startswith(("endmember.", "sklearn.utils."))
-
-
-def _last_frame(step: TracebackType) -> TracebackType:
-    while step.tb_next is not None:
-        step = step.tb_next
-    return step
+    if isinstance(value, tuple):
+        return ":".join("" if end is None else _typed(end) for end in value)
+    return f"{value:g}" if isinstance(value, float) else _WORDS.get(str(value), str(value))
 
 
 def _one_line(text: str) -> str:

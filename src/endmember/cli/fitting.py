@@ -49,7 +49,7 @@ class Fitting:
 
     def takes_single_values(self) -> bool:
         """Tell whether single values can be missing, without the spectra that hold them."""
-        return self.loss != "scaled" and named(METHODS, self.method, "").takes_weights
+        return self.loss != "scaled" and named(METHODS, self.method, "method").takes_weights
 
     def model(
         self, image: Any, components: int | None, parameters: dict[str, Any], masks: dict[str, Any]
@@ -58,9 +58,7 @@ class Fitting:
         from endmember.methods.drift import Drifting
         from endmember.signals.choosing import choose_model
 
-        solver = self.solver and named(
-            SOLVERS, self.solver.lower(), f"--solver {self.solver} is not known"
-        )
+        solver = self.solver and named(SOLVERS, self.solver.lower(), "solver")
         own = {"loss": self.loss, "solver": solver and solver()}
         model, reasons, panel = choose_model(
             image, components, method=self.method, **masks, **(parameters | own)

@@ -77,7 +77,7 @@ def of_method(context: typer.Context, method: str) -> dict[str, Any]:
     ValueError
         If an option was given that is no parameter of the method.
     """
-    takes = named(METHODS, method, f"--method {method} is not known")().get_params(deep=False)
+    takes = named(METHODS, method, "method")().get_params(deep=False)
     parameters = {o: o if o in takes else name for o, name in PARAMETERS.items()}
     given = [one for one in parameters if is_given(context, one)]
     needless = [f"--{one.replace('_', '-')}" for one in given if parameters[one] not in takes]

@@ -149,10 +149,10 @@ def screened(
     """
     from endmember import preprocess as steps
     from endmember.factor.data.axis import Axis
-    from endmember.signals.bridge import region
+    from endmember.signals.bridge import channels_within
 
     if window is not None:
-        region(image, window)  # refuses one that leaves the axis, before any work is done
+        channels_within(image, window, "background")  # refuses one that leaves the axis
     first = _with_background(image, crop, window)
     image = narrowed(image, first, missing, entries)
     if spikes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import Reweighted, count_scaled
 from endmember.factor.data.kernels import Counts, Entries
 from endmember.factor.data.matrix import Data, row_blocks
@@ -101,8 +101,10 @@ class Loss(BaseEstimator, ABC):
         if self.takes != "any" and x.size and x.min() < 0:
             share = np.count_nonzero(x < 0) / np.prod(data.shape)
             raise EndmemberError(
-                f"{self!r} needs data without negative values and {share:.2%} are negative; use "
-                "em.SquaredError(), or leave the background in"
+                Argument.part("loss", self),
+                f" needs data without negative values and {share:.2%} are negative; use ",
+                Argument("loss", "SquaredError", "em.SquaredError()"),
+                ", or leave the background in",
             )
         if self.takes == "positive" and not (x > 0).all():
             raise EndmemberError(
@@ -227,8 +229,12 @@ class PoissonScaled(SquaredError):
     def prepare(self, data: Data) -> Data:
         if data.weighted:
             raise EndmemberError(
-                "em.PoissonScaled() weights whole pixels and channels and takes no weights of single "
-                "entries; use em.SquaredError() or em.Poisson() with weights"
+                Argument("loss", "PoissonScaled", "em.PoissonScaled()"),
+                " weights whole pixels and channels and takes no weights of single entries; use ",
+                Argument("loss", "SquaredError", "em.SquaredError()"),
+                " or ",
+                Argument("loss", "Poisson", "em.Poisson()"),
+                " with weights",
             )
         return data if isinstance(data, Reweighted) else count_scaled(data)
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import Callback
@@ -327,8 +327,11 @@ def same_pixels(X: Any) -> list[Any]:
         if tuple(array.shape[:-1]) != domain:
             raise EndmemberError(
                 f"detector {number + 1} has {' x '.join(map(str, array.shape[:-1]))} pixels and the others "
-                f"{' x '.join(map(str, domain))}; rebin one to the other, or write the known map between the two "
-                "grids into em.Fusion (G @ maps)"
+                f"{' x '.join(map(str, domain))}; rebin one to the other",
+                Argument(
+                    "",
+                    says=", or write the known map between the two grids into em.Fusion (G @ maps)",
+                ),
             )
         images.append(array)
     return images

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import Dense, Weighted
 from endmember.factor.data.observed import Observed
 from endmember.factor.drift.field import Search, filled
@@ -149,7 +149,8 @@ class Drifting(SpectralEstimator):
             )
         if not isinstance(self.max_shift, Real) or not 0 < self.max_shift < np.inf:
             raise EndmemberError(
-                f"max_shift={self.max_shift!r} must be a number of channels above zero, such as 3"
+                Argument.of("max_shift", self.max_shift),
+                " must be a number of channels above zero, such as 3",
             )
         known = isinstance(self.smooth, Real) and 0 <= self.smooth < np.inf
         if self.smooth != "auto" and not known:
@@ -207,13 +208,16 @@ class Drifting(SpectralEstimator):
         clean = observed.survey.n_negative == 0
         length = None if self.smooth == "auto" else float(self.smooth)
         left = len(observed.columns) - 2 * int(np.ceil(self.max_shift))
-        if left < k + 2 or not observed.survey.filled_rows.any():
+        if left < k + 2:
+            channels = f"{len(observed.columns)} channels"
             raise EndmemberError(
-                f"n_features = {len(observed.columns)} channels are too few for shifts of up to {self.max_shift:g} "
-                "channels either way; give a smaller max_shift or more channels"
-                if left < k + 2
-                else "all values of X are zero, so there is nothing to unmix"
+                Argument(channels, says=f"n_features = {channels}"),
+                f" are too few for shifts of up to {self.max_shift:g} channels either way; give a smaller ",
+                Argument("max_shift", says="max_shift"),
+                " or more channels",
             )
+        if not observed.survey.filled_rows.any():
+            raise EndmemberError("all values are zero, so there is nothing to unmix")
         return Search(
             filled(observed.data, 2 * k),  # what a shift adds to each spectrum is another
             observed.columns, observed.domain, observed.rows,

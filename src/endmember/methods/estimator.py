@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.in_memory import Weighted
 from endmember.factor.data.inspection import Given, given, left_out
@@ -450,7 +450,7 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
         )
     if k < 1:
         raise EndmemberError(
-            f"{name}={k} leaves nothing to find; give a whole number of at least 1"
+            Argument(name, k), " leaves nothing to find; give a whole number of at least 1"
         )
     return int(k)
 
@@ -463,7 +463,7 @@ def check_positive_whole(name: str, value: Any) -> None:
     ValueError
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise EndmemberError(f"{name}={value!r} must be a whole number of at least 1")
+        raise EndmemberError(Argument.of(name, value), " must be a whole number of at least 1")
 
 
 def check_sweeps(model: Any) -> None:
@@ -477,7 +477,8 @@ def check_sweeps(model: Any) -> None:
     check_positive_whole("max_iter", model.max_iter)
     if not isinstance(model.tol, Real) or not float(model.tol) >= 0:
         raise EndmemberError(
-            f"tol={model.tol!r} is not a progress per sweep; give a number such as 1e-6"
+            Argument.of("tol", model.tol),
+            " is not a progress per sweep; give a number such as 1e-6",
         )
 
 
@@ -490,7 +491,7 @@ def check_known(name: str, value: Any, *allowed: Any) -> None:
     """
     if not any(isinstance(value, type(one)) and value == one for one in allowed):
         known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
-        raise EndmemberError(f"{name}={value!r} is not known; allowed: {known}")
+        raise EndmemberError(Argument.of(name, value), f" is not known; allowed: {known}")
 
 
 def generator(random_state: Any) -> np.random.Generator:
@@ -513,11 +514,19 @@ def check_fits(model: Any, observed: Observed) -> int:
     n, m = observed.data.shape
     if k > min(n, m):
         raise EndmemberError(
-            f"n_components={k} is more than the data can hold: n_samples = {n} pixels and "
-            f"n_features = {m} channels are "
-            f"neither masked nor empty; at most {min(n, m)} components are allowed"
+            Argument("n_components", k),
+            " is more than the data can hold: ",
+            *of_this_size(n, m),
+            f" are neither masked nor empty; at most {min(n, m)} components are allowed",
         )
     return k
+
+
+def of_this_size(n: int, m: int) -> Words:
+    """Return how many pixels and channels there are, with the words that scikit-learn looks for."""
+    pixels, channels = f"{n} pixel{'s' * (n != 1)}", f"{m} channel{'s' * (m != 1)}"
+    sizes = (f"n_samples = {pixels}", f"n_features = {channels}")
+    return Argument(pixels, says=sizes[0]), " and ", Argument(channels, says=sizes[1])
 
 
 def check_weights(model: SpectralEstimator, observed: Observed) -> None:
@@ -529,9 +538,11 @@ def check_weights(model: SpectralEstimator, observed: Observed) -> None:
     """
     if observed.data.weighted and not model.takes_weights:
         raise EndmemberError(
-            f"em.{type(model).__name__} takes no weights of single entries, and no missing values; leave pixels and "
-            "channels out with mask= and channel_mask=, or use em.NMF"
-        )
+            Argument("method", type(model).__name__, f"em.{type(model).__name__}"),
+            " takes no weights of single entries, and no missing values; leave whole pixels and channels out (",
+            Argument("mask"), " and ", Argument("channel_mask"), "), or use ",
+            Argument("method", "NMF", "em.NMF"),
+        )  # fmt: skip
 
 
 def warn_of_negatives(observed: Observed, *wishes: Sequence[Penalty]) -> None:

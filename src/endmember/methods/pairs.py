@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.inspection import is_lazy, unwrap
 from endmember.factor.data.observed import Observed, observe
 from endmember.methods.estimator import (
@@ -95,12 +95,15 @@ class _Paired(SpectralEstimator):
         k, second = check_fits(self, first), self._second(y, first)
         if second.data.weighted or len(first.rows) != len(second.rows):
             raise EndmemberError(
-                f"em.{type(self).__name__} takes no weights, and no missing values; leave pixels of both signals out "
-                "with mask="
+                Argument("method", type(self).__name__, f"em.{type(self).__name__}"),
+                " takes no weights, and no missing values; leave whole pixels of both signals out (",
+                Argument("mask"),
+                ")",
             )
         if first.data.shape[0] < 2:
             raise EndmemberError(
-                "one pixel (n_samples = 1) correlates with nothing; give an image or a line of pixels"
+                Argument("one pixel", says="one pixel (n_samples = 1)"),
+                " correlates with nothing; give an image or a line of pixels",
             )
         A, B = (one.data.rows(np.arange(one.data.shape[0])) for one in (first, second))
         means = A.mean(axis=0), B.mean(axis=0)
@@ -352,8 +355,11 @@ class CCA(_Paired):
         V, loadings_y, _ = _whitened(B, most)
         if k > min(T.shape[1], V.shape[1]):
             raise EndmemberError(
-                f"n_components={k} is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions, "
-                f"with principal={most} components taken at most; ask for fewer pairs or raise principal"
+                Argument("n_components", k),
+                f" is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions",
+                Argument("", says=f" with principal={most}"),
+                "; ask for fewer pairs",
+                Argument("", says=" or raise principal"),
             )
         n = len(A)
         left, correlations, right = np.linalg.svd(T.T @ V / n, full_matrices=False)

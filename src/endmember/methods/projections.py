@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred, Reweighted, count_scaled
 from endmember.factor.data.matrix import Data
@@ -19,6 +19,7 @@ from endmember.methods.estimator import (
     check_number_of_components,
     check_weights,
     generator,
+    of_this_size,
 )
 
 #: Principal components of noise lie close together: this many passes tell them apart.
@@ -243,8 +244,10 @@ class ICA(_Projection):
         rows = np.diff(rows, axis=0) if self.independent == "derivatives" else rows
         if len(rows) < max(2, k):
             raise EndmemberError(
-                f"independent {self.independent} need more than {len(rows)} samples for n_components={k}; the data "
-                f"have n_samples = {len(C)} pixels and n_features = {len(S)} channels"
+                f"independent {self.independent} need more than {len(rows)} samples for ",
+                Argument("n_components", k),
+                "; the data have ",
+                *of_this_size(len(C), len(S)),
             )
         white, K = _whitened(rows, self.independent)
         fast = FastICA(
@@ -270,8 +273,9 @@ def _whitened(rows: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     varying = int(np.count_nonzero(values > SAME * max(values[-1], SAME / len(rows))))
     if varying < len(values):
         raise EndmemberError(
-            f"n_components={len(values)} independent {what} are more than the data hold: {varying} vary in their own "
-            "way; ask for fewer components"
+            Argument("n_components", len(values)),
+            f" independent {what} are more than the data hold: {varying} vary in their own way; "
+            "ask for fewer components",
         )
     K = vectors / np.sqrt(values) @ vectors.T
     return rows @ K, K

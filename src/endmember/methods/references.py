@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor import regression
 from endmember.factor.data.in_memory import Weighted
 from endmember.factor.data.inspection import Given
@@ -150,13 +150,14 @@ class MLLS(SpectralEstimator):
             )
         if self.own_loss().as_squares() is None:
             raise EndmemberError(
-                f"loss={self.loss!r} does not go with a fit of references; allowed: em.SquaredError(), "
-                "em.PoissonScaled(), em.Poisson() or None"
+                Argument.of("loss", self.loss),
+                " does not go with a fit of references; allowed: em.SquaredError(), "
+                "em.PoissonScaled(), em.Poisson() or None",
             )
         if not isinstance(self.shift, Real) or not 0 <= self.shift < np.inf:
             raise EndmemberError(
-                f"shift={self.shift!r} is not how far references may move; give a number of at least 0, in the unit "
-                "of the energy axis"
+                Argument.of("shift", self.shift),
+                " is not how far references may move; give a number of at least 0, in the unit of the energy axis",
             )
         if self.extra not in (0, 1):
             raise EndmemberError(
@@ -165,8 +166,12 @@ class MLLS(SpectralEstimator):
         total = self.maps.row_sum if isinstance(self.maps, Penalty) else None
         if self.maps is not None and not (total and total > 0 and not self.extra):
             raise EndmemberError(
-                f"maps={self.maps!r} with extra={self.extra} does not go with a fit of references; allowed: maps=None, "
-                "or with extra=0 em.SumToOne(), which holds their amounts at a sum: known spectra have known scales"
+                Argument("closure", says=f"maps={self.maps!r}"),
+                " with ",
+                Argument("extra", self.extra),
+                " does not go with a fit of references; allowed: ",
+                Argument("one of them", says="maps=None, or em.SumToOne() with extra=0"),
+                ", for known spectra have known scales",
             )
         if self.extra and not self.non_negative:
             raise EndmemberError(

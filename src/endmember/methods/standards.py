@@ -69,8 +69,9 @@ def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
         own = axis
     if values.shape[1] != len(own.energy):
         raise EndmemberError(
-            f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give arrays on the axis "
-            "of the data, or both as signals with an energy axis"
+            f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give both with an energy "
+            "axis, or spectra on the axis of the data",
+            parameter="references",
         )
     return values, own, name
 

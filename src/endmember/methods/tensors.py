@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.arrangements.series import Tensor, khatri_rao
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.matrix import Data
@@ -294,7 +294,7 @@ class Layout:
 
     def __init__(self, observed: Observed, joined: tuple[int, ...]) -> None:
         if not observed.survey.filled_rows.any():
-            raise EndmemberError("all values of X are zero, so there is nothing to unmix")
+            raise EndmemberError("all values are zero, so there is nothing to unmix")
         self.shapes: list[tuple[int, ...]] = []
         for axis, size in enumerate(observed.domain):
             if axis in joined[1:]:
@@ -317,8 +317,8 @@ class Layout:
         most = int(np.prod(self.sizes)) // max(self.sizes)
         if k > most:
             raise EndmemberError(
-                f"n_components={k} is more than the data can hold: modes of {self.sizes} entries have at most "
-                f"{most} components"
+                Argument("n_components", k),
+                f" is more than the data can hold: modes of {self.sizes} entries have at most {most} components",
             )
 
     def wishes(self, modes: Any) -> list[list[Penalty]]:

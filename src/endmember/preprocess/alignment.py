@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.signal.windows import tukey
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.in_memory import row_blocks
 from endmember.factor.data.inspection import given, unwrap
@@ -465,8 +465,8 @@ def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) 
     stop = min(channels, int(np.floor(first(channels - 1 - around).min() - rounding)) + 1)
     if stop - start < 1:
         raise EndmemberError(
-            f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels; give a "
-            "smaller max_shift"
+            f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels",
+            way_out=("give a smaller ", Argument("max_shift", says="max_shift")),
         )
     return start, stop
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.in_memory import weighted_gram
 from endmember.factor.data.inspection import given
 from endmember.factor.noise.model import NoiseModel, denoised_before, known_noise
@@ -341,7 +341,9 @@ def _plan(
 ) -> _Plan:
     """Check what was asked for and find what all pixels decide together."""
     if method not in METHODS:
-        raise EndmemberError(f"method={method!r} is not known; allowed: {', '.join(METHODS)}")
+        raise EndmemberError(
+            Argument.of("method", method), f" is not known; allowed: {', '.join(METHODS)}"
+        )
     if energy is None:
         raise EndmemberError("an array has no energies; give energy=, one value for each channel")
     if method == "compressed" and rank is None:
@@ -379,15 +381,20 @@ def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:
     except (TypeError, ValueError):
         ordered = False
     if not ordered:
-        raise EndmemberError(f"window={window!r} is no (start, stop) with start below stop; {span}")
+        raise EndmemberError(
+            Argument.of("window", window), f" is no (start, stop) with start below stop; {span}"
+        )
     inside = np.any([(energy >= start) & (energy < stop) for start, stop in pairs], axis=0)
     if inside.sum() < 3:
         raise EndmemberError(
-            f"{inside.sum()} channels lie in the window {window}, at least 3 are needed; {span}"
+            f"{inside.sum()} channels lie in ",
+            Argument("window", window, f"the window {window}"),
+            f", at least 3 are needed; {span}",
         )
     if energy[inside].min() <= 0:
         raise EndmemberError(
-            f"the window {window} reaches zero energy, where no background is; start above it"
+            Argument("window", window, f"the window {window}"),
+            " reaches zero energy, where no background is; start above it",
         )
     return inside
 

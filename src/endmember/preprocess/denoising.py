@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.matrix import Rescaled
 from endmember.factor.data.observed import logger, observe
 from endmember.factor.data.resources import one_blas_thread
@@ -118,8 +118,11 @@ def noise_weighted_basis(
         or not 1 <= rank <= min(n, m)
     ):
         raise EndmemberError(
-            f"rank={rank} is not a whole number from 1 to {min(n, m)}, the smaller of {n} pixels and "
-            f"{m} channels that hold anything; em.assess.rank suggests one"
+            Argument("rank", rank),
+            f" is not a whole number from 1 to {min(n, m)}, the smaller of {n} pixels and "
+            f"{m} channels that hold anything; ",
+            Argument("'endmember rank'", says="em.assess.rank"),
+            " suggests one",
         )
     noise = estimate_noise(observed) if noise is None else noise.times(1 / observed.unit)
     rows, columns = _weights(observed.data, noise)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, among
 from endmember.factor.data.axis import is_signal
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.watched import state_of, watch
@@ -110,7 +110,9 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         )
     if number is None:
         raise EndmemberError(
-            f"{path} holds {len(images)} spectrum images; choose one with signal=N:\n  {listed}"
+            f"{path} holds {len(images)} spectrum images; choose one with ",
+            Argument("signal", "N"),
+            f":\n  {listed}",
         )
     if isinstance(number, bool) or not isinstance(number, int | np.integer):
         raise EndmemberError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
@@ -119,9 +121,9 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
             f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}"
         )
     if not found[number].is_spectrum_image:
-        choices = " or ".join(f"signal={one.number}" for one in images)
         raise EndmemberError(
-            f"signal {number} of {path} is no spectrum image ({found[number]}); take {choices}"
+            f"signal {number} of {path} is no spectrum image ({found[number]}); take ",
+            *among([Argument("signal", one.number) for one in images]),
         )
     return int(number)
 
@@ -173,26 +175,29 @@ def region(signal: Any, window: tuple[float | None, float | None]) -> Any:
     return record(cropped, {"step": "crop", "start": start, "stop": stop}, inplace=True)
 
 
-def channels_within(signal: Any, window: tuple[float | None, float | None]) -> np.ndarray:
-    """Return the numbers of the channels in a window of the signal axis; refused as in :func:`region`."""
+def channels_within(
+    signal: Any, window: tuple[float | None, float | None], name: str = "crop"
+) -> np.ndarray:
+    """Return the numbers of the channels in a window of the signal axis, of that name; refused as in :func:`region`."""
     (axis,) = signal.axes_manager.signal_axes
     low, high = float(axis.low_value), float(axis.high_value)
     unit = f" {text_of(axis.units)}".rstrip()
     here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
     start, stop = (None if end is None else float(end) for end in window)
-    asked = f"window {'' if start is None else f'{start:g}'}:{'' if stop is None else f'{stop:g}'}"
+    ends = f"{'' if start is None else f'{start:g}'}:{'' if stop is None else f'{stop:g}'}"
+    asked = Argument(name, ends, f"window {ends}")
     first, last = low if start is None else start, high if stop is None else stop
     step = (high - low) / max(1, axis.size - 1)
     if not (low - step / 2 <= first and last <= high + step):
-        raise EndmemberError(f"{asked}{unit} leaves the axis: {here}; choose a window inside it")
+        raise EndmemberError(asked, f"{unit} leaves the axis: {here}; choose a window inside it")
     if not first < last:
-        raise EndmemberError(f"{asked}{unit} is empty or reversed: give start < stop; {here}")
+        raise EndmemberError(asked, f"{unit} is empty or reversed: give start < stop; {here}")
     values = axis.axis
     inside = np.flatnonzero(
         (values >= first - step * 1e-6) & ((values < last - step * 1e-6) | (stop is None))
     )
     if inside.size < 2:
-        raise EndmemberError(f"{asked}{unit} holds {inside.size} channels, 2 are needed; {here}")
+        raise EndmemberError(asked, f"{unit} holds {inside.size} channels, 2 are needed; {here}")
     return inside
 
 

@@ -234,12 +234,12 @@ def named_loss(name: str) -> Loss:
     ValueError
         If there is none.
     """
-    return named({"auto": "", **LOSSES}, name, f"loss {name!r} is not known")()
+    return named({"auto": "", **LOSSES}, name, "loss")()
 
 
 def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     """Return the model of a method other than NMF, or None for NMF; refuse what it has no use for."""
-    kind = named(METHODS, method, f"method {method!r} is not known")
+    kind = named(METHODS, method, "method")
     known = kind().get_params(deep=False)
     words = {"maps": "wishes about maps", "spectra": "wishes about spectra"}
     given = [words.get(name, name) for name in parameters if name not in known]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
 from endmember.factor.data.matrix import (
     Block,
@@ -287,7 +287,8 @@ def _positive(totals: np.ndarray) -> np.ndarray:
     good = totals > 1e-3 * np.mean(np.abs(totals))
     if not good.any():
         raise EndmemberError(
-            "weights by counts need pixels and channels with positive totals; use em.SquaredError() "
-            "for data around zero"
+            "weights by counts need pixels and channels with positive totals; use ",
+            Argument("loss", "SquaredError", "em.SquaredError()"),
+            " for data around zero",
         )
     return np.where(good, totals, totals[good].min())

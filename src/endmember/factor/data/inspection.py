@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.matrix import Data
 
@@ -286,8 +286,12 @@ def nonfinite(n: int, what: str, pixel: Any, channel: int) -> EndmemberError:
     """Return what is said of values that no spectrum may have."""
     place = tuple(int(index) for index in pixel)
     return EndmemberError(
-        f"X holds {n} {what} values, the first at pixel {place}, channel {channel}; "
-        "leave these out with mask=, channel_mask= or weights= (0 = missing), or repair them"
+        f"the data hold {n} {what} values, the first at pixel {place}, channel {channel}",
+        way_out=(
+            "leave these out with ",
+            Argument("missing", "leave-out", "mask=, channel_mask= or weights= (0 = missing)"),
+            ", or repair them",
+        ),
     )
 
 
@@ -304,7 +308,7 @@ def far_from_one(size: float, dtype: np.dtype) -> int:
         return 0
     if abs(np.log10(size)) > TAKEN[width] + 3:
         raise EndmemberError(
-            f"the largest value of X is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
+            f"the largest value of the data is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
             f"1e{TAKEN[width]}; give them in another unit"
         )
     return int(np.log2(size))

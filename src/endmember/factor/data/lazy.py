@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, Words
 from endmember.factor.data.kernels import Entries
 from endmember.factor.data.matrix import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
 from endmember.factor.data.resources import (
@@ -132,7 +132,7 @@ class Blocks:
         whole = len(self.X.chunks[-1]) == 1
         goal = min(share / 2, LARGE_BLOCK)
         if whole or goal < self._pixel:
-            raise EndmemberError(self._advice(chunk, goal))
+            raise EndmemberError(*self._advice(chunk, goal))
         self.amplification = math.ceil(chunk / goal)
         if self.amplification > AMPLIFICATION:
             self.X = self._written_anew(chunk, goal)
@@ -149,13 +149,14 @@ class Blocks:
             left = max(1, left // shape[-1])
         return tuple(reversed(shape))
 
-    def _advice(self, chunk: int, goal: float) -> str:
+    def _advice(self, chunk: int, goal: float) -> Words:
         fitting = (*self._fitting(goal), int(self.X.shape[-1]))
         largest = tuple(max(sizes) for sizes in self.X.chunks)
         return (
             f"the data are cut into chunks of {largest}, of which one takes {in_words(chunk)} with "
-            "its whole energy axis, more than the limit of memory leaves for it; raise memory= or "
-            f"save the data in chunks of at most {fitting}"
+            "its whole energy axis, more than the limit of memory leaves for it; raise ",
+            Argument("memory"),
+            f" or save the data in chunks of at most {fitting}",
         )
 
     def _written_anew(self, chunk: int, goal: float) -> Any:
@@ -165,8 +166,9 @@ class Blocks:
         free = shutil.disk_usage(folder).free
         if self.X.nbytes > free:
             raise EndmemberError(
-                f"{self._advice(chunk, goal)}; a copy in such chunks takes {in_words(self.X.nbytes)} "
-                f"and {folder} has {in_words(free)}"
+                *self._advice(chunk, goal),
+                f"; a copy in such chunks takes {in_words(self.X.nbytes)} "
+                f"and {folder} has {in_words(free)}",
             )
         logger.warning(
             "the chunks split the energy axis, so a pass would read everything %d times: the data "

@@ -393,4 +393,4 @@ def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | Non
         if left is not None and left.all():
             return f"every {what} is masked, so nothing is left to fit; True means left out (invert with ~mask)"
     where = " outside the masks" if mask is not None or channel_mask is not None else ""
-    return f"all values of X{where} are zero, so there is nothing to unmix; is it the right signal of the file?"
+    return f"all values{where} are zero, so there is nothing to unmix; take the right signal of the file"

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 
 logger = logging.getLogger("endmember")
 
@@ -67,8 +67,9 @@ class Session:
         """
         if self.memory is not None and needed > self.memory:
             raise EndmemberError(
-                f"memory={in_words(self.memory)} is too little: {why}, which takes "
-                f"{in_words(needed)}; raise the limit, bin or crop the data, or ask for less"
+                Argument("memory", in_words(self.memory)),
+                f" is too little: {why}, which takes {in_words(needed)}; "
+                "raise the limit, bin or crop the data, or ask for less",
             )
 
 
@@ -164,7 +165,9 @@ def parse_memory(memory: Any) -> int | None:
     amount = r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?)(i?)b?\s*"
     found = re.fullmatch(amount, str(memory), re.IGNORECASE)
     if found is None or not float(found[1]) > 0:
-        raise EndmemberError(f'memory={memory!r} is no amount of memory; give one such as "1GB"')
+        raise EndmemberError(
+            Argument.of("memory", memory), ' is no amount of memory; give one such as "1GB"'
+        )
     step = 1024 if found[3] else 1000
     return int(float(found[1]) * step ** _PREFIXES.index(found[2].lower()))
 

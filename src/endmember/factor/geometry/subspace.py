@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.geometry.feasible import interval
@@ -105,8 +105,9 @@ def _subspace(
     total = V.sum(axis=0) @ typical
     if total == 0:
         raise EndmemberError(
-            "the data sum to zero, so that non-negative components mean nothing; use em.VCA() for "
-            "data around zero"
+            "the data sum to zero, so that non-negative components mean nothing; use ",
+            Argument("method", "VCA", "em.VCA()"),
+            " for data around zero",
         )
     typical = typical / total
     floor = ROUNDING * np.max(np.abs(V @ typical)) / np.linalg.norm(typical * scales)

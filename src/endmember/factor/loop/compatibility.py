@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Words, among
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Penalty, is_free, offers
+from endmember.factor.penalties.base import the_wish
 from endmember.factor.solvers import (
     ADMM,
     ALS,
@@ -86,39 +87,57 @@ def check_combination(
     for _, penalties, name in factors:  # what no solver can cure comes first
         if loss.takes != "any" and is_free(penalties):
             raise EndmemberError(
-                f"{loss!r} needs a model without negative values, so the {name} cannot be em.Free(); "
-                f"{_way_out(loss, wishes, 'em.Free()')}"
+                Argument.part("loss", loss),
+                f" needs a model without negative values, so the {name} cannot be em.Free(); ",
+                *_way_out(loss, wishes, "em.Free()"),
             )
     for solver, penalties, name in factors:
         if not can_serve(solver, loss, penalties):
             reason = _obstacle(solver, loss, penalties, name)
-            raise EndmemberError(f"{reason}; {_way_out(loss, wishes, 'a penalty')}")
+            raise EndmemberError(*reason, "; ", *_way_out(loss, wishes, "a penalty"))
 
 
-def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> str:
+def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> Words:
     """Return why a solver cannot serve a factor."""
+    this = Argument.part("solver", solver)
     if not can_solve(solver, loss):
-        return f"{solver!r} cannot minimise {loss!r}"
+        return this, " cannot minimise ", Argument.part("loss", loss)
     if solver.keeps_signs and is_free(penalties):
-        return f"{solver!r} multiplies entries, which keeps their sign, so the {name} cannot be em.Free()"
+        return (
+            this,
+            f" multiplies entries, which keeps their sign, so the {name} cannot be em.Free()",
+        )
     penalty = next(penalty for penalty in penalties if not can_obey(solver, penalty))
+    wish = the_wish(penalty, f"{penalty!r} on the {name}")
     steps = " or ".join(sorted(offers(penalty)))
-    return f"{penalty!r} on the {name} is not compatible with {solver!r}, which cannot apply {steps} steps"
+    return wish, " is not compatible with ", this, f", which cannot apply {steps} steps"
 
 
-def _way_out(loss: Loss, wishes: Sequence[Sequence[Penalty]], burden: str) -> str:
+def _way_out(loss: Loss, wishes: Sequence[Sequence[Penalty]], burden: str) -> Words:
     """Return what to use instead: solvers, else another loss with its solver, or less of a burden."""
     if solvers := _named(loss, wishes):
-        return f"use {' or '.join(solvers)} to have it chosen"
+        return "use ", *among(solvers), " to have it chosen"
     if solvers := _named(SquaredError(), wishes):
-        return f"use em.SquaredError() with {solvers[0]} instead of {loss!r}, or leave {burden} out"
-    return f"leave {burden} out, for no solver can apply all penalties"
+        squared = Argument("loss", "SquaredError", "em.SquaredError()")
+        this = Argument.part("loss", loss)
+        return (
+            "use ",
+            squared,
+            " with ",
+            solvers[0],
+            " instead of ",
+            this,
+            f", or leave {burden} out",
+        )
+    return (f"leave {burden} out, for no solver can apply all penalties",)
 
 
-def _named(loss: Loss, wishes: Sequence[Sequence[Penalty]]) -> list[str]:
+def _named(loss: Loss, wishes: Sequence[Sequence[Penalty]]) -> list[Argument]:
     """Return the solvers that can serve all factors of a model, as they are given to it, None last."""
     every = [s for s in CANDIDATES if all(can_serve(s, loss, own) for own in wishes)]
-    named = [f"solver=em.{solver!r}" for solver in every[:3]]
+    named = [
+        Argument("solver", type(solver).__name__, f"solver=em.{solver!r}") for solver in every[:3]
+    ]
     if all(any(can_serve(s, loss, own) for s in CANDIDATES) for own in wishes):
-        named.append("solver=None")
+        named.append(Argument("leave it out", says="solver=None"))
     return named

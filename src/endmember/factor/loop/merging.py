@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.loop.alternate import Fit
@@ -64,9 +64,14 @@ def measure_noise(data: Data, loss: Loss, k: int) -> Noise:
     squares = loss.as_squares()
     if data.weighted or squares is None:
         raise EndmemberError(
-            "em.Relevance() needs to know what noise does, and does so without weights of single entries "
-            "and with em.SquaredError(), em.PoissonScaled() or em.Poisson(); change the loss, fill or mask "
-            "what is missing, or give the number of components instead"
+            Argument("relevance", says="em.Relevance()"),
+            " needs to know what noise does, and does so without weights of single entries and with ",
+            Argument(
+                "loss",
+                "squared, scaled or poisson",
+                "em.SquaredError(), em.PoissonScaled() or em.Poisson()",
+            ),
+            "; change the loss, fill or mask what is missing, or give the number of components instead",
         )
     data = squares.prepare(data)
     data = data.scaled if isinstance(data, Reweighted) else data

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
 from endmember.factor.data.grid import Grid
 from endmember.factor.subproblems.base import Bound, Setting
 from endmember.factor.subproblems.quadratic import Quadratic
@@ -99,7 +101,7 @@ class Penalty(BaseEstimator):
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
-    ) -> str | None:
+    ) -> str | Words | None:
         """Return in one sentence why the wish cannot stand beside others, and the way out; or None.
 
         ``own`` are all wishes about this factor, ``others`` those about each of the other factors.
@@ -146,8 +148,12 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
         weight = getattr(penalty, "weight", 0)
         if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
             raise EndmemberError(
-                f"weight={weight!r} of em.{type(penalty).__name__} on the {name} must be a number of at least 0, "
-                "such as 0.01"
+                the_wish(
+                    penalty,
+                    f"weight={weight!r} of em.{type(penalty).__name__} on the {name}",
+                    weight,
+                ),
+                " must be a number of at least 0, such as 0.01",
             )
     if not any(isinstance(penalty, Free | NonNegative) for penalty in given):
         given.insert(0, NonNegative())
@@ -175,7 +181,15 @@ def check_together(wishes: Mapping[str, Sequence[Penalty]], k: int) -> None:
         for penalty in own:
             reason = penalty.conflict(own, others, k)
             if reason:
-                raise EndmemberError(f"{type(penalty).__name__} on the {name}: {reason}")
+                words = (reason,) if isinstance(reason, str) else reason
+                wish = the_wish(penalty, f"{type(penalty).__name__} on the {name}")
+                raise EndmemberError(wish, ": ", *words)
+
+
+def the_wish(penalty: Penalty, says: str | None = None, value: Any = "") -> Argument:
+    """Return a penalty as a word of a sentence, such as ``em.SoftOrthogonal`` unless it is said otherwise."""
+    kind = type(penalty).__name__
+    return Argument(re.sub("(?<=[a-z])(?=[A-Z])", "_", kind).lower(), value, says or f"em.{kind}")
 
 
 def bounds_of(

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Words
 from endmember.factor.data.axis import Axis, is_signal, on_axis
 from endmember.factor.data.grid import Grid
-from endmember.factor.penalties.base import Penalty
+from endmember.factor.penalties.base import Penalty, the_wish
 from endmember.factor.subproblems.base import Bound, Setting, Subproblem
 
 
@@ -211,24 +211,26 @@ class Known(Penalty):
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
-    ) -> str | None:
+    ) -> str | Words | None:
         wrong = [j for j in self.columns if not 0 <= int(j) < k]
         if not wrong:
             return None
-        return (
-            f"it names component {wrong[0]}, but the {k} components are counted from 0 to {k - 1} (from 1 on the "
-            "command line)"
+        from_one = (
+            f"component {int(wrong[0]) + 1}, but the {k} components are counted from 1 to {k}"
         )
+        from_zero = f"component {wrong[0]}, but the {k} components are counted from 0 to {k - 1}"
+        return "it names ", Argument(from_one, says=from_zero)
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if reason := self.conflict([], [], shape[1]):
-            raise EndmemberError(f"{self!r}: {reason}")
+            raise EndmemberError(f"{self!r}: ", *reason)
         for j, column in self.columns.items():
             values = self._column(column, shape, setting.grid)
             if np.isinf(values).any() or not np.any(np.nan_to_num(values)):
                 raise EndmemberError(
-                    f"em.Known gives component {j} no finite value other than zero where data take "
-                    "part; leave it out, or use em.Absent for zeros"
+                    the_wish(self),
+                    f" gives component {j} no finite value other than zero where data take part; leave it out",
+                    Argument("", says=", or use em.Absent for zeros"),
                 )
 
     @staticmethod

@@ -8,9 +8,9 @@ from numbers import Real
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Words
 from endmember.factor.columns import unit_columns
-from endmember.factor.penalties.base import Penalty
+from endmember.factor.penalties.base import Penalty, the_wish
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
 from endmember.factor.subproblems.base import STEEP, Setting, Subproblem
 
@@ -91,15 +91,15 @@ class SumToOne(Penalty):
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
-    ) -> str | None:
+    ) -> str | Words | None:
         if self.mode not in ("hard", "scale"):
             return f'mode={self.mode!r} is not known; allowed: "hard", "scale"'
         everything = [penalty for wishes in [own, *others] for penalty in wishes]
         sums, scales = _against_sums(own), _against_scales(everything, k)
         hard = self.mode == "hard"
         reason, refused = (sums, scales) if hard else (scales, sums)
-        way_out = "" if refused else f"use mode={'scale' if hard else 'hard'!r}, or "
-        return reason and f"{reason}; {way_out}leave one of them out"
+        other = Argument("", says=f"use mode={'scale' if hard else 'hard'!r}, or ")
+        return reason and (*reason, "; ", "" if refused else other, "leave one of them out")
 
 
 class MinimumVolume(Penalty):
@@ -170,29 +170,29 @@ def _squares(F: np.ndarray) -> np.ndarray:
     return np.where(squares > 0, squares, 1.0)
 
 
-def _against_sums(own: Sequence[Penalty]) -> str | None:
+def _against_sums(own: Sequence[Penalty]) -> Words | None:
     """Return why rows of a factor with other wishes cannot be held at a sum; None if they can."""
     for penalty in own:
-        name = f"em.{type(penalty).__name__}"
+        wish = the_wish(penalty)
         if isinstance(penalty, Free):
-            return f"shares of a total are not negative, as {name} allows"
+            return "shares of a total are not negative, as ", wish, " allows"
         if isinstance(penalty, Sparse):
             return (
-                f"{penalty!r} charges for the sum of each pixel, which is given (use em.TotalVariation or "
-                "em.Smooth instead)"
-            )
+                the_wish(penalty, repr(penalty)), " charges for the sum of each pixel, which is given (use ",
+                Argument("smooth", says="em.TotalVariation or em.Smooth"), " instead)",
+            )  # fmt: skip
         if not isinstance(penalty, SumToOne | NonNegative) and not penalty.has_scale:
-            return f"{name} and the sum cannot both be held exactly"
+            return wish, " and the sum cannot both be held exactly"
     return None
 
 
-def _against_scales(wishes: Sequence[Penalty], k: int) -> str | None:
+def _against_scales(wishes: Sequence[Penalty], k: int) -> Words | None:
     """Return why the scales of components cannot be chosen after a fit with other wishes; None if they can."""
     for penalty in wishes:
         fixed = penalty.fixes_scale(k).any() and not isinstance(penalty, SumToOne)
         if penalty.has_scale or fixed:
-            name = type(penalty).__name__
-            return f"em.{name} decides on the scale already, which mode='scale' would choose anew"
+            anew = Argument("the sum would choose anew", says="mode='scale' would choose anew")
+            return the_wish(penalty), " decides on the scale already, which ", anew
     return None
 
 
@@ -321,7 +321,8 @@ class SoftOrthogonal(Penalty):
             raise EndmemberError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
         if not 0 <= self.weight <= 1 and self.mode != "penalty":
             raise EndmemberError(
-                f"weight={self.weight} of em.SoftOrthogonal must lie between 0 and 1"
+                the_wish(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),
+                " must lie between 0 and 1",
             )
 
     def add(self, subproblem: Subproblem, F: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import gammaln
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Words
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
 from endmember.factor.subproblems.base import Setting, Subproblem
@@ -88,10 +88,14 @@ class Relevance(Penalty):
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
-    ) -> str | None:
+    ) -> str | Words | None:
         everything = [*own, *(penalty for wishes in others for penalty in wishes)]
         if any(isinstance(p, Absent | Known) for p in everything):
-            return "components given by number cannot be merged; leave em.Known and em.Absent out"
+            return (
+                "components given by number cannot be merged; leave ",
+                Argument("known", says="em.Known and em.Absent"),
+                " out",
+            )
         if any(isinstance(p, Relevance) for wishes in others for p in wishes):
             return "one factor carries the scale; give em.Relevance() for the maps only"
         return None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Words
 from endmember.signals.files.headers import absurd_size, header_fault
 from endmember.signals.files.limits import OutOfTime
 
@@ -42,21 +42,22 @@ class UnreadableFileError(EndmemberError, OSError):
         What kind of file it is taken for.
     cause : str
         What is wrong, worded to follow "cannot be read:".
-    advice : str
+    advice : str or tuple of str and Argument
         What to do, worded as a command.
 
     Examples
     --------
     >>> print(UnreadableFileError("a.dm3", "Gatan DigitalMicrograph 3", "it is empty", "try b.dm3"))
-    a.dm3 (Gatan DigitalMicrograph 3) cannot be read: it is empty; try b.dm3.
+    a.dm3 (Gatan DigitalMicrograph 3) cannot be read: it is empty; try b.dm3
     """
 
-    def __init__(self, path: str | Path, format: str, cause: str, advice: str) -> None:
-        self.path, self.format, self.cause, self.advice = Path(path), format, cause, advice
-        super().__init__(f"{path} ({format}) cannot be read: {cause}; {advice}.")
+    def __init__(self, path: str | Path, format: str, cause: str, advice: str | Words) -> None:
+        self.path, self.format, self.cause = Path(path), format, cause
+        super().__init__(f"{path} ({format}) cannot be read: {cause}", way_out=advice)
+        self.advice = self.way_out
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.format, self.cause, self.advice)
+        return type(self), (self.path, self.format, self.cause, self._way_out)
 
 
 def read(path: str | Path, lazy: bool = False) -> list[Any]:
@@ -96,7 +97,7 @@ def read(path: str | Path, lazy: bool = False) -> list[Any]:
         if not lazy:
             raise _unreadable(path, _stumbled(kind, problem)) from problem
         cause = f"the {kind} reader cannot leave the data on disk"
-        raise _unreadable(path, cause, "load it without lazy=True") from problem
+        raise _unreadable(path, cause, ("load it without ", Argument("lazy", True))) from problem
     except MemoryError as problem:
         raise _too_large(path) from problem
     except ImportError as problem:
@@ -181,7 +182,7 @@ def _check_size(path: Path, signal: Any) -> None:
         raise _unreadable(path, cause)
 
 
-def _unreadable(path: Path, cause: str, advice: str = _COPY_AGAIN) -> UnreadableFileError:
+def _unreadable(path: Path, cause: str, advice: Any = _COPY_AGAIN) -> UnreadableFileError:
     extension = path.suffix[1:].lower()
     name = _NAMES.get(extension, f"{path.suffix} file" if extension else "no file ending")
     return UnreadableFileError(path, name, cause, advice)
@@ -189,7 +190,7 @@ def _unreadable(path: Path, cause: str, advice: str = _COPY_AGAIN) -> Unreadable
 
 def _too_large(path: Path) -> UnreadableFileError:
     cause = "it declares more data than there is memory for"
-    advice = f"load it with lazy=True if it is that large, else {_COPY_AGAIN}"
+    advice = ("load it with ", Argument("lazy", True), f" if it is that large, else {_COPY_AGAIN}")
     return _unreadable(path, cause, advice)
 
 

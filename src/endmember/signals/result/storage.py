@@ -227,7 +227,7 @@ def damaged(folder: Path, problem: Exception) -> ValueError:
         if isinstance(problem, FileNotFoundError)
         else problem
     )
-    return ValueError(f"{folder} is a damaged result ({what}); unmix the data again")
+    return EndmemberError(f"{folder} is a damaged result ({what}); unmix the data again")
 
 
 def save_answer(
