@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 
 class Argument:
@@ -128,3 +128,12 @@ def _plain(argument: Argument) -> str:
 
 class EndmemberTypeError(EndmemberError, TypeError):
     """Something of a kind that Endmember cannot take; a ``TypeError`` as well."""
+
+
+class EndmemberFileError(EndmemberError, OSError):
+    """A file or folder that the system does not let us use; an ``OSError`` as well."""
+
+    def __new__(cls, *words: Any, **_: Any) -> Self:
+        made = OSError.__new__(cls)  # which takes words for numbers of errors
+        made.args = words
+        return made

@@ -29,6 +29,7 @@ _OPTIONS = {
     **{parameter: option for option, parameter in PARAMETERS.items()},
     "n_components": "components",
     "max_shift": "drift",
+    "reference": "known",
     "sum_to_one": "closure",
     "window": "background",
     "rank": "denoise",

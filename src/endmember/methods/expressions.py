@@ -245,6 +245,10 @@ class Term:
             )
         if self.loss_.power != 0:
             return 1.0
+        if not self.observed.survey.filled_rows.any():
+            raise EndmemberError(
+                "all values of one detector are zero, so it says nothing; leave it out"
+            )
         return 1.0 / _noise_variance(self.observed, X, mask, channel_mask)
 
 

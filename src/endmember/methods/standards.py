@@ -71,7 +71,7 @@ def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
         raise EndmemberError(
             f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give both with an energy "
             "axis, or spectra on the axis of the data",
-            parameter="references",
+            parameter="reference",
         )
     return values, own, name
 

@@ -241,7 +241,8 @@ def _shifts(
         )
         if source.shape[:-1] != X.shape[:-1]:
             raise EndmemberError(
-                f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree"
+                f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree",
+                parameter="low_loss",
             )
         if own is not None and energy is not None:
             steps = [float(E[-1] - E[0]) / (len(E) - 1) for E in (own, energy)]
@@ -256,8 +257,13 @@ def _shifts(
     reach = widest if max_shift is None else float(max_shift) / scale
     if dispersion and method == "zero_loss":
         raise EndmemberError(
-            "the zero-loss peak alone does not tell the dispersion; leave low_loss out and give "
-            'method="correlation" with a window that holds features far apart'
+            "the zero-loss peak alone does not tell the dispersion; leave ",
+            Argument("low_loss", says="low_loss"),
+            " out",
+            Argument(
+                "",
+                says=' and give method="correlation" with a window that holds features far apart',
+            ),
         )
     find = _by_peak if method == "zero_loss" else _by_correlation
     shifts = find(source, inside, reach)

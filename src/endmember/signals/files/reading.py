@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from endmember.errors import Argument, EndmemberError, Words
+from endmember.errors import Argument, EndmemberFileError, Words
 from endmember.signals.files.headers import absurd_size, header_fault
 from endmember.signals.files.limits import OutOfTime
 
@@ -31,7 +31,7 @@ _NAMES = {
 _COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
 
 
-class UnreadableFileError(EndmemberError, OSError):
+class UnreadableFileError(EndmemberFileError):
     """A file that cannot be read, whatever its reader stumbled over.
 
     Parameters

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberFileError
 
 RECORD = "unmixing.json"
 #: Everything that a saved result may hold.
@@ -30,7 +30,7 @@ FILES = {
 _ATTEMPTS = 20
 
 
-class UnsavedError(EndmemberError, OSError):
+class UnsavedError(EndmemberFileError):
     """A folder that the system does not let us write: a full disk, a missing right. What was there is as it was."""
 
 
