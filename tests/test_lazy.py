@@ -1,7 +1,6 @@
 """Lazy data: the same answer as in memory from any chunks, threads and workers, in four passes."""
 
 import os
-import signal
 import warnings
 
 import dask.array as da
@@ -259,27 +258,6 @@ def test_a_checkpoint_of_other_data_is_not_used(tmp_path):
             "look", [COUNTS], lambda number=expected: {"value": np.array(number)}
         )
         assert kept["value"] == expected
-
-
-def lethal(block, mark, block_info=None):
-    """Kill the process that reads the sixth chunk, the first time."""
-    if block_info[0]["chunk-location"][0] == 5 and not mark.exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return block
-
-
-def test_a_worker_that_dies_costs_time_and_not_the_result(tmp_path):
-    distributed = pytest.importorskip("distributed")
-    X = da.from_array(COUNTS, chunks=(2, 19, 130))
-    alone = em.compress(X, 6)
-    deadly = X.map_blocks(lethal, tmp_path / "killed", dtype=X.dtype, meta=COUNTS[:0])
-    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
-    with distributed.LocalCluster(n_workers=2, **options) as workers, distributed.Client(workers):
-        found = em.compress(deadly, 6)
-    assert (tmp_path / "killed").exists()
-    np.testing.assert_allclose(found.V, alone.V, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found.Z, alone.Z, rtol=1e-12, atol=1e-9)
 
 
 def test_what_is_kept_of_one_content_is_not_taken_for_another(tmp_path, monkeypatch):

@@ -393,20 +393,22 @@ class _OnWorker:
     def result(self) -> Any:
         from distributed import KilledWorker
 
-        alone = 0.0
+        alone, patience = 0.0, LOOK_SECONDS
         while True:
             try:
-                return self._future.result(timeout=LOOK_SECONDS)
+                return self._future.result(timeout=patience)
             except (MemoryError, EndmemberError):
                 raise
             except Exception as problem:
-                if isinstance(problem, KilledWorker) or self._client.status != "running":
-                    raise _lost() from problem
-                if self._future.status != "pending":
+                status = self._future.status
+                if status == "error" and not isinstance(problem, KilledWorker):
                     raise unreadable(problem) from problem
-                alone = 0.0 if self._client.nthreads() else alone + LOOK_SECONDS
-                if alone >= ALONE_SECONDS:
+                lost = self._client.status != "running" or status not in ("pending", "finished")
+                alone = 0.0 if lost or self._client.nthreads() else alone + patience
+                if lost or alone >= ALONE_SECONDS:
                     raise _lost() from problem
+                if status == "finished":  # it was on its way here
+                    patience *= 2
 
 
 def _lost() -> EndmemberError:

@@ -1,15 +1,15 @@
 """Look at a file before its reader does: whether it is whole and its declared lengths possible.
 
 Readers trust what a file says about itself; a damaged length makes them stop at an exception that
-explains nothing, reserve absurd amounts of memory or never return. Everything here reads a few
-kilobytes, never the data, and answers with the fault in words, or ``None``.
+explains nothing, reserve absurd amounts of memory, write where they should not, or never return. Everything here
+reads a few kilobytes, of Bruker's maps the place of every pixel, and answers with the fault in words, or ``None``.
 """
 
 from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -66,6 +66,8 @@ def header_fault(path: Path) -> str | None:
             check(file, length)
         if extension in HDF5_EXTENSIONS:
             _check_datasets(path)
+        elif extension == "bcf":
+            _check_bruker_pixels(path)
     except _Fault as fault:
         return str(fault)
     return None
@@ -75,16 +77,17 @@ def absurd_size(n_bytes: int, file_length: int, extension: str) -> bool:
     """Tell whether an array of ``n_bytes`` can have come out of a file of ``file_length`` bytes.
 
     Formats without compression hold at most their own length (twice that for packed complex
-    numbers, and text needs two characters for a value of eight bytes); a Velox file may hold one
-    two-byte mark for an empty pixel of 4096 channels, compressed on top; the others are bounded by
-    what compression reaches.
+    numbers, and text needs two characters for a value of eight bytes); the files of Velox, JEOL and Bruker list
+    single events, with two bytes or less for an empty pixel of 4096 channels, compressed on top; the others are
+    bounded by what compression reaches.
 
     Examples
     --------
     >>> absurd_size(2**40, 400_000, "dm3"), absurd_size(400_000, 400_000, "dm3")
     (True, False)
     """
-    expansion = {"dm3": 2, "dm4": 2, "msa": 4, "emd": 4096 * 64}.get(extension, _MOST_EXPANSION)
+    exact, events = {"dm3": 2, "dm4": 2, "msa": 4}, dict.fromkeys(("emd", "pts", "bcf"), 4096 * 64)
+    expansion = {**exact, **events}.get(extension, _MOST_EXPANSION)
     allowance = 0 if extension in ("dm3", "dm4", "msa") else _NEVER_ABSURD
     return n_bytes > expansion * file_length + allowance
 
@@ -363,6 +366,68 @@ def _check_no_cycle(parents: list[int]) -> None:
         _refuse_if(parent != -1, "its inner folders lie inside one another")
 
 
+def _check_bruker_pixels(path: Path) -> None:
+    """Follow the pixels of a map: its reader writes where they say and checks nothing."""
+    from rsciio.bruker._api import BCF_reader
+
+    try:
+        reader = BCF_reader(str(path))
+        image, number = reader.header.image, reader.def_index
+        blocks = reader.get_file(f"EDSDatabase/SpectrumData{number}").get_iter_and_properties()[0]
+        stream = _Stream(blocks)
+        height, width = struct.unpack("<II408x", stream.take(0x1A0))
+        _refuse_if(
+            height > image.height or width > image.width,
+            f"its map of {height:,} x {width:,} pixels is larger than its picture",
+        )
+        for _ in range(height):
+            _check_bruker_line(stream, width)
+    except _Fault:
+        raise
+    except Exception as problem:
+        raise _Fault(f"its map is damaged ({type(problem).__name__}: {problem})") from problem
+
+
+def _check_bruker_line(stream: _Stream, width: int) -> None:
+    (n_pixels,) = struct.unpack("<I", stream.take(4))
+    _refuse_if(n_pixels > width, f"a line of its map declares {n_pixels:,} pixels")
+    for _ in range(n_pixels):
+        x, packing, n_pulses, n_bytes = struct.unpack("<I8xHxxHI", stream.take(22))
+        _refuse_if(x >= width, f"a pixel of its map lies at {x:,} of {width:,}")
+        listed = n_pulses * (4 - packing) // 2 if packing < 2 else 4  # 16 or 12 bits a pulse
+        _refuse_if(not listed <= n_bytes < 2**16, f"a pixel of its map declares {n_bytes:,} bytes")
+        stream.take(n_bytes + (2 * n_pulses if packing > 1 else 0))
+
+
+class _Stream:
+    """Bytes that come in blocks."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._held, self._at = blocks, b"", 0
+
+    def take(self, n_bytes: int) -> bytes:
+        while len(self._held) - self._at < n_bytes:
+            block = next(self._blocks, b"")
+            _refuse_if(not block, "it ends before the pixels of its map do")
+            self._held, self._at = self._held[self._at :] + block, 0
+        self._at += n_bytes
+        return self._held[self._at - n_bytes : self._at]
+
+
+# Ripple ---------------------------------------------------------------------------------------
+def _check_ripple(file: BinaryIO, length: int) -> None:
+    """Compare the sizes of the header with the length of the data beside it."""
+    lines = [line.split("\t") for line in file.read().decode("latin-1").splitlines()]
+    said = {line[0].strip().lower(): line[1].strip() for line in lines if len(line) > 1}
+    declared = 1.0
+    for key in ("width", "height", "depth", "data-length"):
+        declared *= _number(said.get(key, "1"), f"its line {key!r}")
+    declared += _number(said.get("offset", "0"), "its line 'offset'")
+    for data in files_of(Path(file.name))[1:]:
+        if data.exists():
+            _refuse_truncated(data.stat().st_size, int(min(declared, 2.0**63)))
+
+
 # EMSA/MSA text --------------------------------------------------------------------------------
 def _check_msa(file: BinaryIO, length: int) -> None:
     """Compare the number of values with the ``#NPOINTS`` line, and see that they are numbers."""
@@ -402,6 +467,7 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
     "dm3": _check_digital_micrograph,
     "dm4": _check_digital_micrograph,
     "bcf": _check_bruker,
+    "rpl": _check_ripple,
     **dict.fromkeys(("msa", "emsa", "mas", "ems"), _check_msa),
     **dict.fromkeys(HDF5_EXTENSIONS, _check_hdf5),
 }
