@@ -355,7 +355,7 @@ def test_guard_limits_memory_and_restores():
 def test_guard_ends_the_process_where_compiled_code_hangs():
     code = (
         "import hashlib\n"
-        "from endmember.signals import limits\n"
+        "from endmember.signals.files import limits\n"
         "limits._GRACE = 0.1\n"
         "with limits.guard(seconds=0.1):\n"
         "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n"
