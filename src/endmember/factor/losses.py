@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
-from endmember.factor.data.in_memory import Reweighted, count_scaled
+from endmember.factor.data.in_memory import count_scaled
 from endmember.factor.data.kernels import Counts, Entries
 from endmember.factor.data.matrix import Data, row_blocks
 from endmember.factor.data.observed import Observed
@@ -236,7 +236,7 @@ class PoissonScaled(SquaredError):
                 Argument("loss", "Poisson", "em.Poisson()"),
                 " with weights",
             )
-        return data if isinstance(data, Reweighted) else count_scaled(data)
+        return count_scaled(data)
 
 
 class BetaDivergence(Loss):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.in_memory import Weighted, weighted_gram
-from endmember.factor.data.matrix import Data, row_blocks
+from endmember.factor.data.in_memory import weighted_gram
+from endmember.factor.data.matrix import Data
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups
@@ -160,13 +160,8 @@ def poisson(data: Data, R: np.ndarray, start: np.ndarray, limits: Limits) -> np.
 
 def _blocks(data: Data) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
     """Yield ``(rows, X, W)`` block by block; ``W`` None where all weights are one."""
-    if isinstance(data, Weighted):
-        for rows in row_blocks(*data.shape):
-            yield rows, data.X[rows], data.W[rows]
-        return
-    nothing = np.zeros((data.shape[0], 1)), np.zeros((data.shape[1], 1))
-    for rows, block in data.residual_blocks(*nothing):
-        yield rows, block, None
+    for rows, block in data.blocks():
+        yield rows, block, None if data.W is None else data.W[rows]
 
 
 class _Likelihood:
@@ -235,8 +230,7 @@ class _Likelihood:
 def scattered(data: Data, F: np.ndarray, R: np.ndarray, limits: Limits) -> NoiseModel:
     """Return the noise, the same everywhere up to weights, that would make all of the residual."""
     squares = sum(float(np.vdot(block, block)) for _, block in data.residual_blocks(F, R))
-    seen = np.count_nonzero(data.W) if isinstance(data, Weighted) else np.prod(data.shape)
-    freedom = int(seen - limits.freedom(F).sum())
+    freedom = int(data.size - limits.freedom(F).sum())
     return NoiseModel(gain=0.0, read_variance=squares / max(freedom, 1))
 
 
@@ -306,7 +300,7 @@ def reduced_chi2(
     chi2, known = np.full(data.shape[0], np.nan), np.zeros(data.shape[0])
     for rows, residual in data.residual_blocks(F, R):
         true = noise.variance(F[rows] @ R.T)
-        true = true * (data.W[rows] > 0) if isinstance(data, Weighted) else true
+        true = true if data.W is None else true * (data.W[rows] > 0)
         variance = floored(true)
         variance[variance <= 0] = np.inf
         known[rows] = (true / variance).sum(axis=1)

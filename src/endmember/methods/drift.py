@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
-from endmember.factor.data.in_memory import Dense, Weighted
+from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.observed import Observed
 from endmember.factor.drift.field import Search, filled
 from endmember.factor.drift.shifted import (
@@ -232,7 +232,7 @@ class Drifting(SpectralEstimator):
     def _moved(self, observed: Observed, field: np.ndarray, energy: np.ndarray) -> Any:
         """Return the data read at the shifts of a field, knowing the way back to the image."""
         shifts, along = field[observed.rows], self._courses(observed)
-        if isinstance(observed.data, Weighted):
+        if observed.data.weighted:
             data: Any = shifted_weights(observed.data, shifts, observed.columns, along)
             columns = observed.columns
         else:
@@ -268,7 +268,7 @@ class Drifting(SpectralEstimator):
         self.shifts_ = kept[..., 0]
         if self.dispersion:
             self.stretches_ = kept[..., 1] / half_width(observed.n_channels)
-        if not isinstance(observed.data, Weighted) and self._offset() is None:
+        if not observed.data.weighted and self._offset() is None:
             self._fill_ends(observed, field[observed.rows])
 
     def _field(self, n_channels: int) -> np.ndarray:

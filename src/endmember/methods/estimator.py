@@ -14,7 +14,6 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
 from endmember.factor.data.axis import Axis
-from endmember.factor.data.in_memory import Weighted
 from endmember.factor.data.inspection import Given, given, left_out
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
@@ -99,8 +98,7 @@ class Explained:
     @property
     def weights(self) -> np.ndarray | None:
         """The weight of every entry, (n, m); None where all weigh the same."""
-        data = self.observed.data
-        return data.W if isinstance(data, Weighted) else None
+        return self.observed.data.W
 
     def residual_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield ``(rows, residual)`` block by block, every entry times the root of its weight."""

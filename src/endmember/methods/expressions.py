@@ -283,7 +283,7 @@ def _noise_variance(observed: Observed, X: Given, mask: Any, channel_mask: Any) 
     if noise.unknown:
         raise EndmemberError(f"{noise.sentence()} Give the term weight=1/variance")
     total = float(np.sum(data.dot(np.ones((m, 1)))))
-    seen = float(data.W.sum()) if hasattr(data, "W") else float(n * m)
+    seen = float(n * m if data.W is None else data.W.sum())
     return max(float(noise.variance(total / max(seen, 1e-300))), QUIET * square)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.in_memory import Dense, Reweighted
+from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes
@@ -252,8 +252,7 @@ class SPA(_PurePixels):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
         data = observed.data
-        plain = data.scaled if isinstance(data, Reweighted) else data
-        index = successive_projection(plain, k)
+        index = successive_projection(data.scaled, k)
         self.pixels_ = observed.rows[index]
         self._keep(observed, data.rows(index))
 
@@ -346,5 +345,4 @@ def _in_unit(noise: Any, unit: float) -> Any:
 
 def whitened(observed: Observed) -> Data:
     """Return the data with the noise of counts made white where they are counts, else as they are."""
-    data = observed.weighted_by_counts()
-    return data.scaled if isinstance(data, Reweighted) else data
+    return observed.weighted_by_counts().scaled

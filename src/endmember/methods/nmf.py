@@ -7,7 +7,6 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.grid import Grid
-from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
@@ -27,7 +26,7 @@ from endmember.factor.penalties import (
 )
 from endmember.factor.scale.normalisation import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import OVERSAMPLING, is_compressed, sketch_of
-from endmember.factor.sketch.passes import Wanted, unscaled
+from endmember.factor.sketch.passes import Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
 from endmember.methods.alternating import Alternating, fitted_start, given_start
@@ -305,7 +304,7 @@ class NMF(Alternating):
 
     def _wants_sketch(self, data: Data, k: int) -> bool:
         n, m = data.shape
-        pays = n * m >= PAYS_FROM * _rank(k) * (n + m) or isinstance(unscaled(data)[0], Lazy)
+        pays = n * m >= PAYS_FROM * _rank(k) * (n + m) or isinstance(data.plain, Lazy)
         return pays if self.compress == "auto" else bool(self.compress)
 
     def _start(
@@ -355,7 +354,7 @@ class NMF(Alternating):
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         problem = self._problem(observed)
-        if isinstance(problem.data, Reweighted):
+        if problem.data.row_weights(1) is not None:
             weights = self.channel_weights_[observed.columns].astype(np.float64)
             weights[weights == 0] = 1.0  # where the fit saw nothing spectra are zero
             problem = replace(problem, data=problem.data.with_channels(weights))

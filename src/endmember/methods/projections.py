@@ -7,7 +7,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.in_memory import Centred, Reweighted, count_scaled
+from endmember.factor.data.in_memory import Centred, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.scale.normalisation import rescale
@@ -143,11 +143,9 @@ def _principal(
     data: Data, k: int, scaling: str | None, random_state: Any, centre: bool = False
 ) -> tuple[np.ndarray, LowRank, Data, tuple[np.ndarray, np.ndarray]]:
     """Return the mean, the k principal components, the (scaled, centred) data and their scales."""
+    weighted = count_scaled(data) if scaling == "poisson" else data
+    data, (r, c) = weighted.scaled, weighted.scales
     n, m = data.shape
-    r, c = np.ones((n, 1)), np.ones((m, 1))
-    if scaling == "poisson" or isinstance(data, Reweighted):
-        weighted = data if isinstance(data, Reweighted) else count_scaled(data)
-        data, (r, c) = weighted.scaled, weighted.scales
     mean = np.zeros(m)
     if centre:
         mean = data.transposed_dot(np.full((n, 1), 1.0 / n))[:, 0]

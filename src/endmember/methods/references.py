@@ -11,7 +11,6 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor import regression
-from endmember.factor.data.in_memory import Weighted
 from endmember.factor.data.inspection import Given
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
@@ -343,7 +342,7 @@ class MLLS(SpectralEstimator):
         noise = known or regression.scattered(data, F, R, limits)
         if self._counting:
             errors = regression.errors_of_counts(data, F, R, limits)
-        elif isinstance(data, Weighted):
+        elif data.weighted:
             G = data.gram([R, R], 0) / (noise.read_variance or 1.0)
             errors = regression.errors_of_information(G, F, limits) * (noise.read_variance > 0)
         else:
@@ -369,7 +368,7 @@ def _unknown_where_empty(observed: Observed, values: np.ndarray) -> np.ndarray:
 def _directions(observed: Observed, R: np.ndarray) -> np.ndarray:
     """Return the few spectra (m, r), with their strength, that hold what the pixels have in common."""
     data = observed.data
-    if isinstance(data, Weighted):
+    if data.W is not None:
         seen = data.W.sum(axis=0)
         total = data.transposed_dot(np.ones((data.shape[0], 1)))
         return total / np.where(seen > 0, seen, 1.0)[:, None]

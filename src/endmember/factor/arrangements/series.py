@@ -89,7 +89,7 @@ class Tensor(_Behind):
         size = int(np.prod(self.domain))
         self._places = None if rows is None or len(rows) == size else rows
         self.shape = (*self.domain, matrix.shape[1])
-        self.dtype, self.weighted = matrix.dtype, matrix.weighted
+        self.dtype, self.W = matrix.dtype, matrix.W
         self._unfolded: dict[tuple[int, bool], Entries] = {}
         self._contracted: tuple[np.ndarray, np.ndarray] | None = None
 

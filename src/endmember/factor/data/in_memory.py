@@ -20,6 +20,7 @@ from endmember.factor.data.matrix import (
     Block,
     BlockData,
     Data,
+    Rescaled,
     Rows,
     Selection,
     answer_dtype,
@@ -105,7 +106,7 @@ class Weighted(Data):
     weight 0.
     """
 
-    weighted = True
+    W: np.ndarray
 
     def __init__(self, X: Data, W: np.ndarray) -> None:
         values = X.rows(np.arange(X.shape[0]))
@@ -204,24 +205,31 @@ class Reweighted(Data):
         The scaled data, whole or compressed.
     r : ndarray, (n,)
     c : ndarray, (m,)
+    plain : Data, (n, m), optional
+        The unscaled data; what the scaled ones say of them unless given.
     """
 
-    def __init__(self, scaled: Data, r: np.ndarray, c: np.ndarray) -> None:
-        self.scaled, self.scales = scaled, (r[:, None], c[:, None])
+    def __init__(
+        self, scaled: Data, r: np.ndarray, c: np.ndarray, plain: Data | None = None
+    ) -> None:
+        self._scaled, self.scales = scaled, (r[:, None], c[:, None])
+        self._plain = plain or Rescaled(scaled, 1 / r, 1 / c)
         self.shape, self.dtype = scaled.shape, scaled.dtype
 
+    def with_scaled(self, scaled: Data, rows: Rows = slice(None)) -> Data:
+        r, c = self.scales
+        return Reweighted(scaled, r[rows, 0], c[:, 0])
+
     def with_channels(self, weights: np.ndarray) -> Reweighted:
-        """Return the same data with other weights of the channels, (m,)."""
         (r, c), other = self.scales, np.sqrt(weights)
-        return Reweighted(self.scaled.rescaled(np.ones(len(r)), other / c[:, 0]), r[:, 0], other)
+        scaled = self.scaled.rescaled(np.ones(len(r)), other / c[:, 0])
+        return Reweighted(scaled, r[:, 0], other, self.plain)
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
-        r, c = self.scales
-        return self.scaled.dot(Z / c) / r
+        return self.plain.dot(Z)
 
     def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        r, c = self.scales
-        return self.scaled.transposed_dot(F / r) / c
+        return self.plain.transposed_dot(F)
 
     def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         (r, c), scaled = self.scales, self.scaled
@@ -233,6 +241,9 @@ class Reweighted(Data):
         Z = self.scales[1 - mode] * factors[1 - mode]
         return Z.T @ Z
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray] | None:
+        return self.scaled.halves()
+
     def row_weights(self, mode: int) -> np.ndarray:
         return self.scales[mode][:, 0] ** 2
 
@@ -240,8 +251,7 @@ class Reweighted(Data):
         return self.scaled.channel_gram()
 
     def rows(self, index: np.ndarray) -> np.ndarray:
-        r, c = self.scales
-        return self.scaled.rows(index) / r[index] / c.T
+        return self.plain.rows(index)
 
     def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         r, c = self.scales
@@ -260,11 +270,12 @@ class Reweighted(Data):
         return self.scaled.squared_row_norms
 
 
-def count_scaled(data: Data) -> Reweighted:
+def count_scaled(data: Data) -> Data:
     r"""Weight pixels and channels by their totals, :math:`n / (a_i b_j)`, so that counts have white noise.
 
-    Read noise can take a total to zero or below: such a row weighs as the faintest honest one. The largest
-    singular value of the scaled data is :math:`\sqrt n` with :math:`n` the sum of all data.
+    Data whose pixels and channels have weights keep them. Read noise can take a total to zero or below: such a
+    row weighs as the faintest honest one. The largest singular value of the scaled data is :math:`\sqrt n` with
+    :math:`n` the sum of all data.
 
     Raises
     ------
@@ -275,12 +286,12 @@ def count_scaled(data: Data) -> Reweighted:
     ----------
     Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
     """
+    if data.row_weights(0) is not None:
+        return data
     pixels, channels = (_positive(sums) for sums in data.totals())
     size = np.sqrt(pixels.sum())
     r, c = np.sqrt(size / pixels), np.sqrt(size / channels)
-    weighted = Reweighted(data.rescaled(r, c), r, c)
-    weighted.channels = data.channels
-    return weighted
+    return Reweighted(data.rescaled(r, c), r, c, data)
 
 
 def _positive(totals: np.ndarray) -> np.ndarray:

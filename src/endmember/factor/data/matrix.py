@@ -40,8 +40,11 @@ class Data(ABC):
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    #: Whether every entry has its own weight, so that every row has its own Gram matrix.
-    weighted = False
+    #: The weight of every entry, (n, m); None where only pixels and channels have weights, if any.
+    W: np.ndarray | None = None
+    #: Where pixels and channels have weights: the data times their roots, and without weights.
+    _scaled: Data | None = None
+    _plain: Data | None = None
     #: Whether column j of every factor belongs to component j.
     componentwise = True
     #: Whether models of them creep along valleys in which the objective hardly falls.
@@ -50,6 +53,30 @@ class Data(ABC):
     origin: Any = None
     #: The number of every column among the channels that are not masked; None where all are filled.
     channels: np.ndarray | None = None
+
+    @property
+    def weighted(self) -> bool:
+        """Whether every entry has its own weight, so that every row has its own Gram matrix."""
+        return self.W is not None
+
+    @cached_property
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """The roots of the weights of pixels (n, 1) and of channels (m, 1)."""
+        return np.ones((self.shape[0], 1)), np.ones((self.shape[1], 1))
+
+    @property
+    def scaled(self) -> Data:
+        """The data times these roots: what squared error compares with the model."""
+        return self._scaled or self
+
+    @property
+    def plain(self) -> Data:
+        """The data without weights of pixels and channels."""
+        return self._plain or self
+
+    def with_scaled(self, scaled: Data, rows: Rows = slice(None)) -> Data:
+        """Return scaled data, such as compressed ones, of some rows of these with the weights that they have here."""
+        return scaled
 
     @abstractmethod
     def dot(self, Z: np.ndarray) -> np.ndarray:
@@ -73,19 +100,36 @@ class Data(ABC):
         for rows, block in self.blocks():
             yield rows, block - F[rows] @ Z.T
 
+    def a_pass(
+        self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
+    ) -> Iterator[tuple[Rows, Any]]:
+        """Yield ``(rows, kernel(block, *arguments(rows)))`` of every :class:`Block`, in order.
+
+        Parameters
+        ----------
+        name : str
+            For the log.
+        kernel : callable
+            At the top level of a module, so that it travels to the workers of a cluster.
+        arguments : callable
+            Returns what the kernel needs for the pixels ``rows`` besides their data.
+        """
+        for rows, block in self.blocks():
+            yield rows, kernel(Block(block, Selection()), *arguments(rows))
+
     def channel_gram(self) -> np.ndarray:
         """Return ``XᵀX``, (m, m)."""
         product = np.zeros((self.shape[1], self.shape[1]))
-        for _, block in self.blocks():
-            product += block.T @ block
+        for _, part in self.a_pass("Gram matrix", _gram, lambda rows: ()):
+            product += part
         return product
 
     @cached_property
     def squared_row_norms(self) -> np.ndarray:
         """``Σ_j x_ij²``, (n,)."""
         norms = np.empty(self.shape[0])
-        for rows, block in self.blocks():
-            norms[rows] = np.einsum("ij,ij->i", block, block)
+        for rows, part in self.a_pass("norms", _squares, lambda rows: ()):
+            norms[rows] = part
         return norms
 
     @cached_property
@@ -146,8 +190,12 @@ class Data(ABC):
         """Return ``diag(r) X diag(c)``."""
         return Rescaled(self, r, c)
 
+    def with_channels(self, weights: np.ndarray) -> Data:
+        """Return the same data with other weights of the channels, (m,), where channels have weights."""
+        return self
+
     def halves(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return ``L`` (n, r) and ``R`` (m, r) with ``X = L Rᵀ`` where the data are compressed; None for all others."""
+        """Return ``L`` (n, r) and ``R`` (m, r) with ``L Rᵀ`` the scaled data, if compressed; None for all others."""
         return None
 
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
@@ -194,29 +242,12 @@ def row_blocks(n: int, m: int, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
 
 
 class BlockData(Data):
-    """Data read in blocks of rows; all products follow from :meth:`a_pass`."""
+    """Data read in blocks of rows; all products follow from :meth:`Data.a_pass`."""
 
     #: What a first look has found: totals of pixels and of channels, directions of the signal.
     found: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     #: Whether the directions are those of pixels weighted by their counts.
     by_counts = False
-
-    def a_pass(
-        self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
-    ) -> Iterator[tuple[Rows, Any]]:
-        """Yield ``(rows, kernel(block, *arguments(rows)))`` of every :class:`Block`, in order.
-
-        Parameters
-        ----------
-        name : str
-            For the log.
-        kernel : callable
-            At the top level of a module, so that it travels to the workers of a cluster.
-        arguments : callable
-            Returns what the kernel needs for the pixels ``rows`` besides their data.
-        """
-        for rows, block in self.blocks():
-            yield rows, kernel(Block(block, Selection()), *arguments(rows))
 
     @abstractmethod
     def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
@@ -234,21 +265,8 @@ class BlockData(Data):
             product += part
         return product
 
-    def channel_gram(self) -> np.ndarray:
-        product = np.zeros((self.shape[1], self.shape[1]))
-        for _, part in self.a_pass("Gram matrix", _gram, lambda rows: ()):
-            product += part
-        return product
-
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
         return self.found[:2] if self.found else super().totals()
-
-    @cached_property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        for rows, part in self.a_pass("norms", _squares, lambda rows: ()):
-            norms[rows] = part
-        return norms
 
     def entries(self, dense: bool = False) -> Entries:
         return (None if dense else self._nonzeros) or self._all_entries
@@ -290,10 +308,6 @@ class Rescaled(Data):
 
     def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
         for rows, block in self.X.blocks():
-            yield rows, self.r[rows] * block * self.c.T
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows, block in self.X.residual_blocks(F / self.r, Z / self.c):
             yield rows, self.r[rows] * block * self.c.T
 
 

@@ -18,7 +18,7 @@ from scipy import sparse
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.in_memory import Dense, Reweighted, Sparse, Weighted, count_scaled
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
 from endmember.factor.data.inspection import (
     Given,
     far_from_one,
@@ -101,8 +101,8 @@ class Observed:
 
     def weighted_by_counts(self) -> Data:
         """Return the data, where they are counts with weights that make their noise white."""
-        free = not self.data.weighted and not isinstance(self.data, Reweighted)
-        return count_scaled(self.data) if free and self.holds_counts else self.data
+        counted = not self.data.weighted and self.holds_counts
+        return count_scaled(self.data) if counted else self.data
 
     def maps(self, F: np.ndarray) -> np.ndarray:
         """Return maps (n, k) as ``(*domain, k)``: zero at empty pixels, NaN at masked ones."""

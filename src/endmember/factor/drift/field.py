@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endmember.factor.data.in_memory import Dense, Weighted, count_scaled
+from endmember.factor.data.in_memory import Dense, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.drift.shifted import Shifted
 from endmember.factor.drift.smoothing import Lengths, SmoothField, right_side
@@ -311,16 +311,16 @@ def filled(data: Data, k: int, rounds: int = 20) -> Data:
     Parameters
     ----------
     data : Data, (n, m)
-        Returned as they are unless they are :class:`~endmember.factor.data.in_memory.Weighted`.
+        Returned as they are unless single entries have weights.
     k : int
         Rank of the model.
     rounds : int
         Of fitting the model to what the last one has filled in.
     """
-    if not isinstance(data, Weighted):
+    if data.W is None:
         return data
     shares = data.W / data.W.max()
-    known = data.X * shares
+    known = data.rows(np.arange(data.shape[0])) * shares
     total = shares.sum()
     model = np.full(data.shape, known.sum() / total if total > 0 else 0.0)
     for _ in range(rounds):

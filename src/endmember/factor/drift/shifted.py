@@ -148,7 +148,7 @@ def runs(groups: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def shifted_weights(
-    X: Weighted,
+    X: Data,
     shifts: np.ndarray,
     channels: np.ndarray | None = None,
     along: np.ndarray | None = None,
@@ -159,20 +159,22 @@ def shifted_weights(
 
     Parameters
     ----------
-    X : Weighted, (n, m)
+    X : Data, (n, m)
+        With a weight for every entry.
     shifts : ndarray, (n,) or (n, q)
     channels : ndarray of int, (m,), optional
     along : ndarray, (m, q), optional
         As in :class:`Shifted`.
     """
+    assert X.W is not None
     channels = np.arange(X.shape[1]) if channels is None else channels
     _, group, moves = grouped(shifts, along, len(channels))
-    values, weights = np.zeros(X.shape), np.zeros(X.shape)
+    known, values, weights = X.W * X.rows(np.arange(len(X.W))), np.zeros(X.shape), np.zeros(X.shape)
     lines = readers(channels, channels + moves, 2)
     for place, own in runs(group):
         A = lines[place]
         weights[own] = X.W[own] @ A.T
-        values[own] = (X.W[own] * X.X[own]) @ A.T
+        values[own] = known[own] @ A.T
     values = np.divide(values, weights, out=np.zeros_like(values), where=weights > 0)
     moved = Weighted(Dense(values), weights)
     moved.dtype = X.dtype

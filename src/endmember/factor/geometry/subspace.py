@@ -15,7 +15,6 @@ from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.geometry.feasible import interval
 from endmember.factor.sketch.low_rank import sketch
@@ -75,9 +74,7 @@ def subspaces(
     The noise is what k components leave unexplained, channel by channel and pixel by pixel. Data with
     weights are decomposed with these.
     """
-    scaled, (r, c) = data, (np.ones((data.shape[0], 1)), np.ones((data.shape[1], 1)))
-    if isinstance(data, Reweighted):
-        scaled, (r, c) = data.scaled, data.scales
+    scaled, (r, c) = data.scaled, data.scales
     low = sketch(scaled, k, random_state, POWER_PASSES)
     size = np.where(low.singular_values > 0, low.singular_values, np.inf)
     rows, columns = _unexplained(scaled, low.Z, low.V)

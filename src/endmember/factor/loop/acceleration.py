@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.penalties import NonNegative
 from endmember.factor.solvers import ANLS, Solver
@@ -175,10 +174,7 @@ class _Held:
 
 def _halves(
     data: Data,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | float, np.ndarray | float] | None:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
     """Return ``L, R, r, c`` with ``L Rᵀ`` the data scaled by ``r`` and ``c``; None for data that are not compressed."""
-    scaled, scales = (
-        (data.scaled, data.scales) if isinstance(data, Reweighted) else (data, (1.0, 1.0))
-    )
-    halves = scaled.halves()
-    return None if halves is None else (*halves, *scales)
+    halves = data.halves()
+    return None if halves is None else (*halves, *data.scales)

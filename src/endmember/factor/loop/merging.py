@@ -12,7 +12,6 @@ from itertools import islice
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.loop.alternate import Fit
 from endmember.factor.losses import Loss
@@ -73,8 +72,7 @@ def measure_noise(data: Data, loss: Loss, k: int) -> Noise:
             ),
             "; change the loss, fill or mask what is missing, or give the number of components instead",
         )
-    data = squares.prepare(data)
-    data = data.scaled if isinstance(data, Reweighted) else data
+    data = squares.prepare(data).scaled
     n, m = data.shape
     most = max(min(k + 1, n - 1, m - 1), 1)
     low = sketch(data, most)

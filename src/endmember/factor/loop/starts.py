@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.loop.alternate import Callback, Fit, Problem, alternate
 from endmember.factor.matching import match_components, spectral_angle
@@ -74,9 +73,7 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
     for least squares), filled with :math:`\varphi = \sqrt{\bar x / k}` (``"mean"``), or with
     random values up to φ/100 (``"random"``). A series may have more components than singular pairs: random ones join.
     """
-    if isinstance(data, Reweighted):
-        C, S = nndsvd(data.scaled, k, rng, zeros)
-        return [C / data.scales[0], S / data.scales[1]]
+    scales, data = data.scales, data.scaled
     low = data if isinstance(data, LowRank) and data.rank >= k else sketch(data, k, rng)
     norms = low.singular_values[:k]
     U = low.Z[:, :k] / np.where(norms > 0, norms, 1.0)
@@ -90,7 +87,8 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
             F[empty] = fill if zeros == "mean" else fill * rng.random(int(empty.sum())) / 100
     missing = k - len(norms)
     further = random(data, missing, rng) if missing else [F[:, :0] for F in (C, S)]
-    return [np.column_stack(pair) for pair in zip((C, S), further, strict=True)]
+    whole = [np.column_stack(pair) for pair in zip((C, S), further, strict=True)]
+    return [F / scale for F, scale in zip(whole, scales, strict=True)]
 
 
 def _stronger_parts(U: np.ndarray, V: np.ndarray, norms: np.ndarray) -> Start:
@@ -113,8 +111,7 @@ def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     Chemom. Intell. Lab. Syst. 57 (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact
     for noise-free data with a pure pixel of every component.
     """
-    scaled = data.scaled if isinstance(data, Reweighted) else data
-    S = np.maximum(data.rows(successive_projection(scaled, k)), 0.0).T
+    S = np.maximum(data.rows(successive_projection(data.scaled, k)), 0.0).T
     return with_maps(data, S)
 
 

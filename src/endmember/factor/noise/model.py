@@ -15,7 +15,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.factor.data.in_memory import Weighted
 from endmember.factor.data.inspection import Given, far_from_one, given, left_out
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
@@ -385,7 +384,7 @@ def _dense(data: Any, pixels: Indices, rows: Indices, columns: Indices) -> Float
         return np.asarray(block, dtype=np.float64)[:, columns]
     index = np.searchsorted(rows, pixels)
     block = data.rows(index)
-    return np.where(data.W[index] > 0, block, math.nan) if isinstance(data, Weighted) else block
+    return block if data.W is None else np.where(data.W[index] > 0, block, math.nan)
 
 
 def _left_in(mask: NDArray[np.bool_] | None, size: int) -> Indices:

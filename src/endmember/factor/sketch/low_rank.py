@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.in_memory import Reweighted, count_scaled
+from endmember.factor.data.in_memory import count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread, session
@@ -111,16 +111,13 @@ class LowRank(Data):
 
 def is_compressed(data: Data) -> bool:
     """Tell whether data are a sketch already, with weights or without."""
-    return isinstance(data.scaled if isinstance(data, Reweighted) else data, LowRank)
+    return isinstance(data.scaled, LowRank)
 
 
 def some_pixels(data: Data, rows: np.ndarray) -> Data:
     """Return compressed data of some of the pixels only."""
-    if isinstance(data, Reweighted):
-        r, c = data.scales
-        return Reweighted(some_pixels(data.scaled, rows), r[rows, 0], c[:, 0])
-    assert isinstance(data, LowRank)
-    return data.take(rows)
+    assert isinstance(data.scaled, LowRank)
+    return data.with_scaled(data.scaled.take(rows), rows)
 
 
 def sketch_of(data: Data, rank: int) -> Data:
@@ -128,10 +125,7 @@ def sketch_of(data: Data, rank: int) -> Data:
 
     The road is the same for data in memory and on disk, so that their fits are the same.
     """
-    low = LowRank(*sketched(data, rank), data.dtype)
-    if isinstance(data, Reweighted):
-        return Reweighted(low, data.scales[0][:, 0], data.scales[1][:, 0])
-    return low
+    return data.with_scaled(LowRank(*sketched(data, rank), data.dtype))
 
 
 def sketch(

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.in_memory import Dense, Reweighted
+from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.lazy import Blocks, Lazy
-from endmember.factor.data.matrix import BLOCK_ENTRIES, Block, BlockData, Data, Rescaled, row_blocks
+from endmember.factor.data.matrix import BLOCK_ENTRIES, Block, BlockData, Data, row_blocks
 from endmember.factor.data.resources import current
 
 #: Directions of the signal that are followed besides those that are kept.
@@ -201,16 +201,11 @@ def largest_size(X: np.ndarray) -> float:
 
 
 def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:
-    """Return the data that scaled ones are made of, and the scales of their pixels and channels."""
-    if isinstance(data, Reweighted) and not isinstance(data.scaled, Rescaled):
-        r, c = (scale[:, 0] for scale in data.scales)
-        plain = Rescaled(data.scaled, 1 / r, 1 / c)
-        plain.channels = data.channels
-        return plain, r, c
-    data = data.scaled if isinstance(data, Reweighted) else data
-    if isinstance(data, Rescaled):
-        return data.X, data.r[:, 0], data.c[:, 0]
-    return data, None, None
+    """Return the data without weights of pixels and channels, and the roots of these; None where all are 1."""
+    if data.row_weights(0) is None:
+        return data, None, None
+    r, c = data.scales
+    return data.plain, r[:, 0], c[:, 0]
 
 
 def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
@@ -241,9 +236,8 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
     if isinstance(X, BlockData):
         seen = _kept(X, "sketch", inputs, lambda: _project(X, basis, r, c))
     else:
-        scaled = data.scaled if isinstance(data, Reweighted) else data
-        Z, norm = scaled.dot(basis), np.array(scaled.squared_norm)
-        seen = {"Z": Z, "crossed": scaled.transposed_dot(Z), "squared_norm": norm}
+        Z, norm = data.scaled.dot(basis), np.array(data.squared_norm)
+        seen = {"Z": Z, "crossed": data.scaled.transposed_dot(Z), "squared_norm": norm}
     Z, crossed = seen["Z"], seen["crossed"]
     sizes = np.linalg.norm(Z, axis=0)
     sizes = np.where(sizes > np.sqrt(ROUNDING) * sizes.max(), sizes, np.inf)

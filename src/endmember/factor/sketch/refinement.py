@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from endmember.factor.data.in_memory import Reweighted
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.resources import current
 from endmember.factor.loop.alternate import FINEST, Fit, Problem, certified
 from endmember.factor.sketch.low_rank import LowRank, Refined
-from endmember.factor.sketch.passes import Seen, examined, unscaled
+from endmember.factor.sketch.passes import Seen, examined
 
 logger = logging.getLogger("endmember")
 
@@ -57,18 +56,16 @@ def finish(
     optimality : float
         Of the full data.
     """
-    _, r, c = unscaled(problem.data)
-    low = sketch.scaled if isinstance(sketch, Reweighted) else sketch
+    low = sketch.scaled
     assert isinstance(low, LowRank)
     refined = Refined(low.Z, low.V, low.squared_norm, low.dtype)
+    here = replace(problem, data=problem.data.with_scaled(refined))
     goal = certified(tol)
     before = optimality = np.inf
     for round_ in range(1, ROUNDS + 1):
         seen = examined(problem.data, fit.factors[0], fit.factors[1])
-        _learn(refined, fit, seen, r, c)
-        here = replace(
-            problem, data=refined if r is None or c is None else Reweighted(refined, r, c)
-        )
+        C, S = (scale * F for scale, F in zip(problem.data.scales, fit.factors, strict=True))
+        refined.learn(C, S, seen.right, seen.left)
         fit, optimality = _measured(fit, seen), here.optimality(fit.factors)
         logger.debug(
             "full data, round %d: misfit %.9g, optimality %.1e", round_, float(seen.misfit), optimality
@@ -101,15 +98,6 @@ def _with_best_maps(
         objective=[*fit.objective[:-1], objective], misfit=[*fit.misfit[:-1], misfit],
     )  # fmt: skip
     return fit, problem.optimality(factors), seen.moved(C, factors[0], S)
-
-
-def _learn(
-    refined: Refined, fit: Fit, seen: Seen, r: np.ndarray | None, c: np.ndarray | None
-) -> None:
-    """Make the sketch exact for the factors of a fit, in the metric of the scaled data."""
-    C, S = fit.factors
-    C, S = (C if r is None else r[:, None] * C), (S if c is None else c[:, None] * S)
-    refined.learn(C, S, seen.right, seen.left)
 
 
 def _measured(fit: Fit, seen: Seen) -> Fit:
