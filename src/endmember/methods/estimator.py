@@ -17,7 +17,7 @@ from endmember.factor.data.axis import Axis
 from endmember.factor.data.inspection import Given, given, left_out
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
-from endmember.factor.data.resources import current, one_blas_thread, session
+from endmember.factor.data.resources import one_blas_thread, session
 from endmember.factor.loop.starts import StartReport
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.penalties import Penalty, is_free
@@ -190,20 +190,26 @@ class SpectralEstimator(
         ValueError
             If the data cannot be unmixed as asked; the message says what is allowed.
         """
+        with session():
+            observed = X if isinstance(X, Observed) else self.observed(
+                X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain
+            )  # fmt: skip
+            with one_blas_thread():
+                self._fit(observed, observed.axis.energy, callback)
+        return self._scale(observed.unit)
+
+    def observed(
+        self, X: Any, *, domain: tuple[int, ...] | None = None, **left_out: Any
+    ) -> Observed:
+        """Return data read for a fit of this model, which :meth:`fit` then takes; parameters as there."""
         self._check_parameters()
         taken = self._read(X, reset=True)
         self.energy_, self.energy_units_ = taken.axis.energy, taken.axis.units
         axes = len(domain or taken.domain or (None,))
-        with session():
-            observed = observe(
-                taken, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
-                keep_empty=self._keeps_empty(axes, taken.pixels is not None), wanted=self._wanted(),
-            )  # fmt: skip
-            with one_blas_thread():
-                self._fit(observed, observed.axis.energy, callback)
-            self._scale(observed.unit)
-            current().notes["observed"] = observed
-        return self
+        return observe(
+            taken, domain=domain, wanted=self._wanted(), **left_out,
+            keep_empty=self._keeps_empty(axes, taken.pixels is not None),
+        )  # fmt: skip
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
         """Learn spectra and maps, and return the maps ``(…, k)``; takes the keywords of :meth:`fit`."""

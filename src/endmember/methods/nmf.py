@@ -205,11 +205,12 @@ class NMF(Alternating):
         fit = self._continue(quick, fit, callback, "fit")
         optimality = None
         if quick.data is not full.data:
-            fit, optimality = finish(
+            fit, optimality, seen = finish(
                 full, quick.data, fit, self.tol,
                 lambda problem, fit: self._continue(problem, fit, callback, "full data"),
                 self._best_maps,
             )  # fmt: skip
+            observed.seen = seen, fit.factors[0], fit.factors[1]
         fit = self._conclude(full, fit, optimality)
         self._keep(observed, fit, energy)
         self._keep_weights(full.data, observed)

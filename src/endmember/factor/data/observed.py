@@ -32,7 +32,7 @@ from endmember.factor.data.inspection import (
 from endmember.factor.data.lazy import Blocks, Lazy, in_memory
 from endmember.factor.data.matrix import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.data.resources import current, fingerprint
-from endmember.factor.sketch.passes import FirstLook, Survey, Wanted, first_look, largest_size
+from endmember.factor.sketch.passes import FirstLook, Seen, Survey, Wanted, first_look, largest_size
 
 logger = logging.getLogger("endmember")
 
@@ -70,6 +70,8 @@ class Observed:
         Whether the pixels form an image or a line, and are no mere list.
     history : tuple of dict
         The processing steps that a signal went through.
+    seen : tuple, optional
+        What the last pass over the data says of factors (:class:`~endmember.factor.sketch.passes.Seen`), and these.
     """
 
     data: Data
@@ -84,6 +86,7 @@ class Observed:
     domain_known: bool = True
     history: tuple[dict[str, Any], ...] = ()
     unit: float = 1.0
+    seen: tuple[Seen, np.ndarray, np.ndarray] | None = None
 
     @cached_property
     def holds_counts(self) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from endmember.factor.data.matrix import Data
-from endmember.factor.data.resources import current
 from endmember.factor.loop.alternate import FINEST, Fit, Problem, certified
 from endmember.factor.sketch.low_rank import LowRank, Refined
 from endmember.factor.sketch.passes import Seen, examined
@@ -27,7 +26,7 @@ BestMaps = Callable[[Problem, list[np.ndarray]], np.ndarray]
 
 def finish(
     problem: Problem, sketch: Data, fit: Fit, tol: float, go_on: GoOn, best_maps: BestMaps
-) -> tuple[Fit, float]:
+) -> tuple[Fit, float, Seen]:
     r"""Improve a fit of a sketch until it is one of the full data, and certify it.
 
     A round is one pass: it measures the misfit and the Karush-Kuhn-Tucker residual :math:`\kappa` of the factors
@@ -55,6 +54,8 @@ def finish(
         Objectives are on the scale of the full data; the last one is that of its factors, measured on them.
     optimality : float
         Of the full data.
+    seen : Seen
+        What the last pass says of the factors.
     """
     low = sketch.scaled
     assert isinstance(low, LowRank)
@@ -76,8 +77,7 @@ def finish(
             break
         before, fit = objective, go_on(here, fit)
     fit, optimality, seen = _with_best_maps(here, fit, optimality, seen, best_maps)
-    current().notes["seen"] = seen, *fit.factors
-    return replace(fit, converged=fit.converged and still), optimality
+    return replace(fit, converged=fit.converged and still), optimality, seen
 
 
 def _with_best_maps(

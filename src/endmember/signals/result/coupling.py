@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,8 @@ def unmix_together(
     ]
     model = single.seeded(clone(model))
     options = {"mask": mask, "channel_mask": channel_mask}
-    record = {
-        **single.fit(model, images, options, callback),
+    _, record = single.timed(partial(model.fit, images, **options, callback=callback))
+    record |= {
         "detectors": [
             {"data": _describe_image(one, image), "steps": []}
             if image.shape[-1] == 1

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import current
+from endmember.factor.data.observed import Observed, observe
 from endmember.factor.sketch.passes import Seen
 from endmember.methods.estimator import Explained
 from endmember.signals.files.reading import read
@@ -27,14 +26,18 @@ _COMPARED = 20
 TINY = 1e-300
 
 
-def misfit_of(signal: Any, model: Any, options: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model."""
-    noted = current().notes
-    if "seen" in noted and "observed" in noted:
-        observed, (seen, C, S) = noted["observed"], noted["seen"]
+def misfit_of(
+    signal: Any, model: Any, options: dict[str, Any], observed: Observed | None = None
+) -> dict[str, np.ndarray]:
+    """Return the root-mean-square residual of every pixel and the mean spectra of residual, data and model.
+
+    Where the last pass of the fit has seen them in the data as ``observed``, they are not read again.
+    """
+    if observed is not None and observed.seen is not None:
+        seen, C, S = observed.seen
         explained = model.explained(observed)
         if explained.observed is observed and _are_those(explained, C, S):
-            return _noted(explained, seen)
+            return _of_last_pass(explained, seen)
     return _measured(model.explained(observe(signal, **options, keep_empty=True)))
 
 
@@ -64,7 +67,7 @@ def _measured(explained: Explained) -> dict[str, np.ndarray]:
     )  # fmt: skip
 
 
-def _noted(explained: Explained, seen: Seen) -> dict[str, np.ndarray]:
+def _of_last_pass(explained: Explained, seen: Seen) -> dict[str, np.ndarray]:
     """Return the same from what the last pass of the fit has seen; what is empty has no residual."""
     observed = explained.observed
     pixels = _n_left(observed.mask, int(np.prod(observed.domain)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from sklearn.base import clone
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.inspection import given, unwrap
-from endmember.factor.data.observed import checked_masks, observe
-from endmember.factor.data.resources import Checkpoint, current, session
+from endmember.factor.data.observed import Observed, checked_masks, observe
+from endmember.factor.data.resources import Checkpoint, session
 from endmember.factor.data.watched import unchanged
 from endmember.factor.scale.normalisation import area
 from endmember.methods.coupled import Coupled
@@ -142,9 +142,14 @@ def _unmixed(
     signal: Any, model: Any, options: dict[str, Any], callback: Any, reasons: list[str]
 ) -> Unmixing:
     """Fit a model and put everything together that is kept of it."""
-    current().notes.pop("seen", None)
-    record = {
-        **fit(model, signal, options, callback),
+
+    def read_and_fit() -> Observed:
+        observed = model.observed(signal, **options)
+        model.fit(observed, callback=callback)
+        return observed
+
+    observed, record = timed(read_and_fit)
+    record |= {
         "data": describe_data(signal),
         "steps": provenance.steps(signal),
         "reasons": reasons,
@@ -155,17 +160,16 @@ def _unmixed(
         model=model,
         options={name: plain(value) for name, value in options.items() if value is not None},
         record=record,
-        misfit=misfit_of(signal, model, options),
+        misfit=misfit_of(signal, model, options, observed),
     )
     result._data = signal
     return result
 
 
-def fit(model: Any, data: Any, options: dict[str, Any], callback: Any) -> dict[str, Any]:
-    """Fit a model, and return what the record keeps of when and with what that was done."""
+def timed(fit: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """Return what a fit returns, and what the record keeps of when and with what it was done."""
     began, start = datetime.now(UTC), time.perf_counter()
-    model.fit(data, **options, callback=callback)
-    return {
+    return fit(), {
         "written": began.isoformat(timespec="seconds"),
         "fit_seconds": round(time.perf_counter() - start, 3),
         "versions": provenance.versions(),
