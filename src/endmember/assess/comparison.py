@@ -161,16 +161,14 @@ class Comparison:
         inside, other = ([self.names.index(name) for name in names] for names in (group, first))
         said = ""
         if len(group) > 1:
-            angle = self.agreement[np.ix_(inside, inside)].max()
-            said = _as_noise_allows(_listed(group), angle)
+            said = _as_noise_allows(_listed(group), self.agreement[np.ix_(inside, inside)].max())
         if group is first:
             return said
         other = [i for i in other if not self.agree[i, inside].all()]
-        first = [self.names[i] for i in other]
         apart = self.agreement[np.ix_(inside, other)].max()
-        verb = _verb(group, "disagrees", "disagree")
+        verb, those = _verb(group, "disagrees", "disagree"), [self.names[i] for i in other]
         return (
-            f"{said} {_listed(group)} {verb} with {_listed(first)} by up to {apart:.1f}°.".strip()
+            f"{said} {_listed(group)} {verb} with {_listed(those)} by up to {apart:.1f}°.".strip()
         )
 
     def _on_bands(self) -> str:
@@ -227,8 +225,9 @@ class Comparison:
         if self.bands is not None:
             length = np.sqrt(np.nansum(self.bands.spectra**2, axis=1))[:, None]
             order = _partners(self.bands.spectra, self.spectra[0])
-            low, high = self.bands.spectra_low / length, self.bands.spectra_high / length
-            band = (_taken(low, order), _taken(high, order))
+            ends = self.bands.spectra_low, self.bands.spectra_high
+            low, high = (_taken(end / length, order) for end in ends)
+            band = low, high
         return draw_beside(
             Beside(
                 names=self.names, maps=self.maps, spectra=self.spectra, component_names=self.component_names,

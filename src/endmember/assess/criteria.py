@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.floating]
+from endmember.factor.noise.photon_transfer import Floats, safe_rank
 
 TRACY_WIDOM_MEAN, TRACY_WIDOM_DEVIATION = -1.2065, 1.2680
 
@@ -51,9 +50,12 @@ class Scree:
     def level(self) -> Floats:
         """Noise variance if 0, 1, … components are signal."""
         rest = self.rest()
-        k = np.arange(rest.size)
-        n, m = self.shape
-        return rest / ((n - k) * (m - k))
+        n, m = (size - np.arange(rest.size) for size in self.shape)
+        return rest / (n * m)
+
+    def safe_rank(self) -> int:
+        """Smallest rank that leaves no component worth half a percent of the variance."""
+        return safe_rank(self.values, min(self.shape), max(self.shape), self.total)
 
 
 def elbow(values: Floats, length: int = 20) -> int:
@@ -79,7 +81,7 @@ def elbow(values: Floats, length: int = 20) -> int:
     >>> elbow(np.array([1000.0, 100.0, 1.1, 1.0, 0.9, 0.8]))
     2
     """
-    used = values[: min(length, values.size)]
+    used = values[:length]
     if used.size < 3 or used[0] <= 0:
         return min(used.size, 1)
     logs = np.log(np.maximum(used, used[0] * 1e-30))
@@ -339,8 +341,8 @@ def bi_cross_validation(
         block = Y[rows][:, columns]
         block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
         i, j = (size // 2 for size in block.shape)
-        errors += _held_out(block[:i, :j], block[:i, j:], block[i:, :j], block[i:, j:], max_rank)
-        errors += _held_out(block[i:, j:], block[i:, :j], block[:i, j:], block[:i, :j], max_rank)
+        A, B, C, D = block[:i, :j], block[:i, j:], block[i:, :j], block[i:, j:]
+        errors += _held_out(A, B, C, D, max_rank) + _held_out(D, C, B, A, max_rank)
     return errors / (2 * repeats)
 
 
@@ -348,8 +350,7 @@ def _held_out(A: Floats, B: Floats, C: Floats, D: Floats, max_rank: int) -> Floa
     """Mean square error of A predicted from B, C and 0, 1, … components of D."""
     U, s, Vt = np.linalg.svd(D, full_matrices=False)
     errors = np.full(max_rank + 1, np.inf)
-    residual = A.copy()
-    errors[0] = np.mean(residual**2)
+    residual, errors[0] = A.copy(), np.mean(A**2)
     for k in range(min(max_rank, s.size)):
         if s[k] <= 1e-14 * s[0]:
             break

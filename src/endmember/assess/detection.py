@@ -13,9 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from endmember.assess.surrogates import WhiteData, whitened
 from endmember.errors import EndmemberError
 from endmember.factor.noise.model import NoiseModel, whitening_weights
-from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap
-
-Floats = NDArray[np.floating]
+from endmember.factor.noise.photon_transfer import Floats, detection_limit, spiked_overlap
 
 _BIASED = 0.8  # right share of a principal component below which denoising by it is warned of
 _FALSE_ALARMS = 0.01  # share of windows without signal that may exceed the noise edge
@@ -104,10 +102,9 @@ def detectability(
     C = C.reshape(-1, C.shape[-1])
     rows, columns = whitening_weights(C @ S, noise or NoiseModel(poisson=True))
     C, S = C * rows[:, None], S * columns
-    n, m = C.shape[0], S.shape[1]
+    n, gamma = len(C), S.shape[1] / len(C)
     strengths = np.array([_own_power(C, j) * _own_power(S.T, j) / n for j in range(len(S))])
-    overlaps = spiked_overlap(strengths, m / n)
-    limit = detection_limit(m / n)
+    limit, overlaps = detection_limit(gamma), spiked_overlap(strengths, gamma)
     return Detectability(strengths, limit, overlaps, _pca_warnings(strengths, limit, overlaps))
 
 

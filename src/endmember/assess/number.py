@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,11 +27,7 @@ from endmember.assess.surrogates import (
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.loop.alternate import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import safe_rank, spiked_overlap, spiked_strength
-
-logger = logging.getLogger("endmember")
-
-Floats = NDArray[np.floating]
+from endmember.factor.noise.photon_transfer import Floats, spiked_overlap, spiked_strength
 
 _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about once in 100 times
 _JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be judged
@@ -220,7 +215,7 @@ def rank(
     structure = map_structure(white, most)
     votes = [
         Vote("parallel analysis", count, "above noise of the same variance and correlation"),
-        *_scree_votes(white, most, count),
+        *_scree_votes(white.scree, most, count),
         _structure_vote(structure),
         *_resampling_votes(white, most, count, rng, stability, callback),
     ]
@@ -232,8 +227,7 @@ def rank(
 
 def _leading(visibility: Floats) -> int:
     """Count the values above 1 before the first that is not."""
-    below = np.flatnonzero(visibility <= 1)
-    return int(below[0]) if below.size else int(visibility.size)
+    return int(np.argmin(np.append(visibility > 1, False)))
 
 
 # --- what a single pixel or channel carries -------------------------------------------------------
@@ -249,9 +243,10 @@ def _without_lone(white: WhiteData, most: int) -> tuple[WhiteData, tuple[str, ..
         white = white.without(pixels, channels)
     gone = np.setdiff1d(whole.rows, white.rows), np.setdiff1d(whole.columns, white.columns)
     places = [tuple(map(int, np.unravel_index(row, white.domain))) for row in gone[0]]
-    pixels_named = _named(places, "pixel", "spikes, or particles of one pixel")
-    channels_named = _named(gone[1].tolist(), "channel", "channels that are defect")
-    return white, (*pixels_named, *channels_named)
+    return white, (
+        *_named(places, "pixel", "spikes, or particles of one pixel"),
+        *_named(gone[1].tolist(), "channel", "channels that are defect"),
+    )
 
 
 def _lone(white: WhiteData, most: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
@@ -297,12 +292,10 @@ def _visibility(
     Correlation is measured on what the components beyond doubt leave: a component of noise taken
     out as well would hide correlation. If it vanishes with the weaker ones, it was theirs.
     """
-    scree = white.scree
+    scree, plain = white.scree, _compare(white.scree, _drawn_edge(white, rng, None), most)
     if white.counting:
-        return *_compare(scree, _drawn_edge(white, rng, None), most), None
-    plain = _compare(scree, _drawn_edge(white, rng, None), most)
-    sure = safe_rank(scree.values, min(scree.shape), max(scree.shape), scree.total)
-    count = min(sure, criteria.elbow(scree.values), most)
+        return *plain, None
+    count = min(scree.safe_rank(), criteria.elbow(scree.values), most)
     while True:
         colour = measure_colour(white, count)
         if colour.white:
@@ -353,12 +346,8 @@ def _compare(scree: Scree, edge: tuple[float, float], most: int) -> tuple[Floats
 # --- the other criteria ---------------------------------------------------------------------------
 
 
-def _scree_votes(white: WhiteData, most: int, count: int) -> list[Vote]:
-    scree = white.scree
+def _scree_votes(scree: Scree, most: int, count: int) -> list[Vote]:
     sigma = math.sqrt(scree.level()[count])
-    length = None
-    if scree.complete:
-        length = criteria.description_length(scree, most)
     return [
         Vote("scree elbow", criteria.elbow(scree.values), "bend of the logarithmic scree plot"),
         Vote("indicator", criteria.indicator(scree, most), "minimum of Malinowski's IND"),
@@ -375,9 +364,11 @@ def _scree_votes(white: WhiteData, most: int, count: int) -> list[Vote]:
         ),
         Vote(
             "description length",
-            length,
-            "Wax–Kailath, for independent Gaussian noise" if length is not None else "too large",
-        ),
+            criteria.description_length(scree, most),
+            "Wax–Kailath, for independent Gaussian noise",
+        )
+        if scree.complete
+        else Vote("description length", None, "too large"),
     ]
 
 

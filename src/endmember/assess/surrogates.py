@@ -29,9 +29,7 @@ from endmember.factor.noise.model import (
     weighted,
     whitening_weights,
 )
-from endmember.factor.noise.photon_transfer import safe_rank
-
-Floats = NDArray[np.floating]
+from endmember.factor.noise.photon_transfer import Floats
 
 _FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed
 _N_LARGEST = 31  # singular values computed otherwise
@@ -99,20 +97,25 @@ class WhiteData:
             for size, gone in zip(self.Y.shape, (pixels, channels), strict=True)
         ]
         left = abs(self.raw)[kept[0]][:, kept[1]]
-        kept = [k[np.asarray(left.sum(axis=1 - i)).ravel() > 0] for i, k in enumerate(kept)]
-        raw = self.raw[kept[0]][:, kept[1]]
-        return _white(
-            raw, self.noise, self.domain, self.rows[kept[0]], self.columns[kept[1]], self.dtype
+        rows, columns = (
+            k[np.asarray(left.sum(axis=1 - i)).ravel() > 0] for i, k in enumerate(kept)
         )
+        return _white(
+            self.raw[rows][:, columns], self.noise, self.domain, self.rows[rows],
+            self.columns[columns], self.dtype, self.unit,
+        )  # fmt: skip
+
+    def fit(self, rank: int) -> Floats:
+        """Return what so many components explain of ``Y``."""
+        U, scree, V = self.decomposition
+        return (U[:, :rank] * np.sqrt(scree.values[:rank])) @ V[:, :rank].T
 
     @cached_property
     def deviation(self) -> Floats:
         """Standard deviation (n, m) of the whitened noise, from a low-rank fit of the data."""
-        U, scree, V = self.decomposition
-        r = safe_rank(scree.values, min(scree.shape), max(scree.shape), scree.total)
         rows, columns = self.weights
-        fit = (U[:, :r] * np.sqrt(scree.values[:r])) @ V[:, :r].T / rows[:, None] / columns
-        variance = self.noise.variance(fit)
+        fit = self.fit(self.scree.safe_rank())
+        variance = self.noise.variance(fit / rows[:, None] / columns)
         variance = np.maximum(variance, 1e-3 * variance.mean())
         return np.sqrt(variance) * rows[:, None] * columns
 
@@ -124,12 +127,9 @@ class WhiteData:
         variance and correlation is drawn.
         """
         if self.counting:
-            half = _binomial_half(self.raw, rng)
-            return self.scaled(2.0 * half - self.raw)
+            return self.scaled(2.0 * _binomial_half(self.raw, rng) - self.raw)
         white = rng.standard_normal(self.Y.shape)
-        if colour is not None:
-            white = colour.paint(white, rng)
-        return white * self.deviation
+        return (white if colour is None else colour.paint(white, rng)) * self.deviation
 
     def halves(self, rng: np.random.Generator) -> tuple[Any, Any]:
         """Split the data into two independent repeats, each with twice the noise variance.
@@ -228,8 +228,9 @@ def whitened(
         )
     else:
         noise = noise.times(1 / observed.unit)
-    white = _white(raw, noise, observed.domain, observed.rows, observed.columns, data.dtype)
-    return replace(white, unit=observed.unit)
+    return _white(
+        raw, noise, observed.domain, observed.rows, observed.columns, data.dtype, observed.unit
+    )
 
 
 def _white(raw: Any, noise: NoiseModel, *image: Any) -> WhiteData:
@@ -274,9 +275,8 @@ def largest_value(Y: Any) -> float:
 def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
     """Keep each count with probability one half."""
     if sp.issparse(counts):
-        half = counts.copy()
-        half.data = rng.binomial(counts.data.astype(np.int64), 0.5).astype(float)
-        return half
+        half = rng.binomial(counts.data.astype(np.int64), 0.5).astype(float)
+        return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
     return rng.binomial(counts.astype(np.int64), 0.5).astype(float)
 
 
@@ -336,18 +336,13 @@ def measure_colour(white: WhiteData, rank: int) -> Colour:
 
     Correlation is followed to larger lags until it falls below one percent.
     """
-    U, scree, V = white.decomposition
-    U, V = U[:, :rank], V[:, :rank]
-    residual = white.Y - (U * np.sqrt(scree.values[:rank])) @ V.T
-    residual /= white.deviation
+    U, V = (vectors[:, :rank] for vectors in white.decomposition[::2])
+    residual = (white.Y - white.fit(rank)) / white.deviation
     channels = _correlation(residual.T, V, np.ones(V.shape[0]))
-    image = np.nan_to_num(white.grid(residual))
-    maps = np.nan_to_num(white.grid(U))
-    present = np.zeros(math.prod(white.domain))
-    present[white.rows] = 1.0
-    present = present.reshape(white.domain)
+    present = np.ones((len(U), 1))
+    image, maps, present = (np.nan_to_num(white.grid(F)) for F in (residual, U, present))
     pixels = tuple(
-        _correlation(*(np.moveaxis(array, axis, 0) for array in (image, maps, present)))
+        _correlation(*(np.moveaxis(array, axis, 0) for array in (image, maps, present[..., 0])))
         for axis in range(len(white.domain))
     )
     return Colour(channels, pixels, white.domain, white.rows)
@@ -376,29 +371,24 @@ def _correlation(residual: Floats, basis: Floats, present: Floats) -> Floats:
     if number == 1 or sums[0] == 0:
         return np.empty(0)
     system = np.array([_diagonal_sums(basis, present, shift, number) for shift in range(number)])
-    found = np.linalg.solve(system.T, np.array(sums))
+    found = np.linalg.solve(system.T, sums)
     return found[1:] / found[0]
 
 
 def _diagonal_sums(basis: Floats, present: Floats, shift: int, number: int) -> list[float]:
     """Sum the diagonals 0 … number − 1 of ``(I − P) T (I − P)``, T the shifts by ± shift."""
-    moved = basis.copy() if shift == 0 else _shifted(basis, shift)
+    moved = basis
+    if shift:
+        ends = np.zeros((shift, *basis.shape[1:]))
+        moved = np.concatenate([ends, basis[:-shift]]) + np.concatenate([basis[shift:], ends])
     flat = basis.reshape(-1, basis.shape[-1])
     twice = basis @ (flat.T @ moved.reshape(flat.shape))
-    sums = []
-    for lag in range(number):
-        plain = _lagged(present, present, lag) if lag == shift else 0.0
-        once = _lagged(basis, moved, lag) + _lagged(moved, basis, lag)
-        sums.append(plain - once + _lagged(twice, basis, lag))
+    sums = [
+        _lagged(twice, basis, lag) - _lagged(basis, moved, lag) - _lagged(moved, basis, lag)
+        for lag in range(number)
+    ]
+    sums[shift] += _lagged(present, present, shift)
     return sums
-
-
-def _shifted(array: Floats, shift: int) -> Floats:
-    """Sum of an array moved up and down its first axis."""
-    moved = np.zeros_like(array)
-    moved[shift:] += array[:-shift]
-    moved[:-shift] += array[shift:]
-    return moved
 
 
 def _lagged(one: Floats, other: Floats, lag: int) -> float:

@@ -160,7 +160,8 @@ def path(
         "domain": domain, "callback": callback,
     }  # fmt: skip
     measured = _of_detectors if isinstance(model, Coupled) else _of_one
-    fits, losses, followed = measured(model, X, parameter, along, options)
+    fits, losses, entries, parameters = measured(model, X, parameter, along, options)
+    followed = parameters * losses[0] / max(entries - parameters, 1)
     misfit = (losses - losses[0]) / followed if followed > 0 else np.zeros(len(along))
     spectra = [_spectra(fits[0])]
     for fit in fits[1:]:
@@ -179,8 +180,8 @@ def path(
 
 def _of_one(
     model: Any, X: Any, parameter: str, along: np.ndarray, options: dict[str, Any]
-) -> tuple[list[Any], np.ndarray, float]:
-    """Return the fits, their squared residuals and what following noise gains, for one spectrum image."""
+) -> tuple[list[Any], np.ndarray, int, int]:
+    """Return the fits to one spectrum image, their squared residuals, the entries and the free parameters."""
     X, mask, channel_mask = as_masks(
         X, "em.assess.path", options["domain"], options["mask"], options["channel_mask"], options["weights"]
     )  # fmt: skip
@@ -193,29 +194,23 @@ def _of_one(
     fits = [
         _fitted(model, parameter, value, asked, callback=options["callback"]) for value in along
     ]
-    losses = np.array([_squares(fit, low, observed) for fit in fits])
+    sketched = replace(observed, data=low)
+    losses = np.array([fit.explained(sketched).squares() for fit in fits])
     n, m = data.shape
-    return fits, losses, _noise_followed(losses[0], n * m, k * (n + m - k))
+    return fits, losses, n * m, k * (n + m - k)
 
 
 def _of_detectors(
     model: Any, X: Sequence[Any], parameter: str, along: np.ndarray, options: dict[str, Any]
-) -> tuple[list[Any], np.ndarray, float]:
+) -> tuple[list[Any], np.ndarray, int, int]:
     """Return the same for several detectors whose maps are tied, in the weights of the fit."""
     given = {name: value for name, value in options.items() if value is not None}
     fits = [_fitted(model, parameter, value, X, **given) for value in along]
     losses = np.array([2.0 * sum(fit.misfits_) for fit in fits])
     k, n = int(model.n_components), int(np.prod(fits[0].maps_.shape[:-1]))
     channels = [S.shape[1] for S in fits[0].spectra_]
-    parameters = sum(
-        k * (n + m - k) for m in channels
-    )  # at the loosest, every detector has maps of its own
-    return fits, losses, _noise_followed(losses[0], n * sum(channels), parameters)
-
-
-def _noise_followed(loss: float, entries: int, parameters: int) -> float:
-    """Return what a fit with so many parameters gains by following noise, from the squares that it leaves."""
-    return parameters * loss / max(entries - parameters, 1)
+    # At the loosest, every detector has maps of its own.
+    return fits, losses, n * sum(channels), sum(k * (n + m - k) for m in channels)
 
 
 def _spectra(fit: Any) -> np.ndarray:
@@ -229,11 +224,6 @@ def _fitted(model: Any, parameter: str, value: float, X: Any, **options: Any) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return clone(model).set_params(**{parameter: value}).fit(X, **options)
-
-
-def _squares(fit: Any, low: Any, observed: Any) -> float:
-    """Return the sum of squared residuals of a fit."""
-    return fit.explained(replace(observed, data=low)).squares()
 
 
 def _overlap(maps: np.ndarray, k: int) -> float:
