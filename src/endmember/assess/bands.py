@@ -1,7 +1,5 @@
 """How far an answer could be different and fit as well: bands of feasible spectra and maps."""
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import dataclass

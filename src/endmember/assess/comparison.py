@@ -1,7 +1,5 @@
 """Several models of the same data side by side: where they agree, where they differ, and what that says."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Mapping, Sequence

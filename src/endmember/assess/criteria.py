@@ -5,8 +5,6 @@ by m channels; ``total`` is the sum of all of them (they may be cut off), and th
 components is ``total − Σ_{j≤k} values_j``. Every function returns how many components it counts.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

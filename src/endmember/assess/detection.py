@@ -1,7 +1,5 @@
 """What can be seen at this dose, size and noise: limits of detection, and a map of the local rank."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

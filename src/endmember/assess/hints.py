@@ -1,7 +1,5 @@
 """Which elements a spectrum may speak of: candidate edges and lines from eXSpy's data bases."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any

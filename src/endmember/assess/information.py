@@ -6,8 +6,6 @@ With weights :math:`w_{ij} = 1/\sigma^2_{ij}` the log-likelihood of :math:`X = C
 allow, is a direction in which nothing changes: the bound is that with these directions held.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """How many components: a panel of criteria, a suggestion with a range, and the reason."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field

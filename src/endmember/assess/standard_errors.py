@@ -1,7 +1,5 @@
 """How large the error bars are: what noise alone does to spectra and maps."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -339,8 +339,8 @@ def measure_colour(white: WhiteData, rank: int) -> Colour:
     U, V = (vectors[:, :rank] for vectors in white.decomposition[::2])
     residual = (white.Y - white.fit(rank)) / white.deviation
     channels = _correlation(residual.T, V, np.ones(V.shape[0]))
-    present = np.ones((len(U), 1))
-    image, maps, present = (np.nan_to_num(white.grid(F)) for F in (residual, U, present))
+    everywhere = np.ones((len(U), 1))
+    image, maps, present = (np.nan_to_num(white.grid(F)) for F in (residual, U, everywhere))
     pixels = tuple(
         _correlation(*(np.moveaxis(array, axis, 0) for array in (image, maps, present[..., 0])))
         for axis in range(len(white.domain))

@@ -1,7 +1,5 @@
 """How strong a wish may be: misfit, overlap and movement of the spectra along a weight."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The energy axis of every pixel brought on one: by the zero-loss peak, or by correlation with the others."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -121,14 +119,16 @@ def _align(
     domain = X.shape[:-1]
     _check_even(energy)
     if shifts is not None:
-        found = _given(shifts, domain), np.zeros(domain)
+        moved_by = _given(shifts, domain)
+        drawn = np.zeros(domain) if stretches is None else _given(stretches, domain)
     elif stretches is not None:
         raise EndmemberError(
             "stretches go with shifts; give both as em.preprocess.find_shifts found them"
         )
     else:
-        found = _shifts(X, low_loss, method, window, max_shift, smooth, energy, dispersion)
-    moved_by, drawn = found if stretches is None else (found[0], _given(stretches, domain))
+        moved_by, drawn = _shifts(
+            X, low_loss, method, window, max_shift, smooth, energy, dispersion
+        )
     moved_by = moved_by if interpolate else np.rint(moved_by).astype(int)
     start, stop = _seen(moved_by, drawn, X.shape[-1], interpolate)
     each = [np.broadcast_to(values[..., None], X.shape) for values in (moved_by, drawn)]
@@ -235,18 +235,15 @@ def _shifts(
             raise EndmemberError(
                 'low_loss is aligned by its zero-loss peak; leave method="correlation" out'
             )
-        source, own = (
-            as_array(low_loss, counts=True, missing=True),
-            Axis.of(low_loss).energy if is_signal(low_loss) else None,
-        )
+        source = as_array(low_loss, counts=True, missing=True)
+        own = Axis.of(low_loss).energy if is_signal(low_loss) else None
         if source.shape[:-1] != X.shape[:-1]:
             raise EndmemberError(
                 f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree",
                 parameter="low_loss",
             )
         if own is not None and energy is not None:
-            steps = [float(E[-1] - E[0]) / (len(E) - 1) for E in (own, energy)]
-            scale = steps[0] / steps[1]
+            scale = float(np.mean(np.diff(own)) / np.mean(np.diff(energy)))
         energy = own
         _check_even(own)
     if method == "auto":
@@ -267,12 +264,10 @@ def _shifts(
         )
     find = _by_peak if method == "zero_loss" else _by_correlation
     shifts = find(source, inside, reach)
-    both = (
-        _with_stretches(source, inside, shifts, reach)
-        if dispersion
-        else (shifts, np.zeros_like(shifts))
-    )
-    found = [values.reshape(X.shape[:-1]) for values in both]
+    stretches = np.zeros_like(shifts)
+    if dispersion:
+        shifts, stretches = _with_stretches(source, inside, shifts, reach)
+    found = [values.reshape(X.shape[:-1]) for values in (shifts, stretches)]
     if smooth > 1:
         found = [ndimage.median_filter(values, size=smooth, mode="nearest") for values in found]
     return found[0] * scale, found[1]
@@ -312,9 +307,8 @@ def _with_stretches(
             amount, steps = parts[:, :1], np.zeros((len(parts), 2))
             np.divide(parts[:, 1:], amount, out=steps, where=amount > 0)
             found[rows] -= np.clip(steps, -_STEP, _STEP)
-        found = _settled_on(found, filled, reach)
-        left, moves = np.sqrt(np.mean((found - moves) ** 2)), found
-        if left < _SETTLED:
+        before, moves = moves, _from_median(found, filled, reach)
+        if np.sqrt(np.mean((moves - before) ** 2)) < _SETTLED:
             break
     return moves[:, 0], moves[:, 1] / half
 
@@ -329,21 +323,20 @@ def _fit_of(reference: Floats, inside: NDArray[np.integer], u: Floats, weight: F
     return (inverse / size[:, None])[[0, 3, 4]].T
 
 
-def _settled_on(moves: Floats, filled: NDArray[np.bool_], reach: float) -> Floats:
-    """Return moves from the median pixel, within reach; none at empty pixels."""
+def _from_median(moves: Floats, filled: NDArray[np.bool_], reach: float) -> Floats:
+    """Return moves (pixels,) or (pixels, 2) from the median pixel, made no longer than reach; 0 at empty pixels."""
     if filled.any():
         moves = moves - np.median(moves[filled], axis=0)
-    largest = np.abs(moves).sum(axis=1, keepdims=True)
-    moves = moves * np.minimum(1.0, reach / np.maximum(largest, reach))
-    return np.where(filled[:, None], moves, 0.0)
+    largest = np.abs(moves).reshape(len(moves), -1).sum(axis=1)
+    within = np.minimum(1.0, reach / np.maximum(largest, reach))
+    return np.where(filled, moves.T * within, 0.0).T
 
 
 def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:
     """Return the numbers of the channels that count."""
     axis = np.arange(channels) if energy is None else np.asarray(energy)
-    found = np.arange(channels)
-    if window is not None:
-        found = np.flatnonzero((axis >= window[0]) & (axis < window[1]))
+    first, last = (-np.inf, np.inf) if window is None else window
+    found = np.flatnonzero((axis >= first) & (axis < last))
     if len(found) < 5:
         raise EndmemberError(
             f"the window holds {len(found)} of the channels from {axis[0]:g} to {axis[-1]:g}, and a shift "
@@ -360,13 +353,6 @@ def _blocks(X: Any, inside: NDArray[np.integer]) -> Iterator[tuple[slice, Floats
         yield rows, np.where(np.isfinite(block), block, 0.0)
 
 
-def _centred(found: Floats, filled: NDArray[np.bool_], reach: float) -> Floats:
-    """Return shifts from the median pixel, those within reach; zero at empty pixels."""
-    if filled.any():
-        found = found - np.median(found[filled])
-    return np.where(filled, np.clip(found, -reach, reach), 0.0)
-
-
 def _by_peak(X: Any, inside: NDArray[np.integer], reach: float) -> Floats:
     """Return shifts (pixels,) of the highest peak."""
     n = int(np.prod(X.shape[:-1]))
@@ -377,7 +363,7 @@ def _by_peak(X: Any, inside: NDArray[np.integer], reach: float) -> Floats:
         top = np.argmax(np.where(near, block, -np.inf), axis=1)
         filled[rows] = np.take_along_axis(block, top[:, None], axis=1)[:, 0] > 0
         found[rows] = [_vertex(row, place) for row, place in zip(block, top, strict=True)]
-    return _centred(found, filled, reach)
+    return _from_median(found, filled, reach)
 
 
 def _vertex(y: Floats, top: int) -> float:
@@ -396,24 +382,23 @@ def _vertex(y: Floats, top: int) -> float:
 
 def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats:
     """Return shifts (pixels,) by correlation with a reference that is made anew in every round."""
-    n, w = int(np.prod(X.shape[:-1])), len(inside)
+    n, size = int(np.prod(X.shape[:-1])), 2 * len(inside)
     found: Floats = np.zeros(n)
     filled, sure = np.zeros(n, bool), np.ones(n, bool)
-    size = 2 * w
     frequency = np.fft.rfftfreq(size)
+    furthest = min(int(np.ceil(reach)), len(inside) - 1)
     for _ in range(_ROUNDS):
         reference = np.zeros(len(frequency), complex)
         for rows, block in _blocks(X, inside):
             filled[rows] = block.any(axis=1)
             turned = np.exp(2j * np.pi * np.outer(found[rows], frequency))
             reference += (_spectrum(block, size) * turned).sum(axis=0)
-        new: Floats = np.zeros(n)
+        before, found = found, np.zeros(n)
         for rows, block in _blocks(X, inside):
             correlation = np.fft.irfft(_spectrum(block, size) * reference.conj(), size, axis=1)
-            new[rows], sure[rows] = _peak_of(correlation, min(int(np.ceil(reach)), w - 1))
-        new = _centred(new, filled & sure, reach)
-        moved, found = float(np.sqrt(np.mean((new - found) ** 2))), new
-        if moved < _SETTLED:
+            found[rows], sure[rows] = _peak_of(correlation, furthest)
+        found = _from_median(found, filled & sure, reach)
+        if np.sqrt(np.mean((found - before) ** 2)) < _SETTLED:
             break
     if lost := int(np.sum(filled & ~sure)):
         logger.warning(
@@ -464,9 +449,8 @@ def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) 
     def first(place: float) -> Floats:
         return (place - shifts + stretches * middle) / (1 + stretches)
 
-    rounding = (
-        1e-9 * stretches.any()
-    )  # of a quotient: the channel found must not lie a hair outside
+    # Of a quotient: the channel found must not lie a hair outside.
+    rounding = 1e-9 * stretches.any()
     start = max(0, int(np.ceil(first(around).max() + rounding)))
     stop = min(channels, int(np.floor(first(channels - 1 - around).min() - rounding)) + 1)
     if stop - start < 1:
@@ -479,10 +463,9 @@ def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) 
 
 def _moved(shifts: NDArray, stretches: Floats, m: int) -> NDArray:
     """Return by how much every channel has moved, (..., 1) where all have alike, else (..., m)."""
-    shifts, stretches = shifts[..., None], stretches[..., None]
     if not stretches.any():
-        return shifts
-    return shifts + stretches * (np.arange(m) - (m - 1) / 2)
+        return shifts[..., None]
+    return shifts[..., None] + stretches[..., None] * (np.arange(m) - (m - 1) / 2)
 
 
 def _between(block: NDArray, shifts: NDArray, stretches: Floats) -> NDArray:

@@ -4,8 +4,6 @@ Whether to subtract at all is a choice: a background can also be a component wit
 (`em.PowerLaws`, `bremsstrahlung_shapes`), and then the data keep the noise they came with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -6,8 +6,6 @@ with non-negative amounts, ``B`` (w, k) holds the shapes there: power laws under
 bremsstrahlung under one of X-rays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

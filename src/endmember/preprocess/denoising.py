@@ -1,7 +1,5 @@
 """Denoising: what a few components reconstruct, and what fits no component at all."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 from typing import Any, NamedTuple

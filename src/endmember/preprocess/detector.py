@@ -4,8 +4,6 @@ The fixed pattern of a camera is the same in every spectrum, so that a fit takes
 When the spectrum is moved over the camera between acquisitions, the two can be told apart.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

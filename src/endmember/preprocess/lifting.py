@@ -5,8 +5,6 @@ the same kind of thing comes back, lazy stays lazy, nothing given is edited, flo
 and a signal remembers what was done. `map_pixels` and `map_whole` carry the work itself to Dask.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

@@ -7,8 +7,6 @@ probability below 10⁻⁷ under the local noise model. What is compared are the
 unit, ``variance(mean) = gain (mean − offset) + read_variance``.
 """
 
-from __future__ import annotations
-
 import itertools
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Fingerprints of data: the same data always give the same, however they are kept."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from typing import Any

@@ -7,8 +7,6 @@ block may be computed twice, where a worker dies, and changes nothing. What bloc
 their order, so that sums have the same bits whatever thread or worker was first.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

@@ -5,8 +5,6 @@ A spectrum image has the shape ``(*domain, channels)``. Here it becomes
 way back to the domain.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ In the spiked model of principal components in white noise, a component of *stre
 spectrum, divided by the noise variance) lies in n pixels by m channels, ``gamma = m / n``, both large.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The end of a fit to compressed data: factors of a sketch become those of the full data, a pass a round."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import replace
