@@ -1,7 +1,7 @@
 """How far an answer could be different and fit as well: bands of feasible spectra and maps."""
 
-import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from scipy.spatial import ConvexHull, QhullError
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.inspection import given
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Data, row_blocks
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.geometry.feasible import Feasible, three_components, two_components
@@ -23,8 +23,6 @@ from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblems.quadratic import Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
-
-logger = logging.getLogger("endmember")
 
 #: A component whose band takes less than this share of its spectrum is fixed by the data.
 FIXED = 0.05
@@ -224,8 +222,10 @@ def _alone(model: Any) -> Bands:
     """Return the bands of a single component, which nothing can be mixed with."""
     spectrum = model.components_ / np.nansum(model.components_)
     maps = model.maps_ * np.nansum(model.components_)
-    nothing = np.zeros(1)
-    return Bands(spectrum, spectrum, maps, maps, spectrum, True, False, nothing, nothing)
+    return Bands(
+        spectrum, spectrum, maps, maps, spectrum, exact=True, touching=False,
+        width=np.zeros(1), angle=np.zeros(1),
+    )  # fmt: skip
 
 
 class _Answer:
@@ -293,12 +293,10 @@ class _Answer:
 
     def bands(self, found: Feasible, observed: Observed) -> Bands:
         """Return the envelopes of the feasible set."""
-        spectra = [_envelope(corners, self.S) for corners in found.corners]
-        maps = [_envelope(duals, self.C) for duals in found.duals]
-        low, high = (np.column_stack(ends) for ends in zip(*spectra, strict=True))
+        low, high = _envelopes(found.corners, self.S)
         width = (high - low).sum(axis=0)
         low, high = _rounded(low, high)
-        below, above = _rounded(*(np.column_stack(ends) for ends in zip(*maps, strict=True)))
+        below, above = _rounded(*_envelopes(found.duals, self.C))
         angle = [
             np.max(spectral_angle(_corners(corners) @ self.S.T, self.S[:, j]), initial=0.0)
             for j, corners in enumerate(found.corners)
@@ -341,30 +339,26 @@ def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
 
 def held_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarray], str]:
     """Return which entries of maps (n, k) and spectra (m, k) a model holds, and which factor may be negative."""
-    shapes = [(size, k) for size in observed.data.shape]
-    held, negative = [np.zeros(shape, bool) for shape in shapes], ""
+    held, negative = [np.zeros((size, k), bool) for size in observed.data.shape], ""
     grids = [
         Grid(observed.domain, observed.rows, observed.domain_known),
         Grid((observed.n_channels,), observed.columns, axis=observed.axis),
     ]
-    for number, name in enumerate(("maps", "spectra")):
+    for name, fixed, grid in zip(("maps", "spectra"), held, grids, strict=True):
         if hasattr(model, name):
-            penalties = resolve(getattr(model, name), name)
-            lower, upper = bounds_of(penalties, shapes[number], grids[number])
+            lower, upper = bounds_of(resolve(getattr(model, name), name), fixed.shape, grid)
             negative = negative or ("" if np.all(np.isfinite(lower)) else name)
-            held[number] |= np.equal(lower, upper)
+            fixed |= np.equal(lower, upper)
     return held, negative
 
 
-def _envelope(points: np.ndarray, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest of ``points @ F.T`` that is not negative, (n,) each."""
-    points = _corners(points)
-    low, high = np.empty(len(F)), np.empty(len(F))
-    step = max(1, BLOCK // len(points))
-    for start in range(0, len(F), step):
-        rows = slice(start, start + step)
-        values = F[rows] @ points.T
-        low[rows], high[rows] = values.min(axis=1), values.max(axis=1)
+def _envelopes(regions: Sequence[np.ndarray], F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest of ``points @ F.T`` of every region that is not negative, (n, k) each."""
+    low, high = np.empty((2, len(F), len(regions)))
+    for j, points in enumerate(map(_corners, regions)):
+        for rows in row_blocks(len(F), len(points), BLOCK):
+            values = F[rows] @ points.T
+            low[rows, j], high[rows, j] = values.min(axis=1), values.max(axis=1)
     return np.maximum(low, 0.0), np.maximum(high, 0.0)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess.surrogates import WhiteData, whitened
 from endmember.errors import EndmemberError
+from endmember.factor.data.matrix import row_blocks
 from endmember.factor.noise.model import NoiseModel, whitening_weights
 from endmember.factor.noise.photon_transfer import Floats, detection_limit, spiked_overlap
 
@@ -247,12 +248,11 @@ def _window_values(white: WhiteData, Y: Any, window: int) -> Floats:
     around = np.lib.stride_tricks.sliding_window_view(places, (window, window))
     around = around.reshape(ny * nx, window**2)[white.rows]
     values = np.empty((around.shape[0], window**2))
-    step = max(1, 2**22 // (window**2 * Y.shape[1]))
-    for start in range(0, around.shape[0], step):
-        index = around[start : start + step]
+    for pixels in row_blocks(len(around), window**2 * Y.shape[1], 2**22):
+        index = around[pixels]
         spectra = Y[np.maximum(index, 0).ravel()]
         spectra = spectra.toarray() if sp.issparse(spectra) else spectra
         spectra = np.where(index.ravel()[:, None] >= 0, spectra, 0).reshape(*index.shape, -1)
         grams = spectra @ spectra.transpose(0, 2, 1)
-        values[start : start + step] = np.linalg.eigvalsh(grams)[:, ::-1]
+        values[pixels] = np.linalg.eigvalsh(grams)[:, ::-1]
     return values

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from endmember.factor.data.matrix import row_blocks
+
 #: Rotations whose effect on the held entries is below this fraction of the largest are free.
 FREE = 1e-8
 #: Entries of a block of pixels that are worked on at a time.
@@ -184,9 +186,7 @@ class Information:
 
     def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield blocks of pixels with their weights."""
-        step = max(1, BLOCK // (self.m * self.k))
-        for start in range(0, len(self.C), step):
-            rows = slice(start, start + step)
+        for rows in row_blocks(len(self.C), self.m * self.k, BLOCK):
             yield rows, self.weights.block(rows, self.C[rows] @ self.S.T)
 
     def _patterns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:

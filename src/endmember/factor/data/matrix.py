@@ -372,16 +372,15 @@ class Block:
     def pieces(self, dtype: np.dtype) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield ``(rows, X[rows])`` in a floating type, 1 MiB at a time, in one buffer; not to be changed."""
         n, m = self.shape
-        step = max(1, PIECE_BYTES // (max(m, 1) * dtype.itemsize))
         buffer: np.ndarray | None = None
-        for start in range(0, n, step):
-            piece = slice(start, min(start + step, n))
+        for piece in row_blocks(n, m * dtype.itemsize, PIECE_BYTES):
             values = self.selection.take_rows(self.raw, piece)
             view = self.selection.view(values)
             if view is None or view.dtype != dtype:
-                buffer = np.empty((min(step, n), m), dtype) if buffer is None else buffer
-                self.selection.copy(values, buffer[: len(values)])
+                # No piece is longer than the first.
+                buffer = np.empty((len(values), m), dtype) if buffer is None else buffer
                 view = buffer[: len(values)]
+                self.selection.copy(values, view)
             yield piece, view
 
     @property
