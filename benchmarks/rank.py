@@ -23,8 +23,9 @@ from endmember import synthetic
 from endmember.assess.criteria import elbow
 from endmember.assess.number import rank
 from endmember.assess.surrogates import whitened
-from endmember.factor.noise.model import NoiseModel, estimate_noise, whitening_weights
+from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.photon_transfer import detection_limit
+from endmember.factor.noise.whitening import whitening_weights
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 FILES = {

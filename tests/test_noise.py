@@ -12,12 +12,13 @@ from scipy.ndimage import convolve1d
 import endmember as em
 from endmember import synthetic
 from endmember.factor.data.observed import observe
-from endmember.factor.noise.model import NoiseModel, estimate_noise, weighted, whitening_weights
+from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.photon_transfer import (
     detection_limit,
     spiked_overlap,
     spiked_strength,
 )
+from endmember.factor.noise.whitening import weighted, whitening_weights
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -22,14 +22,9 @@ from endmember.factor.data.in_memory import Sparse
 from endmember.factor.data.inspection import Given, given
 from endmember.factor.data.observed import checked_masks, observe
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.factor.noise.model import (
-    NoiseModel,
-    estimate_noise,
-    lone_count_floor,
-    weighted,
-    whitening_weights,
-)
+from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.photon_transfer import Floats
+from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
 
 _FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed
 _N_LARGEST = 31  # singular values computed otherwise

@@ -15,10 +15,9 @@ from endmember.factor.noise.model import (
     counting_noise,
     estimate_noise,
     known_noise,
-    lone_count_floor,
-    whitening_weights,
 )
 from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
+from endmember.factor.noise.whitening import lone_count_floor, whitening_weights
 from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
 

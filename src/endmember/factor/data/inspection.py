@@ -256,6 +256,11 @@ def left_out(
     return array.astype(bool) if array.any() else None
 
 
+def left_in(mask: np.ndarray | None, size: int) -> np.ndarray:
+    """Return the numbers of what a mask (True = left out) leaves; of all where there is none."""
+    return np.arange(size) if mask is None else np.flatnonzero(~mask.ravel())
+
+
 def whole(X: Any, missing: bool = False) -> Any:
     """Return an array whose values are finite, or NaN where ``missing`` values are taken; lazy data say so later.
 

@@ -22,6 +22,7 @@ from endmember.factor.data.inspection import (
     far_from_one,
     given,
     is_lazy,
+    left_in,
     left_out,
     nonfinite,
     times_two_to,
@@ -203,9 +204,7 @@ def observe(
 
 def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) -> np.ndarray:
     """Return the indices that are neither masked nor, unless they are kept, empty."""
-    if not keep_empty:
-        return np.flatnonzero(filled)
-    return np.arange(len(filled)) if mask is None else np.flatnonzero(~mask.ravel())
+    return left_in(mask, len(filled)) if keep_empty else np.flatnonzero(filled)
 
 
 def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Observed:
@@ -253,8 +252,7 @@ def survey(
 ) -> Survey:
     """Return what one pass over a matrix (n, m) or lazy data finds; a :class:`FirstLook` but for sparse ones."""
     shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
-    rows = np.arange(shape[0]) if mask is None else np.flatnonzero(~mask.ravel())
-    columns = np.arange(shape[1]) if channel_mask is None else np.flatnonzero(~channel_mask)
+    rows, columns = left_in(mask, shape[0]), left_in(channel_mask, shape[1])
     if not (len(rows) and len(columns)):
         raise EndmemberError(_why_nothing_is_left(mask, channel_mask))
     selection = _selection(rows, columns, shape)

@@ -1,7 +1,8 @@
-"""The noise of a spectrum image: what it is, and how to make it white.
+"""The noise of a spectrum image: what it is, measured from the data alone.
 
 ``X`` (n, m) is the data, n pixels by m channels; ``variance`` is that of one entry of ``X`` around
-its mean. How weak a component may be before noise hides it: `endmember.factor.noise.photon_transfer`.
+its mean. How weak a component may be before noise hides it: `endmember.factor.noise.photon_transfer`;
+how to make it white: `endmember.factor.noise.whitening`.
 """
 
 from __future__ import annotations
@@ -13,22 +14,20 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from endmember.factor.data.inspection import Given, far_from_one, given, left_out
+from endmember.factor.data.inspection import Given, far_from_one, given, left_in, left_out
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.photon_transfer import (
     LEAST_SHARE,
+    Floats,
+    Indices,
     ResidualFit,
     fit_noise,
-    rank_one_variance,
 )
 from endmember.factor.sketch.low_rank import is_compressed
 from endmember.factor.sketch.passes import largest_size
-
-Indices = NDArray[np.integer]
-Floats = NDArray[np.floating]
 
 _MAX_ENTRIES = 1_200_000  # looked at by `estimate_noise`: enough for a gain to 0.3 %
 _SEED = 20110
@@ -114,9 +113,13 @@ class NoiseModel:
     @property
     def white(self) -> bool:
         """Whether neighbouring channels and pixels are independent, as far as can be told."""
+        return not self._correlated()
+
+    def _correlated(self) -> dict[str, float]:
+        """Return the correlations of neighbours that are worth naming, by what are neighbours."""
         limit = max(_CORRELATION_WORTH_NAMING, 5 * self.correlation_error)
-        pair = np.array([self.channel_correlation, self.pixel_correlation])
-        return bool(np.all(np.abs(np.nan_to_num(pair)) <= limit))
+        pair = {"channels": self.channel_correlation, "pixels": self.pixel_correlation}
+        return {name: value for name, value in pair.items() if abs(value) > limit}
 
     def sentence(self) -> str:
         """Say in one sentence what the noise is."""
@@ -131,13 +134,13 @@ class NoiseModel:
                 f"The noise is the same everywhere, with a standard deviation of "
                 f"{math.sqrt(self.read_variance):.3g} data units."
             )
-        start = f"The variance grows with the signal by {self.gain:.3g} data units per data unit"
+        rest = "and no read noise is seen"
         if self.read_variance > 0:
             deviation = math.sqrt(self.read_variance)
-            return f"{start}, on top of a read noise of {deviation:.3g} (standard deviation)."
-        if self.offset != 0:
-            return f"{start}, counted from an offset of {self.offset:.3g} data units."
-        return f"{start}, and no read noise is seen."
+            rest = f"on top of a read noise of {deviation:.3g} (standard deviation)"
+        elif self.offset != 0:
+            rest = f"counted from an offset of {self.offset:.3g} data units"
+        return f"The variance grows with the signal by {self.gain:.3g} data units per data unit, {rest}."
 
     def warnings(self) -> list[str]:
         """List what a user should know before trusting the noise model."""
@@ -146,16 +149,11 @@ class NoiseModel:
             found.append(
                 "So few spectra cannot tell what their noise is: whole numbers were taken for plain counts."
             )
-        limit = max(_CORRELATION_WORTH_NAMING, 5 * self.correlation_error)
-        for name, value in (
-            ("channels", self.channel_correlation),
-            ("pixels", self.pixel_correlation),
-        ):
-            if abs(value) > limit:
-                found.append(
-                    f"The noise of neighbouring {name} is correlated ({value:+.2f}), so tests that "
-                    "take it for independent would count too many components."
-                )
+        found += [
+            f"The noise of neighbouring {name} is correlated ({value:+.2f}), so tests that "
+            "take it for independent would count too many components."
+            for name, value in self._correlated().items()
+        ]
         if abs(self.dispersion - 1) > max(0.1, 5 * self.gain_error):
             found.append(
                 f"The counts scatter {self.dispersion:.2f} times as much as counting explains "
@@ -284,9 +282,12 @@ def _noise_of_block(
     """Return the noise of the spectra of some pixels, whose values are near one."""
     fit = fit_noise(block)
     slope, intercept = _settle_line(fit, block, precision)
-    silent = slope == 0 and intercept == 0
-    if not (fit.complete or silent) or _hides_counts(fit, block):
-        return _of_few(block)
+    silent, poisson = (slope, intercept) == (0, 0), (slope, intercept) == (1, 0)
+    if not (fit.complete or silent) or _hides_counts(fit, block):  # all may be signal
+        return counting_noise(block) or _unmeasured(
+            f"{block.shape[0]} pixels of {block.shape[1]} channels hold too many components to tell noise from them, "
+            "and are no counts; at least three pixels and channels for each are needed"
+        )
     unknown = (math.nan, 0.0)
     channel_correlation, channel_error = unknown if silent else _channel_correlation(fit, columns)
     pixel_correlation, pixel_error = unknown if silent else _pixel_correlation(fit, pixels, domain)
@@ -294,9 +295,9 @@ def _noise_of_block(
         **_line(slope, intercept),
         channel_correlation=channel_correlation,
         pixel_correlation=pixel_correlation,
-        poisson=slope == 1.0 and intercept == 0.0,
+        poisson=poisson,
         outliers=0.0 if silent else float(1 - fit.valid.mean()),
-        dispersion=fit.slope if slope == 1.0 and intercept == 0.0 else 1.0,
+        dispersion=fit.slope if poisson else 1.0,
         gain_error=fit.slope_error,
         correlation_error=max(channel_error, pixel_error),
     )
@@ -333,22 +334,11 @@ def _unmeasured(why: str) -> NoiseModel:
     return NoiseModel(nan, 0.0, nan, nan, nan, gain_error=nan, correlation_error=nan, unknown=why)
 
 
-def _of_few(block: Floats) -> NoiseModel:
-    """Return the noise of spectra so few that all of them may be signal: known for counts alone."""
-    return counting_noise(block) or _unmeasured(
-        f"{block.shape[0]} pixels of {block.shape[1]} channels hold too many components to tell noise from them, "
-        "and are no counts; at least three pixels and channels for each are needed"
-    )
-
-
 def counting_noise(block: Floats) -> NoiseModel | None:
     """Return the noise of counts, unmeasured, or None for data that are none."""
-    counts = _count_tolerance(block) > 0
-    return (
-        NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
-        if counts
-        else None
-    )
+    if _count_tolerance(block) == 0:
+        return None
+    return NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
 
 
 def _noise_of_image(values: Floats, pixels: Indices, domain: tuple[int, ...]) -> NoiseModel:
@@ -370,26 +360,21 @@ def _places(
         return X.data, X.rows, X.columns, X.domain if len(X.domain) > 1 else domain
     if isinstance(X.array, Data):
         return X.array, np.arange(X.shape[0]), np.arange(X.shape[1]), domain
-    n_channels, domain = X.shape[-1], domain or X.domain
+    domain = domain or X.domain
     masked = left_out(mask, domain or X.shape[:-1], X.pixels, "mask", "pixels")
-    channels = left_out(channel_mask, (n_channels,), (X.axis,), "channel_mask", "channels")
-    return X.matrix, _left_in(masked, X.matrix.shape[0]), _left_in(channels, n_channels), domain
+    channels = left_out(channel_mask, X.shape[-1:], (X.axis,), "channel_mask", "channels")
+    n, n_channels = X.matrix.shape
+    return X.matrix, left_in(masked, n), left_in(channels, n_channels), domain
 
 
 def _dense(data: Any, pixels: Indices, rows: Indices, columns: Indices) -> Floats:
     """Return some of the pixels that take part, as float64; NaN where an entry is missing."""
     if not isinstance(data, Data):
-        block = data[pixels]
-        block = block.toarray() if sp.issparse(block) else block
+        block = data[pixels].toarray() if sp.issparse(data) else data[pixels]
         return np.asarray(block, dtype=np.float64)[:, columns]
     index = np.searchsorted(rows, pixels)
     block = data.rows(index)
     return block if data.W is None else np.where(data.W[index] > 0, block, math.nan)
-
-
-def _left_in(mask: NDArray[np.bool_] | None, size: int) -> Indices:
-    """Return the indices that a mask (True = left out) leaves."""
-    return np.arange(size) if mask is None else np.flatnonzero(~mask.ravel())
 
 
 def _sampled_block(
@@ -470,12 +455,10 @@ def _neighbour_correlation(
     by −(basis basisᵀ) even if those of the noise are not; that much is added back.
     """
     first, second = pairs
-    if first.size == 0:
-        return math.nan, 0.0
     scaled = residual / np.sqrt(spread)
     one, other = scaled[first], scaled[second]
     power = math.sqrt(float(np.sum(one**2)) * float(np.sum(other**2)))
-    if power == 0:
+    if power == 0:  # nothing is left, or there are no neighbours
         return math.nan, 0.0
     absorbed = float(np.mean(np.sum(basis[first] * basis[second], axis=1)))
     error = math.sqrt(float(np.sum(one**2 * other**2))) / power
@@ -513,91 +496,3 @@ def _neighbour_pairs(pixels: Indices, domain: tuple[int, ...]) -> Iterator[tuple
         other = np.take(grid, np.arange(1, domain[axis]), axis=axis).ravel()
         both = (one >= 0) & (other >= 0)
         yield one[both], other[both]
-
-
-def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Floats, Floats]:
-    """Weights of pixels and channels that give the noise variance one, as far as a product can.
-
-    The variance of an entry is approximated by ``row_i column_j / overall``, with the mean
-    variances of its pixel, its channel and all data. For Poisson counts that is the scaling of
-    Keenan and Kotula, ``X̃ = √n D_a^(−1/2) X D_b^(−1/2)`` with row sums a, column sums b and
-    the total n: the largest singular value of X̃ is then exactly √n.
-
-    Parameters
-    ----------
-    X : array_like, sparse matrix or Data of shape (pixels, channels)
-        The data.
-    noise : NoiseModel
-        Its noise; without any, or where it is unknown, all weights are 1.
-    floor : float
-        Pixels and channels whose variance is below this share of the mean are weighted as if they
-        had that much, so that lone counts in empty channels get no say.
-
-    Returns
-    -------
-    rows : ndarray of shape (pixels,)
-        Weights of the pixels; 0 where a pixel has no variance.
-    columns : ndarray of shape (channels,)
-        Weights of the channels; 0 where a channel has no variance.
-
-    References
-    ----------
-    M. R. Keenan and P. G. Kotula, *Surf. Interface Anal.* **36** (2004) 203.
-
-    Examples
-    --------
-    >>> counts = np.array([[4.0, 0.0], [1.0, 3.0]])
-    >>> rows, columns = whitening_weights(counts, NoiseModel(poisson=True))
-    >>> values = np.linalg.svd(counts * rows[:, None] * columns, compute_uv=False)
-    >>> float(round(values[0] ** 2, 6))
-    8.0
-    """
-    n, m = X.shape
-    if noise.unknown or (noise.gain == 0 and noise.read_variance == 0):
-        return np.ones(n), np.ones(m)
-    row_sum, column_sum = (
-        (X.dot(np.ones((m, 1))), X.transposed_dot(np.ones((n, 1))))
-        if isinstance(X, Data)
-        else (X.sum(axis=1), X.sum(axis=0))
-    )
-    row_mean = np.asarray(row_sum, dtype=np.float64).ravel() / m
-    column_mean = np.asarray(column_sum, dtype=np.float64).ravel() / n
-    rows, columns = rank_one_variance(noise.variance(row_mean), noise.variance(column_mean))
-    if floor > 0:
-        rows = np.maximum(rows, floor * rows.mean())
-        columns = np.maximum(columns, floor * columns.mean())
-    return _reciprocal_root(rows), _reciprocal_root(columns)
-
-
-def lone_count_floor(counts: float, n: int, m: int) -> float:
-    """Floor of the variances below which a lone count would look like a component.
-
-    In whitened data a count in a pixel with a counts and a channel with b has the square
-    ``total / (a b)``; it must stay below a fifth of the noise edge ``(√n + √m)²``.
-
-    Parameters
-    ----------
-    counts : float
-        Mean count of an entry.
-    n, m : int
-        Pixels and channels.
-    """
-    return min(math.sqrt(5 / max(counts, 1e-300)) / (math.sqrt(n) + math.sqrt(m)), 1.0)
-
-
-def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
-    """Return ``diag(rows) X diag(columns)``; sparse data stay sparse.
-
-    Examples
-    --------
-    >>> X = np.array([[2.0, 4.0]])
-    >>> weighted(X, *whitening_weights(X, NoiseModel(gain=0.0, read_variance=4.0)))
-    array([[1., 2.]])
-    """
-    if sp.issparse(X):
-        return sp.csr_array(sp.diags_array(rows) @ X @ sp.diags_array(columns))
-    return X * rows[:, None] * columns
-
-
-def _reciprocal_root(variance: Floats) -> Floats:
-    return np.where(variance > 0, 1 / np.sqrt(np.where(variance > 0, variance, 1)), 0.0)

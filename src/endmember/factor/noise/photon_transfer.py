@@ -46,9 +46,9 @@ class ResidualFit:
 
 def fit_noise(block: Floats) -> ResidualFit:
     """Alternate between a fit in whitened units and the variance line of what it leaves."""
-    valid = np.isfinite(block)
-    column_mean = np.sum(np.where(valid, block, 0), axis=0) / np.maximum(valid.sum(axis=0), 1)
-    filled = np.where(valid, block, column_mean)
+    known = np.isfinite(block)
+    column_mean = np.sum(np.where(known, block, 0), axis=0) / np.maximum(known.sum(axis=0), 1)
+    filled = np.where(known, block, column_mean)
     positive = np.maximum(filled, 0)
     power = float(np.mean(filled**2))
     variance = positive + max(positive.mean(), 1e-3 * math.sqrt(power), np.finfo(float).tiny) * 0.1
@@ -60,10 +60,9 @@ def fit_noise(block: Floats) -> ResidualFit:
         )
         left, right, low_rank, complete = _low_rank_fit(filled, rows, columns)
         share = np.outer(1 - np.sum(left**2, axis=1), 1 - np.sum(right**2, axis=1))
-        residual = np.where(np.isfinite(block), block - low_rank, 0)
-        line = _photon_transfer(filled, residual, share, bins, np.isfinite(block))
-        valid, slope, intercept, slope_error, intercept_error = line
-        variance = np.maximum(slope * np.maximum(low_rank, 0) + intercept, 0)
+        residual = np.where(known, block - low_rank, 0)
+        valid, line, errors = _photon_transfer(filled, residual, share, bins, known)
+        variance = np.maximum(line[0] * np.maximum(low_rank, 0) + line[1], 0)
         floor = max(1e-3 * variance.mean(), np.finfo(float).eps ** 2 * power, 1e-300)
         variance = np.maximum(variance, floor)
         filled = np.where(valid, block, low_rank)
@@ -74,10 +73,10 @@ def fit_noise(block: Floats) -> ResidualFit:
         right=right,
         variance=variance,
         share=share,
-        slope=slope,
-        intercept=intercept,
-        slope_error=slope_error,
-        intercept_error=intercept_error,
+        slope=line[0],
+        intercept=line[1],
+        slope_error=errors[0],
+        intercept_error=errors[1],
         mean_signal=float(filled.mean()),
         signal_power=power,
         complete=complete,
@@ -137,15 +136,13 @@ def _bins_of_equal_signal(positive: Floats) -> Indices:
     Averages of data and of squared residuals in such a bin are unbiased, however few the counts.
     """
     expected = np.outer(positive.mean(axis=1), positive.mean(axis=0)).ravel()
-    edges = np.quantile(
-        expected[:: max(1, expected.size // 100_000)], np.arange(1, _N_BINS) / _N_BINS
-    )
-    return np.searchsorted(edges, expected)
+    some = expected[:: max(1, expected.size // 100_000)]
+    return np.searchsorted(np.quantile(some, np.arange(1, _N_BINS) / _N_BINS), expected)
 
 
 def _photon_transfer(
     data: Floats, residual: Floats, share: Floats, bins: Indices, known: Bools
-) -> tuple[Bools, float, float, float, float]:
+) -> tuple[Bools, list[float], list[float]]:
     """Line through mean square residual against mean; entries far off the line are spikes.
 
     The search for spikes starts without the largest residuals, so that spikes cannot hide behind
@@ -157,35 +154,35 @@ def _photon_transfer(
     start = known & (square <= np.quantile(square, 1 - _TRIMMED))
     for valid in (start, known):
         for _ in range(6):
-            slope, intercept, errors = _line_through(data, square, bins, trusted & valid)
-            variance = np.maximum(slope * (data - residual), 0) + max(intercept, 0)
-            limit = 6 * np.sqrt(variance) + 12 * max(slope, 0) + 1e-7 * np.abs(data)
+            line, errors = _line_through(data, square, bins, trusted & valid)
+            variance = np.maximum(line[0] * (data - residual), 0) + max(line[1], 0)
+            limit = 6 * np.sqrt(variance) + 12 * max(line[0], 0) + 1e-7 * np.abs(data)
             before, valid = valid, known & (np.abs(residual) <= limit)
             if np.array_equal(before, valid):
                 break
         if np.count_nonzero(known & ~valid) <= _MAX_LOST * np.count_nonzero(data[known]):
             break
-    return valid, slope, intercept, float(errors[0]), float(errors[1])
+    return valid, line.tolist(), errors.tolist()
 
 
-def _line_through(
-    data: Floats, square: Floats, bins: Indices, use: Bools
-) -> tuple[float, float, Floats]:
+def _line_through(data: Floats, square: Floats, bins: Indices, use: Bools) -> tuple[Floats, Floats]:
+    """Fit ``mean square = slope · mean + intercept`` over the bins; with the standard errors of the two."""
     weight = use.ravel().astype(float)
-    count = np.bincount(bins, weight, _N_BINS).astype(float)
+    count, sums, squares = (
+        np.bincount(bins, weight * values, _N_BINS).astype(float)
+        for values in (1.0, data.ravel(), square.ravel())
+    )
     used = count > 0
-    mean = np.bincount(bins, weight * data.ravel(), _N_BINS)[used] / count[used]
-    power = np.bincount(bins, weight * square.ravel(), _N_BINS)[used] / count[used]
-    return _weighted_line(mean, power, count[used])
+    return _weighted_line(sums[used] / count[used], squares[used] / count[used], count[used])
 
 
-def _weighted_line(mean: Floats, power: Floats, count: Floats) -> tuple[float, float, Floats]:
+def _weighted_line(mean: Floats, power: Floats, count: Floats) -> tuple[Floats, Floats]:
     """Fit ``power = slope · mean + intercept`` by reweighting; with standard errors of the two.
 
     A square of variance v scatters with variance 2 v² + gain² v (Gauss plus the Poisson tail).
     """
     if not np.any(power):
-        return 0.0, 0.0, np.zeros(2)
+        return np.zeros(2), np.zeros(2)
     unit = max(float(power.mean()), 1e-300)
     scale = max(float(np.abs(mean).max()), 1e-300)
     design = np.stack([mean / scale, np.ones_like(mean)], axis=1)
@@ -200,14 +197,12 @@ def _weighted_line(mean: Floats, power: Floats, count: Floats) -> tuple[float, f
     scatter = max(1.0, float(np.mean((target - design @ line) ** 2 / spread)))
     error = np.sqrt(scatter * np.maximum(np.diag(np.linalg.pinv(normal)), 0))
     factors = np.array([unit / scale, unit])
-    slope, intercept = line * factors
-    return float(slope), float(intercept), error * factors
+    return line * factors, error * factors
 
 
 def rank_one_variance(rows: Floats, columns: Floats) -> tuple[Floats, Floats]:
     """Variances of rows and columns such that their product is that of an entry."""
-    overall = float(np.mean(rows))
-    return rows, columns / (overall if overall > 0 else 1.0)
+    return rows, columns / (float(np.mean(rows)) or 1.0)
 
 
 def detection_limit(gamma: float) -> float:
