@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from endmember.factor.noise.photon_transfer import Floats, safe_rank
+from endmember.factor.data.matrix import Floats
+from endmember.factor.noise.photon_transfer import safe_rank
 
 TRACY_WIDOM_MEAN, TRACY_WIDOM_DEVIATION = -1.2065, 1.2680
 

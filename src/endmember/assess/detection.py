@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess.surrogates import WhiteData, whitened
 from endmember.errors import EndmemberError
-from endmember.factor.data.matrix import row_blocks
+from endmember.factor.data.matrix import Floats, row_blocks
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import Floats, detection_limit, spiked_overlap
+from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap
 from endmember.factor.noise.whitening import whitening_weights
 
 _BIASED = 0.8  # right share of a principal component below which denoising by it is warned of

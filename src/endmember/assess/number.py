@@ -23,9 +23,10 @@ from endmember.assess.surrogates import (
     whitened,
 )
 from endmember.errors import Argument, EndmemberError
+from endmember.factor.data.matrix import Floats
 from endmember.factor.loop.alternate import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import Floats, spiked_overlap, spiked_strength
+from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
 
 _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about once in 100 times
 _JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be judged

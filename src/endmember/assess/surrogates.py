@@ -20,10 +20,10 @@ from endmember.assess.criteria import Scree
 from endmember.errors import EndmemberError
 from endmember.factor.data.in_memory import Sparse
 from endmember.factor.data.inspection import Given, given
+from endmember.factor.data.matrix import Floats
 from endmember.factor.data.observed import checked_masks, observe
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.noise.model import NoiseModel, estimate_noise
-from endmember.factor.noise.photon_transfer import Floats
 from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
 
 _FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed

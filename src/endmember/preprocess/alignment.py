@@ -13,8 +13,9 @@ from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.in_memory import row_blocks
 from endmember.factor.data.inspection import given, unwrap
+from endmember.factor.data.matrix import Floats
 from endmember.factor.data.observed import logger
-from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted, map_pixels
+from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 
 #: Rounds in which the reference of the correlation is made anew from what is aligned so far.
 _ROUNDS = 4

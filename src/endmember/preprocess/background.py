@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter, gaussian_filter1d
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.in_memory import weighted_gram
 from endmember.factor.data.inspection import given
+from endmember.factor.data.matrix import Floats, row_blocks
 from endmember.factor.noise.model import NoiseModel, denoised_before, known_noise
 from endmember.factor.noise.photon_transfer import spiked_strength
 from endmember.preprocess.continuum import (
@@ -33,7 +34,7 @@ from endmember.preprocess.continuum import (
     snip,
 )
 from endmember.preprocess.denoising import noise_weighted_basis
-from endmember.preprocess.lifting import Floats, lifted, map_pixels
+from endmember.preprocess.lifting import lifted, map_pixels
 
 Window = tuple[float, float] | Sequence[tuple[float, float]]
 
@@ -278,9 +279,9 @@ def _fitted(
     fit = plan.fit(Y)
     noise = noise or known_noise(X.reshape(-1, X.shape[-1]))
     if noise is None:
-        raw, model = np.asarray(X[..., plan.inside]), fit.background(E)
         parameters = fit.amounts.shape[-1] if isinstance(fit, ShapeBackground) else 2
-        noise = NoiseModel(gain=dispersion(raw, model, parameters))
+        raw = np.asarray(X[..., plan.inside])
+        noise = NoiseModel(gain=dispersion(raw, fit.background(E), parameters))
     covariance = plan.covariance(fit, X, Y, noise)
     if method == "local":
         left = _share_left(Y.ndim - 1, neighbours)
@@ -315,14 +316,13 @@ def _subtracted(block: Floats, plan: _Plan) -> Floats:
     first = 0 if plan.method == "bremsstrahlung" else int(np.argmax(plan.inside))
     pixels = block if plan.margin else block.reshape(-1, block.shape[-1])
     net = np.zeros(pixels.shape, dtype=block.dtype)
-    height = len(pixels) if plan.margin else max(1, _CACHED // block.shape[-1])
-    for start in range(0, len(pixels), max(height, 1)):
-        some = pixels[start : start + height]
-        background = plan.fit(np.asarray(plan.window(some), dtype=float)).background(
-            plan.energy[first:]
-        )
-        out = net[start : start + height, ..., first:]
-        np.subtract(some[..., first:], background, out=out, casting="same_kind")
+    for rows in (
+        [slice(None)] if plan.margin else row_blocks(len(pixels), pixels.shape[-1], _CACHED)
+    ):
+        fit = plan.fit(np.asarray(plan.window(pixels[rows]), dtype=float))
+        background = fit.background(plan.energy[first:])
+        out = net[rows, ..., first:]
+        np.subtract(pixels[rows, ..., first:], background, out=out, casting="same_kind")
     return net.reshape(block.shape)
 
 

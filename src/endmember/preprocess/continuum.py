@@ -15,9 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.in_memory import Dense, Weighted, weighted_gram
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Data, Floats
 from endmember.factor.regression import Limits, least_squares, poisson
-from endmember.preprocess.lifting import Floats
 
 LEAST, MOST = 0.5, 10.0  # exponents that a background of electrons can have
 _GRID = 512  # exponents at which the table of starts is made

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.matrix import Rescaled
+from endmember.factor.data.matrix import Floats, Rescaled
 from endmember.factor.data.observed import logger, observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.noise.model import (
@@ -19,7 +19,7 @@ from endmember.factor.noise.model import (
 from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
 from endmember.factor.noise.whitening import lone_count_floor, whitening_weights
 from endmember.factor.sketch.low_rank import LowRank, sketch
-from endmember.preprocess.lifting import Floats, lifted, map_pixels, map_whole
+from endmember.preprocess.lifting import lifted, map_pixels, map_whole
 
 _PASSES = 8  # principal components of noise lie close together: this many passes tell them apart
 _BIASED = 0.9  # cos² of the angle to the truth below which a component is called biased

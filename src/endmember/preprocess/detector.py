@@ -14,7 +14,8 @@ from scipy.optimize import minimize_scalar
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import is_lazy, unwrap
-from endmember.preprocess.lifting import Cropped, Floats, as_array, lifted
+from endmember.factor.data.matrix import Floats
+from endmember.preprocess.lifting import Cropped, as_array, lifted
 
 _TOLD = 1e-10  # precision, relative to the largest, of what the shifts tell of a pattern
 _DECADES = 30  # either way, of the variance of a pattern over that of the noise

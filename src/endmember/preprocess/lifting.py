@@ -14,15 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.fingerprint import data_hash
 from endmember.factor.data.inspection import STEPS, Given, given, is_lazy, steps, unwrap, whole
-
-Floats = NDArray[np.floating]
+from endmember.factor.data.matrix import row_blocks
 
 _SLAB = 2**22  # entries worked on at a time
 _SMALL = 32  # arrays up to this size are kept in the history entry by entry
@@ -201,11 +199,10 @@ def _slab_by_slab(
     if X.ndim < 2:
         return np.asarray(function(*arrays)).astype(dtype, copy=False)
     found = np.empty(X.shape, dtype=dtype)
-    height = max(1, _SLAB // max(1, X[0].size))
-    for start in range(0, len(X), height):
-        first, stop = max(start - margin, 0), start + height
-        slab = function(*(np.asarray(array)[first : stop + margin] for array in arrays))
-        found[start:stop] = slab[start - first : stop - first]
+    for rows in row_blocks(len(X), X[0].size, _SLAB):
+        first = max(rows.start - margin, 0)
+        slab = function(*(np.asarray(array)[first : rows.stop + margin] for array in arrays))
+        found[rows] = slab[rows.start - first : rows.stop - first]
     return found
 
 

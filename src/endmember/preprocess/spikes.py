@@ -17,10 +17,10 @@ from scipy import ndimage, special
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.matrix import Floats, Indices, row_blocks
 from endmember.factor.noise.model import NoiseModel, estimate_noise
-from endmember.preprocess.lifting import Floats, lifted, map_pixels
+from endmember.preprocess.lifting import lifted, map_pixels
 
-Indices = NDArray[np.integer]
 _widened = partial(ndimage.maximum_filter1d, mode="constant")  # a mask over so many channels
 
 _REACH = 2  # channels on either side that say what a spectrum has here
@@ -227,9 +227,7 @@ def _flag(
         scanned_next[..., 1:, :] = spikes.reshape(data.shape)[..., :-1, :]
         after = np.nonzero(scanned_next.reshape(values.shape) & ~spikes)
         spikes[_stand_out(repaired, values, neighbours, after, noise, _LOOSE)] = True
-    return (_widened(spikes, 2 * grow + 1) & np.isfinite(data).reshape(values.shape)).reshape(
-        data.shape
-    )
+    return _widened(spikes, 2 * grow + 1).reshape(data.shape) & np.isfinite(data)
 
 
 def _whole(data: np.ndarray) -> Floats:
@@ -250,10 +248,9 @@ def _neighbours(domain: tuple[int, ...], offsets: list[tuple[int, ...]]) -> Indi
 
 def _worth_a_look(values: Floats, noise: NoiseModel) -> tuple[Indices, Indices]:
     """Return rows and columns of the entries well above the channels beside them."""
-    padded = np.pad(values, [(0, 0), (_REACH, _REACH)], mode="reflect")
     size = values.shape[1]
-    near = np.stack([padded[:, _REACH + step :][:, :size] for step in _BESIDE])
-    level, error = _level(near, noise)
+    near = [values[:, _reflected(np.arange(size) + step, size)] for step in _BESIDE]
+    level, error = _level(np.stack(near), noise)
     high = values - level > _LOOK * np.sqrt(noise.variance(level) + error)
     return np.nonzero(high)  # type: ignore[return-value]
 
@@ -272,10 +269,11 @@ def _stand_out(
     ``around`` are the data, among which neighbours are looked up.
     """
     found: list[tuple[Indices, Indices]] = [(np.empty(0, int), np.empty(0, int))]
-    for start in range(0, len(places[0]), _CHUNK):
-        rows, columns = (index[start : start + _CHUNK] for index in places)
+    for part in row_blocks(len(places[0]), 1, _CHUNK):
+        rows, columns = (index[part] for index in places)
         x = around[rows, columns]
-        level, error = _level(_beside(values, rows, columns), noise)
+        beside = _reflected(columns + _BESIDE[:, None], values.shape[1])
+        level, error = _level(values[rows, beside], noise)
         keep = _tail(x, level, error, noise) < probability
         rows, columns, x = rows[keep], columns[keep], x[keep]
         level, error, spread = _neighbours_say(
@@ -285,11 +283,6 @@ def _stand_out(
         found.append((rows[keep], columns[keep]))
     rows, columns = (np.concatenate(part) for part in zip(*found, strict=True))
     return rows, columns
-
-
-def _beside(values: Floats, rows: Indices, columns: Indices) -> Floats:
-    """Return the entries of the channels on either side, (channels, places); reflected at the ends."""
-    return values[rows, _reflected(columns + _BESIDE[:, None], values.shape[1])]
 
 
 def _reflected(index: Indices, size: int) -> Indices:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from endmember.errors import EndmemberError
 from endmember.factor.columns import lengths
@@ -26,6 +27,8 @@ MOST_RUNS = 64
 
 #: Numbers of rows, or a slice.
 Rows = Any
+Floats = NDArray[np.floating]
+Indices = NDArray[np.integer]
 
 
 class Data(ABC):

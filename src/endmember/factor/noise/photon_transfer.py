@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.floating]
+from endmember.factor.data.matrix import Floats, Indices
+
 Bools = NDArray[np.bool_]
-Indices = NDArray[np.integer]
 
 LEAST_SHARE = 0.3  # entries that the fit swallows by more than the rest say nothing of the noise
 _WHITENING_FLOOR = 0.2  # of the mean variance: lone counts in empty channels are no components

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Data, Floats
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import Floats, rank_one_variance
+from endmember.factor.noise.photon_transfer import rank_one_variance
 
 
 def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Floats, Floats]:
