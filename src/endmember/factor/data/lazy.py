@@ -16,6 +16,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -182,12 +183,8 @@ def sample(blocks: Blocks) -> np.ndarray:
     shapes = [tuple(part.stop - part.start for part in place) for place in places]
     alike = [place for place, shape in zip(places, shapes, strict=True) if shape == shapes[0]]
     chosen = np.unique(np.linspace(0, len(alike) - 1, SAMPLED_BLOCKS).round().astype(int))
-    parts = []
-    for number in chosen:
-        place = tuple(
-            slice(part.start, min(part.stop, part.start + SAMPLED_WIDTH)) for part in alike[number]
-        )
-        parts.append(read(blocks.X[place]))
+    few = (slice(SAMPLED_WIDTH),) * len(shapes[0])
+    parts = [read(blocks.X[alike[number]][few]) for number in chosen]
     masked = isinstance(parts[0], np.ma.MaskedArray)
     return (np.ma if masked else np).concatenate(parts)
 
@@ -257,13 +254,13 @@ class Lazy(BlockData):
             yield from (
                 _on_cluster(client, tasks)
                 if client
-                else ordered(_read_and_work, tasks, self.layout.threads)
+                else ordered(lambda task: _work(*task), tasks, self.layout.threads)
             )
 
     def _tasks(
         self, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
-    ) -> Iterator[tuple[Rows, Any, tuple[Any, ...]]]:
-        """Yield ``(rows, part of the Dask array, what to do with it)``, without touching the data."""
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield ``(rows, part of the Dask array, …)`` as :func:`_work` takes it, without touching the data."""
         for place, rows in self.layout:
             chosen = None
             if self._number is not None:
@@ -272,8 +269,7 @@ class Lazy(BlockData):
                 rows = tight(numbers[chosen])
                 if len(chosen) == 0:
                     continue
-            work = (kernel, chosen, self.selection.columns, arguments(rows))
-            yield rows, self.X[place], work
+            yield rows, self.X[place], kernel, chosen, self.selection.columns, arguments(rows)
 
     def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
         for rows, block in self.a_pass("rows", _whole, lambda rows: ()):
@@ -318,18 +314,18 @@ def in_memory(X: Any, layout: Blocks, sparse_from: float | None = None) -> Any:
     """
     data, session = Lazy(X, blocks=layout), current()
     parts = data.a_pass("into memory", _whole, lambda rows: ())
-    rows, first = next(parts)
-    share = 1 - np.count_nonzero(first) / max(first.size, 1)
+    first = next(parts)
+    parts = chain([first], parts)
+    share = 1 - np.count_nonzero(first[1]) / max(first[1].size, 1)
     why = "the data must be in memory for a loss or for weights of single entries"
     if sparse_from is None or share <= sparse_from or X.dtype.kind not in "iub":
         session.check(X.nbytes if sparse_from is None else 24 * X.size, why)
         whole = np.empty(data.shape, X.dtype)
-        whole[rows] = first
         for rows, part in parts:
             whole[rows] = part
         return whole.reshape(X.shape)
     session.check(28 * (1 - share) * X.size, why)
-    numbers, blocks = [np.arange(data.shape[0])[rows]], [sparse.csr_array(first)]
+    numbers, blocks = [], []
     for rows, part in parts:
         numbers.append(np.arange(data.shape[0])[rows])
         blocks.append(sparse.csr_array(part))
@@ -377,7 +373,7 @@ def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]
     """Compute blocks on the workers; one that is lost with its worker is computed again elsewhere."""
     from dask import delayed
 
-    on_worker = delayed(_work_with_one_thread, pure=False)
+    on_worker = delayed(_work, pure=False)
     ahead = max(2, 2 * sum(client.nthreads().values()))
     return in_turn(lambda task: _OnWorker(client, client.compute(on_worker(*task))), tasks, ahead)
 
@@ -423,27 +419,19 @@ def _lost() -> EndmemberError:
     )
 
 
-def _read_and_work(task: tuple[Rows, Any, tuple[Any, ...]]) -> tuple[Rows, Any]:
-    rows, part, work = task
-    return _work(rows, read(part), *work)
-
-
-def _work_with_one_thread(rows: Rows, raw: np.ndarray, work: Any) -> tuple[Rows, Any]:
-    with one_blas_thread():
-        return _work(rows, np.asarray(raw), *work)
-
-
 def _work(
     rows: Rows,
-    raw: np.ndarray,
+    part: Any,
     kernel: Callable[..., Any],
     chosen: np.ndarray | None,
     columns: np.ndarray | None,
     arguments: tuple[Any, ...],
 ) -> tuple[Rows, Any]:
-    """Apply a kernel to the chosen rows and columns of one block."""
-    flat = raw.reshape(-1, raw.shape[-1])
-    return rows, kernel(Block(flat, Selection(chosen, columns)), *arguments)
+    """Apply a kernel to the chosen rows and columns of one block; a worker of a cluster gets it read already."""
+    raw = read(part) if hasattr(part, "compute") else np.asarray(part)
+    block = Block(raw.reshape(-1, raw.shape[-1]), Selection(chosen, columns))
+    with one_blas_thread():
+        return rows, kernel(block, *arguments)
 
 
 def _whole(block: Block) -> np.ndarray:

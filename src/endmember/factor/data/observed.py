@@ -233,10 +233,8 @@ def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
 
 def stays_lazy(X: Any) -> bool:
     """Tell whether ``X`` is a Dask array so large that it is read block by block rather than kept."""
-    if not is_lazy(X):
-        return False
-    limit = current().memory
-    return X.nbytes > KEPT_UP_TO or (limit is not None and 32 * X.size > limit)
+    limit = current().memory or math.inf
+    return is_lazy(X) and (X.nbytes > KEPT_UP_TO or 32 * X.size > limit)
 
 
 def blocks_of(X: Any) -> Blocks:

@@ -245,8 +245,7 @@ def n_threads() -> int:
 
 def in_threads(function: Callable[[Any], Any], parts: Iterable[Any]) -> None:
     """Call ``function`` with every part, in as many threads as a fit may use; it should free the interpreter's lock."""
-    for _ in ordered(function, parts):
-        pass
+    deque(ordered(function, parts), maxlen=0)
 
 
 def ordered(
