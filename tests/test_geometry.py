@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from scipy.linalg import qr
+from sklearn.base import clone
 
 import endmember as em
 from endmember.factor.data.in_memory import Dense
@@ -33,6 +34,18 @@ def separable(seed, k=3, n=200, m=40, bright=True):
 def angles(model, phantom):
     order = em.match_components(model.components_, phantom.spectra)
     return em.spectral_angle(model.components_[order], phantom.spectra)
+
+
+@pytest.mark.parametrize("model", [METHODS["VCA"], METHODS["NFINDR"]], ids=["VCA", "NFINDR"])
+def test_a_sketch_that_weighs_counts_has_the_spectra_of_one_that_does_not(model):
+    phantom = em.synthetic.diode(shape=(20, 18), channels=120)
+    found = [
+        clone(model).fit(em.compress(phantom.data, 12, scaling=scaling))
+        for scaling in (None, "poisson")
+    ]
+    assert all(one.signal_to_noise_ > 20 for one in found)
+    plain, weighed = (angles(one, phantom).max() for one in found)
+    assert weighed < plain + 0.5
 
 
 @pytest.mark.parametrize("model", METHODS.values(), ids=METHODS)

@@ -385,3 +385,13 @@ def test_weights_of_whole_pixels_and_channels_are_masks():
     assert weighted.table == masked.table and weighted.range == masked.range
     with pytest.raises(ValueError, match="takes no weights of single entries"):
         rank(counts, weights=np.random.default_rng(0).random(counts.shape))
+
+
+def test_noise_is_in_the_unit_of_the_data_where_a_pixel_was_left_out():
+    counts = np.random.default_rng(0).poisson(20.0 * np.ones((40, 60))).astype(float)
+    counts += np.random.default_rng(1).normal(0.0, 3.0, counts.shape)
+    counts[7, 30] += 4000.0
+    tiny = 2.0**-100
+    near, far = (em.assess.rank(X, 5, stability=False) for X in (counts, counts * tiny))
+    assert any("carries components alone" in warning for warning in far.warnings)
+    assert far.noise.variance(10.0 * tiny) == pytest.approx(near.noise.variance(10.0) * tiny**2)

@@ -232,10 +232,10 @@ class _Answer:
     """Maps and spectra of an answer at the pixels and channels that took part, spectra of unit sum."""
 
     def __init__(self, explained: Explained) -> None:
-        observed, C, S = explained.observed, explained.C, explained.S
+        data, C, S = explained.observed.data.plain, explained.C, explained.S
         self.k, self.free_of_noise = S.shape[1], False
-        if not observed.data.weighted:
-            C, S = self._exact(observed.data, C, S)
+        if not data.weighted:
+            C, S = self._exact(data, C, S)
         total = S.sum(axis=0)
         if not (total > 0).all():
             raise EndmemberError(
@@ -243,7 +243,7 @@ class _Answer:
                 "can be said of what it could be; em.assess.ambiguity needs non-negative spectra"
             )
         self.S, self.C = S / total, C * total
-        self.by_pixel, self.by_channel = _residual(observed.data, self.C, self.S)
+        self.by_pixel, self.by_channel = _residual(data, self.C, self.S)
 
     def _exact(self, data: Data, C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact factors next to an answer, where the data have as many directions as components."""

@@ -172,7 +172,7 @@ class VCA(_PurePixels):
         if self.sampling is not None:
             self._sample(observed, energy, k, rng)
             return
-        data, pixels = observed.data, np.arange(observed.data.shape[0])
+        data, pixels = observed.data.plain, np.arange(observed.data.shape[0])
         if self.segments is not None:
             parts = extremes.tiles(observed.domain, observed.rows, self.segments)
             pixels, spectra = extremes.candidates(data, whitened(observed), parts, k, rng)
@@ -330,7 +330,7 @@ class NFINDR(_PurePixels):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
-        rng, data = generator(self.random_state), observed.data
+        rng, data = generator(self.random_state), observed.data.plain
         found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
         index = extremes.largest_simplex(found.Y, self.n_starts, rng)
         self.signal_to_noise_ = found.signal_to_noise

@@ -247,9 +247,6 @@ class Reweighted(Data):
     def row_weights(self, mode: int) -> np.ndarray:
         return self.scales[mode][:, 0] ** 2
 
-    def channel_gram(self) -> np.ndarray:
-        return self.scaled.channel_gram()
-
     def rows(self, index: np.ndarray) -> np.ndarray:
         return self.plain.rows(index)
 

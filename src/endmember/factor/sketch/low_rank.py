@@ -143,13 +143,14 @@ def sketch(
     Parameters
     ----------
     data : Data, (n, m)
+        Taken without weights of pixels and channels.
     rank : int
         Directions to keep; at most min(n, m).
     random_state : int, numpy Generator or None
     power_passes : int
         More passes resolve directions whose variances lie close together.
     """
-    n, m = data.shape
+    data, (n, m) = data.plain, data.shape
     rank = min(rank, n, m)
     size = min(rank + OVERSAMPLING, n, m)
     if m <= GRAM_CHANNELS or size == min(n, m):
