@@ -5,9 +5,11 @@ import warnings
 
 import hyperspy.api as hs
 import numpy as np
+import pytest
 
 import endmember as em
 from endmember.signals.choosing import choose_model
+from endmember.signals.cropping import leave_out_missing
 
 
 def test_few_counts_are_fitted_by_their_likelihood_unless_wishes_are_given():
@@ -56,3 +58,20 @@ def test_a_component_on_the_noise_line_is_not_taken():
     model, reasons, report = choose_model(hs.signals.Signal1D(data), random_state=0)
     assert (report.suggested, model.n_components) == (2, 1) and 1 < report.visibility[1] < 1.05
     assert any("5 % of the noise line" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("entries", [True, False])
+def test_large_lazy_data_are_judged_without_what_is_left_out(monkeypatch, entries):
+    monkeypatch.setattr("endmember.factor.data.observed.KEPT_UP_TO", 0)
+    signal = em.synthetic.mixed_phases((12, 10), channels=64, k=2).signal
+    signal.data = signal.data.astype(float)
+    clean = signal.deepcopy()
+    lost = np.zeros((12, 10), dtype=bool)
+    lost[3, 4] = lost[7, 2] = True
+    signal.data[3, 4], signal.data[7, 2, 5] = np.nan, np.inf
+    lazy = signal.as_lazy()
+    model, _, report = choose_model(clean, mask=lost, random_state=0)
+    hidden = leave_out_missing(lazy, entries=entries)
+    for data, options in ((lazy, {"mask": lost}), (hidden, {})):
+        found, _, other = choose_model(data, random_state=0, **options)
+        assert repr(found) == repr(model) and other.suggested == report.suggested

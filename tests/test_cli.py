@@ -140,8 +140,26 @@ def test_where_a_picture_cannot_go_is_said_before_the_file_is_read(call, tmp_pat
 
 def test_the_folder_of_a_picture_is_made(call, cube):
     code, _, err = call("rank", cube, "--max-rank", 2, "-o", "new/deep/a.pdf")
-    assert code == 0, err
+    assert code == 0 and err.splitlines()[-1] == f"The folder {Path('new/deep')} is new."
     assert Path("new/deep/a.pdf").read_bytes().startswith(b"%PDF")
+    assert call("preprocess", cube, "--denoise", 2, "-o", "other/a.hspy")[0] == 0
+    assert em.load("other/a.hspy").data.shape == (12, 10, 64)
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["demo", "unmix FILE", "rank FILE", "path FILE -k 2 --sparse", "compare FILE", "compare . .",
+     "mlls FILE --reference FILE", "fuse FILE OTHER -k 2", "correlate FILE OTHER -k 2",
+     "preprocess FILE --spikes", "report kept", "workbench FILE"],
+)  # fmt: skip
+def test_a_place_that_takes_no_files_is_found_before_anything_is_read(call, monkeypatch, words):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    Path("kept").mkdir()
+    Path("kept/unmixing.json").write_text("{}")
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert_refused(call(*words.split()), "cannot be written to", "Read-only file system")
 
 
 def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
@@ -443,7 +461,7 @@ def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
         (["--background", "430"], "--background '430' is no window"),
         (["--background", "430:9000"], "9000"),
         (["--spikes", "-o", "out.tif"], ".hspy or .zspy"),
-        (["--spikes", "-o", "nowhere/out.hspy"], "cannot be written to"),
+        (["--spikes", "-o", "../two phases.hspy/out.hspy"], "cannot be written to"),
         (["--background", "445:480", "--method", "guess"], "guess"),
         (["--spikes", "--method", "snip"], "add --background START:STOP"),
         (["--spikes", "--low-loss", "low.hspy"], "add --align"),

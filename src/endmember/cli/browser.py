@@ -10,6 +10,7 @@ from endmember.errors import EndmemberError
 
 from .console import note
 from .options import CropOption, SignalOption, only_with
+from .targets import check_folder
 
 
 def workbench(
@@ -51,6 +52,7 @@ def workbench(
         raise EndmemberError(
             "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
         )
+    check_folder(Path.cwd(), "go to a folder of your own")
     from endmember.app.server.server import make_server, make_store, share_memory
 
     share_memory()

@@ -31,7 +31,16 @@ from .options import (
 from .preprocess import Cleaning, screened
 from .preprocess import preprocess as preprocess_command
 from .source import LOAD_SECONDS, Source
-from .targets import beside, check_room, draw, folder_for, keep_result, picture_for, show_where
+from .targets import (
+    beside,
+    check_folder,
+    check_room,
+    draw,
+    folder_for,
+    keep_result,
+    picture_for,
+    show_where,
+)
 from .wishes import Wishes
 
 if TYPE_CHECKING:
@@ -113,6 +122,7 @@ def demo() -> None:
     from endmember.signals.result.folders import refuse_strange
 
     refuse_strange(DEMO_FOLDER)
+    check_folder(Path.cwd(), "go to a folder of your own")
     phantom = synthetic.mixed_phases()
     ny, nx, k = phantom.maps.shape
     channels = phantom.energy.size
@@ -297,6 +307,7 @@ def report(
 
     place = existing(folder)
     folder = folder if place == folder.resolve() else place
+    check_folder(folder, "copy the result to a folder of your own")
     result = open_folder(folder)
     result.report(folder / "report.html")
     show_where(result, folder)

@@ -21,7 +21,7 @@ from .options import (
     TolOption,
 )
 from .source import narrowed, open_image
-from .targets import folder_for, show_where
+from .targets import folder_for, keep_result
 
 if TYPE_CHECKING:
     from endmember.signals.result.coupling import CoupledUnmixing
@@ -103,8 +103,7 @@ def fuse(
         result = unmix_together(signals, model, callback=watch)
         watch.finish()
         typer.echo(_in_short(result))
-        result.save(folder, overwrite=overwrite)
-        show_where(result, folder)
+        keep_result(result, folder, overwrite)
 
 
 def _in_short(result: CoupledUnmixing) -> str:

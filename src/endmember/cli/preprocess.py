@@ -22,6 +22,7 @@ from .options import (
     parse_window,
 )
 from .source import narrowed, open_image
+from .targets import check_folder, make_folder
 
 SpikesOption = Annotated[
     bool, typer.Option("--spikes", help="Find the hits of X-rays and cosmic rays, and repair them.")
@@ -125,6 +126,7 @@ def preprocess(
         image, crop=crop, missing=missing, spikes=spikes, align=align, low_loss=low, dispersion=dispersion,
         window=background, method=method or "ml", rank=denoise,
     )  # fmt: skip
+    make_folder(target.parent)
     save(image, target)
     typer.echo(f"Saved: {target}")
 
@@ -259,9 +261,7 @@ def _check_file(target: Path, source: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{target} exists already; add --overwrite to replace it or -o to name another file"
         )
-    parent = target.absolute().parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise PermissionError(f"{parent} cannot be written to; name another file with -o")
+    check_folder(target.absolute().parent)
 
 
 def save(image: Any, target: Path) -> None:

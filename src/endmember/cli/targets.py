@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,10 @@ import typer
 
 from endmember.errors import EndmemberError
 
+from .console import note
+
 if TYPE_CHECKING:
+    from endmember.signals.result.coupling import CoupledUnmixing
     from endmember.signals.result.unmixing import Unmixing
 
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
@@ -37,7 +39,7 @@ def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> P
             f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
         )
     refuse_strange(folder)
-    _refuse_unwritable(folder.absolute().parents)
+    check_folder(folder.absolute().parent)
     return folder
 
 
@@ -48,15 +50,32 @@ def picture_for(picture: Path) -> Path:
             f"no picture can be drawn as {picture}; name one with -o that ends in "
             f"{', '.join(_PICTURES[:-1])} or {_PICTURES[-1]}"
         )
-    _refuse_unwritable((picture, *picture.absolute().parents), picture)
+    check_file(picture)
     return picture
 
 
-def _refuse_unwritable(places: Iterable[Path], file: Path | None = None) -> None:
-    """Refuse the first place that there is, unless it can be written to: a folder, or that file."""
-    first = next(place for place in places if place.exists())
-    if first.is_dir() == (first == file) or not os.access(first, os.W_OK):
-        raise PermissionError(f"{first} cannot be written to; name another place with -o")
+def check_file(file: Path) -> None:
+    """Refuse, before any work, a file that cannot be written or replaced."""
+    if file.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
+        raise PermissionError(f"{file} cannot be written to; name another file with -o")
+    check_folder(file.absolute().parent)
+
+
+def check_folder(folder: Path, advice: str = "name another place with -o") -> None:
+    """Refuse, before any work, a folder in which nothing can be written; one that is missing can be made."""
+    first = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    try:
+        tempfile.TemporaryFile(dir=first).close()
+    except OSError as problem:
+        why = f"{first} cannot be written to ({problem.strerror or problem}); {advice}"
+        raise PermissionError(why) from problem
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where there is none, and say so, since its name may be mistyped."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        note(f"The folder {folder} is new.")
 
 
 def check_room(folder: Path, image: Any, k: int) -> None:
@@ -75,7 +94,7 @@ def check_room(folder: Path, image: Any, k: int) -> None:
         )
 
 
-def keep_result(result: Unmixing, folder: Path, overwrite: bool) -> None:
+def keep_result(result: Unmixing | CoupledUnmixing, folder: Path, overwrite: bool) -> None:
     """Save the result; where that fails, save it elsewhere rather than lose it."""
     try:
         result.save(folder, overwrite=overwrite)
@@ -97,6 +116,6 @@ def show_where(result: Any, folder: Path) -> None:
 
 def draw(found: Any, picture: Path) -> None:
     """Draw whatever has a plot, in a folder that is made where it is missing, and tell where."""
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(picture.parent)
     found.plot().savefig(picture, dpi=150)
     typer.echo(f"Picture: {picture}")

@@ -260,7 +260,8 @@ def _judged(signal: Any, mask: Any, weights: Any) -> tuple[Any, Any, Any]:
         import dask.array as da
 
         hidden = left_out(mask, X.shape[:-1], given(signal).pixels, "mask", "pixels")
-        X = X if hidden is None else da.ma.masked_where(da.asarray(hidden)[..., None], X)
+        if hidden is not None:
+            X = da.ma.masked_where(da.broadcast_to(hidden[..., None], X.shape, X.chunks), X)
     return sample(blocks_of(X)), None, None
 
 

@@ -341,7 +341,7 @@ def read(part: Any) -> np.ndarray:
         If what reads it fails.
     """
     try:
-        return np.asarray(part.compute(scheduler="synchronous"))
+        return np.asanyarray(part.compute(scheduler="synchronous"))
     except (MemoryError, EndmemberError):
         raise
     except Exception as problem:

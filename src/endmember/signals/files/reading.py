@@ -227,7 +227,8 @@ def _forward(message: str) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the readers' log and warnings off the terminal."""
+    """Keep the readers' log and warnings off the terminal, also the one that Zarr's compressors leave for the end."""
+    warnings.filterwarnings("ignore", r"Call to deprecated function .*_destroy", DeprecationWarning)
     loggers = [logging.getLogger(name) for name in _TALKERS]
     before = [(logger.handlers[:], logger.propagate) for logger in loggers]
     forward = _Forward()
