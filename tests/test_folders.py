@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -109,14 +110,39 @@ def damages():
     def record(**new):
         def change(folder, other):
             known = json.loads((folder / RECORD).read_text())
-            (folder / RECORD).write_text(json.dumps({**known, **new}))
+            (folder / RECORD).write_text(json.dumps({**known, **new, "files": {}}))
 
         return change
+
+    def declare(folder, other):
+        """Write arrays that take 8 TB by their own account."""
+        record()(folder, other)
+        with (
+            zipfile.ZipFile(folder / "arrays.npz", "w") as stored,
+            stored.open("a.npy", "w") as file,
+        ):
+            header = {"shape": (10**12,), "fortran_order": False, "descr": "<f8"}
+            np.lib.format.write_array_header_1_0(file, header)
+
+    def swap(folder, other):
+        record()(folder, other)
+        (other / "maps.hspy").replace(folder / "maps.hspy")
+
+    def lead_elsewhere(folder, other):
+        record()(folder, other)
+        (folder / "maps.hspy").unlink()
+        (folder / "maps.hspy").symlink_to(other / "maps.hspy")
 
     deep = "[" * 100_000 + "]" * 100_000
     return {
         "a file is missing": lambda folder, other: (folder / "maps.hspy").unlink(),
         "maps of another": lambda folder, other: shutil.copy(other / "maps.hspy", folder),
+        "maps of another, of more components": swap,
+        "maps elsewhere": lead_elsewhere,
+        "arrays that are not there": declare,
+        "a digit": lambda folder, other: (folder / RECORD).write_text(
+            (folder / RECORD).read_text().replace('"n_components": 2', '"n_components": 3')
+        ),
         "too deep": lambda folder, other: (folder / RECORD).write_text(deep),
         "a model that is none": record(model=5),
         "an unknown field": record(starts={"list": [{"dict": [["boo", 1]]}]}),
@@ -125,11 +151,35 @@ def damages():
     }
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Two results of the same data, of which the other has one component more."""
+    place = tmp_path_factory.mktemp("saved")
+    RESULT.save(place / "x")
+    em.unmix(RESULT.data_again(), em.NMF(3, n_starts=1, random_state=5)).save(place / "other")
+    return place
+
+
 @pytest.mark.parametrize("what", damages())
-def test_a_damaged_result_is_said_to_be_one(what, tmp_path):
-    other = em.unmix(RESULT.data_again(), em.NMF(2, n_starts=1, random_state=5))
-    other.maps.data += 1.0
-    folder = RESULT.save(tmp_path / "x")
-    damages()[what](folder, other.save(tmp_path / "other"))
-    with pytest.raises(ValueError, match="is a damaged result"):
-        em.open(folder)
+def test_a_damaged_result_is_said_to_be_one(what, saved, tmp_path):
+    place = shutil.copytree(saved, tmp_path / "saved")
+    damages()[what](place / "x", place / "other")
+    with pytest.raises(em.EndmemberError, match="is a damaged result"):
+        em.open(place / "x")
+
+
+@pytest.mark.parametrize(
+    "model", [em.PCA(2), em.Drifting(em.NMF(2, n_starts=1))], ids=["PCA", "Drifting"]
+)
+def test_an_answer_that_lacks_what_its_model_needs_says_so(model, tmp_path):
+    """As folders of version 0.1 do."""
+    data = em.synthetic.diode(shape=(6, 7), channels=30).signal
+    folder = em.unmix(data, model).save(tmp_path / "x")
+    record = json.loads((folder / RECORD).read_text())
+    kept = record["learned"]["dict"]
+    kept[:] = [pair for pair in kept if pair[0] not in ("channel_weights_", "model_")]
+    (folder / RECORD).write_text(json.dumps({**record, "files": {}}))
+    answer = em.open(folder)
+    answer.report(tmp_path / "report.html")
+    with pytest.raises(em.EndmemberError, match=r"does not know its .*_: .*reproduce\(\)"):
+        answer.model.transform(data)

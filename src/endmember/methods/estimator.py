@@ -24,8 +24,21 @@ from endmember.factor.penalties import Penalty, is_free
 from endmember.factor.sketch.passes import Wanted
 
 
+class UnknownPartError(EndmemberError, AttributeError):
+    """Something that a fitted model has not learned, or that the file it came from does not hold."""
+
+
 class Learning:
     """Something that learns: all it has learned is in attributes that end in an underscore."""
+
+    def __getattr__(self, name: str) -> Any:
+        if _is_learned(name) and "components_" in vars(self):
+            raise UnknownPartError(
+                f"this {type(self).__name__} does not know its {name}: it has not learned that, or comes from a folder "
+                "that version 0.1 wrote, which lacks it",
+                way_out="fit it again, such as with result.reproduce()",
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def learned(self) -> dict[str, Any]:
         """Return everything learned by its name, ``maps_`` and ``components_`` among it; nothing before a fit.

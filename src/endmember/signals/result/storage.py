@@ -24,6 +24,7 @@ from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.loop.starts import StartReport
 from endmember.methods.estimator import Learning
+from endmember.signals.files.limits import free_memory
 from endmember.signals.result.described import class_called, made, name_of
 from endmember.signals.result.folders import FILES, RECORD, replacing
 from endmember.signals.result.misfits import MISFIT_TITLES, save_together
@@ -31,11 +32,8 @@ from endmember.signals.result.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
 LARGE = {"residual.hspy"}
-#: What reading a record that somebody has changed may end in.
-DAMAGES = (
-    ValueError, OSError, LookupError, TypeError, AttributeError, EOFError, RecursionError, MemoryError,
-    zipfile.BadZipFile,
-)  # fmt: skip
+#: What reading a record that somebody has changed may end in: zip, zlib and HDF5 have classes of their own.
+DAMAGES = (Exception,)
 
 
 def written(
@@ -192,6 +190,7 @@ def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndar
     with (folder / "arrays.npz").open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     sums = {file.name: _sum(file) for file in sorted(folder.iterdir())}
+    sums[RECORD] = _sum_of_record(record)
     text = json.dumps({**record, "files": sums}, indent=1, allow_nan=False)
     part = folder / f"{RECORD}.part"
     part.write_text(text + "\n", encoding="utf-8")
@@ -208,26 +207,51 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """
     try:
         record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
-        for name, known in dict(record.pop("files", {})).items():
-            if name in FILES and name not in LARGE and _sum(folder / name) != known:
-                raise EndmemberError(f"{name} is not the file that was saved")
-        arrays = {}
-        if (folder / "arrays.npz").exists():
-            with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+        known = dict(record.pop("files", {}))
+        if _sum_of_record(record) != known.pop(RECORD, _sum_of_record(record)):
+            raise EndmemberError(f"{RECORD} is not the file that was saved")
+        for name in FILES & {*known, *(place.name for place in folder.iterdir())}:
+            _check_file(folder / name, known.get(name))
+        stored = folder / "arrays.npz"
+        arrays = _read_arrays(stored) if stored.exists() else {}
     except DAMAGES as problem:
         raise damaged(folder, problem) from problem
     return record, arrays
 
 
-def damaged(folder: Path, problem: Exception) -> ValueError:
+def _check_file(file: Path, known: str | None) -> None:
+    """Refuse a file that leads elsewhere, or is not the one that was saved where its sum is known."""
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise EndmemberError(f"{file.name} leads to a place outside of the folder")
+    if known is not None and file.name not in LARGE and _sum(file) != known:
+        raise EndmemberError(f"{file.name} is not the file that was saved")
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """Read the arrays of a result, which declare neither more than is stored nor more than there is memory for."""
+    with zipfile.ZipFile(file) as stored:
+        members = stored.infolist()
+        if sum(member.file_size for member in members) > (free_memory() or np.inf):
+            raise EndmemberError(f"{file.name} declares more than there is memory for")
+        for member in members:
+            with stored.open(member) as content:
+                major, _ = np.lib.format.read_magic(content)
+                read_header = getattr(np.lib.format, f"read_array_header_{major}_0")
+                shape, _, dtype = read_header(content)
+                if content.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
+                    raise EndmemberError(f"{file.name} declares other sizes than it holds")
+    with np.load(file, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def damaged(folder: Path, problem: Exception) -> EndmemberError:
     """Return the sentence about a result that cannot be read back."""
     what = (
         f"{Path(problem.filename).name} is missing"
         if isinstance(problem, FileNotFoundError)
         else problem
     )
-    return EndmemberError(f"{folder} is a damaged result ({what}); unmix the data again")
+    return EndmemberError(f"{folder} is a damaged result ({what})", way_out="unmix the data again")
 
 
 def save_answer(
@@ -281,6 +305,10 @@ def add_report(result: Any, file: Path) -> None:
             UserWarning,
             stacklevel=4,
         )
+
+
+def _sum_of_record(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
 def _sum(file: Path) -> str:

@@ -472,6 +472,8 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
             for ending, one in zip(endings, spectra, strict=True)
         ]
         doubts = open_doubts(place, record.pop("doubts", {}))
+        if {len(one.data) for one in (maps, *spectra)} != {model.n_components_}:
+            raise EndmemberError("maps and spectra do not belong to one result")
     except storage.DAMAGES as problem:
         raise storage.damaged(place, problem) from problem
     maps_, kept = (
