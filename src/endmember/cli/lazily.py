@@ -54,6 +54,6 @@ def _client(scheduler: str) -> Any:
         return Client(scheduler, timeout=_ANSWER_SECONDS)
     except (OSError, ValueError) as error:
         raise EndmemberError(
-            f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler' "
+            f"no Dask scheduler answers at --scheduler {scheduler} ({error}); start one with 'dask scheduler' "
             "and give the address that it prints"
         ) from error
