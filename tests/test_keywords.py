@@ -74,7 +74,12 @@ HINT_ENERGY = np.arange(500.0, 600.0, 0.5)
 HINTED = [np.where(HINT_ENERGY < 532, 0.0, np.exp(-(HINT_ENERGY - 532) / 60))]
 DARK = RNG.normal(0.0, 1.0, 300)
 RNG_SHIFTS = RNG.normal(size=(6, 5))
-SPIKES = {"probability": 0.3, "grow": 4, "afterglow": False, "noise": NOISE}
+SPIKES = {
+    "probability": 0.3,
+    "grow": 4,
+    "afterglow": False,
+    "noise": NoiseModel(gain=0.0, read_variance=1e6),
+}
 BACKGROUND = {
     "neighbours": With(9.0, {"method": "local"}),
     "rank": With(1, {"method": "compressed", "rank": 2}),
@@ -139,7 +144,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "compress": Same(False),
             "max_iter": 2,
             "tol": 0.01,
-            "random_state": 1,
+            "random_state": With(1, {"init": "random", "max_iter": 3}),
         },
     ),
     "CP": (
@@ -155,7 +160,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "compress": Same(False),
             "max_iter": 2,
             "tol": 0.01,
-            "random_state": 1,
+            "random_state": With(1, {"init": "random", "max_iter": 3}),
         },
     ),
     "Tucker": (
@@ -250,7 +255,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "CCA": (
         lambda **given: em.CCA(**{"n_components": 2, **given}).fit(X, OTHER),
-        {"n_components": 1, "principal": 3},
+        {"n_components": 1, "principal": 2},
     ),
     "PLS": (
         lambda **given: em.PLS(**{"n_components": 2, **given}).fit(X, OTHER),
@@ -263,15 +268,21 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "n_components": 3,
             "sampling": em.SubspaceSampling(),
             "segments": 2,
-            "noise": "low",
-            "n_starts": 30,
+            "noise": With("low", {"n_components": 3, "noise": "high"}),
+            "n_starts": Same(30),
             "closure": True,
-            "random_state": 5,
+            "random_state": Same(5),
         },
     ),
     "NFINDR": (
         fitted(em.NFINDR, n_components=3, random_state=0, n_starts=1),
-        {"n_components": 2, "noise": "low", "n_starts": 30, "closure": True, "random_state": 5},
+        {
+            "n_components": 2,
+            "noise": With("low", {"noise": "high"}),
+            "n_starts": Same(30),
+            "closure": True,
+            "random_state": Same(5),
+        },
     ),
     "SubspaceSampling": (
         fitted(em.SubspaceSampling, n_components=2, random_state=0),
@@ -283,8 +294,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "sharpen": False,
             "n_samples": With(50, {"sampler": "rejection"}),
             "spread": With(1.0, {"sampler": "rejection"}),
-            "n_starts": 1,
-            "random_state": 5,
+            "n_starts": Same(1),
+            "random_state": With(5, {"sampler": "rejection", "n_samples": 50}),
         },
     ),
     "compare": (
@@ -325,10 +336,10 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "weights": WEIGHTS,
             "domain": Refused((5, 6)),
             "callback": stop,
-            "reasons": With(["because"], {}),
+            "reasons": Same(["because"]),
             "memory": Same("1GB"),
-            "checkpoint": With("here", {}),
-            "resume": With(True, {}),
+            "checkpoint": Same("here"),
+            "resume": Refused(True),
         },
     ),
     "assess.rank": (
@@ -351,10 +362,10 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "mask": PIXELS,
             "channel_mask": CHANNELS,
             "weights": WEIGHTS,
-            "domain": (5, 6),
-            "callback": stop,
+            "domain": Refused((5, 7)),
+            "callback": Same(stop),
             "slack": 5.0,
-            "random_state": 1,
+            "random_state": Same(1),
         },
     ),
     "assess.uncertainty": (
@@ -366,7 +377,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "mask": PIXELS,
             "channel_mask": CHANNELS,
             "weights": WEIGHTS,
-            "domain": (5, 6),
+            "domain": Refused((5, 7)),
             "callback": With(stop, {"method": "bootstrap", "n_bootstrap": 4}),
             "random_state": With(1, {"method": "bootstrap", "n_bootstrap": 3}),
         },
@@ -379,7 +390,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "mask": PIXELS,
             "channel_mask": CHANNELS,
             "weights": WEIGHTS,
-            "domain": (5, 6),
+            "domain": Refused((5, 7)),
             "callback": stop,
         },
     ),
@@ -451,7 +462,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         {
             "dark": 2.0,
             "gain": 1.5,
-            "conversion": 3.0,
+            "conversion": With(3.0, {"with_variance": True}),
             "read_variance": With(4.0, {"with_variance": True}),
             "dark_variance": With(4.0, {"with_variance": True}),
             "with_variance": True,
@@ -495,8 +506,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **given: em.show.components(FITTED, **given),
         {
             "energy": ENERGY,
-            "energy_units": "eV",
-            "pixel_size": (2.0, 2.0),
+            "energy_units": With("eV", {"energy": ENERGY}),
+            "pixel_size": With((2.0, 2.0), {"pixel_units": "nm"}),
             "pixel_units": With("nm", {"pixel_size": (2.0, 2.0)}),
             "names": ["oxide", "metal"],
         },

@@ -14,14 +14,14 @@ import typer
 import endmember as em
 from effects import differ, numbers
 from endmember.catalogue import METHODS, PARAMETERS
-from endmember.cli import commands, comparing, correlate, fuse, main, mlls, preprocess
+from endmember.cli import commands, comparing, correlate, fuse, lazily, main, mlls, preprocess
 
 COMMANDS = typer.main.get_command(commands.app).commands
 #: Words that stand for the place of a file among those of a call.
 PLACES = {"FILE": 1, "SECOND": 2}
 #: Options that are used together where they are given again.
 SEVERAL = {"--reference", "--crop", "--known"}
-ANY = "cube.hspy -k 2"
+ANY = "cube.hspy -k 2 --starts 4 --max-iter 40"
 TWO = "cube.hspy other.hspy -k 2"
 #: For every command the words of a call, and for every option what is added to it. Where the option only means
 #: something beside others, the words before " | " are added to the baseline as well; "=" before the option: the same
@@ -37,6 +37,10 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "method": "--method vca",
             "loss": "--loss squared",
             "crop": "--crop 500:640",
+            "mask": "--mask pixels.npy",
+            "channel_mask": "--channel-mask channels.npy",
+            "weights": "--loss squared | --weights weights.npy",
+            "free": "--loss squared | --free spectra",
             "missing": "FILE holed.hspy | --missing leave-out",
             "spikes": "FILE spiky.hspy | --spikes",
             "background": "--background 445:480",
@@ -60,7 +64,7 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "known": "--known 1=pure.hspy",
             "minimum_volume": "--minimum-volume 0.1",
             "solver": "--loss squared | --solver multiplicativeupdate",
-            "starts": "--starts 4",
+            "starts": "--starts 7",
             "max_iter": "--max-iter 2",
             "tol": "--tol 0.01",
             "errors": "--errors",
@@ -72,6 +76,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
         "cube.hspy",
         {
             "crop": "--crop 500:640",
+            "mask": "--mask pixels.npy",
+            "channel_mask": "--channel-mask channels.npy",
             "missing": "FILE holed.hspy | --missing leave-out",
             "signal": "FILE two.hspy | --signal 1",
             "lazy": "= --lazy",
@@ -87,6 +93,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "sparse": "--sparse",
             "smooth": "--smooth",
             "crop": "--sparse | --crop 500:640",
+            "mask": "--sparse | --mask pixels.npy",
+            "channel_mask": "--sparse | --channel-mask channels.npy",
             "missing": "--sparse FILE holed.hspy | --missing leave-out",
             "signal": "--sparse FILE two.hspy | --signal 1",
             "output": "--sparse | -o elsewhere.pdf",
@@ -127,6 +135,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "components": "-k 3",
             "crop": "--crop 500:640",
+            "mask": "--mask pixels.npy",
+            "channel_mask": "--channel-mask channels.npy",
             "missing": "FILE holed.hspy | --missing leave-out",
             "signal": "FILE two.hspy | --signal 1",
             "output": "-o elsewhere.pdf",
@@ -140,6 +150,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "components": "-k 1",
             "method": "--method pls",
             "crop": "--crop 500:640",
+            "mask": "--mask pixels.npy",
+            "channel_mask": "--channel-mask channels.npy",
             "missing": "FILE holed.hspy | --missing leave-out",
             "signal": "FILE two.hspy | --signal 1",
             "second_signal": "SECOND two.hspy | --second-signal 1",
@@ -158,6 +170,9 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "extra": "FILE other.hspy | --extra",
             "closure": "--closure",
             "crop": "--crop 500:640",
+            "mask": "--mask pixels.npy",
+            "channel_mask": "--channel-mask channels.npy",
+            "weights": "--loss squared | --weights weights.npy",
             "missing": "FILE holed.hspy | --missing leave-out",
             "signal": "FILE two.hspy | --signal 1",
             "lazy": "= --lazy",
@@ -224,6 +239,9 @@ def files(tmp_path_factory):
     other = em.synthetic.mixed_phases((7, 6), channels=48, k=3, seed=2, dose=900).signal
     other.save(folder / "other.hspy")
     two(folder, cube, other)
+    np.save(folder / "pixels.npy", np.arange(42).reshape(7, 6) < 3)
+    np.save(folder / "channels.npy", np.arange(48) > 44)
+    np.save(folder / "weights.npy", rng.uniform(0.1, 1.0, (7, 6, 48)))
     holed = cube.data.astype(float)
     holed[2, 3, 5] = np.nan
     write(holed, cube).save(folder / "holed.hspy")
@@ -274,7 +292,7 @@ def outcome(files, known, monkeypatch, capsys):
         monkeypatch.setattr(module, name, keep)
     monkeypatch.setattr(server, "make_server", serve)
     monkeypatch.setattr(server, "share_memory", lambda: None)
-    monkeypatch.setattr(commands, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(lazily, "_ANSWER_SECONDS", 0.1)
     monkeypatch.setattr(
         importlib.import_module("endmember.signals.result.coupling").CoupledUnmixing, "save", keep
     )
@@ -296,6 +314,8 @@ def merged(words: list[str], added: str) -> list[str]:
     """The words of a call with more: an option that is there already is replaced, and so are FILE and SECOND."""
     words, more = list(words), added.split()
     for place, word in enumerate(more):
+        if word == "--method" and words[0] == "unmix":
+            del words[4:]  # which are for NMF
         if word in PLACES:
             words[PLACES[word]] = more[place + 1]
         elif word.startswith("-") and word in words and word not in SEVERAL:

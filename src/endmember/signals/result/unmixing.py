@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.axis import Axis
+from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import given, unwrap
 from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.data.resources import Checkpoint, session
@@ -115,10 +115,24 @@ def unmix(
     if isinstance(model, Coupled) or are_signals(signal):
         from endmember.signals.result.coupling import unmix_together
 
+        of_one = {"domain": domain, "reasons": reasons, "memory": memory, "checkpoint": checkpoint}
+        needless = [name for name, value in {**of_one, "resume": resume}.items() if value]
+        if needless:
+            raise EndmemberError(
+                f"several detectors take no {' and no '.join(needless)}; leave it out"
+            )
         return unmix_together(
             signal, model, mask=mask, channel_mask=channel_mask, weights=weights, callback=callback
         )
     taken, reasons = given(signal), list(reasons)
+    if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
+        raise EndmemberError(
+            f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give the array signal.data"
+        )
+    if resume and checkpoint is None:
+        raise EndmemberError(
+            "resume has no effect without checkpoint; give the file of the interrupted fit"
+        )
     signal = as_signal(signal, taken.array, domain)
     if taken.hidden is not None:
         mask, channel_mask, weights = checked_masks(
