@@ -30,6 +30,7 @@ LOW_LOSS = 1e4 * np.exp(-0.5 * (np.arange(-10.0, 20.0) - RNG.normal(0, 1, (6, 5,
 NOISE = NoiseModel(gain=4.0, read_variance=400.0)
 SPIKY = X.copy()
 SPIKY[2, 2, 20] += 5000
+SPIKY[2, 3, 20] += 4 * SPIKY[2, 3, 20] ** 0.5
 SPIKY[4, 1, 9] += 60
 FALLING = RNG.poisson(3e5 * (ENERGY / 400) ** -(2.5 + PHANTOM.maps[..., :1])).astype(float)
 QUICK = {"n_starts": 4, "max_iter": 30, "random_state": 0}
@@ -77,7 +78,7 @@ RNG_SHIFTS = RNG.normal(size=(6, 5))
 SPIKES = {
     "probability": 0.3,
     "grow": 4,
-    "afterglow": False,
+    "afterglow": Same(False),
     "noise": NoiseModel(gain=0.0, read_variance=1e6),
 }
 BACKGROUND = {
@@ -167,9 +168,9 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         fitted(em.Tucker, TENSOR, **QUICK, ranks=(2, 2, 2)),
         {
             "ranks": (1, 2, 2),
-            "modes": [None, em.Smooth(1.0), None],
+            "modes": {0: em.Monotone()},
             "core": em.Sparse(0.1),
-            "joined": With((0, 1), {"ranks": (2, 2)}),
+            "joined": With((0, 1), {"ranks": 2}),
             "solver": em.HALS(),
             "n_starts": 5,
             "max_iter": 2,
@@ -397,9 +398,9 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "assess.local_rank": (
         lambda **given: em.assess.local_rank(X, **given),
         {
-            "window": 5,
+            "window": 1,
             "mask": PIXELS,
-            "channel_mask": CHANNELS,
+            "channel_mask": Refused(np.zeros(7, bool)),
             "domain": (5, 6),
             "noise": NOISE,
             "random_state": Same(1),
@@ -531,7 +532,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **given: em.show.shifts(RNG_SHIFTS, **given),
         {
             "stretches": RNG_SHIFTS / 90,
-            "pixel_size": (2.0, 2.0),
+            "pixel_size": With((2.0, 2.0), {"pixel_units": "nm"}),
             "pixel_units": With("nm", {"pixel_size": (2.0, 2.0)}),
             "title": "T",
         },
@@ -551,7 +552,7 @@ CHANGED = {
     "background": True,
     "pure": False,
     "diffuseness": 4.0,
-    "sparse": Same(True),
+    "sparse": True,
     "exclusive": False,
     "drift": 2.0,
     "stretch": With(0.02, {"drift": 1.0}),

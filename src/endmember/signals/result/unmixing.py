@@ -127,7 +127,7 @@ def unmix(
     taken, reasons = given(signal), list(reasons)
     if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
         raise EndmemberError(
-            f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give the array signal.data"
+            f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give signal.data"
         )
     if resume and checkpoint is None:
         raise EndmemberError(
