@@ -45,7 +45,7 @@ def numbers(thing: Any) -> list[Any]:
     if hasattr(thing, "findobj"):
         return drawn(thing)
     if hasattr(thing, "axes_manager"):
-        return [np.asarray(thing.data), *(axis.axis for axis in thing.axes_manager._axes)]
+        return [*numbers(thing.data), *(axis.axis for axis in thing.axes_manager._axes)]
     if isinstance(thing, em.Unmixing):
         doubts = [thing.errors, thing.bands, thing.record.get("agreement")]
         return numbers([thing.maps, thing.spectra, thing.model, *doubts])
