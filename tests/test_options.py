@@ -112,7 +112,7 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "method": "--background 445:480 | --method log",
             "denoise": "--spikes | --denoise 2",
             "crop": "--spikes | --crop 500:640",
-            "missing": "--spikes FILE holed.hspy | --missing leave-out",
+            "missing": "--spikes FILE holed.hspy | = --missing leave-out",
             "signal": "--spikes FILE two.hspy | --signal 1",
             "lazy": "--spikes | = --lazy",
             "output": "--spikes | -o elsewhere.hspy",

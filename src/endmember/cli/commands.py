@@ -204,7 +204,8 @@ def unmix(
         with Watch() as watch:
             result = run(
                 image, model, callback=watch, reasons=reasons, **masks,
-                checkpoint=None if planned is None else passes, resume=reading.resume,
+                checkpoint=None if planned is None else passes,
+                resume=reading.resume and planned is not None,
             )  # fmt: skip
             watch.finish()
             typer.echo(_summary(result, watch))
