@@ -1,10 +1,11 @@
-"""One table of what can be chosen: methods, losses, solvers and wishes, by the names that people call them.
+"""One table of what can be chosen: methods, losses, solvers and penalties, by the names that people call them.
 
 What is chosen is named as in ``em``, so that reading the table costs nothing; the command line, the workbench and
 the choices that ``em.unmix`` makes all ask here.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from endmember.errors import Argument, EndmemberError
@@ -30,17 +31,76 @@ SOLVERS = {
     name.lower(): name
     for name in ("ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton")
 }
-#: Penalties, and whether they are about the maps or the spectra.
-WISHES = {
-    "sparse": ("Sparse", "maps"),
-    "smooth": ("Smooth", "maps"),
-    "soft_orthogonal": ("SoftOrthogonal", "maps"),
-    "relevance": ("Relevance", "maps"),
-    "minimum_volume": ("MinimumVolume", "spectra"),
+
+
+@dataclass(frozen=True)
+class PenaltyRow:
+    """A penalty that command line and workbench offer; its key in ``PENALTIES`` is the name of its option.
+
+    Attributes
+    ----------
+    kind : str
+        The class, as in ``em``; its own default is the weight that it has where none is given.
+    factor : str
+        "maps" or "spectra": what it is about.
+    help : str
+        What the command line says of it.
+    words : str
+        What its control in the workbench says.
+    short : str
+        What the list of runs calls it.
+    weights : tuple of float
+        What its slider offers, from 0, which leaves it out; one without a weight is switched on and off.
+    """
+
+    kind: str
+    factor: str
+    help: str
+    words: str
+    short: str = ""
+    weights: tuple[float, ...] = (
+        0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0
+    )  # fmt: skip
+
+
+PENALTIES = {
+    "soft_orthogonal": PenaltyRow(
+        "SoftOrthogonal",
+        "maps",
+        "Weight of maps that overlap little (0.01 suits phases in separate places; "
+        "'endmember path' says what the data bear).",
+        "Little overlap (soft orthogonality)",
+        "orthogonal",
+    ),
+    "sparse": PenaltyRow(
+        "Sparse",
+        "maps",
+        "Weight of sparse maps (0.01 is little, 1 empties them).",
+        "Sparse maps",
+        "sparse",
+    ),
+    "smooth": PenaltyRow(
+        "Smooth", "maps", "Weight of smooth maps (0.1 is little).", "Smooth maps", "smooth"
+    ),
+    "minimum_volume": PenaltyRow(
+        "MinimumVolume",
+        "spectra",
+        "Weight of spectra as alike as the data allow, with maps that sum to one: for "
+        "data without pure pixels.",
+        "Minimum volume of the spectra",
+        "volume",
+    ),
+    "relevance": PenaltyRow(
+        "Relevance",
+        "maps",
+        "Keep only as many of the K components as the data bear (ARD).",
+        "Drop superfluous components (ARD)",
+        weights=(),
+    ),
 }
-#: Parameters of methods, by the options of the command line that they come from; a wish is about a factor.
+#: Parameters of methods, by the options of the command line that they come from; a penalty is about a factor.
 PARAMETERS = {
-    **{wish: part for wish, (_, part) in WISHES.items()},
+    **{name: row.factor for name, row in PENALTIES.items()},
     "closure": "maps",
     "known": "spectra",
     "free": "maps",
@@ -88,17 +148,17 @@ def named(table: Mapping[str, str], name: str, what: str) -> Any:
 def penalties(
     closure: bool = False, free: Collection[str] = (), **weights: float | bool | None
 ) -> dict[str, list[Any]]:
-    """Return wishes as the parameters ``maps`` and ``spectra`` of a model.
+    """Return penalties as the parameters ``maps`` and ``spectra`` of a model.
 
     Parameters
     ----------
     closure : bool
-        Whether the maps sum to one. A minimum volume scales them so that they do, unless another wish or this one
+        Whether the maps sum to one. A minimum volume scales them so that they do, unless another penalty or this one
         decides on their scale.
     free : collection of "maps" and "spectra"
         Which of them may be negative.
     **weights
-        Of ``WISHES``; None and False leave one out, and True takes it as it is.
+        Of ``PENALTIES``; None and False leave one out, and True takes it as it is.
 
     Examples
     --------
@@ -111,12 +171,12 @@ def penalties(
 
     asked: dict[str, list[Any]] = {"maps": [], "spectra": []}
     for name, weight in weights.items():
-        kind, part = WISHES[name]
+        row = PENALTIES[name]
         if weight is not None and weight is not False:
-            asked[part].append(getattr(em, kind)(*([] if weight is True else [weight])))
+            asked[row.factor].append(getattr(em, row.kind)(*([] if weight is True else [weight])))
     if closure:
         asked["maps"].append(em.SumToOne())
-    elif asked["spectra"] and not any(wish.has_scale for wish in asked["maps"]):
+    elif asked["spectra"] and not any(one.has_scale for one in asked["maps"]):
         # The volume is that of spectra of unit length: the sum is settled afterwards.
         asked["maps"].append(em.SumToOne(mode="scale"))
     for part in dict.fromkeys(free):

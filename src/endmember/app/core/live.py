@@ -171,8 +171,8 @@ def _quick(choices: Choices) -> tuple[Choices, str]:
     if choices.loss == "counts, exact":
         choices = replace(choices, loss="counts, weighted")
         left_out.append("counts are weighted, not exact")
-    if choices.relevance:
-        choices = replace(choices, relevance=False)
+    if choices.penalties.get("relevance"):
+        choices = replace(choices, penalties={**choices.penalties, "relevance": False})
         left_out.append("all components are shown, none is dropped yet")
     return choices, "; ".join(left_out)
 

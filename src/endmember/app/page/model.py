@@ -9,7 +9,7 @@ from endmember.app.core.choices import METHODS, MOST_COMPONENTS, Choices
 from endmember.app.core.live import Picture
 from endmember.app.core.session import Run
 from endmember.app.page.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, Panel, SpectrumPlot
-from endmember.catalogue import LOSSES_IN_WORDS
+from endmember.catalogue import LOSSES_IN_WORDS, PENALTIES, PenaltyRow
 from endmember.show.page import palette
 
 _LEFT = "table td, table th { text-align: left !important; }"
@@ -102,13 +102,15 @@ class NumberPanel(Panel):
 
 #: Maps beside each other.
 COLUMNS = 3
-_WEIGHTS = [0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0]
-_NAMES = {
-    "soft_orthogonal": "Little overlap (soft orthogonality)",
-    "sparse": "Sparse maps",
-    "smooth": "Smooth maps",
-    "minimum_volume": "Minimum volume of the spectra",
-}
+
+
+def _control(row: PenaltyRow) -> Any:
+    """Return a slider for the weight of a penalty, or a switch for one without a weight."""
+    if not row.weights:
+        return pn.widgets.Checkbox(label=row.words)
+    return pn.widgets.DiscreteSlider(
+        label=row.words, options=list(row.weights), value=0.0, width=280
+    )
 
 
 class ModelPanel(Panel):
@@ -118,9 +120,17 @@ class ModelPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._quiet = False
         self._maps: list[MapPlot] = []
+        self._penalties = {name: _control(row) for name, row in PENALTIES.items()}
         self._controls = self._make_controls()
+        for control in [*self._controls.values(), *self._penalties.values()]:
+            control.param.watch(lambda _: self.refresh(), "value")
+        self._method = pn.widgets.Select(label="Method", options=list(METHODS), width=280)
+        self._method.param.watch(lambda event: self._preset(event.new), "value")
+        self._starts = pn.widgets.IntInput(
+            label="Starts of a run", value=10, start=1, end=100, width=130
+        )
+        self._seed = pn.widgets.IntInput(label="Seed", value=0, start=0, width=130)
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._grid: Any = pn.Column()
         self._spectra = SpectrumPlot("Spectra", 480, 360)
@@ -129,8 +139,12 @@ class ModelPanel(Panel):
         run = pn.widgets.Button(
             label="Run on the full data", color="primary", width=280, on_click=lambda _: self._run()
         )
-        *upper, starts, seed = self._controls.values()
-        left = pn.Column(*upper, pn.Row(starts, seed), run, width=310)
+        sliders = [self._penalties[name] for name, row in PENALTIES.items() if row.weights]
+        switches = [self._penalties[name] for name, row in PENALTIES.items() if not row.weights]
+        left = pn.Column(
+            self._method, self._controls["k"], self._controls["loss"], *sliders, self._controls["closure"], *switches,
+            pn.Row(self._starts, self._seed), run, width=310,
+        )  # fmt: skip
         top = pn.Row(
             pn.pane.Bokeh(self._overlay.figure),
             pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width"),
@@ -159,33 +173,22 @@ class ModelPanel(Panel):
 
     def _make_controls(self) -> dict[str, Any]:
         w = pn.widgets
-        controls: dict[str, Any] = {
-            "method": w.Select(label="Method", options=list(METHODS), width=280),
+        return {
             "k": w.IntSlider(
                 label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
             ),
             "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
+            "closure": w.Checkbox(label="Maps sum to one"),
         }
-        for name, words in _NAMES.items():
-            controls[name] = w.DiscreteSlider(label=words, options=_WEIGHTS, value=0.0, width=280)
-        controls["closure"] = w.Checkbox(label="Maps sum to one")
-        controls["relevance"] = w.Checkbox(label="Drop superfluous components (ARD)")
-        controls["starts"] = w.IntInput(
-            label="Starts of a run", value=10, start=1, end=100, width=130
-        )
-        controls["seed"] = w.IntInput(label="Seed", value=0, start=0, width=130)
-        controls["method"].param.watch(lambda event: self._preset(event.new), "value")
-        for name, control in controls.items():
-            if name not in ("method", "starts", "seed"):
-                control.param.watch(lambda _: self.refresh(), "value")
-        return controls
 
     def choices(self) -> Choices:
         """Return what the controls say."""
-        values = {
-            name: control.value for name, control in self._controls.items() if name != "method"
-        }
-        return Choices(**values)
+        return Choices(
+            **{name: control.value for name, control in self._controls.items()},
+            penalties={name: control.value for name, control in self._penalties.items()},
+            starts=self._starts.value,
+            seed=self._seed.value,
+        )
 
     def set_number(self, k: int) -> None:
         """Move the slider of k."""
@@ -193,25 +196,21 @@ class ModelPanel(Panel):
 
     def data_changed(self) -> None:
         """Take the noise that suits the data and show a first answer."""
-        self._quiet = True
         self._controls["loss"].value = (
             "counts, weighted" if self._page.session.data.is_counts else "constant noise"
         )
-        self._quiet = False
         self._after.visible = False
         self.refresh()
 
     def _preset(self, method: str) -> None:
-        self._quiet = True
         for name, value in METHODS[method].items():
-            self._controls[name].value = value
-        self._quiet = False
+            self._penalties[name].value = value
         self.refresh()
 
     def refresh(self) -> None:
         """Ask the sketch for the answer to the choices; the newest wins."""
         live = self._page.session.live
-        if self._quiet or live is None:
+        if live is None:
             return
         choices = self.choices()
         self._after.visible = False

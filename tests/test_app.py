@@ -127,7 +127,7 @@ def test_a_live_answer_nobody_waits_for_ends():
 def test_what_a_sketch_cannot_answer_is_said():
     live = Live(em.synthetic.mixed_phases((20, 20), channels=60, k=2).signal)
     picture = live.unmix(
-        Choices(2, "counts, exact", relevance=True), lambda one: None, lambda: None
+        Choices(2, "counts, exact", penalties={"relevance": True}), lambda one: None, lambda: None
     )
     assert "not exact" in picture.stand_in and "none is dropped" in picture.stand_in
 
@@ -253,7 +253,7 @@ def test_a_process_gives_the_answer_that_this_one_gives(workers, folder):
         session = Session(folder, store=where)
         session.open("diode.hspy")
         session.accept(Step("align", {"method": "correlation"}))
-        run = session.run(Choices(2, soft_orthogonal=0.01, starts=2))
+        run = session.run(Choices(2, penalties={"soft_orthogonal": 0.01}, starts=2))
         session.judge(run, "errors")
         answers.append((run.result, session.rank().suggested, session.script()))
         session.close()
@@ -347,7 +347,7 @@ def test_the_script_gives_the_same_spectra(session, tmp_path, monkeypatch):
     session.accept(Step("rebin", {"pixels": 2}))
     session.accept(Step("align", {"method": "correlation", "smooth": 3}))
     session.accept(Step("crop_energy", {"start": float(session.data.energy[4]), "stop": 120.0}))
-    session.run(Choices(2, soft_orthogonal=0.01, starts=2, seed=3))
+    session.run(Choices(2, penalties={"soft_orthogonal": 0.01}, starts=2, seed=3))
     file = tmp_path / "script.py"
     file.write_text(session.script())
     monkeypatch.chdir(tmp_path)
