@@ -24,10 +24,12 @@ from endmember.app.work.pool import Workers
 from endmember.app.work.scheduler import Cancelled, Ticket
 
 REGION, FIRST, ANSWER = 0.1, 0.2, 1.0
+WEIGHTED = "counts, weighted"
 CHANGES = (
     Choices(3), Choices(4), Choices(5), Choices(6), Choices(4),
-    Choices(4, penalties={"soft_orthogonal": 0.01}), Choices(4, penalties={"soft_orthogonal": 0.02}), Choices(4, penalties={"sparse": 0.05}), Choices(4, penalties={"smooth": 0.1}),
-    Choices(4, "counts, weighted"), Choices(4, "counts, weighted", penalties={"soft_orthogonal": 0.01}),
+    Choices(4, penalties={"soft_orthogonal": 0.01}), Choices(4, penalties={"soft_orthogonal": 0.02}),
+    Choices(4, penalties={"sparse": 0.05}), Choices(4, penalties={"smooth": 0.1}),
+    Choices(4, WEIGHTED), Choices(4, WEIGHTED, penalties={"soft_orthogonal": 0.01}),
 )  # fmt: skip
 
 

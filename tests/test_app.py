@@ -7,6 +7,7 @@ import runpy
 import threading
 import time
 import zipfile
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,6 @@ from endmember.app.server.files import Upload, UploadTooLargeError, inside, list
 from endmember.app.server.shared import Store
 from endmember.app.work.images import store
 from endmember.app.work.pool import WorkerLostError, Workers
-from endmember.app.work.process import encoded
 from endmember.app.work.scheduler import Cancelled, Lane
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path):
 @pytest.fixture
 def session(folder):
     session = Session(folder)
-    session.open("diode.hspy")
+    session.use(session.read("diode.hspy"))
     yield session
     session.close()
 
@@ -182,14 +182,14 @@ def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
 
 def test_only_where_the_data_lie_travels_between_processes(session):
     assert session.data.cube.any() and session.data.signal.data.any()
-    assert len(encoded(session.data.stored)) < session.data.cube.nbytes / 4
+    assert len(ForkingPickler.dumps(session.data.stored)) < session.data.cube.nbytes / 4
 
 
 def test_data_that_stay_on_disk_give_the_same_answers(folder):
     """The preview stands for them while a box is dragged; all that counts is of the data."""
     small, large = Session(folder), Session(folder, store=Store(most=1000))
     for session in (small, large):
-        session.open("diode.hspy")
+        session.use(session.read("diode.hspy"))
         session.accept(Step("crop_pixels", {"rows": [0, 14], "columns": [1, 17]}))
         session.accept(Step("rebin", {"channels": 2}))
     few, many = small.data, large.data
@@ -228,8 +228,8 @@ def test_a_preview_is_of_means_over_squares(tmp_path, monkeypatch):
 def test_users_of_one_file_share_its_data_until_the_last_has_gone(folder):
     shared = Store()
     one, other = Session(folder, store=shared), Session(folder, store=shared)
-    one.open("diode.hspy")
-    other.open("diode.hspy")
+    one.use(one.read("diode.hspy"))
+    other.use(other.read("diode.hspy"))
     assert one.data is other.data
     place = Path(one.data.stored.folder)
     one.close()
@@ -251,7 +251,7 @@ def test_a_process_gives_the_answer_that_this_one_gives(workers, folder):
     answers = []
     for where in (None, Store(workers)):
         session = Session(folder, store=where)
-        session.open("diode.hspy")
+        session.use(session.read("diode.hspy"))
         session.accept(Step("align", {"method": "correlation"}))
         run = session.run(Choices(2, penalties={"soft_orthogonal": 0.01}, starts=2))
         session.judge(run, "errors")
@@ -269,8 +269,8 @@ def test_what_goes_wrong_in_a_process_is_said_here(workers, folder):
     session = Session(folder, store=Store(workers))
     (folder / "broken.hspy").write_bytes(b"not a file at all")
     with pytest.raises(em.UnreadableFileError):
-        session.open("broken.hspy")
-    session.open("diode.hspy")
+        session.read("broken.hspy")
+    session.use(session.read("diode.hspy"))
     with pytest.raises(ValueError, match="rows"):
         session.preview(Step("crop_pixels", {"rows": [5, 99], "columns": [0, 3]}))
     session.close()
@@ -290,7 +290,7 @@ def long_fit(session, lane):
 
 def test_a_cancelled_fit_ends_with_its_process_and_others_go_on(workers, folder):
     session, lane = Session(folder, store=Store(workers)), Lane()
-    session.open("diode.hspy")
+    session.use(session.read("diode.hspy"))
     answers = long_fit(session, lane)
     (busy,) = workers._busy
     lane.cancel()
@@ -303,7 +303,7 @@ def test_a_cancelled_fit_ends_with_its_process_and_others_go_on(workers, folder)
 
 def test_a_process_that_dies_becomes_a_message(workers, folder):
     session, lane = Session(folder, store=Store(workers)), Lane()
-    session.open("diode.hspy")
+    session.use(session.read("diode.hspy"))
     answers = long_fit(session, lane)
     (busy,) = workers._busy
     busy.process.kill()
@@ -317,8 +317,8 @@ def test_a_process_that_dies_becomes_a_message(workers, folder):
 def test_a_second_user_does_not_wait_for_the_fit_of_the_first(workers, folder):
     shared = Store(workers)
     one, other, lane = Session(folder, store=shared), Session(folder, store=shared), Lane()
-    one.open("diode.hspy")
-    other.open("diode.hspy")
+    one.use(one.read("diode.hspy"))
+    other.use(other.read("diode.hspy"))
     answers = long_fit(one, lane)
     assert other.run(Choices(2, starts=1)).result.model.converged_
     assert lane.busy and answers == [] and one.runs == []
@@ -402,11 +402,12 @@ def test_runs_side_by_side_are_paired_whatever_their_order(session):
 
 def test_bands_and_errors_are_those_of_assess(session):
     run = session.run(Choices(2, starts=2))
-    expected = em.assess.ambiguity(run.result.model, run.signal)
+    expected = em.assess.ambiguity(run.result.model, run.image.signal)
     np.testing.assert_allclose(session.judge(run, "bands").spectra_high, expected.spectra_high)
     assert session.judge(run, "bands") is run.result.bands
     np.testing.assert_allclose(
-        session.judge(run, "errors").maps, em.assess.uncertainty(run.result.model, run.signal).maps
+        session.judge(run, "errors").maps,
+        em.assess.uncertainty(run.result.model, run.image.signal).maps,
     )
 
 
@@ -422,7 +423,7 @@ def test_nothing_outside_the_folder_is_read_or_written(folder, name):
     (root / "away").symlink_to(folder)
     session = Session(root)
     with pytest.raises(PermissionError, match="outside"):
-        session.open(name)
+        session.read(name)
     assert listing(root) == (["sub"], [])
     with pytest.raises(PermissionError):
         inside(root, "away/diode.hspy")

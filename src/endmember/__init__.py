@@ -51,7 +51,7 @@ _NAMES_BY_MODULE = {
     "signals.bridge": ["UnreadableFileError", "load"],
     "signals.result.unmixing": ["Unmixing", "unmix"],
     "signals.result.unmixing:open_folder": ["open"],
-    "app.server.server": ["workbench"],
+    "app.notebook": ["workbench"],
 }
 _MODULES = ["assess", "preprocess", "show", "synthetic"]
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

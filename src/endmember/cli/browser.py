@@ -59,7 +59,7 @@ def workbench(
     store = make_store()
     first = None if file is None else _first(file, signal, crop, store)
     server = make_server(
-        Path.cwd(), first, address=address, port=port, limit=upload_limit * 2**20, store=store
+        Path.cwd(), store, first, address=address, port=port, limit=upload_limit * 2**20
     )
     if address != "127.0.0.1":
         note(

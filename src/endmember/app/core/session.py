@@ -48,11 +48,6 @@ class Run:
     fitted: Fitted
     result: Unmixing
 
-    @property
-    def signal(self) -> Any:
-        """The data of the fit, as a signal."""
-        return self.image.signal
-
 
 class Session:
     """Everything of one user. Others see nothing of it; where they opened the same file, its data are held once.
@@ -89,7 +84,6 @@ class Session:
         self, root: str | Path = ".", limit: int = UPLOAD_LIMIT, store: Store | None = None
     ) -> None:
         self.root, self.limit = Path(root).resolve(), limit
-        self._owns_store = store is None
         self.store = store or Store()
         self.image: Image | None = None
         self.original: Image | None = None
@@ -105,8 +99,6 @@ class Session:
         self.image = self.original = self.live = None
         self.runs = []
         self._own.cleanup()
-        if self._owns_store:
-            self.store.close()
 
     @property
     def folders(self) -> tuple[Path, Path]:
@@ -114,8 +106,8 @@ class Session:
         return self.root, Path(self._own.name)
 
     # Data -----------------------------------------------------------------------------------
-    def open(self, name: str, signal: int | None = None) -> None:
-        """Open a file of the folder.
+    def read(self, name: str, signal: int | None = None, ticket: Ticket | None = None) -> Image:
+        """Return what a file of the folder holds, for :meth:`use`; changes nothing.
 
         Raises
         ------
@@ -124,10 +116,6 @@ class Session:
         OSError, ValueError
             If it cannot be read or holds no spectrum image; one sentence says what to do.
         """
-        self.use(self.read(name, signal))
-
-    def read(self, name: str, signal: int | None = None, ticket: Ticket | None = None) -> Image:
-        """Return what a file of the folder holds, for :meth:`use`; changes nothing."""
         return self.store.read(ticket or Ticket(), inside(self.root, name), signal)
 
     def receive(self, name: str) -> Upload:

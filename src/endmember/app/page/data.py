@@ -1,6 +1,6 @@
 """The data: look at them, drag a region for its spectrum, an energy window for its map; prepare them."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import panel as pn
@@ -64,29 +64,34 @@ class DataPanel(Panel):
         self, x: tuple[float, float], y: tuple[float, float], final: bool = True
     ) -> None:
         data = self._page.session.data
-        box = data.region(x, y)
-
-        def done(spectrum: np.ndarray) -> None:
-            self._box, self._region = box, spectrum
-            self._draw_spectrum()
-
-        def work(ticket: Ticket) -> np.ndarray:
-            return _two_answers(ticket, data, data.spectrum, data.exact_spectrum, box, final)
-
-        self._page.drag.submit(work, done, self._page.complain, done)
+        self._ask(data.region(x, y), data.spectrum, data.exact_spectrum, self._show_region, final)
 
     def _window_moved(self, energies: tuple[float, float], final: bool = True) -> None:
         data = self._page.session.data
-        window = data.window(energies)
+        self._ask((data.window(energies),), data.map, data.exact_map, self._show_window, final)
 
-        def done(values: np.ndarray) -> None:
-            self._window = window
-            self._draw_map(values)
+    def _ask(self, where: Any, quick: Any, exact: Any, show: Any, final: bool) -> None:
+        """Show the answer at once; once the mouse is let go, what stands for data on disk gives way to them."""
 
         def work(ticket: Ticket) -> np.ndarray:
-            return _two_answers(ticket, data, data.map, data.exact_map, (window,), final)
+            answer = quick(*where)
+            if not final:
+                return answer
+            ticket.show(answer)
+            return exact(*where)
+
+        def done(answer: np.ndarray) -> None:
+            show(where, answer)
 
         self._page.drag.submit(work, done, self._page.complain, done)
+
+    def _show_region(self, box: Any, spectrum: np.ndarray) -> None:
+        self._box, self._region = box, spectrum
+        self._draw_spectrum()
+
+    def _show_window(self, where: Any, values: np.ndarray) -> None:
+        (self._window,) = where
+        self._draw_map(values)
 
     def _scale_changed(self) -> None:
         log = self._log.value
@@ -118,47 +123,45 @@ class DataPanel(Panel):
         self._map.show(values, title, log=self._log.value)
 
 
-def _two_answers(
-    ticket: Ticket, data: Image, quick: Any, exact: Any, where: tuple, final: bool
-) -> np.ndarray:
-    """Return the answer at once; where that is one of a preview and the mouse was let go, show it and read the data."""
-    answer = quick(*where)
-    if not (data.is_preview and final):
-        return answer
-    ticket.show(answer)
-    return exact(*where)
+class _Kind(NamedTuple):
+    """How the panel offers a step: its name, what it says of it and of its energies, and the settings it shows."""
+
+    step: str
+    words: str
+    settings: tuple[str, ...] = ()
+    energies: str = "Energies"
 
 
-#: What the panel calls a step, and the step.
 _KINDS = {
-    "Crop energies": "crop_energy",
-    "Crop pixels": "crop_pixels",
-    "Bin": "rebin",
-    "Remove spikes": "remove_spikes",
-    "Align energies": "align",
-    "Subtract background": "subtract_background",
+    "Crop energies": _Kind("crop_energy", "Keeps a window of energies.", ("energies",)),
+    "Crop pixels": _Kind("crop_pixels", "Keeps a part of the image.", ("rows", "columns")),
+    "Bin": _Kind(
+        "rebin",
+        "Adds up neighbours: fewer, better spectra. Counts stay counts.",
+        ("pixels", "channels"),
+    ),
+    "Remove spikes": _Kind(
+        "remove_spikes", "Replaces X-ray hits and other outliers by what their neighbours say."
+    ),
+    "Align energies": _Kind(
+        "align",
+        "Finds how far every spectrum lies too high in energy and moves it back; channels that not "
+        "every pixel has seen are cut off.",
+        ("energies", "method", "smooth"),
+        "Energies that count",
+    ),
+    "Subtract background": _Kind(
+        "subtract_background",
+        "Fits a power law to a window before the edge and takes it off everywhere above.",
+        ("energies",),
+        "Window before the edge",
+    ),
 }
-
-
 #: How the energy shift of a pixel is found.
 _METHODS = {
     "what suits the data": "auto",
     "the zero-loss peak": "zero_loss",
     "likeness to the mean spectrum": "correlation",
-}
-_ENERGIES = {
-    "crop_energy": "Energies",
-    "subtract_background": "Window before the edge",
-    "align": "Energies that count",
-}
-_WORDS = {
-    "crop_energy": "Keeps a window of energies.",
-    "crop_pixels": "Keeps a part of the image.",
-    "rebin": "Adds up neighbours: fewer, better spectra. Counts stay counts.",
-    "remove_spikes": "Replaces X-ray hits and other outliers by what their neighbours say.",
-    "align": "Finds how far every spectrum lies too high in energy and moves it back; channels that not "
-    "every pixel has seen are cut off.",
-    "subtract_background": "Fits a power law to a window before the edge and takes it off everywhere above.",
 }
 
 
@@ -170,42 +173,44 @@ class PreparePanel(Panel):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._kind = pn.widgets.Select(label="Step", options=list(_KINDS), width=260)
-        self._energies = pn.widgets.EditableRangeSlider(
-            label="Energies", start=0, end=1, width=320, format="0.00"
-        )
-        self._rows = pn.widgets.IntRangeSlider(label="Rows", start=0, end=1, width=260)
-        self._columns = pn.widgets.IntRangeSlider(label="Columns", start=0, end=1, width=260)
-        self._pixels = pn.widgets.IntInput(
-            label="Pixels to add up, each way", value=2, start=1, width=260
-        )
-        self._channels = pn.widgets.IntInput(
-            label="Channels to add up", value=1, start=1, width=260
-        )
-        self._method = pn.widgets.Select(label="By", options=list(_METHODS), width=260)
-        self._smooth = pn.widgets.IntInput(
-            label="Median of the shifts over so many pixels", value=1, start=1, step=2, width=260
-        )
-        self._try = pn.widgets.Button(label="Try", width=80, on_click=lambda _: self._start())
-        self._keep = pn.widgets.Button(
+        w = pn.widgets
+        self._settings: dict[str, Any] = {
+            "energies": w.EditableRangeSlider(
+                label="Energies", start=0, end=1, width=320, format="0.00"
+            ),
+            "rows": w.IntRangeSlider(label="Rows", start=0, end=1, width=260),
+            "columns": w.IntRangeSlider(label="Columns", start=0, end=1, width=260),
+            "pixels": w.IntInput(label="Pixels to add up, each way", value=2, start=1, width=260),
+            "channels": w.IntInput(label="Channels to add up", value=1, start=1, width=260),
+            "method": w.Select(label="By", options=list(_METHODS), width=260),
+            "smooth": w.IntInput(
+                label="Median of the shifts over so many pixels",
+                value=1,
+                start=1,
+                step=2,
+                width=260,
+            ),
+        }
+        self._keep = w.Button(
             label="Keep",
             color="primary",
             width=80,
             disabled=True,
             on_click=lambda _: self._accept(),
         )
-        self._undo = pn.widgets.Button(
+        self._undo = w.Button(
             label="Undo the last", width=120, disabled=True, on_click=lambda _: self._take_back()
         )
-        self._done = pn.widgets.StaticText(label="Steps", value="none")
+        self._done = w.StaticText(label="Steps", value="none")
         self._maps = {name: MapPlot(name, 440, 360) for name in ("Before", "After")}
         self._spectra = SpectrumPlot("Mean spectrum before and after", 720, 320)
         self._words = pn.pane.Str("", width=320, stylesheets=[PLAIN], styles={"color": "#666666"})
         self._tried: tuple[Step, Image] | None = None
         self._kind.param.watch(lambda _: self._offer(), "value")
+        attempt = w.Button(label="Try", width=80, on_click=lambda _: self._start())
         controls = pn.Column(
-            self._kind, self._words, self._energies, self._rows, self._columns, self._pixels,
-            self._channels, self._method, self._smooth,
-            pn.Row(self._try, self._keep, self._undo), self._done, width=360,
+            self._kind, self._words, *self._settings.values(), pn.Row(attempt, self._keep, self._undo), self._done,
+            width=360,
         )  # fmt: skip
         maps = pn.Row(*[pn.pane.Bokeh(plot.figure) for plot in self._maps.values()])
         spectra = pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width")
@@ -222,11 +227,12 @@ class PreparePanel(Panel):
         ny, nx, _ = data.shape
         low, high = float(data.energy.min()), float(data.energy.max())
         # One after the other, the wider end first: a value is held between the ends that it finds.
-        self._energies.end = max(high, self._energies.end)
-        self._energies.value = (low, high)
-        self._energies.param.update(start=low, end=high, step=(high - low) / 500)
-        self._rows.param.update(start=0, end=ny, value=(0, ny))
-        self._columns.param.update(start=0, end=nx, value=(0, nx))
+        energies = self._settings["energies"]
+        energies.end = max(high, energies.end)
+        energies.value = (low, high)
+        energies.param.update(start=low, end=high, step=(high - low) / 500)
+        self._settings["rows"].param.update(start=0, end=ny, value=(0, ny))
+        self._settings["columns"].param.update(start=0, end=nx, value=(0, nx))
         self._done.value = "; ".join(step.code for step in self._page.session.steps) or "none"
         self._tried, self._keep.disabled = None, True
         self._undo.disabled = not self._page.session.steps
@@ -235,35 +241,33 @@ class PreparePanel(Panel):
     def _offer(self) -> None:
         """Show the settings of the chosen step."""
         kind = _KINDS[self._kind.value]
-        self._words.object = _WORDS[kind]
-        self._energies.visible = kind in _ENERGIES
-        self._energies.label = _ENERGIES.get(kind, "Energies")
-        self._rows.visible = self._columns.visible = kind == "crop_pixels"
-        self._pixels.visible = self._channels.visible = kind == "rebin"
-        self._method.visible = self._smooth.visible = kind == "align"
+        self._words.object = kind.words
+        self._settings["energies"].label = kind.energies
+        for name, setting in self._settings.items():
+            setting.visible = name in kind.settings
 
     def _step(self) -> Step:
-        kind = _KINDS[self._kind.value]
-        low, high = (float(end) for end in self._energies.value)
-        settings: dict[str, dict[str, Any]] = {
+        step = _KINDS[self._kind.value].step
+        given = {name: setting.value for name, setting in self._settings.items()}
+        low, high = (float(end) for end in given["energies"])
+        parameters: dict[str, dict[str, Any]] = {
             "crop_energy": {"start": low, "stop": high},
-            "crop_pixels": {"rows": list(self._rows.value), "columns": list(self._columns.value)},
-            "rebin": {"pixels": self._pixels.value, "channels": self._channels.value},
+            "crop_pixels": {"rows": list(given["rows"]), "columns": list(given["columns"])},
+            "rebin": {"pixels": given["pixels"], "channels": given["channels"]},
             "subtract_background": {"window": (low, high)},
-            "align": self._alignment(low, high),
+            "align": {
+                "method": _METHODS[given["method"]],
+                "window": (low, high),
+                "smooth": given["smooth"] or 1,
+            },
         }
-        return Step(kind, settings.get(kind, {}))
-
-    def _alignment(self, low: float, high: float) -> dict[str, Any]:
-        """Return the keywords of an alignment; what is as it would be anyway stays out of the script."""
-        words: dict[str, Any] = {}
-        if (method := _METHODS[self._method.value]) != "auto":
-            words["method"] = method
-        if (low, high) != (self._energies.start, self._energies.end):
-            words["window"] = (low, high)
-        if (self._smooth.value or 1) > 1:
-            words["smooth"] = self._smooth.value
-        return words
+        # What is as it would be anyway stays out of the script.
+        ends = (self._settings["energies"].start, self._settings["energies"].end)
+        plain = {"method": "auto", "window": ends, "smooth": 1} if step == "align" else {}
+        wanted = parameters.get(step, {})
+        return Step(
+            step, {name: set_to for name, set_to in wanted.items() if set_to != plain.get(name)}
+        )
 
     def _start(self) -> None:
         step, session = self._step(), self._page.session

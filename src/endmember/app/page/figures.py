@@ -24,7 +24,6 @@ from endmember.show.page import palette
 _LENGTHS = {"nm": "nm", "µm": "µm", "um": "µm", "μm": "µm", "pm": "pm", "mm": "mm", "m": "m"}
 #: The style of a text that is not code.
 PLAIN = "pre { font-family: inherit; font-size: 13px; white-space: pre-wrap; margin: 0; }"
-_MAP_TOOLS = "pan,wheel_zoom,save,reset"
 _NOWHERE: dict[str, Any] = dict.fromkeys(("left", "right", "top", "bottom"), np.nan)
 
 
@@ -91,16 +90,6 @@ def _listen(plot: Any, dimensions: Any, moved: Callable[[dict[str, float], bool]
     return clear
 
 
-def _frame(plot: Any, shape: tuple[int, int], pixel: float, units: str) -> None:
-    """Show the whole image with its axes, rows downwards; a zoom stays where the image has kept its size."""
-    height, width = shape[0] * pixel, shape[1] * pixel
-    if plot.x_range.reset_end != width or plot.y_range.reset_start != height:
-        plot.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
-        plot.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
-    label = f" ({units})" if units else " (pixels)"
-    plot.xaxis.axis_label, plot.yaxis.axis_label = f"x{label}", f"y{label}"
-
-
 class Panel:
     """What one tab of a page holds, in ``layout``.
 
@@ -123,7 +112,32 @@ class Panel:
         """Take note of another run."""
 
 
-class MapPlot:
+class _PixelPlot:
+    """A picture over the pixels of an image, rows downwards."""
+
+    def __init__(self, title: str, width: int, height: int) -> None:
+        self.figure = _blank(
+            title, width, height, "pan,wheel_zoom,save,reset", match_aspect=True,
+            x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
+        )  # fmt: skip
+        self._pixel = self._width = self._height = 1.0
+        self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
+
+    def place(self, shape: tuple[int, int], pixel: float, units: str) -> None:
+        """Set the size of the image and of its pixels; a zoom stays where the image has kept its size."""
+        self._pixel, height, width = pixel, shape[0] * pixel, shape[1] * pixel
+        if (self._width, self._height) != (width, height):
+            self.figure.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
+            self.figure.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
+        self._width, self._height = width, height
+        label = f"({units})" if units else "(pixels)"
+        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = f"x {label}", f"y {label}"
+
+    def _draw(self, image: np.ndarray) -> None:
+        self._source.data = {"image": [image], "dw": [self._width], "dh": [self._height]}
+
+
+class MapPlot(_PixelPlot):
     """One map; a box may be dragged on it.
 
     Parameters
@@ -144,12 +158,7 @@ class MapPlot:
         drag: Callable[[tuple[float, float], tuple[float, float], bool], None] | None = None,
         colours: str = "Viridis256", log: bool = False,
     ) -> None:  # fmt: skip
-        self.figure = _blank(
-            title, width, height, _MAP_TOOLS, match_aspect=True,
-            x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
-        )  # fmt: skip
-        self._pixel, self._shape = 1.0, (0, 0)
-        self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        super().__init__(title, width, height)
         self._mappers = [LinearColorMapper(palette=colours, nan_color="#d0d0d0")]
         if log:
             self._mappers.append(
@@ -180,45 +189,32 @@ class MapPlot:
 
     def place(self, shape: tuple[int, int], pixel: float, units: str) -> None:
         """Set the size of the image and of its pixels; draws the scale bar."""
-        self._pixel, self._shape = pixel, shape
-        _frame(self.figure, shape, pixel, units)
+        super().place(shape, pixel, units)
         self._scale.update(visible=units in _LENGTHS, unit=_LENGTHS.get(units, "nm"))
 
     def show(self, values: np.ndarray, title: str | None = None, log: bool = False) -> None:
         """Draw another map of the same image; one of fewer pixels is stretched over it."""
-        ny, nx = self._shape
         values = np.ascontiguousarray(values, dtype=np.float32)
-        seen = values[np.isfinite(values)]
-        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
-        mapper = self._mappers[log]
-        if log:
-            positive = seen[seen > 0]
-            low = float(positive.min()) if positive.size else 1.0
+        seen = values[np.isfinite(values) & ((values > 0) | (not log))]
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (float(log), 1.0)
+        mapper = self._bar.color_mapper = self._mappers[log]
         mapper.update(low=low, high=high if high > low else low + 1.0)
         for image, own in zip(self._images, self._mappers, strict=True):
             image.visible = own is mapper
-        self._bar.color_mapper = mapper
-        self._source.data = {"image": [values], "dw": [nx * self._pixel], "dh": [ny * self._pixel]}
+        self._draw(values)
         if title is not None:
             self.figure.title.text = title
 
 
-class OverlayPlot:
+class OverlayPlot(_PixelPlot):
     """All maps in one picture, each in the colour of its spectrum."""
 
     def __init__(self, title: str, width: int = 380, height: int = 380) -> None:
-        self.figure = _blank(
-            title, width, height, _MAP_TOOLS, match_aspect=True,
-            x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
-        )  # fmt: skip
-        self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        super().__init__(title, width, height)
         self.figure.image_rgba("image", x=0, y=0, dw="dw", dh="dh", source=self._source)
 
-    def show(self, maps: np.ndarray, shape: tuple[int, int], pixel: float, units: str) -> None:
-        """Draw maps (rows, columns, k) over an image of a shape, each scaled to its largest value.
-
-        Colours mix on white.
-        """
+    def show(self, maps: np.ndarray) -> None:
+        """Draw maps (rows, columns, k), each scaled to its largest value; colours mix on white."""
         ny, nx, k = maps.shape
         strength = np.nan_to_num(np.asarray(maps, dtype=float))
         strength = np.clip(strength / np.maximum(strength.max(axis=(0, 1)), 1e-300), 0, 1)
@@ -227,9 +223,7 @@ class OverlayPlot:
         light = 1.0 - strength.max(axis=-1, keepdims=True) * (1.0 - share @ inks)
         rgba = np.full((ny, nx, 4), 255, dtype=np.uint8)
         rgba[..., :3] = np.round(255 * light)
-        _frame(self.figure, shape, pixel, units)
-        image = rgba.view(np.uint32).reshape(ny, nx)
-        self._source.data = {"image": [image], "dw": [shape[1] * pixel], "dh": [shape[0] * pixel]}
+        self._draw(rgba.view(np.uint32).reshape(ny, nx))
 
 
 class SpectrumPlot:
@@ -303,7 +297,7 @@ class CurvePlot:
         self, title: str, x: str, y: str, width: int = 640, height: int = 300, log: bool = True
     ) -> None:
         self.figure = _blank(
-            title, width, height, _MAP_TOOLS, wide=True,
+            title, width, height, "pan,wheel_zoom,save,reset", wide=True,
             y_axis_type="log" if log else "linear", x_axis_label=x, y_axis_label=y,
             x_range=_unset(), y_range=_unset(),
         )  # fmt: skip

@@ -235,7 +235,8 @@ class ModelPanel(Panel):
         names = [f"Component {j + 1}" for j in range(k)]
         self._spectra.show(data.energy, list(spectra), names, data.energy_label)
         images = maps if maps.ndim == 3 else maps[None]
-        self._overlay.show(images, (ny, nx), *data.pixel)
+        self._overlay.place((ny, nx), *data.pixel)
+        self._overlay.show(images)
         while len(self._maps) < k:
             self._maps.append(MapPlot("", 315, 265))
         for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):

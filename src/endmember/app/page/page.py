@@ -14,8 +14,7 @@ from endmember.app.core.session import Session
 from endmember.app.page.data import DataPanel, PreparePanel
 from endmember.app.page.model import ModelPanel, NumberPanel
 from endmember.app.page.runs import ExportPanel, RunsPanel
-from endmember.app.server.files import Upload, UploadTooLargeError, listing
-from endmember.app.server.server import PIECE
+from endmember.app.server.files import PIECE, Upload, UploadTooLargeError, listing
 from endmember.app.work.scheduler import Lane, Ticket
 
 logger = logging.getLogger("endmember")

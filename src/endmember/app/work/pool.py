@@ -16,8 +16,6 @@ from endmember.app.work.scheduler import Ticket
 IDLE = 2
 #: Seconds between two looks whether work that waits for a process is still wanted.
 WAIT = 0.05
-#: Seconds that a process may take to end.
-GRACE = 5.0
 
 
 class WorkerLostError(RuntimeError):
@@ -29,16 +27,10 @@ class Worker:
 
     def __init__(self) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
-        self._ended = False
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "endmember.app.work.process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
-
-    @property
-    def alive(self) -> bool:
-        """Whether the process runs and may go on."""
-        return not self._ended and self.process.poll() is None
 
     def ask(self, ticket: Ticket, name: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
         """Return ``"done"`` and the answer to a job, or ``"failed"`` and what it raised."""
@@ -52,8 +44,7 @@ class Worker:
                 ticket.show(value)
         except (EOFError, BrokenPipeError) as lost:
             ticket.check()
-            self.end()
-            code = self.process.wait(GRACE)
+            code = self.process.wait()
             why = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise WorkerLostError(
                 f"the process that did this has ended ({why}), perhaps for want of memory; nothing else is "
@@ -61,22 +52,10 @@ class Worker:
             ) from lost
 
     def end(self) -> None:
-        """End the process at once, whatever it does."""
-        self._ended = True
-        self.process.terminate()
-
-    def bury(self) -> None:
-        """Wait for the end, and close the pipes."""
-        self.end()
-        try:
-            self.process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
+        """End the process at once, whatever it does, and close the pipes."""
+        self.process.kill()
+        with contextlib.suppress(BrokenPipeError), self.process:
+            pass
 
 
 class Workers:
@@ -95,13 +74,13 @@ class Workers:
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._closed = False
-        self._end = weakref.finalize(self, _bury, self._idle, self._busy)
+        self._end = weakref.finalize(self, _end, self._idle, self._busy)
 
     def start(self) -> None:
         """Have a process ready, without waiting for it."""
         with self._changed:
             if not self._idle and len(self._busy) < self.most and not self._closed:
-                self._idle.insert(0, Worker())
+                self._idle.append(Worker())
 
     def close(self) -> None:
         """End all processes."""
@@ -126,48 +105,42 @@ class Workers:
         WorkerLostError
             If the process has died.
         """
-        worker = self._take(ticket)
+        worker, kind = self._take(ticket), ""
         try:
-            ticket.when_cancelled(worker.end)
+            ticket.when_cancelled(worker.process.kill)
             kind, value = worker.ask(ticket, name, arguments)
-        except BaseException:
-            worker.end()  # it may still be at work: what it says next would be taken for another answer
-            raise
         finally:
-            ticket.when_cancelled(None)
-            self._give_back(worker)
+            ticket.when_cancelled(lambda: None)
+            # One that is still at work would later say what would be taken for another answer.
+            self._give_back(worker, reusable=bool(kind) and not ticket.cancelled)
         if kind == "failed":
             raise value
         return value
 
     def _take(self, ticket: Ticket) -> Worker:
-        said = False
         with self._changed:
-            while True:
-                ticket.check()
-                if self._closed:
-                    raise WorkerLostError("the workbench is closing; start it again")
-                while self._idle and not self._idle[-1].alive:
-                    self._idle.pop().bury()
-                if self._idle or len(self._busy) < self.most:
-                    worker = self._idle.pop() if self._idle else Worker()
-                    self._busy.add(worker)
-                    self.start()  # whoever comes next does not wait for Python to start
-                    return worker
-                if not said:
-                    said = True
-                    ticket.show("waiting until the work of others is done")
+            if len(self._busy) >= self.most:
+                ticket.show("waiting until the work of others is done")
+            while len(self._busy) >= self.most and not self._closed:
                 self._changed.wait(WAIT)
+                ticket.check()
+            if self._closed:
+                raise WorkerLostError("the workbench is closing; start it again")
+            self._idle[:] = [worker for worker in self._idle if worker.process.poll() is None]
+            worker = self._idle.pop() if self._idle else Worker()
+            self._busy.add(worker)
+            self.start()  # whoever comes next does not wait for Python to start
+            return worker
 
-    def _give_back(self, worker: Worker) -> None:
+    def _give_back(self, worker: Worker, reusable: bool) -> None:
         with self._changed:
             self._busy.discard(worker)
-            keep = len(self._idle) < IDLE and worker.alive and not self._closed
+            keep = reusable and len(self._idle) < IDLE and not self._closed
             if keep:
                 self._idle.append(worker)
             self._changed.notify_all()
         if not keep:
-            worker.bury()
+            worker.end()
             self.start()
 
 
@@ -179,8 +152,6 @@ class Here:
         return JOBS[name](ticket, *arguments)
 
 
-def _bury(*groups: Any) -> None:
-    for group in groups:
-        for worker in list(group):
-            worker.bury()
-        group.clear()
+def _end(*groups: Any) -> None:
+    for worker in [worker for group in groups for worker in group]:
+        worker.end()

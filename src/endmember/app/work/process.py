@@ -72,7 +72,7 @@ def _warm_up() -> None:
 def _portable(problem: Exception) -> Exception:
     """Return an exception that the parent can read."""
     try:
-        decoded(encoded(problem))
+        ForkingPickler.loads(ForkingPickler.dumps(problem))
     except Exception:
         said = f"{type(problem).__name__}: {problem}"
         return OSError(said) if isinstance(problem, OSError) else ValueError(said)
@@ -82,7 +82,7 @@ def _portable(problem: Exception) -> Exception:
 # Values between a process and its own child, over a pipe that nobody else can reach.
 def send(stream: IO[bytes], value: Any) -> None:
     """Write one value, encoded as :mod:`multiprocessing` does, behind its length."""
-    body = encoded(value)
+    body = ForkingPickler.dumps(value)
     stream.write(_LENGTH.pack(len(body)))
     stream.write(body)
     stream.flush()
@@ -97,17 +97,7 @@ def receive(stream: IO[bytes]) -> Any:
         If the other side has gone.
     """
     (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return decoded(_exactly(stream, length))
-
-
-def encoded(value: Any) -> bytes:
-    """Return a value as bytes."""
-    return bytes(ForkingPickler.dumps(value))
-
-
-def decoded(body: bytes) -> Any:
-    """Return the value of bytes that this program has made."""
-    return ForkingPickler.loads(body)
+    return ForkingPickler.loads(_exactly(stream, length))
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:

@@ -1,8 +1,7 @@
 """Work off the event loop: the newest request wins, one is in flight, and all can be cancelled."""
 
-from __future__ import annotations
-
 import logging
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -15,26 +14,33 @@ class Cancelled(Exception):
 
 
 class Ticket:
-    """What a piece of work gets to hold: a way to show progress, and to learn that it is over."""
+    """What a piece of work gets to hold: a way to show progress, and to learn that it is over.
 
-    def __init__(self, lane: Lane | None = None, show: Callable[[Any], None] | None = None) -> None:
-        self._lane, self._show = lane, show
+    Attributes
+    ----------
+    cancelled : bool
+        Whether nobody waits any more.
+    done : bool
+        Whether the work has come to its end.
+    """
+
+    def __init__(self, show: Callable[[Any], None] = lambda value: None) -> None:
+        self._show = show
         self._lock = threading.Lock()
-        self._hook: Callable[[], None] | None = None
-        self.cancelled = False
+        self._hook: Callable[[], None] = lambda: None
+        self.cancelled = self.done = False
 
     def cancel(self) -> None:
         """Say that nobody waits any more."""
         with self._lock:
             self.cancelled = True
-            if self._hook is not None:
-                self._hook()
+            self._hook()
 
-    def when_cancelled(self, hook: Callable[[], None] | None) -> None:
-        """Have something done at once where the work is cancelled, or has been; None takes it back."""
+    def when_cancelled(self, hook: Callable[[], None]) -> None:
+        """Have something done at once where the work is cancelled, or has been."""
         with self._lock:
             self._hook = hook
-            if hook is not None and self.cancelled:
+            if self.cancelled:
                 hook()
 
     def check(self) -> None:
@@ -45,8 +51,7 @@ class Ticket:
     def show(self, value: Any) -> None:
         """Hand an intermediate value to the one who asked, unless something newer is on its way."""
         self.check()
-        if self._show is not None and self._lane is not None:
-            self._lane.hand_over(self, self._show, value)
+        self._show(value)
 
 
 class Lane:
@@ -59,20 +64,22 @@ class Lane:
         answers are wanted, such as on the event loop. Called at once by default.
     """
 
-    def __init__(self, deliver: Callable[[Callable[[], None]], Any] | None = None) -> None:
-        self._deliver = deliver or (lambda call: call())
-        self._ready = threading.Condition()
-        self._waiting: tuple[Ticket, Callable, Callable, Callable] | None = None
-        self._running: Ticket | None = None
-        self._closed = False
-        self._thread: threading.Thread | None = None
+    def __init__(self, deliver: Callable[[Callable[[], None]], Any] = lambda call: call()) -> None:
+        self._deliver = deliver
+        self._requests: queue.SimpleQueue[tuple[Ticket, Callable, Callable, Callable] | None] = (
+            queue.SimpleQueue()
+        )
+        self._lock = threading.Lock()
+        self._newest = Ticket()
+        self._newest.done = True
+        threading.Thread(target=self._run, daemon=True).start()
 
     def submit(
         self,
         work: Callable[[Ticket], Any],
         done: Callable[[Any], None],
         failed: Callable[[Exception], None],
-        show: Callable[[Any], None] | None = None,
+        show: Callable[[Any], None] = lambda value: None,
     ) -> Ticket:
         """Ask for work; what runs or waits is cancelled.
 
@@ -87,67 +94,45 @@ class Lane:
         show : callable, optional
             Takes what ``ticket.show`` is called with.
         """
-        ticket = Ticket(self, show)
-        with self._ready:
-            self._cancel()
-            self._waiting = (ticket, work, done, failed)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True)
-                self._thread.start()
-            self._ready.notify()
+        ticket = Ticket(lambda value: self._hand_over(ticket, show, value))
+        with self._lock:
+            self._newest.cancel()
+            self._newest = ticket
+            self._requests.put((ticket, work, done, failed))
         return ticket
 
     def cancel(self) -> None:
         """Drop what runs and what waits; neither ``done`` nor ``failed`` is called."""
-        with self._ready:
-            self._cancel()
+        with self._lock:
+            self._newest.cancel()
 
     def close(self) -> None:
         """Cancel, and end the thread when its work lets go."""
-        with self._ready:
-            self._cancel()
-            self._closed = True
-            self._ready.notify()
+        self.cancel()
+        self._requests.put(None)
 
     @property
     def busy(self) -> bool:
         """Whether something runs or waits that was not cancelled."""
-        with self._ready:
-            running = self._running is not None and not self._running.cancelled
-            return running or self._waiting is not None
+        return not (self._newest.done or self._newest.cancelled)
 
-    def hand_over(self, ticket: Ticket, take: Callable[[Any], None], value: Any) -> None:
+    def _hand_over(self, ticket: Ticket, take: Callable[[Any], None], value: Any) -> None:
         """Let ``take`` have the value where answers are wanted, unless the ticket is cancelled by then."""
         self._deliver(lambda: None if ticket.cancelled else take(value))
 
-    def _cancel(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-        if self._waiting is not None:
-            self._waiting[0].cancel()
-            self._waiting = None
-
     def _run(self) -> None:
-        while True:
-            with self._ready:
-                while self._waiting is None and not self._closed:
-                    self._ready.wait()
-                if self._waiting is None:
-                    return
-                ticket, work, done, failed = self._waiting
-                self._waiting, self._running = None, ticket
-            self._carry_out(ticket, work, done, failed)
+        for request in iter(self._requests.get, None):
+            self._carry_out(*request)
 
     def _carry_out(self, ticket: Ticket, work: Callable, done: Callable, failed: Callable) -> None:
         answer: Any
         try:
+            ticket.check()
             answer, take = work(ticket), done
         except Cancelled:
-            take = None
+            return
         except Exception as problem:  # whatever happened becomes a message on the page
             logger.debug("work of the workbench failed", exc_info=True)
             answer, take = problem, failed
-        with self._ready:
-            self._running = None
-        if take is not None:
-            self.hand_over(ticket, take, answer)
+        ticket.done = True
+        self._hand_over(ticket, take, answer)
