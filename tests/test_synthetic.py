@@ -396,9 +396,10 @@ def test_arrays_need_no_hyperspy():
         ("edxs_phases", {"channels": 1}, "channels"),
         ("atomic_columns", {"period": 0}, "period"),
         ("oxygen_edge", {"shape": (1, 2)}, "shape"),
+        ("plan_view", {"shape": (1, 2)}, "shape"),
     ],
 )
 def test_bad_arguments_get_one_clear_sentence(name, arguments, word):
     with pytest.raises(ValueError, match=rf"^{word}=.*(must be).*try .*\.$") as caught:
-        MAKERS[name](**arguments)
+        getattr(synthetic, name)(**arguments)
     assert "\n" not in str(caught.value)

@@ -10,8 +10,8 @@ from . import fields
 from .eels import manganese_edges, mixed_phases
 from .phantom import (
     Phantom,
+    begin,
     check_amounts,
-    check_image,
     check_whole,
     count,
     counted,
@@ -161,10 +161,8 @@ def edxs_phases(
     >>> phantom.data.format, str(phantom.data.dtype), bool(phantom.data.toarray().mean() < 0.2)
     ('csr', 'uint8', True)
     """
-    shape = check_image(shape)
-    check_whole("channels", channels, 2)
+    shape, (layout, chemistry, hiss) = begin(shape, channels, seed)
     check_whole("k", k, 1, min(shape[0] * shape[1], channels))
-    layout, chemistry, hiss = streams(seed, 3)
     maps = fields.phase_maps(shape, k, layout, pure=True, contrast=2.5, spread=0.2)
     minerals = (_mineral(i, chemistry) for i in range(k))
     spectra = {name: _parts(composition, chemistry) for name, composition in minerals}
@@ -285,9 +283,7 @@ def plan_view(
     >>> phantom.names, bool(phantom.maps.max() < 0.9)
     (('Al', 'Fe', 'Si3N4'), True)
     """
-    shape = check_image(shape)
-    check_whole("channels", channels, 3)
-    layout, chemistry, hiss = streams(seed, 3)
+    shape, (layout, chemistry, hiss) = begin(shape, channels, seed, least=3, pixels=3)
     films = _FILMS if exclusive else _SHARED_FILMS
     maps = fields.phase_maps(shape, len(films), layout, pure=False, spread=0.1)
     spectra = {name: _parts(content, chemistry)[1:] for name, content in films.items()}

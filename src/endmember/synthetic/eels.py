@@ -8,13 +8,12 @@ from . import fields
 from .phantom import (
     Phantom,
     Spectra,
+    begin,
     check_amounts,
-    check_image,
     check_whole,
     counted,
     energy_axis,
     multiply,
-    streams,
     truth_of,
 )
 from .shapes import Edge, Peak, PowerLaw, Shape, vary
@@ -109,8 +108,7 @@ def diode(
     >>> phantom.names, bool((phantom.maps.sum(axis=-1) == 1).all())
     (('Si', 'SiO2', 'Si3N4'), True)
     """
-    shape = check_image(shape, rows=3)
-    layout, hiss = streams(seed, 2)
+    shape, (layout, hiss) = begin(shape, channels, seed, 2, least=3, rows=3)
     maps = fields.layer_maps(shape, np.array([0.34, 0.56]), layout, 0.02)
     return _with_white_noise("Silicon diode", maps, _SILICON, channels, noise, hiss)
 
@@ -161,9 +159,8 @@ def multilayer(
     True
     """
     check_whole("layers", layers, 3)
-    shape = check_image(shape, rows=layers)
+    shape, (layout, hiss) = begin(shape, channels, seed, 2, least=3, rows=layers)
     check_amounts(diffuseness=diffuseness)
-    layout, hiss = streams(seed, 2)
     depths = np.arange(1, layers) / layers
     stack = fields.layer_maps(shape, depths, layout, 0.1 / layers, diffuseness)
     maps = np.stack([stack[..., first::3].sum(-1) for first in range(3)], -1)
@@ -232,11 +229,9 @@ def mixed_phases(
     >>> phantom.names, round(float(phantom.clean.max()), 6)
     (('TiO2', 'Cr2O3', 'MnO'), 100.0)
     """
-    shape = check_image(shape)
-    check_whole("channels", channels, 2)
+    shape, (layout, chemistry, course, hiss) = begin(shape, channels, seed, 4)
     check_whole("k", k, 1 if pure else 2, min(shape[0] * shape[1], channels))
     check_amounts(drift=drift, stretch=stretch)
-    layout, chemistry, course, hiss = streams(seed, 4)
     maps = fields.phase_maps(shape, k, layout, pure=pure, spread=0.1)
     spectra = dict(_oxide(i, chemistry, background) for i in range(k))
     shifts = fields.drift_course(shape, drift, course)
@@ -296,10 +291,8 @@ def atomic_columns(
     >>> bool(fractions.max() < 0.95)
     True
     """
-    shape = check_image(shape, pixels=2)
-    check_whole("channels", channels, 2)
+    shape, (layout, chemistry, hiss) = begin(shape, channels, seed, pixels=2)
     check_amounts(zero=False, period=period)
-    layout, chemistry, hiss = streams(seed, 3)
     maps = fields.lattice_maps(shape, period, layout.uniform(0.05, 0.3))
     spectra: Spectra = {
         name: (PowerLaw(0.35, 3.0, 640), *manganese_edges(oxide, chemistry))
@@ -355,9 +348,7 @@ def oxygen_edge(
     >>> bool(phantom.background.sum() > net.sum())
     True
     """
-    shape = check_image(shape, pixels=3)
-    check_whole("channels", channels, 3)
-    layout, chemistry, hiss = streams(seed, 3)
+    shape, (layout, chemistry, hiss) = begin(shape, channels, seed, least=3, pixels=3)
     maps = fields.phase_maps(shape, 3, layout, pure=True, spread=0.1)
     spectra = {
         name: (_power_law(chemistry, amplitude, 490.0), vary(edge, chemistry, 0.15, 0.06))
@@ -377,7 +368,6 @@ def _with_white_noise(
     rng: np.random.Generator,
 ) -> Phantom:
     """Make a silicon phantom, 92 to 132 eV, with Gaussian noise of `noise` times its maximum."""
-    check_whole("channels", channels, 3)
     check_amounts(noise=noise)
     energy = energy_axis(92.0, 40.0, channels)
     truth, background = truth_of(spectra, energy)

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
+from endmember.factor.penalties.mixtures import onto_simplex
+
 _MOST_WITHOUT_PURE = 0.8
 
 
@@ -61,7 +63,7 @@ def phase_maps(
     # a pixel pure; setting these pixels below is for images too small to hold such a hill.
     at_centres = logits[centres[:, 0], centres[:, 1]]
     logits += (at_centres.max(1) - at_centres.diagonal() + contrast) * _bumps(shape, centres)
-    fractions = _project_to_simplex(logits)
+    fractions = onto_simplex(logits.reshape(-1, k)).reshape(logits.shape)
     if pure:
         fractions[centres[:, 0], centres[:, 1]] = np.eye(k)
     else:
@@ -111,18 +113,6 @@ def _bumps(shape: tuple[int, int], centres: np.ndarray) -> np.ndarray:
     down, along = y[..., None] - centres[:, 0], x[..., None] - centres[:, 1]
     distance = down**2 / shape[0] ** 2 + along**2 / shape[1] ** 2
     return np.exp(-0.5 * distance * len(centres) / 0.2**2)
-
-
-def _project_to_simplex(logits: np.ndarray) -> np.ndarray:
-    """Return the nearest points that are non-negative and sum to one along the last axis.
-
-    ``max(logits - t, 0)`` with the t that makes the sum one (Held, Wolfe and Crowder 1974).
-    """
-    descending = -np.sort(-logits, axis=-1)
-    ranks = np.arange(1, logits.shape[-1] + 1)
-    thresholds = (np.cumsum(descending, axis=-1) - 1) / ranks
-    support = np.sum(descending > thresholds, axis=-1, keepdims=True)
-    return np.maximum(logits - np.take_along_axis(thresholds, support - 1, axis=-1), 0)
 
 
 def _cap(fractions: np.ndarray, logits: np.ndarray) -> np.ndarray:

@@ -102,32 +102,24 @@ class Phantom:
 
         kind = {"EELS": exspy.signals.EELSSpectrum, "EDS_TEM": exspy.signals.EDSTEMSpectrum}
         dense = self.data.toarray() if sparse.issparse(self.data) else self.data.copy()
+        across = {"scale": self.pixel_size, "units": "nm", "navigate": True}
+        name, unit = _AXES[self.detector]
+        step = float(self.energy[-1] - self.energy[0]) / (self.energy.size - 1)
+        along = {"offset": float(self.energy[0]), "scale": step, "units": unit, "navigate": False}
+        ny, nx, _ = self.maps.shape
         return kind[self.detector](
-            dense.reshape(*self.maps.shape[:2], -1),
-            axes=self._axes(),
+            dense.reshape(ny, nx, -1),
+            axes=[
+                {"name": "y", "size": ny, **across},
+                {"name": "x", "size": nx, **across},
+                {"name": name, "size": self.energy.size, **along},
+            ],
             metadata={
                 "General": {"title": self.title},
                 "Signal": {"signal_type": self.detector, "quantity": "Intensity (Counts)"},
                 "Acquisition_instrument": {"TEM": {"beam_energy": 200.0}},
             },
-        )
-
-    def _axes(self) -> list[dict[str, Any]]:
-        """Describe the axes in the order of the dense data: y, x, energy."""
-        navigation = [
-            {"name": name, "size": n, "scale": self.pixel_size, "units": "nm", "navigate": True}
-            for name, n in zip("yx", self.maps.shape[:2], strict=True)
-        ]
-        name, unit = _AXES[self.detector]
-        energy = {
-            "name": name,
-            "size": self.energy.size,
-            "offset": float(self.energy[0]),
-            "scale": float(self.energy[-1] - self.energy[0]) / (self.energy.size - 1),
-            "units": unit,
-            "navigate": False,
-        }
-        return [*navigation, energy]
+        )  # fmt: skip
 
 
 def multiply(maps: np.ndarray, spectra: np.ndarray) -> np.ndarray:
@@ -213,8 +205,20 @@ def energy_axis(start: float, width: float, channels: int) -> np.ndarray:
     return start + width / channels * np.arange(channels)
 
 
-def check_image(shape: Sequence[int], rows: int = 1, pixels: int = 1) -> tuple[int, int]:
-    """Return (ny, nx), or say what an image's shape may be."""
+def begin(
+    shape: Sequence[int],
+    channels: int,
+    seed: int,
+    n_streams: int = 3,
+    *,
+    least: int = 2,
+    rows: int = 1,
+    pixels: int = 1,
+) -> tuple[tuple[int, int], list[np.random.Generator]]:
+    """Check what every phantom is asked for; return (ny, nx) and the generators of its parts.
+
+    There must be at least `least` channels, `rows` rows and `pixels` pixels.
+    """
     try:
         ny, nx = shape
         check_whole("ny", ny, rows)
@@ -225,7 +229,8 @@ def check_image(shape: Sequence[int], rows: int = 1, pixels: int = 1) -> tuple[i
             f"shape={shape!r} is not allowed; it must be two whole numbers (ny, nx) of at least "
             f"({rows}, 1), with {max(rows, pixels)} or more pixels in all: try shape=(48, 48)."
         ) from None
-    return int(ny), int(nx)
+    check_whole("channels", channels, least)
+    return (int(ny), int(nx)), streams(seed, n_streams)
 
 
 def check_whole(name: str, value: Any, smallest: int, largest: int | None = None) -> None:
