@@ -134,8 +134,7 @@ def _draw_spectra(axes: Axes, content: Beside, j: int, colours: Sequence[str]) -
         axes.set_ylim(1.05 * lowest - 0.03 * highest, 1.6 * highest)
     page.head(axes, content.component_names[j])
     if j == 0 and content.band is not None:
-        words = f"grey: fits as well as {content.names[0]}"
-        axes.set_title(words, loc="right", fontsize=page.SMALL, color=page.GREY, pad=4)
+        page.remark(axes, f"grey: fits as well as {content.names[0]}")
 
 
 def _draw_agreement(axes: Axes, content: Beside) -> None:

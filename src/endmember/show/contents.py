@@ -76,11 +76,7 @@ class Components:
             raise EndmemberError(
                 f"{len(names)} names for {n_components} components: give one for each, or none"
             )
-        object.__setattr__(self, "maps", maps)
-        object.__setattr__(self, "spectra", spectra)
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "energy", _checked_energy(self.energy, n_channels))
-        _check_pixel_size(self.pixel_size, maps.ndim - 1)
+        _settle(self, maps.ndim - 1, n_channels, maps=maps, spectra=spectra, names=names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,20 +123,18 @@ class Misfit:
     title: str | None = None
 
     def __post_init__(self) -> None:
-        shapes = set()
-        for field in ("spectrum", "data_spectrum", "model_spectrum"):
-            object.__setattr__(self, field, _floats(getattr(self, field)))
-            shapes.add(getattr(self, field).shape)
-        if len(shapes) > 1 or len(shape := shapes.pop()) != 1:
+        spectra = [_floats(s) for s in (self.spectrum, self.data_spectrum, self.model_spectrum)]
+        shape = spectra[0].shape
+        if len(shape) != 1 or any(spectrum.shape != shape for spectrum in spectra):
             raise EndmemberError(
                 "the residual, data and model spectra of a misfit differ in shape: "
                 "give three arrays (channels,)"
             )
-        object.__setattr__(self, "map", _floats(self.map))
-        object.__setattr__(self, "energy", _checked_energy(self.energy, *shape))
-        if self.noise is not None:
-            object.__setattr__(self, "noise", np.broadcast_to(_floats(self.noise), shape))
-        _check_pixel_size(self.pixel_size, np.ndim(self.map))
+        noise = None if self.noise is None else np.broadcast_to(_floats(self.noise), shape)
+        named: dict[str, Any] = dict(
+            zip(("spectrum", "data_spectrum", "model_spectrum"), spectra, strict=True)
+        )
+        _settle(self, np.ndim(self.map), *shape, map=_floats(self.map), noise=noise, **named)
 
 
 def picture_of(answer: Any) -> Components:
@@ -218,23 +212,19 @@ def _floats(values: Any) -> NDArray:
     return np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
 
 
-def _checked_energy(energy: Any, n_channels: int) -> NDArray | None:
-    """Energies as floats, one for each channel, or None."""
-    if energy is None:
-        return None
-    energy = _floats(energy)
-    if energy.shape != (n_channels,):
+def _settle(answer: Any, n_axes: int, n_channels: int, **fields: Any) -> None:
+    """Set the fields of a frozen answer, and its energies as floats; refuse what does not fit its axes."""
+    if answer.energy is not None:
+        fields["energy"] = _floats(answer.energy)
+        if fields["energy"].shape != (n_channels,):
+            raise EndmemberError(
+                f"energy has shape {fields['energy'].shape}, the spectra have {n_channels} channels: "
+                f"give {n_channels} values, or none to draw against channel numbers"
+            )
+    if answer.pixel_size is not None and len(answer.pixel_size) != n_axes:
         raise EndmemberError(
-            f"energy has shape {energy.shape}, the spectra have {n_channels} channels: "
-            f"give {n_channels} values, or none to draw against channel numbers"
-        )
-    return energy
-
-
-def _check_pixel_size(pixel_size: Sequence[float | None] | None, n_axes: int) -> None:
-    """Refuse step sizes that do not match the domain."""
-    if pixel_size is not None and len(pixel_size) != n_axes:
-        raise EndmemberError(
-            f"pixel_size has {len(pixel_size)} values for a domain of {n_axes} axes: "
+            f"pixel_size has {len(answer.pixel_size)} values for a domain of {n_axes} axes: "
             "give one step for each axis, None where it is not calibrated"
         )
+    for name, value in fields.items():
+        object.__setattr__(answer, name, value)

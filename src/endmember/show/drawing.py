@@ -133,9 +133,8 @@ def stretch_note(stretch: float) -> str:
     """
     if abs(stretch - 1) < 0.01:
         return ""
-    if stretch > 1:
-        return f"rows drawn {stretch:.2g}× taller"
-    return f"columns drawn {1 / stretch:.2g}× wider"
+    rows, columns = f"rows drawn {stretch:.2g}× taller", f"columns drawn {1 / stretch:.2g}× wider"
+    return rows if stretch > 1 else columns
 
 
 def draw_map(
@@ -200,12 +199,8 @@ def draw_map(
 
 def _limits_from_zero(values: np.ma.MaskedArray) -> tuple[float, float]:
     """From zero to the maximum; symmetrical about zero if there are negative values."""
-    if not values.count():
-        return 0.0, 0.0
-    if values.min() >= 0:
-        return 0.0, float(values.max())
-    reach = float(np.abs(values).max())
-    return -reach, reach
+    reach = float(np.abs(values).max()) if values.count() else 0.0
+    return (-reach if values.min() < 0 else 0.0), reach
 
 
 def _draw_colour_bar(

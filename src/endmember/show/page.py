@@ -251,6 +251,25 @@ def head(axes: Axes, text: str, *, quiet: bool = False) -> None:
     )
 
 
+def remark(axes: Axes, text: str) -> None:
+    """Say in grey over the right end of a panel what a mark in it means.
+
+    Parameters
+    ----------
+    axes : Axes
+        The panel.
+    text : str
+
+    Examples
+    --------
+    >>> axes = blank_figure(2, 2, "").add_subplot()
+    >>> remark(axes, "dashed: an empty map")
+    >>> axes.get_title(loc="right")
+    'dashed: an empty map'
+    """
+    axes.set_title(text, loc="right", fontsize=SMALL, color=GREY, pad=4)
+
+
 def title(figure: Figure, text: str | None, notes: Sequence[str]) -> None:
     r"""Write a title over the whole picture, with notes on how it was drawn.
 

@@ -91,15 +91,15 @@ def _draw_levels(values: NDArray, kept: int) -> Figure:
     axes = figure.add_subplot()
     axes.set_yscale("log")
     bottom, top = 0.6 * values.min(), 1.8 * values.max()
-    for part, filled in ((slice(kept), True), (slice(kept, None), False)):
-        colours = (
-            page.palette(len(values[:kept])) if filled else [page.FAINT] * (len(values) - kept)
-        )
+    dropped = [page.FAINT] * (len(values) - kept)
+    for part, colours in ((slice(kept), page.palette(kept)), (slice(kept, None), dropped)):
         axes.plot(number[part], values[part], linestyle="none")
         axes.vlines(number[part], bottom, values[part], color=colours, linewidth=2.0)
         axes.scatter(number[part], values[part], color=colours, s=36, zorder=3)
-    if kept < len(values):
-        _draw_lowest(axes, float(values[kept:].min()))
+    if dropped:
+        lowest = float(values[kept:].min())
+        axes.axhline(lowest, color=page.GREY, linewidth=0.8, linestyle=(0, (4, 3)), gid="lowest")
+        page.remark(axes, "dashed: an empty map")
     axes.set_ylim(bottom, top)
     axes.set_xlim(0.4, len(values) + 0.6)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
@@ -108,12 +108,6 @@ def _draw_levels(values: NDArray, kept: int) -> Figure:
     page.quiet_axes(axes)
     page.head(axes, f"{kept} of {len(values)} kept")
     return figure
-
-
-def _draw_lowest(axes: Axes, lowest: float) -> None:
-    axes.axhline(lowest, color=page.GREY, linewidth=0.8, linestyle=(0, (4, 3)), gid="lowest")
-    words = "dashed: an empty map"
-    axes.set_title(words, loc="right", fontsize=page.SMALL, color=page.GREY, pad=4)
 
 
 def shifts(
@@ -174,11 +168,11 @@ def shifts(
         f"{names} of every pixel{'' if line else ', and in scan order'}",
     )
     widths = [space.width + 0.4] if line else [space.width + 0.4, 3.6]
-    grid = figure.add_gridspec(len(fields), len(widths), width_ratios=widths)
-    for row, (name, field) in enumerate(fields.items()):
-        _draw_field(figure.add_subplot(grid[row, 0]), field, name, space)
-        if not line:
-            _draw_course(figure.add_subplot(grid[row, 1]), field)
+    grid = figure.subplots(len(fields), len(widths), squeeze=False, width_ratios=widths)
+    for (name, field), (left, *course) in zip(fields.items(), grid, strict=True):
+        _draw_field(left, field, name, space)
+        for axes in course:
+            _draw_course(axes, field)
     page.title(figure, title, [reduction, space.note])
     return figure
 
@@ -270,30 +264,21 @@ def profiles(
         k * _PROFILES_ROW + 0.7,
         f"Profiles of {k} components",
     )
-    grid = figure.add_gridspec(
-        k, leading + 1, width_ratios=[_PROFILE] * leading + [_PROFILES_SPECTRUM]
-    )
-    channels = len(arrays[-1])
-    axis = np.arange(channels) if energy is None else np.asarray(energy, dtype=float)
-    for j, colour in enumerate(page.palette(k)):
-        for mode, (F, shape) in enumerate(zip(arrays[:-1], shapes, strict=True)):
-            panel = figure.add_subplot(grid[j, mode])
+    widths = [_PROFILE] * leading + [_PROFILES_SPECTRUM]
+    grid = figure.subplots(k, leading + 1, squeeze=False, width_ratios=widths)
+    axis = np.arange(len(arrays[-1])) if energy is None else np.asarray(energy, dtype=float)
+    for j, (panels, colour) in enumerate(zip(grid, page.palette(k), strict=True)):
+        for panel, F, shape in zip(panels[:-1], arrays[:-1], shapes, strict=True):
             if len(shape) == 2:
                 drawing.draw_map(panel, F[:, j].reshape(shape))
             else:
                 drawing.draw_profile(panel, F[:, j], colour=colour)
-            if j == 0:
-                page.head(panel, labels[mode], quiet=True)
-            if mode == 0:
-                panel.set_ylabel(f"{j + 1}", rotation=0, labelpad=12, color=colour, weight="bold")
-        panel = figure.add_subplot(grid[j, leading])
-        drawing.draw_spectrum(panel, axis, arrays[-1][:, j], colour=colour)
-        if j == 0:
-            page.head(panel, "spectrum", quiet=True)
-        if j == k - 1:
-            panel.set_xlabel(energy_label)
-        else:
-            panel.tick_params(labelbottom=False)
+        panels[0].set_ylabel(f"{j + 1}", rotation=0, labelpad=12, color=colour, weight="bold")
+        drawing.draw_spectrum(panels[-1], axis, arrays[-1][:, j], colour=colour)
+        panels[-1].tick_params(labelbottom=j == k - 1)
+    for panel, label in zip(grid[0], [*labels, "spectrum"], strict=True):
+        page.head(panel, label, quiet=True)
+    grid[-1, -1].set_xlabel(energy_label)
     page.title(figure, title, [])
     return figure
 
@@ -333,18 +318,17 @@ def detectors(answers: Sequence[Components], labels: Sequence[str]) -> Figure:
         space.width + sum(widths) + 0.8, k * (max(space.height, 1.1) + 0.3) + 0.7,
         f"Maps of {k} components and their spectra under {len(answers)} detectors",
     )  # fmt: skip
-    grid = figure.add_gridspec(k, 1 + len(answers), width_ratios=[space.width + 0.4, *widths])
-    for j, colour in enumerate(page.palette(k)):
-        left = figure.add_subplot(grid[j, 0])
+    widths = [space.width + 0.4, *widths]
+    grid = figure.subplots(k, len(widths), squeeze=False, width_ratios=widths)
+    for j, ((left, *others), colour) in enumerate(zip(grid, page.palette(k), strict=True)):
         space.draw(left, flat[j], colour, "")
         page.head(left, (first.names or ())[j])
-        for d, (one, label) in enumerate(zip(answers, labels, strict=True)):
-            axes = figure.add_subplot(grid[j, d + 1])
+        for axes, one in zip(others, answers, strict=True):
             _draw_detector(axes, one, j, colour)
-            if j == 0:
-                page.head(axes, label, quiet=True)
-            if j == k - 1 and one.spectra.shape[1] > 1:
-                axes.set_xlabel(page.with_units(one.energy_label, one.energy_units))
+    for column, one, label in zip(grid.T[1:], answers, labels, strict=True):
+        page.head(column[0], label, quiet=True)
+        if one.spectra.shape[1] > 1:
+            column[-1].set_xlabel(page.with_units(one.energy_label, one.energy_units))
     page.title(figure, first.title, [])
     return figure
 

@@ -231,12 +231,12 @@ def _draw_misfit(misfit: Misfit) -> Figure:
         max(space.height + 0.7, 3.6),
         "Root-mean-square residual of each pixel, mean spectra of data and model, mean residual",
     )
-    grid = figure.add_gridspec(
-        2, 2, width_ratios=[space.width + 0.4, _SPECTRUM_WIDTH], height_ratios=[1.5, 1]
+    panels = figure.subplot_mosaic(
+        [["map", "mean"], ["map", "residual"]],
+        width_ratios=[space.width + 0.4, _SPECTRUM_WIDTH],
+        height_ratios=[1.5, 1],
     )
-    left = figure.add_subplot(grid[:, 0])
-    above = figure.add_subplot(grid[0, 1])
-    below = figure.add_subplot(grid[1, 1], sharex=above)
+    left = panels["map"]
     noise = None if misfit.noise is None else float(np.sqrt(np.nanmean(np.square(misfit.noise))))
     space.draw(left, values, page.INK, "", _limits_with(values, noise))
     page.head(left, "RMS residual")
@@ -244,13 +244,14 @@ def _draw_misfit(misfit: Misfit) -> Figure:
     space.draw_scale_bar(left)
     if noise is not None:
         _mark_noise(left, noise, space.is_image)
-    _draw_misfit_spectra(above, below, misfit)
+    _draw_misfit_spectra(panels["mean"], panels["residual"], misfit)
     page.title(figure, misfit.title, [reduction, space.note])
     return figure
 
 
 def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
     """Draw mean data and model, and under them what is left."""
+    below.sharex(above)
     energy, energy_text = _energy_axis(misfit, misfit.spectrum.size)
     model_colour = page.palette(2)[1]
     data_line = drawing.draw_spectrum(above, energy, misfit.data_spectrum, label="data")
@@ -274,8 +275,7 @@ def _draw_band(axes: Axes, energy: NDArray, half_width: NDArray) -> None:
     low, high = axes.get_ylim()
     reach = 1.05 * float(np.max(half_width, initial=0.0, where=np.isfinite(half_width)))
     axes.set_ylim(min(low, -reach), max(high, reach))
-    words = "grey: ±2σ of the noise"
-    axes.set_title(words, loc="right", fontsize=page.SMALL, color=page.GREY, pad=4)
+    page.remark(axes, "grey: ±2σ of the noise")
 
 
 def _mark_noise(axes: Axes, noise: float, has_colour_bar: bool) -> None:
@@ -327,25 +327,13 @@ def _draw_convergence(objective: NDArray, starts: NDArray, converged: bool | Non
         axes.set_ylabel("Relative excess over the last value", fontsize=page.NORMAL)
         _draw_starts(axes, excess_of_starts)
     else:
-        _say_nothing_moved(axes, objective.size)
+        words = "the only sweep" if objective.size == 1 else "no sweep ended above the last value"
+        style: Any = {"horizontalalignment": "center", "fontsize": page.NORMAL, "color": page.GREY}
+        axes.set_yticks([])
+        axes.text(0.5, 0.5, words, transform=axes.transAxes, **style)
     page.quiet_axes(axes)
     page.head(axes, _outcome(objective.size, converged))
     return figure
-
-
-def _say_nothing_moved(axes: Axes, n_sweeps: int) -> None:
-    """Say in place of a curve why there is none."""
-    words = "the only sweep" if n_sweeps == 1 else "no sweep ended above the last value"
-    axes.set_yticks([])
-    axes.text(
-        0.5,
-        0.5,
-        words,
-        transform=axes.transAxes,
-        horizontalalignment="center",
-        fontsize=page.NORMAL,
-        color=page.GREY,
-    )
 
 
 def _relative_excess(objective: NDArray, starts: NDArray) -> tuple[NDArray, NDArray]:
@@ -382,10 +370,8 @@ def _draw_starts(axes: Axes, excess: NDArray) -> None:
 
 def _outcome(n_sweeps: int, converged: bool | None) -> str:
     """Say in a few words how the fit ended."""
-    sweeps = f"{n_sweeps} sweep{'s' if n_sweeps > 1 else ''}"
-    if converged is None:
-        return sweeps
-    return f"Converged after {sweeps}" if converged else f"Not converged after {sweeps}"
+    begin = {None: "", True: "Converged after ", False: "Not converged after "}[converged]
+    return f"{begin}{n_sweeps} sweep{'s' if n_sweeps > 1 else ''}"
 
 
 # ---- words for the axes ------------------------------------------------------------------------
