@@ -96,7 +96,7 @@ def cancelling(signal):
 
     def work():
         with contextlib.suppress(Cancelled):
-            workers.call(ticket, "fit", session.data.stored, model)
+            workers.call(ticket, "fit", session.data, model)
 
     thread = threading.Thread(target=work)
     thread.start()

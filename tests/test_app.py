@@ -15,16 +15,15 @@ import pytest
 
 import endmember as em
 from endmember.app.core.choices import Choices
-from endmember.app.core.image import Image
 from endmember.app.core.live import Live, Sketches
 from endmember.app.core.session import Session, side_by_side
 from endmember.app.core.steps import Step
 from endmember.app.core.sums import Sums
 from endmember.app.server.files import Upload, UploadTooLargeError, inside, listing
 from endmember.app.server.shared import Store
-from endmember.app.work.images import store
 from endmember.app.work.pool import WorkerLostError, Workers
 from endmember.app.work.scheduler import Cancelled, Lane
+from endmember.app.work.storage import store
 
 
 @pytest.fixture
@@ -90,7 +89,7 @@ def test_a_line_scan_is_an_image_of_one_row(tmp_path):
     import hyperspy.api as hs
 
     data = np.arange(30.0).reshape(5, 6)
-    image = Image(store(hs.signals.Signal1D(data), tmp_path))
+    image = store(hs.signals.Signal1D(data), tmp_path)
     np.testing.assert_array_equal(image.sums.spectrum((0, 1), (1, 3)), data[1:3].mean(axis=0))
 
 
@@ -167,7 +166,7 @@ def test_a_sketch_that_cannot_be_made_says_why_and_may_be_tried_again():
 def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
     signal = em.synthetic.mixed_phases((9, 70), channels=65, k=2).signal
     signal.change_dtype(dtype)
-    image = Image(store(signal, tmp_path))
+    image = store(signal, tmp_path)
     cube, axis = signal.data.astype(float), signal.axes_manager.signal_axes[0]
     np.testing.assert_array_equal(image.signal.data, signal.data)
     assert type(image.signal) is type(signal) and image.title == signal.metadata.General.title
@@ -182,7 +181,7 @@ def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
 
 def test_only_where_the_data_lie_travels_between_processes(session):
     assert session.data.cube.any() and session.data.signal.data.any()
-    assert len(ForkingPickler.dumps(session.data.stored)) < session.data.cube.nbytes / 4
+    assert len(ForkingPickler.dumps(session.data)) < session.data.cube.nbytes / 4
 
 
 def test_data_that_stay_on_disk_give_the_same_answers(folder):
@@ -212,9 +211,9 @@ def test_data_that_stay_on_disk_give_the_same_answers(folder):
 
 
 def test_a_preview_is_of_means_over_squares(tmp_path, monkeypatch):
-    from endmember.app.work import images as stored
+    from endmember.app.work import storage
 
-    monkeypatch.setattr(stored, "PREVIEW", 9 * 9 * 60 * 8)
+    monkeypatch.setattr(storage, "PREVIEW", 9 * 9 * 60 * 8)
     em.synthetic.diode(shape=(18, 18), channels=60).signal.save(tmp_path / "diode.hspy")
     image = Store(most=1000).open(tmp_path / "diode.hspy")
     data = np.asarray(image.signal.data)
@@ -231,7 +230,7 @@ def test_users_of_one_file_share_its_data_until_the_last_has_gone(folder):
     one.use(one.read("diode.hspy"))
     other.use(other.read("diode.hspy"))
     assert one.data is other.data
-    place = Path(one.data.stored.folder)
+    place = Path(one.data.folder)
     one.close()
     assert other.data.mean_spectrum().any() and place.exists()
     other.close()
@@ -281,7 +280,7 @@ def long_fit(session, lane):
     answers, begun = [], threading.Event()
     model = em.NMF(4, loss=em.Poisson(), tol=0.0, max_iter=10**7, random_state=0)
     lane.submit(
-        lambda ticket: session.store.workers.call(ticket, "fit", session.data.stored, model),
+        lambda ticket: session.store.workers.call(ticket, "fit", session.data, model),
         answers.append, answers.append, lambda words: begun.set(),
     )  # fmt: skip
     assert begun.wait(60)

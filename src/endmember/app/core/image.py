@@ -1,62 +1,114 @@
-"""A spectrum image as the pages see it: a cube with its sums, axes, units and texts."""
+"""A spectrum image as the pages and the processes see it: arrays on disk, mapped into the memory of all who look."""
 
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import endmember as em
-from endmember.app.core.live import DIRECTIONS, Sketches
+from endmember.app.core.live import Sketches
+from endmember.app.core.steps import Step
 from endmember.app.core.sums import Sums
-from endmember.app.work.images import Stored
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.inspection import unwrap
-from endmember.signals.bridge import text_of
+from endmember.signals.bridge import load, text_of
+
+#: Files in the folder of an image: the spectra that the pages draw, and their running sums.
+CUBE, ROWS, CHANNELS = "cube.npy", "rows.npy", "channels.npy"
 
 
+@dataclass(eq=False)
 class Image:
     """What is looked at: one signal with everything that a drag needs. Shared by all who look at it, never changed.
 
-    Parameters
-    ----------
-    stored : Stored
-        Where its arrays lie on disk; of data larger than memory that is a binned preview.
+    Only where its arrays lie travels between processes.
 
     Attributes
     ----------
+    folder : str
+        Holds the spectra that the pages draw, (rows, columns, channels), and their running sums.
+    kind : type
+        The class of the signal.
+    axes : list of dict
+    metadata, original_metadata : dict
     shape : tuple of int
         Rows, columns, channels of the data; a line is an image of one row.
+    bin : int
+        The spectra in the folder are means over squares of so many pixels; 1 where they are the data.
     is_counts : bool
         Whether the values are whole numbers that are not negative, in an integer type.
-    cube : ndarray, (rows, columns, channels)
-        What is drawn: the data, or means over squares of ``bin`` pixels.
-    sketches : Sketches
-        For live answers.
-    source : dict or None
+    path, number, steps
+        Of data that stay on disk: their file, which signal of it, and what was done to them.
+    source : dict, optional
         File and number of the signal, where it is as it was read.
 
     Examples
     --------
+    >>> from endmember import synthetic
     >>> from endmember.app.server.shared import Store
-    >>> image = Store().keep(em.synthetic.diode(shape=(6, 8), channels=40).signal)
+    >>> image = Store().keep(synthetic.diode(shape=(6, 8), channels=40).signal)
     >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0))
     ((6, 8, 40), ((0, 6), (1, 5)))
     """
 
-    def __init__(self, stored: Stored) -> None:
-        signal = stored.signal()
-        self.stored, self.signal = stored, signal
-        self.shape, self.bin, self.is_counts = stored.shape, stored.bin, stored.counts
-        self.cube, self.sums = stored.seen, Sums(stored.seen, running=stored.running)
-        self.source: dict[str, Any] | None = None
-        self.sketches = Sketches(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
-        axis = Axis.of(signal)
-        self.energy = axis.energy
-        self.energy_name, self.energy_units = axis.name or "Channel", axis.units or ""
+    folder: str
+    kind: type
+    axes: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    original_metadata: dict[str, Any]
+    shape: tuple[int, int, int]
+    bin: int
+    is_counts: bool
+    path: str | None = None
+    number: int | None = None
+    steps: tuple[Step, ...] = ()
+    source: dict[str, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def signal(self) -> Any:
+        """The data as a HyperSpy signal: mapped, or lazy where they stay on disk."""
+        if self.path is None:
+            data = self.cube.reshape([axis["size"] for axis in self.axes])
+            return self.kind(
+                data, axes=self.axes, metadata=self.metadata,
+                original_metadata=self.original_metadata,
+            )  # fmt: skip
+        signal = load(self.path, lazy=True, signal=self.number)
+        for step in self.steps:
+            signal = step.apply(signal)
+        return signal
+
+    @cached_property
+    def cube(self) -> np.ndarray:
+        """What is drawn, read-only: the data, or means over squares of ``bin`` pixels."""
+        return self._mapped(CUBE)
+
+    @cached_property
+    def sums(self) -> Sums:
+        """The sums over any region of the cube."""
+        return Sums(self.cube, running=(self._mapped(ROWS), self._mapped(CHANNELS)))
+
+    @cached_property
+    def sketches(self) -> Sketches:
+        """For live answers."""
+        return Sketches.of(self.signal)
+
+    @cached_property
+    def axis(self) -> Axis:
+        """The spectral axis."""
+        return Axis.of(self.signal)
+
+    def _mapped(self, name: str) -> np.ndarray:
+        return np.load(Path(self.folder) / name, mmap_mode="r").view(np.ndarray)
 
     @property
     def is_preview(self) -> bool:
         """Whether what is drawn at once stands for data that stay on disk."""
-        return self.stored.path is not None
+        return self.path is not None
 
     @property
     def title(self) -> str:
@@ -71,11 +123,15 @@ class Image:
         return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
 
     @property
+    def energy(self) -> np.ndarray:
+        """The energies of the channels."""
+        return self.axis.energy
+
+    @property
     def energy_label(self) -> str:
         """Name and unit of the spectral axis."""
-        return (
-            f"{self.energy_name} ({self.energy_units})" if self.energy_units else self.energy_name
-        )
+        name = self.axis.name or "Channel"
+        return f"{name} ({self.axis.units})" if self.axis.units else name
 
     def region(
         self, x: tuple[float, float], y: tuple[float, float]

@@ -206,7 +206,7 @@ class Session:
         return self._ask(ticket, "rank", self.data)
 
     def _ask(self, ticket: Ticket | None, job: str, image: Image, *arguments: Any) -> Any:
-        return self.store.workers.call(ticket or Ticket(), job, image.stored, *arguments)
+        return self.store.workers.call(ticket or Ticket(), job, image, *arguments)
 
     def find(self, name: str) -> Run:
         """Return the run of that name."""
@@ -253,7 +253,7 @@ class Session:
 
     def archive(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return a zip of the result folder, the script and, where they came from no kept file, the data."""
-        original = self.original.stored if self.original and self._needs_data() else None
+        original = self.original if self._needs_data() else None
         script = self.script(None if original is None else "data.hspy")
         place = str(Path(self._own.name) / f"{run.name}.zip")
         return self._ask(

@@ -119,7 +119,7 @@ class DataPanel(Panel):
         data = self._page.session.data
         first, end = self._window
         low, high = data.energy[first], data.energy[end - 1]
-        title = f"Sum over {low:.5g} to {high:.5g} {data.energy_units}".rstrip()
+        title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()
         self._map.show(values, title, log=self._log.value)
 
 

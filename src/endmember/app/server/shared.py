@@ -1,5 +1,6 @@
 """What all users of one workbench share: images that were read, and the processes that do long work."""
 
+import copy
 import shutil
 import tempfile
 import threading
@@ -10,8 +11,7 @@ from typing import Any
 from endmember.app.core.image import Image
 from endmember.app.core.live import DIRECTIONS, Sketches
 from endmember.app.core.steps import Step
-from endmember.app.work import images as stored
-from endmember.app.work.images import Stored
+from endmember.app.work import storage
 from endmember.app.work.pool import Here, Workers
 from endmember.app.work.scheduler import Ticket
 from endmember.signals.result import provenance
@@ -52,36 +52,34 @@ class Store:
     def read(self, ticket: Ticket, path: Path, number: int | None = None) -> Image:
         """Return the image of a file; one that somebody looks at already is shared."""
         state = path.stat()
-        key = None
-        if path.is_file():
-            key = (str(path), state.st_mtime_ns, state.st_size, number)
+        key = (path, state.st_mtime_ns, state.st_size, number) if path.is_file() else None
         with self._lock:
             known = self._known.get(key)
         if known is not None:
             return known
-        answer = self.workers.call(ticket, "read", str(path), number, str(self.room), self._most)
+        answer = self.workers.call(ticket, "read", path, number, self.room, self._most)
         return _from_file(self._image(answer, key))
 
     def open(self, path: Path, number: int | None = None) -> Image:
         """Return the image of a file, read in this process: before there are others."""
-        return _from_file(self._image(stored.read(str(path), number, self.room, self._most), None))
+        return _from_file(self._image(storage.read(path, number, self.room, self._most), None))
 
     def keep(self, signal: Any) -> Image:
         """Return the image of a signal in memory; a lazy one is read."""
-        return self._image(stored.store(stored.in_memory(signal, self._most), self.room), None)
+        return self._image(storage.store(storage.in_memory(signal, self._most), self.room), None)
 
     def prepare(self, ticket: Ticket, image: Image, steps: tuple[Step, ...]) -> Image:
         """Return what steps make of an image."""
-        answer = self.workers.call(ticket, "prepare", image.stored, steps, str(self.room))
+        answer = self.workers.call(ticket, "prepare", image, steps, self.room)
         return self._image(answer, None)
 
-    def _image(self, kept: Stored, key: Any) -> Image:
-        image = Image(kept)
+    def _image(self, image: Image, key: Any) -> Image:
         if image.is_preview:
+            data = copy.copy(image)  # an image that held itself would not be forgotten at once
             image.sketches = Sketches(
-                lambda scaling: self.workers.call(Ticket(), "sketch", kept, DIRECTIONS, scaling)
+                lambda scaling: self.workers.call(Ticket(), "sketch", data, DIRECTIONS, scaling)
             )
-        weakref.finalize(image, shutil.rmtree, kept.folder, ignore_errors=True)
+        weakref.finalize(image, shutil.rmtree, image.folder, ignore_errors=True)
         if key is None:
             return image
         with self._lock:  # two users may have read the same file at the same time

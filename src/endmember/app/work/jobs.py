@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import endmember as em
+from endmember.app.core.image import Image
 from endmember.app.core.steps import Step
-from endmember.app.work import images as stored
-from endmember.app.work.images import Stored
+from endmember.app.work import storage
 from endmember.app.work.scheduler import Ticket
 from endmember.factor.data.in_memory import Data
 from endmember.factor.data.resources import one_blas_thread
@@ -54,71 +54,70 @@ class Fitted:
         return result
 
 
-def read(ticket: Ticket, path: str, number: int | None, room: str, most: int | None) -> Stored:
+def read(ticket: Ticket, path: Path, number: int | None, room: Path, most: int | None) -> Image:
     """Read a file into the store."""
-    return stored.read(path, number, Path(room), most)
+    return storage.read(path, number, room, most)
 
 
-def prepare(ticket: Ticket, data: Stored, steps: tuple[Step, ...], room: str) -> Stored:
+def prepare(ticket: Ticket, data: Image, steps: tuple[Step, ...], room: Path) -> Image:
     """Do steps to data, and store what comes of them."""
-    signal = data.signal()
+    signal = data.signal
     for step in steps:
         ticket.check()
         signal = step.apply(signal)
-    return stored.store(signal, Path(room), (*data.steps, *steps))
+    return storage.store(signal, room, (*data.steps, *steps))
 
 
-def fit(ticket: Ticket, data: Stored, model: Any) -> Fitted:
+def fit(ticket: Ticket, data: Image, model: Any) -> Fitted:
     """Fit the full data."""
     began = time.perf_counter()
-    result = unmix(data.signal(), model, callback=_progress(ticket))
+    result = unmix(data.signal, model, callback=_progress(ticket))
     taken = time.perf_counter() - began
     return Fitted(result.model, result.record, result._misfit, taken)
 
 
-def rank(ticket: Ticket, data: Stored) -> Any:
+def rank(ticket: Ticket, data: Image) -> Any:
     """Return the panel of criteria for the number of components."""
     with one_blas_thread():
-        return em.assess.rank(data.signal(), callback=_progress(ticket))
+        return em.assess.rank(data.signal, callback=_progress(ticket))
 
 
-def judge(ticket: Ticket, data: Stored, fitted: Fitted, what: str) -> Any:
+def judge(ticket: Ticket, data: Image, fitted: Fitted, what: str) -> Any:
     """Return the "bands" between which the data cannot tell spectra and maps, or their standard "errors"."""
     assess = em.assess.ambiguity if what == "bands" else em.assess.uncertainty
-    signal = data.signal()
-    return assess(fitted.result(signal), signal)
+    return assess(fitted.result(data.signal), data.signal)
 
 
-def sketch(ticket: Ticket, data: Stored, rank: int, scaling: str | None) -> Data:
+def sketch(ticket: Ticket, data: Image, rank: int, scaling: str | None) -> Data:
     """Return a sketch of data that stay on disk."""
-    return em.compress(data.signal(), rank, scaling=scaling)
+    return em.compress(data.signal, rank, scaling=scaling)
 
 
-def save(ticket: Ticket, data: Stored, fitted: Fitted, folder: str, overwrite: bool) -> Path:
+def save(ticket: Ticket, data: Image, fitted: Fitted, folder: str, overwrite: bool) -> Path:
     """Keep a result folder."""
-    return fitted.result(data.signal()).save(folder, overwrite=overwrite)
+    return fitted.result(data.signal).save(folder, overwrite=overwrite)
 
 
-def report(ticket: Ticket, data: Stored, fitted: Fitted, file: str) -> Path:
+def report(ticket: Ticket, data: Image, fitted: Fitted, file: str) -> Path:
     """Write the report in one HTML file."""
-    return fitted.result(data.signal()).report(file)
+    return fitted.result(data.signal).report(file)
 
 
 def archive(
     ticket: Ticket,
-    data: Stored,
+    data: Image,
     fitted: Fitted,
     name: str,
     script: str,
-    original: Stored | None,
+    original: Image | None,
     file: str,
 ) -> Path:
     """Zip result folder, script and, where ``original`` is given, the data."""
     with tempfile.TemporaryDirectory(dir=Path(file).parent) as scratch:
-        folder = fitted.result(data.signal()).save(Path(scratch) / name)
+        folder = fitted.result(data.signal).save(Path(scratch) / name)
         (Path(scratch) / "script.py").write_text(script, encoding="utf-8")
         if original is not None:
-            original.signal().save(Path(scratch) / "data.hspy")
+            original.signal.save(Path(scratch) / "data.hspy")
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as whole:
             for one in [*sorted(folder.iterdir()), *sorted(Path(scratch).glob("*.*"))]:
                 whole.write(one, one.relative_to(scratch))
