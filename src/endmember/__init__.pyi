@@ -62,5 +62,5 @@ from endmember import show as show
 from endmember.factor.matching import spectral_angle as spectral_angle
 from endmember import synthetic as synthetic
 from endmember.signals.result.unmixing import unmix as unmix
-from endmember.app.server.server import workbench as workbench
+from endmember.app.notebook import workbench as workbench
 __all__: list[str]

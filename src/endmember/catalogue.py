@@ -164,8 +164,8 @@ def penalties(
     --------
     >>> penalties(smooth=None, minimum_volume=0.01)
     {'maps': [SumToOne(mode='scale')], 'spectra': [MinimumVolume(weight=0.01)]}
-    >>> penalties(smooth=0.1, minimum_volume=0.01)
-    {'maps': [Smooth(weight=0.1)], 'spectra': [MinimumVolume(weight=0.01)]}
+    >>> penalties(smooth=0.2, minimum_volume=0.01)
+    {'maps': [Smooth(weight=0.2)], 'spectra': [MinimumVolume(weight=0.01)]}
     """
     import endmember as em
 

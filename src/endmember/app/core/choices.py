@@ -29,9 +29,10 @@ class Choices:
         A key of ``catalogue.LOSSES_IN_WORDS``.
     penalties : mapping of str to float or bool
         Weights by the names in ``catalogue.PENALTIES``, or whether one without a weight is on; 0 and False leave one
-        out. With a minimum volume of the spectra, maps are scaled to sum to one as well as they can.
+        out. A minimum volume of the spectra scales the maps to sum to one as well as they can, unless another penalty
+        or ``closure`` decides on their scale.
     closure : bool
-        Whether the maps sum to one exactly, where there is no minimum volume.
+        Whether the maps sum to one exactly.
     starts, seed : int
         Random starts and their seed.
 
@@ -77,7 +78,7 @@ class Choices:
         loss = LOSSES[LOSSES_IN_WORDS[self.loss]]
         if loss != "SquaredError":
             chosen["loss"] = getattr(em, loss)()
-        weights = {name: weight for name, weight in self.penalties.items() if weight}
+        weights: dict[str, Any] = {n: weight for n, weight in self.penalties.items() if weight}
         asked = penalties(self.closure, **weights)
         chosen |= {factor: some for factor, some in asked.items() if some}
         return em.NMF(self.k, **{**chosen, **parameters})
