@@ -11,9 +11,12 @@ import endmember as em
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop import merging as moves
-from endmember.factor.loop.alternate import Fit, Problem, alternate, certified
+from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import check_combination, default_solvers
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import multistart, start
+from endmember.factor.loop.stopping import certified
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
@@ -116,9 +119,7 @@ def solved(problem, solver, n_starts=10, max_iter=1000):
 
 def ended(problem, solvers, fit, max_iter):
     """Return what becomes of a fit that goes on."""
-    further = alternate(
-        problem, fit.factors, solvers, max_iter=max_iter, tol=TOL, goes_on=True
-    )  # fmt: skip
+    further = alternate(problem, fit, solvers, max_iter=max_iter, tol=TOL)
     optimality = problem.optimality(further.factors)
     converged = further.converged and optimality <= certified(TOL)
     return Outcome(further.objective[-1], converged, optimality, further)

@@ -5,7 +5,9 @@ import pytest
 
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.in_memory import Dense
-from endmember.factor.loop.alternate import Problem, alternate
+from endmember.factor.loop.alternate import alternate
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (
     STARTS,
     nndsvd,
@@ -31,7 +33,9 @@ def start(X, k=3, seed=0):
 
 def run(X, solver, k=3, tol=1e-6, max_iter=2000, wishes=WISHES):
     problem = Problem(Dense(X), SquaredError(), wishes, GRIDS)
-    return problem, alternate(problem, start(X, k), [solver, solver], max_iter=max_iter, tol=tol)
+    return problem, alternate(
+        problem, Fit(start(X, k)), [solver, solver], max_iter=max_iter, tol=tol
+    )
 
 
 @pytest.mark.parametrize("solver", [ANLS(), HALS(), HALS(inner=1)], ids=repr)
@@ -93,7 +97,7 @@ def test_a_dead_component_is_revived(solver):
     problem = Problem(Dense(NOISY), SquaredError(), WISHES, GRIDS)
     C, S = start(NOISY)
     C[:, 2], S[:, 2] = 0.0, 0.0
-    fit = alternate(problem, [C, S], [solver, solver], max_iter=300, tol=0.0)
+    fit = alternate(problem, Fit([C, S]), [solver, solver], max_iter=300, tol=0.0)
     _, healthy = run(NOISY, solver)
     assert np.linalg.norm(fit.factors[0], axis=0).min() > 0
     assert fit.objective[-1] == pytest.approx(healthy.objective[-1], rel=1e-3)
@@ -108,7 +112,13 @@ def test_the_callback_hears_every_sweep_and_can_stop():
 
     problem = Problem(Dense(NOISY), SquaredError(), WISHES, GRIDS)
     fit = alternate(
-        problem, start(NOISY), [HALS(), HALS()], max_iter=50, tol=0, callback=listen, stage="fit"
+        problem,
+        Fit(start(NOISY)),
+        [HALS(), HALS()],
+        max_iter=50,
+        tol=0,
+        callback=listen,
+        stage="fit",
     )
     assert fit.stopped and not fit.converged
     assert [p.sweep for p in heard] == list(range(1, 8))

@@ -8,7 +8,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from endmember.factor.loop import alternate as loop
+from endmember.factor.loop import acceleration as loop
 from endmember.factor.loop.acceleration import Mixing, can_leap, leap
 from endmember.factor.sketch.low_rank import LowRank, compress
 from endmember.factor.solvers import ANLS
@@ -47,7 +47,7 @@ def test_sweeps_of_a_leap_are_sweeps_over_all_pixels(loss):
     _, found = leap(problem, [np.ones_like(C), S], ANLS(), 1, 0.0)  # no pixel has a zero
     plain = problem.plain([C, S], 0)
     maps = np.linalg.solve(plain.G, plain.H.T).T
-    exact = ANLS().improve(problem.wished(problem.plain([maps, S], 1), 1, S), S, 1)
+    exact = ANLS().improve(problem.penalised(problem.plain([maps, S], 1), 1, [maps, S]), S, 1)
     np.testing.assert_allclose(found, exact, rtol=1e-8, atol=1e-10 * exact.max())
 
 

@@ -24,7 +24,7 @@ from endmember.assess.surrogates import (
 )
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.matrix import Floats
-from endmember.factor.loop.alternate import Callback, Progress
+from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
 

@@ -13,7 +13,7 @@ from endmember.assess.information import Information, Weights
 from endmember.errors import EndmemberError
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
-from endmember.factor.loop.alternate import Callback, Progress
+from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.scale.normalisation import held_direction

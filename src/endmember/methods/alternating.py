@@ -9,9 +9,11 @@ from sklearn.base import clone
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.alternate import EXACT, Fit, Problem, alternate
-from endmember.factor.loop.certificate import concluded
+from endmember.factor.loop.alternate import EXACT, alternate
 from endmember.factor.loop.compatibility import default_solvers
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.outcome import concluded
+from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (
     StartReport,
     fill,
@@ -56,10 +58,10 @@ class Alternating(SpectralEstimator):
         """Return the solver of each factor: the one given, or the one that measures best."""
         return [self.solver] * len(wishes) if self.solver else default_solvers(loss, wishes, k)
 
-    def _run(self, problem: Problem, factors: list[np.ndarray], **options: Any) -> Fit:
+    def _run(self, problem: Problem, fit: Fit, **options: Any) -> Fit:
         """Return the factors improved in turn."""
-        solvers = self._solvers(problem.loss, problem.penalties, factors[0].shape[1])
-        return alternate(problem, factors, solvers, tol=self.tol, **options)
+        solvers = self._solvers(problem.loss, problem.penalties, fit.factors[0].shape[1])
+        return alternate(problem, fit, solvers, tol=self.tol, **options)
 
     def _start(
         self,
@@ -103,7 +105,7 @@ class Alternating(SpectralEstimator):
         """Return where a fit begins; one that was asked to stop has had a sweep."""
         if not stopped:
             return Fit(factors)
-        fit = self._run(problem, factors, max_iter=1)
+        fit = self._run(problem, Fit(factors), max_iter=1)
         fit.stopped = True
         return fit
 
@@ -112,11 +114,10 @@ class Alternating(SpectralEstimator):
         done = len(fit.objective)
         if fit.stopped or done >= self.max_iter:
             return fit
-        further = self._run(
-            problem, fit.factors, max_iter=self.max_iter - done, callback=callback, stage=stage,
-            first_sweep=done, goes_on=done > 0, exact=self.exact,
+        return self._run(
+            problem, fit, max_iter=self.max_iter - done, callback=callback, stage=stage,
+            first_sweep=done, exact=self.exact,
         )  # fmt: skip
-        return fit.then(further)
 
     def _conclude(
         self, problem: Problem, fit: Fit, optimality: float | None = None, stacklevel: int = 5

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.alternate import Callback
+from endmember.factor.loop.fit import Callback
 from endmember.factor.loop.starts import with_maps
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm

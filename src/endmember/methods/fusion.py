@@ -7,26 +7,23 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.arrangements.fusion import Cautious, Fused, FusedLoss, Part, Slot, Summand
+from endmember.factor.arrangements.fusion import FusedData, FusedLoss, SharedTerm, Sum, Summand
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.resources import one_blas_thread
-from endmember.factor.loop.alternate import Callback, Fit, Problem, alternate
-from endmember.factor.loop.certificate import concluded
+from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import can_obey, check_combination, default_solver
-from endmember.factor.losses import Loss
+from endmember.factor.loop.fit import Callback, Fit
+from endmember.factor.loop.outcome import concluded
+from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
-from endmember.factor.subproblems.quadratic import Quadratic
-from endmember.factor.subproblems.ratio import Counted
 from endmember.methods.estimator import check_sweeps
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
 
 #: Sweeps of the short run from every start.
 SHORT = 30
-#: A fit whose misfit is below this fraction of that of nothing is exact.
-EXACT = 1e-14
 
 __all__ = ["Factor", "Fusion", "FusionFit", "Term"]
 
@@ -158,8 +155,8 @@ class Fusion:
             start = assembly.start(seed, given, number)
             problem = problem if problem.settings else problem.settled(start)
             fit = alternate(
-                replace(problem, penalties=assembly.coupled_wishes(given)), start, solvers,
-                max_iter=min(SHORT, self.max_iter), tol=self.tol, exact=EXACT, callback=callback,
+                replace(problem, penalties=assembly.coupled_wishes(given)), Fit(start), solvers,
+                max_iter=min(SHORT, self.max_iter), tol=self.tol, callback=callback,
                 stage=f"start {number + 1} of {n_starts}", first_sweep=_sweeps(fits),
             )  # fmt: skip
             fits.append(fit)
@@ -168,11 +165,10 @@ class Fusion:
         best = min(fits, key=lambda fit: fit.objective[-1])
         left = self.max_iter - len(best.objective)
         if not best.stopped and left > 0:
-            further = alternate(
-                problem, best.factors, solvers, max_iter=left, tol=self.tol, exact=EXACT, goes_on=True,
+            best = alternate(
+                problem, best, solvers, max_iter=left, tol=self.tol,
                 callback=callback, first_sweep=_sweeps(fits),
             )  # fmt: skip
-            best = best.then(further)
         best, optimality = concluded(problem, best, self.tol)
         return assembly.answer(best, optimality, [fit.objective[-1] for fit in fits])
 
@@ -197,22 +193,22 @@ class Assembly:
             factor.wishes(size, domain)
             for factor, size, domain in zip(self.factors, self.sizes, self.domains, strict=True)
         ]
-        directly = self._asks_directly()
         self.parts = [
-            Part(term.data, term.loss_, term.weight_, self._slots(term), directly) for term in terms
+            SharedTerm(term.data, term.loss_, term.weight_, self._sums(term)) for term in terms
         ]
-        self.loss: Loss = FusedLoss(Counted if directly else Quadratic)
+        self.loss = FusedLoss(terms[0].loss_ if self._adds_up() else None)
         grids = [
             Grid(domain, known=len(domain) > 1 or channels)
             for domain, channels in zip(self.domains, self.channels, strict=True)
         ]
-        data: Any = Fused(self.parts, self.sizes, self._scales(grids))
+        data: Any = FusedData(self.parts, self.sizes, self._scales(grids))
         self.problem = Problem(data, self.loss, self.wishes, grids, valleys=True)
 
-    def _asks_directly(self) -> bool:
-        """Tell whether all terms are Poisson likelihoods of two plain factors, which add up as they are."""
+    def _adds_up(self) -> bool:
+        """Tell whether all terms are one likelihood of counts, of two plain factors each: it adds up as it is."""
         plain = all(
             len(term.slots) == 2
+            and repr(term.loss_) == repr(self.terms[0].loss_)
             and Newton().can_solve(term.loss_.makes)
             and all(len(slot.summands) == 1 and slot.summands[0][1] is None for slot in term.slots)
             for term in self.terms
@@ -252,22 +248,20 @@ class Assembly:
         rows_, shapes, last_ = zip(*(found[factor][:3] for factor in self.factors), strict=True)
         return list(rows_), list(shapes), list(last_)
 
-    def _slots(self, term: Term) -> list[Slot]:
-        slots = []
+    def _sums(self, term: Term) -> list[Sum]:
+        sums = []
         for expression in term.slots:
             summands = tuple(
                 Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
                 for factor, matrix in expression.summands
             )
             free = {factor.is_free for factor, _ in expression.summands}
-            slots.append(Slot(summands, held=len(free) == 2))
-        return slots
+            sums.append(Sum(summands, non_negative=len(free) == 2))
+        return sums
 
     def _scales(self, grids: Sequence[Grid]) -> Scales:
         """Return who carries the scale: spectra beside a sum first, then all other spectra, then the rest."""
-        numbers = [
-            [[s.factor for s in slot.summands] for slot in part.slots] for part in self.parts
-        ]
+        numbers = [[[s.factor for s in slot.summands] for slot in part.sums] for part in self.parts]
         beside, spectra, others = [], [], []
         for term in numbers:
             has_sum = any(len(slot) > 1 for slot in term)
@@ -284,12 +278,14 @@ class Assembly:
         """Return the solver of every factor, or refuse wishes that none can grant."""
         solvers = []
         for i, wishes in enumerate(self.wishes):
-            curved = any(part.is_curved and any(part.places(i)) for part in self.parts)
+            curved = not self.loss.shared and any(
+                part.is_curved and any(part.places(i)) for part in self.parts
+            )
             # Going through the columns never rises, however ill-conditioned the rows are.
             by_columns = curved and all(can_obey(HALS(), wish) for wish in wishes)
             solver = HALS() if by_columns else default_solver(self.loss, wishes, self.k)
             check_combination(self.loss, [solver], [wishes], [repr(self.factors[i])])
-            solvers.append(Cautious(solver) if curved else solver)
+            solvers.append(solver)
         return solvers
 
     def coupled_wishes(self, given: dict[int, np.ndarray]) -> list[list[Penalty]]:
@@ -305,9 +301,9 @@ class Assembly:
         return {
             summand.factor
             for part in self.parts
-            for slot in part.slots
+            for slot in part.sums
             for summand in slot.summands
-            if slot.held and self.factors[summand.factor].is_free
+            if slot.non_negative and self.factors[summand.factor].is_free
         }
 
     def given(self, init: Any) -> dict[int, np.ndarray]:
@@ -332,7 +328,7 @@ class Assembly:
         factors = [rng.random((size, self.k)) for size in self.sizes]
         pixels: dict[int, np.ndarray] = {}
         for part in self.parts:
-            last = part.slots[-1].summands
+            last = part.sums[-1].summands
             n = part.data.matrix.shape[0]
             if number % 2 and len(last) == 1 and last[0].matrix is None and n >= self.k:
                 if n not in pixels:
@@ -350,14 +346,14 @@ class Assembly:
     def _scale(self, factors: list[np.ndarray], settled: set[int]) -> None:
         """Make the model as large as the data, by factors that are not settled yet, in place."""
         for part in self.parts:
-            for slot in part.slots:
+            for slot in part.sums:
                 free = [s.factor for s in slot.summands if s.factor not in settled]
                 if len(free) == len(slot.summands):
                     scale = part.scale(factors) or 1.0
                     for i in free:
                         factors[i] = self._clipped(i, factors[i] * scale)
                     break
-            settled |= {s.factor for slot in part.slots for s in slot.summands}
+            settled |= {s.factor for slot in part.sums for s in slot.summands}
 
     def _clipped(self, i: int, F: np.ndarray) -> np.ndarray:
         return np.clip(F, *bounds_of(self.wishes[i], F.shape, self.problem.grids[i]))

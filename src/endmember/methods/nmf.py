@@ -11,8 +11,9 @@ from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop import merging as moves
-from endmember.factor.loop.alternate import Callback, Fit, Problem
 from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.fit import Callback, Fit
+from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (
     STARTS,
     StartReport,
@@ -227,7 +228,9 @@ class NMF(Alternating):
 
         def improve(factors: Any, sweeps: int | None) -> Fit:
             most = min(sweeps or self.max_iter, self.max_iter)
-            return self._run(problem, factors, max_iter=most, callback=callback, stage="components")
+            return self._run(
+                problem, Fit(factors), max_iter=most, callback=callback, stage="components"
+            )
 
         def refit(k: int) -> Fit:
             _, fresh, self.starts_ = self._start(problem, k, None, rng, callback)
@@ -369,7 +372,7 @@ class NMF(Alternating):
         memory: dict[str, Any] = {"mode": 0}
         for sweep in range(self.max_iter):
             before = C
-            subproblem = problem.wished(problem.plain([C, S], 0), 0, [before, S])
+            subproblem = problem.penalised(problem.plain([C, S], 0), 0, [before, S])
             C = solver.improve(
                 subproblem, before, S.shape[0], penalties=problem.penalties[0], memory=memory
             )

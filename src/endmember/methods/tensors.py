@@ -13,8 +13,9 @@ from endmember.factor.arrangements.series import Tensor, khatri_rao
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
-from endmember.factor.loop.alternate import Callback, Problem
 from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.fit import Callback
+from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import stand_in
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve

@@ -10,8 +10,10 @@ from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, WithCore
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.alternate import Callback, Problem, alternate
+from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.fit import Callback, Fit
+from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import StartReport
 from endmember.factor.losses import SquaredError
 from endmember.factor.matching import match_components, spectral_angle
@@ -141,7 +143,7 @@ class Tucker(Alternating):
         problem = problem.settled(first)
         start = self._best_start(problem, first, solvers)
         fit = alternate(
-            problem, start, solvers, max_iter=self.max_iter, tol=self.tol, callback=callback
+            problem, Fit(start), solvers, max_iter=self.max_iter, tol=self.tol, callback=callback
         )
         fit = self._conclude(problem, fit)
         self._keep(observed, data, fit.factors, wishes)
@@ -208,7 +210,9 @@ class Tucker(Alternating):
             self.starts_ = []
             return first
         fits = [
-            alternate(problem, factors, solvers, max_iter=min(SHORT, self.max_iter), tol=self.tol)
+            alternate(
+                problem, Fit(factors), solvers, max_iter=min(SHORT, self.max_iter), tol=self.tol
+            )
             for factors in starts
         ]
         best = min(fits, key=lambda fit: fit.objective[-1])

@@ -5,89 +5,72 @@ With the sum of all other summands :math:`R` and :math:`Z` made from the other f
 .. math:: G = \sum_t \lambda_t Z_t^\top Z_t,\qquad H = \sum_t \lambda_t (X_t Z_t - R_t Z_t^\top Z_t)
 
 so penalties and solvers work as they do on a single data set. A divergence takes part by the square that
-touches it (:class:`Local`).
+touches it (:class:`Touching`).
 
-Every mode of a data set has a slot, the sum of factors that stands for it: :math:`E = \sum_s P_s F_s` with known
-matrices :math:`P_s`, the identity unless given.
+Every mode of a data set is a sum of factors, :math:`E = \sum_s P_s F_s` with known matrices :math:`P_s`, the
+identity unless given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
-from endmember.factor.data.in_memory import Data
+from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
+from endmember.factor.data.matrix import Data
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import offers
 from endmember.factor.scale.carriers import Scales
-from endmember.factor.solvers import Solver
-from endmember.factor.solvers.base import Memory
-from endmember.factor.subproblems.base import Subproblem
 from endmember.factor.subproblems.quadratic import Quadratic, times_gram
-from endmember.factor.subproblems.ratio import Counted, Ratio
 
 #: A square is made steeper by this factor until it lies above the divergence, so often at most.
 STEEPER, TRIALS = 4.0, 20
 #: What penalties do beside adding to the square.
-STEPS = {"column", "prox", "project", "norm"}
+STEPS = {"column", "prox", "norm"}
 #: Differences below this fraction of the misfit are rounding.
 ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
 class Summand:
-    """One factor in a slot, by its number, and the known matrix (rows of the data, rows of the factor) before it."""
+    """One factor in a sum, by its number, and the known matrix (rows of the data, rows of the factor) before it."""
 
     factor: int
     matrix: Any = None
     #: The largest squared singular value of the matrix.
     bound: float = 1.0
 
-    def __call__(self, F: np.ndarray) -> np.ndarray:
+    def __call__(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        F = factors[self.factor]
         return F if self.matrix is None else np.asarray(self.matrix @ F)
 
 
 @dataclass(frozen=True)
-class Slot:
+class Sum:
     """The sum of factors that one mode of the data is made from.
 
-    ``held`` says that the sum must not fall below zero though a summand may.
+    ``non_negative`` says that the sum must not fall below zero though a summand may.
     """
 
     summands: tuple[Summand, ...]
-    held: bool = False
+    non_negative: bool = False
 
     def __call__(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        first, *others = self.summands
-        total = first(factors[first.factor])
-        for summand in others:
-            total = total + summand(factors[summand.factor])
-        return total
+        return reduce(np.add, [summand(factors) for summand in self.summands])
 
     def rest(self, factors: Sequence[np.ndarray], without: Summand) -> np.ndarray | None:
         """Return the sum of all other summands, or None where there are none."""
         others = tuple(summand for summand in self.summands if summand is not without)
-        return Slot(others)(factors) if others else None
-
-
-@dataclass(frozen=True)
-class Pull:
-    r"""What one term asks of one factor: :math:`\tfrac12\langle F G, F\rangle - \langle F, H\rangle`.
-
-    A divergence asks it by the square that touches it, or for itself.
-
-    ``rest`` is what the other summands of a held sum leave as lower bound, ``-rest``.
-    """
-
-    subproblem: Quadratic | Ratio
-    rest: np.ndarray | None = None
+        return Sum(others)(factors) if others else None
 
 
 @dataclass
-class Part:
+class SharedTerm:
     """One term of a fusion.
 
     Attributes
@@ -96,89 +79,80 @@ class Part:
     loss : Loss
     weight : float
         What its misfit is multiplied with.
-    slots : list of Slot
+    sums : list of Sum
         One a mode of the data.
-    directly : bool
-        Whether a divergence is asked for itself, not for the square that touches it.
     """
 
     data: Data
     loss: Loss
     weight: float
-    slots: Sequence[Slot]
-    directly: bool = False
-    _known: dict[int, tuple[list[np.ndarray], Quadratic]] = field(default_factory=dict)
+    sums: Sequence[Sum]
+    #: The last subproblem, with its mode and the matrices of the other modes.
+    _last: tuple[int, list[np.ndarray], Quadratic] | None = field(default=None, init=False)
 
     @property
     def is_curved(self) -> bool:
-        """Whether the loss is no square, and is met by squares that touch it."""
-        return self.loss.needs == "entries" and not self.directly
+        """Whether the loss is no square."""
+        return self.loss.needs == "entries"
 
     def modes(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the matrix of every mode of the data, summed up from the factors."""
-        return [slot(factors) for slot in self.slots]
+        return [one(factors) for one in self.sums]
 
     def places(self, factor: int) -> Iterator[tuple[int, Summand]]:
-        """Yield ``(slot number, summand)`` wherever a factor stands in this term."""
-        for number, slot in enumerate(self.slots):
-            for summand in slot.summands:
+        """Yield ``(mode, summand)`` wherever a factor stands in this term."""
+        for mode, one in enumerate(self.sums):
+            for summand in one.summands:
                 if summand.factor == factor:
-                    yield number, summand
+                    yield mode, summand
 
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return the weighted loss of the term."""
         modes = self.modes(factors)
-        if self.loss.needs == "entries":
+        if self.is_curved:
             return self.weight * self.loss.misfit(self.data, modes)
-        slot = next((s for s in self._known if self._is_current(modes, s)), 0)
-        plain = self._plain(modes, slot)
-        return self.weight * self.loss.misfit(self.data, modes, slot, plain)
+        mode = self._last[0] if self._last else 0
+        return self.weight * self.loss.misfit(self.data, modes, mode, self._plain(modes, mode))
 
     def reference(self) -> float:
         """Return the weighted loss of a trivial model."""
         return self.weight * self.loss.reference(self.data)
 
-    def pull(self, factors: Sequence[np.ndarray], number: int, summand: Summand) -> Pull:
-        """Return what the term asks of the factor of one summand with everything else fixed."""
-        modes, slot = self.modes(factors), self.slots[number]
-        if self.directly:
-            return Pull(self.loss.subproblem(self.data, modes, number))
-        rest = slot.rest(factors, summand)
-        plain = self._plain(modes, number)
-        if summand.matrix is None:
-            H = plain.H if rest is None else plain.H - times_gram(rest, plain.G)
-            quadratic = Quadratic(plain.G, H, -np.inf, np.inf, plain.row_weights)
+    def subproblem(self, factors: Sequence[np.ndarray], mode: int, summand: Summand) -> Quadratic:
+        r"""Return what the term asks of one summand: :math:`\tfrac12\langle F G, F\rangle - \langle F, H\rangle`.
+
+        What the other summands of a sum that is not negative leave is its lower bound.
+        """
+        modes, rest = self.modes(factors), self.sums[mode].rest(factors, summand)
+        plain = self._plain(modes, mode)
+        if summand.matrix is not None:
+            asked = _majorised(plain, modes[mode], summand, factors[summand.factor])
         else:
-            quadratic = _majorised(plain, modes[number], summand, factors[summand.factor])
-        quadratic.G, quadratic.H = self.weight * quadratic.G, self.weight * quadratic.H
-        return Pull(quadratic, rest if slot.held else None)
+            asked = plain if rest is None else replace(plain, H=plain.H - times_gram(rest, plain.G))
+        lower = -np.inf if rest is None or not self.sums[mode].non_negative else -rest
+        return replace(asked, G=self.weight * asked.G, H=self.weight * asked.H, lower=lower)
 
     def scale(self, factors: Sequence[np.ndarray]) -> float:
         """Return by what the model must be multiplied to be nearest to the data in squared error."""
         modes = self.modes(factors)
-        F = modes[0]
-        H, G = self.data.contract(modes, 0), self.data.gram(modes, 0)
-        weights = self.data.row_weights(0)
-        across = np.sum(F * H, axis=1)
-        along = np.sum(F * times_gram(F, G), axis=1)
-        if weights is not None:
-            across, along = weights * across, weights * along
-        return max(float(across.sum() / max(along.sum(), 1e-300)), 0.0)
+        F, weights = modes[0], self.data.row_weights(0)
+        weighted = F if weights is None else weights[:, None] * F
+        across = np.vdot(weighted, self.data.contract(modes, 0))
+        along = np.vdot(weighted, times_gram(F, self.data.gram(modes, 0)))
+        return max(float(across / max(along, 1e-300)), 0.0)
 
-    def _plain(self, modes: Sequence[np.ndarray], slot: int) -> Quadratic:
-        """Return the subproblem of one mode of the data; kept, as all summands share it."""
-        if self.loss.needs == "entries":
-            return self.loss.touching(self.data, modes, slot)
-        if not self._is_current(modes, slot):
-            others = [M for number, M in enumerate(modes) if number != slot]
-            self._known[slot] = others, self.loss.subproblem(self.data, modes, slot)
-        return self._known[slot][1]
-
-    def _is_current(self, modes: Sequence[np.ndarray], slot: int) -> bool:
-        if slot not in self._known:
-            return False
-        others = [M for number, M in enumerate(modes) if number != slot]
-        return all(map(np.array_equal, others, self._known[slot][0]))
+    def _plain(self, modes: Sequence[np.ndarray], mode: int) -> Quadratic:
+        """Return the subproblem of one mode of the data; the last one is kept, as all summands share it."""
+        if self.is_curved:
+            return self.loss.touching(self.data, modes, mode)
+        others = [M for number, M in enumerate(modes) if number != mode]
+        if (
+            self._last is None
+            or self._last[0] != mode
+            or not all(map(np.array_equal, others, self._last[1]))
+        ):
+            self._last = mode, others, self.loss.subproblem(self.data, modes, mode)
+        return self._last[2]
 
 
 def _majorised(plain: Quadratic, E: np.ndarray, summand: Summand, F: np.ndarray) -> Quadratic:
@@ -194,153 +168,59 @@ def _majorised(plain: Quadratic, E: np.ndarray, summand: Summand, F: np.ndarray)
     return Quadratic(G, F @ G - np.asarray(summand.matrix.T @ slope), -np.inf, np.inf)
 
 
-class SummedCounts(Counted):
-    r"""Minimise :math:`\sum_t \lambda_t D(X_t, F Z_t^\top)`: numerators, denominators and curvatures add up.
-
-    Parameters
-    ----------
-    terms : sequence of Counted
-        Problems of one and the same factor.
-    weights : sequence of float
-        What each is multiplied with.
-
-    Examples
-    --------
-    >>> from endmember.factor.data.in_memory import Dense
-    >>> from endmember.factor.losses import Poisson
-    >>> F, Z = np.ones((1, 1)), np.ones((2, 1))
-    >>> one = Poisson().subproblem(Dense(np.array([[3.0, 5.0]])), [F, Z], 0)
-    >>> [part.tolist() for part in SummedCounts([one, one], [1.0, 2.0]).parts(F)]
-    [[[24.0]], [[6.0]]]
-    """
-
-    def __init__(self, terms: Sequence[Counted], weights: Sequence[float]) -> None:
-        super().__init__(terms[0].shape, 1.0)
-        self.terms, self.weights = list(terms), list(weights)
-        self.Z = np.vstack([w * term.Z for w, term in zip(weights, terms, strict=True)])
-
-    def parts(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._pair([term.parts(F) for term in self.terms])
-
-    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._pair([term.curvatures(F) for term in self.terms])
-
-    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return np.asarray(np.max([term.fall(F, step) for term in self.terms], axis=0))
-
-    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        return self._pair([term.weighted(F, j) for term in self.terms])
-
-    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-        return self._sum([term.rise(F, j, step) for term in self.terms])
-
-    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
-        before = F[:, j].copy()
-        for term in self.terms:
-            # Each term moves the column; all start from where it was.
-            F[:, j] = before
-            term.move(F, j, step)
-
-    def some_rows(self, F: np.ndarray, rows: slice) -> SummedCounts:
-        return SummedCounts([term.some_rows(F, rows) for term in self.terms], self.weights)
-
-    def everywhere(self) -> np.ndarray:
-        return self._sum([term.everywhere() for term in self.terms])
-
-    def counts(self) -> None:
-        return None
-
-    def curvature(self, F: np.ndarray | None = None) -> float:
-        return float(self._sum([np.asarray(term.curvature(F)) for term in self.terms]))
-
-    def peak(self, F: np.ndarray | None = None) -> float:
-        return float(self._sum([np.asarray(term.peak(F)) for term in self.terms]))
-
-    def _sum(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        return np.asarray(sum(w * A for w, A in zip(self.weights, arrays, strict=True)))
-
-    def _pair(
-        self, pairs: Sequence[tuple[np.ndarray, np.ndarray]]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        first, second = zip(*pairs, strict=True)
-        return self._sum(first), self._sum(second)
-
-
 @dataclass
-class Local(Quadratic):
-    """A quadratic problem that stands in for another near one point.
+class Touching(Quadratic):
+    """A square that touches another misfit near one point: a step counts only where the square lies above it.
 
     Attributes
     ----------
-    own_G, own_H : ndarray
-        The square as the data made it, before penalties added to it.
+    square : Quadratic
+        As the data made it, before penalties added to it.
     misfit : callable
         The misfit itself, of any ``F``.
     """
 
-    own_G: Any = None
-    own_H: Any = None
+    square: Quadratic | None = None
     misfit: Callable[[np.ndarray], float] = lambda F: 0.0
 
-    def steeper(self, F: np.ndarray, times: float) -> Local:
-        """Return the problem with the square bent ``times`` as much, about the same point and slope."""
-        more = (times - 1.0) * self.own_G
-        return replace(self, G=self.G + more, H=self.H + times_gram(F, more))
-
-    def is_above(self, F: np.ndarray, new: np.ndarray, times: float, start: float) -> bool:
-        """Tell whether the square, bent ``times`` as much, is no lower than the misfit at ``new``."""
-        step = new - F
-        slope = np.sum(step * (times_gram(F, self.own_G) - self.own_H))
-        bend = 0.5 * np.sum(step * times_gram(step, self.own_G))
-        allowed = start + slope + times * bend
-        return bool(self.misfit(new) <= allowed + ROUNDING * abs(start))
-
-
-class Cautious(Solver):
-    """A solver whose step counts only where the square it minimised lies above the misfit.
-
-    Parameters
-    ----------
-    solver : Solver
-        What minimises the squares.
-    """
-
-    def __init__(self, solver: Solver) -> None:
-        self.solver = solver
-        self.obeys, self.monotone = solver.obeys, solver.monotone
-
-    def improve(
-        self,
-        subproblem: Any,
-        F: np.ndarray,
-        n_others: int,
-        *,
-        penalties: Sequence[Any] = (),
-        memory: Memory | None = None,
-    ) -> np.ndarray:
-        """Return a better ``F``, or the same where every step made it worse."""
-        if not isinstance(subproblem, Local):
-            return self.solver.improve(subproblem, F, n_others, penalties=penalties, memory=memory)
-        memory = {} if memory is None else memory
-        start, times = subproblem.misfit(F), max(1.0, memory.get("times", 1.0) / STEEPER)
+    def improved_by(self, solver: Any, F: np.ndarray, n_others: int, **options: Any) -> np.ndarray:
+        """Return a better ``F``, or the same where every step made it worse: squares are bent until one holds."""
+        memory = options["memory"]
+        start, times = self.misfit(F), max(1.0, memory.get("times", 1.0) / STEEPER)
+        by_steps = any(offers(penalty) & STEPS for penalty in options["penalties"])
         for _ in range(TRIALS):
-            bent = subproblem.steeper(F, times)
-            new = self.solver.improve(bent, F, n_others, penalties=penalties, memory=memory)
+            bent = self.bent(F, times)
+            new = np.asarray(solver.improve(bent, F, n_others, **options))
             # Where penalties act by steps of their own, the square alone need not fall.
-            falls = any(offers(p) & STEPS for p in penalties) or bent.value(new) <= bent.value(F)
-            if falls and subproblem.is_above(F, new, times, start):
+            falls = by_steps or bent.value(new) <= bent.value(F)
+            if falls and self.is_above(F, new, times, start):
                 memory["times"] = times
                 return new
             times *= STEEPER
         return F
 
+    def bent(self, F: np.ndarray, times: float) -> Touching:
+        """Return the problem with the square bent ``times`` as much, about the same point and slope."""
+        assert self.square is not None
+        more = (times - 1.0) * self.square.G
+        return replace(self, G=self.G + more, H=self.H + times_gram(F, more))
 
-class Fused:
-    """Terms that share factors, as the loop sees them.
+    def is_above(self, F: np.ndarray, new: np.ndarray, times: float, start: float) -> bool:
+        """Tell whether the square, bent ``times`` as much, is no lower than the misfit at ``new``."""
+        assert self.square is not None
+        step = new - F
+        slope = np.sum(step * self.square.gradient(F))
+        bend = 0.5 * np.sum(step * times_gram(step, self.square.G))
+        allowed = start + slope + times * bend
+        return bool(self.misfit(new) <= allowed + ROUNDING * abs(start))
+
+
+class FusedData:
+    """The data of all terms, as the loop sees them.
 
     Parameters
     ----------
-    parts : sequence of Part
+    terms : sequence of SharedTerm
     shape : sequence of int
         The number of rows of every factor.
     scales : Scales
@@ -350,8 +230,9 @@ class Fused:
     componentwise = False
     weighted = False
 
-    def __init__(self, parts: Sequence[Part], shape: Sequence[int], scales: Scales) -> None:
-        self.parts, self.shape, self.scales = list(parts), tuple(shape), scales
+    def __init__(self, terms: Sequence[SharedTerm], shape: Sequence[int], scales: Scales) -> None:
+        self.terms, self.shape, self.scales = list(terms), tuple(shape), scales
+        self._beside: dict[int, Entries] = {}
 
     def own_scales(self) -> Scales:
         """Return who carries the scale."""
@@ -360,11 +241,11 @@ class Fused:
     @property
     def size(self) -> int:
         """The number of entries of all terms."""
-        return sum(part.data.size for part in self.parts)
+        return sum(term.data.size for term in self.terms)
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of every component as a fraction of the longest, in the term where it is most, (k,)."""
-        return np.max([part.data.shares(part.modes(factors)) for part in self.parts], axis=0)
+        return np.max([term.data.shares(term.modes(factors)) for term in self.terms], axis=0)
 
     def row_weights(self, mode: int) -> None:
         """Return None: weights of pixels and channels are inside the terms."""
@@ -372,19 +253,58 @@ class Fused:
     def halves(self) -> None:
         """Return None: terms are not compressed as one."""
 
+    def of(self, mode: int) -> list[tuple[SharedTerm, int, Summand]]:
+        """Return ``(term, mode of its data, summand)`` wherever a factor stands."""
+        return [(term, *place) for term in self.terms for place in term.places(mode)]
+
     def n_others(self, mode: int) -> int:
         """Return how many entries each row of a factor is made from."""
-        sizes = [
-            int(np.prod(part.data.shape, dtype=np.int64)) // max(self.shape[mode], 1)
-            for part in self.parts
-            if any(part.places(mode))
-        ]
-        return max(1, sum(sizes))
+        concerned = {id(term): term.data.shape for term, *_ in self.of(mode)}.values()
+        rows = max(self.shape[mode], 1)
+        return max(1, sum(int(np.prod(shape, dtype=np.int64)) // rows for shape in concerned))
 
     @property
     def squared_norm(self) -> float:
         """The sum of the squared lengths of all data in the metric of their losses."""
-        return 2.0 * sum(part.reference() for part in self.parts)
+        return 2.0 * sum(term.reference() for term in self.terms)
+
+    def faced(
+        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
+    ) -> tuple[Entries, np.ndarray]:
+        """Return the entries of all terms of a factor side by side, and what they are multiplied with.
+
+        For counts a weight is a factor of data and model alike.
+        """
+        dense = dense or any(term.data.weighted for term, *_ in self.of(mode))
+        faced = [
+            (term.weight, *term.data.faced(term.modes(factors), own, dense))
+            for term, own, _ in self.of(mode)
+        ]
+        if mode not in self._beside:
+            self._beside[mode] = side_by_side([(weight, entries) for weight, entries, _ in faced])
+        return self._beside[mode], np.vstack([weight * Z for weight, _, Z in faced])
+
+
+def side_by_side(parts: Sequence[tuple[float, Entries]]) -> Entries:
+    """Return entries of as many rows each, times a number each, as those of one matrix.
+
+    Examples
+    --------
+    >>> one = DenseEntries(np.array([[3.0, 5.0]]))
+    >>> side_by_side([(1.0, one), (2.0, one)]).x
+    array([[ 3.,  5.,  6., 10.]])
+    """
+    everything = [entries for _, entries in parts]
+    if any(isinstance(entries, SparseEntries) for entries in everything):
+        counts = [
+            size * sparse.csr_array(getattr(entries, "X", entries.x)) for size, entries in parts
+        ]
+        return SparseEntries(sparse.csr_array(sparse.hstack(counts)))
+    weights = None
+    if any(entries.weights is not None for entries in everything):
+        each = (np.ones(e.shape) if e.weights is None else e.weights for e in everything)
+        weights = np.hstack(list(each))
+    return DenseEntries(np.hstack([size * entries.x for size, entries in parts]), weights)
 
 
 class FusedLoss(Loss):
@@ -392,48 +312,41 @@ class FusedLoss(Loss):
 
     Parameters
     ----------
-    makes : type
-        ``Counted`` where all terms are Poisson likelihoods that are asked directly, else ``Quadratic``.
+    shared : Loss, optional
+        That of all terms, where they are likelihoods of counts: these are then one, of all data side by side. Else
+        every term asks by a square.
     """
 
     in_words = "the weighted sum of the losses of all terms"
 
-    def __init__(self, makes: type[Subproblem] = Quadratic) -> None:
-        self.makes = makes
+    def __init__(self, shared: Loss | None = None) -> None:
+        self.shared = shared
+        self.makes = shared.makes if shared else Quadratic
 
     def reference(self, data: Any) -> float:
-        return sum(part.reference() for part in data.parts)
+        return sum(term.reference() for term in data.terms)
 
     def subproblem(self, data: Any, factors: Sequence[np.ndarray], mode: int) -> Any:
-        if self.makes is Counted:
-            asked = [(part, place) for part in data.parts for place in part.places(mode)]
-            terms = [part.pull(factors, *place).subproblem for part, place in asked]
-            return SummedCounts(terms, [part.weight for part, _ in asked])
-        pulls, concerned = [], []
-        for part in data.parts:
-            found = [part.pull(factors, n, summand) for n, summand in part.places(mode)]
-            pulls += found
-            concerned += [part] if found else []
-        combined = added([pull.subproblem for pull in pulls])
-        floors = [-pull.rest for pull in pulls if pull.rest is not None]
-        if floors:
-            combined.lower = np.max(floors, axis=0)
-        if not any(part.is_curved for part in concerned):
-            return combined
+        if self.shared:
+            return self.shared.subproblem(data, factors, mode)
+        places = data.of(mode)
+        square = added([term.subproblem(factors, own, summand) for term, own, summand in places])
+        concerned = list({id(term): term for term, *_ in places}.values())
+        if not any(term.is_curved for term in concerned):
+            return square
         before, after = list(factors[:mode]), list(factors[mode + 1 :])
 
         def misfit(F: np.ndarray) -> float:
-            return sum(part.misfit([*before, F, *after]) for part in concerned)
+            return sum(term.misfit([*before, F, *after]) for term in concerned)
 
-        return Local(
-            combined.G, combined.H, combined.lower, combined.upper,
-            own_G=combined.G, own_H=combined.H, misfit=misfit,
-        )  # fmt: skip
+        return Touching(
+            square.G, square.H, square.lower, square.upper, square=square, misfit=misfit
+        )
 
     def misfit(
         self, data: Any, factors: Sequence[np.ndarray], mode: int = 0, subproblem: Any = None
     ) -> float:
-        return sum(part.misfit(factors) for part in data.parts)
+        return sum(term.misfit(factors) for term in data.terms)
 
 
 def added(terms: Sequence[Quadratic]) -> Quadratic:
@@ -446,15 +359,11 @@ def added(terms: Sequence[Quadratic]) -> Quadratic:
     (array([[2.]]), array([[2., 2.]]))
     """
     if len(terms) == 1:
-        (only,) = terms
-        return Quadratic(only.G, only.H, -np.inf, np.inf, only.row_weights)
+        return terms[0]
     G: Any = 0.0
     H: Any = 0.0
     for term in terms:
-        weights = term.row_weights
-        if weights is None:
-            G, H = np.asarray(G + term.G), H + term.H
-        else:
-            G = np.asarray(G + weights[:, None, None] * term.G)
-            H = H + weights[:, None] * term.H
-    return Quadratic(G, H, -np.inf, np.inf)
+        weights = np.ones(1) if term.row_weights is None else term.row_weights
+        H = H + weights[:, None] * term.H
+        G = G + (term.G if term.row_weights is None else weights[:, None, None] * term.G)
+    return Quadratic(G, H, reduce(np.maximum, [term.lower for term in terms]), np.inf)

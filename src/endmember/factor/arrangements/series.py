@@ -252,7 +252,7 @@ class CoreScales(Carriers):
         core = factors[0].reshape(self.ranks) * size.reshape(along)
         factors[0] = core.reshape(1, -1)
 
-    def burden(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
+    def costs_elsewhere(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
         """Return what the core costs more with each profile."""
         if mode == 0 or 0 not in spent:
             return np.zeros(self.ranks[mode - 1] if mode else int(np.prod(self.ranks)))

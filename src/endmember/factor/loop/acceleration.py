@@ -1,4 +1,4 @@
-r"""Many sweeps for the price of one: compressed data with the zeros of the maps held.
+r"""Many sweeps for the price of one: compressed data with the zeros of the maps kept.
 
 While it is known which entries of the maps are zero, the maps are a linear function of the spectra. With data
 :math:`X = L R^\top`, :math:`G = S^\top S` and :math:`K_P` the inverse of ``G`` among the components that pattern ``P``
@@ -17,19 +17,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from endmember.factor.data.matrix import Data
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.problem import Problem
+from endmember.factor.loop.stopping import WINDOW, stands_still
 from endmember.factor.penalties import NonNegative
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.solvers.pivoting import groups, inverses
 from endmember.factor.subproblems.quadratic import Quadratic
 
-if TYPE_CHECKING:
-    from endmember.factor.loop.alternate import Problem
-
+#: Sweeps that bring less than this fraction of the objective are slow: where more is asked, leaps take their place,
+SLOW = 1e-6
+#: and progress is measured over so many of them.
+LEAPS = 3
 #: Sweeps of a leap, at most.
 SWEEPS = 20
 #: A leap ends where a sweep brings less than this fraction of the progress that counts as none.
@@ -49,15 +52,45 @@ def can_leap(problem: Problem, solvers: Sequence[Solver]) -> bool:
     return (
         _halves(problem.data) is not None
         and all(isinstance(solver, ANLS) for solver in solvers)
-        and all(type(wish) is NonNegative for wish in problem.penalties[0])
-        and not any("norm" in wish.offers() or wish.has_scale for wish in problem.penalties[1])
+        and all(type(penalty) is NonNegative for penalty in problem.penalties[0])
+        and not any("norm" in p.offers() or p.has_scale for p in problem.penalties[1])
     )
+
+
+class Leaps:
+    """Leaps between the sweeps of a run, from when these are slow."""
+
+    def __init__(self, problem: Problem, solvers: Sequence[Solver], tol: float) -> None:
+        self.problem, self.solvers, self.tol = problem, solvers, tol
+        self.possible, self.begun, self.sweeps = can_leap(problem, solvers), False, SWEEPS
+
+    @property
+    def window(self) -> int | None:
+        """Over how many sweeps progress is measured; None before the first leap."""
+        return LEAPS if self.begun else None
+
+    def are_due(self, fit: Fit) -> bool:
+        """Tell whether the sweeps of a fit are slow."""
+        least = SLOW * abs(fit.objective[-1])
+        return self.begun or (self.possible and stands_still(fit.objective, 0.0, least, WINDOW))
+
+    def ahead(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the factors many sweeps ahead."""
+        self.begun = True
+        found = leap(self.problem, factors, self.solvers[1], self.sweeps, self.tol)
+        self.sweeps = min(2 * self.sweeps, SWEEPS)
+        return found
+
+    def taken_back(self, fit: Fit) -> list[np.ndarray]:
+        """Return the factors from which the last leap began, and make the next one shorter."""
+        self.sweeps = max(self.sweeps // 4, 1)
+        return list(fit.factors)
 
 
 def leap(
     problem: Problem, factors: Sequence[np.ndarray], solver: Solver, sweeps: int, tol: float
 ) -> list[np.ndarray]:
-    """Return the factors that sweeps with the zeros of the maps held lead to.
+    """Return the factors that sweeps with the zeros of the maps kept lead to.
 
     Parameters
     ----------
@@ -71,13 +104,13 @@ def leap(
     tol : float
         Relative progress per sweep that counts as none.
     """
-    held, mixing = _Held(problem, factors[0]), Mixing()
+    maps, mixing = _KeptZeros(problem, factors[0]), Mixing()
     point = S = factors[1]
     best = np.inf
     for _ in range(sweeps):
-        subproblem, misfit = held.spectra(point)
+        subproblem, misfit = maps.spectra(point)
         objective = misfit + sum(
-            wish.value(point, subproblem.setting) for wish in problem.penalties[1]
+            penalty.value(point, subproblem.setting) for penalty in problem.penalties[1]
         )
         if objective > best:
             if point is S:
@@ -91,7 +124,7 @@ def leap(
         if gained <= STILL * tol * abs(objective):
             break
         point = subproblem.clip(mixing.after(point, S))
-    return [held.maps(S), S]
+    return [maps.of(S), S]
 
 
 class Mixing:
@@ -127,8 +160,8 @@ class Mixing:
         return image - (np.linalg.solve(A, steps @ self.steps[-1]) @ images).reshape(image.shape)
 
 
-class _Held:
-    """Maps whose zeros are held, as functions of the spectra."""
+class _KeptZeros:
+    """Maps whose zeros are kept, as functions of the spectra."""
 
     def __init__(self, problem: Problem, C: np.ndarray) -> None:
         halves = _halves(problem.data)
@@ -160,11 +193,11 @@ class _Held:
         plain = Quadratic(
             CC, (self.R @ LC) / self.c, -np.inf, np.inf, self.problem.data.row_weights(1)
         )
-        subproblem = self.problem.wished(plain, 1, [self.C, S])
+        subproblem = self.problem.penalised(plain, 1, [self.C, S])
         assert isinstance(subproblem, Quadratic)
         return subproblem, float(misfit)
 
-    def maps(self, S: np.ndarray) -> np.ndarray:
+    def of(self, S: np.ndarray) -> np.ndarray:
         """Return the maps of spectra ``S``, cut where they would be negative."""
         C = self.C
         for (rows, _), A in zip(self.groups, self._shares(S)[0], strict=True):

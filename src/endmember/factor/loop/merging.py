@@ -13,7 +13,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.matrix import Data
-from endmember.factor.loop.alternate import Fit
+from endmember.factor.loop.fit import Fit
 from endmember.factor.losses import Loss
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.subproblems.base import Noise

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from endmember.factor.data.matrix import Data
-from endmember.factor.loop.alternate import Callback, Fit, Problem, alternate
+from endmember.factor.loop.alternate import alternate
+from endmember.factor.loop.fit import Callback, Fit
+from endmember.factor.loop.problem import Problem
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.penalties import bounds_of
 from endmember.factor.sketch.low_rank import LowRank, sketch, sketch_of
@@ -256,12 +258,10 @@ def multistart(
     fits: list[Fit] = []
 
     def run(number: int, fit: Fit, sweeps: int) -> Fit:
-        further = alternate(
-            problem, fit.factors, solvers, tol=tol, max_iter=sweeps, callback=callback,
+        return alternate(
+            problem, fit, solvers, tol=tol, max_iter=sweeps, callback=callback,
             stage=f"start {number + 1} of {n_starts}", first_sweep=sum(len(f.objective) for f in fits),
-            goes_on=bool(fit.objective),
         )  # fmt: skip
-        return fit.then(further)
 
     heat = min(short, max(HEAT, short // 4)) if n_starts > FINALISTS else short
     for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):

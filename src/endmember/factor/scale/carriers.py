@@ -2,9 +2,10 @@ r"""Who carries the scale of each component: the one place where that is decided
 
 Multiplying column j of every factor f with :math:`e^{u_f}` changes no model where :math:`\sum u = 0` over the modes
 of every term and all summands of a sum have one and the same u. Each direction of that kind is taken away by giving
-the columns of one factor unit length: not those of a factor whose size costs something or is given. A wish that
+the columns of one factor unit length: not those of a factor whose size costs something or is given. A penalty that
 charges for the size of a factor charges for it at that length of the others, so that growing a column of unit length
-costs as much as growing what carries its scale. Every solver learns of that as a ridge (:meth:`Carriers.burden`).
+costs as much as growing what carries its scale. Every solver learns of that as a ridge
+(:meth:`Carriers.costs_elsewhere`).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Carriers(ABC):
         """Give the columns of a factor that want it unit length and their scale to the others, in place."""
 
     @abstractmethod
-    def burden(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
+    def costs_elsewhere(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
         """Return by how much all costs rise with the logarithm of the length of each column of a factor, (k,).
 
         ``spent`` says for the factors that are charged by how much their own costs rise with that of each of theirs.
@@ -78,7 +79,7 @@ class Scales(Carriers):
 
     Parameters
     ----------
-    wishes : sequence of sequence of Penalty
+    penalties : sequence of sequence of Penalty
         About each factor.
     pinned : ndarray of bool, (factors, k)
         Columns whose scale is given.
@@ -105,7 +106,7 @@ class Scales(Carriers):
 
     def __init__(
         self,
-        wishes: Sequence[Sequence[Penalty]],
+        penalties: Sequence[Sequence[Penalty]],
         pinned: np.ndarray,
         terms: Sequence[Sequence[Sequence[int]]] | None = None,
         candidates: Sequence[int] | None = None,
@@ -113,39 +114,27 @@ class Scales(Carriers):
     ) -> None:
         n, k = pinned.shape
         self.pinned, self.row_weights = pinned, row_weights or [None] * n
-        terms = [[[f] for f in range(n)]] if terms is None else terms
-        carrying = np.array([any(p.carries_scale for p in own) for own in wishes], bool)
-        self.charged = carrying if carrying.any() else charged_factors(wishes)
-        order = list(range(n))[::-1] if candidates is None else candidates
-        candidates = [f for f in dict.fromkeys(order) if not self.charged[f]]
-        self.unit = np.zeros((n, k), dtype=bool)
+        carrying = np.array([any(p.carries_scale for p in own) for own in penalties], bool)
+        self.charged = carrying if carrying.any() else charged_factors(penalties)
+        order = range(n)[::-1] if candidates is None else candidates
+        candidates = [f for f in order if not self.charged[f]]
         #: ``moves[f, :, j]``: how the logarithms of all scales change with that of column j of factor f.
-        self.moves = np.zeros((n, n, k))
-        directions: dict[int, np.ndarray] = {}
-        invariants = _invariants(terms, n)
+        self.unit, self.moves = np.zeros((n, k), dtype=bool), np.zeros((n, n, k))
+        self.shared = [np.empty(0)] * k
+        conditions = _invariants([[[f] for f in range(n)]] if terms is None else terms, n)
         for pattern in np.unique(pinned, axis=1).T:
             columns = np.flatnonzero((pinned == pattern[:, None]).all(axis=0))
-            held = np.array([*invariants, *np.eye(n)[pattern]]).reshape(-1, n)
-            directions |= dict.fromkeys(columns.tolist(), self._settle(columns, held, candidates))
-        self.shared = [directions[j] for j in range(k)]
-
-    def _settle(
-        self, columns: np.ndarray, held: np.ndarray, candidates: Sequence[int]
-    ) -> np.ndarray:
-        """Choose the factors of which some columns have unit length; return the directions that are left, (n, any)."""
-        n = len(self.unit)
-        chosen: list[int] = []
-        for f in candidates:
-            free = null_space(np.vstack([held, np.eye(n)[chosen]]))
-            if free.size and np.linalg.norm(free[f]) > TINY:
-                chosen.append(f)
-        for f in chosen:
-            others = [g for g in chosen if g != f]
-            free = null_space(np.vstack([held, np.eye(n)[others]]))
-            direction = free @ free[f]
-            self.moves[f][:, columns] = (direction / direction[f])[:, None]
-            self.unit[f, columns] = True
-        return null_space(np.vstack([held, np.eye(n)[chosen]]))
+            held = np.vstack([*conditions, *np.eye(n)[pattern]])
+            free = null_space(held)
+            chosen: list[int] = []
+            for f in candidates:  # each that is free to change while those before it stay
+                if np.linalg.matrix_rank(free[[*chosen, f]], tol=TINY) > len(chosen):
+                    chosen.append(f)
+            for f, move in zip(chosen, (free @ np.linalg.pinv(free[chosen])).T, strict=True):
+                self.unit[f, columns] = True
+                self.moves[f][:, columns] = move[:, None]
+            for j in columns:
+                self.shared[j] = null_space(np.vstack([held, np.eye(n)[chosen]]))
 
     def balance(self, factors: list[np.ndarray], mode: int) -> None:
         if not self.unit[mode].any():
@@ -155,22 +144,22 @@ class Scales(Carriers):
         for other in np.flatnonzero(np.abs(self.moves[mode]).max(axis=1) > TINY):
             factors[other] = factors[other] * size ** -self.moves[mode, other]
 
-    def burden(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
+    def costs_elsewhere(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
         costs = [-self.moves[mode, f] * cost for f, cost in spent.items()]
         return np.sum(costs, axis=0) * self.unit[mode]
 
 
-def charged_factors(wishes: Sequence[Sequence[Penalty]]) -> np.ndarray:
+def charged_factors(penalties: Sequence[Sequence[Penalty]]) -> np.ndarray:
     """Return for each factor whether it costs more when it is larger, (factors,) bool."""
-    return np.array([any(p.has_scale for p in own) for own in wishes], dtype=bool)
+    return np.array([any(p.has_scale for p in own) for own in penalties], dtype=bool)
 
 
 def pinned_columns(
-    wishes: Sequence[Sequence[Penalty]], sizes: Sequence[int], grids: Sequence[Grid], k: int
+    penalties: Sequence[Sequence[Penalty]], sizes: Sequence[int], grids: Sequence[Grid], k: int
 ) -> np.ndarray:
-    """Return the columns whose scale is given, by a wish or by a bound other than zero, (factors, k) bool."""
-    pinned = np.zeros((len(wishes), k), dtype=bool)
-    for own, n, grid, columns in zip(wishes, sizes, grids, pinned, strict=True):
+    """Return the columns whose scale is given, by a penalty or by a bound other than zero, (factors, k) bool."""
+    pinned = np.zeros((len(penalties), k), dtype=bool)
+    for own, n, grid, columns in zip(penalties, sizes, grids, pinned, strict=True):
         for bound in bounds_of(own, (n, k), grid):
             if np.ndim(bound) or bound:
                 columns |= np.any(np.isfinite(bound) & (np.asarray(bound) != 0), axis=0)
@@ -183,6 +172,6 @@ def _invariants(terms: Sequence[Sequence[Sequence[int]]], n: int) -> list[np.nda
     """Return the linear conditions under which scales change no model, each (factors,)."""
     unit, conditions = np.eye(n), []
     for term in terms:
-        conditions.append(np.sum([unit[slot[0]] for slot in term], axis=0))
-        conditions += [unit[f] - unit[slot[0]] for slot in term for f in slot[1:]]
+        conditions.append(np.sum([unit[mode[0]] for mode in term], axis=0))
+        conditions += [unit[f] - unit[mode[0]] for mode in term for f in mode[1:]]
     return conditions

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -120,20 +121,24 @@ class Subproblem(ABC):
         """Return the largest slope of the misfit at an empty factor."""
 
     @abstractmethod
-    def add_burden(self, q: np.ndarray, F: np.ndarray) -> None:
+    def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
         r"""Add what the length of every column costs elsewhere: ``q`` (k,) with each e-fold of it at ``F``.
 
         Costs that grow at most with the square of a length lie below :math:`\tfrac12 q\,\|f\|^2 / \|f_0\|^2`; those
         that fall with it, near ``F``, below a square about ``F``.
         """
 
+    def improved_by(self, solver: Any, F: np.ndarray, n_others: int, **options: Any) -> np.ndarray:
+        """Return a better ``F``, which a solver finds with the options of its ``improve``."""
+        return np.asarray(solver.improve(self, F, n_others, **options))
+
     def clip(self, F: np.ndarray) -> np.ndarray:
         """Return the point of the feasible box nearest to ``F``."""
         return np.clip(F, self.lower, self.upper)
 
 
-def burden(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what costs of the length of columns add to curvature and pull, both (k,)."""
+def square_of_costs(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the curvature and the pull of the squares that stand in for costs of the length of columns, both (k,)."""
     q = q / np.where(size > 0, size, 1.0) ** 2
     falling = np.maximum(-q, 0.0)
     return np.maximum(q, 0.0) + STEEP * falling, (1.0 + STEEP) * falling

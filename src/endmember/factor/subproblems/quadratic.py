@@ -8,7 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from endmember.factor.columns import lengths
-from endmember.factor.subproblems.base import Bound, ProximalStep, Setting, Subproblem, burden
+from endmember.factor.subproblems.base import (
+    Bound,
+    ProximalStep,
+    Setting,
+    Subproblem,
+    square_of_costs,
+)
 
 
 def times_gram(F: np.ndarray, G: np.ndarray) -> np.ndarray:
@@ -66,8 +72,8 @@ class Quadratic(Subproblem):
         """Return the diagonal of ``G``: (k,), or (n, k) where every row has its own."""
         return np.diagonal(self.G, axis1=-2, axis2=-1)
 
-    def add_burden(self, q: np.ndarray, F: np.ndarray) -> None:
-        bend, pull = burden(q, lengths(F, self.row_weights))
+    def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
+        bend, pull = square_of_costs(q, lengths(F, self.row_weights))
         self.G = self.G + np.diag(bend)
         self.H = self.H + F * pull
 

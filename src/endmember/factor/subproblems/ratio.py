@@ -9,7 +9,7 @@ import numpy as np
 
 from endmember.factor.columns import lengths
 from endmember.factor.data.kernels import Counts
-from endmember.factor.subproblems.base import ProximalStep, Subproblem, burden
+from endmember.factor.subproblems.base import ProximalStep, Subproblem, square_of_costs
 
 
 class Ratio(Subproblem):
@@ -70,8 +70,8 @@ class Ratio(Subproblem):
         numerator, denominator = self.parts(F)
         return denominator - numerator + self.linear + F @ self.quadratic
 
-    def add_burden(self, q: np.ndarray, F: np.ndarray) -> None:
-        bend, pull = burden(q, lengths(F, None))
+    def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
+        bend, pull = square_of_costs(q, lengths(F, None))
         self.quadratic = self.quadratic + np.diag(bend)
         self.linear = self.linear - F * pull
 

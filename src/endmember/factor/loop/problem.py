@@ -1,0 +1,224 @@
+"""All that defines an optimum: data, loss and the penalties of every factor; and one sweep towards it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from endmember.factor.columns import lengths
+from endmember.factor.data.grid import Grid
+from endmember.factor.data.matrix import Data
+from endmember.factor.losses import Loss
+from endmember.factor.penalties import Penalty, bounds_of, offers
+from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
+from endmember.factor.solvers import HALS, Memory, Solver
+from endmember.factor.subproblems.base import Noise, Setting, Subproblem
+from endmember.factor.subproblems.quadratic import Quadratic
+
+#: A cost below this fraction of the data's square is none.
+FLED = 1e-9
+#: Rounds in which scale is shared between factors that are charged, before the first sweep.
+SHARING = 30
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data, loss and the penalties of every factor: all that defines the optimum.
+
+    ``penalties[mode]`` are those of factor number ``mode``, ``grids[mode]`` says where its
+    rows lie, ``settings[mode]`` what a weight of 1 is worth for it. ``noise`` is measured where a
+    penalty decides how many components there are. ``valleys`` says that the data open valleys along
+    which the objective hardly falls, as terms that share factors do.
+    """
+
+    data: Data
+    loss: Loss
+    penalties: Sequence[Sequence[Penalty]]
+    grids: Sequence[Grid]
+    settings: Sequence[Setting] | None = None
+    noise: Noise | None = None
+    valleys: bool = False
+
+    @property
+    def _all_penalties(self) -> list[Penalty]:
+        return [penalty for own in self.penalties for penalty in own]
+
+    @property
+    def chooses(self) -> str:
+        """By which rule the number of components is decided; "" where it is given."""
+        return next((p.chooses for p in self._all_penalties if p.chooses), "")
+
+    def settled(self, factors: Sequence[np.ndarray]) -> Problem:
+        """Return the problem with the size of every weight fixed, measured at ``factors``.
+
+        Raises
+        ------
+        ValueError
+            If a penalty makes no sense for its factor.
+        """
+        factors = self.scales(factors[-1].shape[1]).balanced(factors)
+        settings = []
+        for mode, F in enumerate(factors):
+            plain = self.plain(factors, mode)
+            curvature, size = plain.curvature(F), lengths(F, self.data.row_weights(mode))
+            settings.append(
+                Setting(
+                    curvature, plain.peak(F), self.grids[mode],
+                    self.noise, self._typical(mode, F.shape[1]),
+                    float(np.sqrt(2 * self.loss.reference(self.data))),
+                    curvature * float(np.mean(size**2)),
+                )
+            )  # fmt: skip
+            for penalty in self.penalties[mode]:
+                penalty.check(F.shape, settings[mode])
+        return replace(self, settings=settings)
+
+    def _typical(self, mode: int, k: int) -> float:
+        """Return the mean entry of a factor if its ``k`` components were alike, and the others flat."""
+        if self.noise is None:
+            return 1.0
+        m = self.data.shape[-1]
+        mean = float(np.mean(self.data.dot(np.ones((m, 1))))) / m
+        flat = [
+            lengths(np.ones((size, 1)), self.data.row_weights(other))[0]
+            for other, size in enumerate(self.data.shape)
+            if other != mode
+        ]
+        return abs(mean) * float(np.prod(flat)) / k
+
+    @property
+    def creeps(self) -> bool:
+        """Whether the floor of the objective is noise, above which a valley is too low to be seen."""
+        return self.valleys or any(p.creeps for p in self._all_penalties)
+
+    def level(self, misfit: float, factors: Sequence[np.ndarray]) -> float:
+        """Return the variance of the noise, in units of the misfit: twice what is left for each entry that is free."""
+        unknowns = sum(F.size for F in factors)
+        return 2.0 * misfit / max(self.data.size - unknowns, 1)
+
+    def scales(self, k: int) -> Carriers:
+        """Return who carries the scale of each of ``k`` components."""
+        if k not in self._scales:
+            self._scales[k] = self.data.own_scales() or Scales(
+                self.penalties,
+                pinned_columns(self.penalties, self.data.shape, self.grids, k),
+                row_weights=[self.data.row_weights(mode) for mode in range(len(self.grids))],
+            )
+        return self._scales[k]
+
+    @cached_property
+    def _scales(self) -> dict[int, Carriers]:
+        return {}
+
+    @cached_property
+    def _charged(self) -> list[int]:
+        return np.flatnonzero(charged_factors(self.penalties)).tolist()
+
+    def spent(self, factors: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+        """Return for every factor that is charged by how much that rises with the logarithm of each length, (k,)."""
+        return {
+            mode: np.sum([p.spent(factors[mode], self._setting(mode)) for p in own], axis=0)
+            for mode, own in enumerate(self.penalties)
+            if mode in self._charged
+        }
+
+    def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the same model with all scale where it is carried, and shared at the least cost."""
+        scales = self.scales(factors[-1].shape[1])
+        factors = scales.balanced(factors)
+        for _ in range(SHARING if self.shares_scale else 0):
+            self.share(factors)
+        return factors
+
+    def share(self, factors: list[np.ndarray]) -> None:
+        """Move scale between factors that are charged towards where they cost least together, in place."""
+        size = self.settings[0].size if self.settings else 0.0
+        spent = self.spent(factors)
+        self.scales(factors[-1].shape[1]).share(factors, spent, FLED * size**2)
+
+    @property
+    def shares_scale(self) -> bool:
+        """Whether several factors are charged, so that costs decide how they share the scale."""
+        return len(self._charged) > 1
+
+    def _setting(self, mode: int) -> Setting | None:
+        return self.settings[mode] if self.settings else None
+
+    def plain(self, factors: Sequence[np.ndarray], mode: int) -> Subproblem:
+        """Return what the data alone ask of factor number ``mode``."""
+        return self.loss.subproblem(self.data, factors, mode)
+
+    def penalised(self, plain: Subproblem, mode: int, factors: Sequence[np.ndarray]) -> Subproblem:
+        """Return the subproblem of a factor with all that the penalties of all factors put into it at ``factors``."""
+        F = factors[mode]
+        subproblem = replace(plain) if isinstance(plain, Quadratic) else plain
+        lower, subproblem.upper = bounds_of(self.penalties[mode], F.shape, self.grids[mode])
+        summed = np.ndim(plain.lower) > 0  # a sum that must not fall below zero
+        subproblem.lower = np.maximum(lower, plain.lower) if summed else lower
+        subproblem.setting = self._setting(mode)
+        for penalty in self.penalties[mode]:
+            if "add" in offers(penalty):
+                penalty.add(subproblem, F)
+        if self._charged:
+            costs = self.scales(factors[-1].shape[1]).costs_elsewhere(self.spent(factors), mode)
+            subproblem.add_costs_elsewhere(costs, F)
+        return subproblem
+
+    def penalty(self, factors: Sequence[np.ndarray]) -> float:
+        """Return what all penalties add to the objective."""
+        return sum(
+            penalty.value(F, self._setting(mode))
+            for mode, (own, F) in enumerate(zip(self.penalties, factors, strict=True))
+            for penalty in own
+        )
+
+    def optimality(self, factors: Sequence[np.ndarray]) -> float:
+        """Return the largest unit-free KKT residual of all factors (two products with the data).
+
+        Where a rule without an objective takes part, how far one more sweep would move the maps.
+        """
+        if self.ruled:
+            return self._unrest(factors)
+        residuals = []
+        for mode, F in enumerate(factors):
+            subproblem = self.penalised(self.plain(factors, mode), mode, factors)
+            for penalty in self.penalties[mode]:
+                if "norm" in offers(penalty):
+                    subproblem.add_linear(penalty.slope(subproblem, F))
+            steps = [p.prox for p in self.penalties[mode] if "prox" in offers(p)]  # type: ignore[attr-defined]
+            residuals.append(subproblem.optimality(F, steps))
+        return max(residuals)
+
+    @property
+    def ruled(self) -> bool:
+        """Whether a rule without an objective takes part."""
+        return not all(penalty.has_objective for penalty in self._all_penalties)
+
+    def _unrest(self, factors: Sequence[np.ndarray]) -> float:
+        """Return how far one more sweep moves the first factor, relative to its length."""
+        factors = self.balanced(factors)
+        before = factors[0]
+        self.sweep(factors, [HALS() for _ in factors], [{} for _ in factors])
+        size = np.linalg.norm(before)
+        return float(np.linalg.norm(factors[0] - before) / size) if size > 0 else 0.0
+
+    def sweep(
+        self, factors: list[np.ndarray], solvers: Sequence[Solver], memory: Sequence[Memory]
+    ) -> tuple[float, float]:
+        """Improve every factor once, the first one last, in place; return the objective and the misfit."""
+        for mode in reversed(range(len(factors))):
+            plain = self.plain(factors, mode)
+            subproblem = self.penalised(plain, mode, factors)
+            factors[mode] = subproblem.improved_by(
+                solvers[mode], factors[mode], self.data.n_others(mode),
+                penalties=self.penalties[mode], memory=memory[mode],
+            )  # fmt: skip
+            if mode == 0:
+                misfit = self.loss.misfit(self.data, factors, 0, plain)
+            self.scales(factors[-1].shape[1]).balance(factors, mode)
+        if self.shares_scale:
+            self.share(factors)
+        return misfit + self.penalty(factors), misfit
