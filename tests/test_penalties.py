@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 import endmember as em
 from endmember.factor.data.grid import Grid
 from endmember.factor.loop.compatibility import CANDIDATES, can_obey, can_solve
-from endmember.factor.penalties import Penalty, bounds_of, check_together, offers
+from endmember.factor.penalties import Penalty, bounds_of, check_together
 from endmember.factor.penalties.mixtures import close, onto_simplex
 from endmember.factor.subproblems.base import Setting
 from endmember.factor.subproblems.quadratic import Quadratic
@@ -149,7 +149,7 @@ CASES = [
 
 
 def offering(*names):
-    cases = [case for case in CASES if set(names) <= offers(case.penalty)]
+    cases = [case for case in CASES if set(names) <= case.penalty.offers()]
     return pytest.mark.parametrize("case", cases, ids=str)
 
 
@@ -242,7 +242,7 @@ def test_the_constraint_keeps_what_obeys_and_mends_what_does_not(case):
     assert case.holds(good, grid) and not case.holds(bad, grid)
 
     def mend(F):
-        if "prox" in offers(case.penalty):
+        if "prox" in case.penalty.offers():
             return case.penalty.prox(F, 1.0, setting)
         return np.clip(F, *bounds_of([case.penalty], F.shape, grid))
 

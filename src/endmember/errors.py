@@ -137,3 +137,15 @@ class EndmemberFileError(EndmemberError, OSError):
         made = OSError.__new__(cls)  # which takes words for numbers of errors
         made.args = words
         return made
+
+
+def check_known(name: str, value: Any, *allowed: Any) -> None:
+    """Refuse what is none of the values that a parameter may have.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not any(isinstance(value, type(one)) and value == one for one in allowed):
+        known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
+        raise EndmemberError(Argument.of(name, value), f" is not known; allowed: {known}")

@@ -11,19 +11,16 @@ from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import count_scaled
-from endmember.factor.data.kernels import Counts, Entries
 from endmember.factor.data.matrix import Data, row_blocks
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.subproblems.base import Subproblem
 from endmember.factor.subproblems.quadratic import Quadratic, times_gram
-from endmember.factor.subproblems.ratio import Counted, Ratio
+from endmember.factor.subproblems.ratio import Counted, Ratio, floor_of
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
 #: products has no digits left.
 EXPLICIT_BELOW = 1e-10
-#: A model value is never taken for less than this fraction of the mean datum.
-FLOOR = 1e-16
 #: Noise is never taken for less than this fraction of the mean datum.
 QUIET = 1e-12
 #: The same where a square touches a divergence.
@@ -270,7 +267,7 @@ class BetaDivergence(Loss):
         self.beta = beta
 
     @property
-    def makes(self) -> type[Subproblem]:  # type: ignore[override]
+    def makes(self) -> type[Ratio]:  # type: ignore[override]
         """The kind of subproblem it makes."""
         return Counted if self.beta == 1 else Ratio
 
@@ -303,8 +300,7 @@ class BetaDivergence(Loss):
 
     def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.faced(factors, mode, dense=self.beta != 1)
-        kind = _CountDivergence if self.counts else _Divergence
-        return kind(entries, Z, factors[mode], self.beta)
+        return self.makes(entries, Z, factors[mode], self.beta)
 
     def touching(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
         r"""Return the square of the slope :math:`v^{\beta-2}(v - x)` and a curvature that is no smaller than its own.
@@ -338,16 +334,15 @@ class BetaDivergence(Loss):
     ) -> float:
         entries, Z = data.faced(factors, 0, dense=self.beta != 1)
         F = factors[0]
-        x, beta, floor = entries.x, self.beta, FLOOR * _mean(entries)
+        x, beta, floor = entries.x, self.beta, floor_of(entries)
         if beta == 1:
             return entries.deviance(F, Z, floor) + entries.total(F, Z)
         v, weights = np.maximum(entries.model(F, Z), floor), entries.weights
         if beta == 0:
             terms = x / v - np.log(x / v) - 1
         else:
-            terms = (x**beta + (beta - 1) * v**beta - beta * x * v ** (beta - 1)) / (
-                beta * (beta - 1)
-            )
+            powers = x**beta + (beta - 1) * v**beta - beta * x * v ** (beta - 1)
+            terms = powers / (beta * (beta - 1))
         return float(np.sum(terms if weights is None else terms * weights))
 
 
@@ -379,128 +374,3 @@ class Poisson(BetaDivergence):
 
     def __init__(self) -> None:
         """Take no parameters."""
-
-
-def _mean(entries: Entries) -> float:
-    n, m = entries.shape
-    return float(entries.x.sum()) / (n * m)
-
-
-class _Divergence(Ratio):
-    """The subproblem of one factor under a beta-divergence."""
-
-    def __init__(self, entries: Entries, Z: np.ndarray, F: np.ndarray, beta: float) -> None:
-        super().__init__(F.shape, beta)
-        self.entries, self.Z = entries, Z
-        self._floor = FLOOR * _mean(entries)
-        self._at = F
-        self._parts: tuple[np.ndarray, np.ndarray] | None = None
-        self._follows: np.ndarray | None = None
-        self._V = np.empty(0)
-
-    def parts(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self._parts is None or F is not self._at:
-            self._at, self._parts = F, self._parts_at(F)
-        return self._parts
-
-    def _parts_at(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        entries, Z = self.entries, self.Z
-        V = self._model(F)
-        return (
-            entries.dot(entries.x * V ** (self.beta - 2), Z),
-            entries.dot(V ** (self.beta - 1), Z),
-        )
-
-    def _model(self, F: np.ndarray) -> np.ndarray:
-        return np.maximum(self.entries.model(F, self.Z), self._floor)
-
-    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        V, x, z = self._followed(F), self.entries.x, self.Z[:, j]
-        weights = V ** (self.beta - 2)
-        return self.entries.dot((V - x) * weights, z), self.entries.dot(weights, z**2)
-
-    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-        (V, moved), x, beta = self._moved(F, j, step), self.entries.x, self.beta
-        if beta == 0:
-            terms = np.log(moved / V) + x / moved - x / V
-        else:
-            powers = (moved ** (beta - 1) - V ** (beta - 1)) / (beta - 1)
-            terms = (moved**beta - V**beta) / beta - x * powers
-        return self.entries.dot(terms, np.ones(self.entries.shape[1]))
-
-    def _moved(self, F: np.ndarray, j: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the model before and after a step of column ``j``."""
-        V = self._followed(F)
-        change = self.entries.model(step[:, None], self.Z[:, j : j + 1])
-        return V, np.maximum(V + change, self._floor)
-
-    def move(self, F: np.ndarray, j: int, step: np.ndarray) -> None:
-        self._followed(F)
-        self._V += self.entries.model(step[:, None], self.Z[:, j : j + 1])
-        F[:, j] += step
-        self._parts = None
-
-    def _followed(self, F: np.ndarray) -> np.ndarray:
-        """Return the model at an ``F`` that changes by :meth:`move` only."""
-        if F is not self._follows:
-            self._V, self._follows = self.entries.model(F, self.Z), F
-        return np.maximum(self._V, self._floor)
-
-    def curvature(self, F: np.ndarray | None = None) -> float:
-        F = self._at if F is None else F
-        mean = float(np.mean(F))
-        return float(np.mean(self.parts(F)[1])) / mean if mean > 0 else 1.0
-
-    def peak(self, F: np.ndarray | None = None) -> float:
-        F = self._at if F is None else F
-        return float(np.max(self.parts(F)[1], initial=0.0))
-
-
-class _CountDivergence(_Divergence, Counted):
-    """The same for counts, of which only those above zero are looked at."""
-
-    def _parts_at(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.entries.quotients(F, self.Z, self._floor), self.everywhere()
-
-    def weighted(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
-        z = self.Z[:, j]
-        curvature = self.entries.over_model(F, self.Z, self._floor, z**2)
-        return self._whole(F, j) - self.entries.dot(
-            self.entries.x / self._followed(F), z
-        ), curvature
-
-    def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-        V, moved = self._moved(F, j, step)
-        logarithms = self.entries.x * np.log(moved / V)
-        return step * self._whole(F, j) - self.entries.dot(
-            logarithms, np.ones(self.entries.shape[1])
-        )
-
-    def _whole(self, F: np.ndarray, j: int) -> np.ndarray:
-        """Return the gradient of the sum of the model in column ``j``, (n,)."""
-        whole = self.entries.everywhere(self.Z[:, j : j + 1])
-        return np.broadcast_to(whole, (len(F), 1))[:, 0]
-
-    def everywhere(self) -> np.ndarray:
-        return np.broadcast_to(self.entries.everywhere(self.Z), self.shape)
-
-    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        V, x, Z = self._model(F), self.entries.x, self.Z
-        k = Z.shape[1]
-        quotient = x / V
-        i, j = np.triu_indices(k)
-        packed = self.entries.dot(quotient / V, Z[:, i] * Z[:, j])
-        H = np.empty((len(F), k, k))
-        H[:, i, j] = H[:, j, i] = packed
-        return self.everywhere() - self.entries.dot(quotient, Z), H
-
-    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
-
-    def some_rows(self, F: np.ndarray, rows: slice) -> _CountDivergence:
-        part = _CountDivergence(self.entries.some_rows(rows), self.Z, F[rows], self.beta)
-        part._floor = self._floor
-        return part
-
-    def counts(self) -> Counts | None:
-        return self.entries.counts(self._floor)

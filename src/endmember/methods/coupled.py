@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.fit import Callback
@@ -18,7 +18,6 @@ from endmember.factor.penalties import Free, Norm
 from endmember.methods.estimator import (
     Learning,
     SpectralEstimator,
-    check_known,
     check_number_of_components,
 )
 from endmember.methods.expressions import Expression, is_image

@@ -499,18 +499,6 @@ def check_sweeps(model: Any) -> None:
         )
 
 
-def check_known(name: str, value: Any, *allowed: Any) -> None:
-    """Refuse what is none of the values that a parameter may have.
-
-    Raises
-    ------
-    ValueError
-    """
-    if not any(isinstance(value, type(one)) and value == one for one in allowed):
-        known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
-        raise EndmemberError(Argument.of(name, value), f" is not known; allowed: {known}")
-
-
 def generator(random_state: Any) -> np.random.Generator:
     """Return the generator of a seed of any kind."""
     if isinstance(random_state, np.random.RandomState):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
@@ -16,7 +16,6 @@ from endmember.factor.loop.starts import successive_projection, with_maps
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
-    check_known,
     check_number_of_components,
     check_positive_whole,
     generator,

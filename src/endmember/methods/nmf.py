@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
@@ -33,7 +33,6 @@ from endmember.factor.solvers import Solver
 from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.estimator import (
     check_fits,
-    check_known,
     check_number_of_components,
     check_sweeps,
     generator,

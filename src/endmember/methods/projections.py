@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, check_known
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred, count_scaled
 from endmember.factor.data.matrix import Data
@@ -15,7 +15,6 @@ from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
-    check_known,
     check_number_of_components,
     check_weights,
     generator,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, check_known
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes, subspace
@@ -14,7 +14,6 @@ from endmember.factor.loop.starts import least_squares, with_maps
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
-    check_known,
     check_number_of_components,
     check_positive_whole,
     generator,

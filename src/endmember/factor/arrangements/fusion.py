@@ -24,7 +24,6 @@ from scipy import sparse
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
 from endmember.factor.data.matrix import Data
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import offers
 from endmember.factor.scale.carriers import Scales
 from endmember.factor.subproblems.quadratic import Quadratic, times_gram
 
@@ -187,7 +186,7 @@ class Touching(Quadratic):
         """Return a better ``F``, or the same where every step made it worse: squares are bent until one holds."""
         memory = options["memory"]
         start, times = self.misfit(F), max(1.0, memory.get("times", 1.0) / STEEPER)
-        by_steps = any(offers(penalty) & STEPS for penalty in options["penalties"])
+        by_steps = any(penalty.offers() & STEPS for penalty in options["penalties"])
         for _ in range(TRIALS):
             bent = self.bent(F, times)
             new = np.asarray(solver.improve(bent, F, n_others, **options))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from endmember.errors import Argument, EndmemberError, Words, among
 from endmember.factor.losses import Loss, SquaredError
-from endmember.factor.penalties import Penalty, is_free, offers
+from endmember.factor.penalties import Penalty, is_free
 from endmember.factor.penalties.base import the_wish
 from endmember.factor.solvers import (
     ADMM,
@@ -29,7 +29,7 @@ MANY = 20
 
 def can_obey(solver: Solver, penalty: Penalty) -> bool:
     """Tell whether a solver can do what a penalty wishes; a rule for columns is never left out."""
-    needs = offers(penalty) - {"bounds"}
+    needs = penalty.offers() - {"bounds"}
     if not needs or needs == {"add"}:
         return True
     return bool(needs & set(solver.obeys))
@@ -109,7 +109,7 @@ def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: st
         )
     penalty = next(penalty for penalty in penalties if not can_obey(solver, penalty))
     wish = the_wish(penalty, f"{penalty!r} on the {name}")
-    steps = " or ".join(sorted(offers(penalty)))
+    steps = " or ".join(sorted(penalty.offers()))
     return wish, " is not compatible with ", this, f", which cannot apply {steps} steps"
 
 

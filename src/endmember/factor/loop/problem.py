@@ -12,7 +12,7 @@ from endmember.factor.columns import lengths
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.matrix import Data
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty, bounds_of, offers
+from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
 from endmember.factor.subproblems.base import Noise, Setting, Subproblem
@@ -160,7 +160,7 @@ class Problem:
         subproblem.lower = np.maximum(lower, plain.lower) if summed else lower
         subproblem.setting = self._setting(mode)
         for penalty in self.penalties[mode]:
-            if "add" in offers(penalty):
+            if "add" in penalty.offers():
                 penalty.add(subproblem, F)
         if self._charged:
             costs = self.scales(factors[-1].shape[1]).costs_elsewhere(self.spent(factors), mode)
@@ -186,9 +186,9 @@ class Problem:
         for mode, F in enumerate(factors):
             subproblem = self.penalised(self.plain(factors, mode), mode, factors)
             for penalty in self.penalties[mode]:
-                if "norm" in offers(penalty):
+                if "norm" in penalty.offers():
                     subproblem.add_linear(penalty.slope(subproblem, F))
-            steps = [p.prox for p in self.penalties[mode] if "prox" in offers(p)]  # type: ignore[attr-defined]
+            steps = [p.prox for p in self.penalties[mode] if "prox" in p.offers()]  # type: ignore[attr-defined]
             residuals.append(subproblem.optimality(F, steps))
         return max(residuals)
 

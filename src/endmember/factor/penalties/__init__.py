@@ -1,11 +1,10 @@
 """Penalties: wishes about one factor, to be combined freely."""
 
-from endmember.factor.penalties.base import (
-    Penalty,
+from endmember.factor.penalties.base import Penalty
+from endmember.factor.penalties.combining import (
     bounds_of,
     check_together,
     is_free,
-    offers,
     resolve,
     steers_columns,
 )
@@ -44,7 +43,6 @@ __all__ = [
     "bounds_of",
     "check_together",
     "is_free",
-    "offers",
     "resolve",
     "steers_columns",
 ]

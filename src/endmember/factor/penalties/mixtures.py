@@ -8,7 +8,7 @@ from numbers import Real
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, Words
+from endmember.errors import Argument, EndmemberError, Words, check_known
 from endmember.factor.columns import unit_columns
 from endmember.factor.penalties.base import Penalty, the_wish
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
@@ -245,9 +245,6 @@ def close(C: np.ndarray, S: np.ndarray, total: float = 1.0) -> tuple[np.ndarray,
     return C * d, S / d
 
 
-MODES = ("shiga", "exact", "penalty")
-
-
 class SoftOrthogonal(Penalty):
     r"""Maps that overlap little: each is pushed away from the sum of all others (article eq. 13).
 
@@ -317,8 +314,7 @@ class SoftOrthogonal(Penalty):
         return {"column"} if self._rules else {"add"}
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if self.mode not in MODES:
-            raise EndmemberError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
+        check_known("mode", self.mode, "shiga", "exact", "penalty")
         if not 0 <= self.weight <= 1 and self.mode != "penalty":
             raise EndmemberError(
                 the_wish(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import gammaln
 
-from endmember.errors import Argument, EndmemberError, Words
+from endmember.errors import Argument, EndmemberError, Words, check_known
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
 from endmember.factor.subproblems.base import Setting, Subproblem
 from endmember.factor.subproblems.quadratic import Quadratic
-
-PRIORS = ("exponential", "half-normal")
-MODES = ("guarded", "published")
 
 
 class Relevance(Penalty):
@@ -76,10 +73,8 @@ class Relevance(Penalty):
         return self.mode
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if self.prior not in PRIORS:
-            raise EndmemberError(f"prior={self.prior!r} is not known; allowed: {', '.join(PRIORS)}")
-        if self.mode not in MODES:
-            raise EndmemberError(f"mode={self.mode!r} is not known; allowed: {', '.join(MODES)}")
+        check_known("prior", self.prior, "exponential", "half-normal")
+        check_known("mode", self.mode, "guarded", "published")
         if not self.shape > 1:
             raise EndmemberError(
                 f"shape={self.shape} of em.Relevance must be above 1, so that the prior has a mean; "
@@ -127,23 +122,6 @@ class Relevance(Penalty):
         b = self.scale(setting)
         nats = self._count(len(F)) * np.log1p(self._use(F) / b).sum()
         return float(setting.noise.variance * nats)
-
-    def minus_log_prior(self, F: np.ndarray, levels: np.ndarray, scale: float) -> float:
-        r"""Return :math:`-\ln p(F \mid \lambda) - \ln p(\lambda)`, in nats.
-
-        Parameters
-        ----------
-        F : ndarray, (n, k)
-            Maps that go with spectra of unit length.
-        levels : ndarray, (k,)
-            :math:`\lambda_k`: the mean of the exponential, or the square of the half-normal's scale.
-        scale : float
-            b.
-        """
-        n, k = F.shape
-        constant = 0.0 if self.prior == "exponential" else 0.5 * n * k * np.log(0.5 * np.pi)
-        weighed = np.sum(self._count(n) * np.log(levels) + (self._use(F) + scale) / levels)
-        return float(weighed + constant + k * (gammaln(self.shape) - self.shape * np.log(scale)))
 
     def _use(self, F: np.ndarray) -> np.ndarray:
         return F.sum(axis=0) if self.prior == "exponential" else 0.5 * np.sum(F**2, axis=0)

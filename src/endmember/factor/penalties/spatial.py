@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, check_known
 from endmember.factor.data.grid import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
@@ -289,10 +289,7 @@ class Monotone(_Shape):
         return isotonic(y, weights, rising=self.direction == "increasing")
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if self.direction not in ("decreasing", "increasing"):
-            raise EndmemberError(
-                f'direction={self.direction!r} is not known; allowed: "decreasing", "increasing"'
-            )
+        check_known("direction", self.direction, "decreasing", "increasing")
         super().check(shape, setting)
 
 

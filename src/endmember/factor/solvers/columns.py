@@ -78,70 +78,49 @@ class HALS(Solver):
         F = np.array(F, order="F")
         rules = [p for p in penalties if "column" in p.offers()]
         first = None
-        if isinstance(subproblem, Ratio):
-            return _weighted_pass(subproblem, F, rules)
-        for _ in range(self._passes(F.shape, n_others)):
+        for _ in range(self._passes(subproblem, n_others)):
             before = F.copy()
-            self._pass(subproblem, F, rules)
+            _pass(subproblem, F, rules)
             change = np.linalg.norm(F - before)
             first = change if first is None else first
             if change == 0 or (change <= 0.1 * first and self.inner == "accelerated"):
                 break
         return np.ascontiguousarray(F)
 
-    def _passes(self, shape: tuple[int, int], n_others: int) -> int:
-        if isinstance(self.inner, str):
-            n, k = shape
-            rho = 1 + n_others * (n + k) / (n * (k + 1))
-            return min(10, int(1 + 0.5 * rho))
-        return self.inner
-
-    @staticmethod
-    def _pass(subproblem: Quadratic, F: np.ndarray, rules: Sequence[Any]) -> None:
-        """Go through the columns once, in place."""
-        G, H, diagonal = subproblem.G, subproblem.H, subproblem.diagonal()
-        lower = np.broadcast_to(subproblem.lower, F.shape)
-        upper = np.broadcast_to(subproblem.upper, F.shape)
-        # Rules weigh the rows of a column against each other.
-        weights = 1.0 if subproblem.row_weights is None else subproblem.row_weights
-        for j in range(F.shape[1]):
-            curvature = diagonal[..., j]
-            slope = np.einsum("ik,ik->i", F, G[..., j]) if G.ndim == 3 else F @ G[:, j]
-            alive = curvature > 0
-            divisor = np.where(alive, curvature, 1.0)
-            # h / d is where the column would go with nothing in its way.
-            target = np.where(alive, F[:, j] + (H[:, j] - slope) / divisor, F[:, j])
-            if rules:
-                target = _ruled(target, divisor * weights, F, j, rules, subproblem)
-            F[:, j] = np.clip(target, lower[:, j], upper[:, j])
+    def _passes(self, subproblem: Subproblem, n_others: int) -> int:
+        if not subproblem.squares:
+            return 1
+        if not isinstance(self.inner, str):
+            return self.inner
+        n, k = subproblem.shape
+        rho = 1 + n_others * (n + k) / (n * (k + 1))
+        return min(10, int(1 + 0.5 * rho))
 
 
-def _weighted_pass(subproblem: Ratio, F: np.ndarray, rules: Sequence[Any]) -> np.ndarray:
-    """Return a factor after one step of weighted least squares for every column."""
+def _pass(subproblem: Quadratic | Ratio, F: np.ndarray, rules: Sequence[Any]) -> None:
+    """Go through the columns once, in place."""
     lower = np.broadcast_to(subproblem.lower, F.shape)
     upper = np.broadcast_to(subproblem.upper, F.shape)
-    linear = np.broadcast_to(subproblem.linear, F.shape)
     for j in range(F.shape[1]):
-        slope, d = subproblem.weighted(F, j)
-        slope = slope + linear[:, j] + F @ subproblem.quadratic[:, j]
-        d = d + subproblem.quadratic[j, j]
+        slope, d = subproblem.of_column(F, j)
         alive = d > 0
         d = np.where(alive, d, 1.0)
-        free = F[:, j] - np.where(alive, slope / d, 0.0)
+        # h / d is where the column would go with nothing in its way.
+        new = np.where(alive, F[:, j] - slope / d, F[:, j])
         if rules:
-            free = _ruled(free, d, F, j, rules, subproblem)
-        step = np.clip(free, lower[:, j], upper[:, j]) - F[:, j]
-        subproblem.move(F, j, step if rules else _downhill(subproblem, F, j, step))
-    # Moving by differences leaves the last bits of a bound behind.
-    return np.ascontiguousarray(subproblem.clip(F))
+            # Rules weigh the rows of a column against each other.
+            weights = 1.0 if subproblem.row_weights is None else subproblem.row_weights
+            new = _ruled(new, d * weights, F, j, rules, subproblem)
+        new = np.clip(new, lower[:, j], upper[:, j])
+        if isinstance(subproblem, Ratio) and not rules:
+            new = F[:, j] + _downhill(subproblem, F, j, new - F[:, j])
+        subproblem.set_column(F, j, new)
 
 
 def _downhill(subproblem: Ratio, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
     """Return a step of column ``j``, halved in every row until the objective does not rise there."""
-    linear = np.broadcast_to(subproblem.linear, F.shape)[:, j] + F @ subproblem.quadratic[:, j]
     for _ in range(HALVINGS):
-        extra = step * (linear + 0.5 * subproblem.quadratic[j, j] * step)
-        worse = subproblem.rise(F, j, step) + extra > 0
+        worse = subproblem.rise(F, j, step) > 0
         if not worse.any():
             return step
         step = np.where(worse, 0.5 * step, step)

@@ -73,17 +73,13 @@ class MultiplicativeUpdate(Solver):
             up = up + F @ np.maximum(-subproblem.quadratic, 0)
             curvature = F @ np.maximum(subproblem.quadratic, 0)
             return subproblem.clip(_with_curvature(F, up, down, curvature))
-        return subproblem.clip(F * _quotient(up, down) ** _exponent(subproblem.beta))
+        beta = subproblem.beta
+        gamma = 1.0 / (2.0 - beta) if beta < 1 else 1.0 / max(beta - 1.0, 1.0)
+        return subproblem.clip(F * _quotient(up, down) ** gamma)
 
 
 def _quotient(up: np.ndarray, down: np.ndarray) -> np.ndarray:
     return np.divide(up, down, out=np.zeros_like(up), where=down > 0)
-
-
-def _exponent(beta: float) -> float:
-    if beta < 1:
-        return 1.0 / (2.0 - beta)
-    return 1.0 if beta <= 2 else 1.0 / (beta - 1.0)
 
 
 def _with_curvature(
@@ -154,7 +150,7 @@ class Newton(Solver):
         lower = np.array(np.broadcast_to(subproblem.lower, F.shape), float, order="C")
         upper = np.array(np.broadcast_to(subproblem.upper, F.shape), float, order="C")
         if counts is not None:
-            slopes = np.ascontiguousarray(subproblem.everywhere() + subproblem.linear)
+            slopes = np.ascontiguousarray(subproblem.everywhere + subproblem.linear)
             Z = np.ascontiguousarray(subproblem.Z)
             rest = Rest(slopes, np.ascontiguousarray(Q), lower, upper)
             run("newton_steps", counts, Z, F, rest, relaxation, self.inner)

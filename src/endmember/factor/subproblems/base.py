@@ -87,6 +87,8 @@ class Subproblem(ABC):
 
     lower: Bound
     upper: Bound
+    #: The weight of every row, (n,); None where all are 1.
+    row_weights: np.ndarray | None = None
     #: Whether it is a sum of squares.
     squares = True
     #: The size of weights and the places of the rows; None where no penalty asks for them.
@@ -113,11 +115,11 @@ class Subproblem(ABC):
         """
 
     @abstractmethod
-    def curvature(self, F: np.ndarray | None = None) -> float:
+    def curvature(self, F: np.ndarray) -> float:
         """Return the mean curvature of the misfit in one entry."""
 
     @abstractmethod
-    def peak(self, F: np.ndarray | None = None) -> float:
+    def peak(self, F: np.ndarray) -> float:
         """Return the largest slope of the misfit at an empty factor."""
 
     @abstractmethod
@@ -127,6 +129,10 @@ class Subproblem(ABC):
         Costs that grow at most with the square of a length lie below :math:`\tfrac12 q\,\|f\|^2 / \|f_0\|^2`; those
         that fall with it, near ``F``, below a square about ``F``.
         """
+
+    def set_column(self, F: np.ndarray, j: int, column: np.ndarray) -> None:
+        """Put a column (n,) into ``F``, in place."""
+        F[:, j] = column
 
     def improved_by(self, solver: Any, F: np.ndarray, n_others: int, **options: Any) -> np.ndarray:
         """Return a better ``F``, which a solver finds with the options of its ``improve``."""

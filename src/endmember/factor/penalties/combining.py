@@ -1,0 +1,113 @@
+"""The penalties of a factor together: what was given, whether all can be granted, and their one set of bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.factor.data.grid import Grid
+from endmember.factor.penalties.base import Penalty, the_wish
+from endmember.factor.penalties.elementwise import Free, NonNegative
+from endmember.factor.subproblems.base import Bound
+
+
+def steers_columns(wishes: Iterable[Penalty]) -> bool:
+    """Tell whether one of the wishes about a factor has a rule for columns."""
+    return any("column" in penalty.offers() for penalty in wishes)
+
+
+def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penalty]:
+    """Return the penalties of one factor as a list, with non-negativity unless ``Free()`` is among them.
+
+    Raises
+    ------
+    TypeError
+        If something given is not a penalty.
+    ValueError
+        If the weight of one is no number of at least 0.
+    """
+    given: list[Any] = [] if wishes is None else [wishes]
+    if isinstance(wishes, Iterable) and not isinstance(wishes, str):
+        given = list(wishes)
+    for penalty in given:
+        if not isinstance(penalty, Penalty):
+            raise EndmemberTypeError(
+                f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
+                "them, or None"
+            )
+        weight = getattr(penalty, "weight", 0)
+        if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+            raise EndmemberError(
+                the_wish(
+                    penalty,
+                    f"weight={weight!r} of em.{type(penalty).__name__} on the {name}",
+                    weight,
+                ),
+                " must be a number of at least 0, such as 0.01",
+            )
+    if not any(isinstance(penalty, Free | NonNegative) for penalty in given):
+        given.insert(0, NonNegative())
+    # What must hold exactly has the last word.
+    return sorted(given, key=lambda penalty: "prox" in penalty.offers() and not penalty.has_scale)
+
+
+def is_free(penalties: Sequence[Penalty]) -> bool:
+    """Tell whether a factor with these penalties may have any sign."""
+    return any(isinstance(penalty, Free) for penalty in penalties)
+
+
+def check_together(wishes: Mapping[str, Sequence[Penalty]], k: int) -> None:
+    """Refuse wishes about the factors of a model, by name, that cannot all be granted.
+
+    Raises
+    ------
+    ValueError
+        With the sentence of the first penalty that is in conflict.
+    """
+    for name, own in wishes.items():
+        others = [penalties for other, penalties in wishes.items() if other != name]
+        for penalty in own:
+            reason = penalty.conflict(own, others, k)
+            if reason:
+                words = (reason,) if isinstance(reason, str) else reason
+                wish = the_wish(penalty, f"{type(penalty).__name__} on the {name}")
+                raise EndmemberError(wish, ": ", *words)
+
+
+def bounds_of(
+    penalties: Sequence[Penalty], shape: tuple[int, int], grid: Grid | None = None
+) -> tuple[Bound, Bound]:
+    """Return the box in which all penalties' boxes overlap.
+
+    Parameters
+    ----------
+    penalties : sequence of Penalty
+    shape : (int, int)
+        Of the factor, (n, k).
+    grid : Grid, optional
+        Says which pixels or channels are the rows of the factor; all of them unless given.
+
+    Raises
+    ------
+    ValueError
+        If the boxes do not overlap.
+    """
+    lower: Bound = -np.inf
+    upper: Bound = np.inf
+    for penalty in penalties:
+        if not hasattr(penalty, "bounds"):
+            continue
+        low, high = penalty.bounds(shape, grid)
+        lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+    crossed = np.count_nonzero(np.greater(lower, upper))
+    if crossed:
+        names = " and ".join(type(p).__name__ for p in penalties if hasattr(p, "bounds"))
+        raise EndmemberError(
+            f"{names} contradict each other in {crossed} entries of the factor: a given value below "
+            "zero needs em.Free() beside it, and an entry that must be absent cannot be given"
+        )
+    return lower, upper
