@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.data.grid import Grid
-from endmember.factor.loop.compatibility import CANDIDATES, can_obey, can_solve
+from endmember.factor.loop.compatibility import CANDIDATES, can_obey
 from endmember.factor.penalties import Penalty, bounds_of, check_together
 from endmember.factor.penalties.mixtures import close, onto_simplex
 from endmember.factor.subproblems.base import Setting
@@ -398,7 +398,7 @@ def rows_of(case, nmf):
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_fit_keeps_the_constraint_and_never_gets_worse_or_is_refused(case, solver, loss):
     willing = [solver] if solver else CANDIDATES
-    if not any(can_solve(s, loss) and can_obey(s, case.penalty) for s in willing):
+    if not any(s.can_solve(loss.makes) and can_obey(s, case.penalty) for s in willing):
         with pytest.raises(ValueError, match="use (solver=)?em|use em|leave a penalty out"):
             fitted(case, counts(), solver=solver, loss=loss)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def lengths(F: np.ndarray, row_weights: np.ndarray | None) -> np.ndarray:
+def lengths(F: np.ndarray, row_weights: np.ndarray | None = None) -> np.ndarray:
     """Return the length of every column, as the misfit measures it."""
     if row_weights is None:
         return np.linalg.norm(F, axis=0)

@@ -88,6 +88,11 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     return linear_sum_assignment(angles)[1]
 
 
+def mean_angle(S: np.ndarray, true: np.ndarray) -> float:
+    """Return the mean angle between two sets of matched spectra (m, k), in degrees."""
+    return float(np.mean(spectral_angle(S.T[match_components(S.T, true.T)], true.T)))
+
+
 #: Columns count as dependent where the smallest singular value is below this fraction of the largest.
 DEPENDENT = 1e-6
 

@@ -11,8 +11,8 @@ from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes
-from endmember.factor.geometry.closure import closed_maps
 from endmember.factor.loop.starts import successive_projection, with_maps
+from endmember.factor.regression import Limits, least_squares
 from endmember.methods.estimator import (
     SpectralEstimator,
     check_fits,
@@ -44,7 +44,10 @@ class _PurePixels(SpectralEstimator):
         return {"components_": 1}
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        return closed_maps(observed.data, S) if self.closure else with_maps(observed.data, S)[0]
+        if not self.closure:
+            return with_maps(observed.data, S)[0]
+        m, k = S.shape
+        return least_squares(observed.data, S, np.ones(m), Limits(shares=np.ones(k)))
 
 
 class VCA(_PurePixels):

@@ -17,7 +17,7 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (
     STARTS,
     StartReport,
-    stand_in,
+    as_least_squares,
     start_maps,
 )
 from endmember.factor.penalties import (
@@ -329,7 +329,7 @@ class NMF(Alternating):
                     fit.factors[mode] = penalty.begin(fit.factors[mode])
             return replace(problem, settings=gentle.settings), fit, starts
         if given is None and self.init == "multistart" and self._wants_sketch(problem.data, k):
-            other = stand_in(problem, _rank(k))
+            other = as_least_squares(problem, _rank(k))
             if other is not None:
                 return self._start_beside(other, problem, k, rng, callback)
         return super()._start(problem, k, given, rng, callback, n_starts)

@@ -16,7 +16,7 @@ from endmember.factor.data.observed import Observed, observe
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import stand_in
+from endmember.factor.loop.starts import as_least_squares
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.normalisation import rescale
@@ -213,7 +213,7 @@ class CP(Alternating):
         full = Problem(data, loss, chosen, [grids[mode] for mode in layout.long])
         matrix = self._matrix_model([None, None])._compressed(data.matrix, k)
         quick = full if matrix is data.matrix else replace(full, data=data.like(matrix))
-        other = stand_in(replace(full, data=data.matrix), max(2 * k, k + 10))
+        other = as_least_squares(replace(full, data=data.matrix), max(2 * k, k + 10))
         if other is not None and isinstance(self.init, str) and self.init == "multistart":
             other = replace(other, data=data.like(other.data))
             quick, fit, self.starts_ = self._start_beside(other, quick, k, rng, callback)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.arrangements.series import Tensor, WithCore
+from endmember.factor.arrangements.series import Tensor, WithCore, multiplied
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import alternate
@@ -16,7 +16,7 @@ from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import StartReport
 from endmember.factor.losses import SquaredError
-from endmember.factor.matching import match_components, spectral_angle
+from endmember.factor.matching import mean_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
@@ -220,7 +220,7 @@ class Tucker(Alternating):
             StartReport(
                 "random" if number else "singular vectors",
                 fit.objective[-1],
-                _apart(fit.factors[-1], best.factors[-1]),
+                mean_angle(fit.factors[-1], best.factors[-1]),
                 fit is best,
             )
             for number, fit in enumerate(fits)
@@ -255,9 +255,9 @@ class Tucker(Alternating):
         """Learn the answer; profiles that nothing constrains are made orthonormal."""
         core, profiles = factors[0].reshape(data.ranks), list(factors[1:])
         if all(map(is_free, wishes)):
-            for mode, F in enumerate(profiles):
-                profiles[mode], R = np.linalg.qr(F)
-                core = np.moveaxis(np.tensordot(core, R, axes=(mode, 1)), -1, mode)
+            pairs = [np.linalg.qr(F) for F in profiles]
+            profiles = [Q for Q, _ in pairs]
+            core = multiplied(core, [R.T for _, R in pairs])
         dtype = observed.data.dtype
         self.core_ = core.astype(dtype)
         maps = data.maps([core.reshape(1, -1), *profiles])
@@ -272,8 +272,3 @@ class Tucker(Alternating):
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         free = np.any(self.maps_ < 0)
         return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
-
-
-def _apart(S: np.ndarray, chosen: np.ndarray) -> float:
-    """Return the mean angle between two sets of matched spectra (m, k), in degrees."""
-    return float(np.mean(spectral_angle(S.T[match_components(S.T, chosen.T)], chosen.T)))

@@ -8,12 +8,13 @@ The factors of a Tucker model are ``[core, F¹, …, Fᵖ, S]``; the core is a f
 order. Its Gram matrix is the Kronecker product of those of all others.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.columns import unit_columns
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
 from endmember.factor.data.matrix import Data
 from endmember.factor.scale.carriers import Carriers
@@ -33,6 +34,22 @@ def khatri_rao(factors: Sequence[np.ndarray]) -> np.ndarray:
     return product
 
 
+def multiplied(
+    array: np.ndarray, matrices: Sequence[np.ndarray], but: int | None = None
+) -> np.ndarray:
+    """Return an array with every leading mode but one contracted with the rows of a matrix (d, r); (r, …, r, …).
+
+    Examples
+    --------
+    >>> multiplied(np.arange(6.0).reshape(2, 3), [np.ones((2, 1)), np.ones((3, 1))])
+    array([[15.]])
+    """
+    for mode, matrix in enumerate(matrices):
+        if mode != but:
+            array = np.moveaxis(np.tensordot(array, matrix, axes=(mode, 0)), -1, mode)
+    return array
+
+
 class _Behind(Data):
     """Data whose products are those of the matrix of their spectra."""
 
@@ -40,24 +57,14 @@ class _Behind(Data):
     def squared_norm(self) -> float:  # type: ignore[override]
         return self.matrix.squared_norm
 
-    @property
-    def squared_row_norms(self) -> np.ndarray:
-        return self.matrix.squared_row_norms
-
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.matrix.dot(Z)
 
     def transposed_dot(self, F: np.ndarray) -> np.ndarray:
         return self.matrix.transposed_dot(F)
 
-    def channel_gram(self) -> np.ndarray:
-        return self.matrix.channel_gram()
-
     def rows(self, index: np.ndarray) -> np.ndarray:
         return self.matrix.rows(index)
-
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        return self.matrix.residual_blocks(F, Z)
 
 
 class Tensor(_Behind):
@@ -206,10 +213,7 @@ class Tensor(_Behind):
 
     def core(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """Return the data multiplied in every mode with the transpose of a matrix (d, r); (r, …, r)."""
-        grid = self._on_grid(self.matrix.dot(matrices[self.last]))
-        for mode, U in enumerate(matrices[: self.last]):
-            grid = np.moveaxis(np.tensordot(grid, U, axes=(mode, 0)), -1, mode)
-        return grid
+        return multiplied(self._on_grid(self.matrix.dot(matrices[-1])), matrices[:-1])
 
     def _scores(self, P: np.ndarray, S: np.ndarray) -> np.ndarray:
         """Return the data contracted with the spectra, (n, k), computed once for all leading modes."""
@@ -247,10 +251,8 @@ class CoreScales(Carriers):
         size = np.linalg.norm(factors[mode], axis=0)
         size = np.where(size > 0, size, 1.0)
         factors[mode] = factors[mode] / size
-        along = [1] * len(self.ranks)
-        along[mode - 1] = -1
-        core = factors[0].reshape(self.ranks) * size.reshape(along)
-        factors[0] = core.reshape(1, -1)
+        core = np.moveaxis(factors[0].reshape(self.ranks), mode - 1, -1) * size
+        factors[0] = np.moveaxis(core, -1, mode - 1).reshape(1, -1)
 
     def costs_elsewhere(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
         """Return what the core costs more with each profile."""
@@ -301,11 +303,7 @@ class WithCore(_Behind):
         core, grams = factors[0].reshape(self.ranks), [F.T @ F for F in factors[1:]]
         if mode == 0:
             return reduce(np.kron, grams)
-        spread = core
-        for other, gram in enumerate(grams):
-            if other != mode - 1:
-                spread = np.moveaxis(np.tensordot(spread, gram, axes=(other, 0)), -1, other)
-        return _unfold(spread, mode - 1) @ _unfold(core, mode - 1).T
+        return _unfold(multiplied(core, grams, mode - 1), mode - 1) @ _unfold(core, mode - 1).T
 
     def own_scales(self) -> CoreScales:
         return CoreScales(self.ranks)
@@ -321,9 +319,7 @@ class WithCore(_Behind):
 
     def maps(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the maps (n, r) that go with the spectra: the core with all leading profiles."""
-        maps = factors[0].reshape(self.ranks)
-        for mode, F in enumerate(factors[1:-1]):
-            maps = np.moveaxis(np.tensordot(maps, F, axes=(mode, 1)), -1, mode)
+        maps = multiplied(factors[0].reshape(self.ranks), [F.T for F in factors[1:-1]])
         return maps.reshape(-1, self.ranks[-1])
 
     def _contracted(self, profiles: Sequence[np.ndarray], keep: int) -> np.ndarray:
@@ -332,20 +328,15 @@ class WithCore(_Behind):
             leading = reduce(np.kron, profiles[:-1])
             return self.matrix.transposed_dot(leading).T.reshape(*self.ranks[:-1], -1)
         grid = self.matrix.dot(profiles[-1]).reshape(*self.tensor.domain, -1)
-        for mode, F in enumerate(profiles[:-1]):
-            if mode != keep:
-                grid = np.moveaxis(np.tensordot(grid, F, axes=(mode, 0)), -1, mode)
-        return grid
+        return multiplied(grid, profiles[:-1], keep)
 
 
 def _strongest(matrix: np.ndarray) -> np.ndarray:
     """Return the entries of the leading left singular vector without their signs, (rows,)."""
-    if len(matrix) <= matrix.shape[1]:
-        column = np.linalg.eigh(matrix @ matrix.T)[1][:, -1]
-    else:
-        column = matrix @ np.linalg.eigh(matrix.T @ matrix)[1][:, -1]
-    size = np.linalg.norm(column)
-    return np.abs(column) / (size if size > 0 else 1.0)
+    tall = len(matrix) > matrix.shape[1]
+    small = matrix.T @ matrix if tall else matrix @ matrix.T
+    vector = np.linalg.eigh(small)[1][:, -1:]
+    return np.abs(unit_columns(matrix @ vector if tall else vector)[:, 0])
 
 
 def _unfold(array: np.ndarray, mode: int) -> np.ndarray:

@@ -234,15 +234,8 @@ def grouped(
 
 def readable(channels: np.ndarray, moves: Iterable[np.ndarray]) -> np.ndarray:
     """Return which of the channels can be read at all the moves (m,) from those there are, (m,) bool."""
-    seen = np.ones(len(channels), bool)
-    there = np.zeros(channels[-1] - channels[0] + 1, bool)
-    there[channels - channels[0]] = True
-    for move in moves:
-        place = channels - channels[0] + move
-        for end in (np.floor(place).astype(int), np.ceil(place).astype(int)):
-            inside = (end >= 0) & (end < len(there))
-            seen &= inside & there[np.clip(end, 0, len(there) - 1)]
-    return seen
+    lines = readers(channels, channels + np.array(list(moves)), 2)
+    return np.all([np.diff(A.indptr) > 0 for A in lines], axis=0)
 
 
 def readers(channels: np.ndarray, places: np.ndarray, points: int) -> list[sparse.csr_array]:

@@ -11,6 +11,7 @@ Rows of ``T`` are moved one at a time along chords of the feasible set. With the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import null_space
@@ -75,10 +76,12 @@ def sampled(
     k = S.shape[1]
     C = points * totals[:, None]
     grams = C.T @ C, S.T @ S
-    starts = [np.eye(k)]
-    for component in range(k):
-        for sign in (1.0, -1.0):
-            starts.append(walk.climb(CLIMB * k * (k - 1), component, sign, grams, rng))
+    climbed = [
+        walk.climb(CLIMB * k * (k - 1), component, sign, grams, rng)
+        for component in range(k)
+        for sign in (1.0, -1.0)
+    ]
+    starts = [np.eye(k), *climbed]
     for T in starts:
         walk.go(T, CHORDS * k * (k - 1) // len(starts), rng)
     return Feasible(
@@ -136,13 +139,13 @@ class _Walk:
         if u is None:
             return None
         low, high = self._chord(T, inverse, r, u)
-        ends = []
-        for t in (low, high) if rng.random() < 0.5 else (high, low):
-            end = T.copy()
-            end[r] += t * u
+        unit = np.outer(np.arange(self.k) == r, u)
+        ends = T + low * unit, T + high * unit
+        if rng.random() >= 0.5:
+            ends = ends[::-1]
+        for end in ends:
             self._keep(end)
-            ends.append(end)
-        return ends[0], ends[1]
+        return ends
 
     def _direction(
         self, r: int, inverse: np.ndarray, rng: np.random.Generator
@@ -150,11 +153,10 @@ class _Walk:
         """Return a unit direction for row ``r``, half of them those in which one channel changes most."""
         wall = self.walls[rng.integers(len(self.walls)), :-1]
         u = wall if rng.random() < 0.5 else rng.normal(size=self.k)
-        held = [np.ones((1, self.k))]
+        kept = [np.ones((1, self.k))]
         if self.fixed is not None:
-            held.append(self.S[self.fixed.spectra[:, r]])
-            held.append(inverse[:, self.fixed.maps].T)
-        free = null_space(np.vstack(held), rcond=1e-10)
+            kept += [self.S[self.fixed.spectra[:, r]], inverse[:, self.fixed.maps].T]
+        free = null_space(np.vstack(kept), rcond=1e-10)
         u = free @ (free.T @ u)
         size = float(np.linalg.norm(u))
         return u / size if size > 0 else None
@@ -181,25 +183,22 @@ class _Walk:
 def _outermost(points: np.ndarray) -> np.ndarray:
     """Return the points (n, k) that span all others; all of them where that is too much work."""
     points = np.unique(points / points.sum(axis=1, keepdims=True), axis=0)
-    k = points.shape[1]
-    if not 2 < k <= HULL_COMPONENTS or len(points) <= k:
-        return points
-    try:
-        return points[ConvexHull(points[:, 1:]).vertices]
-    except QhullError:  # all in one plane: nothing is saved
-        return points
+    return points[_corners(points[:, 1:])]
 
 
 def _tightest(walls: np.ndarray) -> np.ndarray:
     """Return the half-spaces ``walls[:, :-1] @ row + walls[:, -1] >= 0`` that bound rows of unit sum."""
-    k = walls.shape[1] - 1
-    heights = walls[:, :-1] @ np.full(k, 1.0 / k) + walls[:, -1]
+    heights = walls[:, :-1].mean(axis=1) + walls[:, -1]
     slopes = walls[:, 1:-1] - walls[:, :1]
     steep = (np.linalg.norm(slopes, axis=1) > 0) & (heights > 0)
-    if not 2 < k <= HULL_COMPONENTS or steep.sum() <= k:
-        return walls
+    return walls[steep][_corners(slopes[steep] / heights[steep, None])]
+
+
+def _corners(points: np.ndarray) -> Any:
+    """Return which points (n, k − 1) are corners of their convex hull; all of them where that is too much work."""
+    if not 2 <= points.shape[1] < HULL_COMPONENTS or len(points) <= points.shape[1] + 1:
+        return slice(None)
     try:
-        dual = slopes[steep] / heights[steep, None]
-        return walls[steep][ConvexHull(dual).vertices]
-    except QhullError:
-        return walls
+        return ConvexHull(points).vertices
+    except QhullError:  # all in one plane: nothing is saved
+        return slice(None)

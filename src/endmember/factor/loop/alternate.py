@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from endmember.factor.columns import lengths
 from endmember.factor.loop.acceleration import Leaps
 from endmember.factor.loop.fit import Callback, Fit, Progress
 from endmember.factor.loop.problem import Problem
@@ -116,7 +117,7 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     """
     if problem.chooses or problem.loss.needs != "products" or not problem.data.componentwise:
         return
-    strength = np.prod([np.linalg.norm(F, axis=0) for F in factors], axis=0)
+    strength = np.prod([lengths(F) for F in factors], axis=0)
     dead = np.flatnonzero(strength <= DEAD * np.sqrt(problem.data.squared_norm))
     if len(dead) == 0 or problem.data.weighted:
         return

@@ -30,20 +30,13 @@ MANY = 20
 def can_obey(solver: Solver, penalty: Penalty) -> bool:
     """Tell whether a solver can do what a penalty wishes; a rule for columns is never left out."""
     needs = penalty.offers() - {"bounds"}
-    if not needs or needs == {"add"}:
-        return True
-    return bool(needs & set(solver.obeys))
-
-
-def can_solve(solver: Solver, loss: Loss) -> bool:
-    """Tell whether a solver can work on the subproblems of a loss."""
-    return solver.can_solve(loss.makes)
+    return needs <= {"add"} or bool(needs & set(solver.obeys))
 
 
 def can_serve(solver: Solver, loss: Loss, penalties: Sequence[Penalty]) -> bool:
     """Tell whether a solver can improve a factor with these penalties under a loss."""
     return (
-        can_solve(solver, loss)
+        solver.can_solve(loss.makes)
         and all(can_obey(solver, penalty) for penalty in penalties)
         and not ((solver.keeps_signs or loss.takes != "any") and is_free(penalties))
     )
@@ -56,7 +49,7 @@ def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
         if can_serve(solver, loss, penalties):
             return solver
     # None can: the one that could but for the penalties makes the clearest refusal.
-    return next(solver for solver in candidates if can_solve(solver, loss))
+    return next(solver for solver in candidates if solver.can_solve(loss.makes))
 
 
 def default_solvers(loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
@@ -100,7 +93,7 @@ def check_combination(
 def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> Words:
     """Return why a solver cannot serve a factor."""
     this = Argument.part("solver", solver)
-    if not can_solve(solver, loss):
+    if not solver.can_solve(loss.makes):
         return this, " cannot minimise ", Argument.part("loss", loss)
     if solver.keeps_signs and is_free(penalties):
         return (

@@ -7,11 +7,12 @@ away that is known to be there.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import combinations_with_replacement, islice
 
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError
+from endmember.factor.columns import lengths, unit_columns
 from endmember.factor.data.matrix import Data
 from endmember.factor.loop.fit import Fit
 from endmember.factor.losses import Loss
@@ -84,8 +85,8 @@ def measure_noise(data: Data, loss: Loss, k: int) -> Noise:
     for above in range(most):
         V = low.V[:, :above]
         given_back = n * m / ((n - above) * (m - above))
-        edge = MARGIN * larger * given_back * _drawn_edge(drawn - (drawn @ V) @ V.T)
-        edge = max(edge, rounding)
+        reached = _drawn_edge(drawn - (drawn @ V) @ V.T)
+        edge = max(MARGIN * larger * given_back * reached, rounding)
         if values[above] <= edge:
             break
     left = max(data.squared_norm - float(values[:above].sum()), 0.0)
@@ -96,16 +97,13 @@ def _drawn_edge(residual: np.ndarray) -> float:
     """Return the largest squared singular value of a residual (n, m) with random signs, of several draws."""
     from scipy.linalg import eigvalsh
 
-    rng = np.random.default_rng(0)
-    size = float(np.max(np.abs(residual), initial=0.0))
-    if size == 0:
-        return 0.0
-    largest = 0.0
+    rng, size = np.random.default_rng(0), np.max(np.abs(residual), initial=0.0) or 1.0
+    edges = []
     for _ in range(DRAWS):
         signed = residual / size * rng.choice((-1.0, 1.0), residual.shape)
         G = signed @ signed.T if len(signed) < signed.shape[1] else signed.T @ signed
-        largest = max(largest, float(eigvalsh(G, subset_by_index=[len(G) - 1] * 2)[0]))
-    return largest * size**2
+        edges.append(eigvalsh(G, subset_by_index=[len(G) - 1] * 2)[0])
+    return float(max(edges)) * size**2
 
 
 def guarded(fit: Fit, noise: Noise, improve: Improve, refit: Refit) -> Fit:
@@ -165,18 +163,16 @@ def proposals(factors: Sequence[np.ndarray]) -> Iterator[tuple[float, list[np.nd
     """
     C, S = factors
     G, T = C.T @ C, S.T @ S
-    k = C.shape[1]
-    moves: list[tuple[float, int, int]] = [(G[i, i] * T[i, i], i, i) for i in range(k)]
-    for i in range(k):
-        for j in range(i):
-            pair = np.ix_([i, j], [i, j])
-            moves.append((_lost(G[pair], T[pair]), i, j))
-    for cost, i, j in sorted(moves):
+    pairs = combinations_with_replacement(range(C.shape[1]), 2)
+    for cost, i, j in sorted((_lost(G, T, i, j), i, j) for j, i in pairs):
         yield float(cost), merged(factors, i, j) if i != j else without(factors, [i])
 
 
-def _lost(G: np.ndarray, T: np.ndarray) -> float:
-    """Return the smaller squared singular value of the sum of two components."""
+def _lost(G: np.ndarray, T: np.ndarray, i: int, j: int) -> float:
+    """Return the smaller squared singular value of the sum of two components; the square of one alone."""
+    if i == j:
+        return float(G[i, i] * T[i, i])
+    G, T = (A[np.ix_([i, j], [i, j])] for A in (G, T))
     trace = float(np.sum(G * T))
     product = float(np.linalg.det(G) * np.linalg.det(T))
     return trace / 2 - float(np.sqrt(max(trace**2 / 4 - product, 0.0)))
@@ -237,8 +233,7 @@ def published(fit: Fit, improve: Improve, sweeps: int, excess: Callable[[Fit], n
 
 
 def _most_alike(S: np.ndarray) -> tuple[int, int] | None:
-    length = np.linalg.norm(S, axis=0)
-    unit = S / np.where(length > 0, length, 1.0)
+    unit = unit_columns(S)
     cosines = np.tril(unit.T @ unit, -1)
     i, j = np.unravel_index(int(np.argmax(cosines)), cosines.shape)
     return (int(i), int(j)) if cosines[i, j] >= ALIKE else None
@@ -246,10 +241,6 @@ def _most_alike(S: np.ndarray) -> tuple[int, int] | None:
 
 def _stands_still(before: Fit, now: Fit) -> bool:
     """Tell whether the strength of the components has hardly changed."""
-    was, is_now = (
-        np.linalg.norm(fit.factors[0], axis=0) * np.linalg.norm(fit.factors[1], axis=0)
-        for fit in (before, now)
-    )
-    if len(was) != len(is_now):
-        return False
-    return bool(np.linalg.norm(is_now - was) <= STANDING * np.linalg.norm(is_now))
+    was, is_now = (lengths(fit.factors[0]) * lengths(fit.factors[1]) for fit in (before, now))
+    still = len(was) == len(is_now)
+    return still and bool(np.linalg.norm(is_now - was) <= STANDING * np.linalg.norm(is_now))

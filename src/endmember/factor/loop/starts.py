@@ -13,7 +13,7 @@ from endmember.factor.data.matrix import Data
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
-from endmember.factor.matching import match_components, spectral_angle
+from endmember.factor.matching import mean_angle
 from endmember.factor.penalties import bounds_of
 from endmember.factor.sketch.low_rank import LowRank, sketch, sketch_of
 from endmember.factor.solvers import ALS, ANLS, Solver
@@ -156,19 +156,19 @@ def with_maps(data: Data, S: np.ndarray) -> Start:
     return [least_squares(data, [np.zeros((data.shape[0], S.shape[1])), S], 0), S]
 
 
-def least_squares(data: Data, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+def least_squares(
+    data: Data, factors: Sequence[np.ndarray], mode: int, solver: Solver | None = None
+) -> np.ndarray:
     """Return the non-negative factor number ``mode`` of two that is best by least squares for the other."""
     subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
-    return ANLS().improve(subproblem, factors[mode], data.shape[1 - mode])
+    return (solver or ANLS()).improve(subproblem, factors[mode], data.shape[1 - mode])
 
 
 def als(data: Data, k: int, rng: np.random.Generator) -> Start:
     """Twenty sweeps of alternating least squares from random factors."""
     factors = random(data, k, rng)
-    for _ in range(20):
-        for mode, other in ((1, 0), (0, 1)):
-            subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
-            factors[mode] = ALS().improve(subproblem, factors[mode], data.shape[other])
+    for mode in (1, 0) * 20:
+        factors[mode] = least_squares(data, factors, mode, ALS())
     return factors
 
 
@@ -214,25 +214,19 @@ def start(
     Losses that are no sum of squares, and solvers that multiply, lock what is zero: they start from filled factors.
     """
     locks = not problem.loss.makes.squares or any(solver.keeps_signs for solver in solvers)
-    if locks:
-        name = "nndsvda" if name == "nndsvd" else name
+    name = "nndsvda" if locks and name == "nndsvd" else name
     data = problem.data
     if name == "random":
         factors = random(data, k, rng)
     else:
         factors = data.unfolded(STARTS[name](data.matrix, k, rng))
-    boxes = [
-        bounds_of(wishes, F.shape, grid)
-        for wishes, F, grid in zip(problem.penalties, factors, problem.grids, strict=True)
-    ]
     for mode, F in enumerate(factors):
-        if locks:
-            F = np.maximum(F, MEAN_FRACTION * np.mean(F))
-        factors[mode] = np.clip(F, *boxes[mode])
-    for mode, wishes in enumerate(problem.penalties):
-        oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in wishes]))
+        filled = np.maximum(F, MEAN_FRACTION * np.mean(F)) if locks else F
+        factors[mode] = _between_bounds(problem, mode, filled)
+    for mode, own in enumerate(problem.penalties):
+        oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in own]))
         factors[mode] = factors[mode] / oversize
-        factors[mode - 1] = np.clip(factors[mode - 1] * oversize, *boxes[mode - 1])
+        factors[mode - 1] = _between_bounds(problem, mode - 1, factors[mode - 1] * oversize)
     return factors
 
 
@@ -278,27 +272,29 @@ def multistart(
     best = min(fits, key=lambda fit: fit.objective[-1])
     best.stopped = any(fit.stopped for fit in fits)
     return best, [
-        StartReport(name, fit.objective[-1], _mean_angle(fit, best), fit is best)
+        StartReport(
+            name, fit.objective[-1], mean_angle(fit.factors[-1], best.factors[-1]), fit is best
+        )
         for name, fit in zip(names, fits, strict=False)
     ]
 
 
-def stand_in(problem: Problem, rank: int) -> Problem | None:
+def as_least_squares(problem: Problem, rank: int) -> Problem | None:
     """Return the least-squares problem on which starts are compared, where a loss has one; None for other problems.
 
     Counts weighted by the totals of pixels and channels have nearly white noise (Keenan & Kotula, Surf. Interface
     Anal. 36 (2004) 203), and a sketch of them answers in milliseconds what costs a pass through all counts otherwise.
-    Wishes about neighbours are left to the problem itself.
+    Penalties on neighbours are left to the problem itself.
     """
     data, loss = problem.data, problem.loss.as_squares()
     if loss is None or loss is problem.loss or problem.chooses or data.weighted:
         return None
-    wishes = [[p for p in penalties if not p.spatial] for penalties in problem.penalties]
-    return Problem(sketch_of(loss.prepare(data), rank), loss, wishes, problem.grids)
+    penalties = [[p for p in own if not p.spatial] for own in problem.penalties]
+    return Problem(sketch_of(loss.prepare(data), rank), loss, penalties, problem.grids)
 
 
 def fill(problem: Problem, factors: Sequence[np.ndarray]) -> Start:
-    """Return a start of a problem from the factors of its stand-in: nothing is locked at zero, and bounds hold."""
+    """Return a start from the factors of a problem of least squares: nothing is locked at zero, and bounds hold."""
     return [
         _between_bounds(problem, mode, np.maximum(F, MEAN_FRACTION * F.mean(axis=0)))
         for mode, F in enumerate(factors)
@@ -313,8 +309,3 @@ def on_the_scale_of(
     chosen = next(start.objective for start in starts if start.chosen)
     scale = objective / chosen if chosen > 0 else 1.0
     return [replace(start, objective=scale * start.objective) for start in starts]
-
-
-def _mean_angle(fit: Fit, best: Fit) -> float:
-    found, true = fit.factors[-1].T, best.factors[-1].T
-    return float(np.mean(spectral_angle(found[match_components(found, true)], true)))

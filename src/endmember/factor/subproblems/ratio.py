@@ -131,7 +131,7 @@ class Ratio(Subproblem):
         return denominator - numerator + self.linear + F @ self.quadratic
 
     def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
-        bend, pull = square_of_costs(q, lengths(F, None))
+        bend, pull = square_of_costs(q, lengths(F))
         self.quadratic = self.quadratic + np.diag(bend)
         self.linear = self.linear - F * pull
 
