@@ -151,7 +151,7 @@ def test_one_component_and_wrong_values():
     assert em.spectral_angle(alone.components_[0], plain.components_[0]) < 1e-3
     with pytest.raises(ValueError, match="between 0 and 1"):
         em.NMF(2, maps=SoftOrthogonal(2.0)).fit(X)
-    with pytest.raises(ValueError, match="allowed: shiga, exact, penalty"):
+    with pytest.raises(ValueError, match='allowed: "shiga", "exact", "penalty"'):
         em.NMF(2, maps=SoftOrthogonal(0.1, "hard")).fit(X)
     with pytest.raises(ValueError, match="HALS"):
         em.NMF(2, maps=SoftOrthogonal(0.1), solver=em.ANLS()).fit(X)

@@ -198,9 +198,9 @@ def test_a_given_start_is_reduced_as_it_stands():
 
 def test_what_cannot_be_is_refused():
     X = em.synthetic.diode(shape=(8, 8), channels=30).data
-    with pytest.raises(ValueError, match="allowed: exponential, half-normal"):
+    with pytest.raises(ValueError, match='allowed: "exponential", "half-normal"'):
         em.NMF(3, maps=em.Relevance(prior="flat")).fit(X)
-    with pytest.raises(ValueError, match="allowed: guarded, published"):
+    with pytest.raises(ValueError, match='allowed: "guarded", "published"'):
         em.NMF(3, maps=em.Relevance(mode="free")).fit(X)
     with pytest.raises(ValueError, match="above 1"):
         em.NMF(3, maps=em.Relevance(shape=1.0)).fit(X)

@@ -85,7 +85,8 @@ class HALS(Solver):
             first = change if first is None else first
             if change == 0 or (change <= 0.1 * first and self.inner == "accelerated"):
                 break
-        return np.ascontiguousarray(F)
+        # A step that was halved may not have reached the box from outside.
+        return np.ascontiguousarray(subproblem.clip(F))
 
     def _passes(self, subproblem: Subproblem, n_others: int) -> int:
         if not subproblem.squares:
@@ -113,18 +114,18 @@ def _pass(subproblem: Quadratic | Ratio, F: np.ndarray, rules: Sequence[Any]) ->
             new = _ruled(new, d * weights, F, j, rules, subproblem)
         new = np.clip(new, lower[:, j], upper[:, j])
         if isinstance(subproblem, Ratio) and not rules:
-            new = F[:, j] + _downhill(subproblem, F, j, new - F[:, j])
+            new = _downhill(subproblem, F, j, new)
         subproblem.set_column(F, j, new)
 
 
-def _downhill(subproblem: Ratio, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-    """Return a step of column ``j``, halved in every row until the objective does not rise there."""
+def _downhill(subproblem: Ratio, F: np.ndarray, j: int, new: np.ndarray) -> np.ndarray:
+    """Return a new column ``j``, half as far in every row where the objective rises, until it does not."""
     for _ in range(HALVINGS):
-        worse = subproblem.rise(F, j, step) > 0
+        worse = subproblem.rise(F, j, new - F[:, j]) > 0
         if not worse.any():
-            return step
-        step = np.where(worse, 0.5 * step, step)
-    return np.where(worse, 0.0, step)
+            return new
+        new = np.where(worse, 0.5 * (F[:, j] + new), new)
+    return np.where(worse, F[:, j], new)
 
 
 def _ruled(
