@@ -8,7 +8,7 @@ from pathlib import Path
 
 import dask
 
-import endmember as em
+from endmember import UnreadableFileError, load
 
 #: Seconds that a loading may take, and bytes of address space besides what the process holds.
 SECONDS, MEMORY = 30, 2 * 2**30
@@ -104,12 +104,12 @@ def _load(path, lazy, sender):
     warnings.simplefilter("ignore")
     _limit_memory()
     try:
-        size = em.load(path, lazy=lazy).data.nbytes
+        size = load(path, lazy=lazy).data.nbytes
         stored = sum(file.stat().st_size for file in path.parent.rglob("*"))
         absurd = size > EXPANSION * stored + NEVER_ABSURD
         sender.send(("absurd size", f"{size:,} bytes") if absurd else ("a signal", ""))
-    except em.UnreadableFileError as refused:
-        sentence = "\n" not in str(refused) and str(refused).endswith(".")
+    except UnreadableFileError as refused:
+        sentence = str(refused.cause) in str(refused) and "\n" not in str(refused)
         sender.send(("refused in a sentence" if sentence else "no sentence", str(refused.cause)))
     except BaseException as problem:
         none = isinstance(problem, ValueError) and "spectrum image" in str(problem)
