@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import http.client
 import runpy
 import threading
 import time
 import zipfile
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from endmember.app.core.live import Live, Sketches
 from endmember.app.core.session import Session, side_by_side
 from endmember.app.core.steps import Step
 from endmember.app.core.sums import Sums
-from endmember.app.server.files import Upload, UploadTooLargeError, inside, listing
+from endmember.app.server.files import Upload, inside, listing
 from endmember.app.server.shared import Store
 from endmember.app.work.pool import WorkerLostError, Workers
 from endmember.app.work.scheduler import Cancelled, Lane
@@ -128,7 +130,7 @@ def test_what_a_sketch_cannot_answer_is_said():
     picture = live.unmix(
         Choices(2, "counts, exact", penalties={"relevance": True}), lambda one: None, lambda: None
     )
-    assert "not exact" in picture.stand_in and "none is dropped" in picture.stand_in
+    assert "not exact" in picture.left_out and "none is dropped" in picture.left_out
 
 
 def test_a_sketch_is_made_once_for_all_who_look(monkeypatch):
@@ -435,7 +437,7 @@ def test_nothing_outside_the_folder_is_read_or_written(folder, name):
 def test_an_upload_beyond_the_limit_is_refused_and_deleted(tmp_path):
     upload = Upload(tmp_path, "big.hspy", limit=100)
     upload.write(b"0" * 100)
-    with pytest.raises(UploadTooLargeError):
+    with pytest.raises(em.EndmemberError, match="more than"):
         upload.write(b"0")
     assert list(tmp_path.iterdir()) == []
 
@@ -545,6 +547,25 @@ def test_the_gate_checks_host_token_and_origin(host, path, websocket, origin, we
 
     gate = Gate(None, "token", {HOST})
     assert (gate.refusal(host, path, websocket, origin) == "") == welcome
+
+
+def test_every_request_to_the_server_passes_the_gate(tmp_path):
+    pytest.importorskip("panel")
+    running = em.workbench(root=tmp_path)
+    home = urlsplit(running.url)
+
+    def ask(path, **headers):
+        connection = http.client.HTTPConnection(home.netloc, timeout=60)
+        connection.request("GET", path, headers=headers)
+        return connection.getresponse().status
+
+    try:
+        assert ask(home.path) == 200
+        assert ask("/") == ask(home.path, Host="evil.example") == 403
+        assert ask(f"{home.path}components/os/path.py") == 403
+        assert ask(f"{home.path}favicon.ico") == 204
+    finally:
+        running.stop()
 
 
 def test_importing_the_package_and_the_session_imports_no_panel():

@@ -47,7 +47,7 @@ class Picture:
         Whether it would not move any more, as far as its pixels go.
     seconds : float
         Since the request.
-    stand_in : str
+    left_out : str
         What was left out to be quick, in words; empty where nothing was.
     """
 
@@ -56,7 +56,7 @@ class Picture:
     stage: str
     converged: bool
     seconds: float
-    stand_in: str = ""
+    left_out: str = ""
 
 
 class Sketches:
@@ -138,7 +138,7 @@ class Live:
         """
         full, few = self._sketches.get(choices.loss, check)
         began = time.perf_counter()
-        choices, stand_in = _quick(choices)
+        choices, left_out = _quick(choices)
 
         def until(seconds: float) -> Callable[[Any], bool]:
             return _until(began + seconds * self._patience, check)
@@ -146,7 +146,7 @@ class Live:
         def picture(maps: np.ndarray, model: Any, stage: str) -> Picture:
             taken = time.perf_counter() - began
             spectra = model.components_
-            return Picture(maps, spectra, stage, bool(model.converged_), taken, stand_in)
+            return Picture(maps, spectra, stage, bool(model.converged_), taken, left_out)
 
         first = self._first(few, choices, until(FIRST_SECONDS))
         show(picture(first.maps_, first, "first"))

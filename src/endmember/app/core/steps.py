@@ -11,8 +11,11 @@ from endmember import preprocess
 from endmember.errors import EndmemberError
 from endmember.signals import cropping
 
-#: Steps that the preprocess panel offers.
-STEPS = ("crop_energy", "crop_pixels", "rebin", "remove_spikes", "align", "subtract_background")
+#: Steps that the preprocess panel offers, and the module that holds each.
+STEPS: dict[str, Any] = {
+    **dict.fromkeys(("crop_energy", "crop_pixels", "rebin"), cropping),
+    **dict.fromkeys(("remove_spikes", "align", "subtract_background"), preprocess),
+}
 _HEAD = '''"""What was done in the workbench of Endmember {version}, as a script."""
 
 import endmember as em
@@ -40,14 +43,9 @@ class Step:
     parameters: dict[str, Any]
 
     @property
-    def room(self) -> Any:
-        """The module that holds the step."""
-        return cropping if hasattr(cropping, self.name) else preprocess
-
-    @property
     def code(self) -> str:
         """The step as Python code."""
-        place = "em.preprocess." if self.room is preprocess else ""
+        place = "em.preprocess." if STEPS[self.name] is preprocess else ""
         words = "".join(f", {name}={value!r}" for name, value in self.parameters.items())
         return f"{place}{self.name}(signal{words})"
 
@@ -55,7 +53,7 @@ class Step:
         """Return a signal with the step done to it."""
         if self.name not in STEPS:
             raise EndmemberError(f"{self.name!r} is no step; allowed: {', '.join(STEPS)}")
-        return getattr(self.room, self.name)(signal, **self.parameters)
+        return getattr(STEPS[self.name], self.name)(signal, **self.parameters)
 
 
 def code_of(value: Any) -> str:
@@ -67,21 +65,17 @@ def code_of(value: Any) -> str:
     >>> code_of(em.NMF(3, maps=[em.Sparse(0.2)], random_state=0))
     'em.NMF(n_components=3, maps=[em.Sparse(weight=0.2)], random_state=0)'
     """
-    if isinstance(value, BaseEstimator):
-        given, plain = value.get_params(deep=False), type(value)().get_params(deep=False)
-        order = list(inspect.signature(type(value)).parameters)
-        words = [
-            f"{name}={code_of(given[name])}"
-            for name in sorted(given, key=order.index)
-            if repr(given[name]) != repr(plain[name])
-        ]
-        return f"em.{type(value).__name__}({', '.join(words)})"
-    if isinstance(value, list | tuple):
-        inner = ", ".join(code_of(item) for item in value)
-        if isinstance(value, list):
-            return f"[{inner}]"
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    return repr(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(code_of, value))}]"
+    if not isinstance(value, BaseEstimator):
+        return repr(value)
+    given = value.get_params(deep=False)
+    words = [
+        f"{name}={code_of(given[name])}"
+        for name, parameter in inspect.signature(type(value)).parameters.items()
+        if repr(given[name]) != repr(parameter.default)
+    ]
+    return f"em.{type(value).__name__}({', '.join(words)})"
 
 
 def write_script(
@@ -108,7 +102,9 @@ def write_script(
     str
         Python code; ``results`` holds the answers by the names of the runs.
     """
-    cropped = sorted({step.name for run in runs for step in run.steps if step.room is cropping})
+    cropped = sorted(
+        {step.name for run in runs for step in run.steps if STEPS[step.name] is cropping}
+    )
     imports = f"from endmember.signals.cropping import {', '.join(cropped)}\n" if cropped else ""
     which = "" if number is None else f", signal={number}"
     lines = [

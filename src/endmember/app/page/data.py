@@ -47,9 +47,7 @@ class DataPanel(Panel):
     def data_changed(self) -> None:
         """Show all pixels and all energies."""
         data = self._page.session.data
-        ny, nx, channels = data.shape
-        self._map.place((ny, nx), *data.pixel)
-        self._box, self._window = None, (0, channels)
+        self._box, self._window = None, (0, data.shape[2])
         self._mean = data.mean_spectrum()
         self._draw_map(data.map(self._window))
         self._draw_spectrum()
@@ -120,7 +118,7 @@ class DataPanel(Panel):
         first, end = self._window
         low, high = data.energy[first], data.energy[end - 1]
         title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()
-        self._map.show(values, title, log=self._log.value)
+        self._map.show(values, data, title, log=self._log.value)
 
 
 class _Kind(NamedTuple):
@@ -298,15 +296,11 @@ class PreparePanel(Panel):
         )
 
     def _compare(self, before: Image, after: Image | None) -> None:
-        self._draw_map("Before", before)
-        self._draw_map("After", after or before)
+        for name, image in (("Before", before), ("After", after or before)):
+            ny, nx, channels = image.shape
+            self._maps[name].show(image.map((0, channels)), image, f"{name}: {ny} x {nx} pixels")
         images = [before] if after is None else [before, after]
         self._spectra.show(
             [image.energy for image in images], [image.mean_spectrum() for image in images],
             ["before", "after"][: len(images)], before.energy_label,
         )  # fmt: skip
-
-    def _draw_map(self, name: str, image: Image) -> None:
-        ny, nx, channels = image.shape
-        self._maps[name].place((ny, nx), *image.pixel)
-        self._maps[name].show(image.map((0, channels)), f"{name}: {ny} x {nx} pixels")

@@ -18,6 +18,7 @@ from bokeh.models.annotations.geometry import BoxAnnotation
 from bokeh.models.annotations.legends import ColorBar, ScaleBar
 from bokeh.plotting import figure
 
+from endmember.app.core.image import Image
 from endmember.show.page import palette
 
 #: Units that a scale bar can count in.
@@ -123,15 +124,17 @@ class _PixelPlot:
         self._pixel = self._width = self._height = 1.0
         self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
 
-    def place(self, shape: tuple[int, int], pixel: float, units: str) -> None:
-        """Set the size of the image and of its pixels; a zoom stays where the image has kept its size."""
-        self._pixel, height, width = pixel, shape[0] * pixel, shape[1] * pixel
+    def _place(self, data: Image) -> str:
+        """Set the size of the image and of its pixels, and return their unit; a zoom stays as long as the size."""
+        self._pixel, units = data.pixel
+        height, width = data.shape[0] * self._pixel, data.shape[1] * self._pixel
         if (self._width, self._height) != (width, height):
             self.figure.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
             self.figure.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
         self._width, self._height = width, height
         label = f"({units})" if units else "(pixels)"
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = f"x {label}", f"y {label}"
+        return units
 
     def _draw(self, image: np.ndarray) -> None:
         self._source.data = {"image": [image], "dw": [self._width], "dh": [self._height]}
@@ -187,13 +190,12 @@ class MapPlot(_PixelPlot):
 
             self.clear = _listen(self.figure, "both", moved)
 
-    def place(self, shape: tuple[int, int], pixel: float, units: str) -> None:
-        """Set the size of the image and of its pixels; draws the scale bar."""
-        super().place(shape, pixel, units)
+    def show(
+        self, values: np.ndarray, data: Image, title: str | None = None, log: bool = False
+    ) -> None:
+        """Draw a map of an image, with its scale bar; one of fewer pixels is stretched over it."""
+        units = self._place(data)
         self._scale.update(visible=units in _LENGTHS, unit=_LENGTHS.get(units, "nm"))
-
-    def show(self, values: np.ndarray, title: str | None = None, log: bool = False) -> None:
-        """Draw another map of the same image; one of fewer pixels is stretched over it."""
         values = np.ascontiguousarray(values, dtype=np.float32)
         seen = values[np.isfinite(values) & ((values > 0) | (not log))]
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (float(log), 1.0)
@@ -213,8 +215,9 @@ class OverlayPlot(_PixelPlot):
         super().__init__(title, width, height)
         self.figure.image_rgba("image", x=0, y=0, dw="dw", dh="dh", source=self._source)
 
-    def show(self, maps: np.ndarray) -> None:
-        """Draw maps (rows, columns, k), each scaled to its largest value; colours mix on white."""
+    def show(self, maps: np.ndarray, data: Image) -> None:
+        """Draw maps (rows, columns, k) of an image, each scaled to its largest value; colours mix on white."""
+        self._place(data)
         ny, nx, k = maps.shape
         strength = np.nan_to_num(np.asarray(maps, dtype=float))
         strength = np.clip(strength / np.maximum(strength.max(axis=(0, 1)), 1e-300), 0, 1)

@@ -38,8 +38,14 @@ class NumberPanel(Panel):
         self._table = pn.pane.DataFrame(
             None, width=620, index=False, justify="left", stylesheets=[_LEFT]
         )
-        self._curve: CurvePlot | None = None
-        self._found = pn.Row(sizing_mode="stretch_width")
+        self._curve = CurvePlot(
+            "How far components rise above noise (green: the range that can be defended)",
+            "component", "times what noise alone may reach", 480, 380,
+        )  # fmt: skip
+        self._found = pn.Row(
+            self._table, pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"),
+            sizing_mode="stretch_width", visible=False,
+        )  # fmt: skip
         self._report: Any = None
         self.layout = pn.Column(
             pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
@@ -48,7 +54,7 @@ class NumberPanel(Panel):
     def data_changed(self) -> None:
         """Forget what was said of other data."""
         self._report, self._take.disabled, self._verdict.object = None, True, ""
-        self._found.clear()
+        self._found.visible = False
 
     def _start(self) -> None:
         page = self._page
@@ -81,16 +87,8 @@ class NumberPanel(Panel):
             }
         )
         shown = report.visibility[:20]
-        if self._curve is None:
-            self._curve = CurvePlot(
-                "How far components rise above noise (green: the range that can be defended)",
-                "component", "times what noise alone may reach", 480, 380,
-            )  # fmt: skip
         self._curve.show(np.arange(1, len(shown) + 1), shown, (low - 0.4, high + 0.4))
-        self._found[:] = [
-            self._table,
-            pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"),
-        ]
+        self._found.visible = True
         self._take.disabled = report.suggested < 1
         self._page.say(report.sentence)
 
@@ -121,18 +119,25 @@ class ModelPanel(Panel):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._maps: list[MapPlot] = []
-        self._penalties = {name: _control(row) for name, row in PENALTIES.items()}
-        self._controls = self._make_controls()
-        for control in [*self._controls.values(), *self._penalties.values()]:
-            control.param.watch(lambda _: self.refresh(), "value")
-        self._method = pn.widgets.Select(label="Method", options=list(METHODS), width=280)
+        w = pn.widgets
+        self._method = w.Select(label="Method", options=list(METHODS), width=280)
         self._method.param.watch(lambda event: self._preset(event.new), "value")
-        self._starts = pn.widgets.IntInput(
-            label="Starts of a run", value=10, start=1, end=100, width=130
-        )
-        self._seed = pn.widgets.IntInput(label="Seed", value=0, start=0, width=130)
+        self._settings = {
+            "k": w.IntSlider(
+                label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
+            ),
+            "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
+            "closure": w.Checkbox(label="Maps sum to one"),
+        }
+        self._penalties = {name: _control(row) for name, row in PENALTIES.items()}
+        self._of_a_run = {
+            "starts": w.IntInput(label="Starts of a run", value=10, start=1, end=100, width=130),
+            "seed": w.IntInput(label="Seed", value=0, start=0, width=130),
+        }
+        for control in [*self._settings.values(), *self._penalties.values()]:
+            control.param.watch(lambda _: self.refresh(), "value")
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
-        self._grid: Any = pn.Column()
+        self._grid: Any = pn.GridBox(ncols=COLUMNS)
         self._spectra = SpectrumPlot("Spectra", 480, 360)
         self._overlay = OverlayPlot("All maps together", 400, 360)
         self._after = pn.Column(visible=False, sizing_mode="stretch_width")
@@ -142,8 +147,8 @@ class ModelPanel(Panel):
         sliders = [self._penalties[name] for name, row in PENALTIES.items() if row.weights]
         switches = [self._penalties[name] for name, row in PENALTIES.items() if not row.weights]
         left = pn.Column(
-            self._method, self._controls["k"], self._controls["loss"], *sliders, self._controls["closure"], *switches,
-            pn.Row(self._starts, self._seed), run, width=310,
+            self._method, self._settings["k"], self._settings["loss"], *sliders, self._settings["closure"], *switches,
+            pn.Row(*self._of_a_run.values()), run, width=310,
         )  # fmt: skip
         top = pn.Row(
             pn.pane.Bokeh(self._overlay.figure),
@@ -171,32 +176,21 @@ class ModelPanel(Panel):
             )
         ]
 
-    def _make_controls(self) -> dict[str, Any]:
-        w = pn.widgets
-        return {
-            "k": w.IntSlider(
-                label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
-            ),
-            "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
-            "closure": w.Checkbox(label="Maps sum to one"),
-        }
-
     def choices(self) -> Choices:
         """Return what the controls say."""
+        settings = {**self._settings, **self._of_a_run}
         return Choices(
-            **{name: control.value for name, control in self._controls.items()},
             penalties={name: control.value for name, control in self._penalties.items()},
-            starts=self._starts.value,
-            seed=self._seed.value,
+            **{name: control.value for name, control in settings.items()},
         )
 
     def set_number(self, k: int) -> None:
         """Move the slider of k."""
-        self._controls["k"].value = min(k, MOST_COMPONENTS)
+        self._settings["k"].value = min(k, MOST_COMPONENTS)
 
     def data_changed(self) -> None:
         """Take the noise that suits the data and show a first answer."""
-        self._controls["loss"].value = (
+        self._settings["loss"].value = (
             "counts, weighted" if self._page.session.data.is_counts else "constant noise"
         )
         self._after.visible = False
@@ -224,34 +218,25 @@ class ModelPanel(Panel):
 
     def _show_picture(self, picture: Picture) -> None:
         settled = "settled" if picture.converged else "still moving: a run finishes it"
-        extra = f"; {picture.stand_in}" if picture.stand_in else ""
+        extra = f"; {picture.left_out}" if picture.left_out else ""
         self._state.object = f"Live, from a sketch ({picture.stage}): {settled}, after {picture.seconds:.2f} s{extra}."
         self.draw(picture.maps, picture.spectra)
 
     def draw(self, maps: np.ndarray, spectra: np.ndarray) -> None:
         """Draw maps (*domain, k) and spectra (k, channels)."""
         data, k = self._page.session.data, len(spectra)
-        ny, nx, _ = data.shape
         names = [f"Component {j + 1}" for j in range(k)]
         self._spectra.show(data.energy, list(spectra), names, data.energy_label)
         images = maps if maps.ndim == 3 else maps[None]
-        self._overlay.place((ny, nx), *data.pixel)
-        self._overlay.show(images)
+        self._overlay.show(images, data)
         while len(self._maps) < k:
             self._maps.append(MapPlot("", 315, 265))
         for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):
-            plot.place((ny, nx), *data.pixel)
-            plot.show(images[..., j], names[j])
+            plot.show(images[..., j], data, names[j])
             plot.figure.title.text_color = colour
-        self._lay_out(k)
-
-    def _lay_out(self, k: int) -> None:
-        """Show so many maps, three a row; every map has its place from when it is first drawn."""
-        while sum(map(len, self._grid)) < k:
-            if not len(self._grid) or len(self._grid[-1]) == COLUMNS:
-                self._grid.append(pn.Row())
-            self._grid[-1].append(pn.pane.Bokeh(self._maps[sum(map(len, self._grid))].figure))
-        for j, pane in enumerate(pane for row in self._grid for pane in row):
+        # Every map has its place from when it is first drawn.
+        self._grid.extend([pn.pane.Bokeh(plot.figure) for plot in self._maps[len(self._grid) :]])
+        for j, pane in enumerate(self._grid):
             pane.visible = j < k
 
     def _run(self) -> None:
@@ -269,7 +254,7 @@ class ModelPanel(Panel):
 
     def _keep(self, run: Run) -> None:
         kept = self._page.session.keep(run)
-        self._page.runs_changed()
+        self._page.tell("runs_changed")
         model = kept.result.model
         end = "converged" if model.converged_ else "not converged"
         self._page.live.cancel()
@@ -285,11 +270,9 @@ class ModelPanel(Panel):
         result = run.result
         self.draw(np.moveaxis(result.maps.data, 0, -1), result.spectra.data)
         data, misfit = self._page.session.data, result.misfit()
-        ny, nx, _ = data.shape
         if not len(self._after):
             self._make_after()
-        self._residual.place((ny, nx), *data.pixel)
-        self._residual.show(misfit.map.reshape(ny, nx))
+        self._residual.show(misfit.map.reshape(data.shape[:2]), data)
         self._misfit.show(
             data.energy, [misfit.data_spectrum, misfit.model_spectrum, misfit.spectrum],
             ["data", "model", "residual"], data.energy_label,

@@ -14,7 +14,7 @@ from endmember.app.core.session import Session
 from endmember.app.page.data import DataPanel, PreparePanel
 from endmember.app.page.model import ModelPanel, NumberPanel
 from endmember.app.page.runs import ExportPanel, RunsPanel
-from endmember.app.server.files import PIECE, Upload, UploadTooLargeError, listing
+from endmember.app.server.files import PIECE, Upload, listing
 from endmember.app.work.scheduler import Lane, Ticket
 
 logger = logging.getLogger("endmember")
@@ -78,10 +78,11 @@ class Page:
         if title not in self._panels:
             self._panels[title] = PANELS[title](self)
             self._unseen[title] = {"data_changed", "runs_changed"}
-        self._refresh(title)
-        if not self._places[
-            title
-        ]:  # filled before it is sent: a change on its heels could overtake it
+        for change in sorted(self._unseen[title]):
+            self._unseen[title].discard(change)
+            getattr(self._panels[title], change)()
+        if not self._places[title]:
+            # Filled before it is sent: a change on its heels could overtake it.
             self._places[title][:] = [self._panels[title].layout]
         return self._panels[title]
 
@@ -92,13 +93,8 @@ class Page:
         if self.session.image is not None:
             self.panel(shown)
 
-    def _refresh(self, title: str) -> None:
-        for change in sorted(self._unseen[title]):
-            self._unseen[title].discard(change)
-            getattr(self._panels[title], change)()
-
-    def _tell(self, change: str) -> None:
-        """Tell the panel that is seen of a change; the others learn of it when they are looked at."""
+    def tell(self, change: str) -> None:
+        """Tell the panel that is seen of "data_changed" or "runs_changed"; the others once they are seen."""
         for unseen in self._unseen.values():
             unseen.add(change)
         self._show_panel()
@@ -174,11 +170,7 @@ class Page:
             else ""
         )
         self.say(f"{data.title or 'Data'}: {ny} x {nx} pixels, {channels} channels.{more}")
-        self._tell("data_changed")
-
-    def runs_changed(self) -> None:
-        """Tell the panels that list runs."""
-        self._tell("runs_changed")
+        self.tell("data_changed")
 
     def _header(self) -> pn.viewable.Viewable:
         self._place = ""
@@ -236,7 +228,7 @@ class Page:
         def done(image: Any) -> None:
             self.session.use(image)
             self.data_changed()
-            self.runs_changed()
+            self.tell("runs_changed")
 
         self.live.cancel()
         self.background(sentence, work, done)
@@ -267,6 +259,6 @@ class _Dropper(pn.widgets.FileDropper):
                     f"Reading {upload.path.name} ...",
                     lambda ticket: self._page.session.read_upload(upload, ticket),
                 )
-        except (UploadTooLargeError, ValueError, OSError) as problem:
+        except (ValueError, OSError) as problem:
             self._upload = None
             self._page.complain(problem)

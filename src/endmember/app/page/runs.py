@@ -136,8 +136,7 @@ class RunsPanel(Panel):
                 continue
             run, j = one
             image, short = np.atleast_2d(run.result.maps.data[j]), "-".join(run.name.split("-")[:2])
-            plot.place(image.shape, *run.image.pixel)
-            plot.show(image, f"{short}, component {j + 1}")
+            plot.show(image, run.image, f"{short}, component {j + 1}")
             spectrum = np.asarray(run.result.spectra.data[j], dtype=float)
             scale = max(float(np.abs(np.nan_to_num(spectrum)).max()), 1e-300)
             spectra.append(spectrum / scale)

@@ -12,10 +12,6 @@ PIECE = 4 * 2**20
 ENDINGS = (".hspy", ".zspy", ".dm3", ".dm4", ".emd", ".bcf", ".rpl", ".h5", ".hdf5", ".wdf", ".msa")
 
 
-class UploadTooLargeError(EndmemberError):
-    """An upload that exceeds the limit."""
-
-
 def inside(root: Path, name: str | Path) -> Path:
     """Return the path called ``name``, if it lies in the folder ``root``.
 
@@ -121,13 +117,13 @@ class Upload:
 
         Raises
         ------
-        UploadTooLargeError
+        ValueError
             If the file grows beyond the limit; what was kept of it is deleted.
         """
         self.size += len(piece)
         if self.size > self.limit:
             self.path.unlink(missing_ok=True)
-            raise UploadTooLargeError(
+            raise EndmemberError(
                 f"{self.path.name} has more than {self.limit / 2**20:.0f} MB; put it into the folder "
                 "of the workbench and open it there"
             )

@@ -13,28 +13,16 @@ import warnings
 from multiprocessing.reduction import ForkingPickler
 from typing import IO, Any
 
+from endmember.app.work.scheduler import Ticket
+
 _LENGTH = struct.Struct("<Q")
-
-
-class Voice:
-    """The ticket of a job in this process: what it shows goes to the parent; cancelling ends the process."""
-
-    def __init__(self, out: IO[bytes]) -> None:
-        self._out = out
-
-    def show(self, value: Any, kind: str = "show") -> None:
-        """Send an intermediate value, or an answer."""
-        send(self._out, (kind, value))
-
-    def check(self) -> None:
-        """Go on: who cancels a job ends its process."""
 
 
 def main() -> None:
     """Answer jobs until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     # What a library prints must not get between the answers.
-    voice = Voice(os.fdopen(os.dup(1), "wb"))
+    answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
     waiting: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
@@ -42,13 +30,15 @@ def main() -> None:
     from endmember.app.work.jobs import JOBS
 
     _warm_up()
+    # Who cancels a job ends its process: the ticket only shows.
+    ticket = Ticket(lambda value: send(answers, ("show", value)))
     while True:
         name, arguments = waiting.get()
         try:
-            kind, answer = "done", JOBS[name](voice, *arguments)
+            kind, answer = "done", JOBS[name](ticket, *arguments)
         except Exception as problem:  # becomes a message on the page
             kind, answer = "failed", _portable(problem)
-        voice.show(answer, kind)
+        send(answers, (kind, answer))
 
 
 def _listen(waiting: queue.SimpleQueue) -> None:
