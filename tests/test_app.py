@@ -26,6 +26,7 @@ from endmember.app.server.shared import Store
 from endmember.app.work.pool import WorkerLostError, Workers
 from endmember.app.work.scheduler import Cancelled, Lane
 from endmember.app.work.storage import store
+from endmember.catalogue import PENALTIES, PenaltyRow
 
 
 @pytest.fixture
@@ -612,4 +613,22 @@ def test_the_page_shows_what_the_session_holds(session):
     )
     page.complain(ValueError("<script>alert(1)</script>"))
     assert "<script>" not in page.message.value
+    page.close()
+
+
+def test_a_row_of_the_catalogue_is_a_control_of_the_page(session, monkeypatch):
+    pytest.importorskip("panel")
+    from panel.widgets import DiscreteSlider
+
+    from endmember.app.page.page import Page
+
+    row = PenaltyRow("TotalVariation", "maps", "Weight of flat maps.", "Flat maps", "flat")
+    monkeypatch.setitem(PENALTIES, "total_variation", row)
+    page = Page(session)
+    page.data_changed()
+    model = page.panel("Unmix")
+    (slider,) = [one for one in model.layout.select(DiscreteSlider) if one.label == "Flat maps"]
+    slider.value = 0.1
+    choices = model.choices()
+    assert choices.label.endswith("flat 0.1") and "TotalVariation" in repr(choices.model().maps)
     page.close()

@@ -114,8 +114,7 @@ def _draw_map(axes: Axes, space: Space, content: Beside, i: int, j: int, colour:
         axes.axis("off")
         axes.text(0.5, 0.5, "none", ha="center", fontsize=page.SMALL, color=page.GREY)
     if j == 0:
-        page.head(axes, content.names[i])
-        axes.set_title(axes.get_title(loc="left"), loc="left", color=colour)
+        page.head(axes, content.names[i], colour=colour)
     label_below(axes, space.position_text, j == content.spectra.shape[1] - 1)
 
 
@@ -146,9 +145,8 @@ def _draw_agreement(axes: Axes, content: Beside) -> None:
     axes.set_yticks(**ticks)
     axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)
     axes.spines[:].set_visible(False)
-    for i in range(n):
-        for j in range(n):
-            said = "" if i == j else f"{content.agreement[i, j]:.1f}°"
-            weight = "bold" if content.agree[i, j] else "normal"
-            axes.text(j, i, said, ha="center", va="center", fontsize=page.SMALL, fontweight=weight)
+    for i, j in np.ndindex(n, n):
+        said = "" if i == j else f"{content.agreement[i, j]:.1f}°"
+        weight = "bold" if content.agree[i, j] else "normal"
+        axes.text(j, i, said, ha="center", va="center", fontsize=page.SMALL, fontweight=weight)
     axes.set_xlabel("largest angle; green: within noise", fontsize=page.SMALL, color=page.GREY)
