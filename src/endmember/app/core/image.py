@@ -149,8 +149,17 @@ class Image:
         nearest = int(np.argmin(np.abs(self.energy - (low + high) / 2)))
         return nearest, nearest + 1
 
-    def spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """Return the mean spectrum of a region, (channels,), at once: of a preview where there is one."""
+    def spectrum(
+        self, rows: tuple[int, int], columns: tuple[int, int], exact: bool = False
+    ) -> np.ndarray:
+        """Return the mean spectrum of a region, (channels,).
+
+        At once, of a preview where there is one, unless it must be ``exact``: that reads data which stay on disk.
+        """
+        if exact and self.is_preview:
+            cube = unwrap(self.signal)
+            cube = cube[None] if cube.ndim == 2 else cube
+            return np.asarray(cube[slice(*rows), slice(*columns)].mean(axis=(0, 1), dtype=float))
         ny, nx, _ = self.cube.shape
         part = self.bin if self.shape[0] > 1 else 1
         return self.sums.spectrum(
@@ -158,24 +167,12 @@ class Image:
             _whole((columns[0] / self.bin, columns[1] / self.bin), nx),
         )
 
-    def map(self, channels: tuple[int, int]) -> np.ndarray:
-        """Return the sum over some channels at every pixel, at once: of a preview where there is one."""
+    def map(self, channels: tuple[int, int], exact: bool = False) -> np.ndarray:
+        """Return the sum over some channels at every pixel; at once or exactly, as :meth:`spectrum`."""
+        if exact and self.is_preview:
+            total = unwrap(self.signal)[..., slice(*channels)].sum(axis=-1, dtype=float)
+            return np.atleast_2d(np.asarray(total))
         return self.sums.map(channels)
-
-    def exact_spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """Return the mean spectrum of a region of the data, (channels,); reads them where they stay on disk."""
-        if not self.is_preview:
-            return self.spectrum(rows, columns)
-        cube = unwrap(self.signal)
-        cube = cube[None] if cube.ndim == 2 else cube
-        return np.asarray(cube[slice(*rows), slice(*columns)].mean(axis=(0, 1), dtype=float))
-
-    def exact_map(self, channels: tuple[int, int]) -> np.ndarray:
-        """Return the sum over some channels at every pixel of the data; reads them where they stay on disk."""
-        if not self.is_preview:
-            return self.map(channels)
-        total = unwrap(self.signal)[..., slice(*channels)].sum(axis=-1, dtype=float)
-        return np.atleast_2d(np.asarray(total))
 
     def mean_spectrum(self) -> np.ndarray:
         """Return the mean spectrum of all pixels, (channels,)."""

@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,13 +85,10 @@ class Sketches:
             if future is None or (future.done() and future.exception() is not None):
                 future = self._made[scaling] = Future()
                 threading.Thread(target=self._fill, args=(future, scaling), daemon=True).start()
-        while True:
+        while not future.done():
             check()
-            try:
-                return future.result(timeout=WAIT)
-            except TimeoutError:
-                if future.done():  # the work itself ran out of time
-                    raise
+            wait([future], WAIT)
+        return future.result()
 
     def _fill(self, future: Future, scaling: str | None) -> None:
         try:

@@ -62,24 +62,23 @@ class DataPanel(Panel):
         self, x: tuple[float, float], y: tuple[float, float], final: bool = True
     ) -> None:
         data = self._page.session.data
-        self._ask(data.region(x, y), data.spectrum, data.exact_spectrum, self._show_region, final)
+        self._ask(data.region(x, y), data.spectrum, self._show_region, final)
 
     def _window_moved(self, energies: tuple[float, float], final: bool = True) -> None:
         data = self._page.session.data
-        self._ask((data.window(energies),), data.map, data.exact_map, self._show_window, final)
+        self._ask((data.window(energies),), data.map, self._show_window, final)
 
-    def _ask(self, where: Any, quick: Any, exact: Any, show: Any, final: bool) -> None:
+    def _ask(self, where: Any, answer: Any, show: Any, final: bool) -> None:
         """Show the answer at once; once the mouse is let go, what stands for data on disk gives way to them."""
+        preview = self._page.session.data.is_preview
 
         def work(ticket: Ticket) -> np.ndarray:
-            answer = quick(*where)
-            if not final:
-                return answer
-            ticket.show(answer)
-            return exact(*where)
+            if final and preview:
+                ticket.show(answer(*where))
+            return answer(*where, exact=final)
 
-        def done(answer: np.ndarray) -> None:
-            show(where, answer)
+        def done(values: np.ndarray) -> None:
+            show(where, values)
 
         self._page.drag.submit(work, done, self._page.complain, done)
 

@@ -68,25 +68,22 @@ def _ends(curves: Sequence[np.ndarray], log: bool, room: float = 0.0) -> tuple[f
     return (low - room, high + room) if high > low else (low - 0.5, high + 0.5)
 
 
-def _box() -> BoxAnnotation:
-    """Return a box that is seen once it is dragged, and can be moved then."""
-    return BoxAnnotation(
+def _listen(plot: Any, dimensions: Any, moved: Callable[[dict[str, float], bool], None]) -> Any:
+    """Have a box dragged on a figure; returns what takes it away."""
+    # The box is seen once it is dragged, and can be moved then.
+    box = BoxAnnotation(
         **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
         fill_color="#D55E00", line_color="#D55E00", line_width=2, line_alpha=1.0,
     )  # fmt: skip
-
-
-def _listen(plot: Any, dimensions: Any, moved: Callable[[dict[str, float], bool], None]) -> Any:
-    """Have a box dragged on a figure; returns what takes it away."""
-    tool = BoxSelectTool(dimensions=dimensions, continuous=True, persistent=True, overlay=_box())
+    tool = BoxSelectTool(dimensions=dimensions, continuous=True, persistent=True, overlay=box)
     plot.add_tools(tool)
     plot.toolbar.active_drag = tool
     plot.on_event(SelectionGeometry, lambda event: moved(event.geometry, event.final))
 
     def clear() -> None:
         # The browser has made it visible without saying so: only a change reaches it.
-        tool.overlay.visible = True
-        tool.overlay.update(visible=False, **_NOWHERE)
+        box.visible = True
+        box.update(visible=False, **_NOWHERE)
 
     return clear
 
@@ -132,8 +129,8 @@ class _PixelPlot:
             self.figure.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
             self.figure.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
         self._width, self._height = width, height
-        label = f"({units})" if units else "(pixels)"
-        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = f"x {label}", f"y {label}"
+        for axis, name in ((self.figure.xaxis, "x"), (self.figure.yaxis, "y")):
+            axis.axis_label = f"{name} ({units or 'pixels'})"
         return units
 
     def _draw(self, image: np.ndarray) -> None:

@@ -190,7 +190,7 @@ class ExportPanel(Panel):
                 callback=self._fetch(make), filename=name, label=label, color="default", width=200
             )
             for label, name, make in (
-                ("Script", "workbench.py", self._script),
+                ("Script", "workbench.py", lambda run: page.session.script().encode()),
                 ("Report", "report.html", lambda run: page.session.report(run).read_bytes()),
                 (
                     "Everything (zip)",
@@ -219,9 +219,6 @@ class ExportPanel(Panel):
             else "There is no run yet."
         )
         self._shown.object = session.script() if session.runs else ""
-
-    def _script(self, run: Run) -> bytes:
-        return self._page.session.script().encode()
 
     def _fetch(self, make: Callable[[Run], bytes]) -> Any:
         """Return what a click on a download calls; it makes the file off the event loop."""
