@@ -63,7 +63,7 @@ def numbers(thing: Any) -> list[Any]:
 
 
 #: What says how long or with which parameters something was done, and not what came out.
-VAGUE = {"seconds", "models", "model", "record", "options"}
+VAGUE = {"seconds", "models", "record", "options"}
 
 
 def drawn(figure: Any) -> list[Any]:

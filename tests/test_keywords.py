@@ -128,8 +128,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     "SoftOrthogonal": (model_with(em.SoftOrthogonal, "maps"), {"weight": 0.2, "mode": "penalty"}),
     "Sparse": (model_with(em.Sparse, "maps"), {"weight": 0.2}),
     "SumToOne": (model_with(em.SumToOne, "maps"), {"total": 2.0, "mode": "scale"}),
-    "TotalVariation": (model_with(em.TotalVariation, "maps"), {"weight": 0.3}),
-    "Unimodal": (model_with(em.Unimodal, "spectra"), {"columns": [0]}),
+    "TotalVariation": (model_with(em.TotalVariation, "maps", max_iter=5), {"weight": 0.3}),
+    "Unimodal": (model_with(em.Unimodal, "spectra", max_iter=5), {"columns": [0]}),
     "ZeroOutside": (lambda **given: nmf(spectra=em.ZeroOutside(3, **given)), {"stop": 30}),
     "NMF": (
         fitted(em.NMF, **QUICK, n_components=2),
@@ -179,7 +179,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         },
     ),
     "Coupled": (
-        fitted(em.Coupled, [X, OTHER], **QUICK, n_components=2),
+        fitted(em.Coupled, [X, OTHER], **{**QUICK, "max_iter": 8}, n_components=2),
         {
             "n_components": 1,
             "coupling": "weak",
@@ -188,9 +188,9 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "weight": [1.0, 5.0],
             "maps": em.Smooth(1.0),
             "spectra": em.Smooth(1.0),
-            "n_starts": 5,
+            "n_starts": With(1, {"max_iter": 2}),
             "max_iter": 2,
-            "tol": 0.01,
+            "tol": With(0.01, {"max_iter": 30}),
             "random_state": 1,
         },
     ),
@@ -202,7 +202,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **given: fusion(**given),
         {
             "init": PHANTOM.maps.reshape(30, 2),
-            "n_starts": 5,
+            "n_starts": With(1, {"max_iter": 2}),
             "max_iter": 2,
             "tol": 0.01,
             "random_state": 1,

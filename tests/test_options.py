@@ -277,25 +277,21 @@ def outcome(files, known, monkeypatch, capsys):
     def keep(*what: Any, **also: Any) -> None:
         kept.append([what, also])
 
-    def serve(*what: Any, store: Any, **also: Any) -> Any:
-        session = SimpleNamespace(use=keep, accept=keep)
-        for first in filter(callable, what):
-            first(session)
-        kept.append([str(what[0]), also])
+    def serve(root: Path, store: Any, first: Any, **also: Any) -> Any:
+        if first is not None:
+            first(SimpleNamespace(use=keep, accept=keep))
+        kept.append(also)
         return SimpleNamespace(url="here", serve=keep)
 
     server = importlib.import_module("endmember.app.server.server")
     for module, name in (
         (commands, "keep_result"), (mlls, "keep_result"), (commands, "draw"), (comparing, "draw"),
-        (preprocess, "save"), (fuse, "show_where"), (correlate, "_save"), (typer, "launch"),
+        (preprocess, "save"), (fuse, "keep_result"), (correlate, "_save"), (typer, "launch"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, keep)
     monkeypatch.setattr(server, "make_server", serve)
     monkeypatch.setattr(server, "share_memory", lambda: None)
     monkeypatch.setattr(lazily, "_ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(
-        importlib.import_module("endmember.signals.result.coupling").CoupledUnmixing, "save", keep
-    )
 
     def run(words: list[str]) -> tuple[int, str, list[Any]]:
         if tuple(words) in known:
