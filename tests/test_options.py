@@ -181,7 +181,7 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "fuse": (
-        TWO,
+        f"{TWO} --starts 4 --max-iter 20",
         {
             "components": "-k 1",
             "weak": "--weak",
@@ -191,9 +191,9 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "output": "-o elsewhere",
             "seed": "--seed 1",
             "overwrite": "-o a | --overwrite",
-            "starts": "--starts 4",
+            "starts": "--max-iter 2 | --starts 1",
             "max_iter": "--max-iter 2",
-            "tol": "--tol 0.01",
+            "tol": "--max-iter 2000 | --tol 0.01",
         },
     ),
 }

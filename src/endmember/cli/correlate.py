@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 
 from .commands import app
 from .options import (
@@ -47,7 +47,14 @@ def correlate(
     from endmember.methods.pairs import CCA, PLS
 
     first, masks = source.read(file)
-    other = narrowed(open_image(second, False, second_signal), None, source.missing, entries=False)
+    try:
+        whole = open_image(second, False, second_signal)
+    except EndmemberError as refusal:
+        for word in refusal.args:
+            if isinstance(word, Argument) and word.name == "signal":
+                word.name = "second_signal"
+        raise
+    other = narrowed(whole, None, source.missing, entries=False)
     model = (PLS if method == "pls" else CCA)(components).fit(first, other, **masks)
     for j, value in enumerate(model.correlations_):
         chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""
