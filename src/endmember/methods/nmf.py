@@ -1,5 +1,8 @@
 """Non-negative matrix factorisation of spectrum images."""
 
+import logging
+import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +14,14 @@ from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop import merging as moves
+from endmember.factor.loop.absence import (
+    apart,
+    between_bounds,
+    decided,
+    least_price,
+    tests_of,
+    with_zeros,
+)
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
@@ -38,6 +49,9 @@ from endmember.methods.estimator import (
     generator,
     warn_of_negatives,
 )
+from endmember.methods.sampling import SubspaceSampling
+
+logger = logging.getLogger("endmember")
 
 #: Maps of new data are found when a step changes them by less than this fraction.
 TRANSFORM_TOLERANCE = 1e-10
@@ -112,6 +126,12 @@ class NMF(Alternating):
         Cost and spectra of every start.
     n_features_in_ : int
         Channels of the data, masked ones included.
+    absent_, absent_spectra_ : ndarray of bool, (*domain, k), (k, n_channels)
+        With ``em.Absent("auto")`` on maps or spectra, where the data bear zeros: the entries that were decided.
+    excess_ : ndarray, (k,)
+        With ``em.Absent("auto")``: the mean square of the negative amounts that were tested, in standard errors. About
+        1 where zeros are zeros, less where the cone of the spectra is wider than the noise allows, more where small
+        amounts are not zero; above 1.4 no zeros are kept.
 
     References
     ----------
@@ -203,6 +223,8 @@ class NMF(Alternating):
         if full.chooses:
             fit = self._choose(quick, fit, rng, callback)
         fit = self._continue(quick, fit, callback, "fit")
+        if tests_of(full) and not fit.stopped:
+            full, quick, fit = self._decide(full, quick, fit, observed, callback)
         optimality = None
         if quick.data is not full.data:
             fit, optimality, seen = finish(
@@ -244,6 +266,58 @@ class NMF(Alternating):
         assert problem.noise is not None
         again = refit if isinstance(self.init, str) else None
         return moves.guarded(fit, problem.noise, improve, again)
+
+    def _decide(
+        self, full: Problem, quick: Problem, fit: Fit, observed: Observed, callback: Any
+    ) -> tuple[Problem, Problem, Fit]:
+        """Return the problems with the zeros that a test has decided, and the fit with them."""
+        k = fit.factors[-1].shape[1]
+        whole = self._in_squares(full, fit.factors, observed)
+        sketch = replace(whole, data=self._compressed(whole.data, k))
+        starts = [fit.factors, apart(sketch, fit.factors), *self._sampled(sketch, observed, k)]
+        found = least_price(sketch, starts, tests_of(full))
+        if sketch.data is not whole.data and not isinstance(observed.data, Lazy):
+            found = decided(whole, found.factors, tests_of(full))
+        self.excess_ = found.excess
+        if not found.borne:
+            logger.info(
+                "small amounts are not zero here (what a test would call zero scatters by %.1f times the noise): "
+                "no zeros are decided", float(np.sqrt(found.excess.max()))
+            )  # fmt: skip
+            return full, quick, fit
+        for mode, name, fold in (
+            (0, "absent_", observed.maps),
+            (1, "absent_spectra_", observed.spectra),
+        ):
+            if mode in found.absent:
+                setattr(self, name, fold(found.absent[mode]) == 1)
+        full, quick = (with_zeros(problem, found.absent) for problem in (full, quick))
+        begun = Fit(between_bounds(quick, found.factors))
+        return full, quick, self._continue(quick, begun, callback, "zeros")
+
+    def _in_squares(
+        self, problem: Problem, factors: Sequence[np.ndarray], observed: Observed
+    ) -> Problem:
+        """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
+        loss = problem.loss.as_squares()
+        if loss is None or observed.data.weighted:
+            raise EndmemberError(
+                'em.Absent("auto") needs to know what noise does; give the loss em.SquaredError(), em.PoissonScaled() '
+                'or em.Poisson(), without weights of single entries, or a mask in place of "auto"'
+            )
+        data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
+        return replace(problem, data=data, loss=loss, settings=None).settled(factors)
+
+    def _sampled(self, problem: Problem, observed: Observed, k: int) -> list[list[np.ndarray]]:
+        """Return the start at which every component is alone somewhere; none where sampling finds none."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                sampling = SubspaceSampling(k, on="maps", random_state=0)
+                found = fitted_start(sampling, problem, observed, k)
+        except EndmemberError:
+            return []
+        return [start_maps(problem, found[1])]
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""

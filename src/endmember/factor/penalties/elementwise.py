@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -115,16 +116,22 @@ class Sparse(Penalty):
 
 
 class Absent(Penalty):
-    """Components that are known to be missing in places: entries held at zero.
+    r"""Components that are missing in places: entries at zero, known beforehand or decided by a test.
 
     Called selectivity or local rank in multivariate curve resolution; it removes most of the
-    ambiguity of an unmixing.
+    ambiguity of an unmixing. With ``"auto"`` the data decide: amounts are solved without a bound, each with its
+    standard error, and a component is present where those of the neighbours are significant together, or its own by
+    itself. Zeros are then no clipped noise, which would bias the spectra. They are taken back where the amounts
+    called zero scatter more than noise does: small amounts are not zero.
 
     Parameters
     ----------
-    mask : array of bool or HyperSpy signal, (*domain, k) for maps or (k, channels) for spectra
+    mask : "auto", array of bool or HyperSpy signal, (*domain, k) for maps or (k, channels) for spectra
         True = must be zero; over the whole image or axis, whatever takes part in the fit. For maps
         along a single axis of as many pixels as components, the components come first.
+    threshold : float
+        With "auto": standard errors from which neighbours count as significant; an amount by itself needs 1.5 more,
+        and no more than this in a mere list of pixels.
 
     Raises
     ------
@@ -144,17 +151,43 @@ class Absent(Penalty):
            [inf,  0.]])
     """
 
-    in_words = "absent in given places"
     references = ("R. Tauler, A. Smilde and B. Kowalski, J. Chemom. 9 (1995) 31.",)
 
-    def __init__(self, mask: Any) -> None:
+    def __init__(self, mask: Any, threshold: float = 2.5) -> None:
         self.mask = mask
+        self.threshold = threshold
+
+    @property
+    def in_words(self) -> str:  # type: ignore[override]
+        if not self.tested:
+            return "absent in given places"
+        return "absent where a test does not find it (at {threshold:g} standard errors)"
+
+    @property
+    def tested(self) -> bool:
+        """Whether the data decide."""
+        return isinstance(self.mask, str)
 
     def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
+        if self.tested:
+            return -np.inf, np.inf
         absent = _as_rows(as_array(self.mask).astype(bool), shape, grid, "em.Absent(mask)")
         return np.where(absent, 0.0, -np.inf), np.where(absent, 0.0, np.inf)
 
+    def conflict(
+        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+    ) -> str | None:
+        if not self.tested:
+            return None
+        if self.mask != "auto":
+            return f'{self.mask!r} is no mask; give "auto" or an array of bool, where True = must be zero'
+        if not isinstance(self.threshold, Real) or not 0 < float(self.threshold) < np.inf:
+            return f"threshold={self.threshold!r} must be a number of standard errors above zero, such as 2.5"
+        return None
+
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if self.tested:
+            return
         if as_array(self.mask).dtype != bool:
             raise EndmemberError("em.Absent(mask) needs a mask of bool, where True = must be zero")
         axis = setting.grid.axis

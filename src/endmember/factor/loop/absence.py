@@ -1,0 +1,222 @@
+r"""Zeros that are decided by a test, never by clipping.
+
+Where a component is absent, noise makes half of its least-squares amounts negative. Clipped at zero they keep a
+positive mean, the cone of the other factor widens to explain it, and spectra move by a multiple of the noise that
+more pixels do not lessen. Here amounts are solved without a bound, each with its standard error; a component stays
+where the amounts of its *neighbours* are significant together, or its own is beyond doubt. What noise does in a pixel
+itself then has no say in whether the pixel counts, so that neither absent nor present amounts are biased.
+
+Called selectivity or local rank where it is given by hand: Tauler, Smilde and Kowalski, J. Chemom. 9 (1995) 31.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from endmember.factor.data.grid import Grid
+from endmember.factor.loop.alternate import Problem, alternate
+from endmember.factor.loop.compatibility import default_solvers
+from endmember.factor.penalties import Absent, NonNegative, SoftOrthogonal, bounds_of
+from endmember.factor.solvers import HALS
+from endmember.factor.subproblems.quadratic import Quadratic
+
+#: Sweeps at most, and the movement of the factors of unit length at which the zeros stand still.
+SWEEPS, STILL = 30, 1e-4
+#: Neighbours that are asked on either side, by the number of axes: about as many whatever the domain.
+REACH = {1: 4, 2: 1}
+#: An amount is present by itself when it exceeds the threshold of its neighbours by so many standard errors.
+BY_ITSELF = 1.5
+#: The zeros are kept up to this mean square of the negative tested amounts; 1 is expected of zeros.
+BORNE = 1.4
+#: Another start is found with maps that overlap less by this weight, in so many sweeps at most.
+APART, APART_SWEEPS = 0.01, 200
+
+
+@dataclass
+class Decided:
+    """Factors with zeros that a test has decided.
+
+    Attributes
+    ----------
+    factors : list of ndarray
+    absent : dict of int to ndarray, (n, k) bool
+        For every factor that was tested, where its components are absent.
+    misfit, variance : float
+        Of the fit, and of the noise in an entry that was measured beforehand.
+    present : float
+        The square of the threshold for every entry that is present.
+    excess : ndarray, (k,)
+        The mean square of the negative tested amounts of each component, in standard errors: about 1 where zeros are
+        zeros, less where the cone is wider than the noise allows, more where small amounts were called zero.
+    """
+
+    factors: list[np.ndarray]
+    absent: dict[int, np.ndarray]
+    misfit: float
+    variance: float
+    present: float
+    excess: np.ndarray
+
+    def price(self, variance: float) -> float:
+        """Return squares in units of the noise, and what the entries cost that are present."""
+        return 2 * self.misfit / variance + self.present
+
+    @property
+    def borne(self) -> bool:
+        """Whether the data bear the zeros."""
+        return bool(self.excess.max() <= BORNE)
+
+
+def tests_of(problem: Problem) -> dict[int, float]:
+    """Return the threshold of every factor whose zeros are decided by a test."""
+    return {
+        mode: float(penalty.threshold)
+        for mode, own in enumerate(problem.penalties)
+        for penalty in own
+        if isinstance(penalty, Absent) and penalty.tested
+    }
+
+
+def with_zeros(problem: Problem, absent: Mapping[int, np.ndarray]) -> Problem:
+    """Return the problem with the zeros that were decided held, in place of the test."""
+    penalties = [list(own) for own in problem.penalties]
+    for mode, held in absent.items():
+        mask = problem.grids[mode].spread(held.astype(float)) > 0
+        penalties[mode] = [
+            Absent(mask) if isinstance(p, Absent) and p.tested else p for p in penalties[mode]
+        ]
+    return replace(problem, penalties=penalties)
+
+
+def between_bounds(problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return the nearest factors that keep all bounds."""
+    boxes = zip(factors, problem.penalties, problem.grids, strict=True)
+    return [np.clip(F, *bounds_of(own, F.shape, grid)) for F, own, grid in boxes]
+
+
+def apart(problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return factors near those given whose first overlaps less: another start, on the way to zeros."""
+    penalties = [[NonNegative(), SoftOrthogonal(APART)], *[[NonNegative()]] * (len(factors) - 1)]
+    other = replace(problem, penalties=penalties, settings=None).settled(factors)
+    return alternate(
+        other, factors, [HALS() for _ in factors], max_iter=APART_SWEEPS, tol=1e-5
+    ).factors
+
+
+def least_price(
+    problem: Problem, starts: Iterable[Sequence[np.ndarray]], tests: Mapping[int, float]
+) -> Decided:
+    """Return what is found from several starts at the least price."""
+    found = [decided(problem, factors, tests) for factors in starts]
+    common = min(one.variance for one in found)
+    return min(found, key=lambda one: one.price(common))
+
+
+def decided(problem: Problem, factors: Sequence[np.ndarray], tests: Mapping[int, float]) -> Decided:
+    """Return factors near those given, with zeros where the thresholds ``tests`` of each factor ask for them."""
+    k = factors[-1].shape[1]
+    scales = problem.scales(k)
+    solvers = default_solvers(problem.loss, problem.penalties, k)
+    factors = problem.balanced(factors)
+    absent: dict[int, np.ndarray] = {}
+    variance = noise_variance(problem, factors)
+    for _ in range(SWEEPS):
+        before = factors[-1]
+        for mode in reversed(range(len(factors))):
+            plain = problem.plain(factors, mode)
+            subproblem = problem.wished(plain, mode, factors)
+            if mode in tests and isinstance(plain, Quadratic):
+                absent[mode] = _absent(plain, variance, tests[mode], problem.grids[mode])
+                held = absent[mode]
+                subproblem.lower, subproblem.upper = (
+                    np.where(held, 0.0, -np.inf),
+                    np.where(held, 0.0, np.inf),
+                )
+            factors[mode] = solvers[mode].improve(
+                subproblem, factors[mode], problem.data.n_others(mode),
+                penalties=problem.penalties[mode], memory={"mode": mode},
+            )  # fmt: skip
+            scales.balance(factors, mode)
+        if np.abs(factors[-1] - before).max() <= STILL * np.abs(before).max():
+            break
+    misfit = problem.loss.misfit(problem.data, factors)
+    present = sum(t**2 * np.count_nonzero(~absent[mode]) for mode, t in tests.items())
+    return Decided(
+        factors, absent, misfit, variance, present, excess_of(problem, factors, absent, variance)
+    )
+
+
+def noise_variance(problem: Problem, factors: Sequence[np.ndarray]) -> float:
+    """Return the variance of an entry in the metric of the misfit, from what a fit leaves."""
+    n, m = problem.data.shape[0], problem.data.n_others(0)
+    free = max(n * m - sum(F.size for F in factors), 1)
+    return 2 * max(problem.loss.misfit(problem.data, factors), 0.0) / free
+
+
+def _absent(plain: Quadratic, variance: float, threshold: float, grid: Grid) -> np.ndarray:
+    """Return where a test finds components absent, (n, k); nowhere for one that would be absent everywhere."""
+    z = _in_standard_errors(plain, np.ones(plain.shape, dtype=bool), variance)
+    if grid.known:
+        present = (_of_neighbours(z, grid) >= threshold) | (z >= threshold + BY_ITSELF)
+    else:
+        present = z >= threshold
+    return ~(present | ~present.any(axis=0))
+
+
+def _of_neighbours(z: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return the sum of what the neighbours of every row have, in standard errors of that sum."""
+    from scipy.ndimage import convolve
+
+    kernel = np.ones([2 * REACH.get(grid.n_axes, 1) + 1] * grid.n_axes + [1])
+    kernel[tuple(size // 2 for size in kernel.shape)] = 0.0
+    total = convolve(grid.spread(z), kernel, mode="constant")
+    count = convolve(grid.spread(np.ones((len(z), 1))), kernel, mode="constant")
+    scaled = total / np.sqrt(np.maximum(count, 1.0))
+    return scaled.reshape(-1, z.shape[1])[grid.index]
+
+
+def _in_standard_errors(plain: Quadratic, asked: np.ndarray, variance: float) -> np.ndarray:
+    """Return the amounts of least squares without bounds on the entries asked for, in their standard errors, (n, k)."""
+    n, k = asked.shape
+    z = np.zeros((n, k))
+    weights = np.ones(n) if plain.row_weights is None else plain.row_weights
+    patterns, of_row = np.unique(asked @ (1 << np.arange(k)), return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        rows, on = np.flatnonzero(of_row == number), np.flatnonzero(pattern >> np.arange(k) & 1)
+        if len(on) == 0:
+            continue
+        G = plain.G[np.ix_(on, on)] if plain.G.ndim == 2 else plain.G[rows][:, on[:, None], on]
+        inverse = np.linalg.pinv(G, hermitian=True)
+        amounts = np.einsum(
+            "...ij,nj->ni" if G.ndim == 2 else "nij,nj->ni", inverse, plain.H[np.ix_(rows, on)]
+        )
+        error = np.sqrt(variance * np.diagonal(inverse, axis1=-2, axis2=-1) / weights[rows, None])
+        z[np.ix_(rows, on)] = amounts / np.where(error > 0, error, np.inf)
+    return z
+
+
+def excess_of(
+    problem: Problem,
+    factors: Sequence[np.ndarray],
+    absent: Mapping[int, np.ndarray],
+    variance: float,
+) -> np.ndarray:
+    """Return for every component the mean square of its negative tested amounts, (k,): the largest of all factors.
+
+    Every amount is tested beside those that are present in its row. Amounts that are truly zero scatter by one
+    standard error, and their negative half with a mean square of 1, whatever the present ones look like.
+    """
+    worst = np.zeros(factors[0].shape[1])
+    for mode, held in absent.items():
+        plain = problem.plain(factors, mode)
+        assert isinstance(plain, Quadratic)
+        for j in range(held.shape[1]):
+            asked = ~held
+            asked[:, j] = True
+            z = _in_standard_errors(plain, asked, variance)[:, j]
+            negative = z[z < 0]
+            worst[j] = max(worst[j], float(np.mean(negative**2)) if len(negative) else 0.0)
+    return worst
