@@ -346,7 +346,9 @@ def held_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarra
     ]
     for name, fixed, grid in zip(("maps", "spectra"), held, grids, strict=True):
         if hasattr(model, name):
-            lower, upper = bounds_of(resolve(getattr(model, name), name), fixed.shape, grid)
+            lower, upper = bounds_of(
+                resolve(getattr(model, name), name, tested=True), fixed.shape, grid
+            )
             negative = negative or ("" if np.all(np.isfinite(lower)) else name)
             fixed |= np.equal(lower, upper)
     return held, negative

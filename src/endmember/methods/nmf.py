@@ -2,7 +2,8 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop import merging as moves
 from endmember.factor.loop.absence import (
+    absent,
     apart,
     between_bounds,
     decided,
@@ -131,7 +133,7 @@ class NMF(Alternating):
     excess_ : ndarray, (k,)
         With ``em.Absent("auto")``: the mean square of the negative amounts that were tested, in standard errors. About
         1 where zeros are zeros, less where the cone of the spectra is wider than the noise allows, more where small
-        amounts are not zero; above 1.4 no zeros are kept.
+        amounts are not zero; above 1.8 no zeros are kept.
 
     References
     ----------
@@ -274,23 +276,25 @@ class NMF(Alternating):
         k = fit.factors[-1].shape[1]
         whole = self._in_squares(full, fit.factors, observed)
         sketch = replace(whole, data=self._compressed(whole.data, k))
-        starts = [fit.factors, apart(sketch, fit.factors), *self._sampled(sketch, observed, k)]
-        found = least_price(sketch, starts, tests_of(full))
+        tests = tests_of(full)
+        starts = [fit.factors, apart(sketch, fit.factors)]
+        starts += self._sampled(sketch, observed, k, tests)
+        found = least_price(sketch, starts, tests)
         if sketch.data is not whole.data and not isinstance(observed.data, Lazy):
-            found = decided(whole, found.factors, tests_of(full))
+            found = decided(whole, found.factors, tests)
         self.excess_ = found.excess
+        for mode, zeros in found.absent.items():
+            kept = (zeros & found.borne).astype(float)
+            if mode == 0:
+                self.absent_ = observed.maps(kept) == 1
+            else:
+                self.absent_spectra_ = observed.spectra(kept) == 1
         if not found.borne:
             logger.info(
                 "small amounts are not zero here (what a test would call zero scatters by %.1f times the noise): "
                 "no zeros are decided", float(np.sqrt(found.excess.max()))
             )  # fmt: skip
             return full, quick, fit
-        for mode, name, fold in (
-            (0, "absent_", observed.maps),
-            (1, "absent_spectra_", observed.spectra),
-        ):
-            if mode in found.absent:
-                setattr(self, name, fold(found.absent[mode]) == 1)
         full, quick = (with_zeros(problem, found.absent) for problem in (full, quick))
         begun = Fit(between_bounds(quick, found.factors))
         return full, quick, self._continue(quick, begun, callback, "zeros")
@@ -308,16 +312,19 @@ class NMF(Alternating):
         data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
         return replace(problem, data=data, loss=loss, settings=None).settled(factors)
 
-    def _sampled(self, problem: Problem, observed: Observed, k: int) -> list[list[np.ndarray]]:
-        """Return the start at which every component is alone somewhere; none where sampling finds none."""
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                sampling = SubspaceSampling(k, on="maps", random_state=0)
-                found = fitted_start(sampling, problem, observed, k)
-        except EndmemberError:
-            return []
-        return [start_maps(problem, found[1])]
+    def _sampled(
+        self, problem: Problem, observed: Observed, k: int, modes: Iterable[int]
+    ) -> list[list[np.ndarray]]:
+        """Return starts at which every component is alone in some pixels, or channels; none where there are none."""
+        found = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for mode in modes:
+                sampling = SubspaceSampling(k, on=("maps", "spectra")[mode], random_state=0)
+                with suppress(EndmemberError):
+                    _, S = fitted_start(sampling, problem, observed, k)
+                    found.append(start_maps(problem, S))
+        return found
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""
@@ -354,7 +361,10 @@ class NMF(Alternating):
         return [np.any([p.fixes_scale(k) for p in own], axis=0) for own in self._wishes().values()]
 
     def _wishes(self) -> dict[str, list[Penalty]]:
-        return {"maps": resolve(self.maps, "maps"), "spectra": resolve(self.spectra, "spectra")}
+        return {
+            "maps": resolve(self.maps, "maps", tested=True),
+            "spectra": resolve(self.spectra, "spectra", tested=True),
+        }
 
     def _problem(self, observed: Observed) -> Problem:
         return Problem(
@@ -436,6 +446,10 @@ class NMF(Alternating):
             weights[weights == 0] = 1.0  # where the fit saw nothing spectra are zero
             problem = replace(problem, data=problem.data.with_channels(weights))
         factors = start_maps(problem, S)
+        tests = tests_of(problem)
+        if 0 in tests and self.absent_.any():
+            squares = self._in_squares(problem, factors, observed)
+            problem = with_zeros(problem, {0: absent(squares, factors, 0, tests[0])})
         return self._best_maps(problem.settled(factors), factors)
 
     def _best_maps(self, problem: Problem, factors: list[np.ndarray]) -> np.ndarray:

@@ -12,15 +12,18 @@ Called selectivity or local rank where it is given by hand: Tauler, Smilde and K
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from endmember.factor.data.grid import Grid
-from endmember.factor.loop.alternate import Problem, alternate
+from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import default_solvers
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Absent, NonNegative, SoftOrthogonal, bounds_of
 from endmember.factor.solvers import HALS
+from endmember.factor.subproblems.base import Subproblem
 from endmember.factor.subproblems.quadratic import Quadratic
 
 #: Sweeps at most, and the movement of the factors of unit length at which the zeros stand still.
@@ -30,7 +33,7 @@ REACH = {1: 4, 2: 1}
 #: An amount is present by itself when it exceeds the threshold of its neighbours by so many standard errors.
 BY_ITSELF = 1.5
 #: The zeros are kept up to this mean square of the negative tested amounts; 1 is expected of zeros.
-BORNE = 1.4
+BORNE = 1.8
 #: Another start is found with maps that overlap less by this weight, in so many sweeps at most.
 APART, APART_SWEEPS = 0.01, 200
 
@@ -101,9 +104,8 @@ def apart(problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return factors near those given whose first overlaps less: another start, on the way to zeros."""
     penalties = [[NonNegative(), SoftOrthogonal(APART)], *[[NonNegative()]] * (len(factors) - 1)]
     other = replace(problem, penalties=penalties, settings=None).settled(factors)
-    return alternate(
-        other, factors, [HALS() for _ in factors], max_iter=APART_SWEEPS, tol=1e-5
-    ).factors
+    solvers = [HALS() for _ in factors]
+    return alternate(other, Fit(list(factors)), solvers, max_iter=APART_SWEEPS, tol=1e-5).factors
 
 
 def least_price(
@@ -115,38 +117,50 @@ def least_price(
     return min(found, key=lambda one: one.price(common))
 
 
+@dataclass(frozen=True)
+class _Tested(Problem):
+    """A problem whose sweeps hold at zero what a test finds absent, and bound nothing else of the factors tested."""
+
+    thresholds: Mapping[int, float] = field(default_factory=dict)
+    variance: float = 1.0
+    absent: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def penalised(self, plain: Subproblem, mode: int, factors: Sequence[np.ndarray]) -> Subproblem:
+        subproblem = super().penalised(plain, mode, factors)
+        if mode in self.thresholds:
+            assert isinstance(plain, Quadratic)
+            zeros = _absent(plain, self.variance, self.thresholds[mode], self.grids[mode])
+            subproblem.lower = np.where(zeros, 0.0, -np.inf)
+            subproblem.upper = np.where(zeros, 0.0, np.inf)
+            self.absent[mode] = zeros
+        return subproblem
+
+
 def decided(problem: Problem, factors: Sequence[np.ndarray], tests: Mapping[int, float]) -> Decided:
     """Return factors near those given, with zeros where the thresholds ``tests`` of each factor ask for them."""
-    k = factors[-1].shape[1]
-    scales = problem.scales(k)
-    solvers = default_solvers(problem.loss, problem.penalties, k)
     factors = problem.balanced(factors)
-    absent: dict[int, np.ndarray] = {}
     variance = noise_variance(problem, factors)
+    own = {f.name: getattr(problem, f.name) for f in fields(problem)}
+    tested = _Tested(**own, thresholds=tests, variance=variance)
+    solvers = default_solvers(problem.loss, problem.penalties, factors[-1].shape[1])
     for _ in range(SWEEPS):
         before = factors[-1]
-        for mode in reversed(range(len(factors))):
-            plain = problem.plain(factors, mode)
-            subproblem = problem.wished(plain, mode, factors)
-            if mode in tests and isinstance(plain, Quadratic):
-                absent[mode] = _absent(plain, variance, tests[mode], problem.grids[mode])
-                held = absent[mode]
-                subproblem.lower, subproblem.upper = (
-                    np.where(held, 0.0, -np.inf),
-                    np.where(held, 0.0, np.inf),
-                )
-            factors[mode] = solvers[mode].improve(
-                subproblem, factors[mode], problem.data.n_others(mode),
-                penalties=problem.penalties[mode], memory={"mode": mode},
-            )  # fmt: skip
-            scales.balance(factors, mode)
+        _, misfit = tested.sweep(factors, solvers, [{"mode": mode} for mode in range(len(factors))])
         if np.abs(factors[-1] - before).max() <= STILL * np.abs(before).max():
             break
-    misfit = problem.loss.misfit(problem.data, factors)
+    absent = tested.absent
     present = sum(t**2 * np.count_nonzero(~absent[mode]) for mode, t in tests.items())
-    return Decided(
-        factors, absent, misfit, variance, present, excess_of(problem, factors, absent, variance)
-    )
+    excess = excess_of(problem, factors, absent, variance)
+    return Decided(factors, absent, misfit, variance, present, excess)
+
+
+def absent(
+    problem: Problem, factors: Sequence[np.ndarray], mode: int, threshold: float
+) -> np.ndarray:
+    """Return where a test finds the components of one factor absent, the others as they are, (n, k)."""
+    plain = problem.plain(factors, mode)
+    assert isinstance(plain, Quadratic)
+    return _absent(plain, noise_variance(problem, factors), threshold, problem.grids[mode])
 
 
 def noise_variance(problem: Problem, factors: Sequence[np.ndarray]) -> float:

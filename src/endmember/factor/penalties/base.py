@@ -48,6 +48,8 @@ class Penalty(BaseEstimator):
     carries_scale = False
     #: By which rule of `endmember.factor.loop.merging` it decides how many components are kept; "" where it does not.
     chooses = ""
+    #: Whether the data decide where it holds, by `endmember.factor.loop.absence`.
+    tested = False
     #: The sum at which it holds every row exactly; None where it does not.
     row_sum: float | None = None
     #: The wish in words, for reports; may name parameters in braces.

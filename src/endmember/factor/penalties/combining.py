@@ -20,8 +20,12 @@ def steers_columns(wishes: Iterable[Penalty]) -> bool:
     return any("column" in penalty.offers() for penalty in wishes)
 
 
-def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penalty]:
+def resolve(
+    wishes: Penalty | Iterable[Penalty] | None, name: str, tested: bool = False
+) -> list[Penalty]:
     """Return the penalties of one factor as a list, with non-negativity unless ``Free()`` is among them.
+
+    ``tested`` says whether the model can let the data decide where a penalty holds.
 
     Raises
     ------
@@ -38,6 +42,11 @@ def resolve(wishes: Penalty | Iterable[Penalty] | None, name: str) -> list[Penal
             raise EndmemberTypeError(
                 f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
                 "them, or None"
+            )
+        if penalty.tested and not tested:
+            raise EndmemberError(
+                f'em.Absent("auto") on the {name}: zeros are decided by em.NMF, also inside em.Drifting; give a mask '
+                "of bool here, where True = must be zero"
             )
         weight = getattr(penalty, "weight", 0)
         if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:

@@ -164,7 +164,7 @@ class Absent(Penalty):
         return "absent where a test does not find it (at {threshold:g} standard errors)"
 
     @property
-    def tested(self) -> bool:
+    def tested(self) -> bool:  # type: ignore[override]
         """Whether the data decide."""
         return isinstance(self.mask, str)
 
