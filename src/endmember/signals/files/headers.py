@@ -281,6 +281,18 @@ def _leads_outside(item: Any) -> bool:
     return bool(item.external) or any(source.file_name != "." for source in virtual)
 
 
+def _has_impossible_attribute(item: Any) -> bool:
+    """Tell whether an attribute varies in length and is neither a text nor a sequence: reading it ends the process."""
+    import h5py
+
+    attributes = (
+        h5py.h5a.open(item.id, index=number) for number in range(h5py.h5a.get_num_attrs(item.id))
+    )
+    types = (attribute.get_type() for attribute in attributes)
+    # Two bytes say how the type is encoded; then come class and version, and the kind of variable length.
+    return any(type.get_class() == h5py.h5t.VLEN and type.encode()[3] & 15 > 1 for type in types)
+
+
 def _check_datasets(path: Path) -> None:
     """Refuse arrays whose declared shape cannot have come from what is stored of them, or that lie in other files."""
     import h5py
@@ -288,6 +300,8 @@ def _check_datasets(path: Path) -> None:
     def fault_of(name: str, item: Any) -> str | None:
         if _leads_outside(item):
             return f"{name} takes its data from another file, which is not looked into"
+        if _has_impossible_attribute(item):
+            return f"an attribute of {name} is of a type that does not exist"
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return None
         stored, declared = item.id.get_storage_size(), item.size * item.dtype.itemsize
