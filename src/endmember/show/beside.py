@@ -114,7 +114,8 @@ def _draw_map(axes: Axes, space: Space, content: Beside, i: int, j: int, colour:
         axes.axis("off")
         axes.text(0.5, 0.5, "none", ha="center", fontsize=page.SMALL, color=page.GREY)
     if j == 0:
-        page.head(axes, content.names[i], colour=colour)
+        page.head(axes, content.names[i])
+        axes.set_title(axes.get_title(loc="left"), loc="left", color=colour)
     label_below(axes, space.position_text, j == content.spectra.shape[1] - 1)
 
 

@@ -222,7 +222,7 @@ def quiet_axes(axes: Axes) -> None:
     axes.tick_params(which="minor", labelsize=SMALL, width=0.4, length=1.5, color=GREY)
 
 
-def head(axes: Axes, text: str, *, quiet: bool = False, colour: str = INK) -> None:
+def head(axes: Axes, text: str, *, quiet: bool = False) -> None:
     """Write a heading over the left end of a panel.
 
     Parameters
@@ -233,8 +233,6 @@ def head(axes: Axes, text: str, *, quiet: bool = False, colour: str = INK) -> No
         Wrapped at 34 characters unless `quiet`.
     quiet : bool
         Grey and light, for what is measured, rather than bold, for what is named.
-    colour : str
-        Of a heading that is not quiet.
 
     Examples
     --------
@@ -247,7 +245,7 @@ def head(axes: Axes, text: str, *, quiet: bool = False, colour: str = INK) -> No
         text if quiet else textwrap.fill(text, 34),
         loc="left",
         fontsize=SMALL if quiet else NORMAL,
-        color=GREY if quiet else colour,
+        color=GREY if quiet else INK,
         fontweight="normal" if quiet else "bold",
         pad=4,
     )

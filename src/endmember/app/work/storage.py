@@ -64,7 +64,7 @@ def store(signal: Any, room: Path, steps: tuple[Step, ...] = ()) -> Image:
         np.save(folder / name, np.ascontiguousarray(array))
     counts = cube.dtype.kind == "u" or (cube.dtype.kind == "i" and bool(cube.min() >= 0))
     return Image(
-        str(folder), type(signal), [axis.get_axis_dictionary() for axis in signal.axes_manager._axes],
+        str(folder), type(signal), list(signal.axes_manager.as_dictionary().values()),
         signal.metadata.as_dictionary(), signal.original_metadata.as_dictionary(),
         cube.shape, size, counts, **place,
     )  # fmt: skip
