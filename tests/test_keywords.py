@@ -521,7 +521,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **given: em.show.profiles([TENSOR[0], TENSOR[0]], **given),
         {
             "shapes": [(6,), (6,)],
-            "labels": ["a", "b"],
+            "labels": ["a"],
             "energy": np.linspace(3, 9, 6),
             "energy_label": "E",
             "title": "T",

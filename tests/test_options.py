@@ -291,6 +291,10 @@ def outcome(files, known, monkeypatch, capsys):
         monkeypatch.setattr(module, name, keep)
     monkeypatch.setattr(server, "make_server", serve)
     monkeypatch.setattr(server, "share_memory", lambda: None)
+    store = SimpleNamespace(
+        open=lambda file, number: em.load(file, signal=number), prepare=lambda *what: what[-1]
+    )
+    monkeypatch.setattr(server, "make_store", lambda: store)
     monkeypatch.setattr(lazily, "_ANSWER_SECONDS", 0.1)
 
     def run(words: list[str]) -> tuple[int, str, list[Any]]:
