@@ -291,7 +291,7 @@ def _directions(block: Block, omega: np.ndarray, weights: np.ndarray | None) -> 
 
 
 def _kept(
-    X: BlockData, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
+    X: Data, name: str, inputs: list[Any], compute: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """Return what a pass gives; for data on disk from the checkpoint where it holds that."""
     checkpoint = current().checkpoint if isinstance(X, Lazy) else None
@@ -382,24 +382,12 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
         In the unit of the unscaled data.
     """
     X, r, c = unscaled(data)
-    if isinstance(X, BlockData):
-        inputs = [X.shape, C, S, r, c]
-        return Seen(**_kept(X, "full-data", inputs, lambda: _examine(X, C, S, r, c)))
-    squares, residual = np.empty(len(C)), np.zeros(len(S))
-    for rows, rest in X.residual_blocks(C, S):
-        squares[rows] = np.einsum("ij,ij->i", rest, rest)
-        residual += rest.sum(axis=0)
-    misfit = 0.5 * squares.sum() if r is None else data.misfit([C, S])
-    plain = X.dot(S)
-    if r is None or c is None:
-        return Seen(plain, X.transposed_dot(C), plain, squares, residual, misfit)
-    right = r[:, None] * X.dot(c[:, None] ** 2 * S)
-    left = c[:, None] * X.transposed_dot(r[:, None] ** 2 * C)
-    return Seen(right, left, plain, squares, residual, misfit)
+    inputs = [X.shape, C, S, r, c]
+    return Seen(**_kept(X, "full-data", inputs, lambda: _examine(X, C, S, r, c)))
 
 
 def _examine(
-    data: BlockData, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
+    data: Data, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
 ) -> dict[str, np.ndarray]:
     n, m = data.shape
     right = np.empty(C.shape)
