@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
+from endmember.assess.single_carriers import without_single_carriers
 from endmember.assess.surrogates import (
     STABLE_ANGLE,
     Colour,
@@ -34,10 +34,6 @@ _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
 _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is itself measured
 _CLEAR = 1.05  # times the noise line: a component that nobody would call noise tomorrow
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
-_ALONE = 0.5  # share of a component's power above which one pixel or channel carries it
-_CROWD = 30  # pixels or channels below which any of them may carry a component
-_ROUNDS = 10  # of looking for such pixels and channels
-_NAMED = 6  # of them are named
 
 
 @dataclass(frozen=True)
@@ -120,14 +116,9 @@ class RankReport:
         -------
         matplotlib.figure.Figure
         """
-        if axes is None:
-            from matplotlib.figure import Figure
+        from endmember.show.rank import draw_rank
 
-            figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-            axes = figure.subplots(1, 2, width_ratios=[3, 2])
-        _draw_scree(axes[0], self)
-        _draw_votes(axes[1], self)
-        return axes[0].figure
+        return draw_rank(self, axes)
 
 
 def rank(
@@ -201,7 +192,7 @@ def rank(
     )
     if white.noise.unknown or (white.noise.gain == 0 and white.noise.read_variance == 0):
         return _numerical_rank(white, int(max_rank))
-    white, lone = _without_lone(white, int(max_rank))
+    white, lone = without_single_carriers(white, int(max_rank))
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
     if most < 1:
         raise EndmemberError(
@@ -227,57 +218,6 @@ def rank(
 def _leading(visibility: Floats) -> int:
     """Count the values above 1 before the first that is not."""
     return int(np.argmin(np.append(visibility > 1, False)))
-
-
-# --- what a single pixel or channel carries -------------------------------------------------------
-
-
-def _without_lone(white: WhiteData, most: int) -> tuple[WhiteData, tuple[str, ...]]:
-    """Leave out pixels and channels that carry a component each by themselves; with the sentences that name them."""
-    whole = white
-    for _ in range(_ROUNDS):
-        pixels, channels = _lone(white, most)
-        if not (pixels.size or channels.size):
-            break
-        white = white.without(pixels, channels)
-    gone = np.setdiff1d(whole.rows, white.rows), np.setdiff1d(whole.columns, white.columns)
-    places = [tuple(map(int, np.unravel_index(row, white.domain))) for row in gone[0]]
-    return white, (
-        *_named(places, "pixel", "spikes, or particles of one pixel"),
-        *_named(gone[1].tolist(), "channel", "channels that are defect"),
-    )
-
-
-def _lone(white: WhiteData, most: int) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
-    """Return the pixels and channels that hold most of a component above the noise.
-
-    Few pixels or channels hold much of anything, and so do those of a coarse axis, on which a line is one channel.
-    """
-    U, scree, V = white.decomposition
-    count = criteria.marchenko_pastur(scree, min(most, V.shape[1]))
-    powers = [F[:, :count] ** 2 * (len(F) >= _CROWD) for F in (U, V)]
-    pixel, channel = (power.argmax(axis=0) for power in powers)
-    alone, narrow = (power.max(axis=0, initial=0.0) > _ALONE for power in powers)
-    narrow &= ~alone & np.array([_stands_alone(V, j) for j in channel], dtype=bool)
-    return np.unique(pixel[alone]), np.unique(channel[narrow])
-
-
-def _stands_alone(V: Floats, channel: int) -> bool:
-    """Tell whether the spectra are resolved finely, so that a lone channel is no line of theirs."""
-    mean = np.delete(V[:, 0], channel)
-    return float(np.sum(np.diff(mean, 2) ** 2)) < float(np.sum((mean - mean.mean()) ** 2))
-
-
-def _named(places: list[Any], what: str, why: str) -> tuple[str, ...]:
-    """Say which pixels or channels carry components alone, in one sentence or none."""
-    if not places:
-        return ()
-    named = ", ".join(map(str, places[:_NAMED])) + (", …" if len(places) > _NAMED else "")
-    number = f"{len(places)} {what}s carry" if len(places) > 1 else f"One {what} carries"
-    way_out = (
-        "em.preprocess.remove_spikes repairs spikes, mask= and channel_mask= leave out the rest"
-    )
-    return (f"{number} components alone ({named}): {why}. They are not counted; {way_out}.",)
 
 
 # --- parallel analysis ----------------------------------------------------------------------------
@@ -532,28 +472,3 @@ def _numerical_rank(white: WhiteData, most: int) -> RankReport:
         strengths=np.full(count, np.inf),
         overlaps=np.ones(count),
     )
-
-
-# --- pictures -------------------------------------------------------------------------------------
-
-
-def _draw_scree(axes: Any, report: RankReport) -> None:
-    numbers = np.arange(1, report.visibility.size + 1)
-    signal = numbers <= report.suggested
-    axes.semilogy(numbers, report.visibility, "-", color="0.7", lw=1, zorder=1)
-    axes.semilogy(numbers[signal], report.visibility[signal], "o", color="C0", label="components")
-    axes.semilogy(numbers[~signal], report.visibility[~signal], "o", mfc="w", color="0.5")
-    axes.axhline(1.0, color="C3", lw=1, ls="--", label="noise")
-    axes.axvspan(report.range[0] - 0.3, report.range[1] + 0.3, color="C0", alpha=0.12, lw=0)
-    axes.set_xlabel("component")
-    axes.set_ylabel("squared singular value / noise")
-    axes.legend(frameon=False)
-
-
-def _draw_votes(axes: Any, report: RankReport) -> None:
-    votes = [vote for vote in report.table if vote.count is not None][::-1]
-    places = np.arange(len(votes))
-    axes.barh(places, [vote.count or 0 for vote in votes], color="0.75", height=0.7)
-    axes.axvline(report.suggested, color="C0", lw=1.5)
-    axes.set_yticks(places, [vote.criterion for vote in votes])
-    axes.set_xlabel("components counted")

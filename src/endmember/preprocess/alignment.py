@@ -493,11 +493,10 @@ def _read(block: NDArray, shifts: NDArray, stretches: Floats, interpolate: bool)
     shifts, stretches, m = shifts[..., 0], stretches[..., 0], block.shape[-1]
     moved = _moved(shifts, stretches, m)
     places = np.arange(m) + np.floor(moved).astype(int)
-    if not interpolate:
-        found = np.take_along_axis(block, np.clip(places, 0, m - 1), axis=-1)
-        beyond = (places < 0) | (places >= m)
-    else:
+    around = moved % 1 > 0  # channels on either side of a place that lies between two
+    beyond = (places < around) | (places >= m - 2 * around)
+    if interpolate:
         found = _between(block, shifts, stretches)
-        around = moved % 1 > 0
-        beyond = (places < around) | (places >= m - 2 * around)
+    else:
+        found = np.take_along_axis(block, np.clip(places, 0, m - 1), axis=-1)
     return np.where(beyond, found.dtype.type(np.nan if found.dtype.kind == "f" else 0), found)

@@ -183,14 +183,9 @@ class Centred(Data):
     def rows(self, index: np.ndarray) -> np.ndarray:
         return self.X.rows(index) - self.mean
 
-    def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows, block in self.X.residual_blocks(F, Z):
+    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
+        for rows, block in self.X.blocks():
             yield rows, block - self.mean
-
-    @cached_property
-    def squared_row_norms(self) -> np.ndarray:
-        across = self.X.dot(self.mean[:, None])[:, 0]
-        return self.X.squared_row_norms - 2 * across + self.mean @ self.mean
 
 
 class Reweighted(Data):
