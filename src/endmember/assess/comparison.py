@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.in_memory import Data
+from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import observe
 from endmember.factor.loop.fit import Callback
 from endmember.factor.matching import match_components, spectral_angle

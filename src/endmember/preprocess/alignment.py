@@ -11,9 +11,8 @@ from scipy.signal.windows import tukey
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.in_memory import row_blocks
 from endmember.factor.data.inspection import given, unwrap
-from endmember.factor.data.matrix import Floats
+from endmember.factor.data.matrix import Floats, row_blocks
 from endmember.factor.data.observed import logger
 from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import endmember as em
 from endmember.app.core.choices import MOST_COMPONENTS, Choices
-from endmember.factor.data.in_memory import Data
+from endmember.factor.data.matrix import Data
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.starts import with_maps
 from endmember.factor.sketch.low_rank import some_pixels
