@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import count_scaled
-from endmember.factor.data.matrix import Data, row_blocks
+from endmember.factor.data.matrix import Arrangement, Data, row_blocks
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.subproblems.base import Subproblem
@@ -110,21 +110,21 @@ class Loss(BaseEstimator, ABC):
         return data
 
     @abstractmethod
-    def reference(self, data: Data) -> float:
+    def reference(self, data: Arrangement) -> float:
         """Return the misfit of a trivial model: the scale on which others are small or large."""
 
     @abstractmethod
-    def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Any:
+    def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Any:
         """Return the problem of factor number ``mode`` with the others fixed, without bounds."""
 
-    def touching(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+    def touching(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
         """Return the square that touches the loss at the present model, as a problem of factor number ``mode``."""
         return self.subproblem(data, factors, mode)
 
     @abstractmethod
     def misfit(
         self,
-        data: Data,
+        data: Arrangement,
         factors: Sequence[np.ndarray],
         mode: int = 0,
         subproblem: Any = None,
@@ -170,10 +170,10 @@ class SquaredError(Loss):
     likelihood = True
     in_words = "squared error"
 
-    def reference(self, data: Data) -> float:
+    def reference(self, data: Arrangement) -> float:
         return 0.5 * data.squared_norm
 
-    def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+    def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
         return Quadratic(
             data.gram(factors, mode),
             data.contract(factors, mode),
@@ -184,7 +184,7 @@ class SquaredError(Loss):
 
     def misfit(
         self,
-        data: Data,
+        data: Arrangement,
         factors: Sequence[np.ndarray],
         mode: int = 0,
         subproblem: Quadratic | None = None,
@@ -289,7 +289,7 @@ class BetaDivergence(Loss):
     def as_squares(self) -> Loss | None:
         return PoissonScaled() if self.counts else None
 
-    def reference(self, data: Data) -> float:
+    def reference(self, data: Arrangement) -> float:
         data = data.matrix
         entries = data.entries(dense=self.beta != 1)
         n, m = entries.shape
@@ -298,11 +298,11 @@ class BetaDivergence(Loss):
         # No divergence is negative: what rounding leaves below zero is an exact fit.
         return max(self.misfit(data, flat), 0.0) or float(totals.sum())
 
-    def subproblem(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Ratio:
+    def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.faced(factors, mode, dense=self.beta != 1)
         return self.makes(entries, Z, factors[mode], self.beta)
 
-    def touching(self, data: Data, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+    def touching(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
         r"""Return the square of the slope :math:`v^{\beta-2}(v - x)` and a curvature that is no smaller than its own.
 
         .. math:: w = v^{\beta-2} \max\bigl(1,\ \max(\beta - 1, 0) + \max(2 - \beta, 0)\,x / v\bigr)
@@ -327,7 +327,7 @@ class BetaDivergence(Loss):
 
     def misfit(
         self,
-        data: Data,
+        data: Arrangement,
         factors: Sequence[np.ndarray],
         mode: int = 0,
         subproblem: Any = None,

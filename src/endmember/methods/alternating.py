@@ -24,7 +24,7 @@ from endmember.factor.loop.starts import (
 )
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
-from endmember.factor.sketch.low_rank import is_compressed, some_pixels
+from endmember.factor.sketch.low_rank import some_pixels
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import SpectralEstimator
 
@@ -134,12 +134,12 @@ def few_pixels(problem: Problem, rng: np.random.Generator) -> Problem:
     n = problem.data.shape[0]
     if (
         n <= START_PIXELS
-        or not is_compressed(problem.data)
+        or problem.data.halves() is None
         or any(p.spatial for p in problem.penalties[0])
     ):
         return problem
     rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
-    data = some_pixels(problem.data, rows)
+    data = some_pixels(problem.data.matrix, rows)
     grids = [problem.grids[0].take(rows), problem.grids[1]]
     settings = problem.settings and [
         replace(setting, grid=grid) for setting, grid in zip(problem.settings, grids, strict=True)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.inspection import Given, given, left_out
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.data.resources import one_blas_thread, session
 from endmember.factor.loop.starts import StartReport
@@ -413,7 +413,7 @@ class SpectralEstimator(
         """Return what a first look at lazy data shall find for this model."""
         return Wanted()
 
-    def _keep_weights(self, data: Data, observed: Observed) -> None:
+    def _keep_weights(self, data: Arrangement, observed: Observed) -> None:
         """Learn the weights that the loss has given the channels of the data, if any."""
         weights = data.row_weights(1)
         if "channel_weights_" in vars(self):

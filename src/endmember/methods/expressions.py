@@ -11,8 +11,8 @@ from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.arrangements.series import Tensor
 from endmember.factor.data.axis import is_signal
 from endmember.factor.data.grid import Grid
-from endmember.factor.data.in_memory import Data
 from endmember.factor.data.inspection import Given, given
+from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise.model import estimate_noise
@@ -216,7 +216,7 @@ class Term:
         mask = self.observed.mask
         return mask.ravel() if mask is not None and len(self.slots) == 2 else None
 
-    def _as_modes(self, matrix: Data) -> Data:
+    def _as_modes(self, matrix: Data) -> Arrangement:
         axes = len(self.observed.domain) + 1
         if len(self.slots) == 2:
             return matrix

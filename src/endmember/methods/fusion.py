@@ -360,7 +360,7 @@ class Assembly:
 
     def answer(self, fit: Fit, optimality: float, starts: list[float]) -> FusionFit:
         """Return the factors in the shapes of the data, and how they were reached."""
-        dtypes = [term.data.dtype for term in self.terms]
+        dtypes = [term.data.matrix.dtype for term in self.terms]
         arrays = {}
         for i, factor in enumerate(self.factors):
             F = fit.factors[i].astype(np.result_type(*dtypes))

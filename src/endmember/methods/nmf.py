@@ -216,8 +216,8 @@ class NMF(Alternating):
         rng = generator(self.random_state)
         full = self._problem(observed)
         if full.chooses:
-            full = replace(full, noise=moves.measure_noise(full.data, full.loss, k))
-        quick = replace(full, data=self._compressed(full.data, k))
+            full = replace(full, noise=moves.measure_noise(full.data.matrix, full.loss, k))
+        quick = replace(full, data=self._compressed(full.data.matrix, k))
         first = 1 if full.chooses else None  # others follow when their number is known
         given = self._given(quick, observed, k)
         quick, fit, self.starts_ = self._start(quick, k, given, rng, callback, first)
@@ -230,7 +230,7 @@ class NMF(Alternating):
         optimality = None
         if quick.data is not full.data:
             fit, optimality, seen = finish(
-                full, quick.data, fit, self.tol,
+                full, quick.data.matrix, fit, self.tol,
                 lambda problem, fit: self._continue(problem, fit, callback, "full data"),
                 self._best_maps,
             )  # fmt: skip
@@ -412,7 +412,11 @@ class NMF(Alternating):
                 for penalty in own:
                     fit.factors[mode] = penalty.begin(fit.factors[mode])
             return replace(problem, settings=gentle.settings), fit, starts
-        if given is None and self.init == "multistart" and self._wants_sketch(problem.data, k):
+        if (
+            given is None
+            and self.init == "multistart"
+            and self._wants_sketch(problem.data.matrix, k)
+        ):
             other = as_least_squares(problem, _rank(k))
             if other is not None:
                 return self._start_beside(other, problem, k, rng, callback)
@@ -444,7 +448,7 @@ class NMF(Alternating):
         if problem.data.row_weights(1) is not None:
             weights = self.channel_weights_[observed.columns].astype(np.float64)
             weights[weights == 0] = 1.0  # where the fit saw nothing spectra are zero
-            problem = replace(problem, data=problem.data.with_channels(weights))
+            problem = replace(problem, data=problem.data.matrix.with_channels(weights))
         factors = start_maps(problem, S)
         tests = tests_of(problem)
         if 0 in tests and self.absent_.any():

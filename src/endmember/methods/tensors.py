@@ -215,7 +215,7 @@ class CP(Alternating):
         quick = full if matrix is data.matrix else replace(full, data=data.like(matrix))
         other = as_least_squares(replace(full, data=data.matrix), max(2 * k, k + 10))
         if other is not None and isinstance(self.init, str) and self.init == "multistart":
-            other = replace(other, data=data.like(other.data))
+            other = replace(other, data=data.like(other.data.matrix))
             quick, fit, self.starts_ = self._start_beside(other, quick, k, rng, callback)
         else:
             given = None if isinstance(self.init, str) else layout.given(self.init, k)

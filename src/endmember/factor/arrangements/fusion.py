@@ -22,7 +22,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Arrangement
 from endmember.factor.losses import Loss
 from endmember.factor.scale.carriers import Scales
 from endmember.factor.subproblems.quadratic import Quadratic, times_gram
@@ -74,7 +74,7 @@ class SharedTerm:
 
     Attributes
     ----------
-    data : Data
+    data : Arrangement
     loss : Loss
     weight : float
         What its misfit is multiplied with.
@@ -82,7 +82,7 @@ class SharedTerm:
         One a mode of the data.
     """
 
-    data: Data
+    data: Arrangement
     loss: Loss
     weight: float
     sums: Sequence[Sum]

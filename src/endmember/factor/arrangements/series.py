@@ -16,7 +16,7 @@ from scipy import sparse
 
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.scale.carriers import Carriers
 
 
@@ -50,24 +50,7 @@ def multiplied(
     return array
 
 
-class _Behind(Data):
-    """Data whose products are those of the matrix of their spectra."""
-
-    @property
-    def squared_norm(self) -> float:  # type: ignore[override]
-        return self.matrix.squared_norm
-
-    def dot(self, Z: np.ndarray) -> np.ndarray:
-        return self.matrix.dot(Z)
-
-    def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        return self.matrix.transposed_dot(F)
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        return self.matrix.rows(index)
-
-
-class Tensor(_Behind):
+class Tensor(Arrangement):
     r"""A tensor :math:`x_{i_1 \dots i_p j} \approx \sum_k f^1_{i_1 k} \cdots f^p_{i_p k} s_{jk}`.
 
     The data are contracted with the spectra once for all the leading modes, so that a sweep over
@@ -96,7 +79,6 @@ class Tensor(_Behind):
         size = int(np.prod(self.domain))
         self._places = None if rows is None or len(rows) == size else rows
         self.shape = (*self.domain, matrix.shape[1])
-        self.dtype, self.W = matrix.dtype, matrix.W
         self._unfolded: dict[tuple[int, bool], Entries] = {}
         self._contracted: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -161,9 +143,6 @@ class Tensor(_Behind):
 
     def row_weights(self, mode: int) -> np.ndarray | None:
         return self.matrix.row_weights(1) if mode == self.last else None
-
-    def misfit(self, factors: Sequence[np.ndarray]) -> float:
-        return self.matrix.misfit([self.leading(factors), factors[self.last]])
 
     def faced(
         self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
@@ -261,7 +240,7 @@ class CoreScales(Carriers):
         return _unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
 
 
-class WithCore(_Behind):
+class WithCore(Arrangement):
     r"""A tensor seen from the factors of its Tucker model.
 
     .. math:: x_{i \dots j} \approx \sum_{a \dots z} g_{a \dots z}\, f^1_{ia} \cdots s_{jz}
@@ -287,7 +266,6 @@ class WithCore(_Behind):
     def __init__(self, tensor: Tensor, ranks: Sequence[int]) -> None:
         self.tensor, self.ranks = tensor, tuple(ranks)
         self.shape = (1, *tensor.shape)
-        self.dtype = tensor.dtype
 
     @property
     def matrix(self) -> Data:
@@ -314,8 +292,8 @@ class WithCore(_Behind):
         slices = [np.linalg.norm(_unfold(core, mode), axis=1) for mode in range(len(self.ranks))]
         return np.concatenate(slices) / (np.linalg.norm(core) or 1.0)
 
-    def misfit(self, factors: Sequence[np.ndarray]) -> float:
-        return self.matrix.misfit([self.maps(factors), factors[-1]])
+    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [self.maps(factors), factors[-1]]
 
     def maps(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the maps (n, r) that go with the spectra: the core with all leading profiles."""

@@ -31,8 +31,100 @@ Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 
 
-class Data(ABC):
-    """A matrix ``X`` (n, m) that answers products; what every loss is written against.
+class Arrangement(ABC):
+    """Data and the factors of their model: who multiplies whom, as loop and losses see it.
+
+    Two factors of the matrix, maps and spectra, unless a subclass says otherwise.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        The number of rows of every factor.
+    """
+
+    shape: tuple[int, ...]
+    #: Whether column j of every factor belongs to component j.
+    componentwise = True
+
+    @property
+    @abstractmethod
+    def matrix(self) -> Data:
+        """The matrix of all spectra."""
+
+    @property
+    def weighted(self) -> bool:
+        """Whether every entry has its own weight, so that every row has its own Gram matrix."""
+        return self.matrix.W is not None
+
+    @property
+    def squared_norm(self) -> float:
+        """``‖X‖²``, in the metric of the weights."""
+        return self.matrix.squared_norm
+
+    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return ``X`` contracted with every factor but the one of ``mode``: ``X Z`` or ``Xᵀ F``."""
+        if mode == 0:
+            return self.matrix.dot(factors[1])
+        return self.matrix.transposed_dot(factors[0])
+
+    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
+        """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
+        others = [F.T @ F for other, F in enumerate(factors) if other != mode]
+        return np.prod(others, axis=0)
+
+    def row_weights(self, mode: int) -> np.ndarray | None:
+        """Return the weight of every row of factor number ``mode``, or None where all are 1."""
+        return None
+
+    def n_others(self, mode: int) -> int:
+        """Return how many entries each row of factor number ``mode`` is made from."""
+        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def own_scales(self) -> Any:
+        """Return who carries the scale, where the data know; None where the penalties decide."""
+        return None
+
+    def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the length of every component as a fraction of that of the longest, (k,)."""
+        each = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]
+        size = np.prod(each, axis=0)
+        return np.asarray(size / (np.max(size) or 1.0))
+
+    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the two factors of that matrix, maps and spectra, that the factors of all modes stand for."""
+        return list(factors)
+
+    def unfolded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return factors of all modes near two factors of that matrix."""
+        return list(factors)
+
+    def place(self, row: int) -> tuple[int, ...]:
+        """Return where a row of that matrix lies in each of the leading factors."""
+        return (row,)
+
+    def halves(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return ``L`` (n, r) and ``R`` (m, r) with ``L Rᵀ`` the scaled data, if compressed; None for all others."""
+        return None
+
+    def faced(
+        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
+    ) -> tuple[Entries, np.ndarray]:
+        """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
+        entries = self.matrix.entries(dense)
+        return entries if mode == 0 else entries.transposed(), factors[1 - mode]
+
+    def misfit(self, factors: Sequence[np.ndarray]) -> float:
+        """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
+        return self.matrix.misfit(self.folded(factors))
+
+
+class Data(Arrangement):
+    """A matrix ``X`` (n, m): it answers products, rows and entries.
 
     Attributes
     ----------
@@ -41,15 +133,12 @@ class Data(ABC):
         The type in which answers are given back: float32 for float32 data, else float64.
     """
 
-    shape: tuple[int, ...]
     dtype: np.dtype
     #: The weight of every entry, (n, m); None where only pixels and channels have weights, if any.
     W: np.ndarray | None = None
     #: Where pixels and channels have weights: the data times their roots, and without weights.
     _scaled: Data | None = None
     _plain: Data | None = None
-    #: Whether column j of every factor belongs to component j.
-    componentwise = True
     #: Whether models of them creep along valleys in which the objective hardly falls.
     creeps = False
     #: The pixels, channels and image that compressed data were made from; None for all others.
@@ -58,9 +147,8 @@ class Data(ABC):
     channels: np.ndarray | None = None
 
     @property
-    def weighted(self) -> bool:
-        """Whether every entry has its own weight, so that every row has its own Gram matrix."""
-        return self.W is not None
+    def matrix(self) -> Data:
+        return self
 
     @cached_property
     def scales(self) -> tuple[np.ndarray, np.ndarray]:
@@ -136,58 +224,8 @@ class Data(ABC):
         return norms
 
     @cached_property
-    def squared_norm(self) -> float:
-        """``‖X‖²``."""
+    def squared_norm(self) -> float:  # type: ignore[override]
         return float(self.squared_row_norms.sum())
-
-    def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        """Return ``X`` contracted with every factor but the one of ``mode``: ``X Z`` or ``Xᵀ F``."""
-        return self.dot(factors[1]) if mode == 0 else self.transposed_dot(factors[0])
-
-    def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
-        others = [F.T @ F for other, F in enumerate(factors) if other != mode]
-        return np.prod(others, axis=0)
-
-    def row_weights(self, mode: int) -> np.ndarray | None:
-        """Return the weight of every row of factor number ``mode``, or None where all are 1."""
-        return None
-
-    def n_others(self, mode: int) -> int:
-        """Return how many entries each row of factor number ``mode`` is made from."""
-        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
-
-    @property
-    def size(self) -> int:
-        """The number of entries."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    def own_scales(self) -> Any:
-        """Return who carries the scale, where the data know; None where the penalties decide."""
-        return None
-
-    def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the length of every component as a fraction of that of the longest, (k,)."""
-        each = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]
-        size = np.prod(each, axis=0)
-        return np.asarray(size / (np.max(size) or 1.0))
-
-    @property
-    def matrix(self) -> Data:
-        """The matrix of all spectra."""
-        return self
-
-    def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the two factors of that matrix, maps and spectra, that the factors of all modes stand for."""
-        return list(factors)
-
-    def unfolded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return factors of all modes near two factors of that matrix."""
-        return list(factors)
-
-    def place(self, row: int) -> tuple[int, ...]:
-        """Return where a row of that matrix lies in each of the leading factors."""
-        return (row,)
 
     def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
         """Return ``diag(r) X diag(c)``."""
@@ -196,10 +234,6 @@ class Data(ABC):
     def with_channels(self, weights: np.ndarray) -> Data:
         """Return the same data with other weights of the channels, (m,), where channels have weights."""
         return self
-
-    def halves(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return ``L`` (n, r) and ``R`` (m, r) with ``L Rᵀ`` the scaled data, if compressed; None for all others."""
-        return None
 
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sum of every row, (n,), and of every column, (m,)."""
@@ -220,15 +254,7 @@ class Data(ABC):
             "squared error; give the data themselves for losses of single entries such as em.Poisson()"
         )
 
-    def faced(
-        self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
-    ) -> tuple[Entries, np.ndarray]:
-        """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
-        entries = self.entries(dense)
-        return entries if mode == 0 else entries.transposed(), factors[1 - mode]
-
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
-        """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
         return 0.5 * sum(float(np.vdot(R, R)) for _, R in self.residual_blocks(*factors[:2]))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Arrangement
 from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.stopping import WINDOW, stands_still
@@ -206,8 +206,8 @@ class _KeptZeros:
 
 
 def _halves(
-    data: Data,
+    data: Arrangement,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
     """Return ``L, R, r, c`` with ``L Rᵀ`` the data scaled by ``r`` and ``c``; None for data that are not compressed."""
     halves = data.halves()
-    return None if halves is None else (*halves, *data.scales)
+    return None if halves is None else (*halves, *data.matrix.scales)

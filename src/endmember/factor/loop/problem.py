@@ -10,7 +10,7 @@ import numpy as np
 
 from endmember.factor.columns import lengths
 from endmember.factor.data.grid import Grid
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Arrangement
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
@@ -34,7 +34,7 @@ class Problem:
     which the objective hardly falls, as terms that share factors do.
     """
 
-    data: Data
+    data: Arrangement
     loss: Loss
     penalties: Sequence[Sequence[Penalty]]
     grids: Sequence[Grid]
@@ -81,7 +81,7 @@ class Problem:
         if self.noise is None:
             return 1.0
         m = self.data.shape[-1]
-        mean = float(np.mean(self.data.dot(np.ones((m, 1))))) / m
+        mean = float(np.mean(self.data.matrix.dot(np.ones((m, 1))))) / m
         flat = [
             lengths(np.ones((size, 1)), self.data.row_weights(other))[0]
             for other, size in enumerate(self.data.shape)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from endmember.factor.data.matrix import Data
+from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
@@ -27,7 +27,7 @@ HEAT, FINALISTS = 5, 3
 MEAN_FRACTION = 0.01
 
 
-def random(data: Data, k: int, rng: np.random.Generator) -> Start:
+def random(data: Arrangement, k: int, rng: np.random.Generator) -> Start:
     r"""Uniform factors of every mode, times the one scalar that fits best.
 
     :math:`\alpha = \langle H, F\rangle / \langle F G, F\rangle` for the first factor: a start of the
@@ -58,7 +58,7 @@ def random_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     return with_maps(data, S)
 
 
-def _places(data: Data, mode: int) -> np.ndarray:
+def _places(data: Arrangement, mode: int) -> np.ndarray:
     """Return the place of every pixel (mode 0) or channel (1) in an order that follows from its values alone.
 
     What is drawn by place is the same for the same pixel wherever it lies in the image.
@@ -151,13 +151,13 @@ def _between_bounds(problem: Problem, mode: int, F: np.ndarray) -> np.ndarray:
     return np.clip(F, *bounds_of(problem.penalties[mode], F.shape, problem.grids[mode]))
 
 
-def with_maps(data: Data, S: np.ndarray) -> Start:
+def with_maps(data: Arrangement, S: np.ndarray) -> Start:
     """Return the non-negative least-squares maps that go with the spectra, and the spectra."""
     return [least_squares(data, [np.zeros((data.shape[0], S.shape[1])), S], 0), S]
 
 
 def least_squares(
-    data: Data, factors: Sequence[np.ndarray], mode: int, solver: Solver | None = None
+    data: Arrangement, factors: Sequence[np.ndarray], mode: int, solver: Solver | None = None
 ) -> np.ndarray:
     """Return the non-negative factor number ``mode`` of two that is best by least squares for the other."""
     subproblem = Quadratic(data.gram(factors, mode), data.contract(factors, mode))
@@ -290,7 +290,7 @@ def as_least_squares(problem: Problem, rank: int) -> Problem | None:
     if loss is None or loss is problem.loss or problem.chooses or data.weighted:
         return None
     penalties = [[p for p in own if not p.spatial] for own in problem.penalties]
-    return Problem(sketch_of(loss.prepare(data), rank), loss, penalties, problem.grids)
+    return Problem(sketch_of(loss.prepare(data.matrix), rank), loss, penalties, problem.grids)
 
 
 def fill(problem: Problem, factors: Sequence[np.ndarray]) -> Start:

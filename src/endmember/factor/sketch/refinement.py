@@ -60,12 +60,13 @@ def finish(
     low = sketch.scaled
     assert isinstance(low, LowRank)
     refined = Refined(low.Z, low.V, low.squared_norm, low.dtype)
-    here = replace(problem, data=problem.data.with_scaled(refined))
+    data = problem.data.matrix
+    here = replace(problem, data=data.with_scaled(refined))
     goal = certified(tol)
     before = optimality = np.inf
     for round_ in range(1, ROUNDS + 1):
-        seen = examined(problem.data, fit.factors[0], fit.factors[1])
-        C, S = (scale * F for scale, F in zip(problem.data.scales, fit.factors, strict=True))
+        seen = examined(data, fit.factors[0], fit.factors[1])
+        C, S = (scale * F for scale, F in zip(data.scales, fit.factors, strict=True))
         refined.learn(C, S, seen.right, seen.left)
         fit, optimality = _measured(fit, seen), here.optimality(fit.factors)
         logger.debug(
