@@ -17,7 +17,7 @@ class Huber(Loss):
         return self._sum(data.matrix.entries(dense=True), 0.0)
 
     def subproblem(self, data, factors, mode):
-        entries, Z = data.faced(factors, mode, dense=True)
+        entries, Z = data.entries_for(factors, mode, dense=True)
         residual = np.abs(entries.x - factors[mode] @ Z.T)
         weights = self.width / np.maximum(residual, self.width)  # of squares that lie above
         k = Z.shape[1]
@@ -26,7 +26,7 @@ class Huber(Loss):
         return Quadratic(G.reshape(-1, k, k), H, -np.inf, np.inf)
 
     def misfit(self, data, factors, mode=0, subproblem=None):
-        entries, Z = data.faced(factors, 0, dense=True)
+        entries, Z = data.entries_for(factors, 0, dense=True)
         return self._sum(entries, factors[0] @ Z.T)
 
     def _sum(self, entries, model):
@@ -47,7 +47,7 @@ class Quantile(Huber):
 
     def subproblem(self, data, factors, mode):
         square = super().subproblem(data, factors, mode)
-        entries, Z = data.faced(factors, mode, dense=True)
+        entries, Z = data.entries_for(factors, mode, dense=True)
         tilt = entries.dot(np.full(entries.x.shape, (2 * self.share - 1) * self.width), Z)
         return Quadratic(square.G, square.H + tilt, -np.inf, np.inf)
 

@@ -19,8 +19,8 @@ def small():
     return C, S / np.linalg.norm(S, axis=0)
 
 
-def brute(C, S, W, gauge):
-    """Return the bound from the full Jacobian, with zeros and the gauge held."""
+def brute(C, S, W, norm):
+    """Return the bound from the full Jacobian, with zeros and the norm held."""
     (n, k), m = C.shape, len(S)
     J = np.zeros((n * m, (n + m) * k))
     for i in range(n):
@@ -31,7 +31,7 @@ def brute(C, S, W, gauge):
     free = np.concatenate([C.ravel() != 0, S.T.ravel() != 0])
     held = np.zeros((k, J.shape[1]))
     for q in range(k):
-        held[q, n * k + q * m : n * k + (q + 1) * m] = gauge[:, q]
+        held[q, n * k + q * m : n * k + (q + 1) * m] = norm[:, q]
     U = null_space(held[:, free])
     F = ((J.T * W.ravel()) @ J)[np.ix_(free, free)]
     variance = np.zeros(J.shape[1])
@@ -46,11 +46,11 @@ def test_bound_is_that_of_the_full_information(separable, norm_of):
     C, S = small()
     rows, columns = RNG.uniform(0.5, 2, 12), RNG.uniform(0.5, 2, 9)
     W = rows[:, None] * columns if separable else RNG.uniform(0.5, 2, (12, 9))
-    gauge = S if norm_of == "l2" else np.ones(S.shape)
+    norm = S if norm_of == "l2" else np.ones(S.shape)
     weights = Weights(rows, columns, None if separable else lambda model: W)
     known = Information(C, S, weights, C == 0, S == 0)
-    covariance = known.with_scale(gauge)
-    maps, spectra = brute(C, S, W, gauge)
+    covariance = known.with_scale(norm)
+    maps, spectra = brute(C, S, W, norm)
     np.testing.assert_allclose(known.spectra_errors(covariance), spectra, atol=1e-12)
     np.testing.assert_allclose(known.maps_errors(covariance), maps, atol=1e-12)
     assert len(known.rotations) == 0

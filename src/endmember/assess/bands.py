@@ -138,7 +138,7 @@ def ambiguity(
     a spectrum is what all of them leave it: in closed form for two components, the area of
     feasible solutions for three, for more an inner estimate from walks through the feasible set.
     Entries that the model holds (:class:`em.Known`, :class:`em.Absent`, :class:`em.ZeroOutside`) stay held, and the
-    estimate is an inner one then; closure fixes no more than the scale of maps. Wishes about shape
+    estimate is an inner one then; closure fixes no more than the scale of maps. Penalties on shape
     (smooth, unimodal) are not asked: they would narrow the bands.
 
     Parameters
@@ -327,31 +327,31 @@ def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
     ValueError
         If a factor may be negative.
     """
-    held, negative = held_entries(model, observed, answer.k)
+    entries, negative = fixed_entries(model, observed, answer.k)
     if negative:
         raise EndmemberError(
             f"the {negative} may be negative (em.Free()), so that nothing limits what they could be; "
             "em.assess.ambiguity needs non-negative factors"
         )
-    fixed = Fixed(spectra=held[1], maps=np.any(held[0], axis=0))
+    fixed = Fixed(spectra=entries[1], maps=np.any(entries[0], axis=0))
     return fixed if fixed.spectra.any() or fixed.maps.any() else None
 
 
-def held_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarray], str]:
+def fixed_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarray], str]:
     """Return which entries of maps (n, k) and spectra (m, k) a model holds, and which factor may be negative."""
-    held, negative = [np.zeros((size, k), bool) for size in observed.data.shape], ""
+    found, negative = [np.zeros((size, k), bool) for size in observed.data.shape], ""
     grids = [
         Grid(observed.domain, observed.rows, observed.domain_known),
         Grid((observed.n_channels,), observed.columns, axis=observed.axis),
     ]
-    for name, fixed, grid in zip(("maps", "spectra"), held, grids, strict=True):
+    for name, fixed, grid in zip(("maps", "spectra"), found, grids, strict=True):
         if hasattr(model, name):
             lower, upper = bounds_of(
                 resolve(getattr(model, name), name, tested=True), fixed.shape, grid
             )
             negative = negative or ("" if np.all(np.isfinite(lower)) else name)
             fixed |= np.equal(lower, upper)
-    return held, negative
+    return found, negative
 
 
 def _envelopes(regions: Sequence[np.ndarray], F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ r"""What the data know of maps and spectra: Fisher information and the Cramér-R
 
 With weights :math:`w_{ij} = 1/\sigma^2_{ij}` the log-likelihood of :math:`X = C S^\top` has the curvature
 :math:`J^\top W J`. Maps are profiled out pixel by pixel, so that what is left is one matrix of the spectra,
-(k channels)². Entries held at zero take no part. Scale, and every rotation that the held entries
+(k channels)². Entries held at zero take no part. Scale, and every rotation that the fixed entries
 allow, is a direction in which nothing changes: the bound is that with these directions held.
 """
 
@@ -15,7 +15,7 @@ from scipy.linalg import cho_factor, cho_solve
 
 from endmember.factor.data.matrix import row_blocks
 
-#: Rotations whose effect on the held entries is below this fraction of the largest are free.
+#: Rotations whose effect on the fixed entries is below this fraction of the largest are free.
 FREE = 1e-8
 #: Entries of a block of pixels that are worked on at a time.
 BLOCK = 2**22
@@ -53,9 +53,9 @@ class Information:
     C : ndarray, (n, k)
     S : ndarray, (m, k)
     weights : Weights
-    held_maps : ndarray of bool, (n, k)
+    fixed_maps : ndarray of bool, (n, k)
         Entries at a bound.
-    held_spectra : ndarray of bool, (m, k)
+    fixed_spectra : ndarray of bool, (m, k)
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class Information:
         C: np.ndarray,
         S: np.ndarray,
         weights: Weights,
-        held_maps: np.ndarray,
-        held_spectra: np.ndarray,
+        fixed_maps: np.ndarray,
+        fixed_spectra: np.ndarray,
     ) -> None:
         self.C, self.S, self.weights = C, S, weights
-        self.held_maps, self.held_spectra = held_maps, held_spectra
+        self.fixed_maps, self.fixed_spectra = fixed_maps, fixed_spectra
         self.k, self.m = S.shape[1], S.shape[0]
 
     @cached_property
@@ -95,14 +95,14 @@ class Information:
 
     @cached_property
     def rotations(self) -> np.ndarray:
-        """The free rotations beyond scale that leave all held entries at zero, (number, k, k)."""
+        """The free rotations beyond scale that leave all fixed entries at zero, (number, k, k)."""
         k, C, S = self.k, self.C, self.S
-        gram = np.zeros((k, k, k, k))  # of the entries of R in S R and -C Rᵀ, at what is held
+        gram = np.zeros((k, k, k, k))  # of the entries of R in S R and -C Rᵀ, at what is fixed
         for q in range(k):
-            held = S[self.held_spectra[:, q]]
-            gram[:, q, :, q] += held.T @ held / max(np.sum(S**2), 1e-300)
-            held = C[self.held_maps[:, q]]
-            gram[q, :, q, :] += held.T @ held / max(np.sum(C**2), 1e-300)
+            fixed = S[self.fixed_spectra[:, q]]
+            gram[:, q, :, q] += fixed.T @ fixed / max(np.sum(S**2), 1e-300)
+            fixed = C[self.fixed_maps[:, q]]
+            gram[q, :, q, :] += fixed.T @ fixed / max(np.sum(C**2), 1e-300)
         off = ~np.eye(k, dtype=bool).ravel()
         values, vectors = np.linalg.eigh(gram.reshape(k * k, k * k)[np.ix_(off, off)])
         found = vectors[:, values <= FREE].T
@@ -114,7 +114,7 @@ class Information:
     def covariance(self) -> np.ndarray:
         """The bound on the covariance of the spectra, of unit length, with free rotations held; (k, m, k, m)."""
         k, m = self.k, self.m
-        free = ~self.held_spectra.T.ravel()
+        free = ~self.fixed_spectra.T.ravel()
         if not free.any():
             return np.zeros((k, m, k, m))
         information = self.matrix.reshape(k * m, k * m)[np.ix_(free, free)]
@@ -129,15 +129,15 @@ class Information:
         whole[np.ix_(free, free)] = covariance
         return whole.reshape(k, m, k, m)
 
-    def with_scale(self, gauge: np.ndarray) -> np.ndarray:
-        """Return that bound where ``gauge[:, q] · s_q`` is held instead of the length, (k, m, k, m).
+    def with_scale(self, norm: np.ndarray) -> np.ndarray:
+        """Return that bound where ``norm[:, q] · s_q`` is held instead of the length, (k, m, k, m).
 
         Parameters
         ----------
-        gauge : ndarray, (m, k)
+        norm : ndarray, (m, k)
         """
         k, covariance = self.k, self.covariance.copy()
-        along = gauge / np.sum(gauge * self.S, axis=0)
+        along = norm / np.sum(norm * self.S, axis=0)
         if not covariance.any():
             return covariance
         for q in range(k):  # T = 1 - s gᵀ / gᵀ s from the left, then from the right
@@ -174,7 +174,7 @@ class Information:
                         moved = np.einsum("ilj,ilj->il", solve @ covariance[q, :, r, :], solve)
                         part = part + (C[:, q] * C[:, r])[:, None] * moved
                 variance[rows] = part
-        return np.where(self.held_maps, 0.0, np.sqrt(np.maximum(variance, 0.0)))
+        return np.where(self.fixed_maps, 0.0, np.sqrt(np.maximum(variance, 0.0)))
 
     def curvatures(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the information of every single entry with all others held: of maps (n, k) and of spectra (m, k)."""
@@ -190,11 +190,11 @@ class Information:
             yield rows, self.weights.block(rows, self.C[rows] @ self.S.T)
 
     def _patterns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return for every pattern of held maps its pixels, what turns data to maps, and the explained part."""
+        """Return for every pattern of fixed maps its pixels, what turns data to maps, and the explained part."""
         found = []
-        patterns, label = np.unique(self.held_maps, axis=0, return_inverse=True)
-        for number, held in enumerate(patterns):
-            A = self.S * ~held
+        patterns, label = np.unique(self.fixed_maps, axis=0, return_inverse=True)
+        for number, fixed in enumerate(patterns):
+            A = self.S * ~fixed
             weighted = self.weights.columns[:, None] * A
             inverse = np.linalg.pinv(A.T @ weighted, hermitian=True)
             values, vectors = np.linalg.eigh(inverse)
@@ -204,7 +204,7 @@ class Information:
 
     def _explained(self, rows: slice, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return for every pixel the root of what its maps explain (k, m), what solves for them, and their variance."""
-        A = self.S.T[None, :, :] * ~self.held_maps[rows][:, :, None]
+        A = self.S.T[None, :, :] * ~self.fixed_maps[rows][:, :, None]
         weighted = A * W[:, None, :]
         inverse = np.linalg.pinv(weighted @ A.transpose(0, 2, 1), hermitian=True)
         values, vectors = np.linalg.eigh(inverse)

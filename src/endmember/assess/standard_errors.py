@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.base import clone
 
-from endmember.assess.bands import given_fit, held_entries
+from endmember.assess.bands import fixed_entries, given_fit
 from endmember.assess.information import Information, Weights
 from endmember.errors import EndmemberError
 from endmember.factor.data.observed import observe
@@ -67,10 +67,10 @@ class Errors:
     @property
     def sentence(self) -> str:
         """What the errors are worth."""
-        held = ""
+        besides = ""
         if self.rotations:
             several = "s" if self.rotations > 1 else ""
-            held = (
+            besides = (
                 f" {self.rotations} rotation{several} of the components {'are' if several else 'is'} not fixed by the "
                 "data and not part of these errors: see em.assess.ambiguity."
             )
@@ -80,13 +80,13 @@ class Errors:
                 "to tell the noise from; give noise=, ask for fewer components or take more pixels."
             )
         if self.method == "bootstrap":
-            return f"Errors from fits to simulated data: noise alone, not ambiguity.{held}"
+            return f"Errors from fits to simulated data: noise alone, not ambiguity.{besides}"
         worse = (
             "" if self.efficient
             else ' The loss of this model does worse; method="bootstrap" says by how much.'
         )  # fmt: skip
         bound = "Errors are the Cramér-Rao bound: what the best estimator makes of this noise."
-        return f"{bound}{worse}{held}"
+        return f"{bound}{worse}{besides}"
 
 
 def uncertainty(
@@ -175,10 +175,10 @@ class _Answer:
     def __init__(self, model: Any, explained: Explained, noise: NoiseModel | None) -> None:
         self.model, self.explained, self.observed = model, explained, explained.observed
         self.C, self.S = explained.C, explained.S
-        known, negative = held_entries(model, self.observed, self.S.shape[1])
+        known, negative = fixed_entries(model, self.observed, self.S.shape[1])
         zero = [AT_ZERO * np.max(F, axis=0) >= F for F in (self.C, self.S)]
         self.at_zero = [z & ~h & (not negative) for z, h in zip(zero, known, strict=True)]
-        self.held = [z | h for z, h in zip(self.at_zero, known, strict=True)]
+        self.fixed = [z | h for z, h in zip(self.at_zero, known, strict=True)]
         self.noise = noise or self._noise()
 
     def _noise(self) -> NoiseModel:
@@ -187,7 +187,7 @@ class _Answer:
         measured = None if loss.power == 0 else loss.measured_noise(self.observed)
         if measured is not None:
             return measured
-        unknowns = sum(np.count_nonzero(~held) for held in self.held) - self.S.shape[1]
+        unknowns = sum(np.count_nonzero(~fixed) for fixed in self.fixed) - self.S.shape[1]
         left = data.size - unknowns
         return NoiseModel(
             gain=0.0, read_variance=self.explained.squares() / left if left > 0 else math.nan
@@ -208,7 +208,7 @@ class _Answer:
                 "be worked out together; bin or crop the energy axis"
             )
         weights, exact = self._weights(n * k**3 * m**2)
-        known = Information(self.C, self.S, weights, *self.held)
+        known = Information(self.C, self.S, weights, *self.fixed)
         normalise = getattr(self.model, "normalise", None)
         energy = self.observed.axis.energy[self.observed.columns]
         covariance = known.with_scale(held_direction(self.S, normalise, energy))
@@ -264,8 +264,8 @@ class _Answer:
         spread = [np.std(draws, axis=0, ddof=1) for draws in found]
         above = [np.quantile(draws, BELOW, axis=0) for draws in found]
         maps, spectra = (
-            np.where(held, limit, error)
-            for held, limit, error in zip(self.at_zero, above, spread, strict=True)
+            np.where(zero, limit, error)
+            for zero, limit, error in zip(self.at_zero, above, spread, strict=True)
         )
         return self._errors(spectra, maps, 0, "bootstrap", True)
 

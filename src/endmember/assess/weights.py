@@ -1,4 +1,4 @@
-"""How strong a wish may be: misfit, overlap and movement of the spectra along a weight."""
+"""How strong a penalty may be: misfit, overlap and movement of the spectra along a weight."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.sketch.low_rank import sketch
 from endmember.methods.coupled import Coupled
 
-#: Share of what a fit gains by following noise that a wish may cost.
+#: Share of what a fit gains by following noise that a penalty may cost.
 AFFORDABLE = 0.5
 
 
@@ -106,7 +106,7 @@ def path(
     domain: tuple[int, ...] | None = None,
     callback: Callback | None = None,
 ) -> Path:
-    r"""Fit a model along one of its parameters and say how strong a wish the data bear.
+    r"""Fit a model along one of its parameters and say how strong a penalty the data bear.
 
     The rise of the misfit is compared with what the fit gains by following noise,
     :math:`k(n + m - k)\sigma^2/2` with :math:`\sigma^2` from the residual: the truth itself is that

@@ -299,7 +299,7 @@ class BetaDivergence(Loss):
         return max(self.misfit(data, flat), 0.0) or float(totals.sum())
 
     def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Ratio:
-        entries, Z = data.faced(factors, mode, dense=self.beta != 1)
+        entries, Z = data.entries_for(factors, mode, dense=self.beta != 1)
         return self.makes(entries, Z, factors[mode], self.beta)
 
     def touching(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
@@ -308,7 +308,7 @@ class BetaDivergence(Loss):
         .. math:: w = v^{\beta-2} \max\bigl(1,\ \max(\beta - 1, 0) + \max(2 - \beta, 0)\,x / v\bigr)
         """
         beta, E = self.beta, factors[mode]
-        entries, Z = data.faced(factors, mode, dense=True)
+        entries, Z = data.entries_for(factors, mode, dense=True)
         (n, m), k = entries.shape, Z.shape[1]
         floor = TOUCHING_FLOOR * max(float(np.mean(entries.x)), 1e-300)
         i, j = np.triu_indices(k)
@@ -332,7 +332,7 @@ class BetaDivergence(Loss):
         mode: int = 0,
         subproblem: Any = None,
     ) -> float:
-        entries, Z = data.faced(factors, 0, dense=self.beta != 1)
+        entries, Z = data.entries_for(factors, 0, dense=self.beta != 1)
         F = factors[0]
         x, beta, floor = entries.x, self.beta, floor_of(entries)
         if beta == 1:

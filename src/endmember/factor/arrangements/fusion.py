@@ -267,7 +267,7 @@ class FusedData:
         """The sum of the squared lengths of all data in the metric of their losses."""
         return 2.0 * sum(term.reference() for term in self.terms)
 
-    def faced(
+    def entries_for(
         self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
     ) -> tuple[Entries, np.ndarray]:
         """Return the entries of all terms of a factor side by side, and what they are multiplied with.
@@ -275,13 +275,15 @@ class FusedData:
         For counts a weight is a factor of data and model alike.
         """
         dense = dense or any(term.data.weighted for term, *_ in self.of(mode))
-        faced = [
-            (term.weight, *term.data.faced(term.modes(factors), own, dense))
+        entries_for = [
+            (term.weight, *term.data.entries_for(term.modes(factors), own, dense))
             for term, own, _ in self.of(mode)
         ]
         if mode not in self._beside:
-            self._beside[mode] = side_by_side([(weight, entries) for weight, entries, _ in faced])
-        return self._beside[mode], np.vstack([weight * Z for weight, _, Z in faced])
+            self._beside[mode] = side_by_side(
+                [(weight, entries) for weight, entries, _ in entries_for]
+            )
+        return self._beside[mode], np.vstack([weight * Z for weight, _, Z in entries_for])
 
 
 def side_by_side(parts: Sequence[tuple[float, Entries]]) -> Entries:

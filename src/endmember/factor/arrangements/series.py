@@ -144,7 +144,7 @@ class Tensor(Arrangement):
     def row_weights(self, mode: int) -> np.ndarray | None:
         return self.matrix.row_weights(1) if mode == self.last else None
 
-    def faced(
+    def entries_for(
         self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
     ) -> tuple[Entries, np.ndarray]:
         entries = self.matrix.entries(dense)

@@ -111,7 +111,7 @@ class Arrangement(ABC):
         """Return ``L`` (n, r) and ``R`` (m, r) with ``L Rᵀ`` the scaled data, if compressed; None for all others."""
         return None
 
-    def faced(
+    def entries_for(
         self, factors: Sequence[np.ndarray], mode: int, dense: bool = False
     ) -> tuple[Entries, np.ndarray]:
         """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
@@ -273,7 +273,7 @@ def row_blocks(n: int, m: int, entries: int = BLOCK_ENTRIES) -> Iterator[slice]:
 class BlockData(Data):
     """Data read in blocks of rows; all products follow from :meth:`Data.a_pass`."""
 
-    #: What a first look has found: totals of pixels and of channels, directions of the signal.
+    #: What a first pass has found: totals of pixels and of channels, directions of the signal.
     found: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     #: Whether the directions are those of pixels weighted by their counts.
     by_counts = False

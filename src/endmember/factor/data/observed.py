@@ -31,7 +31,7 @@ from endmember.factor.data.inspection import (
 from endmember.factor.data.lazy import Blocks, Lazy, in_memory
 from endmember.factor.data.matrix import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.data.resources import current, fingerprint
-from endmember.factor.sketch.passes import FirstLook, Seen, Survey, Wanted, first_look, largest_size
+from endmember.factor.sketch.passes import FirstPass, Seen, Survey, Wanted, first_pass, largest_size
 
 logger = logging.getLogger("endmember")
 
@@ -189,7 +189,7 @@ def observe(
     rows = _taking_part(mask, found.filled_rows, keep_empty)
     columns = _taking_part(channel_mask, found.filled_columns, keep_empty)
     data = _as_data(X, found, rows, columns)
-    if isinstance(found, FirstLook) and isinstance(data, BlockData):
+    if isinstance(found, FirstPass) and isinstance(data, BlockData):
         data.found = found.pixels[rows], found.channels[columns], found.directions[columns]
         data.by_counts = wanted.by_counts
     data.channels = np.searchsorted(_taking_part(channel_mask, found.filled_columns, True), columns)
@@ -248,7 +248,7 @@ def blocks_of(X: Any) -> Blocks:
 def survey(
     X: Any, mask: np.ndarray | None, channel_mask: np.ndarray | None, wanted: Wanted
 ) -> Survey:
-    """Return what one pass over a matrix (n, m) or lazy data finds; a :class:`FirstLook` but for sparse ones."""
+    """Return what one pass over a matrix (n, m) or lazy data finds; a :class:`FirstPass` but for sparse ones."""
     shape = int(np.prod(X.shape[:-1])), int(X.shape[-1])
     rows, columns = left_in(mask, shape[0]), left_in(channel_mask, shape[1])
     if not (len(rows) and len(columns)):
@@ -258,9 +258,9 @@ def survey(
         integer = X.dtype.kind in "iub"
         return _survey_of_nonzeros(Sparse(X, selection).X, rows, columns, shape, integer)
     if is_lazy(X):
-        return _look_at_lazy(X, selection, rows, columns, shape, wanted)
-    wanted = Wanted() if _looks_sparse(X) else wanted
-    return first_look(Dense(X, selection), columns, rows, shape, wanted)
+        return _first_pass_of_lazy(X, selection, rows, columns, shape, wanted)
+    wanted = Wanted() if _seems_sparse(X) else wanted
+    return first_pass(Dense(X, selection), columns, rows, shape, wanted)
 
 
 def _survey_of_nonzeros(
@@ -278,20 +278,20 @@ def _survey_of_nonzeros(
     return Survey(filled_rows, filled_columns, counts, first, integer, largest_size(X.data))
 
 
-def _look_at_lazy(
+def _first_pass_of_lazy(
     X: Any, selection: Selection, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int],
     wanted: Wanted,
-) -> FirstLook:  # fmt: skip
-    """Return what a first look at lazy data finds; once a session."""
+) -> FirstPass:  # fmt: skip
+    """Return what a first pass over lazy data finds; once a session."""
     session, key = current(), ("look", X.name, fingerprint([rows, columns]), wanted.by_counts)
-    look = session.notes.get(key)
-    if look is None or look.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
+    found = session.notes.get(key)
+    if found is None or found.directions.shape[1] < min(wanted.directions, len(rows), len(columns)):
         data = Lazy(X, selection, blocks_of(X))
-        look = session.notes[key] = first_look(data, columns, rows, shape, wanted)
-    return look
+        found = session.notes[key] = first_pass(data, columns, rows, shape, wanted)
+    return found
 
 
-def _looks_sparse(X: np.ndarray) -> bool:
+def _seems_sparse(X: np.ndarray) -> bool:
     """Tell whether the first pixels are counts so full of zeros that the data may be stored sparse."""
     few = X[: max(1, BLOCK_ENTRIES // max(X.shape[1], 1))]
     return X.dtype.kind in "iub" and bool(np.mean(few != 0) < 1 - SPARSE_FROM)

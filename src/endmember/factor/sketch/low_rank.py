@@ -123,7 +123,7 @@ def some_pixels(data: Data, rows: np.ndarray) -> Data:
 def sketch_of(data: Data, rank: int) -> Data:
     """Compress data to ``rank`` directions, those of the scaled data where pixels have weights.
 
-    The road is the same for data in memory and on disk, so that their fits are the same.
+    The passes are the same for data in memory and on disk, so that their fits are the same.
     """
     return data.with_scaled(LowRank(*sketched(data, rank), data.dtype))
 

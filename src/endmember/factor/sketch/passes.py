@@ -1,6 +1,6 @@
 r"""Least squares on data that are read, not held: every pass gives all that it can.
 
-1. :func:`first_look`: what the data hold, their totals, and :math:`Y = X^\top (X \Omega)` with random
+1. :func:`first_pass`: what the data hold, their totals, and :math:`Y = X^\top (X \Omega)` with random
    :math:`\Omega`: the directions of the signal, refined by one power step.
 2. :func:`sketched`: :math:`Z = X V` and :math:`X^\top Z` with :math:`V` an orthonormal basis of Y, hence the
    projection :math:`Q Q^\top X` on the range of Z. Starts and sweeps run on it in memory.
@@ -41,7 +41,7 @@ FAINT = 1e-3
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a first look shall find besides what the data hold.
+    """What a first pass shall find besides what the data hold.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class Survey:
 
 
 @dataclass
-class FirstLook(Survey):
+class FirstPass(Survey):
     """What the first pass finds; ``n`` pixels and ``m`` channels, those left out included.
 
     Attributes
@@ -116,14 +116,14 @@ class FirstLook(Survey):
     directions: np.ndarray
 
 
-def first_look(
+def first_pass(
     data: Lazy | Dense,
     columns: np.ndarray,
     rows: np.ndarray,
     shape: tuple[int, int],
     wanted: Wanted,
-) -> FirstLook:
-    """Look at everything once.
+) -> FirstPass:
+    """Return what one pass over everything finds.
 
     Parameters
     ----------
@@ -140,29 +140,29 @@ def first_look(
         n, m = shape
         size = min(wanted.directions, *data.shape)
         omega = _random_directions(data, size)
-        look = FirstLook(
+        found = FirstPass(
             np.zeros(n, bool), np.zeros(m, bool), np.zeros(3, int), np.empty(0, int),
             data.X.dtype.kind in "iub", 0.0, np.zeros(n), np.zeros(m), np.zeros((m, size)),
         )  # fmt: skip
         arguments = (omega, wanted.by_counts)
-        for where, part in data.a_pass("first look", _look, lambda _: arguments):
+        for where, part in data.a_pass("first look", _first_of_block, lambda _: arguments):
             filled, filled_columns, counts, first, pixels, channels, directions, largest = part
-            look.size = np.maximum(look.size, largest)
+            found.size = np.maximum(found.size, largest)
             here = rows[where]
-            look.filled_rows[here], look.pixels[here] = filled, pixels
-            look.filled_columns[columns] |= filled_columns
-            look.counts += counts
-            look.channels[columns] += channels
-            look.directions[columns] += directions
-            if len(first) and not len(look.first_nonfinite):
-                look.first_nonfinite = np.array([here[first[0]], columns[first[1]]])
-        return vars(look)
+            found.filled_rows[here], found.pixels[here] = filled, pixels
+            found.filled_columns[columns] |= filled_columns
+            found.counts += counts
+            found.channels[columns] += channels
+            found.directions[columns] += directions
+            if len(first) and not len(found.first_nonfinite):
+                found.first_nonfinite = np.array([here[first[0]], columns[first[1]]])
+        return vars(found)
 
     inputs = [shape, rows, columns, wanted.directions, wanted.by_counts]
-    return FirstLook(**_kept(data, "look", inputs, compute))
+    return FirstPass(**_kept(data, "look", inputs, compute))
 
 
-def _look(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray, ...]:
+def _first_of_block(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray, ...]:
     n, m = block.shape
     filled, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
     counts, first, pixels = np.zeros(3, int), np.empty(0, int), np.empty(n)
@@ -209,7 +209,7 @@ def unscaled(data: Data) -> tuple[Data, np.ndarray | None, np.ndarray | None]:
 
 
 def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
-    r"""Return the scores, the basis and ``‖X‖²`` of a sketch: one pass more than the first look, or two.
+    r"""Return the scores, the basis and ``‖X‖²`` of a sketch: one pass more than the first, or two.
 
     With ``V`` an orthonormal basis of :math:`X^\top X \Omega` and :math:`X V = Q R`, the sketch is
     :math:`Q Q^\top X = Q R^{-\top} (X^\top X V)^\top`, cut to its ``rank`` largest directions.
@@ -253,7 +253,7 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 
 def _start(X: Data, size: int, r: np.ndarray | None) -> np.ndarray:
-    """Return ``Xᵀ diag(r²) X Ω``, (m, size), as the first look has found it where it has."""
+    """Return ``Xᵀ diag(r²) X Ω``, (m, size), as the first pass has found it where it has."""
     if isinstance(X, BlockData):
         if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None):
             return X.found[2]
