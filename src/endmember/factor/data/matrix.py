@@ -27,6 +27,8 @@ MOST_RUNS = 64
 
 #: Numbers of rows, or a slice.
 Rows = Any
+#: What is said of every row of a block, and what adds up over blocks.
+ByRowAndSums = tuple[list[np.ndarray], list[Any]]
 Floats = NDArray[np.floating]
 Indices = NDArray[np.integer]
 
@@ -208,20 +210,37 @@ class Data(Arrangement):
         for rows, block in self.blocks():
             yield rows, kernel(Block(block, Selection()), *arguments(rows))
 
+    def gather(
+        self,
+        name: str,
+        kernel: Callable[..., Any],
+        arguments: Callable[[Rows], tuple[Any, ...]] = lambda rows: (),
+    ) -> list[Any]:
+        """Return what a kernel says of all rows, in their places, and then the sums of what it says of blocks.
+
+        Parameters
+        ----------
+        name, kernel, arguments
+            As in :meth:`a_pass`; the kernel returns two lists, of arrays with a row for each of the block, and of
+            what adds up.
+        """
+        by_row: list[np.ndarray] = []
+        sums: list[Any] = []
+        for rows, (parts, totals) in self.a_pass(name, kernel, arguments):
+            by_row = by_row or [np.empty((self.shape[0], *part.shape[1:])) for part in parts]
+            sums = [old + new for old, new in zip(sums, totals, strict=True)] if sums else totals
+            for whole, part in zip(by_row, parts, strict=True):
+                whole[rows] = part
+        return [*by_row, *sums]
+
     def channel_gram(self) -> np.ndarray:
         """Return ``XᵀX``, (m, m)."""
-        product = np.zeros((self.shape[1], self.shape[1]))
-        for _, part in self.a_pass("Gram matrix", _gram, lambda rows: ()):
-            product += part
-        return product
+        return self.gather("Gram matrix", _gram)[0]
 
     @cached_property
     def squared_row_norms(self) -> np.ndarray:
         """``Σ_j x_ij²``, (n,)."""
-        norms = np.empty(self.shape[0])
-        for rows, part in self.a_pass("norms", _squares, lambda rows: ()):
-            norms[rows] = part
-        return norms
+        return self.gather("norms", _squares)[0]
 
     @cached_property
     def squared_norm(self) -> float:  # type: ignore[override]
@@ -283,16 +302,10 @@ class BlockData(Data):
         """Yield ``(rows, X[rows])`` as float64, in order."""
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
-        product = np.empty((self.shape[0], Z.shape[1]))
-        for rows, part in self.a_pass("X Z", _dot, lambda rows: (Z,)):
-            product[rows] = part
-        return product
+        return self.gather("X Z", _dot, lambda rows: (Z,))[0]
 
     def transposed_dot(self, F: np.ndarray) -> np.ndarray:
-        product = np.zeros((self.shape[1], F.shape[1]))
-        for _, part in self.a_pass("transposed X F", _transposed_dot, lambda rows: (F[rows],)):
-            product += part
-        return product
+        return self.gather("transposed X F", _transposed_dot, lambda rows: (F[rows],))[0]
 
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
         return self.found[:2] if self.found else super().totals()
@@ -418,26 +431,26 @@ class Block:
         return np.dtype(np.float32 if self.raw.dtype == np.float32 else np.float64)
 
 
-def _dot(block: Block, Z: np.ndarray) -> np.ndarray:
+def _dot(block: Block, Z: np.ndarray) -> ByRowAndSums:
     product = np.empty((block.shape[0], Z.shape[1]))
     for piece, X in block:
         np.matmul(X, Z, out=product[piece])
-    return product
+    return [product], []
 
 
-def _transposed_dot(block: Block, F: np.ndarray) -> np.ndarray:
+def _transposed_dot(block: Block, F: np.ndarray) -> ByRowAndSums:
     product = np.zeros((block.shape[1], F.shape[1]))
     for piece, X in block:
         product += X.T @ F[piece]
-    return product
+    return [], [product]
 
 
-def _gram(block: Block) -> np.ndarray:
+def _gram(block: Block) -> ByRowAndSums:
     product = np.zeros((block.shape[1], block.shape[1]))
     for _, X in block:
         product += X.T @ X
-    return product
+    return [], [product]
 
 
-def _squares(block: Block) -> np.ndarray:
-    return np.concatenate([np.einsum("ij,ij->i", X, X) for _, X in block])
+def _squares(block: Block) -> ByRowAndSums:
+    return [np.concatenate([np.einsum("ij,ij->i", X, X) for _, X in block])], []

@@ -24,7 +24,14 @@ import numpy as np
 
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.lazy import Blocks, Lazy
-from endmember.factor.data.matrix import BLOCK_ENTRIES, Block, BlockData, Data, row_blocks
+from endmember.factor.data.matrix import (
+    BLOCK_ENTRIES,
+    Block,
+    BlockData,
+    ByRowAndSums,
+    Data,
+    row_blocks,
+)
 from endmember.factor.data.resources import current
 
 #: Directions of the signal that are followed besides those that are kept.
@@ -272,22 +279,20 @@ def _random_directions(X: Data, size: int) -> np.ndarray:
 
 def _find(X: BlockData, size: int, r: np.ndarray | None) -> dict[str, np.ndarray]:
     omega = _random_directions(X, size)
-    found = np.zeros(omega.shape)
-    for _, part in X.a_pass(
+    (found,) = X.gather(
         "directions", _directions, lambda rows: (omega, None if r is None else r[rows] ** 2)
-    ):
-        found += part
+    )
     return {"found": found}
 
 
-def _directions(block: Block, omega: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+def _directions(block: Block, omega: np.ndarray, weights: np.ndarray | None) -> ByRowAndSums:
     omega, found = omega.astype(block.quick), np.zeros(omega.T.shape)
     for piece, X in block.pieces(block.quick):
         scores = X @ omega
         if weights is not None:
             scores *= weights[piece, None].astype(block.quick)
         found += scores.T @ X
-    return found.T
+    return [], [found.T]
 
 
 def _kept(
@@ -301,24 +306,18 @@ def _kept(
 def _project(
     data: BlockData, basis: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    n, m = data.shape
-    Z, crossed, norm = np.empty((n, basis.shape[1])), np.zeros(basis.shape), 0.0
     right = basis if c is None else c[:, None] * basis
     squares = None if c is None else c**2
-    for rows, (scores, products, square) in data.a_pass(
+    Z, crossed, norm = data.gather(
         "sketch", _scores, lambda rows: (right, None if r is None else r[rows], squares)
-    ):
-        Z[rows] = scores
-        crossed += products
-        norm += square
-    if c is not None:
-        crossed *= c[:, None]
+    )
+    crossed = crossed if c is None else c[:, None] * crossed
     return {"Z": Z, "crossed": crossed, "squared_norm": np.array(norm)}
 
 
 def _scores(
     block: Block, right: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, float]:
+) -> ByRowAndSums:
     Z, crossed = np.empty((block.shape[0], right.shape[1])), np.zeros(right.T.shape)
     norm, right = 0.0, right.astype(block.quick)
     for piece, X in block.pieces(block.quick):
@@ -333,7 +332,7 @@ def _scores(
             scores *= (r[piece, None] ** 2).astype(block.quick)
         norm += float(size.sum())
         crossed += scores.T @ X
-    return Z, crossed.T, norm
+    return [Z], [crossed.T, norm]
 
 
 @dataclass
@@ -389,26 +388,17 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
 def _examine(
     data: Data, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, c: np.ndarray | None
 ) -> dict[str, np.ndarray]:
-    n, m = data.shape
-    right = np.empty(C.shape)
-    plain = right if c is None else np.empty(C.shape)
-    seen = Seen(right, np.zeros(S.shape), plain, np.empty(n), np.zeros(m), np.zeros(()))
     squares = None if c is None else c**2
-    for rows, part in data.a_pass(
+    right, plain, sizes, left, residual, misfit = data.gather(
         "full data", _compare, lambda rows: (C[rows], S, None if r is None else r[rows], squares)
-    ):
-        seen.right[rows], seen.plain[rows], left, seen.squares[rows], residual, misfit = part
-        seen.left += left
-        seen.residual += residual
-        seen.misfit += misfit
-    if c is not None:
-        seen.left *= c[:, None]
-    return vars(seen)
+    )
+    left = left if c is None else c[:, None] * left
+    return vars(Seen(right, left, plain, sizes, residual, np.array(misfit)))
 
 
 def _compare(
     block: Block, C: np.ndarray, S: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
-) -> tuple[Any, ...]:
+) -> ByRowAndSums:
     """Return the products of a block and its residual, from products where that leaves digits enough."""
     n, k = C.shape
     both = S if squares is None else np.column_stack([S, squares[:, None] * S])
@@ -435,4 +425,4 @@ def _compare(
     residual = left[:, k] - S @ C.sum(axis=0)
     plain = products[:, :k]
     right = plain if r is None else r[:, None] * products[:, k:]
-    return right, plain, left[:, :k], sizes, residual, misfit
+    return [right, plain, sizes], [left[:, :k], residual, misfit]
