@@ -275,7 +275,7 @@ class NMF(Alternating):
         """Return the problems with the zeros that a test has decided, and the fit with them."""
         k = fit.factors[-1].shape[1]
         whole = self._in_squares(full, fit.factors, observed)
-        sketch = replace(whole, data=self._compressed(whole.data, k))
+        sketch = replace(whole, data=self._compressed(whole.data.matrix, k))
         tests = tests_of(full)
         starts = [fit.factors, apart(sketch, fit.factors)]
         starts += self._sampled(sketch, observed, k, tests)
