@@ -262,8 +262,7 @@ def _shifts(
                 says=' and give method="correlation" with a window that holds features far apart',
             ),
         )
-    find = _by_peak if method == "zero_loss" else _by_correlation
-    shifts = find(source, inside, reach)
+    shifts = (_by_peak if method == "zero_loss" else _by_correlation)(source, inside, reach)
     stretches = np.zeros_like(shifts)
     if dispersion:
         shifts, stretches = _with_stretches(source, inside, shifts, reach)

@@ -66,8 +66,7 @@ def unwrap(X: Any) -> Any:
             "choose the energy axis with signal.as_signal1D(axis)"
         )
     (spectral,) = axes.signal_indices_in_array
-    in_order = spectral == X.data.ndim - 1
-    return X.data if in_order else np.moveaxis(X.data, spectral, -1)
+    return X.data if spectral == X.data.ndim - 1 else np.moveaxis(X.data, spectral, -1)
 
 
 #: Data whose largest value lies within these powers of two come in as they are: products of a few stay exact.
