@@ -360,7 +360,7 @@ def test_nothing_is_kept_when_interrupted_before_the_first_sweep(call, cube, mon
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("endmember.signals.bridge.load", interrupted)
+    monkeypatch.setattr(em, "load", interrupted)
     code, out, err = call("unmix", cube, "-k", 2)
     assert code == 130 and out == "" and len(err.splitlines()) == 1
     assert not cube.with_name("two phases-unmixed").exists()
@@ -379,7 +379,7 @@ def test_a_fault_of_the_program_is_told_from_wrong_input(call, cube, monkeypatch
     def broken(*_, **__):
         return np.ones(3) + np.ones(4)  # a ValueError that nobody raised on purpose
 
-    monkeypatch.setattr("endmember.signals.bridge.load", broken)
+    monkeypatch.setattr(em, "load", broken)
     code, out, err = call("unmix", cube, "-k", 2)
     assert code == 1 and out == "" and len(err.splitlines()) == 1
     assert "--debug" in err and "Traceback" not in err

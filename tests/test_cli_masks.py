@@ -8,13 +8,34 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.cli import main
+from endmember.cli import commands, main, mlls
+
+UNMIX = ("unmix", "cube.hspy", "-k", 2, "--starts", 1, "--overwrite", "-o", "kept")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with a spectrum image of two phases, and masks and weights of it."""
+    folder = tmp_path_factory.mktemp("files")
+    signal = em.synthetic.mixed_phases((12, 10), channels=64, k=2).signal
+    signal.save(folder / "cube.hspy")
+    rng = np.random.default_rng(0)
+    np.save(folder / "pixels.npy", rng.random((12, 10)) < 0.2)
+    np.save(folder / "channels.npy", (np.arange(64) % 9 == 4).astype(np.uint8))
+    np.save(folder / "weights.npy", (rng.random((12, 10, 64)) > 0.1).astype(float))
+    return folder, signal
 
 
 @pytest.fixture
-def call(capsys, tmp_path, monkeypatch):
-    """Run the command in an empty folder; return exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+def image(files, monkeypatch):
+    """The spectrum image; the folder of its file is the current one."""
+    monkeypatch.chdir(files[0])
+    return files[1].deepcopy()
+
+
+@pytest.fixture
+def call(capsys, image):
+    """Run the command beside the files; return exit code, stdout and stderr."""
 
     def run(*words):
         capsys.readouterr()
@@ -25,18 +46,17 @@ def call(capsys, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def image(tmp_path):
-    """A spectrum image of two phases, which is also the file ``cube.hspy``, with masks beside it."""
-    signal = em.synthetic.mixed_phases((12, 10), channels=64, k=2).signal
-    signal.save(tmp_path / "cube.hspy")
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "pixels.npy", rng.random((12, 10)) < 0.2)
-    np.save(tmp_path / "channels.npy", (np.arange(64) % 9 == 4).astype(np.uint8))
-    np.save(tmp_path / "weights.npy", (rng.random((12, 10, 64)) > 0.1).astype(float))
-    return signal
+def fitted(call, monkeypatch):
+    """Run the command; return what it would keep, without pictures and report, and what it says."""
+    kept = []
+    monkeypatch.setattr(commands, "keep_result", lambda result, *_: kept.append(result))
 
+    def run(*words):
+        code, _, err = call(*words)
+        assert code == 0, err
+        return kept[-1], err
 
-UNMIX = ("unmix", "cube.hspy", "-k", 2, "--starts", 1, "--overwrite", "-o", "kept")
+    return run
 
 
 def same(result, other):
@@ -57,22 +77,23 @@ def test_masks_are_those_of_the_library_also_with_a_window(call, image):
     same(em.open("kept").reproduce(), em.open("kept"))
 
 
-def test_weights_are_those_of_the_library(call, image):
-    code, _, err = call(*UNMIX, "--weights", "weights.npy")
-    assert code == 0, err
+def test_weights_are_those_of_the_library(fitted, image):
+    result, _ = fitted(*UNMIX, "--weights", "weights.npy")
     model = em.NMF(2, loss=em.Poisson(), n_starts=1, random_state=0)
-    same(em.open("kept"), em.unmix(image, model, weights=np.load("weights.npy")))
+    same(result, em.unmix(image, model, weights=np.load("weights.npy")))
 
 
-def test_a_picture_masks_what_is_not_black(call, image):
+def test_a_picture_masks_what_is_not_black(fitted):
     imageio = pytest.importorskip("imageio.v3")
     pixels = np.load("pixels.npy")
     imageio.imwrite("drawn.png", 255 * pixels.astype(np.uint8))
-    assert call(*UNMIX, "--mask", "drawn.png")[0] == 0
-    assert np.array_equal(np.isnan(em.open("kept").maps.data[0]), pixels)
+    result, _ = fitted(*UNMIX, "--mask", "drawn.png")
+    assert np.array_equal(np.isnan(result.maps.data[0]), pixels)
 
 
-def test_all_commands_leave_out_the_same_pixels(call, image):
+def test_all_commands_leave_out_the_same_pixels(call, image, monkeypatch):
+    for module, name in ((commands, "draw"), (mlls, "keep_result")):
+        monkeypatch.setattr(module, name, lambda *_: None)
     spoiled = image.deepcopy()
     spoiled.data = spoiled.data.astype(float)
     pixels = np.load("pixels.npy")
@@ -96,38 +117,35 @@ def test_all_commands_leave_out_the_same_pixels(call, image):
 
 
 @pytest.mark.parametrize("name", ["maps", "spectra"])
-def test_free_factors_follow_signed_data(call, tmp_path, name):
+def test_free_factors_follow_signed_data(fitted, name):
     import hyperspy.api as hs
 
     rng = np.random.default_rng(0)
     maps, spectra = rng.random((12, 10, 2)), rng.random((2, 40))
     (maps if name == "maps" else spectra)[...] -= 0.5
-    hs.signals.Signal1D(maps @ spectra).save("signed.hspy")
-    words = ("unmix", "signed.hspy", "-k", 2, "--starts", 1, "-o", "kept", "--free", name)
-    code, _, err = call(*words)
-    assert code == 0, err
-    result = em.open("kept")
-    fitted = np.moveaxis(result.maps.data, 0, -1) @ result.spectra.data
-    np.testing.assert_allclose(fitted, maps @ spectra, atol=1e-3)
+    hs.signals.Signal1D(maps @ spectra).save(f"signed {name}.hspy")
+    words = ("unmix", f"signed {name}.hspy", "-k", 2, "--starts", 1)
+    result, _ = fitted(*words, "--free", name)
+    product = np.moveaxis(result.maps.data, 0, -1) @ result.spectra.data
+    np.testing.assert_allclose(product, maps @ spectra, atol=1e-3)
     assert (getattr(result, name).data < 0).any()
 
 
-def test_fractions_of_known_spectra_are_found(call, tmp_path):
+def test_fractions_of_known_spectra_are_found(call, fitted):
     import hyperspy.api as hs
 
     rng, channel = np.random.default_rng(0), np.arange(50)
     spectra = np.stack([np.exp(-(((channel - c) / 6) ** 2)) for c in (12, 25, 38)]) + 0.05
     truth = rng.dirichlet(np.ones(3), size=(8, 9))
-    hs.signals.Signal1D(truth @ spectra).save("cube.hspy")
+    hs.signals.Signal1D(truth @ spectra).save("mixed.hspy")
     known = []
     for j, spectrum in enumerate(spectra):
         hs.signals.Signal1D(spectrum).save(f"{j}.hspy")
         known += ["--known", f"{j + 1}={j}.hspy"]
     for number in (6, 2):  # all of them, or the first alone
-        words = ("unmix", "cube.hspy", "-k", 3, "--closure", "--overwrite", "-o", "kept")
-        code, _, err = call(*words, *known[:number])
-        assert code == 0, err
-        maps = np.moveaxis(em.open("kept").maps.data, 0, -1)
+        words = ("unmix", "mixed.hspy", "-k", 3, "--closure", "--overwrite", "-o", "kept")
+        result, _ = fitted(*words, *known[:number])
+        maps = np.moveaxis(result.maps.data, 0, -1)
         np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-6)
         if number == 6:
             np.testing.assert_allclose(maps, truth, atol=1e-3)
@@ -136,18 +154,17 @@ def test_fractions_of_known_spectra_are_found(call, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["nmf", "vca"])
-def test_only_what_is_missing_is_left_out_where_the_method_can(call, image, method):
+def test_only_what_is_missing_is_left_out_where_the_method_can(fitted, image, method):
     data = image.data.astype(float)
     rng = np.random.default_rng(0)
     few = rng.integers(0, [12, 10, 64], size=(9, 3)).T
     data[tuple(few)] = np.nan
     image.data = data
-    image.save("holed.hspy")
-    words = ("unmix", "holed.hspy", "--missing", "leave-out", "--method", method, "-o", "kept")
+    image.save(f"holed {method}.hspy")
+    words = ("unmix", f"holed {method}.hspy", "--missing", "leave-out", "--method", method)
     for more in (("-k", 2), ()):
-        code, _, err = call(*words, *more, "--overwrite")
-        assert code == 0, err
-        lost = np.isnan(em.open("kept").maps.data[0])
+        result, err = fitted(*words, *more)
+        lost = np.isnan(result.maps.data[0])
         whole = "of them whole" in err
         assert np.array_equal(lost, np.isnan(data).any(axis=-1) & whole)
         assert (
@@ -156,7 +173,7 @@ def test_only_what_is_missing_is_left_out_where_the_method_can(call, image, meth
             else "0 of 120 spectra, 0 of 64 channels, 9 single values" in err
         )
     if method == "nmf":
-        same(em.open("kept").reproduce(), em.open("kept"))
+        same(result.reproduce(), result)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +187,8 @@ def test_only_what_is_missing_is_left_out_where_the_method_can(call, image, meth
         ("--mask", np.zeros((12, 10), dtype=complex), "no numbers"),
     ],
 )
-def test_what_is_no_mask_of_the_image_is_said_in_one_sentence(call, image, option, array, said):
+def test_what_is_no_mask_of_the_image_is_said_in_one_sentence(call, option, array, said):
     np.save("wrong.npy", array)
-    code, out, err = call(*UNMIX, option, "wrong.npy")
+    code, out, err = call(*UNMIX[:-1], "refused", option, "wrong.npy")
     assert code == 2 and not out and said in err and len(err.splitlines()) == 1
-    assert not Path("kept").exists()
+    assert not Path("refused").exists()

@@ -112,6 +112,7 @@ REFUSALS = [
     ),
     *calls("correlate", ["zero.hspy", "zero.hspy"], ("-k 2", "-k 2")),
     *calls("fuse", ["cube.hspy", "small.hspy"], ("-k 2", "rebin"), ("-k 2 --loss foo", "--loss foo")),
+    *calls("fuse", ["cube.hspy", "signed.hspy"], ("-k 9999", "-k 9999 is more")),
     *calls("fuse", ["cube.hspy", "dark.hspy"], ("-k 2", "zero")),
     *calls("fuse", ["cube.hspy", "ref.hspy"], ("-k 2", "ref.hspy")),
     *calls(

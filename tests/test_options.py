@@ -14,7 +14,7 @@ import typer
 import endmember as em
 from effects import differ, numbers
 from endmember.catalogue import METHODS, PARAMETERS
-from endmember.cli import commands, comparing, correlate, fuse, lazily, main, mlls, preprocess
+from endmember.cli import commands, main, mlls, preprocess, several, source
 
 COMMANDS = typer.main.get_command(commands.app).commands
 #: Words that stand for the place of a file among those of a call.
@@ -285,8 +285,8 @@ def outcome(files, known, monkeypatch, capsys):
 
     server = importlib.import_module("endmember.app.server.server")
     for module, name in (
-        (commands, "keep_result"), (mlls, "keep_result"), (commands, "draw"), (comparing, "draw"),
-        (preprocess, "save"), (fuse, "keep_result"), (correlate, "_save"), (typer, "launch"),
+        (commands, "keep_result"), (mlls, "keep_result"), (several, "keep_result"),
+        (commands, "draw"), (several, "draw"), (preprocess, "save"), (several, "_save"), (typer, "launch"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, keep)
     monkeypatch.setattr(server, "make_server", serve)
@@ -295,7 +295,7 @@ def outcome(files, known, monkeypatch, capsys):
         open=lambda file, number: em.load(file, signal=number), prepare=lambda *what: what[-1]
     )
     monkeypatch.setattr(server, "make_store", lambda: store)
-    monkeypatch.setattr(lazily, "_ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(source, "ANSWER_SECONDS", 0.1)
 
     def run(words: list[str]) -> tuple[int, str, list[Any]]:
         if tuple(words) in known:
@@ -350,7 +350,7 @@ def test_an_option_changes_what_comes_out_or_is_refused_by_name(outcome, command
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_refuses_by_name_what_it_has_no_use_for(outcome, method):
-    takes = getattr(em, METHODS[method])().get_params(deep=False)
+    takes = getattr(em, METHODS[method].kind)().get_params(deep=False)
     for option, parameter in PARAMETERS.items():
         if parameter in takes or option in takes:
             continue

@@ -4,32 +4,52 @@ What is chosen is named as in ``em``, so that reading the table costs nothing; t
 the choices that ``em.unmix`` makes all ask here.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from endmember.errors import Argument, EndmemberError
 
+
+@dataclass(frozen=True)
+class Row:
+    """A method, a loss or a solver; its key in the table is what the command line calls it.
+
+    Attributes
+    ----------
+    kind : str
+        The class, as in ``em``.
+    help : str
+        What the command line says of it in brackets; the name alone where that is enough.
+    words : str
+        What its control in the workbench says.
+    """
+
+    kind: str
+    help: str = ""
+    words: str = ""
+
+
 METHODS = {
-    "nmf": "NMF",
-    "pca": "PCA",
-    "ica": "ICA",
-    "vca": "VCA",
-    "spa": "SPA",
-    "nfindr": "NFINDR",
-    "sss": "SubspaceSampling",
-    "cp": "CP",
+    "nmf": Row("NMF", "non-negative matrix factorisation"),
+    "vca": Row("VCA"),
+    "spa": Row("SPA"),
+    "nfindr": Row("NFINDR", "pure pixels"),
+    "sss": Row("SubspaceSampling", "without pure pixels"),
+    "pca": Row("PCA"),
+    "ica": Row("ICA", "principal, independent components"),
+    "cp": Row("CP", "image series"),
 }
-LOSSES = {"squared": "SquaredError", "scaled": "PoissonScaled", "poisson": "Poisson"}
+LOSSES = {
+    "squared": Row("SquaredError", "constant", "constant noise"),
+    "scaled": Row("PoissonScaled", "counts, by weights", "counts, weighted"),
+    "poisson": Row("Poisson", "counts, exactly", "counts, exact"),
+}
 #: Losses by the words of a page.
-LOSSES_IN_WORDS = {
-    "constant noise": "squared",
-    "counts, weighted": "scaled",
-    "counts, exact": "poisson",
-}
+LOSSES_IN_WORDS = {row.words: name for name, row in LOSSES.items()}
 SOLVERS = {
-    name.lower(): name
-    for name in ("ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton")
+    name.lower(): Row(name)
+    for name in ("ANLS", "HALS", "ALS", "MALS", "Newton", "MultiplicativeUpdate", "ADMM")
 }
 
 
@@ -67,8 +87,7 @@ PENALTIES = {
     "soft_orthogonal": PenaltyRow(
         "SoftOrthogonal",
         "maps",
-        "Weight of maps that overlap little (0.01 suits phases in separate places; "
-        "'endmember path' says what the data bear).",
+        "Weight of maps that overlap little (0.01 suits phases in separate places; see 'endmember path').",
         "Little overlap (soft orthogonality)",
         "orthogonal",
     ),
@@ -85,15 +104,15 @@ PENALTIES = {
     "minimum_volume": PenaltyRow(
         "MinimumVolume",
         "spectra",
-        "Weight of spectra as alike as the data allow, with maps that sum to one: for "
-        "data without pure pixels.",
+        "Weight of spectra as alike as the data allow, for data without pure pixels; the maps are "
+        "scaled to sum to one, unless another penalty scales them.",
         "Minimum volume of the spectra",
         "volume",
     ),
     "relevance": PenaltyRow(
         "Relevance",
         "maps",
-        "Keep only as many of the K components as the data bear (ARD).",
+        "Keep as many of K components as the data bear (ARD).",
         "Drop superfluous components (ARD)",
         weights=(),
     ),
@@ -115,7 +134,18 @@ PARAMETERS = {
 }
 
 
-def named(table: Mapping[str, str], name: str, what: str) -> Any:
+def in_brackets(table: Mapping[str, Row]) -> str:
+    """Return the names of a table for the help of an option, with what it says of them.
+
+    Examples
+    --------
+    >>> in_brackets(LOSSES)
+    'squared (constant), scaled (counts, by weights), poisson (counts, exactly)'
+    """
+    return ", ".join(f"{name} ({row.help})" if row.help else name for name, row in table.items())
+
+
+def named(table: Mapping[str, Row], name: str, what: str, also: Sequence[str] = ()) -> Any:
     """Return what a table knows by a name, as a class of ``em``.
 
     Parameters
@@ -125,6 +155,8 @@ def named(table: Mapping[str, str], name: str, what: str) -> Any:
     name : str
     what : str
         The argument that the name was given for.
+    also : sequence of str
+        What else that argument allows.
 
     Raises
     ------
@@ -140,9 +172,10 @@ def named(table: Mapping[str, str], name: str, what: str) -> Any:
 
     if name not in table:
         raise EndmemberError(
-            Argument(what, name, f"{what} {name!r}"), f" is not known; allowed: {', '.join(table)}"
+            Argument(what, name, f"{what} {name!r}"),
+            f" is not known; allowed: {', '.join([*also, *table])}",
         )
-    return getattr(em, table[name])
+    return getattr(em, table[name].kind)
 
 
 def penalties(

@@ -122,6 +122,33 @@ class EndmemberError(ValueError):
         return self.spelled(str)
 
 
+class Sentence(str):
+    """A text of the library that a caller without Python can have in its own words, such as that of a warning.
+
+    Parameters
+    ----------
+    *words : str or Argument
+        In pieces that are joined as they stand.
+
+    Examples
+    --------
+    >>> said = Sentence("not converged: raise ", Argument("max_iter", says="max_iter"))
+    >>> said, said.spelled(lambda argument: f"--{argument.name}")
+    ('not converged: raise max_iter', 'not converged: raise --max_iter')
+    """
+
+    words: Words
+
+    def __new__(cls, *words: str | Argument) -> Self:
+        made = super().__new__(cls, "".join(map(str, words)))
+        made.words = words
+        return made
+
+    def spelled(self, spell: Callable[[Argument], str | None]) -> str:
+        """Return it with every argument as ``spell`` writes it; without the words of Python where that has none."""
+        return EndmemberError(*self.words).spelled(spell)
+
+
 def _plain(argument: Argument) -> str:
     return f"{argument.name.replace('_', ' ')} {argument.value}".rstrip()
 

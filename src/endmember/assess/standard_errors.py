@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from endmember.assess.bands import fixed_entries, given_fit
 from endmember.assess.information import Information, Weights
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Sentence, Words
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
@@ -67,26 +67,29 @@ class Errors:
     @property
     def sentence(self) -> str:
         """What the errors are worth."""
-        besides = ""
-        if self.rotations:
-            several = "s" if self.rotations > 1 else ""
-            besides = (
-                f" {self.rotations} rotation{several} of the components {'are' if several else 'is'} not fixed by the "
-                "data and not part of these errors: see em.assess.ambiguity."
-            )
         if np.isnan(self.maps).all():
-            return (
+            return Sentence(
                 "Errors are not known: the model has as many unknowns as the data have entries, which leaves nothing "
-                "to tell the noise from; give noise=, ask for fewer components or take more pixels."
+                "to tell the noise from; ",
+                Argument("", says="give noise=, "),
+                "ask for fewer components or take more pixels.",
             )
-        if self.method == "bootstrap":
-            return f"Errors from fits to simulated data: noise alone, not ambiguity.{besides}"
-        worse = (
-            "" if self.efficient
-            else ' The loss of this model does worse; method="bootstrap" says by how much.'
-        )  # fmt: skip
-        bound = "Errors are the Cramér-Rao bound: what the best estimator makes of this noise."
-        return f"{bound}{worse}{besides}"
+        bound: Words = ("Errors from fits to simulated data: noise alone, not ambiguity.",)
+        if self.method != "bootstrap":
+            bound = (
+                "Errors are the Cramér-Rao bound: what the best estimator makes of this noise.",
+            )
+            if not self.efficient:
+                more = Argument("", says='; method="bootstrap" says by how much')
+                bound += (" The loss of this model does worse", more, ".")
+        if not self.rotations:
+            return Sentence(*bound)
+        several = "s" if self.rotations > 1 else ""
+        besides = (
+            f" {self.rotations} rotation{several} of the components {'are' if several else 'is'} not fixed by the "
+            "data and not part of these errors: see "
+        )
+        return Sentence(*bound, besides, Argument("ambiguity", says="em.assess.ambiguity"), ".")
 
 
 def uncertainty(

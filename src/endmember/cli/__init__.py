@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import typer
 
-    from . import comparing, correlate, fuse, mlls  # noqa: F401 (they register themselves)
-    from .commands import app
-    from .console import at_home, complain, explain, listening
+    from . import commands, mlls, several  # noqa: F401 (they register themselves)
+    from .console import at_home, explain, listening, note
+    from .program import app
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Any = typer.main.get_command(app)
     called = command.commands.get(next((word for word in words if word[:1] != "-"), None))
     try:
-        with listening(debug), at_home():
+        with listening(debug, called), at_home():
             code = command.main(args=words, prog_name="endmember", standalone_mode=False) or 0
     except (KeyboardInterrupt, typer.Abort):
         code = 130
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         code, sentence = explain(error, called)
-        complain(sentence)
+        note(f"endmember: {sentence}")
     if code == 130:
-        complain("interrupted before there was anything to keep.")
+        note("endmember: interrupted before there was anything to keep.")
     return int(code)

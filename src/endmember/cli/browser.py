@@ -10,6 +10,7 @@ from endmember.errors import EndmemberError
 
 from .console import note
 from .options import CropOption, SignalOption, only_with
+from .source import LOAD_SECONDS
 from .targets import check_folder
 
 
@@ -58,9 +59,14 @@ def workbench(
     share_memory()
     store = make_store()
     first = None if file is None else _first(file, signal, crop, store)
-    server = make_server(
-        Path.cwd(), store, first, address=address, port=port, limit=upload_limit * 2**20
-    )
+    limit = upload_limit * 2**20
+    try:
+        server = make_server(Path.cwd(), store, first, address=address, port=port, limit=limit)
+    except OSError as problem:
+        raise EndmemberError(
+            f"--address {address} --port {port} cannot be listened on ({problem.strerror or problem}); give an "
+            "address of this machine, such as 127.0.0.1, and a free port, such as 0"
+        ) from problem
     if address != "127.0.0.1":
         note(
             f"Listening on {address}: other machines can reach this one, unencrypted; whoever has the "
@@ -74,23 +80,18 @@ def workbench(
 
 def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
-    from endmember.app.core.session import Session
     from endmember.app.core.steps import Step
     from endmember.app.work.scheduler import Ticket
-    from endmember.signals.bridge import guard
-
-    from .source import LOAD_SECONDS
+    from endmember.signals.files.limits import guard
 
     with guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)
-    if not windows:
-        return lambda session: session.use(image)
-    ((start, stop),) = windows
-    step = Step("crop_energy", {"start": start, "stop": stop})
-    cropped = store.prepare(Ticket(), image, (step,))
+    steps = [Step("crop_energy", {"start": start, "stop": stop}) for start, stop in windows or ()]
+    prepared = [(step, store.prepare(Ticket(), image, (step,))) for step in steps]
 
-    def first(session: Session) -> None:
+    def first(session: Any) -> None:
         session.use(image)
-        session.accept(step, cropped)
+        for step, cropped in prepared:
+            session.accept(step, cropped)
 
     return first

@@ -3,8 +3,6 @@
 All of it goes to stderr, in plain lines without control characters where that is no terminal.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -17,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
+
+import typer
 
 from endmember.catalogue import LOSSES, METHODS, PARAMETERS, SOLVERS
 from endmember.errors import Argument, EndmemberError
@@ -35,7 +35,7 @@ _OPTIONS = {
     "rank": "denoise",
 }
 #: What the command line calls the parts of a model.
-_WORDS = {part: word for table in (LOSSES, METHODS, SOLVERS) for word, part in table.items()}
+_WORDS = {row.kind: word for table in (LOSSES, METHODS, SOLVERS) for word, row in table.items()}
 #: What is wrong with the value of an option, by the name that the parser has for it.
 _WRONG = {
     "int_parsing": "is no whole number",
@@ -45,17 +45,14 @@ _WRONG = {
 }
 #: Seconds between two updates of the progress bar.
 _BAR_EVERY = 0.1
+#: Libraries whose log is none of the user's concern.
+_SILENT = ("hyperspy", "rsciio", "exspy", "matplotlib", "numba")
 
 
 def note(sentence: str) -> None:
     """Say something that is no result."""
     sys.stderr.write(f"{_one_line(sentence)}\n")
     sys.stderr.flush()
-
-
-def complain(sentence: str) -> None:
-    """Say in one line why there is no result."""
-    note(f"endmember: {sentence}")
 
 
 def explain(error: Exception, command: Any = None) -> tuple[int, str]:
@@ -83,12 +80,15 @@ def explain(error: Exception, command: Any = None) -> tuple[int, str]:
     if hasattr(error, "format_message"):  # a wrong call, found by the parser of the command line
         return 2, _wrong_call(error)
     if isinstance(error, EndmemberError):
-        return 2, _stopped(_in_options(error, command))
+        return 2, _stopped(in_options(error, command))
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         return 2, _stopped(f"{place}{error.strerror or error}")
     if isinstance(error, MemoryError):
-        return 2, "there is too little memory for this; try --lazy, or --crop to a smaller window."
+        ways = {"--lazy": "--lazy", "--crop": "--crop to a smaller window"}
+        try_ = [way for option, way in ways.items() if option in _options(command)]
+        advice = f"try {', or '.join(try_)}" if try_ else "crop or rebin the data first"
+        return 2, f"there is too little memory for this; {advice}."
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return 1, (
         f"a fault of the program, not of your data ({_one_line(what)}); "
@@ -97,41 +97,37 @@ def explain(error: Exception, command: Any = None) -> tuple[int, str]:
 
 
 def _wrong_call(error: Any) -> str:
-    """Say what is wrong with a call, and where its command says what is right."""
-    details: list[dict[str, Any]] = getattr(error.__cause__, "errors", list)()
-    said = _wrong_value(error.param, details[0]) if details else error.format_message()
+    """Say in our own words what is wrong with a call, and where its command says what is right."""
+    said = error.format_message()
+    for detail in getattr(error.__cause__, "errors", list)()[:1]:
+        limits = detail.get("ctx", {})
+        wrong = limits.get("error", f"{detail['input']} is not allowed")
+        if detail["type"] in _WRONG:
+            wrong = f"{detail['input']} {_WRONG[detail['type']].format(**limits)}"
+        said = f"{error.param.opts[0]} {wrong}"
     command = error.ctx.command_path if getattr(error, "ctx", None) else "endmember"
     return f"{_stopped(said)[:-1]}; see {command} --help."
 
 
-def _wrong_value(option: Any, detail: dict[str, Any]) -> str:
-    """Say in our own words what is wrong with the value of an option."""
-    limits = detail.get("ctx", {})
-    if detail["type"] in _WRONG:
-        wrong = f"{detail['input']} {_WRONG[detail['type']].format(**limits)}"
-    else:
-        wrong = str(limits.get("error", f"{detail['input']} is not allowed"))
-    return f"{option.opts[0]} {wrong}"
+def _options(command: Any) -> dict[Any, Any]:
+    """Return the options of a command by the names of their parameters and as they are typed."""
+    options = [one for one in getattr(command, "params", []) if one.opts[0].startswith("-")]
+    return {name: one for one in options for name in (one.name, *one.opts)}
 
 
-def _in_options(error: EndmemberError, command: Any) -> str:
-    """Return the sentence of a refusal with the options of a command for the arguments of the library."""
-    options = {
-        one.name: one for one in getattr(command, "params", []) if one.opts[0].startswith("-")
-    }
+def in_options(said: Any, command: Any) -> str:
+    """Return a refusal or a sentence of the library with the options of a command for arguments of Python."""
+    options = _options(command)
 
     def spell(argument: Argument) -> str | None:
         option = options.get(argument.name) or options.get(_OPTIONS.get(argument.name, ""))
-        if option is None:
-            return None
-        return (
-            option.opts[0]
-            if option.is_flag
-            else f"{option.opts[0]} {_typed(argument.value)}".rstrip()
-        )
+        if option is None or option.is_flag:
+            return option and option.opts[0]
+        return f"{option.opts[0]} {_typed(argument.value)}".rstrip()
 
-    sentence = error.spelled(spell)
-    about = spell(Argument(error.parameter)) if error.parameter else None
+    sentence = said.spelled(spell) if hasattr(said, "spelled") else str(said)
+    parameter = getattr(said, "parameter", None)
+    about = spell(Argument(parameter)) if parameter else None
     return f"{about}: {sentence}" if about and about not in sentence else sentence
 
 
@@ -148,6 +144,17 @@ def _typed(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else _WORDS.get(str(value), str(value))
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "spike"), counted(2, "spike"), counted(2, "spectrum", "spectra")
+    ('1 spike', '2 spikes', '2 spectra')
+    """
+    return f"{count} {one if count == 1 else several or f'{one}s'}"
+
+
 def _one_line(text: str) -> str:
     return " ".join(str(text).split())
 
@@ -157,27 +164,31 @@ def _stopped(text: str) -> str:
 
 
 @contextmanager
-def listening(debug: bool) -> Iterator[None]:
-    """Pass on our own warnings and log as notes; with ``debug``, all that anyone says."""
+def listening(debug: bool, command: Any = None) -> Iterator[None]:
+    """Pass on our own warnings and log as notes in the options of a command; with ``debug``, all that anyone says."""
+
+    def pass_on(message: Any, category: type[Warning], filename: str, *_: Any, **__: Any) -> None:
+        ours = Path(__file__).parents[1] in Path(filename).parents
+        if ours or category.__name__ == "ConvergenceWarning":
+            note(f"Note: {in_options(message.args[0], command)}")
+
     logger = logging.getLogger(None if debug else "endmember")
-    handler = logging.StreamHandler() if debug else _Notes()
-    before = logger.level, logger.propagate
-    silenced = {} if debug else _silence("hyperspy", "rsciio", "exspy", "matplotlib", "numba")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            if not debug:
-                warnings.showwarning = _pass_on
-            yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
-        for name, level in silenced.items():
-            logging.getLogger(name).setLevel(level)
+    levels = {logger: logging.INFO}
+    if not debug:
+        levels |= {logging.getLogger(name): logging.CRITICAL for name in _SILENT}
+    with warnings.catch_warnings(), ExitStack() as stack:
+        for one, level in levels.items():
+            stack.callback(one.setLevel, one.level)
+            one.setLevel(level)
+        stack.callback(setattr, logger, "propagate", logger.propagate)
+        logger.propagate = False
+        handler = logging.StreamHandler() if debug else _Notes()
+        stack.callback(logger.removeHandler, handler)
+        logger.addHandler(handler)
+        warnings.simplefilter("default")
+        if not debug:
+            warnings.showwarning = pass_on
+        yield
 
 
 class _Notes(logging.Handler):
@@ -187,22 +198,6 @@ class _Notes(logging.Handler):
         note(record.getMessage())
 
 
-def _silence(*names: str) -> dict[str, int]:
-    """Raise the level of other libraries' loggers and return what it was."""
-    before = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return before
-
-
-def _pass_on(
-    message: Warning | str, category: type[Warning], filename: str, *_: Any, **__: Any
-) -> None:
-    ours = Path(__file__).parents[1] in Path(filename).parents
-    if ours or category.__name__ == "ConvergenceWarning":
-        note(f"Note: {message}")
-
-
 @contextmanager
 def at_home() -> Iterator[None]:
     """Lend a home folder where there is none: HyperSpy and Matplotlib write settings there."""
@@ -210,16 +205,12 @@ def at_home() -> Iterator[None]:
     if os.name == "nt" or os.access(home, os.W_OK):
         yield
         return
-    before = os.environ.get("HOME")
     with tempfile.TemporaryDirectory(prefix="endmember-home-") as lent:
         os.environ["HOME"] = lent
         try:
             yield
         finally:
-            if before is None:
-                del os.environ["HOME"]
-            else:
-                os.environ["HOME"] = before
+            os.environ["HOME"] = str(home)
 
 
 class Watch:
@@ -244,7 +235,7 @@ class Watch:
         self._task: Any = None
         self._cleanup = ExitStack()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             before = signal.signal(signal.SIGINT, self._stop)
             self._cleanup.callback(signal.signal, signal.SIGINT, before)
@@ -256,10 +247,20 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    def finish(self) -> None:
-        """Take the progress bar away; Ctrl-C still waits for what is being saved."""
+    def conclude(self, model: Any, of: str = "") -> None:
+        """Take the progress bar away and say what the fit came to; Ctrl-C still waits for what is being saved."""
         if self._bar is not None:
             self._bar.stop()
+        found = f"{counted(model.n_components_, 'component')}{of}"
+        if self.stopped:
+            end = f", stopped by you after {self.sweeps} sweeps: the best result so far is kept"
+        elif "n_iter_" not in model.learned():
+            signed = "; they have signs and are no pure spectra" if model.signed else ""
+            end = f" by {type(model).__name__}{signed}"
+        else:
+            state = "converged" if model.converged_ else "not converged"
+            end = f" after {model.n_iter_} sweeps, {state}, optimality {model.optimality_:.1e}"
+        typer.echo(f"{found}{end}")
 
     def __call__(self, progress: Any) -> bool:
         """Take note of a sweep; return True where the fit is to stop."""

@@ -1,49 +1,297 @@
-"""Groups of options: a parameter of a command whose type is a dataclass stands for the fields of that class."""
+"""Groups of options: which model is fitted and how, what is known of the answer, and how sure it is."""
 
-from __future__ import annotations
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
 
-import inspect
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from functools import wraps
-from typing import Any, get_type_hints
+import typer
+
+import endmember as em
+from endmember.catalogue import (
+    METHODS,
+    PARAMETERS,
+    PENALTIES,
+    SOLVERS,
+    in_brackets,
+    named,
+    penalties,
+)
+from endmember.errors import EndmemberError
+
+from .console import in_options, note
+from .options import ClosureOption, DispersionOption, LossOption, SeedOption, dashed, only_with
 
 
-def spelled_out(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a command that takes the fields of its groups one by one, as Typer wants them.
+@dataclass
+class Sweeps:
+    """Fit."""
 
-    Examples
-    --------
-    >>> from dataclasses import dataclass
-    >>> @dataclass
-    ... class Size:
-    ...     width: int = 2
-    ...     height: int = 3
-    >>> def area(unit: str, size: Size) -> str:
-    ...     return f"{size.width * size.height} {unit}"
-    >>> spelled_out(area)(unit="mm²", width=4)
-    '12 mm²'
+    starts: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many random starts to try.")
+    ] = 10
+    max_iter: Annotated[int, typer.Option(min=1, metavar="N", help="Most sweeps of one start.")] = (
+        2000
+    )
+    tol: Annotated[
+        float, typer.Option(min=0, metavar="X", help="Least relative gain of a sweep.")
+    ] = 1e-6
+    seed: SeedOption = 0
+
+
+@dataclass
+class Fitting(Sweeps):
+    """Model and fit."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"{in_brackets(METHODS)}. Solver and penalties are of nmf alone.",
+        ),
+    ] = "nmf"
+    loss: LossOption = "auto"
+    solver: Annotated[str | None, typer.Option(metavar="NAME", help=in_brackets(SOLVERS))] = None
+    segments: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With vca: search N tiles, for rare phases."),
+    ] = None
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="With sss: spectra (each has a peak of its own) or maps (each is alone somewhere).",
+            metavar="spectra|maps",
+        ),
+    ] = None
+    drift: Annotated[
+        float | None,
+        typer.Option(
+            help="Let the energy axis drift from pixel to pixel by up to CHANNELS; find the shifts too.",
+            metavar="CHANNELS",
+        ),
+    ] = None
+    dispersion: DispersionOption = False
+
+    def parameters(self, context: typer.Context) -> dict[str, Any]:
+        """Return what was given for the method, by the names of its parameters, and its seed in any case.
+
+        Raises
+        ------
+        ValueError
+            If there is no such method, or an option was given that has no effect on it.
+        """
+        only_with("--drift 3", self.drift is not None, dispersion=self.dispersion)
+        takes = named(METHODS, self.method, "method")().get_params(deep=False)
+        names = {option: option if option in takes else name for option, name in PARAMETERS.items()}
+        sources = {one: context.get_parameter_source(one) for one in names}
+        given = [one for one, source in sources.items() if source and source.name == "COMMANDLINE"]
+        needless = [dashed(one) for one in given if names[one] not in takes]
+        if needless:
+            raise EndmemberError(
+                f"--method {self.method} takes no {' and no '.join(needless)}; leave it out"
+            )
+        found = {names[one]: context.params[one] for one in [*given, "seed"]}
+        return {name: value for name, value in found.items() if name in takes}
+
+    def takes_single_values(self) -> bool:
+        """Tell whether single values can be missing, without the spectra that hold them."""
+        return self.loss != "scaled" and named(METHODS, self.method, "method").takes_weights
+
+    def model(
+        self, image: Any, components: int | None, parameters: dict[str, Any], masks: dict[str, Any]
+    ) -> tuple[Any, list[str], Any]:
+        """Return the model with these parameters, the reasons for it, and the rank panel where that was asked."""
+        from endmember.signals.choosing import choose_model
+
+        solver = self.solver and named(SOLVERS, self.solver.lower(), "solver")
+        own = {"loss": self.loss, "solver": solver and solver()}
+        model, reasons, panel = choose_model(
+            image, components, method=self.method, **masks, **(parameters | own)
+        )
+        if self.drift is not None:
+            model = em.Drifting(model, max_shift=self.drift, dispersion=self.dispersion)
+        return model, reasons, panel
+
+
+class Part(StrEnum):
+    """What a model is made of."""
+
+    MAPS = "maps"
+    SPECTRA = "spectra"
+
+
+def _option(name: str, help: str, weight: bool) -> tuple[str, Any, Any]:
+    """Return an option of a penalty, as a field: a weight, or whether something is on."""
+    if weight:
+        return name, Annotated[float | None, typer.Option(help=help, metavar="W")], None
+    return name, Annotated[bool, typer.Option(dashed(name), help=help)], False
+
+
+_Weights: Any = make_dataclass(
+    "_Weights", [_option(name, row.help, bool(row.weights)) for name, row in PENALTIES.items()]
+)
+_OfMaps: Any = make_dataclass(
+    "_OfMaps",
+    [
+        _option(name, f"Vary the {row.help[0].lower()}{row.help[1:]}", False)
+        for name, row in PENALTIES.items()
+        if row.weights and row.factor == "maps"
+    ],
+)
+
+
+@dataclass
+class Varied(_OfMaps):
+    """Weight to vary."""
+
+
+@dataclass
+class Penalties(_Weights):
+    """Maps and spectra."""
+
+    closure: ClosureOption = False
+    known: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Component N has the spectrum of FILE; once for each.",
+            metavar="N=FILE",
+        ),
+    ] = None
+    free: Annotated[
+        list[Part] | None,
+        typer.Option(metavar="maps|spectra", help="Let them be negative; may be given for both."),
+    ] = None
+
+    def parameters(self, image: Any, *, closure: bool = True) -> dict[str, list[Any] | None]:
+        """Return them as the parameters ``maps`` and ``spectra`` of a model, None for none.
+
+        Parameters
+        ----------
+        image : HyperSpy signal
+            Whose energies known spectra are brought to.
+        closure : bool
+            Whether a closure is a penalty; some methods have a parameter for it.
+
+        Raises
+        ------
+        ValueError
+            If a known spectrum is none, or two penalties contradict each other.
+        """
+        if self.known and self.minimum_volume is not None:
+            raise EndmemberError(
+                "--known fixes the scale of its spectra, and --minimum-volume chooses that of all; leave one of "
+                "them out, or take --closure instead of --minimum-volume"
+            )
+        weights = {name: getattr(self, name) for name in PENALTIES}
+        asked = penalties(self.closure and closure, self.free or (), **weights)
+        asked["spectra"] = known_spectra(self.known or [], image) + asked["spectra"]
+        return {part: chosen or None for part, chosen in asked.items()}
+
+
+def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
+    """Return the penalty for what ``N=FILE`` says, with N counted from 1, at the energies of an image; none for none.
+
+    Raises
+    ------
+    ValueError
+        If a text is not of that form, or its file holds no single spectrum that covers the image.
     """
-    listed: list[inspect.Parameter] = []
-    groups: dict[str, Any] = {}
-    for name, one in inspect.signature(command, eval_str=True).parameters.items():
-        if not is_dataclass(one.annotation):
-            listed.append(one.replace(kind=one.KEYWORD_ONLY))
-            continue
-        groups[name] = one.annotation
-        types = get_type_hints(one.annotation, include_extras=True)
-        listed += [
-            inspect.Parameter(f.name, one.KEYWORD_ONLY, default=f.default, annotation=types[f.name])
-            for f in fields(one.annotation)
-        ]
+    from endmember.factor.data.axis import Axis
+    from endmember.methods.standards import standards
 
-    @wraps(command)
-    def run(**given: Any) -> Any:
-        for name, kind in groups.items():
-            own = {f.name: given.pop(f.name) for f in fields(kind) if f.name in given}
-            given[name] = kind(**own)
-        return command(**given)
+    axis, known = Axis.of(image), {}
+    for text in texts:
+        number, _, path = text.partition("=")
+        if not number.strip().isdigit() or int(number) < 1 or not path:
+            raise EndmemberError(
+                f"--known {text!r} is not N=FILE, such as --known 1=oxide.msa with 1 the first component"
+            )
+        if int(number) - 1 in known:
+            raise EndmemberError(
+                f"--known names component {int(number)} twice; give it one spectrum"
+            )
+        (standard,) = standards([read_spectrum(Path(path))], axis)
+        known[int(number) - 1] = standard.at(axis.energy, axis.step)
+    return [em.Known(known)] if known else []
 
-    run.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
-    run.__annotations__ = {one.name: one.annotation for one in listed}
-    return run
+
+def read_spectrum(path: Path, *, image: bool = False) -> Any:
+    """Return the only single spectrum of a file, titled with the name of the file, or the only signal of spectra.
+
+    Raises
+    ------
+    ValueError
+        If the file holds none, or more.
+    """
+    from endmember.signals.files.reading import read
+
+    managers = [(one, one.axes_manager) for one in read(path)]
+    found = [
+        one
+        for one, axes in managers
+        if axes.signal_dimension == 1 and (image or axes.navigation_size <= 1)
+    ]
+    if len(found) != 1:
+        what = "signals of spectra and a low loss" if image else "single spectra and a reference"
+        raise EndmemberError(f"{path} holds {len(found)} {what} is one; give a file with just that")
+    if not image:
+        found[0].metadata.set_item("General.title", path.stem)
+    return found[0]
+
+
+@dataclass
+class Doubts:
+    """How sure it is."""
+
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Standard errors of maps and spectra, in the report.")
+    ] = False
+    ambiguity: Annotated[
+        bool,
+        typer.Option(
+            "--ambiguity", help="Bands of all spectra and maps that fit as well, in the report."
+        ),
+    ] = False
+    crosscheck: Annotated[
+        bool, typer.Option("--crosscheck", help="Fit other methods too and say where they agree.")
+    ] = False
+
+    def add_to(self, result: Any, image: Any, command: Any) -> None:
+        """Add errors, bands and the agreement with other methods to a result, and say what they come to.
+
+        What cannot be worked out is noted, in the options of the command, and left out: the answer itself is there
+        and is kept.
+        """
+
+        def said(judge: Any) -> Any:
+            try:
+                found = judge(result, image)
+            except ValueError as refusal:
+                note(f"Note: {in_options(refusal, command)}")
+                return None
+            typer.echo(in_options(found.sentence, command))
+            return found
+
+        if self.errors:
+            result.errors = said(em.assess.uncertainty)
+        if self.ambiguity:
+            result.bands = said(em.assess.ambiguity)
+        if self.crosscheck and (found := said(_compared)) is not None:
+            from endmember.signals.result.doubts import agreement_of
+
+            result.record["agreement"] = agreement_of(found)
+
+
+def _compared(result: Any, image: Any) -> Any:
+    """Fit other methods to the same pixels and channels."""
+    from endmember.signals.choosing import choose_model, choose_models
+
+    own, options = result.model, result.options
+    seed = getattr(own, "random_state", 0)
+    plain, _, _ = choose_model(image, own.n_components_, random_state=seed, **options)
+    models = {f"{type(own).__name__} (this)": own}
+    for name, model in choose_models(image, plain).items():
+        if repr(model) != repr(own):
+            models[name] = model
+    return em.compare(image, models, bands=False, **options)

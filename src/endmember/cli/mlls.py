@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+import endmember as em
 from endmember.errors import EndmemberError
 
-from .commands import app
+from .groups import read_spectrum
 from .options import (
     ClosureOption,
     FileArgument,
@@ -17,10 +18,9 @@ from .options import (
     OverwriteOption,
     WeightsOption,
 )
+from .program import app
 from .source import Source
 from .targets import check_room, folder_for, keep_result
-from .wishes import background as background_named
-from .wishes import read_spectrum
 
 
 @app.command()
@@ -74,37 +74,28 @@ def mlls(
     reduced chi-square how well they explain the data: near 1 is up to the noise.
     """
     folder = folder_for(file, "mlls", output, overwrite)
-    kind = background_named(background)
-    from endmember.factor.penalties import SumToOne
-    from endmember.methods.references import MLLS
+    kind = None if background is None else background.lower().replace("-", "_")
+    from endmember.methods.standards import BACKGROUNDS
     from endmember.signals.choosing import chosen_loss
-    from endmember.signals.result.unmixing import unmix as run
 
+    if kind is not None and kind not in BACKGROUNDS:
+        allowed = ", ".join(BACKGROUNDS).replace("_", "-")
+        raise EndmemberError(
+            f"--background {background} is not known; allowed: {allowed}, or none at all"
+        )
     image, masks = source.read(file, lazy=lazy, entries=loss != "scaled", weights=weights)
     check_room(folder, image, len(reference) + 5)
     chosen, why = chosen_loss(image, loss, **masks)
-    model = MLLS(
+    model = em.MLLS(
         [read_spectrum(path) for path in reference],
         loss=chosen, background=kind, shift=shift,
-        low_loss=None if low_loss is None else _read_low_loss(low_loss), extra=int(extra),
-        maps=SumToOne() if closure else None,
+        low_loss=None if low_loss is None else read_spectrum(low_loss, image=True), extra=int(extra),
+        maps=em.SumToOne() if closure else None,
     )  # fmt: skip
-    result = run(image, model, reasons=why, **masks)
+    result = em.unmix(image, model, reasons=why, **masks)
     for line in _lines(result.model):
         typer.echo(line)
     keep_result(result, folder, overwrite)
-
-
-def _read_low_loss(path: Path) -> Any:
-    """Return the signal of spectra of a file, be it one or an image of them."""
-    from endmember.signals.files.reading import read
-
-    found = [one for one in read(path) if one.axes_manager.signal_dimension == 1]
-    if len(found) != 1:
-        raise EndmemberError(
-            f"{path} holds {len(found)} signals of spectra and a low loss is one; give a file with just that"
-        )
-    return found[0]
 
 
 def _lines(model: Any) -> list[str]:

@@ -1,50 +1,53 @@
 """``endmember preprocess``: what is done to a spectrum image before it is unmixed, kept as a file."""
 
-import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+import endmember as em
 from endmember.errors import EndmemberError
 
+from .console import counted
 from .options import (
     CropOption,
     DispersionOption,
     FileArgument,
     LazyOption,
     MissingOption,
+    OverwriteOption,
     SignalOption,
-    cropped,
     only_with,
     parse_window,
 )
 from .source import narrowed, open_image
-from .targets import check_folder, make_folder
+from .targets import check_folder, make_folder, refuse_earlier
 
-SpikesOption = Annotated[
-    bool, typer.Option("--spikes", help="Find the hits of X-rays and cosmic rays, and repair them.")
-]
-BackgroundOption = Annotated[
-    Any,
-    typer.Option(
-        parser=str,
-        callback=lambda text: parse_window(text, "--background"),
-        help="Subtract the background that this window before the edge extrapolates to, in the unit "
-        "of the axis; everything before the window becomes zero. It may lie outside --crop.",
-        metavar="START:STOP",
-    ),
-]
+Window = tuple[float | None, float | None]
 
 
 @dataclass
 class Cleaning:
-    """Options of what is mended before a fit."""
+    """What is mended first."""
 
-    spikes: SpikesOption = False
-    background: BackgroundOption = None
+    spikes: Annotated[
+        bool, typer.Option("--spikes", help="Find and repair hits of X-rays and cosmic rays.")
+    ] = False
+    background: Annotated[
+        Any,
+        typer.Option(
+            parser=str,
+            callback=lambda text: parse_window(text, "--background"),
+            help="Subtract the background fitted in this window, and zero what is before it; it may "
+            "lie outside --crop.",
+            metavar="START:STOP",
+        ),
+    ] = None
 
 
 #: What can be written and read again with the history in it.
@@ -53,7 +56,8 @@ _FORMATS = (".hspy", ".zspy")
 
 def preprocess(
     file: FileArgument,
-    spikes: SpikesOption = False,
+    *,
+    cleaning: Cleaning,
     align: Annotated[
         bool,
         typer.Option(
@@ -71,11 +75,10 @@ def preprocess(
         ),
     ] = None,
     dispersion: DispersionOption = False,
-    background: BackgroundOption = None,
     method: Annotated[
         str | None,
         typer.Option(
-            "--method",
+            metavar="NAME",
             help="With --background: how to fit it, ml (a power law by maximum likelihood) unless given, or "
             "another method of em.preprocess.subtract_background.",
         ),
@@ -99,33 +102,42 @@ def preprocess(
             help="Where to save (hspy or zspy); by default FILE-preprocessed.hspy in the current folder.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier OUT.hspy.")
-    ] = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Repair spikes, align, subtract the background, denoise: in this order, and keep what comes out.
 
     The steps stay in the file's history and appear in the report of 'endmember unmix'.
     """
-    if not (spikes or align or background or denoise):
+    if not (cleaning.spikes or align or cleaning.background or denoise):
         raise EndmemberError(
             "say what to do: --spikes, --align, --background START:STOP or --denoise K"
         )
     only_with("--align", align, low_loss=low_loss, dispersion=dispersion)
-    only_with("--background START:STOP", background, method=method)
+    only_with("--background START:STOP", cleaning.background, method=method)
     if denoise and (missing or len(crop or ()) > 1):
         raise EndmemberError(
             "--denoise takes whole spectra; leave out --missing, and give one --crop at most"
         )
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
-    _check_file(target, file, overwrite)
+    if target.suffix not in _FORMATS:
+        raise EndmemberError(f"{target} must end in .hspy or .zspy, formats that keep the history")
+    if target.exists() and file.exists() and target.samefile(file):
+        raise EndmemberError(f"{target} is the file to read; name another with -o")
+    refuse_earlier(target, overwrite, "file")
+    check_folder(target.absolute().parent)
     image = open_image(file, lazy, signal)
-    low = None if low_loss is None else open_image(low_loss, lazy, None)
-    low = narrowed(low, None, missing, entries=True) if missing and low is not None else low
+    low = (
+        None
+        if low_loss is None
+        else narrowed(open_image(low_loss, lazy, None), None, missing, entries=True)
+    )
     image = screened(
-        image, crop=crop, missing=missing, spikes=spikes, align=align, low_loss=low, dispersion=dispersion,
-        window=background, method=method or "ml", rank=denoise,
+        image, cleaning, crop=crop, missing=missing, method=method or "ml",
+        align=partial(_aligned, low_loss=low, dispersion=dispersion) if align else None,
     )  # fmt: skip
+    if denoise is not None:
+        image = em.preprocess.denoise(image, denoise)
+        typer.echo(f"Denoised: {denoise} principal components kept")
     make_folder(target.parent)
     save(image, target)
     typer.echo(f"Saved: {target}")
@@ -133,73 +145,58 @@ def preprocess(
 
 def screened(
     image: Any,
+    cleaning: Cleaning,
     *,
-    crop: Sequence[tuple[float | None, float | None]] | None = None,
-    missing: str | None = None,
+    crop: Sequence[Window] | None,
+    missing: str | None,
     entries: bool = True,
-    spikes: bool = False,
-    align: bool = False,
-    low_loss: Any = None,
-    dispersion: bool = False,
-    window: tuple[float | None, float | None] | None = None,
     method: str = "ml",
-    rank: int | None = None,
+    align: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Return the image after the steps asked for, and say in one line each what was done.
 
     It is cropped first; a window of the background that lies outside is kept until the background is subtracted.
     """
-    from endmember import preprocess as steps
     from endmember.factor.data.axis import Axis
     from endmember.signals.bridge import channels_within
 
+    window = cleaning.background
+    first = crop
     if window is not None:
-        channels_within(image, window, "background")  # refuses one that leaves the axis
-    first = _with_background(image, crop, window)
+        base = channels_within(image, window, "background")  # refuses one that leaves the axis
+        kept = {channel for one in crop or () for channel in channels_within(image, one)}
+        first = crop if not crop or kept.issuperset(base) else _joined(crop, window)
     image = narrowed(image, first, missing, entries)
-    if spikes:
-        typer.echo(_repaired(steps.find_spikes(image)))
-        image = steps.remove_spikes(image)  # without the mask, so that the history says it all
-    if align:
-        image = _aligned(image, low_loss, dispersion)
+    if cleaning.spikes:
+        typer.echo(_repaired(em.preprocess.find_spikes(image)))
+        image = em.preprocess.remove_spikes(image)  # no mask, so that the history says it all
+    if align is not None:
+        image = align(image)
+    axis = Axis.of(image)
     if window is not None:
-        start, stop = _closed(image, window)
-        image = steps.subtract_background(image, window=(start, stop), method=method)
-        unit = f" {Axis.of(image).units or ''}".rstrip()
+        ends = (float(axis.energy.min()), float(axis.energy.max()))
+        start, stop = (own if end is None else end for end, own in zip(window, ends, strict=True))
+        image = em.preprocess.subtract_background(image, window=(start, stop), method=method)
+        unit = f" {axis.units or ''}".rstrip()
         typer.echo(f"Background subtracted: {method}, fitted from {start:g} to {stop:g}{unit}")
     if first != crop:
-        image = cropped(image, [_on_axis(image, one) for one in crop or ()])
+        image = narrowed(image, [_within(one, axis.energy) for one in crop or ()], None, entries)
         typer.echo(
             f"Cropped after that, since the window before the edge lies outside: {Axis.of(image)}"
         )
-    if rank is not None:
-        image = steps.denoise(image, rank)
-        typer.echo(f"Denoised: {rank} principal components kept")
     return image
 
 
-def _with_background(image: Any, crop: Any, window: Any) -> Any:
-    """Return the windows to crop to until the background is subtracted: one of them widened, or its own added."""
-    from endmember.signals.bridge import channels_within
-
-    if not (crop and window):
-        return crop
-    kept = {channel for one in crop for channel in channels_within(image, one)}
-    if kept.issuperset(channels_within(image, window)):
-        return crop
+def _joined(crop: Sequence[Window], window: Window) -> list[Window]:
+    """Return windows with one more: the only one widened, or that added."""
     if len(crop) > 1:
         return [*crop, window]
     starts, stops = zip(*crop, window, strict=True)
     return [(None if None in starts else min(starts), None if None in stops else max(stops))]
 
 
-def _on_axis(
-    image: Any, window: tuple[float | None, float | None]
-) -> tuple[float | None, float | None]:
+def _within(window: Window, energy: Any) -> Window:
     """Return a window without what alignment has cut off the axis."""
-    from endmember.factor.data.axis import Axis
-
-    energy = Axis.of(image).energy
     start, stop = window
     return (
         None if start is not None and start < energy.min() else start,
@@ -209,22 +206,18 @@ def _on_axis(
 
 def _aligned(image: Any, low_loss: Any, dispersion: bool) -> Any:
     """Align an image and say by how much."""
-    import numpy as np
-
-    from endmember import preprocess as steps
-
-    found = steps.find_shifts(image, low_loss, dispersion=dispersion)
+    found = em.preprocess.find_shifts(image, low_loss, dispersion=dispersion)
     shifts, stretches = found if dispersion else (found, None)
     typer.echo(
         f"Aligned: shifts from {shifts.min():.2f} to {shifts.max():.2f} channels, "
-        f"{np.std(shifts):.2f} root mean square"
+        f"{shifts.std():.2f} root mean square"
     )
     if stretches is not None:
         typer.echo(
             f"Stretched by {stretches.min():.2%} to {stretches.max():.2%} of the axis, "
-            f"{np.std(stretches):.2%} root mean square"
+            f"{stretches.std():.2%} root mean square"
         )
-    return steps.align(image, low_loss, dispersion=dispersion)
+    return em.preprocess.align(image, low_loss, dispersion=dispersion)
 
 
 def _repaired(mask: Any) -> str:
@@ -233,41 +226,12 @@ def _repaired(mask: Any) -> str:
 
     marked = given(mask).array
     first = marked[..., :1].sum() + (marked[..., 1:] & ~marked[..., :-1]).sum()
-    count, spectra = int(first), int(marked.any(axis=-1).sum())
-    return (
-        f"{count} spike{'s' * (count != 1)} in {spectra} "
-        f"spectr{'um' if spectra == 1 else 'a'} repaired"
-    )
-
-
-def _closed(image: Any, window: tuple[float | None, float | None]) -> tuple[float, float]:
-    """Return a window with both ends, those of the axis where one was left out."""
-    from endmember.factor.data.axis import Axis
-
-    (start, stop), energy = window, Axis.of(image).energy
-    return (
-        float(energy.min()) if start is None else start,
-        float(energy.max()) if stop is None else stop,
-    )
-
-
-def _check_file(target: Path, source: Path, overwrite: bool) -> None:
-    """Refuse a file that cannot take the result, before any work is done."""
-    if target.suffix not in _FORMATS:
-        raise EndmemberError(f"{target} must end in .hspy or .zspy, formats that keep the history")
-    if target.exists() and source.exists() and target.samefile(source):
-        raise EndmemberError(f"{target} is the file to read; name another with -o")
-    if target.exists() and not overwrite:
-        raise FileExistsError(
-            f"{target} exists already; add --overwrite to replace it or -o to name another file"
-        )
-    check_folder(target.absolute().parent)
+    spectra = counted(int(marked.any(axis=-1).sum()), "spectrum", "spectra")
+    return f"{counted(int(first), 'spike')} in {spectra} repaired"
 
 
 def save(image: Any, target: Path) -> None:
     """Write a signal beside its place and rename it, so that an older file stays until then; NaN for what is hidden."""
-    import shutil
-
     import numpy as np
 
     from endmember.factor.data.inspection import given
@@ -276,14 +240,9 @@ def save(image: Any, target: Path) -> None:
     if taken.hidden is not None:
         (spectral,) = image.axes_manager.signal_indices_in_array
         image.data = np.moveaxis(np.where(taken.hidden, np.nan, taken.array), -1, spectral)
-    beside = target.with_name(f".{target.stem}.{os.getpid()}.new{target.suffix}")
-    try:
-        image.save(beside, overwrite=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.stem}-") as beside:
+        new = Path(beside) / target.name
+        image.save(new)
         if target.is_dir():
             shutil.rmtree(target)
-        beside.replace(target)
-    finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        else:
-            beside.unlink(missing_ok=True)
+        new.replace(target)

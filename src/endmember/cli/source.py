@@ -1,36 +1,65 @@
-"""Which data a command works on, and what of them: the options that say so, and how they are read."""
+"""Which data a command works on, what of them, and how they are read: the options that say so, and the reading."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+import endmember as em
 from endmember.errors import EndmemberError
 
-from .options import ChannelMaskOption, CropOption, MaskOption, MissingOption, SignalOption, cropped
+from .options import CropOption, LazyOption, MissingOption, SignalOption, only_with
 
 #: A damaged file can ask for any amount of time: reading one ends here, in seconds.
 LOAD_SECONDS = 600.0
+#: A scheduler that does not answer within this time is taken for absent, in seconds.
+ANSWER_SECONDS = 10
 
 
 @dataclass
 class Source:
-    """Options of all commands that look at a spectrum image: which signal of the file, and what is left out."""
+    """Data."""
 
     signal: SignalOption = None
     crop: CropOption = None
     missing: MissingOption = None
-    mask: MaskOption = None
-    channel_mask: ChannelMaskOption = None
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Leave out the pixels where the array or picture of FILE (npy, tif …) is not zero.",
+            metavar="FILE",
+        ),
+    ] = None
+    channel_mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Likewise the channels, of all before any --crop.",
+            metavar="FILE",
+        ),
+    ] = None
 
     def open(
         self, file: Path, *, lazy: bool = False, weights: Path | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Return the whole image, and the masks and weights given with it as the library takes them after cropping."""
+        from endmember.factor.data.inspection import unwrap
+        from endmember.signals.bridge import channels_within
+
         image = open_image(file, lazy, self.signal)
-        return image, self._masks(image, weights)
+        inside = [channel for one in self.crop or () for channel in channels_within(image, one)]
+        kept = slice(min(inside), max(inside) + 1) if inside else slice(None)
+        shape, masks = unwrap(image).shape, {}
+        if self.mask is not None:
+            masks["mask"] = _mask("--mask", self.mask, shape[:-1], "pixels")
+        if self.channel_mask is not None:
+            mask = _mask("--channel-mask", self.channel_mask, shape[-1:], "channels")
+            masks["channel_mask"] = mask[kept]
+        if weights is not None:
+            masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]
+        return image, masks
 
     def read(
         self, file: Path, *, lazy: bool = False, entries: bool = False, weights: Path | None = None
@@ -55,28 +84,66 @@ class Source:
             (self.crop, self.missing, self.mask, self.channel_mask)
         )
 
-    def _masks(self, image: Any, weights: Path | None) -> dict[str, Any]:
-        from endmember.factor.data.inspection import unwrap
 
-        shape, kept = unwrap(image).shape, _kept_channels(image, self.crop)
-        masks: dict[str, Any] = {}
-        if self.mask is not None:
-            masks["mask"] = _mask("--mask", self.mask, shape[:-1], "pixels")
-        if self.channel_mask is not None:
-            mask = _mask("--channel-mask", self.channel_mask, shape[-1:], "channels")
-            masks["channel_mask"] = mask[kept]
-        if weights is not None:
-            masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]
-        return masks
+@dataclass
+class Reading:
+    """Data larger than memory."""
+
+    lazy: LazyOption = False
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="What lazy data may take besides the program.",
+            metavar="1GB",
+        ),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Read and multiply on the Dask cluster there.", metavar="tcp://HOST:PORT"
+        ),
+    ] = None
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with an interrupted lazy fit."),
+    ] = False
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Open a session with a limit of memory, on a cluster where one is named; both are of lazy data alone."""
+        from endmember.factor.data.resources import session
+
+        only_with(
+            "--lazy", self.lazy, memory=self.memory, scheduler=self.scheduler, resume=self.resume
+        )
+        client = nullcontext() if self.scheduler is None else _client(self.scheduler)
+        with client, session(self.memory):
+            yield
+
+
+def _client(scheduler: str) -> Any:
+    """Return a client of the cluster at that address."""
+    try:
+        from distributed import Client
+
+        return Client(scheduler, timeout=ANSWER_SECONDS)
+    except ImportError:
+        raise EndmemberError(
+            "--scheduler needs dask.distributed: pip install distributed"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise EndmemberError(
+            f"no Dask scheduler answers at --scheduler {scheduler} ({error}); start one with 'dask scheduler' "
+            "and give the address that it prints"
+        ) from error
 
 
 def open_image(file: Path, lazy: bool, number: int | None) -> Any:
     """Read one signal within the limits of time and memory."""
-    from endmember.signals.bridge import load
     from endmember.signals.files.limits import free_memory, guard
 
     with guard(seconds=LOAD_SECONDS, memory=free_memory()):
-        return load(file, lazy=lazy, signal=number)
+        return em.load(file, lazy=lazy, signal=number)
 
 
 def narrowed(
@@ -85,21 +152,14 @@ def narrowed(
     missing: str | None,
     entries: bool,
 ) -> Any:
-    """Return an image cropped, without what is missing in the rest of it."""
-    from endmember.signals.cropping import leave_out_missing
+    """Return an image with what lies in one of the windows, without what is missing in it."""
+    from endmember.signals.cropping import crop_energy, crop_windows, leave_out_missing
 
-    image = cropped(image, windows)
+    if windows:
+        image = (
+            crop_energy(image, *windows[0]) if len(windows) == 1 else crop_windows(image, windows)
+        )
     return leave_out_missing(image, entries=entries) if missing else image
-
-
-def _kept_channels(image: Any, windows: Sequence[tuple[float | None, float | None]] | None) -> Any:
-    """Return the slice of channels that windows leave, from the first of them to the last."""
-    from endmember.signals.bridge import channels_within
-
-    inside = [channels_within(image, window) for window in windows or ()]
-    if not inside:
-        return slice(None)
-    return slice(min(one.min() for one in inside), max(one.max() for one in inside) + 1)
 
 
 def _mask(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:
@@ -131,12 +191,9 @@ def _array(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:
             "array of numbers"
         )
     if np.squeeze(array).shape != tuple(size for size in shape if size != 1):
+        own, wanted = (" x ".join(map(str, sizes)) for sizes in (array.shape, shape))
         raise EndmemberError(
-            f"{option} {path} is {_times(array.shape)} and the image has {_times(shape)} {what}; "
+            f"{option} {path} is {own} and the image has {wanted} {what}; "
             "give one number for each, in the order of the data"
         )
     return array.reshape(shape)
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))

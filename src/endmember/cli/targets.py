@@ -1,22 +1,16 @@
 """Where results go: names beside the data, what must not be overwritten, and what was written."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from endmember.errors import EndmemberError
 
 from .console import note
-
-if TYPE_CHECKING:
-    from endmember.signals.result.coupling import CoupledUnmixing
-    from endmember.signals.result.unmixing import Unmixing
 
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
 _ROOM_FOR_PICTURES = 20_000_000
@@ -34,41 +28,47 @@ def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> P
     from endmember.signals.result.folders import refuse_strange
 
     folder = output or beside(file, f"{file.stem}-{kind}")
-    if folder.exists() and not overwrite:
-        raise FileExistsError(
-            f"{folder} exists already; add --overwrite to replace it or -o to name another folder"
-        )
+    refuse_earlier(folder, overwrite, "folder")
     refuse_strange(folder)
     check_folder(folder.absolute().parent)
     return folder
 
 
-def picture_for(picture: Path) -> Path:
-    """Return where a picture goes; refused, before any work, where it cannot be drawn."""
+def refuse_earlier(place: Path, overwrite: bool, what: str) -> None:
+    """Refuse what exists already and is not to be replaced."""
+    if place.exists() and not overwrite:
+        raise FileExistsError(
+            f"{place} exists already; add --overwrite to replace it or -o to name another {what}"
+        )
+
+
+def picture_for(file: Path, kind: str, output: Path | None) -> Path:
+    """Return a picture, FILE-kind.png unless given; refused, before any work, where it cannot be drawn."""
+    picture = output or beside(file, f"{file.stem}-{kind}.png")
     if picture.suffix.lower() not in _PICTURES:
         raise EndmemberError(
             f"no picture can be drawn as {picture}; name one with -o that ends in "
             f"{', '.join(_PICTURES[:-1])} or {_PICTURES[-1]}"
         )
-    check_file(picture)
+    if picture.is_dir() or (picture.exists() and not os.access(picture, os.W_OK)):
+        raise PermissionError(f"{picture} cannot be written to; name another file with -o")
+    check_folder(picture.absolute().parent)
     return picture
-
-
-def check_file(file: Path) -> None:
-    """Refuse, before any work, a file that cannot be written or replaced."""
-    if file.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
-        raise PermissionError(f"{file} cannot be written to; name another file with -o")
-    check_folder(file.absolute().parent)
 
 
 def check_folder(folder: Path, advice: str = "name another place with -o") -> None:
     """Refuse, before any work, a folder in which nothing can be written; one that is missing can be made."""
-    first = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    first = _there(folder)
     try:
         tempfile.TemporaryFile(dir=first).close()
     except OSError as problem:
         why = f"{first} cannot be written to ({problem.strerror or problem}); {advice}"
         raise PermissionError(why) from problem
+
+
+def _there(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
 
 
 def make_folder(folder: Path) -> None:
@@ -82,11 +82,10 @@ def check_room(folder: Path, image: Any, k: int) -> None:
     """Refuse a full disk before the fit, not after it."""
     from endmember.factor.data.resources import in_words
 
-    shape = image.data.shape
-    pixels, channels = image.data.size // max(shape[-1], 1), shape[-1]
+    channels = image.data.shape[-1]
+    pixels = image.data.size // max(channels, 1)
     needed = 8 * (k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
-    parent = next(place for place in folder.absolute().parents if place.exists())
-    free = shutil.disk_usage(parent).free
+    free = shutil.disk_usage(_there(folder.absolute().parent)).free
     if free < needed:
         raise OSError(
             f"the disk of {folder} has {in_words(free)} left and the result takes up to "
@@ -94,7 +93,7 @@ def check_room(folder: Path, image: Any, k: int) -> None:
         )
 
 
-def keep_result(result: Unmixing | CoupledUnmixing, folder: Path, overwrite: bool) -> None:
+def keep_result(result: Any, folder: Path, overwrite: bool) -> None:
     """Save the result; where that fails, save it elsewhere rather than lose it."""
     try:
         result.save(folder, overwrite=overwrite)

@@ -1,5 +1,6 @@
 """Several detectors over one area: shared maps, a spectrum of every detector for each component."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -200,6 +201,12 @@ class Coupled(Learning, BaseEstimator):
         )
         wishes = _one_each("spectra", self.spectra, n, always=True)
         k = check_number_of_components(self.n_components)
+        pixels = math.prod(images[0].shape[:-1])
+        if k > pixels:
+            raise EndmemberError(
+                Argument("n_components", k),
+                f" is more than the data can hold, which have {pixels} pixels",
+            )
         maps = Factor(k, self.maps, name="maps")
         spectra = [Factor(k, wish, name=f"spectra {d + 1}") for d, wish in enumerate(wishes)]
         inputs = [

@@ -234,7 +234,7 @@ def named_loss(name: str) -> Loss:
     ValueError
         If there is none.
     """
-    return named({"auto": "", **LOSSES}, name, "loss")()
+    return named(LOSSES, name, "loss", also=["auto"])()
 
 
 def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:

@@ -75,7 +75,7 @@ class Choices:
             Of ``em.NMF``, in place of those that follow from the choices.
         """
         chosen: dict[str, Any] = {"random_state": self.seed, "n_starts": self.starts}
-        loss = LOSSES[LOSSES_IN_WORDS[self.loss]]
+        loss = LOSSES[LOSSES_IN_WORDS[self.loss]].kind
         if loss != "SquaredError":
             chosen["loss"] = getattr(em, loss)()
         weights: dict[str, Any] = {n: weight for n, weight in self.penalties.items() if weight}

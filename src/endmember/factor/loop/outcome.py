@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from dataclasses import replace
 from enum import Enum
+from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from endmember.errors import Argument, Sentence
 from endmember.factor.loop.alternate import DEAD
 from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
@@ -18,16 +20,27 @@ from endmember.factor.loop.stopping import certified
 class Outcome(Enum):
     """How a fit ended, with the sentence that says what to try."""
 
-    CONVERGED = ""
-    EMPTY = "nothing is left of component {empty}: lower the weights of the penalties, or ask for fewer components"
+    CONVERGED = ()
+    EMPTY = (
+        "nothing is left of component {empty}: lower the weights of the penalties, or ask for fewer components",
+    )
     UNFINISHED = (
-        "not converged after {sweeps} sweeps (KKT residual {optimality:.1e}): raise max_iter, accept more progress "
-        "per sweep with a larger tol, or ask for fewer components"
+        "not converged after {sweeps} sweeps (KKT residual {optimality:.1e}): raise ",
+        Argument("max_iter", says="max_iter"),
+        ", accept more progress per sweep with a larger ",
+        Argument("tol", says="tol"),
+        ", or ask for fewer components",
     )
     NO_MINIMUM = (
-        "the sweeps stand still away from a minimum (KKT residual {optimality:.1e}): leave the solver to be "
-        "chosen (solver=None), lower the weights of the penalties, or fit data as they are (compress=False)"
+        "the sweeps stand still away from a minimum (KKT residual {optimality:.1e}): leave the solver to be chosen",
+        Argument("", says=" (solver=None)"),
+        " or lower the weights of the penalties",
+        Argument("", says=", or fit data as they are (compress=False)"),
     )
+
+    def sentence(self, **facts: Any) -> Sentence:
+        """Return it, with what is known of the fit."""
+        return Sentence(*(w.format(**facts) if isinstance(w, str) else w for w in self.value))
 
 
 def concluded(
@@ -66,7 +79,7 @@ def concluded(
     else:
         outcome = Outcome.CONVERGED if optimality <= certified(tol) else Outcome.NO_MINIMUM
     if outcome is not Outcome.CONVERGED and not fit.stopped:
-        reason = outcome.value.format(
+        reason = outcome.sentence(
             empty=", ".join(map(str, empty)), sweeps=len(fit.objective), optimality=optimality
         )
         warnings.warn(reason, ConvergenceWarning, stacklevel=stacklevel)

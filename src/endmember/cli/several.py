@@ -1,0 +1,220 @@
+"""The commands that take several files or results: ``endmember compare``, ``fuse`` and ``correlate``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import endmember as em
+from endmember.errors import Argument, EndmemberError
+
+from .console import Watch
+from .groups import Sweeps
+from .options import (
+    ComponentsOption,
+    FileArgument,
+    LossOption,
+    MissingOption,
+    NumberOption,
+    OutputOption,
+    OverwriteOption,
+    PictureOption,
+    SeedOption,
+)
+from .program import app
+from .source import Source, narrowed, open_image
+from .targets import beside, draw, folder_for, keep_result, picture_for
+
+#: What may relate two signals, by what the command line calls it.
+_METHODS = {"pls": "PLS", "cca": "CCA"}
+
+
+@app.command()
+def compare(
+    places: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE | A/ B/",
+            help="A file with a spectrum image, or two results of 'endmember unmix'.",
+        ),
+    ],
+    *,
+    components: ComponentsOption = None,
+    source: Source,
+    output: PictureOption = None,
+    seed: SeedOption = 0,
+    bands: Annotated[
+        bool, typer.Option(help="Ask what else fits as well as the plain factorisation.")
+    ] = True,
+) -> None:
+    """Say where several methods agree on a spectrum image, or what differs between two results.
+
+    A file is unmixed by NMF, NMF with soft orthogonality, vertex component analysis and subspace
+    sampling, counts by Poisson NMF too: methods that assume different things.
+    """
+    if len(places) > 2 or (len(places) == 2 and not all(place.is_dir() for place in places)):
+        raise EndmemberError("give one file, or the folders of two results")
+    first, *others = places
+    if not others and first.is_dir():
+        raise EndmemberError(
+            f"{first} is a folder; give the folder of a second result beside it, or a file"
+        )
+    if others and (components is not None or source.given() or seed or not bands):
+        raise EndmemberError(
+            "-k, --crop, --missing, --mask, --channel-mask, --signal, --seed and --no-bands go with a file, "
+            "not with two results"
+        )
+    if others:
+        _compare_results(first, others[0], output)
+        return
+    from endmember.signals.choosing import choose_model, choose_models
+
+    picture = picture_for(first, "compare", output)
+    image, masks = source.read(first)
+    model, _, panel = choose_model(image, components, random_state=seed, **masks)
+    if panel is not None:
+        typer.echo(panel.sentence)
+    found = em.compare(image, choose_models(image, model), bands=bands, **masks)
+    typer.echo(str(found))
+    draw(found, picture)
+
+
+def _compare_results(first: Path, second: Path, output: Path | None) -> None:
+    from endmember.signals.result.differences import differences
+
+    names: Any = (first.name or str(first), second.name or str(second))
+    if names[0] == names[1]:
+        names = (str(first), str(second))
+    name = f"{first.resolve().name}-{second.resolve().name}-compare.png"
+    picture = picture_for(first, "compare", output or beside(first, name))
+    found = differences(em.open(first), em.open(second), names)
+    typer.echo(str(found))
+    draw(found.comparison, picture)
+
+
+@app.command()
+def fuse(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE FILE…", help="One file a detector, of the same pixels."),
+    ],
+    components: NumberOption,
+    weak: Annotated[
+        bool,
+        typer.Option(
+            "--weak",
+            help="Let the maps of a detector differ from the shared ones as far as its data demand.",
+        ),
+    ] = False,
+    loss: LossOption = "auto",
+    missing: MissingOption = None,
+    signal: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0, metavar="N", help="Which signal of each file, once a file in their order."
+        ),
+    ] = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+    *,
+    sweeps: Sweeps,
+) -> None:
+    """Separate several detectors' data of one area into shared maps and spectra of each detector.
+
+    Every detector counts by the inverse of the variance of its noise, which is
+    measured from the data. Ctrl-C ends the fit after the sweep and keeps the
+    best result so far.
+    """
+    if len(files) < 2:
+        raise EndmemberError(
+            "fuse takes at least two files, one a detector; one file goes to 'endmember unmix'"
+        )
+    if signal and len(signal) != len(files):
+        raise EndmemberError(
+            f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
+        )
+    numbers: list[Any] = list(signal) if signal else [None] * len(files)
+    if len({(file.resolve(), one) for file, one in zip(files, numbers, strict=True)}) < len(files):
+        raise EndmemberError(
+            "the same data are given twice; give one file a detector, or with --signal another signal of the file"
+        )
+    from endmember.signals.choosing import named_loss
+    from endmember.signals.result.coupling import unmix_together
+
+    chosen = None if loss == "auto" else named_loss(loss)
+    folder = folder_for(files[0], "fused", output, overwrite)
+    signals = [
+        narrowed(open_image(file, False, number), None, missing, entries=True)
+        for file, number in zip(files, numbers, strict=True)
+    ]
+    model = em.Coupled(
+        components, "weak" if weak else "shared", loss=chosen, n_starts=sweeps.starts,
+        max_iter=sweeps.max_iter, tol=sweeps.tol, random_state=sweeps.seed,
+    )  # fmt: skip
+    with Watch() as watch:
+        result = unmix_together(signals, model, callback=watch)
+        weights = ", ".join(f"{weight:.3g}" for weight in result.model.weights_)
+        watch.conclude(result.model, f" of {len(result.spectra)} detectors (weights {weights})")
+        keep_result(result, folder, overwrite)
+
+
+@app.command()
+def correlate(
+    file: FileArgument,
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="The other signal of the same pixels.")
+    ],
+    source: Source,
+    components: NumberOption,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="pls|cca", help="What of FILE predicts SECOND, or what both see alike."
+        ),
+    ] = "cca",
+    second_signal: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Which signal of SECOND.")
+    ] = None,
+    output: OutputOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Find what two signals of the same pixels share, such as EELS and EDXS of one scan.
+
+    Leaves maps.hspy, spectra.hspy (of FILE) and spectra_2.hspy (of SECOND) in a folder, with a
+    picture. Components have signs and are no pure spectra.
+    """
+    if method not in _METHODS:
+        raise EndmemberError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
+    folder = folder_for(file, method, output, overwrite)
+    first, masks = source.read(file)
+    try:
+        whole = open_image(second, False, second_signal)
+    except EndmemberError as refusal:
+        for word in refusal.args:
+            if isinstance(word, Argument) and word.name == "signal":
+                word.name = "second_signal"
+        raise
+    other = narrowed(whole, None, source.missing, entries=False)
+    model = getattr(em, _METHODS[method])(components).fit(first, other, **masks)
+    for j, value in enumerate(model.correlations_):
+        chance = f", by chance with p = {model.p_values_[j]:.1g}" if method == "cca" else ""
+        typer.echo(f"Component {j + 1}: correlation {value:.4f}{chance}")
+    _save(model, first, other, folder, overwrite)
+    typer.echo(f"Picture: {folder / 'components.png'}")
+
+
+def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> None:
+    """Write maps and both kinds of spectra, and a picture of the first."""
+    from endmember.factor.data.axis import Axis
+    from endmember.signals.bridge import wrap_maps, wrap_spectra
+    from endmember.signals.result.folders import replacing
+
+    with replacing(folder, overwrite) as new:
+        spectra = wrap_spectra(model.components_, first, unit=model.unit_of_spectra)
+        axis = Axis.of(spectra)
+        wrap_maps(model.maps_, first).save(new / "maps.hspy")
+        spectra.save(new / "spectra.hspy")
+        second = wrap_spectra(model.components_y_, other, unit=model.unit_of_spectra)
+        second.save(new / "spectra_2.hspy")
+        figure = em.show.components(model, energy=axis.energy, energy_units=axis.units)
+        figure.savefig(new / "components.png", dpi=150)
