@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import signal
 import subprocess
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.cli import main
+from endmember.catalogue import PENALTIES
+from endmember.cli import commands, main
 from endmember.cli.console import Watch, explain
+from endmember.cli.options import dashed
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 COMMAND = [sys.executable, "-c", "import sys; from endmember.cli import main; sys.exit(main())"]
@@ -82,6 +85,15 @@ def modules_after(*words):
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["unmix", "--help"]])
 def test_help_and_version_import_nothing_heavy(words):
     assert not modules_after(*words) & set(HEAVY)
+
+
+def test_help_of_unmix_fits_on_two_screens_and_names_every_penalty(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call("unmix", "--help")[1].splitlines()
+    assert len(lines) <= 80 and max(map(len, lines)) <= 80
+    for name, row in PENALTIES.items():
+        assert any(dashed(name) in line for line in lines) and row.help.split()[0] in str(lines)
+    assert len(inspect.signature(commands.unmix.__wrapped__).parameters) <= 12
 
 
 def test_version_is_that_of_the_package(call):

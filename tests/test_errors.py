@@ -77,7 +77,8 @@ WRONG_CALLS = [
 REFUSALS = [
     *calls(
         "unmix", ["cube.hspy"],
-        ("-k 9999", "-k 9999"), ("-k 9999 --method vca", "-k 9999"), ("-k 2 --method foo", "--method foo"),
+        ("-k 9999", "-k 9999"), ("-k 2 -k 3", "-k/--components is given 2 times"), ("-k 9999 --method vca", "-k 9999"),
+        ("-k 2 --method foo", "--method foo"),
         ("-k 99 --method cp", "-k 99"), ("-k 2 --on foo --method sss", "--on foo"),
         ("-k 2 --loss gauss", "--loss gauss"), ("-k 2 --solver foo", "--solver foo"),
         ("-k 2 --sparse -1", "--sparse -1"), ("-k 2 --smooth nan", "--smooth nan"),
@@ -111,6 +112,7 @@ REFUSALS = [
         ("-k 9999", "-k 9999"), ("-k 2 --method foo", "--method foo"),
     ),
     *calls("correlate", ["zero.hspy", "zero.hspy"], ("-k 2", "-k 2")),
+    *calls("workbench", [], ("--address foo", "--address foo")),
     *calls("fuse", ["cube.hspy", "small.hspy"], ("-k 2", "rebin"), ("-k 2 --loss foo", "--loss foo")),
     *calls("fuse", ["cube.hspy", "signed.hspy"], ("-k 9999", "-k 9999 is more")),
     *calls("fuse", ["cube.hspy", "dark.hspy"], ("-k 2", "zero")),
@@ -148,6 +150,16 @@ def test_a_wrong_call_is_pointed_to_the_help_of_its_command(
 @pytest.mark.parametrize(("words", "said"), REFUSALS, ids=lambda one: " ".join(one)[:60])
 def test_a_refusal_names_options(capsys, monkeypatch, folder, tmp_path, words, said):
     assert said in sentence(capsys, monkeypatch, folder, tmp_path, words)
+
+
+def test_what_is_said_beside_an_answer_names_options(capsys, monkeypatch, folder):
+    monkeypatch.chdir(folder)
+    words = "unmix cube.hspy -k 2 --max-iter 1 --starts 1 --errors --ambiguity --overwrite -o kept"
+    capsys.readouterr()
+    assert main(words.split()) == 0
+    out, err = capsys.readouterr()
+    assert "raise --max-iter" in err and "a larger --tol" in err and "The loss of this model" in out
+    assert not FOREIGN.search(out + err)
 
 
 def test_every_refusal_is_of_our_class():

@@ -25,7 +25,8 @@ def stub_of(package: ModuleType) -> str:
             lines.append("__version__: str")
         else:
             lines.append(f"from {thing.__module__} import {thing.__name__} as {name}")
-    return "\n".join([*lines, "__all__: list[str]", ""])
+    exported = [f'    "{name}",' for name in package.__all__]
+    return "\n".join([*lines, "__all__ = [", *exported, "]", ""])
 
 
 def main(check: bool) -> int:

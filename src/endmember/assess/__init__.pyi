@@ -13,4 +13,18 @@ from endmember.assess.detection import local_rank as local_rank
 from endmember.assess.weights import path as path
 from endmember.assess.number import rank as rank
 from endmember.assess.standard_errors import uncertainty as uncertainty
-__all__: list[str]
+__all__ = [
+    "Bands",
+    "Detectability",
+    "Errors",
+    "Hint",
+    "Path",
+    "RankReport",
+    "ambiguity",
+    "detectability",
+    "element_hints",
+    "local_rank",
+    "path",
+    "rank",
+    "uncertainty",
+]

@@ -1,7 +1,7 @@
 """The commands themselves, each as short as the way from a file to an answer allows."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,8 +66,8 @@ def demo() -> None:
         watch.conclude(result.model)
         spectra = result.spectra.data
         order = em.match_components(spectra, phantom.spectra)
-        angle = em.spectral_angle(spectra[order], phantom.spectra).mean()
-        typer.echo(f"Mean spectral angle to the true spectra: {angle:.2f} degrees")
+        angles: Any = em.spectral_angle(spectra[order], phantom.spectra)
+        typer.echo(f"Mean spectral angle to the true spectra: {angles.mean():.2f} degrees")
         keep_result(result, DEMO_FOLDER, overwrite=True)
 
 
@@ -178,7 +178,7 @@ def path(
     from endmember.signals.choosing import choose_model
 
     image, masks = source.read(file)
-    (penalty,) = penalties(**{chosen[0]: True})["maps"]
+    (penalty,) = penalties(False, (), **{chosen[0]: True})["maps"]
     model, _, _ = choose_model(image, components, random_state=seed, maps=penalty, **masks)
     along = em.assess.path(model, image, "maps__weight", _WEIGHTS, **masks)
     typer.echo(along.sentence)

@@ -17,4 +17,22 @@ from endmember.preprocess.detector import remove_fixed_pattern as remove_fixed_p
 from endmember.preprocess.spikes import remove_spikes as remove_spikes
 from endmember.preprocess.denoising import separate_outliers as separate_outliers
 from endmember.preprocess.background import subtract_background as subtract_background
-__all__: list[str]
+__all__ = [
+    "PowerLawBackground",
+    "Separated",
+    "ShapeBackground",
+    "align",
+    "bad_channels",
+    "bremsstrahlung_shapes",
+    "correct_detector",
+    "denoise",
+    "find_shifts",
+    "find_spikes",
+    "fit_background",
+    "fixed_pattern",
+    "remove_afterglow",
+    "remove_fixed_pattern",
+    "remove_spikes",
+    "separate_outliers",
+    "subtract_background",
+]
