@@ -243,7 +243,8 @@ class _Answer:
                 "can be said of what it could be; em.assess.ambiguity needs non-negative spectra"
             )
         self.S, self.C = S / total, C * total
-        self.by_pixel, self.by_channel = _residual(data, self.C, self.S)
+        by_pixel, by_channel = data.squares_left(self.C, self.S)
+        self.by_pixel, self.by_channel = by_pixel / len(S), by_channel / len(C)
 
     def _exact(self, data: Data, C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the exact factors next to an answer, where the data have as many directions as components."""
@@ -307,16 +308,6 @@ class _Answer:
             observed.spectra(self.S), found.exact, found.touching,
             width, np.array(angle),
         )  # fmt: skip
-
-
-def _residual(data: Data, C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean square residual of every pixel and of every channel."""
-    n, m = data.shape
-    by_pixel, by_channel = np.empty(n), np.zeros(m)
-    for rows, block in data.residual_blocks(C, S):
-        by_pixel[rows] = np.einsum("ij,ij->i", block, block) / m
-        by_channel += np.einsum("ij,ij->j", block, block) / n
-    return by_pixel, by_channel
 
 
 def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:

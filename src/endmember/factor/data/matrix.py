@@ -193,6 +193,14 @@ class Data(Arrangement):
         for rows, block in self.blocks():
             yield rows, block - F[rows] @ Z.T
 
+    def squares_left(self, F: np.ndarray, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the squares of ``X − F Zᵀ`` summed over every row, (n,), and over every column, (m,)."""
+        by_row, by_column = np.empty(self.shape[0]), np.zeros(self.shape[1])
+        for rows, block in self.residual_blocks(F, Z):
+            by_row[rows] = np.einsum("ij,ij->i", block, block)
+            by_column += np.einsum("ij,ij->j", block, block)
+        return by_row, by_column
+
     def a_pass(
         self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]
     ) -> Iterator[tuple[Rows, Any]]:

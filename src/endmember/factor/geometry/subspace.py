@@ -88,12 +88,12 @@ def _unexplained(data: Data, Z: np.ndarray, V: np.ndarray) -> tuple[np.ndarray, 
     """Return the standard deviation of the noise of every row and every column, (n,) and (m,)."""
     (n, m), k = data.shape, V.shape[1]
     left_out = max(0.0, data.squared_norm - float(data.squared_row_norms.sum()))
-    rows, columns = np.full(n, left_out / n), np.full(m, left_out / m)
-    for part, block in data.residual_blocks(Z, V):
-        rows[part] += np.einsum("ij,ij->i", block, block)
-        columns += np.einsum("ij,ij->j", block, block)
+    rows, columns = data.squares_left(Z, V)
     freedom = max((n - k) * (m - k), 1) / (n * m)
-    return np.sqrt(rows / (m * freedom)), np.sqrt(columns / (n * freedom))
+    return (
+        np.sqrt((rows + left_out / n) / (m * freedom)),
+        np.sqrt((columns + left_out / m) / (n * freedom)),
+    )
 
 
 def _subspace(
