@@ -17,7 +17,7 @@ import pytest
 import endmember as em
 from endmember.factor.data.inspection import unwrap
 from endmember.signals import bridge
-from endmember.signals.files import reading
+from endmember.signals.files import limits, reading, source, summary
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -47,7 +47,7 @@ def eels(domain=(3, 4), channels=50, seed=0):
 
 def axes_of(signal):
     """Return what an axis says of itself, navigation axes first, each group in array order."""
-    return bridge.describe_signal(signal).axes
+    return summary.describe_signal(signal).axes
 
 
 @pytest.fixture
@@ -73,9 +73,32 @@ def test_the_only_spectrum_image_is_taken_and_the_pictures_are_named(caplog):
     assert "left aside 0: Ch 1, Signal2D, 50 x 50 pixels" in caplog.text
 
 
+def test_options_of_the_reader_reach_it_and_come_back_with_the_source(saved, monkeypatch):
+    asked, load = [], hs.load
+
+    def listening(path, lazy, **options):
+        asked.append(options)
+        return load(path, lazy=lazy)
+
+    monkeypatch.setattr(hs, "load", listening)
+    signal = em.load(saved, reader={"sum_frames": True})
+    found = source.Source.of(signal)
+    assert asked == [{"sum_frames": True}] and dict(found.reader) == asked[0]
+    again = eval(found.code())  # the code that it gives reads the same
+    assert asked[1] == asked[0] and np.array_equal(again.data, signal.data)
+
+
+def test_a_source_tells_files_and_signals_apart(saved, tmp_path):
+    one, other = source.Source(saved), source.Source(saved, signal=1)
+    before = one.fingerprint()
+    assert before == one.fingerprint() != other.fingerprint()
+    os.utime(saved, ns=(1, 1))
+    assert one.fingerprint() != before
+
+
 def test_several_spectrum_images_are_listed_and_chosen_by_number(saved, monkeypatch):
     first, second, picture = eels(), eels(seed=1), hs.signals.Signal2D(np.ones((3, 4)))
-    monkeypatch.setattr(bridge, "read", lambda path, lazy: [first, picture, second])
+    monkeypatch.setattr(source, "read", lambda *_: [first, picture, second])
     with pytest.raises(ValueError, match="2 spectrum images; choose one with signal=N") as caught:
         em.load(saved)
     listed = str(caught.value).splitlines()[1:]
@@ -106,7 +129,7 @@ def test_a_file_without_spectrum_image_is_refused_with_what_it_holds(tmp_path, d
 
 
 def test_descriptions_tell_every_signal_of_a_velox_file():
-    found = bridge.signals_in(real("edxs/velox_16x16.emd"))
+    found = summary.signals_in(real("edxs/velox_16x16.emd"))
     images = [one for one in found if one.is_spectrum_image]
     assert len(found) == 10 and [one.number for one in images] == [9]
     assert [found[n].detector for n in range(4)] == [f"SuperXG2{n}" for n in (1, 4, 2, 3)]
@@ -320,7 +343,7 @@ def test_a_format_that_cannot_be_lazy_says_so_and_is_described_all_the_same(save
 
     monkeypatch.setattr(hs, "load", eager_only)
     assert "without lazy=True" in fault(saved, lazy=True).advice
-    assert [one.shape for one in bridge.signals_in(saved)] == [(3, 4, 50)]
+    assert [one.shape for one in summary.signals_in(saved)] == [(3, 4, 50)]
 
 
 def test_the_error_survives_a_trip_between_processes():
@@ -333,7 +356,7 @@ def test_the_error_survives_a_trip_between_processes():
 # Limits -----------------------------------------------------------------------------------------
 def test_guard_interrupts_and_restores():
     before = system_signal.getsignal(system_signal.SIGALRM)
-    with pytest.raises(TimeoutError, match=r"not done after 0\.05 seconds"), bridge.guard(0.05):
+    with pytest.raises(TimeoutError, match=r"not done after 0\.05 seconds"), limits.guard(0.05):
         while True:
             pass
     assert system_signal.getsignal(system_signal.SIGALRM) is before
@@ -349,13 +372,13 @@ def test_a_reader_that_never_ends_is_an_unreadable_file(saved, monkeypatch):
                 continue
 
     monkeypatch.setattr(hs, "load", endless)
-    with bridge.guard(seconds=0.05):
+    with limits.guard(seconds=0.05):
         assert "not done after 0.05 seconds" in fault(saved).cause
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited on Linux only")
 def test_guard_limits_memory_and_restores():
-    with bridge.guard(memory=2**27), pytest.raises(MemoryError):
+    with limits.guard(memory=2**27), pytest.raises(MemoryError):
         np.ones(2**28, dtype=np.uint8)
     assert np.ones(2**28, dtype=np.uint8).nbytes == 2**28
 
@@ -374,7 +397,7 @@ def test_guard_ends_the_process_where_compiled_code_hangs():
 
 
 def test_guard_refuses_a_limit_of_nothing():
-    with pytest.raises(ValueError, match="memory = 0 must be positive"), bridge.guard(memory=0):
+    with pytest.raises(ValueError, match="memory = 0 must be positive"), limits.guard(memory=0):
         pass
 
 
@@ -386,7 +409,7 @@ def test_describe_agrees_with_numpy(chunks):
     signal = hs.signals.Signal1D(data)
     if chunks:
         signal = signal.as_lazy(chunks=chunks)
-    found, finite = bridge.describe(signal), data[np.isfinite(data)]
+    found, finite = summary.describe(signal), data[np.isfinite(data)]
     assert (found.zeros, found.negatives) == ((data == 0).mean(), (data < 0).mean())
     assert (found.non_finite, found.counts) == (3, False)
     assert (found.minimum, found.maximum) == (finite.min(), finite.max())
@@ -398,21 +421,21 @@ def test_describe_agrees_with_numpy(chunks):
 def test_counts_are_told_by_their_values_not_their_type():
     whole = np.arange(40).reshape(4, 10)
     for data, counts in ((whole, True), (whole.astype("f4"), True), (whole + 0.5, False)):
-        assert bridge.describe(hs.signals.Signal1D(data)).counts is counts
-    assert not bridge.describe(hs.signals.Signal1D(whole - 1)).counts
+        assert summary.describe(hs.signals.Signal1D(data)).counts is counts
+    assert not summary.describe(hs.signals.Signal1D(whole - 1)).counts
 
 
 @pytest.mark.parametrize("name", ["edxs/low_dose_TEM.bcf", "eels/NMC_Si.dm3"])
 def test_lazy_and_eager_summaries_of_real_files_are_equal(name):
-    eager, lazy = (bridge.describe(em.load(real(name), lazy=lazy)) for lazy in (False, True))
+    eager, lazy = (summary.describe(em.load(real(name), lazy=lazy)) for lazy in (False, True))
     assert eager.total == pytest.approx(lazy.total, rel=1e-12)
     assert {**vars(eager), "total": 0, "mean": 0} == {**vars(lazy), "total": 0, "mean": 0}
 
 
 def test_real_counts_and_real_negatives_are_recognised():
-    counts = bridge.describe(em.load(real("edxs/low_dose_TEM.bcf")))
+    counts = summary.describe(em.load(real("edxs/low_dose_TEM.bcf")))
     assert counts.counts and counts.total == 26005 and counts.zeros > 0.99
-    read_noise = bridge.describe(em.load(real("eels/NMC_Si.dm3")))
+    read_noise = summary.describe(em.load(real("eels/NMC_Si.dm3")))
     assert not read_noise.counts and read_noise.negatives == pytest.approx(0.094, abs=0.001)
 
 

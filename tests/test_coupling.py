@@ -49,6 +49,13 @@ def test_saved_and_opened_again_it_is_the_same(result, tmp_path):
     assert "structured data fusion" in report and "ADF" in report and "Residual of" in report
 
 
+def test_answers_about_several_detectors_are_compared_with_none(result, tmp_path, capsys):
+    result.save(tmp_path / "one")
+    result.save(tmp_path / "two")
+    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two")]) == 2
+    assert "unmix each detector by itself" in capsys.readouterr().err
+
+
 def test_plot_shows_a_spectrum_of_every_detector_for_every_component(result):
     with_data = [axes for axes in result.plot().axes if axes.has_data()]
     assert len(with_data) >= 2 * (1 + 3)

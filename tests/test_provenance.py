@@ -8,7 +8,8 @@ import pytest
 import scipy.sparse
 
 from endmember.factor.data import fingerprint
-from endmember.signals.bridge import load, region
+from endmember.signals.bridge import region
+from endmember.signals.files.source import Source, load
 from endmember.signals.result import provenance
 
 
@@ -117,5 +118,5 @@ def test_a_step_that_cannot_be_written_down_is_refused():
 def test_a_signal_knows_the_file_it_came_from(tmp_path):
     path = tmp_path / "a.hspy"
     hs.signals.Signal1D(cube()).save(path)
-    assert provenance.source(load(path)) == {"path": str(path), "signal": 0, "lazy": False}
-    assert provenance.source(hs.signals.Signal1D(cube())) is None
+    assert Source.of(load(path)) == Source(str(path), signal=0, lazy=False)
+    assert Source.of(hs.signals.Signal1D(cube())) is None

@@ -48,9 +48,11 @@ _NAMES_BY_MODULE = {
     "methods.sampling": ["SubspaceSampling"],
     "methods.tensors": ["CP"],
     "methods.tucker": ["Tucker"],
-    "signals.bridge": ["UnreadableFileError", "load"],
-    "signals.result.unmixing": ["Unmixing", "unmix"],
-    "signals.result.unmixing:open_folder": ["open"],
+    "signals.files.reading": ["UnreadableFileError"],
+    "signals.files.source": ["load"],
+    "signals.result.unmix_and_open": ["unmix"],
+    "signals.result.unmix_and_open:open_folder": ["open"],
+    "signals.result.unmixing": ["Unmixing"],
     "app.notebook": ["workbench"],
 }
 _MODULES = ["assess", "preprocess", "show", "synthetic"]

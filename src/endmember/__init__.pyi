@@ -54,14 +54,14 @@ __version__: str
 from endmember import assess as assess
 from endmember.assess.comparison import compare as compare
 from endmember.factor.sketch.low_rank import compress as compress
-from endmember.signals.bridge import load as load
+from endmember.signals.files.source import load as load
 from endmember.factor.matching import match_components as match_components
-from endmember.signals.result.unmixing import open_folder as open
+from endmember.signals.result.unmix_and_open import open_folder as open
 from endmember import preprocess as preprocess
 from endmember import show as show
 from endmember.factor.matching import spectral_angle as spectral_angle
 from endmember import synthetic as synthetic
-from endmember.signals.result.unmixing import unmix as unmix
+from endmember.signals.result.unmix_and_open import unmix as unmix
 from endmember.app.notebook import workbench as workbench
 __all__ = [
     "ADMM",

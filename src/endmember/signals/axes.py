@@ -13,8 +13,14 @@ from endmember.factor.data.axis import Axis, text_of
 from endmember.factor.data.inspection import unwrap
 from endmember.signals import cropping
 from endmember.signals.bridge import region
+from endmember.signals.files.source import Source
 from endmember.signals.plan import fingerprint_of
-from endmember.signals.result import provenance
+
+
+def source_of(signal: Any) -> dict[str, Any] | None:
+    """Return what is kept of where a signal was loaded from; None for one of no file."""
+    source = Source.of(signal)
+    return None if source is None else source.record()
 
 
 def describe_data(signal: Any) -> dict[str, Any]:
@@ -22,7 +28,7 @@ def describe_data(signal: Any) -> dict[str, Any]:
     axis = Axis.of(signal)
     return {
         "title": signal.metadata.get_item("General.title", default="") or "",
-        "source": provenance.source(signal),
+        "source": source_of(signal),
         "hash": fingerprint_of(signal),
         "shape": [int(size) for size in unwrap(signal).shape],
         "dtype": str(signal.data.dtype),

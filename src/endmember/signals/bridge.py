@@ -1,131 +1,15 @@
-"""Between files, HyperSpy signals and arrays: load, crop, wrap, and fill HyperSpy's own results."""
+"""Between HyperSpy signals and arrays: crop, wrap, and fill HyperSpy's own results."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, among
-from endmember.factor.data.axis import is_signal
+from endmember.errors import Argument, EndmemberError
+from endmember.factor.data.axis import is_signal, text_of
 from endmember.factor.data.inspection import unwrap
-from endmember.factor.data.watched import state_of, watch
-from endmember.signals.files.headers import files_of
-from endmember.signals.files.limits import guard
-from endmember.signals.files.reading import UnreadableFileError, existing, read
-from endmember.signals.files.summary import (
-    Axis,
-    Description,
-    Summary,
-    describe,
-    describe_signal,
-    signals_in,
-    text_of,
-)
-from endmember.signals.result.provenance import record, set_source
-
-__all__ = [
-    "Axis",
-    "Description",
-    "Summary",
-    "UnreadableFileError",
-    "describe",
-    "fill_learning_results",
-    "guard",
-    "load",
-    "read",
-    "region",
-    "signals_in",
-    "text_of",
-    "wrap_like",
-    "wrap_maps",
-    "wrap_spectra",
-]
-
-_log = logging.getLogger("endmember")
-
-
-def load(path: str | Path, lazy: bool = False, signal: int | None = None) -> Any:
-    """Load the spectrum image of a file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file that HyperSpy reads (dm3, dm4, emd, bcf, hspy, rpl ...) or the folder of a ``.zspy``
-        store.
-    lazy : bool
-        Leave the data on disk, as a Dask array, where the format allows it.
-    signal : int, optional
-        Which signal of the file, counted from 0; needed only where a file holds several spectrum
-        images.
-
-    Returns
-    -------
-    hyperspy.api.signals.BaseSignal
-        A signal with navigation axes and one signal axis. What else the file holds is named on the
-        logger ``endmember`` at level INFO.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    UnreadableFileError
-        There is one, and it cannot be read.
-    ValueError
-        The file holds no spectrum image, several without ``signal``, or none under that number.
-
-    Examples
-    --------
-    >>> load("two_phase_50x50.bcf")  # doctest: +SKIP
-    <EDSSEMSpectrum, title: EDX, dimensions: (50, 50|2048)>
-    """
-    files = files_of(existing(path).absolute())
-    state = state_of(files) if lazy else ""
-    signals = read(path, lazy=lazy)
-    found = [describe_signal(one, number) for number, one in enumerate(signals)]
-    number = _choose(path, found, signal)
-    others = [str(one) for one in found if one.number != number]
-    if others:
-        _log.info("%s: taken %s; left aside %s", path, found[number], "; ".join(others))
-    set_source(signals[number], path, number, lazy)
-    if lazy:
-        watch(signals[number].data, files, state)
-    return signals[number]
-
-
-def _choose(path: str | Path, found: Sequence[Description], number: int | None) -> int:
-    """Return the number of the spectrum image to take, or say why there is no telling."""
-    images = [one for one in found if one.is_spectrum_image]
-    if number is None and len(images) == 1:
-        return images[0].number
-    listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
-    if not images:
-        array = "; of an array: cube = numpy.load(path), then em.NMF(3).fit(cube)"
-        raise EndmemberError(
-            f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
-            f"  {listed or 'nothing'}{array if Path(path).suffix == '.npy' else ''}"
-        )
-    if number is None:
-        raise EndmemberError(
-            f"{path} holds {len(images)} spectrum images; choose one with ",
-            Argument("signal", "N"),
-            f":\n  {listed}",
-        )
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise EndmemberError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
-    if not 0 <= number < len(found):
-        raise EndmemberError(
-            f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}"
-        )
-    if not found[number].is_spectrum_image:
-        raise EndmemberError(
-            f"signal {number} of {path} is no spectrum image ({found[number]}); take ",
-            *among([Argument("signal", one.number) for one in images]),
-        )
-    return int(number)
+from endmember.preprocess.lifting import record
 
 
 def as_signal(X: Any, array: Any, domain: tuple[int, ...] | None = None) -> Any:

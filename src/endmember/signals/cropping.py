@@ -11,8 +11,8 @@ import numpy as np
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import given, is_lazy, unwrap
 from endmember.factor.data.observed import stays_lazy
+from endmember.preprocess.lifting import record
 from endmember.signals.bridge import channels_within, region
-from endmember.signals.result.provenance import record
 
 _log = logging.getLogger("endmember")
 

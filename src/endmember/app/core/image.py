@@ -10,9 +10,9 @@ import numpy as np
 from endmember.app.core.live import Sketches
 from endmember.app.core.steps import Step
 from endmember.app.core.sums import Sums
-from endmember.factor.data.axis import Axis
+from endmember.factor.data.axis import Axis, text_of
 from endmember.factor.data.inspection import unwrap
-from endmember.signals.bridge import load, text_of
+from endmember.signals.files.source import Source
 
 #: Files in the folder of an image: the spectra that the pages draw, and their running sums.
 CUBE, ROWS, CHANNELS = "cube.npy", "rows.npy", "channels.npy"
@@ -38,10 +38,10 @@ class Image:
         The spectra in the folder are means over squares of so many pixels; 1 where they are the data.
     is_counts : bool
         Whether the values are whole numbers that are not negative, in an integer type.
-    path, number, steps
-        Of data that stay on disk: their file, which signal of it, and what was done to them.
-    source : dict, optional
-        File and number of the signal, where it is as it was read.
+    stays, steps
+        Of data that stay on disk: where they are read from, and what was done to them.
+    source : Source, optional
+        Where the signal was read from, if it is as it was read.
 
     Examples
     --------
@@ -60,10 +60,9 @@ class Image:
     shape: tuple[int, int, int]
     bin: int
     is_counts: bool
-    path: str | None = None
-    number: int | None = None
+    stays: Source | None = None
     steps: tuple[Step, ...] = ()
-    source: dict[str, Any] | None = None
+    source: Source | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
@@ -71,13 +70,13 @@ class Image:
     @cached_property
     def signal(self) -> Any:
         """The data as a HyperSpy signal: mapped, or lazy where they stay on disk."""
-        if self.path is None:
+        if self.stays is None:
             data = self.cube.reshape([axis["size"] for axis in self.axes])
             return self.kind(
                 data, axes=self.axes, metadata=self.metadata,
                 original_metadata=self.original_metadata,
             )  # fmt: skip
-        signal = load(self.path, lazy=True, signal=self.number)
+        signal = self.stays.load()
         for step in self.steps:
             signal = step.apply(signal)
         return signal
@@ -108,7 +107,7 @@ class Image:
     @property
     def is_preview(self) -> bool:
         """Whether what is drawn at once stands for data that stay on disk."""
-        return self.path is not None
+        return self.stays is not None
 
     @property
     def title(self) -> str:

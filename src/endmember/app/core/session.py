@@ -17,6 +17,7 @@ from endmember.app.server.shared import Store
 from endmember.app.work.jobs import Fitted
 from endmember.app.work.scheduler import Ticket
 from endmember.errors import EndmemberError
+from endmember.signals.files.source import Source
 from endmember.signals.result.unmixing import Unmixing
 
 
@@ -92,7 +93,7 @@ class Session:
         self.live: Live | None = None
         self._made = 0
         self._own = tempfile.TemporaryDirectory(prefix="endmember-workbench-")
-        self._source: dict[str, Any] | None = None
+        self._source: Source | None = None
 
     def close(self) -> None:
         """Forget the data and delete the uploads."""
@@ -230,9 +231,9 @@ class Session:
             raise EndmemberError(
                 "there is no run yet; press Run first, the script repeats the runs"
             )
-        number = self._source["signal"] if self._source and file is None else None
-        named = self._source["path"] if self._source else "data.hspy"
-        return write_script(em.__version__, file or named, number, self.runs)
+        known = self._source or Source("data.hspy")
+        source = Source(file) if file else replace(known, lazy=False)
+        return write_script(em.__version__, source, self.runs)
 
     def save(
         self, run: Run, name: str, overwrite: bool = False, ticket: Ticket | None = None
@@ -267,7 +268,7 @@ class Session:
 
     def _needs_data(self) -> bool:
         """Tell whether a script elsewhere would not find the data: they were uploaded or made in memory."""
-        return self._source is None or Path(self._own.name) in Path(self._source["path"]).parents
+        return self._source is None or Path(self._own.name) in Path(self._source.path).parents
 
 
 def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from endmember import preprocess
 from endmember.errors import EndmemberError
 from endmember.signals import cropping
+from endmember.signals.files.source import Source
 
 #: Steps that the preprocess panel offers, and the module that holds each.
 STEPS: dict[str, Any] = {
@@ -80,8 +81,7 @@ def code_of(value: Any) -> str:
 
 def write_script(
     version: str,
-    file: str,
-    number: int | None,
+    source: Source,
     runs: Sequence[Any],
 ) -> str:
     """Return the script that makes every run of a session again, from the file to the result folders.
@@ -90,10 +90,8 @@ def write_script(
     ----------
     version : str
         Of Endmember.
-    file : str
+    source : Source
         Where the data lie.
-    number : int or None
-        Which signal of the file, where it holds several.
     runs : sequence of Run
         Each with its own steps before the fit.
 
@@ -106,10 +104,9 @@ def write_script(
         {step.name for run in runs for step in run.steps if STEPS[step.name] is cropping}
     )
     imports = f"from endmember.signals.cropping import {', '.join(cropped)}\n" if cropped else ""
-    which = "" if number is None else f", signal={number}"
     lines = [
         _HEAD.format(version=version) + imports,
-        f"data = em.load({file!r}{which})",
+        f"data = {source.code()}",
         "results = {}",
     ]
     for run in runs:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from endmember.errors import EndmemberError
+from endmember.signals.files.reading import FORMATS
 
 #: Largest upload in bytes; larger data belong into the folder that the workbench was started in.
 UPLOAD_LIMIT = 512 * 2**20
 #: Pieces in which one arrives, in bytes.
 PIECE = 4 * 2**20
 #: Endings that the file browser shows.
-ENDINGS = (".hspy", ".zspy", ".dm3", ".dm4", ".emd", ".bcf", ".rpl", ".h5", ".hdf5", ".wdf", ".msa")
+ENDINGS = tuple(f".{ending}" for ending in FORMATS)
 
 
 def inside(root: Path, name: str | Path) -> Path:

@@ -14,7 +14,7 @@ from endmember.app.core.steps import Step
 from endmember.app.work import storage
 from endmember.app.work.pool import Here, Workers
 from endmember.app.work.scheduler import Ticket
-from endmember.signals.result import provenance
+from endmember.signals.files.source import Source
 
 
 class Store:
@@ -88,5 +88,5 @@ class Store:
 
 def _from_file(image: Image) -> Image:
     """Note where an image was read from: a script can read it there again."""
-    image.source = provenance.source(image.signal)
+    image.source = Source.of(image.signal)
     return image

@@ -15,7 +15,7 @@ from endmember.app.work.scheduler import Ticket
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.resources import one_blas_thread
 from endmember.signals.bridge import wrap_maps, wrap_spectra
-from endmember.signals.result.unmixing import Unmixing, unmix
+from endmember.signals.result.unmixing import Unmixing, unmix_one
 
 #: Seconds between two words about progress.
 SAY_EVERY = 0.2
@@ -71,7 +71,7 @@ def prepare(ticket: Ticket, data: Image, steps: tuple[Step, ...], room: Path) ->
 def fit(ticket: Ticket, data: Image, model: Any) -> Fitted:
     """Fit the full data."""
     began = time.perf_counter()
-    result = unmix(data.signal, model, callback=_progress(ticket))
+    result = unmix_one(data.signal, model, callback=_progress(ticket))
     taken = time.perf_counter() - began
     return Fitted(result.model, result.record, result._misfit, taken)
 

@@ -11,9 +11,8 @@ from endmember.app.core.steps import Step
 from endmember.app.core.sums import running_sums
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import unwrap
-from endmember.signals.bridge import load
 from endmember.signals.files.limits import free_memory
-from endmember.signals.result import provenance
+from endmember.signals.files.source import Source
 
 #: Bytes of the preview of data that stay on disk, about.
 PREVIEW = 64 * 2**20
@@ -46,13 +45,12 @@ def store(signal: Any, room: Path, steps: tuple[Step, ...] = ()) -> Image:
             "energy: unmix it with em.unmix"
         )
     cube = cube[None] if cube.ndim == 2 else cube
-    seen, size, place = cube, 1, {}
+    seen, size, place = cube, 1, dict[str, Any]()
     if getattr(signal, "_lazy", False):
         size = max(1, int(np.ceil(np.sqrt(cube.nbytes / PREVIEW))))
         size = min(size, *(cube.shape[:2] if cube.shape[0] > 1 else cube.shape[1:2]))
         seen = binned(cube, size)
-        source = provenance.source(signal) or {}
-        place = {"path": source["path"], "number": source["signal"], "steps": steps}
+        place = {"stays": Source.of(signal), "steps": steps}
     if seen.dtype.kind in "fc" and not all(np.isfinite(row).all() for row in seen):
         raise EndmemberError(
             "the data hold NaN or infinite values; crop them away, or unmix with a mask in Python"
@@ -121,7 +119,7 @@ def read(path: Path, number: int | None, room: Path, most: int | None = None) ->
     """
     most = most or _most()
     if path.is_dir() or path.stat().st_size > min(LOOK_FROM, most):
-        signal = load(path, lazy=True, signal=number)
+        signal = Source(path, number, lazy=True).load()
         if signal._lazy and signal.data.nbytes > most:
             return store(signal, room)
-    return store(load(path, signal=number), room)
+    return store(Source(path, number).load(), room)

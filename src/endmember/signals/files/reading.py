@@ -7,7 +7,7 @@ import difflib
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,19 @@ from endmember.signals.files.limits import OutOfTime
 
 _log = logging.getLogger("endmember")
 
-_NAMES = {
-    "dm3": "Gatan DigitalMicrograph 3",
-    "dm4": "Gatan DigitalMicrograph 4",
+#: The kinds of files that are offered, by their endings, and what they are called.
+FORMATS = {
     "hspy": "HyperSpy HDF5",
     "zspy": "HyperSpy Zarr",
+    "dm3": "Gatan DigitalMicrograph 3",
+    "dm4": "Gatan DigitalMicrograph 4",
     "emd": "EMD (Velox or NCEM)",
     "bcf": "Bruker",
-    "msa": "EMSA/MSA text",
-    "wdf": "Renishaw",
     "rpl": "Ripple",
+    "h5": ".h5 file",
+    "hdf5": ".hdf5 file",
+    "wdf": "Renishaw",
+    "msa": "EMSA/MSA text",
 }
 _COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
 
@@ -60,7 +63,9 @@ class UnreadableFileError(EndmemberFileError):
         return type(self), (self.path, self.format, self.cause, self._way_out)
 
 
-def read(path: str | Path, lazy: bool = False) -> list[Any]:
+def read(
+    path: str | Path, lazy: bool = False, reader: Mapping[str, Any] | None = None
+) -> list[Any]:
     """Read every signal of a file: spectra, images and spectrum images alike.
 
     Parameters
@@ -69,6 +74,8 @@ def read(path: str | Path, lazy: bool = False) -> list[Any]:
         A file that HyperSpy reads, or the folder of a ``.zspy`` store.
     lazy : bool
         Leave the data on disk, as Dask arrays.
+    reader : mapping, optional
+        Options of the file's reader.
 
     Returns
     -------
@@ -92,7 +99,7 @@ def read(path: str | Path, lazy: bool = False) -> list[Any]:
     kind = _check_one_reader(path)
     try:
         with _quiet():
-            loaded = hs.load(path, lazy=lazy)
+            loaded = hs.load(path, lazy=lazy, **(reader or {}))
     except NotImplementedError as problem:
         if not lazy:
             raise _unreadable(path, _stumbled(kind, problem)) from problem
@@ -184,7 +191,7 @@ def _check_size(path: Path, signal: Any) -> None:
 
 def _unreadable(path: Path, cause: str, advice: Any = _COPY_AGAIN) -> UnreadableFileError:
     extension = path.suffix[1:].lower()
-    name = _NAMES.get(extension, f"{path.suffix} file" if extension else "no file ending")
+    name = FORMATS.get(extension, f"{path.suffix} file" if extension else "no file ending")
     return UnreadableFileError(path, name, cause, advice)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
+from endmember.factor.data.axis import text_of
 from endmember.signals.files.reading import read_cheaply
 
 _BLOCK = 2**25  # bytes of data looked at in one go
@@ -272,11 +273,6 @@ def _axis(axis: Any, navigation: bool) -> Axis:
         units=text_of(axis.units),
         navigation=navigation,
     )
-
-
-def text_of(value: Any) -> str:
-    """Return a name or unit as it is, and HyperSpy's marker for "undefined" as nothing."""
-    return value if isinstance(value, str) and value != "<undefined>" else ""
 
 
 def _detector(signal: Any) -> str | None:

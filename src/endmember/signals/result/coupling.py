@@ -16,7 +16,7 @@ from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
 from endmember.show.particular import detectors
-from endmember.signals.axes import describe_data
+from endmember.signals.axes import describe_data, source_of
 from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
 from endmember.signals.result import provenance, reporting, storage
 from endmember.signals.result import unmixing as single
@@ -245,7 +245,7 @@ def _describe_image(one: Any, image: Any) -> dict[str, Any]:
     title = one.metadata.get_item("General.title", default="") if is_signal else ""
     return {
         "title": title or "Image",
-        "source": provenance.source(one) if is_signal else None,
+        "source": source_of(one) if is_signal else None,
         "hash": provenance.data_hash(np.asarray(image)),
         "shape": [int(size) for size in image.shape],
         "dtype": str(image.dtype),

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from endmember.assess.comparison import Comparison, side_by_side
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis
-from endmember.signals.result.unmixing import Unmixing
+from endmember.signals.result.answer import Answer
+from endmember.signals.result.coupling import CoupledUnmixing
 
 #: Parts of a record that are compared, by the names that are said.
 _OF_DATA = {"title": "title", "hash": "data", "shape": "shape", "dtype": "type", "energy": "axis"}
@@ -54,7 +55,9 @@ class Differences:
         return "\n".join([*lines, self.comparison.table, self.sentence])
 
 
-def differences(first: Unmixing, second: Unmixing, names: tuple[str, str]) -> Differences:
+def differences(
+    first: Answer | CoupledUnmixing, second: Answer | CoupledUnmixing, names: tuple[str, str]
+) -> Differences:
     """Compare two answers.
 
     Parameters
@@ -69,9 +72,15 @@ def differences(first: Unmixing, second: Unmixing, names: tuple[str, str]) -> Di
 
     Raises
     ------
+    TypeError
+        If one is about several detectors.
     ValueError
         If their energy axes have no channel in common, or other units.
     """
+    if isinstance(first, CoupledUnmixing) or isinstance(second, CoupledUnmixing):
+        raise EndmemberTypeError(
+            "answers about several detectors are not compared; unmix each detector by itself"
+        )
     axes = [Axis.of(answer.spectra) for answer in (first, second)]
     energies = [axis.energy for axis in axes]
     _refuse_other_axes(axes, energies, names)
@@ -95,7 +104,7 @@ def differences(first: Unmixing, second: Unmixing, names: tuple[str, str]) -> Di
     )  # fmt: skip
 
 
-def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: np.ndarray) -> Any:
+def _at_energies(answer: Answer, own: np.ndarray, wanted: np.ndarray, other: np.ndarray) -> Any:
     """Return the model with its spectra at the wanted energies, NaN outside of those of both answers."""
     if np.array_equal(own, wanted) and np.array_equal(own, other):
         return answer.model
@@ -123,7 +132,7 @@ def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple
         )
 
 
-def _data_of(answer: Unmixing) -> dict[str, str]:
+def _data_of(answer: Answer) -> dict[str, str]:
     record = answer.record
     found = {said: str(record["data"][name]) for name, said in _OF_DATA.items()}
     source = record["data"]["source"]
@@ -132,7 +141,7 @@ def _data_of(answer: Unmixing) -> dict[str, str]:
     return found
 
 
-def _parameters_of(answer: Unmixing) -> dict[str, str]:
+def _parameters_of(answer: Answer) -> dict[str, str]:
     found = {"model": type(answer.model).__name__}
     parameters = answer.model.get_params(deep=False)
     found |= {name: " ".join(repr(value).split()) for name, value in parameters.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from endmember.assess.bands import Bands
+from endmember.assess.comparison import Comparison
 from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
 from endmember.assess.standard_errors import Errors
@@ -16,11 +17,8 @@ from endmember.factor.noise.model import NoiseModel
 from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
 from endmember.signals.bridge import with_values
+from endmember.signals.result.answer import Answer
 from endmember.signals.result.misfits import open_together, save_together
-
-if TYPE_CHECKING:
-    from endmember.assess.comparison import Comparison
-    from endmember.signals.result.unmixing import Unmixing
 
 #: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name.
 _KEPT: dict[str, tuple[type, dict[str, str]]] = {
@@ -50,7 +48,7 @@ HARDLY = 1.5
 _MOST_ENTRIES = 3e7
 
 
-def save_doubts(folder: Path, result: Unmixing) -> dict[str, Any]:
+def save_doubts(folder: Path, result: Answer) -> dict[str, Any]:
     """Write ``errors.hspy`` and ``bands.hspy`` where they were computed; return what the record keeps of them."""
     record: dict[str, Any] = {}
     for name, (_, titles) in _KEPT.items():
@@ -98,7 +96,7 @@ def agreement_of(comparison: Comparison) -> dict[str, Any]:
     return {"angles": others, "agree": agree, "words": comparison.sentence}
 
 
-def doubts_in_words(result: Unmixing) -> list[Section]:
+def doubts_in_words(result: Answer) -> list[Section]:
     """Return the sections of the report that say how far every component can be trusted."""
     rows = [(name, " ".join(said)) for name, said in verdicts(result).items() if said]
     words = [part.sentence for part in (result.bands, result.errors) if part is not None]
@@ -115,7 +113,7 @@ def doubts_in_words(result: Unmixing) -> list[Section]:
     return sections
 
 
-def verdicts(result: Unmixing) -> dict[str, list[str]]:
+def verdicts(result: Answer) -> dict[str, list[str]]:
     """Return for every component, by name, one sentence on each thing that is known of its certainty."""
     names = result.picture().names or ()
     errors, bands, agreement = result.errors, result.bands, result.record.get("agreement")
@@ -129,7 +127,7 @@ def verdicts(result: Unmixing) -> dict[str, list[str]]:
     return {name: [part[j] for part in parts if part] for j, name in enumerate(names)}
 
 
-def _strengths(result: Unmixing) -> list[str]:
+def _strengths(result: Answer) -> list[str]:
     """Say how far every component stands above the limit of detection."""
     C, S = np.asarray(result.model.maps_, dtype=float), np.asarray(result.spectra.data, dtype=float)
     if C.shape[-1] != len(S) or C[..., 0].size * S.shape[1] > _MOST_ENTRIES:
@@ -154,7 +152,7 @@ def _times(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
-def _precisions(result: Unmixing, errors: Errors) -> list[str]:
+def _precisions(result: Answer, errors: Errors) -> list[str]:
     """Say what noise alone leaves uncertain."""
     maps = np.moveaxis(np.asarray(result.maps.data, dtype=float), 0, -1)
     k = maps.shape[-1]
@@ -194,7 +192,7 @@ def _agreements(angles: dict[str, list[float | None]], k: int) -> list[str]:
     return said
 
 
-def _elements(result: Unmixing) -> list[str]:
+def _elements(result: Answer) -> list[str]:
     """Name candidate edges or lines."""
     try:
         hints = element_hints(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn import config_context
@@ -12,10 +12,8 @@ from endmember.factor.data.axis import is_signal
 from endmember.factor.data.inspection import unwrap
 from endmember.methods.drift import Drifting
 from endmember.show.html import Report, Section
+from endmember.signals.result.answer import Answer
 from endmember.signals.result.doubts import doubts_in_words
-
-if TYPE_CHECKING:
-    from endmember.signals.result.unmixing import Unmixing
 
 #: Starts whose cost is within this fraction of the best count as equally good,
 EQUAL_COST = 0.01
@@ -23,7 +21,7 @@ EQUAL_COST = 0.01
 DIFFERENT = 5.0
 
 
-def compose(result: Unmixing) -> Report:
+def compose(result: Answer) -> Report:
     """Return the report of an answer."""
     model, data = result.model, result.record["data"]
     source = data["source"]
@@ -52,7 +50,7 @@ def compose(result: Unmixing) -> Report:
     )  # fmt: skip
 
 
-def methods_paragraph(result: Unmixing) -> str:
+def methods_paragraph(result: Answer) -> str:
     """Return how the answer was made, in sentences to paste into a paper."""
     model, data = result.model, result.record["data"]
     *domain, channels = data["shape"]
@@ -121,7 +119,7 @@ def _steps_in_words(steps: list[dict[str, Any]]) -> str:
     return f" Before that, it was treated as follows: {'; '.join(said)}." if said else ""
 
 
-def _findings(result: Unmixing) -> list[str]:
+def _findings(result: Answer) -> list[str]:
     model, misfit = result.model, result.misfit()
     k = model.n_components_
     found = [f"The data were separated into {k} component{'s' if k > 1 else ''}."]
@@ -148,7 +146,7 @@ def _findings(result: Unmixing) -> list[str]:
     return found
 
 
-def _image_shape(result: Unmixing) -> tuple[int, ...]:
+def _image_shape(result: Answer) -> tuple[int, ...]:
     """Return the shape of the image, without channels."""
     return tuple(result.record["data"]["shape"][:-1])
 
@@ -178,7 +176,7 @@ def _warnings(model: Any) -> list[str]:
     return said
 
 
-def _drift(result: Unmixing) -> list[Section]:
+def _drift(result: Answer) -> list[Section]:
     """Return the shift of every pixel, where the model has let the energy axis drift."""
     if not isinstance(result.model, Drifting):
         return []
@@ -268,7 +266,7 @@ def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tup
     ]
 
 
-def _parameters(result: Unmixing) -> list[tuple[object, object]]:
+def _parameters(result: Answer) -> list[tuple[object, object]]:
     rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
     taken: dict[str, list[str]] = {}
     for role, part in result.model.parts():

@@ -1,4 +1,4 @@
-"""An answer: maps and spectra as HyperSpy signals, with everything needed to judge, keep and repeat it."""
+"""An answer that can be told, kept and repeated, and the fit that it comes from."""
 
 from __future__ import annotations
 
@@ -6,58 +6,31 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.axis import Axis, is_signal
+from endmember.errors import EndmemberError
+from endmember.factor.data.axis import is_signal
 from endmember.factor.data.inspection import given, unwrap
 from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.data.resources import Checkpoint, session
 from endmember.factor.data.watched import unchanged
-from endmember.factor.scale.normalisation import area
-from endmember.methods.coupled import Coupled
-from endmember.methods.estimator import SpectralEstimator
-from endmember.show.contents import Components, Misfit
-from endmember.signals.axes import (
-    are_signals,
-    describe_data,
-    do_again,
-    energy_of,
-    mode_labels,
-    pixels_of,
-)
-from endmember.signals.bridge import (
-    as_signal,
-    fill_learning_results,
-    in_counts,
-    load,
-    with_values,
-    wrap_like,
-    wrap_maps,
-    wrap_spectra,
-)
+from endmember.show.html import write
+from endmember.signals.axes import describe_data, do_again
+from endmember.signals.bridge import as_signal, wrap_like, wrap_maps, wrap_spectra
 from endmember.signals.choosing import choose_model
-from endmember.signals.files.reading import read
+from endmember.signals.files.source import Source
 from endmember.signals.plan import about, check_memory, fingerprint_of
 from endmember.signals.result import provenance, storage
-from endmember.signals.result.doubts import open_doubts, save_doubts
-from endmember.signals.result.folders import existing
-from endmember.signals.result.misfits import MISFIT_TITLES, misfit_of, open_together
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from endmember.assess.bands import Bands
-    from endmember.assess.standard_errors import Errors
-
-#: Spectra that start above this fraction of their maximum still hold their background.
-BACKGROUND = 0.1
+from endmember.signals.result.answer import Answer
+from endmember.signals.result.doubts import save_doubts
+from endmember.signals.result.misfits import misfit_of
+from endmember.signals.result.reporting import compose
 
 
-def unmix(
+def unmix_one(
     signal: Any,
     model: Any = None,
     *,
@@ -70,60 +43,8 @@ def unmix(
     memory: int | str | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
-) -> Any:
-    """Separate a spectrum image into pure spectra and their maps.
-
-    Parameters
-    ----------
-    signal : HyperSpy signal or array_like, (*domain, channels), or a list of them
-        With one signal axis; an array gets axes without units. Never changed. Several detectors of one
-        area, ``[eels, edxs]``, go with ``em.Coupled(k)`` and give a :class:`CoupledUnmixing`.
-    model : estimator, optional
-        Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is. Without one, the rank
-        panel says how many components, the noise which loss, and the report why.
-    mask, channel_mask, weights, domain, callback
-        As in ``em.NMF.fit``.
-    reasons : sequence of str, optional
-        Why this model, for the report.
-    memory : int or str, optional
-        What lazy data may take while they are read block by block, such as ``"1GB"``, besides what the
-        process holds already; what cannot fit is refused. No limit unless given.
-    checkpoint : str or Path, optional
-        A folder where the result of every pass over lazy data is kept until the fit has ended.
-    resume : bool
-        Use what an interrupted fit has left in ``checkpoint``.
-
-    Returns
-    -------
-    Unmixing
-
-    Raises
-    ------
-    ValueError
-        If the data cannot be unmixed as asked; the message says what is allowed.
-
-    Examples
-    --------
-    >>> import endmember as em
-    >>> phantom = em.synthetic.diode(shape=(12, 12), channels=60)
-    >>> result = em.unmix(phantom.signal, em.NMF(3, random_state=0))
-    >>> result.maps.data.shape, result.spectra.data.shape
-    ((3, 12, 12), (3, 60))
-    """
-    if not isinstance(model, SpectralEstimator | Coupled | None):
-        raise EndmemberTypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
-    if isinstance(model, Coupled) or are_signals(signal):
-        from endmember.signals.result.coupling import unmix_together
-
-        of_one = {"domain": domain, "reasons": reasons, "memory": memory, "checkpoint": checkpoint}
-        needless = [name for name, value in {**of_one, "resume": resume}.items() if value]
-        if needless:
-            raise EndmemberError(
-                f"several detectors take no {' and no '.join(needless)}; leave it out"
-            )
-        return unmix_together(
-            signal, model, mask=mask, channel_mask=channel_mask, weights=weights, callback=callback
-        )
+) -> Unmixing:
+    """Separate one spectrum image, with the parameters of ``em.unmix``."""
     taken, reasons = given(signal), list(reasons)
     if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
         raise EndmemberError(
@@ -190,7 +111,7 @@ def timed(fit: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     }
 
 
-class Unmixing:
+class Unmixing(Answer):
     """What came out of a spectrum image.
 
     Attributes
@@ -212,134 +133,6 @@ class Unmixing:
         Set it to what :func:`em.assess.ambiguity` returns.
     """
 
-    def __init__(
-        self,
-        *,
-        maps: Any,
-        spectra: Any,
-        model: Any,
-        options: dict[str, Any],
-        record: dict[str, Any],
-        misfit: dict[str, np.ndarray],
-    ) -> None:
-        self.maps, self.spectra = maps, spectra
-        self.model = model
-        self.options, self.record = options, record
-        self._misfit, self._data = misfit, None
-        self.errors: Errors | None = None
-        self.bands: Bands | None = None
-
-    def __repr__(self) -> str:
-        k, *domain = self.maps.data.shape
-        size = f"{' x '.join(map(str, domain))} pixels, {self.spectra.data.shape[-1]} channels"
-        return f"<Unmixing: {k} component{'s' * (k > 1)}, {size}, {type(self.model).__name__}>"
-
-    def plot(self) -> Figure:
-        """Draw every component: map and spectrum side by side, for a series also its profiles."""
-        from endmember import show
-
-        learned = self.model.learned()
-        if "mode_shapes_" not in learned:
-            return show.components(self)
-        picture, shapes = self.picture(), learned["mode_shapes_"]
-        return show.profiles(
-            learned["factors_"], shapes, labels=mode_labels(self.maps, shapes), energy=picture.energy,
-            energy_label=Axis.of(self.spectra).label, title=picture.title,
-        )  # fmt: skip
-
-    def fractions(self, window: tuple[float, float] | None = None) -> Any:
-        """Return maps of fractions: maps times the area of their spectra, summing to one in every pixel.
-
-        Parameters
-        ----------
-        window : (start, stop), optional
-            The part of the energy axis whose area counts, in its unit; all of it unless given.
-
-        Returns
-        -------
-        HyperSpy signal
-            Data ``(k, *domain)``; NaN where a pixel holds nothing.
-
-        Raises
-        ------
-        ValueError
-            If a spectrum has no positive area over the window, or if the background of an energy-loss
-            spectrum is still in: its area says nothing of amounts.
-        """
-        if window is None and self._has_background():
-            raise EndmemberError(
-                "the background is still in: spectra have intensity before their first edge, so their "
-                "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
-                "compare areas over a window all the same"
-            )
-        areas = area(self.spectra.data.T, Axis.of(self.spectra).energy, window)
-        if not (areas > 0).all():
-            without = np.flatnonzero(~(areas > 0))[0] + 1
-            raise EndmemberError(
-                f"component {without} has no positive area over the window, so fractions mean "
-                "nothing; choose a window in which every component has intensity"
-            )
-        amounts = np.moveaxis(np.asarray(self.maps.data, dtype=float), 0, -1) * areas
-        total = amounts.sum(axis=-1, keepdims=True)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            fractions = np.where(total > 0, amounts / total, np.nan)
-        return with_values(self.maps, fractions, "fractions")
-
-    def spectra_in_counts(self) -> Any:
-        """Return the spectra in the unit of the data: how much each component has of the sum of all pixels.
-
-        Each is :attr:`spectra` times the sum of its map, whatever the norm of the spectra, so that all together add
-        up to what the model explains of the data, summed over pixels. What asks for counts works on these, such as
-        eXSpy's ``get_lines_intensity`` and ``quantification``.
-
-        Returns
-        -------
-        HyperSpy signal
-            Data ``(k, channels)``; masked pixels do not count.
-
-        Raises
-        ------
-        ValueError
-            If the model takes the mean spectrum off first: its components describe deviations, which have no counts.
-        """
-        if self.model._offset() is not None:
-            raise EndmemberError(
-                f"{type(self.model).__name__} has taken the mean spectrum off, so its components are deviations of "
-                "either sign and hold no counts; use a model without a mean, such as em.PCA(k) or em.NMF(k)"
-            )
-        return in_counts(self.spectra, self.maps)
-
-    def _has_background(self) -> bool:
-        """Tell whether energy-loss spectra start well above zero and fall: a background, not an edge."""
-        if self.spectra.metadata.get_item("Signal.signal_type", default="") != "EELS":
-            return False
-        spectra = np.nan_to_num(np.asarray(self.spectra.data, dtype=float))
-        few = max(2, spectra.shape[1] // 30)
-        start = spectra[:, :few].mean(axis=1)
-        return bool(np.any(start > BACKGROUND * np.abs(spectra).max(axis=1)))
-
-    def to_hyperspy(self, signal: Any) -> None:
-        """Put this answer into ``signal.learning_results``, where HyperSpy's own plots of a decomposition find it."""
-        maps = np.moveaxis(self.maps.data, 0, -1)
-        fill_learning_results(signal, maps, self.spectra.data, type(self.model).__name__)
-
-    def picture(self) -> Components:
-        """Return what :func:`endmember.show.components` draws."""
-        return Components(
-            maps=np.moveaxis(self.maps.data, 0, -1),
-            spectra=self.spectra.data,
-            title=self.record["data"]["title"] or None,
-            names=self.model.learned().get("names_"),
-            spectrum_label=self.spectra.metadata.get_item("Signal.quantity", default="Intensity"),
-            **energy_of(self.spectra),
-            **pixels_of(self.maps),
-        )
-
-    def misfit(self) -> Misfit:
-        """Return what :func:`endmember.show.residual` draws."""
-        arrays: dict[str, Any] = dict(self._misfit)
-        return Misfit(**arrays, **energy_of(self.spectra), **pixels_of(self.maps))
-
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.
 
@@ -348,10 +141,7 @@ class Unmixing:
         file : str or Path
             Replaced if it exists.
         """
-        from endmember.show import html
-        from endmember.signals.result.reporting import compose
-
-        return html.write(compose(self), file)
+        return write(compose(self), file)
 
     def save(self, folder: str | Path, *, overwrite: bool = False, residual: bool = False) -> Path:
         """Keep the answer in formats that others read.
@@ -396,7 +186,7 @@ class Unmixing:
         ValueError
             If the data are not those of this answer, or it is not known where they came from.
         """
-        return unmix(
+        return unmix_one(
             self.data_again() if data is None else data,
             self.model,
             **self.options,
@@ -423,7 +213,7 @@ class Unmixing:
                 "these data came from no file and are not in memory as they were; give them, such as "
                 "result.reproduce(data)"
             )
-        signal = load(source["path"], lazy=source["lazy"], signal=source["signal"])
+        signal = Source(**source).load()
         for step in self.record["steps"]:
             signal = do_again(signal, step)
         if fingerprint_of(signal) != known:
@@ -446,64 +236,6 @@ class Unmixing:
                     block = block / np.sqrt(weights[rows])
             residual[np.ix_(observed.rows[rows], observed.columns)] = block * observed.unit
         return wrap_like(residual.reshape(*observed.domain, -1), data, "residual", over="both")
-
-
-def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Any:
-    """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
-
-    Parameters
-    ----------
-    folder : str or Path
-    classes : sequence of type
-        Your own losses, penalties, solvers and estimators that the model was made with; those that are imported
-        already are found by themselves. Nothing is ever imported because a file names it.
-
-    Returns
-    -------
-    Unmixing
-        With maps, spectra and fitted model; the data are read again only where they are needed. Where a class is
-        not at hand the model is described by what the file says, and ``transform`` says which class to give.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is damaged.
-    """
-    place = existing(Path(folder))
-    record, arrays = storage.read_record(place)
-    try:
-        model, options = storage.read_model(record, arrays, classes)
-        (maps,) = read(place / "maps.hspy")
-        numbers = range(1, len(record.get("detectors", ())) + 1)
-        endings = [f"_{number}" for number in numbers] or [""]
-        spectra = [read(place / f"spectra{ending}.hspy")[0] for ending in endings]
-        misfits: list[Any] = [  # none of an image, of which each component has one brightness
-            open_together(place / f"misfit{ending}.hspy", MISFIT_TITLES)
-            if one.data.ndim > 1
-            else None
-            for ending, one in zip(endings, spectra, strict=True)
-        ]
-        doubts = open_doubts(place, record.pop("doubts", {}))
-        if {len(one.data) for one in (maps, *spectra)} != {model.n_components_}:
-            raise EndmemberError("maps and spectra do not belong to one result")
-    except storage.DAMAGES as problem:
-        raise storage.damaged(place, problem) from problem
-    maps_, kept = (
-        np.moveaxis(maps.data, 0, -1),
-        {"model": model, "options": options, "record": record},
-    )
-    if numbers:
-        from endmember.signals.result.coupling import CoupledUnmixing
-
-        tables = [one.data.reshape(len(one.data), -1) for one in spectra]
-        model.restored({"maps_": maps_, "spectra_": tables})
-        return CoupledUnmixing(maps=maps, spectra=spectra, misfits=misfits, **kept)
-    model.restored({"maps_": maps_, "components_": spectra[0].data})
-    result = Unmixing(maps=maps, spectra=spectra[0], misfit=misfits[0], **kept)
-    vars(result).update(doubts)
-    return result
 
 
 def seeded(model: Any) -> Any:

@@ -1,0 +1,163 @@
+"""Where a spectrum image comes from: a file, which of its signals, and how it is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endmember.errors import Argument, EndmemberError, among
+from endmember.factor.data.watched import state_of, watch
+from endmember.signals.files.headers import files_of
+from endmember.signals.files.reading import existing, read
+from endmember.signals.files.summary import Description, describe_signal
+
+#: Where the metadata of a signal say what it was loaded from.
+_NOTE = "Endmember.source"
+
+_log = logging.getLogger("endmember")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a spectrum image is read from, as one thing that travels.
+
+    Attributes
+    ----------
+    path : str or Path
+    signal : int, optional
+        Which signal of the file, counted from 0; needed only where it holds several spectrum images.
+    lazy : bool
+        Whether the data stay on disk, as a Dask array.
+    reader : dict
+        Options of the file's reader.
+
+    Examples
+    --------
+    >>> Source("cube.emd", signal=2).code()
+    "em.load('cube.emd', signal=2)"
+    """
+
+    path: str | Path
+    signal: int | None = None
+    lazy: bool = False
+    reader: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, signal: Any) -> Source | None:
+        """Return where a signal was loaded from; None for one that came from no file."""
+        text = signal.metadata.get_item(_NOTE, default="")
+        return cls(**json.loads(text)) if text else None
+
+    def load(self) -> Any:
+        """Return the spectrum image, with a note in its metadata of where it came from."""
+        files = files_of(existing(self.path).absolute())
+        state = state_of(files) if self.lazy else ""
+        signals = read(self.path, self.lazy, self.reader)
+        found = [describe_signal(one, number) for number, one in enumerate(signals)]
+        number = _choose(self.path, found, self.signal)
+        others = [str(one) for one in found if one.number != number]
+        if others:
+            taken = found[number]
+            _log.info("%s: taken %s; left aside %s", self.path, taken, "; ".join(others))
+        known = Source(str(Path(self.path).absolute()), number, self.lazy, self.reader)
+        signals[number].metadata.set_item(_NOTE, json.dumps(known.record()))
+        if self.lazy:
+            watch(signals[number].data, files, state)
+        return signals[number]
+
+    def record(self) -> dict[str, Any]:
+        """Return what is kept with an answer: path, signal and lazy, and options of the reader if there are any."""
+        said = asdict(self)
+        return said if self.reader else {name: said[name] for name in ("path", "signal", "lazy")}
+
+    def code(self) -> str:
+        """Return the Python code that loads it."""
+        given = {"lazy": self.lazy or None, "signal": self.signal, "reader": self.reader or None}
+        words = "".join(f", {name}={value!r}" for name, value in given.items() if value is not None)
+        return f"em.load({str(self.path)!r}{words})"
+
+    def fingerprint(self) -> str:
+        """Return what changes when the files do, without reading them, and tells signals of one file apart."""
+        return f"{state_of(files_of(Path(self.path).absolute()))} {self.signal} {self.reader}"
+
+
+def load(
+    path: str | Path,
+    lazy: bool = False,
+    signal: int | None = None,
+    reader: Mapping[str, Any] | None = None,
+) -> Any:
+    """Load the spectrum image of a file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file that HyperSpy reads (dm3, dm4, emd, bcf, hspy, rpl ...) or the folder of a ``.zspy``
+        store.
+    lazy : bool
+        Leave the data on disk, as a Dask array, where the format allows it.
+    signal : int, optional
+        Which signal of the file, counted from 0; needed only where a file holds several spectrum
+        images.
+    reader : dict, optional
+        Options for the file's reader in RosettaSciIO, such as ``{"select_type": "spectrum_image"}``.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        A signal with navigation axes and one signal axis. What else the file holds is named on the
+        logger ``endmember`` at level INFO.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    UnreadableFileError
+        There is one, and it cannot be read.
+    ValueError
+        The file holds no spectrum image, several without ``signal``, or none under that number.
+
+    Examples
+    --------
+    >>> load("two_phase_50x50.bcf")  # doctest: +SKIP
+    <EDSSEMSpectrum, title: EDX, dimensions: (50, 50|2048)>
+    """
+    return Source(path, signal, lazy, reader or {}).load()
+
+
+def _choose(path: str | Path, found: Sequence[Description], number: int | None) -> int:
+    """Return the number of the spectrum image to take, or say why there is no telling."""
+    images = [one for one in found if one.is_spectrum_image]
+    if number is None and len(images) == 1:
+        return images[0].number
+    listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
+    if not images:
+        array = "; of an array: cube = numpy.load(path), then em.NMF(3).fit(cube)"
+        raise EndmemberError(
+            f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
+            f"  {listed or 'nothing'}{array if Path(path).suffix == '.npy' else ''}"
+        )
+    if number is None:
+        raise EndmemberError(
+            f"{path} holds {len(images)} spectrum images; choose one with ",
+            Argument("signal", "N"),
+            f":\n  {listed}",
+        )
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise EndmemberError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
+    if not 0 <= number < len(found):
+        raise EndmemberError(
+            f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}"
+        )
+    if not found[number].is_spectrum_image:
+        raise EndmemberError(
+            f"signal {number} of {path} is no spectrum image ({found[number]}); take ",
+            *among([Argument("signal", one.number) for one in images]),
+        )
+    return int(number)

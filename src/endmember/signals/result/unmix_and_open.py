@@ -1,0 +1,146 @@
+"""Both doors of the library: ``em.unmix`` and ``em.open``, for one detector or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.methods.coupled import Coupled
+from endmember.methods.estimator import SpectralEstimator
+from endmember.signals.axes import are_signals
+from endmember.signals.files.reading import read
+from endmember.signals.result import storage
+from endmember.signals.result.coupling import CoupledUnmixing, unmix_together
+from endmember.signals.result.doubts import open_doubts
+from endmember.signals.result.folders import existing
+from endmember.signals.result.misfits import MISFIT_TITLES, open_together
+from endmember.signals.result.unmixing import Unmixing, unmix_one
+
+
+def unmix(
+    signal: Any,
+    model: Any = None,
+    *,
+    mask: Any = None,
+    channel_mask: Any = None,
+    weights: Any = None,
+    domain: tuple[int, ...] | None = None,
+    callback: Any = None,
+    reasons: Sequence[str] = (),
+    memory: int | str | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+) -> Unmixing | CoupledUnmixing:
+    """Separate a spectrum image into pure spectra and their maps.
+
+    Parameters
+    ----------
+    signal : HyperSpy signal or array_like, (*domain, channels), or a list of them
+        With one signal axis; an array gets axes without units. Never changed. Several detectors of one
+        area, ``[eels, edxs]``, go with ``em.Coupled(k)`` and give a :class:`CoupledUnmixing`.
+    model : estimator, optional
+        Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is. Without one, the rank
+        panel says how many components, the noise which loss, and the report why.
+    mask, channel_mask, weights, domain, callback
+        As in ``em.NMF.fit``.
+    reasons : sequence of str, optional
+        Why this model, for the report.
+    memory : int or str, optional
+        What lazy data may take while they are read block by block, such as ``"1GB"``, besides what the
+        process holds already; what cannot fit is refused. No limit unless given.
+    checkpoint : str or Path, optional
+        A folder where the result of every pass over lazy data is kept until the fit has ended.
+    resume : bool
+        Use what an interrupted fit has left in ``checkpoint``.
+
+    Returns
+    -------
+    Unmixing, or CoupledUnmixing of several detectors
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be unmixed as asked; the message says what is allowed.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> phantom = em.synthetic.diode(shape=(12, 12), channels=60)
+    >>> result = em.unmix(phantom.signal, em.NMF(3, random_state=0))
+    >>> result.maps.data.shape, result.spectra.data.shape
+    ((3, 12, 12), (3, 60))
+    """
+    if not isinstance(model, SpectralEstimator | Coupled | None):
+        raise EndmemberTypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
+    of_all: dict[str, Any] = {
+        "mask": mask, "channel_mask": channel_mask, "weights": weights, "callback": callback,
+    }  # fmt: skip
+    of_one: dict[str, Any] = {
+        "domain": domain, "reasons": reasons, "memory": memory, "checkpoint": checkpoint, "resume": resume,
+    }  # fmt: skip
+    if not (isinstance(model, Coupled) or are_signals(signal)):
+        return unmix_one(signal, model, **of_all, **of_one)
+    needless = [name for name, value in of_one.items() if value]
+    if needless:
+        raise EndmemberError(f"several detectors take no {' and no '.join(needless)}; leave it out")
+    return unmix_together(signal, model, **of_all)
+
+
+def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Unmixing | CoupledUnmixing:
+    """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
+
+    Parameters
+    ----------
+    folder : str or Path
+    classes : sequence of type
+        Your own losses, penalties, solvers and estimators that the model was made with; those that are imported
+        already are found by themselves. Nothing is ever imported because a file names it.
+
+    Returns
+    -------
+    Unmixing
+        With maps, spectra and fitted model; the data are read again only where they are needed. Where a class is
+        not at hand the model is described by what the file says, and ``transform`` says which class to give.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged.
+    """
+    place = existing(Path(folder))
+    record, arrays = storage.read_record(place)
+    try:
+        model, options = storage.read_model(record, arrays, classes)
+        (maps,) = read(place / "maps.hspy")
+        numbers = range(1, len(record.get("detectors", ())) + 1)
+        endings = [f"_{number}" for number in numbers] or [""]
+        spectra = [read(place / f"spectra{ending}.hspy")[0] for ending in endings]
+        misfits: list[Any] = [  # none of an image, of which each component has one brightness
+            open_together(place / f"misfit{ending}.hspy", MISFIT_TITLES)
+            if one.data.ndim > 1
+            else None
+            for ending, one in zip(endings, spectra, strict=True)
+        ]
+        doubts = open_doubts(place, record.pop("doubts", {}))
+        if {len(one.data) for one in (maps, *spectra)} != {model.n_components_}:
+            raise EndmemberError("maps and spectra do not belong to one result")
+    except storage.DAMAGES as problem:
+        raise storage.damaged(place, problem) from problem
+    maps_, kept = (
+        np.moveaxis(maps.data, 0, -1),
+        {"model": model, "options": options, "record": record},
+    )
+    if numbers:
+        tables = [one.data.reshape(len(one.data), -1) for one in spectra]
+        model.restored({"maps_": maps_, "spectra_": tables})
+        return CoupledUnmixing(maps=maps, spectra=spectra, misfits=misfits, **kept)
+    model.restored({"maps_": maps_, "components_": spectra[0].data})
+    result = Unmixing(maps=maps, spectra=spectra[0], misfit=misfits[0], **kept)
+    vars(result).update(doubts)
+    return result
