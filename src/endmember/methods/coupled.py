@@ -13,14 +13,10 @@ from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.fit import Callback
-from endmember.factor.loop.starts import with_maps
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
-from endmember.methods.estimator import (
-    Learning,
-    SpectralEstimator,
-    check_number_of_components,
-)
+from endmember.methods.checks import check_number_of_components
+from endmember.methods.estimator import Learning, SpectralEstimator
 from endmember.methods.expressions import Expression, is_image
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
 
@@ -200,7 +196,7 @@ class Coupled(Learning, BaseEstimator):
             _one_each("weight", self.weight, n),
         )
         wishes = _one_each("spectra", self.spectra, n, always=True)
-        k = check_number_of_components(self.n_components)
+        k = int(self.n_components or 1)
         pixels = math.prod(images[0].shape[:-1])
         if k > pixels:
             raise EndmemberError(
@@ -252,9 +248,6 @@ class Seen(SpectralEstimator):
         raise EndmemberTypeError(
             "what one detector sees is not fitted alone; fit em.Coupled to all of them"
         )
-
-    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        return with_maps(observed.data, S)[0]
 
 
 @dataclass

@@ -23,12 +23,8 @@ from endmember.factor.drift.shifted import (
     shifted_weights,
 )
 from endmember.factor.losses import Loss
-from endmember.methods.estimator import (
-    Explained,
-    SpectralEstimator,
-    check_fits,
-    check_number_of_components,
-)
+from endmember.methods.checks import check_fits
+from endmember.methods.estimator import Explained, SpectralEstimator
 
 #: Rounds of field and low-rank model, and of field and model, at most.
 ROUNDS, REFITS = 12, 3
@@ -167,7 +163,6 @@ class Drifting(SpectralEstimator):
                 "that has, such as em.NMF(3)"
             )
         self.model._check_parameters()
-        check_number_of_components(self.model.n_components)
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
         """Empty channels are no missing ones: what drifts out of an edge is zero."""

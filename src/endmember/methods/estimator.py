@@ -1,27 +1,28 @@
 """What all estimators share: reading spectrum images, giving maps and spectra back, telling what they learned."""
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
+from endmember.errors import EndmemberError, check_known
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.inspection import Given, given, left_out
 from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.data.resources import one_blas_thread, session
-from endmember.factor.loop.starts import StartReport
+from endmember.factor.loop.starts import StartReport, with_maps
 from endmember.factor.losses import Loss, given_loss
-from endmember.factor.penalties import Penalty, is_free
 from endmember.factor.sketch.passes import Wanted
+from endmember.methods.checks import (
+    check_number_of_components,
+    check_positive_whole,
+)
 
 
 class UnknownPartError(EndmemberError, AttributeError):
@@ -144,6 +145,9 @@ class SpectralEstimator(
     signed = False
     #: Whether single entries may have weights, or be missing.
     takes_weights = True
+    #: The values that parameters may have, by their names, and the parameters that are whole numbers of at least 1.
+    _choices: Mapping[str, tuple[Any, ...]] = {}
+    _whole: tuple[str, ...] = ()
     #: What the method does, for the methods paragraph of a report; may name parameters in braces.
     in_words = ""
     #: Where the method comes from.
@@ -301,7 +305,7 @@ class SpectralEstimator(
             If these data have another shape or lie on another axis than those of the fit, or the fit has left out
             pixels or channels that take part here.
         """
-        self._refuse_other_axis(observed.axis, "give the data of the fit")
+        self._axis.check(observed.axis, "the data lie", "give the data of the fit")
         shape = *observed.domain, observed.n_channels
         fitted = *self.maps_.shape[:-1], self.components_.shape[1]
         listed = min(len(shape), len(fitted)) == 2 and shape[-1] == fitted[-1]
@@ -351,9 +355,9 @@ class SpectralEstimator(
         taken = given(X)
         if not self._axis.agrees(taken.axis):
             if not resample or weights is not None:
-                self._refuse_other_axis(
-                    taken.axis, "give data on that of the fit, or resample=True without weights, which reads them at "
-                    "its channels: counts are no counts then and their noise is correlated",
+                self._axis.check(
+                    taken.axis, "the data lie", "give data on that of the fit, or resample=True without weights, which "
+                    "reads them at its channels: counts are no counts then and their noise is correlated",
                 )  # fmt: skip
             X, channel_mask = taken.resampled(self._axis, channel_mask)
         taken = self._read(X, reset=False)
@@ -370,9 +374,6 @@ class SpectralEstimator(
         if not hasattr(self, "energy_"):
             return Axis.numbers(self.components_.shape[1])
         return Axis(self.energy_, self.energy_units_)
-
-    def _refuse_other_axis(self, axis: Axis, way_out: str) -> None:
-        self._axis.check(axis, "the data lie", way_out)
 
     def _solved(self, observed: Observed) -> Explained:
         """Return data together with the maps that they ask for with the spectra held."""
@@ -408,6 +409,12 @@ class SpectralEstimator(
 
     def _check_parameters(self) -> None:
         """Refuse parameters that cannot work, before the data are touched."""
+        if hasattr(self, "n_components"):
+            check_number_of_components(self.n_components)
+        for name, allowed in self._choices.items():
+            check_known(name, getattr(self, name), *allowed)
+        for name in self._whole:
+            check_positive_whole(name, getattr(self, name))
 
     def _wanted(self) -> Wanted:
         """Return what a first look at lazy data shall find for this model."""
@@ -416,8 +423,7 @@ class SpectralEstimator(
     def _keep_weights(self, data: Arrangement, observed: Observed) -> None:
         """Learn the weights that the loss has given the channels of the data, if any."""
         weights = data.row_weights(1)
-        if "channel_weights_" in vars(self):
-            del self.channel_weights_
+        self.__dict__.pop("channel_weights_", None)
         if weights is not None:
             self.channel_weights_ = observed.spectra(weights[:, None])[0]
 
@@ -425,9 +431,14 @@ class SpectralEstimator(
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         """Learn everything from data that are read and checked."""
 
-    @abstractmethod
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        """Return the maps (n, k) of data with the spectra ``S`` (m, k) held."""
+        """Return the maps (n, k) of data with the spectra ``S`` (m, k) held: by non-negative least squares."""
+        return with_maps(observed.data, S)[0]
+
+    def _learn(self, observed: Observed, C: np.ndarray, S: np.ndarray) -> None:
+        """Learn maps (n, k) and spectra (m, k) of the pixels and channels that took part."""
+        self.n_components_ = S.shape[1]
+        self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
 
     def _read(self, X: Any, reset: bool) -> Given:
         """Return the spectra of ``X``, and check or learn the number of channels and the names of a data frame's."""
@@ -449,116 +460,3 @@ def _times(value: Any, factor: float) -> Any:
 def loss_of(model: Any) -> Loss:
     """Return the loss of any fitted model: squared error where it has none of its own."""
     return model.own_loss() if hasattr(model, "own_loss") else given_loss(None)
-
-
-def check_number_of_components(k: Any, name: str = "n_components") -> int:
-    """Return ``k`` as an int.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If it is missing, not a whole number, or below 1.
-    """
-    if k is None:
-        raise EndmemberError(f"{name} is missing: say how many; em.assess.rank(X) suggests")
-    if not isinstance(k, Integral) or isinstance(k, bool):
-        raise EndmemberTypeError(
-            f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3"
-        )
-    if k < 1:
-        raise EndmemberError(
-            Argument(name, k), " leaves nothing to find; give a whole number of at least 1"
-        )
-    return int(k)
-
-
-def check_positive_whole(name: str, value: Any) -> None:
-    """Refuse what is no whole number of at least 1.
-
-    Raises
-    ------
-    ValueError
-    """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise EndmemberError(Argument.of(name, value), " must be a whole number of at least 1")
-
-
-def check_sweeps(model: Any) -> None:
-    """Refuse numbers of starts and sweeps, and a progress to stop at, that cannot work.
-
-    Raises
-    ------
-    ValueError
-    """
-    check_positive_whole("n_starts", model.n_starts)
-    check_positive_whole("max_iter", model.max_iter)
-    if not isinstance(model.tol, Real) or not float(model.tol) >= 0:
-        raise EndmemberError(
-            Argument.of("tol", model.tol),
-            " is not a progress per sweep; give a number such as 1e-6",
-        )
-
-
-def generator(random_state: Any) -> np.random.Generator:
-    """Return the generator of a seed of any kind."""
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**31))
-    return np.random.default_rng(random_state)
-
-
-def check_fits(model: Any, observed: Observed) -> int:
-    """Return how many components a model asks for; refuse more than pixels or channels, and weights it does not take.
-
-    Raises
-    ------
-    ValueError
-        If ``k > min(pixels, channels)`` among those that are neither masked nor empty, or entries have weights.
-    """
-    k = check_number_of_components(model.n_components)
-    check_weights(model, observed)
-    n, m = observed.data.shape
-    if k > min(n, m):
-        raise EndmemberError(
-            Argument("n_components", k),
-            " is more than the data can hold: ",
-            *of_this_size(n, m),
-            f" are neither masked nor empty; at most {min(n, m)} components are allowed",
-        )
-    return k
-
-
-def of_this_size(n: int, m: int) -> Words:
-    """Return how many pixels and channels there are, with the words that scikit-learn looks for."""
-    pixels, channels = f"{n} pixel{'s' * (n != 1)}", f"{m} channel{'s' * (m != 1)}"
-    sizes = (f"n_samples = {pixels}", f"n_features = {channels}")
-    return Argument(pixels, says=sizes[0]), " and ", Argument(channels, says=sizes[1])
-
-
-def check_weights(model: SpectralEstimator, observed: Observed) -> None:
-    """Refuse weights of single entries, and missing ones, where a model takes none.
-
-    Raises
-    ------
-    ValueError
-    """
-    if observed.data.weighted and not model.takes_weights:
-        raise EndmemberError(
-            Argument("method", type(model).__name__, f"em.{type(model).__name__}"),
-            " takes no weights of single entries, and no missing values; leave whole pixels and channels out (",
-            Argument("mask"), " and ", Argument("channel_mask"), "), or use ",
-            Argument("method", "NMF", "em.NMF"),
-        )  # fmt: skip
-
-
-def warn_of_negatives(observed: Observed, *wishes: Sequence[Penalty]) -> None:
-    """Warn once, with the fraction, where data have negative values that no factor is free to follow."""
-    found = observed.survey
-    if found.n_negative and not any(map(is_free, wishes)):
-        share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
-        warnings.warn(
-            f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error accepts "
-            "them, but non-negative components cannot follow them, and weights by counts (em.PoissonScaled) are no "
-            "longer those of the noise",
-            UserWarning,
-            stacklevel=4,
-        )

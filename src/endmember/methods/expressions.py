@@ -18,7 +18,7 @@ from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise.model import estimate_noise
 from endmember.factor.penalties import Penalty, is_free, resolve
 from endmember.factor.subproblems.base import Bound
-from endmember.methods.estimator import check_number_of_components
+from endmember.methods.checks import check_number_of_components
 
 #: Noise is never taken for less than this fraction of the mean square of the data.
 QUIET = 1e-12

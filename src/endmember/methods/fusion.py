@@ -19,7 +19,7 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
-from endmember.methods.estimator import check_sweeps
+from endmember.methods.checks import check_sweeps
 from endmember.methods.expressions import Factor, Held, Term, checked_terms
 
 #: Sweeps of the short run from every start.

@@ -6,20 +6,19 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError, EndmemberTypeError, check_known
+from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes
-from endmember.factor.loop.starts import successive_projection, with_maps
+from endmember.factor.loop.starts import successive_projection
 from endmember.factor.regression import Limits, least_squares
-from endmember.methods.estimator import (
-    SpectralEstimator,
+from endmember.methods.checks import (
     check_fits,
-    check_number_of_components,
     check_positive_whole,
     generator,
 )
+from endmember.methods.estimator import SpectralEstimator
 
 
 class _PurePixels(SpectralEstimator):
@@ -28,24 +27,30 @@ class _PurePixels(SpectralEstimator):
     unit_of_spectra = ""
     takes_weights = False
 
+    _choices = {"closure": (True, False)}
+
     def _check_parameters(self) -> None:
-        check_number_of_components(self.n_components)
-        check_known("closure", self.closure, True, False)
+        super()._check_parameters()
+        noise = getattr(self, "noise", "auto")
+        number = isinstance(noise, Real) and not isinstance(noise, bool)
+        if not (float(noise) >= 0 if number else noise in ("auto", "low", "high")):
+            raise EndmemberError(
+                f'noise={noise!r} is not known; allowed: "auto", "low", "high", or the standard '
+                "deviation of the noise, not negative"
+            )
 
     def _keep(self, observed: Observed, spectra: np.ndarray) -> None:
         """Learn the spectra (k, m) of the answer and the maps that go with them."""
         S = np.asarray(spectra, dtype=np.float64).T
-        self.n_components_ = S.shape[1]
         self.unique_ = bool(np.linalg.matrix_rank(S) == S.shape[1])
-        self.components_ = observed.spectra(S)
-        self.maps_ = observed.maps(self._maps_of(observed, S))
+        self._learn(observed, self._maps_of(observed, S), S)
 
     def _powers(self) -> dict[str, float]:
         return {"components_": 1}
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         if not self.closure:
-            return with_maps(observed.data, S)[0]
+            return super()._maps_of(observed, S)
         m, k = S.shape
         return least_squares(observed.data, S, np.ones(m), Limits(shares=np.ones(k)))
 
@@ -117,6 +122,7 @@ class VCA(_PurePixels):
     references = (
         "J. M. P. Nascimento and J. M. Bioucas-Dias, IEEE Trans. Geosci. Remote Sens. 43 (2005) 898.",
     )
+    _whole = ("n_starts",)
 
     @property
     def unit_of_spectra(self) -> str:  # type: ignore[override]
@@ -146,14 +152,6 @@ class VCA(_PurePixels):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        check_positive_whole("n_starts", self.n_starts)
-        known = ("auto", "low", "high")
-        number = isinstance(self.noise, Real) and not isinstance(self.noise, bool)
-        if not (float(self.noise) >= 0 if number else self.noise in known):
-            raise EndmemberError(
-                f'noise={self.noise!r} is not known; allowed: "auto", "low", "high", or the standard '
-                "deviation of the noise, not negative"
-            )
         if self.segments is not None:
             check_positive_whole("segments", self.segments)
         if self.sampling is None:
@@ -309,6 +307,7 @@ class NFINDR(_PurePixels):
         "The spectra of {n_components} components were found by N-FINDR, from {n_starts} starts"
     )
     references = ("M. E. Winter, Proc. SPIE 3753 (1999) 266.",)
+    _whole = ("n_starts",)
 
     def __init__(
         self,
@@ -324,11 +323,6 @@ class NFINDR(_PurePixels):
         self.n_starts = n_starts
         self.closure = closure
         self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        VCA(
-            self.n_components, noise=self.noise, n_starts=self.n_starts, closure=self.closure
-        )._check_parameters()
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)

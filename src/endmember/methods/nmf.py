@@ -44,7 +44,7 @@ from endmember.factor.sketch.passes import Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
 from endmember.methods.alternating import Alternating, fitted_start, given_start
-from endmember.methods.estimator import (
+from endmember.methods.checks import (
     check_fits,
     check_number_of_components,
     check_sweeps,

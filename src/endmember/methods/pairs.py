@@ -11,12 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.inspection import is_lazy, unwrap
 from endmember.factor.data.observed import Observed, observe
-from endmember.methods.estimator import (
-    SpectralEstimator,
-    check_fits,
-    check_number_of_components,
-    check_weights,
-)
+from endmember.methods.checks import check_fits, check_number_of_components, check_weights
+from endmember.methods.estimator import SpectralEstimator
 
 #: Of scikit-learn's NIPALS.
 MAX_ITER, TOLERANCE = 500, 1e-6
@@ -76,7 +72,7 @@ class _Paired(SpectralEstimator):
         ValueError
             If ``y`` is missing or has other pixels than ``X``.
         """
-        check_number_of_components(self.n_components)
+        self._check_parameters()
         if y is None:
             raise EndmemberError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "

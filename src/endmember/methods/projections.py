@@ -5,21 +5,20 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, check_known
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.scale.normalisation import rescale
 from endmember.factor.sketch.low_rank import LowRank, sketch
-from endmember.methods.estimator import (
-    SpectralEstimator,
+from endmember.methods.checks import (
     check_fits,
-    check_number_of_components,
     check_weights,
     generator,
     of_this_size,
 )
+from endmember.methods.estimator import SpectralEstimator
 
 #: Principal components of noise lie close together: this many passes tell them apart.
 POWER_PASSES = 8
@@ -34,16 +33,12 @@ class _Projection(SpectralEstimator):
 
     signed = True
     takes_weights = False
-
-    def _check_parameters(self) -> None:
-        check_number_of_components(self.n_components)
-        check_known("scaling", self.scaling, None, "poisson")
+    _choices = {"scaling": (None, "poisson")}
 
     def _keep(self, observed: Observed, C: np.ndarray, S: np.ndarray, c: np.ndarray) -> None:
         """Learn maps (n, k) and spectra (m, k) of data whose channels were scaled by c (m, 1)."""
-        self.n_components_ = S.shape[1]
         self.channel_weights_ = observed.spectra(c**2)[0]
-        self.components_, self.maps_ = observed.spectra(S), observed.maps(C)
+        self._learn(observed, C, S)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         check_weights(self, observed)
@@ -211,6 +206,7 @@ class ICA(_Projection):
         "A. Hyvärinen and E. Oja, Neural Netw. 13 (2000) 411.",
         "F. de la Peña et al., Ultramicroscopy 111 (2011) 169.",
     )
+    _choices = {**_Projection._choices, "independent": ("maps", "spectra", "derivatives")}
 
     def __init__(
         self,
@@ -224,10 +220,6 @@ class ICA(_Projection):
         self.independent = independent
         self.scaling = scaling
         self.random_state = random_state
-
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_known("independent", self.independent, "maps", "spectra", "derivatives")
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         from sklearn.decomposition import FastICA

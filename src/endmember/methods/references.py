@@ -351,9 +351,8 @@ class MLLS(SpectralEstimator):
         if known is None and (not data.weighted or min(data.shape) < regression.FEW):
             chi2[:] = np.nan
             warnings.warn(UNJUDGED.format(*data.shape), UserWarning, stacklevel=4)
-        self.n_components_ = R.shape[1]
         self.channel_weights_ = observed.spectra(weights[:, None])[0].astype(np.float64)
-        self.components_, self.maps_ = observed.spectra(R), observed.maps(F)
+        self._learn(observed, F, R)
         self.maps_error_ = _unknown_where_empty(observed, errors)
         self.chi2_ = _unknown_where_empty(observed, chi2[:, None])[..., 0]
 

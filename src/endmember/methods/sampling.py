@@ -6,19 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import EndmemberError
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes, subspace
-from endmember.factor.loop.starts import least_squares, with_maps
-from endmember.methods.estimator import (
-    SpectralEstimator,
+from endmember.factor.loop.starts import least_squares
+from endmember.methods.checks import (
     check_fits,
-    check_number_of_components,
-    check_positive_whole,
     generator,
     warn_of_negatives,
 )
+from endmember.methods.estimator import SpectralEstimator
 
 #: Times that the search is repeated with the noise of what it found.
 ROUNDS = 3
@@ -108,6 +106,12 @@ class SubspaceSampling(SpectralEstimator):
     )
 
     takes_weights = False
+    _choices = {
+        "on": ("spectra", "maps"),
+        "sampler": ("vertices", "rejection", "hit-and-run"),
+        "sharpen": (True, False),
+    }
+    _whole = ("n_samples", "n_starts")
 
     def __init__(
         self,
@@ -133,17 +137,12 @@ class SubspaceSampling(SpectralEstimator):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
-        check_number_of_components(self.n_components)
-        check_known("on", self.on, "spectra", "maps")
-        check_known("sampler", self.sampler, "vertices", "rejection", "hit-and-run")
-        check_known("sharpen", self.sharpen, True, False)
+        super()._check_parameters()
         for name in ("slack", "spread"):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
             if not (number and 0 < float(value) < np.inf):
                 raise EndmemberError(f"{name}={value!r} must be a positive number, such as 3")
-        check_positive_whole("n_samples", self.n_samples)
-        check_positive_whole("n_starts", self.n_starts)
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
@@ -204,12 +203,7 @@ class SubspaceSampling(SpectralEstimator):
             S = least_squares(data, [F, np.zeros((data.shape[1], F.shape[1]))], 1)
         size = np.linalg.norm(S, axis=0)
         S = S / np.where(size > 0, size, 1.0)
-        self.n_components_ = S.shape[1]
-        self.components_ = observed.spectra(S)
-        self.maps_ = observed.maps(self._maps_of(observed, S))
-
-    def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        return with_maps(observed.data, S)[0]
+        self._learn(observed, self._maps_of(observed, S), S)
 
     def _warn(self) -> None:
         place = "channel" if self.on == "spectra" else "pixel"

@@ -21,11 +21,7 @@ from endmember.factor.matching import congruence, core_consistency, kruskal_uniq
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.normalisation import rescale
 from endmember.methods.alternating import Alternating
-from endmember.methods.estimator import (
-    check_number_of_components,
-    generator,
-    warn_of_negatives,
-)
+from endmember.methods.checks import generator, warn_of_negatives
 from endmember.methods.nmf import NMF
 
 #: Two components that are this alike, or this opposed, in all modes at once are degenerate.
@@ -155,7 +151,7 @@ class CP(Alternating):
         return axes > 1
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        k = check_number_of_components(self.n_components)
+        k = int(self.n_components or 1)
         layout = Layout(observed, self._joined)
         wishes = layout.wishes(self.modes)
         layout.check_rank(k)

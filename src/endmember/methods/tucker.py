@@ -22,7 +22,7 @@ from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblems.quadratic import Quadratic
 from endmember.methods.alternating import Alternating
-from endmember.methods.estimator import generator, warn_of_negatives
+from endmember.methods.checks import generator, warn_of_negatives
 from endmember.methods.nmf import NMF
 from endmember.methods.tensors import Layout, checked_joined
 

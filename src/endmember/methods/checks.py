@@ -1,0 +1,125 @@
+"""What parameters and data must be, for all models: refused in one sentence, before any work."""
+
+import warnings
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
+from endmember.factor.data.observed import Observed
+from endmember.factor.penalties import Penalty, is_free
+
+
+def check_number_of_components(k: Any, name: str = "n_components") -> int:
+    """Return ``k`` as an int.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is missing, not a whole number, or below 1.
+    """
+    if k is None:
+        raise EndmemberError(f"{name} is missing: say how many; em.assess.rank(X) suggests")
+    if not isinstance(k, Integral) or isinstance(k, bool):
+        raise EndmemberTypeError(
+            f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3"
+        )
+    if k < 1:
+        raise EndmemberError(
+            Argument(name, k), " leaves nothing to find; give a whole number of at least 1"
+        )
+    return int(k)
+
+
+def check_positive_whole(name: str, value: Any) -> None:
+    """Refuse what is no whole number of at least 1.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise EndmemberError(Argument.of(name, value), " must be a whole number of at least 1")
+
+
+def check_sweeps(model: Any) -> None:
+    """Refuse numbers of starts and sweeps, and a progress to stop at, that cannot work.
+
+    Raises
+    ------
+    ValueError
+    """
+    check_positive_whole("n_starts", model.n_starts)
+    check_positive_whole("max_iter", model.max_iter)
+    if not isinstance(model.tol, Real) or not float(model.tol) >= 0:
+        raise EndmemberError(
+            Argument.of("tol", model.tol),
+            " is not a progress per sweep; give a number such as 1e-6",
+        )
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """Return the generator of a seed of any kind."""
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**31))
+    return np.random.default_rng(random_state)
+
+
+def check_fits(model: Any, observed: Observed) -> int:
+    """Return how many components a model asks for; refuse more than pixels or channels, and weights it does not take.
+
+    Raises
+    ------
+    ValueError
+        If ``k > min(pixels, channels)`` among those that are neither masked nor empty, or entries have weights.
+    """
+    k = int(model.n_components)
+    check_weights(model, observed)
+    n, m = observed.data.shape
+    if k > min(n, m):
+        raise EndmemberError(
+            Argument("n_components", k),
+            " is more than the data can hold: ",
+            *of_this_size(n, m),
+            f" are neither masked nor empty; at most {min(n, m)} components are allowed",
+        )
+    return k
+
+
+def of_this_size(n: int, m: int) -> Words:
+    """Return how many pixels and channels there are, with the words that scikit-learn looks for."""
+    pixels, channels = f"{n} pixel{'s' * (n != 1)}", f"{m} channel{'s' * (m != 1)}"
+    sizes = (f"n_samples = {pixels}", f"n_features = {channels}")
+    return Argument(pixels, says=sizes[0]), " and ", Argument(channels, says=sizes[1])
+
+
+def check_weights(model: Any, observed: Observed) -> None:
+    """Refuse weights of single entries, and missing ones, where a model takes none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if observed.data.weighted and not model.takes_weights:
+        raise EndmemberError(
+            Argument("method", type(model).__name__, f"em.{type(model).__name__}"),
+            " takes no weights of single entries, and no missing values; leave whole pixels and channels out (",
+            Argument("mask"), " and ", Argument("channel_mask"), "), or use ",
+            Argument("method", "NMF", "em.NMF"),
+        )  # fmt: skip
+
+
+def warn_of_negatives(observed: Observed, *wishes: Sequence[Penalty]) -> None:
+    """Warn once, with the fraction, where data have negative values that no factor is free to follow."""
+    found = observed.survey
+    if found.n_negative and not any(map(is_free, wishes)):
+        share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
+        warnings.warn(
+            f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error accepts "
+            "them, but non-negative components cannot follow them, and weights by counts (em.PoissonScaled) are no "
+            "longer those of the noise",
+            UserWarning,
+            stacklevel=4,
+        )
