@@ -1,7 +1,5 @@
 """Fits of known spectra: multiple linear least squares."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import replace
 from numbers import Real

@@ -1,7 +1,5 @@
 """Reference spectra: from arrays, signals and files to columns on the energy axis of the data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What the axes and the record of a signal say: names, units, steps, where the data came from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Between HyperSpy signals and arrays: crop, wrap, and fill HyperSpy's own results."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

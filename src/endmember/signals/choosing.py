@@ -1,7 +1,5 @@
 """What to do when the user leaves it open: how many components, which method, and which loss."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

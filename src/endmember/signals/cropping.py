@@ -1,7 +1,5 @@
 """Take a part of a spectrum image, or add up neighbours; every step enters the signal's history."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -87,18 +85,15 @@ def leave_out_missing(signal: Any, entries: bool = False) -> Any:
     whole, touched = (np.asarray(fold(axis=-1)) for fold in ((wrong | channels).all, wrong.any))
     spectra = whole & touched if entries else touched
     single = int(wrong[~spectra].sum()) if entries else 0
+    in_part = int((touched & ~whole).sum())  # spectra left out that lack some values alone
     _log.info(
         "Left out, because values are missing: %d of %d spectra%s, %d of %d channels%s.",
-        spectra.sum(), spectra.size, _in_part(int((touched & ~whole).sum()), entries),
+        spectra.sum(), spectra.size,
+        "" if entries or not in_part else f" ({in_part} of them whole, for single values)",
         channels.sum(), channels.size, f", {single} single value{'s' * (single > 1)}" if single else "",
     )  # fmt: skip
     hidden = wrong | channels if entries else touched[..., None] | channels
     return _hiding(signal.isig[:], {"step": "leave_out_missing", "entries": entries}, hidden)
-
-
-def _in_part(count: int, entries: bool) -> str:
-    """Say how many of the spectra left out lack some values alone."""
-    return "" if entries or not count else f" ({count} of them whole, for single values)"
 
 
 def _hiding(signal: Any, step: dict[str, Any], hidden: Any) -> Any:

@@ -1,7 +1,5 @@
 """What a fit to lazy data will take, said before it starts: passes, memory, time."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import dataclass

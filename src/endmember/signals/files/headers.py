@@ -5,8 +5,6 @@ explains nothing, reserve absurd amounts of memory, write where they should not,
 reads a few kilobytes, of Bruker's maps the place of every pixel, and answers with the fault in words, or ``None``.
 """
 
-from __future__ import annotations
-
 import mmap
 import struct
 from collections.abc import Callable, Iterator
@@ -380,6 +378,21 @@ def _check_no_cycle(parents: list[int]) -> None:
         _refuse_if(parent != -1, "its inner folders lie inside one another")
 
 
+class _Stream:
+    """Bytes that come in blocks."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._held, self._at = blocks, b"", 0
+
+    def take(self, n_bytes: int) -> bytes:
+        while len(self._held) - self._at < n_bytes:
+            block = next(self._blocks, b"")
+            _refuse_if(not block, "it ends before the pixels of its map do")
+            self._held, self._at = self._held[self._at :] + block, 0
+        self._at += n_bytes
+        return self._held[self._at - n_bytes : self._at]
+
+
 def _check_bruker_pixels(path: Path) -> None:
     """Follow the pixels of a map: its reader writes where they say and checks nothing."""
     from rsciio.bruker._api import BCF_reader
@@ -411,21 +424,6 @@ def _check_bruker_line(stream: _Stream, width: int) -> None:
         listed = n_pulses * (4 - packing) // 2 if packing < 2 else 4  # 16 or 12 bits a pulse
         _refuse_if(not listed <= n_bytes < 2**16, f"a pixel of its map declares {n_bytes:,} bytes")
         stream.take(n_bytes + (2 * n_pulses if packing > 1 else 0))
-
-
-class _Stream:
-    """Bytes that come in blocks."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks, self._held, self._at = blocks, b"", 0
-
-    def take(self, n_bytes: int) -> bytes:
-        while len(self._held) - self._at < n_bytes:
-            block = next(self._blocks, b"")
-            _refuse_if(not block, "it ends before the pixels of its map do")
-            self._held, self._at = self._held[self._at :] + block, 0
-        self._at += n_bytes
-        return self._held[self._at - n_bytes : self._at]
 
 
 # Ripple ---------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """Bound the time and memory that reading a file may take."""
 
-from __future__ import annotations
-
 import contextlib
 import faulthandler
 import os

@@ -1,7 +1,5 @@
 """Turn a file into HyperSpy signals, or into one error that says what to do."""
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import logging
@@ -106,7 +104,11 @@ def read(
         cause = f"the {kind} reader cannot leave the data on disk"
         raise _unreadable(path, cause, ("load it without ", Argument("lazy", True))) from problem
     except MemoryError as problem:
-        raise _too_large(path) from problem
+        cause = "it declares more data than there is memory for"
+        advice: Any = (
+            "load it with ", Argument("lazy", True), f" if it is that large, else {_COPY_AGAIN}"
+        )  # fmt: skip
+        raise _unreadable(path, cause, advice) from problem
     except ImportError as problem:
         cause = (
             f"the {kind} reader needs a package that is not installed ({problem.name or problem})"
@@ -193,12 +195,6 @@ def _unreadable(path: Path, cause: str, advice: Any = _COPY_AGAIN) -> Unreadable
     extension = path.suffix[1:].lower()
     name = FORMATS.get(extension, f"{path.suffix} file" if extension else "no file ending")
     return UnreadableFileError(path, name, cause, advice)
-
-
-def _too_large(path: Path) -> UnreadableFileError:
-    cause = "it declares more data than there is memory for"
-    advice = ("load it with ", Argument("lazy", True), f" if it is that large, else {_COPY_AGAIN}")
-    return _unreadable(path, cause, advice)
 
 
 def _stumbled(kind: str, problem: BaseException) -> str:

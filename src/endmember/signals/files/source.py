@@ -1,13 +1,11 @@
 """Where a spectrum image comes from: a file, which of its signals, and how it is read."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -49,7 +47,7 @@ class Source:
     reader: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, signal: Any) -> Source | None:
+    def of(cls, signal: Any) -> Self | None:
         """Return where a signal was loaded from; None for one that came from no file."""
         text = signal.metadata.get_item(_NOTE, default="")
         return cls(**json.loads(text)) if text else None

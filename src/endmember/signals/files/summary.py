@@ -1,7 +1,5 @@
 """Say what a file holds and what a signal is like, without loading or copying it whole."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass

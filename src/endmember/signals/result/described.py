@@ -1,7 +1,5 @@
 """Which class a name in a file stands for, and models whose class is not at hand."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any, NoReturn, Self
 

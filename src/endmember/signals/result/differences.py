@@ -1,7 +1,5 @@
 """Two saved answers side by side: what differs in their data, their parameters and what they found."""
 
-from __future__ import annotations
-
 from copy import copy
 from dataclasses import dataclass
 from typing import Any

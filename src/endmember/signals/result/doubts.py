@@ -1,7 +1,5 @@
 """How far an answer can be trusted: errors, bands and agreement, kept with it and said in plain words."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +130,7 @@ def _strengths(result: Answer) -> list[str]:
     C, S = np.asarray(result.model.maps_, dtype=float), np.asarray(result.spectra.data, dtype=float)
     if C.shape[-1] != len(S) or C[..., 0].size * S.shape[1] > _MOST_ENTRIES:
         return []
-    C, S = C.reshape(-1, len(S)), S
+    C = C.reshape(-1, len(S))
     C, S = C[np.isfinite(C).all(axis=1)], S[:, np.isfinite(S).all(axis=0)]
     counts = loss_of(result.model).counts
     variance = float(np.nanmean(result.misfit().map ** 2))
@@ -142,25 +140,20 @@ def _strengths(result: Answer) -> list[str]:
     # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
     times = found.strengths / (1 + found.limit) ** 2
     return [
-        f"{_times(t)} times as strong as noise alone would make it."
+        f"{t:.{0 if t >= 10 else 1}f} times as strong as noise alone would make it."
         + ("" if t > HARDLY else " It may be noise.")
         for t in times
     ]
-
-
-def _times(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 
 
 def _precisions(result: Answer, errors: Errors) -> list[str]:
     """Say what noise alone leaves uncertain."""
     maps = np.moveaxis(np.asarray(result.maps.data, dtype=float), 0, -1)
     k = maps.shape[-1]
-    spectra = [_relative(result.spectra.data[j], errors.spectra[j]) for j in range(k)]
-    amounts = [_relative(maps[..., j], errors.maps[..., j]) for j in range(k)]
     return [
-        f"Noise leaves its spectrum uncertain by {s:.2g} %, its map by {c:.2g} %."
-        for s, c in zip(spectra, amounts, strict=True)
+        f"Noise leaves its spectrum uncertain by {_relative(result.spectra.data[j], errors.spectra[j]):.2g} %, "
+        f"its map by {_relative(maps[..., j], errors.maps[..., j]):.2g} %."
+        for j in range(k)
     ]
 
 

@@ -5,8 +5,6 @@ the folder. Only when all of it is on the disk does it take the place of the old
 same way: at every moment a complete result exists, under its own name or a hidden one.
 """
 
-from __future__ import annotations
-
 import contextlib
 import glob
 import os

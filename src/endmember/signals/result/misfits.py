@@ -1,7 +1,5 @@
 """How far a model is from the data, pixel by pixel and channel by channel."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

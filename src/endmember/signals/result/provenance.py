@@ -1,7 +1,5 @@
 """What is kept with every answer so that it can be run again: versions, data, processing steps."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import platform
 

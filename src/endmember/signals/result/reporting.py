@@ -1,7 +1,6 @@
 """What a report says about an answer, in sentences and tables."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -66,16 +65,9 @@ def methods_paragraph(result: Answer) -> str:
 
 def references(model: Any) -> list[str]:
     """Return the works that the model, its loss, solver and penalties come from, each once."""
-    found: list[str] = []
-    for part in _parts(model):
-        for work in getattr(type(part), "references", ()):
-            if work not in found:
-                found.append(work)
-    return found
-
-
-def _parts(model: Any) -> list[Any]:
-    return [model, *(part for _, part in model.parts())]
+    parts = [model, *(part for _, part in model.parts())]
+    works = [work for part in parts for work in getattr(type(part), "references", ())]
+    return list(dict.fromkeys(works))
 
 
 def _in_words(model: Any) -> str:
@@ -112,10 +104,7 @@ def _outcome(model: Any) -> str:
 
 def _steps_in_words(steps: list[dict[str, Any]]) -> str:
     """Return a sentence on what was done to the data before, in order, or nothing."""
-    said = []
-    for step in steps:
-        name, details = step["step"].replace("_", " "), _details(step)
-        said.append(f"{name} ({details})" if details else name)
+    said = [f"{name} ({details})" if details else name for name, details in _named(steps)]
     return f" Before that, it was treated as follows: {'; '.join(said)}." if said else ""
 
 
@@ -133,7 +122,7 @@ def _findings(result: Answer) -> list[str]:
         )
     learned = model.learned()
     if "pixels_" in learned:
-        places = np.transpose(np.unravel_index(model.pixels_, _image_shape(result)))
+        places = np.transpose(np.unravel_index(model.pixels_, model.maps_.shape[:-1]))
         said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
         found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
     if "n_iter_" in learned:
@@ -144,11 +133,6 @@ def _findings(result: Answer) -> list[str]:
             f"the full data, 0 at a stationary point) is {model.optimality_:.1e}."
         )
     return found
-
-
-def _image_shape(result: Answer) -> tuple[int, ...]:
-    """Return the shape of the image, without channels."""
-    return tuple(result.record["data"]["shape"][:-1])
 
 
 def _warnings(model: Any) -> list[str]:
@@ -216,7 +200,11 @@ def _convergence(model: Any) -> list[Section]:
         converged=model.converged_,
     )
     table = [
-        (f"Start {number}, {start.init.replace('_', ' ')}", _start_in_words(start))
+        (
+            f"Start {number}, {start.init.replace('_', ' ')}",
+            f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one"
+            f"{' (chosen)' if start.chosen else ''}",
+        )
         for number, start in enumerate(starts, 1)
     ]
     caption = "Objective after every sweep above its last value; ticks: where short runs from the other starts ended."
@@ -232,26 +220,20 @@ def _standard_errors(model: Any) -> list[Section]:
     for name, amounts, errors, shift in zip(
         model.names_, *(F.reshape(-1, k).T for F in (model.maps_, model.maps_error_)), shifts, strict=False
     ):  # fmt: skip
-        said = f"mean {_mean(amounts):.4g}, median standard error {_middle(errors):.3g}"
+        said = f"mean {_finite(np.mean, amounts):.4g}, median standard error {_finite(np.median, errors):.3g}"
         table.append((name, said + (f", moved by {shift:+.3g}" if shift else "")))
-    judged = f"median {_middle(model.chi2_):.3g}" if np.isfinite(model.chi2_).any() else "not known"
+    middle = _finite(np.median, model.chi2_)
+    judged = "not known" if np.isnan(middle) else f"median {middle:.3g}"
     table.append(("Reduced chi-square", judged))
     if len(model.shifts_) > 1:
         table.append(("Condition number of the references", f"{model.condition_:.3g}"))
     return [Section("Fit of the references", table=table)]
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
-
-
-def _middle(values: np.ndarray) -> float:
-    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
-
-
-def _start_in_words(start: Any) -> str:
-    chosen = " (chosen)" if start.chosen else ""
-    return f"objective {start.objective:.6g}, {start.angle:.1f}° from the chosen one{chosen}"
+def _finite(middle: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+    """Return the mean or median of what is known of values; NaN where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(middle(known)) if known.size else np.nan
 
 
 def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tuple[object, object]]:
@@ -280,16 +262,21 @@ def _parameters(result: Answer) -> list[tuple[object, object]]:
 
 def _preprocessing(steps: list[dict[str, Any]]) -> list[Section]:
     """Return the section on what was done to the data before the fit, in order."""
-    table = [
-        (f"{n}. {step['step'].replace('_', ' ')}", _details(step))
-        for n, step in enumerate(steps, 1)
-    ]
+    table = [(f"{n}. {name}", details) for n, (name, details) in enumerate(_named(steps), 1)]
     return [Section("Preprocessing steps", table=table)] if table else []
 
 
-def _details(step: dict[str, Any]) -> str:
-    """Return the parameters of a step in words; large arrays as their shape."""
-    return ", ".join(f"{name} = {_short(value)}" for name, value in step.items() if name != "step")
+def _named(steps: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return the name of every step and its parameters in words; large arrays as their shape."""
+    return [
+        (
+            step["step"].replace("_", " "),
+            ", ".join(
+                f"{name} = {_short(value)}" for name, value in step.items() if name != "step"
+            ),
+        )
+        for step in steps
+    ]
 
 
 def _short(value: Any) -> str:

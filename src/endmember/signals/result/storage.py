@@ -5,8 +5,6 @@ classes that the package itself offers, that are given or that exist already are
 is imported, nothing is executed, nothing is pickled.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

@@ -1,7 +1,5 @@
 """Both doors of the library: ``em.unmix`` and ``em.open``, for one detector or several."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
