@@ -54,9 +54,11 @@ class Alternating(SpectralEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def _solvers(self, loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
+    def _solvers(self, loss: Loss, penalties: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
         """Return the solver of each factor: the one given, or the one that measures best."""
-        return [self.solver] * len(wishes) if self.solver else default_solvers(loss, wishes, k)
+        return (
+            [self.solver] * len(penalties) if self.solver else default_solvers(loss, penalties, k)
+        )
 
     def _run(self, problem: Problem, fit: Fit, **options: Any) -> Fit:
         """Return the factors improved in turn."""

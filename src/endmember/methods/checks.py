@@ -111,10 +111,10 @@ def check_weights(model: Any, observed: Observed) -> None:
         )  # fmt: skip
 
 
-def warn_of_negatives(observed: Observed, *wishes: Sequence[Penalty]) -> None:
+def warn_of_negatives(observed: Observed, *penalties: Sequence[Penalty]) -> None:
     """Warn once, with the fraction, where data have negative values that no factor is free to follow."""
     found = observed.survey
-    if found.n_negative and not any(map(is_free, wishes)):
+    if found.n_negative and not any(map(is_free, penalties)):
         share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
         warnings.warn(
             f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error accepts "

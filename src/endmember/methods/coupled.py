@@ -17,7 +17,7 @@ from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
 from endmember.methods.checks import check_number_of_components
 from endmember.methods.estimator import Learning, SpectralEstimator
-from endmember.methods.expressions import Expression, is_image
+from endmember.methods.expressions import is_image
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
 
 #: Fits that narrow down how strongly detectors are tied, and the weakest and strongest tie.
@@ -47,7 +47,7 @@ class Coupled(Learning, BaseEstimator):
         As in :class:`em.Term`.
     maps : penalty or list of them, optional
     spectra : sequence of penalties, optional
-        The wishes about the spectra of each detector: one entry a detector.
+        The penalties on the spectra of each detector: one entry a detector.
     n_starts, max_iter, tol, random_state
         As in :class:`em.Fusion`.
 
@@ -195,7 +195,7 @@ class Coupled(Learning, BaseEstimator):
             _one_each("loss", self.loss, n),
             _one_each("weight", self.weight, n),
         )
-        wishes = _one_each("spectra", self.spectra, n, always=True)
+        penalties = _one_each("spectra", self.spectra, n, always=True)
         k = int(self.n_components or 1)
         pixels = math.prod(images[0].shape[:-1])
         if k > pixels:
@@ -204,7 +204,7 @@ class Coupled(Learning, BaseEstimator):
                 f" is more than the data can hold, which have {pixels} pixels",
             )
         maps = Factor(k, self.maps, name="maps")
-        spectra = [Factor(k, wish, name=f"spectra {d + 1}") for d, wish in enumerate(wishes)]
+        spectra = [Factor(k, own, name=f"spectra {d + 1}") for d, own in enumerate(penalties)]
         inputs = [
             {"data": X, "loss": loss or _natural_loss(X), "weight": weight, "mask": mask, "channel_mask": out}
             for X, loss, weight, out in zip(images, losses, weights, masks, strict=True)
@@ -275,11 +275,10 @@ class Plan:
     ) -> FusionFit:
         """Return the fit at one strength of the tie, None for strictly shared maps."""
         for term, N in zip(self.terms, self.deviations, strict=True):
-            slot: Factor | Expression = self.maps
+            term.slots[0] = self.maps
             if gamma is not None and N is not None:
                 N.penalties = [Free(), Norm(gamma)]
-                slot = self.maps + N
-            term.slots[0] = slot if isinstance(slot, Expression) else Expression(((slot, None),))
+                term.slots[0] = self.maps + N
         init: Mapping[Factor, np.ndarray] = {}
         if start is not None:
             init = {factor: np.nan_to_num(F) for factor, F in start.arrays.items()}

@@ -24,7 +24,7 @@ from endmember.methods.checks import check_number_of_components
 QUIET = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expression:
     """A sum of factors, each with a known matrix before it or none."""
 
@@ -33,10 +33,10 @@ class Expression:
     #: Keeps NumPy from taking an expression for a number.
     __array_ufunc__ = None
 
-    def __add__(self, other: "Factor | Expression") -> "Expression":
-        if not isinstance(other, Factor | Expression):
+    def __add__(self, other: "Expression") -> "Expression":
+        if not isinstance(other, Expression):
             return NotImplemented
-        return Expression(self.summands + as_expression(other).summands)
+        return Expression(self.summands + other.summands)
 
     def __rmatmul__(self, matrix: Any) -> "Expression":
         return Expression(
@@ -47,7 +47,7 @@ class Expression:
         )
 
 
-class Factor:
+class Factor(Expression):
     """An unknown matrix of ``k`` columns that terms share.
 
     Add factors (``C + N``), multiply them from the left with a known matrix (``G @ S``), and hand them to
@@ -73,8 +73,6 @@ class Factor:
     ((Factor(2, name='C'), None), (Factor(2, name='N'), None))
     """
 
-    __array_ufunc__ = None
-
     def __init__(
         self, k: int, penalties: Any = None, fixed: Any = None, *, name: str | None = None
     ) -> None:
@@ -86,19 +84,18 @@ class Factor:
     def __repr__(self) -> str:
         return f"Factor({self.k})" if self.name is None else f"Factor({self.k}, name={self.name!r})"
 
-    def __add__(self, other: "Factor | Expression") -> Expression:
-        return as_expression(self) + other
-
-    def __rmatmul__(self, matrix: Any) -> Expression:
-        return matrix @ as_expression(self)
+    @property
+    def summands(self) -> "tuple[tuple[Factor, Any], ...]":  # type: ignore[override]
+        """Itself alone, as a sum."""
+        return ((self, None),)
 
     @property
     def is_free(self) -> bool:
         """Whether entries below zero are allowed."""
         return is_free(self.penalties)
 
-    def wishes(self, rows: int, domain: tuple[int, ...]) -> list[Penalty]:
-        """Return all wishes about the factor once it is known how many rows it has.
+    def all_penalties(self, rows: int, domain: tuple[int, ...]) -> list[Penalty]:
+        """Return all penalties on the factor once it is known how many rows it has.
 
         Raises
         ------
@@ -120,10 +117,10 @@ class Factor:
                 f"{self!r} has fixed entries that are infinite or below zero; give em.Free() for entries of "
                 "any sign"
             )
-        return [*self.penalties, Held(values)]
+        return [*self.penalties, Fixed(values)]
 
 
-class Held(Penalty):
+class Fixed(Penalty):
     """Entries that are given, NaN where they are not, (rows, k)."""
 
     in_words = "known in part"
@@ -134,23 +131,6 @@ class Held(Penalty):
     def bounds(self, shape: tuple[int, int], grid: Grid | None = None) -> tuple[Bound, Bound]:
         free = np.isnan(self.values)
         return np.where(free, -np.inf, self.values), np.where(free, np.inf, self.values)
-
-
-def as_expression(value: Any) -> Expression:
-    """Return a factor as a sum of one.
-
-    Raises
-    ------
-    TypeError
-        If it is neither a factor nor made from some.
-    """
-    if isinstance(value, Expression):
-        return value
-    if isinstance(value, Factor):
-        return Expression(((value, None),))
-    raise EndmemberTypeError(
-        f"{value!r} is no factor; give em.Factor(k), a sum of factors, or a known matrix times one (G @ S)"
-    )
 
 
 class Term:
@@ -184,14 +164,19 @@ class Term:
     def __init__(
         self,
         data: Any,
-        *factors: Factor | Expression,
+        *factors: Expression,
         weight: float | str = "auto",
         loss: Loss | None = None,
         mask: Any = None,
         channel_mask: Any = None,
         weights: Any = None,
     ) -> None:
-        self.slots = [as_expression(factor) for factor in factors]
+        for factor in factors:
+            if not isinstance(factor, Expression):
+                raise EndmemberTypeError(
+                    f"{factor!r} is no factor; give em.Factor(k), a sum of factors, or a known matrix times one (G @ S)"
+                )
+        self.slots = list(factors)
         self.loss_ = given_loss(loss)
         X = given(data.data[..., np.newaxis] if is_image(data) else data)
         self.observed = _observed(X, mask, channel_mask, weights)

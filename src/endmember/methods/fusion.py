@@ -20,7 +20,7 @@ from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
 from endmember.methods.checks import check_sweeps
-from endmember.methods.expressions import Factor, Held, Term, checked_terms
+from endmember.methods.expressions import Factor, Fixed, Term, checked_terms
 
 #: Sweeps of the short run from every start.
 SHORT = 30
@@ -155,7 +155,7 @@ class Fusion:
             start = assembly.start(seed, given, number)
             problem = problem if problem.settings else problem.settled(start)
             fit = alternate(
-                replace(problem, penalties=assembly.coupled_wishes(given)), Fit(start), solvers,
+                replace(problem, penalties=assembly.penalties_of_starts(given)), Fit(start), solvers,
                 max_iter=min(SHORT, self.max_iter), tol=self.tol, callback=callback,
                 stage=f"start {number + 1} of {n_starts}", first_sweep=_sweeps(fits),
             )  # fmt: skip
@@ -189,8 +189,8 @@ class Assembly:
         self.number = {factor: i for i, factor in enumerate(self.factors)}
         self.sizes, self.domains, self.channels = self._layout()
         self.k = self.factors[0].k
-        self.wishes = [
-            factor.wishes(size, domain)
+        self.penalties = [
+            factor.all_penalties(size, domain)
             for factor, size, domain in zip(self.factors, self.sizes, self.domains, strict=True)
         ]
         self.parts = [
@@ -202,7 +202,7 @@ class Assembly:
             for domain, channels in zip(self.domains, self.channels, strict=True)
         ]
         data: Any = FusedData(self.parts, self.sizes, self._scales(grids))
-        self.problem = Problem(data, self.loss, self.wishes, grids, valleys=True)
+        self.problem = Problem(data, self.loss, self.penalties, grids, valleys=True)
 
     def _adds_up(self) -> bool:
         """Tell whether all terms are one likelihood of counts, of two plain factors each: it adds up as it is."""
@@ -213,7 +213,9 @@ class Assembly:
             and all(len(slot.summands) == 1 and slot.summands[0][1] is None for slot in term.slots)
             for term in self.terms
         )
-        return plain and all(can_obey(Newton(), wish) for wishes in self.wishes for wish in wishes)
+        return plain and all(
+            can_obey(Newton(), penalty) for own in self.penalties for penalty in own
+        )
 
     def _layout(self) -> tuple[list[int], list[tuple[int, ...]], list[bool]]:
         """Return for every factor how many rows it has, in what shape, and whether they are channels."""
@@ -270,30 +272,30 @@ class Assembly:
                     beside += slot
             spectra += term[-1]
             others += [f for slot in reversed(term[:-1]) for f in slot]
-        order = beside + spectra if charged_factors(self.wishes).any() else spectra + beside
-        pinned = pinned_columns(self.wishes, self.sizes, grids, self.k)
-        return Scales(self.wishes, pinned, numbers, [*order, *others])
+        order = beside + spectra if charged_factors(self.penalties).any() else spectra + beside
+        pinned = pinned_columns(self.penalties, self.sizes, grids, self.k)
+        return Scales(self.penalties, pinned, numbers, [*order, *others])
 
     def solvers(self) -> list[Solver]:
-        """Return the solver of every factor, or refuse wishes that none can grant."""
+        """Return the solver of every factor, or refuse penalties that none can obey."""
         solvers = []
-        for i, wishes in enumerate(self.wishes):
+        for i, penalties in enumerate(self.penalties):
             curved = not self.loss.shared and any(
                 part.is_curved and any(part.places(i)) for part in self.parts
             )
             # Going through the columns never rises, however ill-conditioned the rows are.
-            by_columns = curved and all(can_obey(HALS(), wish) for wish in wishes)
-            solver = HALS() if by_columns else default_solver(self.loss, wishes, self.k)
-            check_combination(self.loss, [solver], [wishes], [repr(self.factors[i])])
+            by_columns = curved and all(can_obey(HALS(), penalty) for penalty in penalties)
+            solver = HALS() if by_columns else default_solver(self.loss, penalties, self.k)
+            check_combination(self.loss, [solver], [penalties], [repr(self.factors[i])])
             solvers.append(solver)
         return solvers
 
-    def coupled_wishes(self, given: dict[int, np.ndarray]) -> list[list[Penalty]]:
-        """Return the wishes for finding a start: what only loosens a coupling is zero unless given."""
-        wishes = [list(own) for own in self.wishes]
+    def penalties_of_starts(self, given: dict[int, np.ndarray]) -> list[list[Penalty]]:
+        """Return the penalties for finding a start: what only loosens a coupling is zero unless given."""
+        penalties = [list(own) for own in self.penalties]
         for i in self._loosening - set(given):
-            wishes[i] = [*wishes[i], Held(np.zeros((self.sizes[i], self.k)))]
-        return wishes
+            penalties[i] = [*penalties[i], Fixed(np.zeros((self.sizes[i], self.k)))]
+        return penalties
 
     @property
     def _loosening(self) -> set[int]:
@@ -356,7 +358,7 @@ class Assembly:
             settled |= {s.factor for slot in part.sums for s in slot.summands}
 
     def _clipped(self, i: int, F: np.ndarray) -> np.ndarray:
-        return np.clip(F, *bounds_of(self.wishes[i], F.shape, self.problem.grids[i]))
+        return np.clip(F, *bounds_of(self.penalties[i], F.shape, self.problem.grids[i]))
 
     def answer(self, fit: Fit, optimality: float, starts: list[float]) -> FusionFit:
         """Return the factors in the shapes of the data, and how they were reached."""

@@ -41,7 +41,7 @@ class CP(Alternating):
     n_components : int
         How many components, k; more than channels, too, if the other modes tell them apart.
     modes : sequence or mapping, optional
-        Wishes about the factor of each mode: for every mode in the order of the axes a penalty, a
+        Penalties on the factor of each mode: for every mode in the order of the axes a penalty, a
         list of them or None; or ``{mode: penalties}``, where −1 is the channels. All factors are
         non-negative unless ``em.Free()`` is given.
     joined : tuple of int, optional
@@ -56,11 +56,11 @@ class CP(Alternating):
     Attributes
     ----------
     components_ : ndarray, (k, n_channels)
-        The spectra, of unit length unless a wish fixes it; NaN at masked channels.
+        The spectra, of unit length unless a penalty fixes it; NaN at masked channels.
     maps_ : ndarray, (*domain, k)
         The products of all leading profiles; NaN at masked pixels.
     factors_ : list of ndarray, (size, k)
-        One a mode, the spectra last. All but the first have columns of unit length, unless a wish fixes their scale.
+        One a mode, the spectra last. All but the first have columns of unit length, unless a penalty fixes their scale.
     mode_shapes_ : list of tuple of int
         The axes of every mode but the last.
     unique_ : bool
@@ -129,18 +129,18 @@ class CP(Alternating):
         modes = self.modes if isinstance(self.modes, Mapping) else dict(enumerate(self.modes or ()))
         named = [
             (f"mode {mode}", penalty)
-            for mode, wish in modes.items()
-            for penalty in resolve(wish, f"mode {mode}")
+            for mode, own in modes.items()
+            for penalty in resolve(own, f"mode {mode}")
         ]
         return [*named, ("loss", self.own_loss())]
 
     def _check_parameters(self) -> None:
         self._matrix_model([None, None])._check_parameters()
 
-    def _matrix_model(self, wishes: Sequence[Any]) -> NMF:
+    def _matrix_model(self, penalties: Sequence[Any]) -> NMF:
         """Return the model of two modes that goes with this one."""
         return NMF(
-            self.n_components, loss=self.loss, maps=wishes[0], spectra=wishes[1],
+            self.n_components, loss=self.loss, maps=penalties[0], spectra=penalties[1],
             solver=self.solver, init=self.init if isinstance(self.init, str) else "multistart",
             n_starts=self.n_starts, compress=self.compress, max_iter=self.max_iter, tol=self.tol,
             random_state=self.random_state,
@@ -153,12 +153,12 @@ class CP(Alternating):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = int(self.n_components or 1)
         layout = Layout(observed, self._joined)
-        wishes = layout.wishes(self.modes)
+        penalties = layout.penalties(self.modes)
         layout.check_rank(k)
         if len(layout.long) > 2:
-            factors = self._fit_series(observed, layout, wishes, k, callback)
+            factors = self._fit_series(observed, layout, penalties, k, callback)
         else:
-            factors = self._fit_matrix(observed, layout, wishes, energy, callback)
+            factors = self._fit_matrix(observed, layout, penalties, energy, callback)
         self._keep(observed, layout, factors)
         self._keep_weights(self.own_loss().prepare(observed.data), observed)
 
@@ -166,13 +166,13 @@ class CP(Alternating):
         self,
         observed: Observed,
         layout: "Layout",
-        wishes: Sequence[Any],
+        penalties: Sequence[Any],
         energy: np.ndarray,
         callback: Callback | None,
     ) -> list[np.ndarray]:
         """Return the factors where at most two modes have more than one entry: that is NMF."""
         first, last = layout.two
-        nmf = self._matrix_model([wishes[first], wishes[last]])
+        nmf = self._matrix_model([penalties[first], penalties[last]])
         nmf._check_parameters()
         matrix = layout.as_matrix(observed)
         nmf._fit(matrix, energy if matrix is observed else np.arange(matrix.n_channels), callback)
@@ -188,14 +188,14 @@ class CP(Alternating):
         self,
         observed: Observed,
         layout: "Layout",
-        wishes: Sequence[list[Penalty]],
+        penalties: Sequence[list[Penalty]],
         k: int,
         callback: Callback | None,
     ) -> list[np.ndarray]:
         """Return the factors of three and more modes."""
-        warn_of_negatives(observed, *wishes)
+        warn_of_negatives(observed, *penalties)
         names = [layout.names[mode] for mode in layout.long]
-        chosen = [wishes[mode] for mode in layout.long]
+        chosen = [penalties[mode] for mode in layout.long]
         rng, loss = generator(self.random_state), self.own_loss()
         check_together(dict(zip(names, chosen, strict=True)), k)
         if any(penalty.chooses for own in chosen for penalty in own):
@@ -224,7 +224,7 @@ class CP(Alternating):
         factors = [np.ones((size, k)) for size in layout.sizes]
         for mode, F in zip(layout.long, fit.factors, strict=True):
             factors[mode] = F
-        fixed = [np.any([p.fixes_scale(k) for p in own], axis=0) for own in wishes]
+        fixed = [np.any([p.fixes_scale(k) for p in own], axis=0) for own in penalties]
         for mode in range(1, len(factors)):
             factors[0], factors[mode] = rescale(
                 factors[0], factors[mode], ("spectra", "l2"), np.empty(0), fixed[0] | fixed[mode]
@@ -318,7 +318,7 @@ class Layout:
                 f" is more than the data can hold: modes of {self.sizes} entries have at most {most} components",
             )
 
-    def wishes(self, modes: Any) -> list[list[Penalty]]:
+    def penalties(self, modes: Any) -> list[list[Penalty]]:
         """Return the penalties of every mode.
 
         Raises
@@ -329,12 +329,12 @@ class Layout:
         n = len(self.sizes)
         given: list[Any] = [None] * n
         if isinstance(modes, Mapping):
-            for mode, wish in modes.items():
+            for mode, own in modes.items():
                 if not isinstance(mode, Integral) or not -n <= int(mode) < n:
                     raise EndmemberError(
                         f"modes names mode {mode!r}, but the {n} modes are 0 to {n - 1}"
                     )
-                given[int(mode)] = wish
+                given[int(mode)] = own
         elif modes is not None:
             given = list(modes)
             if len(given) != n:
@@ -342,7 +342,7 @@ class Layout:
                     f"modes holds the wishes about {len(given)} modes, but the data have {n}; give one "
                     "entry a mode, None where there is no wish, or a dictionary {mode: penalties}"
                 )
-        return [resolve(wish, name) for wish, name in zip(given, self.names, strict=True)]
+        return [resolve(own, name) for own, name in zip(given, self.names, strict=True)]
 
     def grids(self, observed: Observed) -> list[Grid]:
         """Return where the rows of the factor of every mode lie."""

@@ -10,7 +10,6 @@ from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, WithCore, multiplied
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
@@ -19,7 +18,7 @@ from endmember.factor.losses import SquaredError
 from endmember.factor.matching import mean_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
-from endmember.factor.solvers import ANLS, Solver
+from endmember.factor.solvers import ANLS
 from endmember.factor.subproblems.quadratic import Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
@@ -45,9 +44,9 @@ class Tucker(Alternating):
     ranks : int or sequence of int
         How many profiles along every mode, the channels last; one number for all.
     modes : sequence or mapping, optional
-        Wishes about the profiles of every mode, as in :class:`em.CP`.
+        Penalties on the profiles of every mode, as in :class:`em.CP`.
     core : penalty or list of penalties, optional
-        Wishes about the core, such as ``em.Sparse(0.1)`` or ``em.Free()``.
+        Penalties on the core, such as ``em.Sparse(0.1)`` or ``em.Free()``.
     joined : tuple of int, optional
         As in :class:`em.CP`.
     solver, n_starts, max_iter, tol, random_state
@@ -131,22 +130,19 @@ class Tucker(Alternating):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         layout = Layout(observed, self._joined)
         ranks = self._ranks(observed, layout)
-        wishes = [resolve(self.core, "core"), *layout.wishes(self.modes)]
-        warn_of_negatives(observed, *wishes)
+        penalties = [resolve(self.core, "core"), *layout.penalties(self.modes)]
+        warn_of_negatives(observed, *penalties)
         loss = SquaredError()
-        self._check_scales(wishes[1:], layout.names)
-        solvers = self._solvers(loss, wishes, 1)
-        check_combination(loss, solvers, wishes, ["core", *layout.names])
+        self._check_scales(penalties[1:], layout.names)
+        names = ["core", *layout.names]
+        check_combination(loss, self._solvers(loss, penalties, 1), penalties, names)
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
-        problem = Problem(data, loss, wishes, [Grid((1,)), *layout.grids(observed)])
+        problem = Problem(data, loss, penalties, [Grid((1,)), *layout.grids(observed)])
         first = self._first_start(problem, ranks)
         problem = problem.settled(first)
-        start = self._best_start(problem, first, solvers)
-        fit = alternate(
-            problem, Fit(start), solvers, max_iter=self.max_iter, tol=self.tol, callback=callback
-        )
-        fit = self._conclude(problem, fit)
-        self._keep(observed, data, fit.factors, wishes)
+        start = self._best_start(problem, first)
+        fit = self._conclude(problem, self._continue(problem, Fit(start), callback, "fit"))
+        self._keep(observed, data, fit.factors, penalties)
 
     def _ranks(self, observed: Observed, layout: Layout) -> tuple[int, ...]:
         """Return one rank a mode that the data can have.
@@ -176,16 +172,6 @@ class Tucker(Alternating):
                 )
         return ranks
 
-    def _check_scales(self, wishes: Sequence[Sequence[Penalty]], names: Sequence[str]) -> None:
-        """Refuse penalties about profiles that depend on their scale."""
-        for own, name in zip(wishes, names, strict=True):
-            for penalty in own:
-                if penalty.has_scale:
-                    raise EndmemberError(
-                        f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
-                        "core=, or use em.CP()"
-                    )
-
     def _first_start(self, problem: Problem, ranks: tuple[int, ...]) -> list[np.ndarray]:
         """Return the leading singular vectors of every mode, made feasible, and the core that goes with them."""
         data = problem.data
@@ -198,22 +184,19 @@ class Tucker(Alternating):
             profiles.append(np.linalg.svd(flat, full_matrices=False)[0][:, :rank])
         return self._with_core(problem, [*profiles, low.V[:, : ranks[-1]]])
 
-    def _best_start(
-        self, problem: Problem, first: list[np.ndarray], solvers: Sequence[Solver]
-    ) -> list[np.ndarray]:
+    def _best_start(self, problem: Problem, first: list[np.ndarray]) -> list[np.ndarray]:
         """Return where the best of several short runs ended; the first start where nothing is constrained."""
-        free = all(map(is_free, problem.penalties))
-        rng, starts = generator(self.random_state), [first]
-        for _ in range(0 if free else self.n_starts - 1):
-            starts.append(self._with_core(problem, [rng.random(F.shape) for F in first[1:]]))
-        if len(starts) == 1:
-            self.starts_ = []
+        self.starts_: list[StartReport] = []
+        if self.n_starts == 1 or all(map(is_free, problem.penalties)):
             return first
+        rng = generator(self.random_state)
+        others = [
+            self._with_core(problem, [rng.random(F.shape) for F in first[1:]])
+            for _ in range(self.n_starts - 1)
+        ]
         fits = [
-            alternate(
-                problem, Fit(factors), solvers, max_iter=min(SHORT, self.max_iter), tol=self.tol
-            )
-            for factors in starts
+            self._run(problem, Fit(factors), max_iter=min(SHORT, self.max_iter))
+            for factors in (first, *others)
         ]
         best = min(fits, key=lambda fit: fit.objective[-1])
         self.starts_ = [
@@ -250,11 +233,11 @@ class Tucker(Alternating):
         observed: Observed,
         data: WithCore,
         factors: list[np.ndarray],
-        wishes: Sequence[Sequence[Penalty]],
+        penalties: Sequence[Sequence[Penalty]],
     ) -> None:
         """Learn the answer; profiles that nothing constrains are made orthonormal."""
         core, profiles = factors[0].reshape(data.ranks), list(factors[1:])
-        if all(map(is_free, wishes)):
+        if all(map(is_free, penalties)):
             pairs = [np.linalg.qr(F) for F in profiles]
             profiles = [Q for Q, _ in pairs]
             core = multiplied(core, [R.T for _, R in pairs])
