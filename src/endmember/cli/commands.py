@@ -53,9 +53,9 @@ def demo() -> None:
 
     Leaves the result in ./endmember-demo, in place of that of an earlier run.
     """
-    from endmember.signals.result.folders import refuse_strange
+    from endmember.signals.result.folders import refuse_foreign
 
-    refuse_strange(DEMO_FOLDER)
+    refuse_foreign(DEMO_FOLDER)
     check_folder(Path.cwd(), "go to a folder of your own")
     phantom = em.synthetic.mixed_phases()
     ny, nx, k = phantom.maps.shape

@@ -25,11 +25,11 @@ def beside(file: Path, name: str) -> Path:
 
 def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> Path:
     """Return the folder of a result, FILE-kind unless given; refused, before any work, where it cannot take one."""
-    from endmember.signals.result.folders import refuse_strange
+    from endmember.signals.result.folders import refuse_foreign
 
     folder = output or beside(file, f"{file.stem}-{kind}")
     refuse_earlier(folder, overwrite, "folder")
-    refuse_strange(folder)
+    refuse_foreign(folder)
     check_folder(folder.absolute().parent)
     return folder
 

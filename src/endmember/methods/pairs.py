@@ -72,21 +72,13 @@ class _Paired(SpectralEstimator):
         ValueError
             If ``y`` is missing or has other pixels than ``X``.
         """
-        self._check_parameters()
         if y is None:
             raise EndmemberError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "
                 "the area, fit(eels, edxs)"
             )
-        taken = self._read(X, reset=True)
-        self.energy_, self.energy_units_ = taken.axis.energy, taken.axis.units
-        first = observe(
-            taken,
-            mask=mask,
-            channel_mask=channel_mask,
-            weights=weights,
-            domain=domain,
-            keep_empty=True,
+        first = self.observed(
+            X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain
         )
         k, second = check_fits(self, first), self._second(y, first)
         if second.data.weighted or len(first.rows) != len(second.rows):
@@ -105,6 +97,9 @@ class _Paired(SpectralEstimator):
         means = A.mean(axis=0), B.mean(axis=0)
         self._keep(first, second, means, self._share(A - means[0], B - means[1], k))
         return self._scale(first.unit)
+
+    def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
+        return True
 
     def _powers(self) -> dict[str, float]:
         return {"mean_spectrum_": 1, "components_": 1, "rotations_": -1}

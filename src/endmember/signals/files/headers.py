@@ -11,13 +11,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-HDF5_EXTENSIONS = ("hspy", "emd", "de5", "hdf5", "h5", "nxs")
-
 _TOO_SHORT = "it ends before its own header does"
 _MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1
 #: Files that readers take data from besides the one that is named.
 _COMPANIONS = {".rpl": ("raw",), ".spd": ("spc", "ipr"), ".hdr": ("raw", "img", "dat")}
 _NEVER_ABSURD = 16 * 2**20  # bytes: an array of this size is allowed whatever the file's length
+#: Bytes of an array for each byte of its file, and bytes besides, by the file's ending.
+_EXPANSIONS = {
+    "dm3": (2, 0),
+    "dm4": (2, 0),
+    "msa": (4, 0),
+    **dict.fromkeys(("emd", "pts", "bcf"), (4096 * 64, _NEVER_ABSURD)),
+}
 
 
 class _Fault(Exception):
@@ -62,10 +67,6 @@ def header_fault(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             check(file, length)
-        if extension in HDF5_EXTENSIONS:
-            _check_datasets(path)
-        elif extension == "bcf":
-            _check_bruker_pixels(path)
     except _Fault as fault:
         return str(fault)
     return None
@@ -84,9 +85,7 @@ def absurd_size(n_bytes: int, file_length: int, extension: str) -> bool:
     >>> absurd_size(2**40, 400_000, "dm3"), absurd_size(400_000, 400_000, "dm3")
     (True, False)
     """
-    exact, events = {"dm3": 2, "dm4": 2, "msa": 4}, dict.fromkeys(("emd", "pts", "bcf"), 4096 * 64)
-    expansion = {**exact, **events}.get(extension, _MOST_EXPANSION)
-    allowance = 0 if extension in ("dm3", "dm4", "msa") else _NEVER_ABSURD
+    expansion, allowance = _EXPANSIONS.get(extension, (_MOST_EXPANSION, _NEVER_ABSURD))
     return n_bytes > expansion * file_length + allowance
 
 
@@ -227,6 +226,7 @@ def _check_hdf5(file: BinaryIO, length: int) -> None:
     _, _, end = _take(file, f"<3{letter}")
     _refuse_truncated(length, end)
     _check_global_heaps(file, length)
+    _check_datasets(Path(file.name))
 
 
 def _check_global_heaps(file: BinaryIO, length: int) -> None:
@@ -349,6 +349,7 @@ def _check_bruker(file: BinaryIO, length: int) -> None:
         )
         parents.append(parent)
     _check_no_cycle(parents)
+    _check_bruker_pixels(Path(file.name))
 
 
 def _bruker_entries(
@@ -481,5 +482,5 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
     "bcf": _check_bruker,
     "rpl": _check_ripple,
     **dict.fromkeys(("msa", "emsa", "mas", "ems"), _check_msa),
-    **dict.fromkeys(HDF5_EXTENSIONS, _check_hdf5),
+    **dict.fromkeys(("hspy", "emd", "de5", "hdf5", "h5", "nxs"), _check_hdf5),
 }

@@ -24,26 +24,7 @@ BACKGROUND = 0.1
 
 
 class Answer:
-    """What came out of a spectrum image.
-
-    Attributes
-    ----------
-    maps : HyperSpy signal
-        Data ``(k, *domain)``: one map a component, with the scan's axes.
-    spectra : HyperSpy signal
-        Data ``(k, channels)``: one spectrum a component, of the input's signal class, with its
-        energy axis.
-    model : estimator
-        The fitted model with all that it learned.
-    options : dict
-        Masks and weights of the fit.
-    record : dict
-        Data path and hash, processing steps, versions, timings.
-    errors : Errors, optional
-        Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
-    bands : Bands, optional
-        Set it to what :func:`em.assess.ambiguity` returns.
-    """
+    """What came out of a spectrum image, to be looked at; :class:`Unmixing` says what each part is."""
 
     def __init__(
         self,

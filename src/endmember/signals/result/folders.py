@@ -56,7 +56,7 @@ def is_whole(folder: Path) -> bool:
     return (folder / RECORD).is_file()
 
 
-def refuse_strange(folder: Path) -> None:
+def refuse_foreign(folder: Path) -> None:
     """Never delete what the package did not write.
 
     Raises
@@ -88,13 +88,13 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
         If the system does not let it be written.
     """
     target = folder.resolve()
-    with _own_words(folder), ExitStack() as held:
+    with _own_words(folder), ExitStack() as locks:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent):
             _check(target, overwrite)
             new = _hidden(target)
             new.mkdir()
-            held.enter_context(_locked(new))
+            locks.enter_context(_locked(new))
         try:
             yield new
         except BaseException:
@@ -127,7 +127,7 @@ def _check(target: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{target} exists already; choose another name, or replace it with overwrite=True"
         )
-    refuse_strange(target)
+    refuse_foreign(target)
 
 
 def _take_place(new: Path, target: Path, overwrite: bool) -> None:

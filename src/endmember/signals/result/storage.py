@@ -110,12 +110,12 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str) -> Any:
 
 
 def _encode_array(value: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
-    """Return the name of an array; one that is held twice is kept once, texts are no numbers and stay here."""
+    """Return the name of an array; one that stands twice is kept once, texts are no numbers and stay here."""
     if value.dtype.kind in "OUS":
         return {"texts": value.tolist()}
-    held = next((known for known, array in arrays.items() if array is value), name)
-    arrays[held] = value
-    return {"array": held}
+    place = next((known for known, array in arrays.items() if array is value), name)
+    arrays[place] = value
+    return {"array": place}
 
 
 def _encode_model(value: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
