@@ -160,6 +160,10 @@ class Coupled(Learning, BaseEstimator):
         self._keep(plan, fit, gamma)
         return self
 
+    def fit_transform(self, X: Sequence[Any], y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Learn maps and spectra, and return the maps (*domain, k); takes the keywords of :meth:`fit`."""
+        return self.fit(X, y, **fit_params).maps_
+
     def seen_by(self, detector: int) -> SpectralEstimator:
         """Return the fitted model as one detector, counted from 0, sees it: its own maps and its spectra."""
         deviation = self.deviations_[detector]

@@ -1,7 +1,7 @@
 """What all estimators share: reading spectrum images, giving maps and spectra back, telling what they learned."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -31,12 +31,6 @@ class UnknownPartError(EndmemberError, AttributeError):
 
 class Learning:
     """Something that learns: all it has learned is in attributes that end in an underscore."""
-
-    fit: Callable[..., Any]
-
-    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
-        """Learn spectra and maps, and return the maps ``(…, k)``; takes the keywords of :meth:`fit`."""
-        return self.fit(X, y, **fit_params).maps_
 
     def __getattr__(self, name: str) -> Any:
         if _is_learned(name) and "components_" in vars(self):
@@ -233,6 +227,10 @@ class SpectralEstimator(
             taken, domain=domain, wanted=self._wanted(), **left_out,
             keep_empty=self._keeps_empty(axes, taken.pixels is not None),
         )  # fmt: skip
+
+    def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> np.ndarray:
+        """Learn spectra and maps, and return the maps ``(…, k)``; takes the keywords of :meth:`fit`."""
+        return self.fit(X, y, **fit_params).maps_
 
     def transform(
         self,
