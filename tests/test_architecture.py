@@ -30,16 +30,9 @@ HEAVY = ("sklearn", "numba", "dask", "hyperspy", "matplotlib", "panel", "scipy",
 
 
 def imports_of(file: Path):
-    """Yield ``(module, inside a function or type checking)`` of the package's own imports of a file."""
-    tree = ast.parse(file.read_text())
-    nested = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.If)
-        for inner in ast.walk(node)
-    }
+    """Yield the modules of the package that a file imports, inside functions and for types alone as well."""
     package = ("endmember", *file.relative_to(SOURCE).parts[:-1])
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -50,7 +43,7 @@ def imports_of(file: Path):
             continue
         for module in modules:
             if module.split(".")[0] == "endmember":
-                yield module, id(node) in nested
+                yield module
 
 
 def room_of(file: Path) -> str:
@@ -63,7 +56,7 @@ def test_imports_point_one_way(file):
     room = room_of(file)
     if room == "__init__":
         return
-    for module, _ in imports_of(file):
+    for module in imports_of(file):
         parts = module.split(".")
         if len(parts) > 1 and parts[1] in MAY_IMPORT and parts[1] != room:
             assert parts[1] in MAY_IMPORT[room], f"{room} must not import {module}"
@@ -77,8 +70,7 @@ def test_modules_form_no_cycle():
     graph = {
         name: {
             max((known for known in names if (module + ".").startswith(known + ".")), key=len)
-            for module, nested in imports_of(file)
-            if not nested
+            for module in imports_of(file)
         }
         - {name, "endmember"}
         for name, file in names.items()

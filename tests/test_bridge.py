@@ -88,6 +88,11 @@ def test_options_of_the_reader_reach_it_and_come_back_with_the_source(saved, mon
     assert asked[1] == asked[0] and np.array_equal(again.data, signal.data)
 
 
+def test_options_that_a_reader_does_not_take_are_named(saved):
+    with pytest.raises(em.UnreadableFileError, match="leave out the options {'frames': 3}"):
+        em.load(saved, reader={"frames": 3})
+
+
 def test_a_source_tells_files_and_signals_apart(saved, tmp_path):
     one, other = source.Source(saved), source.Source(saved, signal=1)
     before = one.fingerprint()

@@ -116,7 +116,8 @@ def read(
         advice = "install what the readers need: pip install 'rosettasciio[all]'"
         raise _unreadable(path, cause, advice) from problem
     except (Exception, OutOfTime) as problem:
-        raise _unreadable(path, _stumbled(kind, problem)) from problem
+        advice = f"leave out the options {dict(reader)}" if reader else _COPY_AGAIN
+        raise _unreadable(path, _stumbled(kind, problem), advice) from problem
     signals = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
     for signal in signals:
         _check_size(path, signal)
