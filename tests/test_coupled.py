@@ -74,7 +74,7 @@ def test_light_and_dark_field_join_eels_and_x_rays(both, coupled):
         (em.Coupled(2), [np.ones((4, 4, 5)), np.ones((3, 3, 6))], "pixels"),
         (em.Coupled(2, "strong"), [np.ones((4, 5))] * 2, "coupling"),
         (em.Coupled(2, "weak", gamma=-1), [np.ones((4, 5))] * 2, "gamma"),
-        (em.Coupled(2, loss=[None]), [np.ones((4, 5))] * 2, "loss"),
+        (em.Coupled(2, loss=[None]), [np.ones((4, 5)), np.ones((4, 5))], "loss"),
         (em.Coupled(), [np.ones((4, 5))] * 2, "n_components"),
     ],
 )

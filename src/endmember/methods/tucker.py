@@ -133,8 +133,9 @@ class Tucker(Alternating):
         penalties = [resolve(self.core, "core"), *layout.penalties(self.modes)]
         warn_of_negatives(observed, *penalties)
         loss = SquaredError()
-        self._check_scales(penalties[1:], layout.names)
         names = ["core", *layout.names]
+        for own, name in zip(penalties[1:], layout.names, strict=True):
+            _check_scale(own, name)
         check_combination(loss, self._solvers(loss, penalties, 1), penalties, names)
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
         problem = Problem(data, loss, penalties, [Grid((1,)), *layout.grids(observed)])
@@ -255,3 +256,13 @@ class Tucker(Alternating):
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         free = np.any(self.maps_ < 0)
         return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
+
+
+def _check_scale(penalties: Sequence[Penalty], name: str) -> None:
+    """Refuse penalties on profiles that depend on their scale."""
+    wrong = next((penalty for penalty in penalties if penalty.has_scale), None)
+    if wrong is not None:
+        raise EndmemberError(
+            f"{wrong!r} on the {name} would flee into the core, which carries the scale; give it to "
+            "core=, or use em.CP()"
+        )
