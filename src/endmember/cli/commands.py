@@ -62,7 +62,7 @@ def demo() -> None:
     channels = phantom.energy.size
     typer.echo(f"Phantom: {k} phases, {ny} x {nx} pixels, {channels} channels of EELS counts")
     with Watch() as watch:
-        result = em.unmix(phantom.signal, em.NMF(k, random_state=0), callback=watch)
+        result: Any = em.unmix(phantom.signal, em.NMF(k, random_state=0), callback=watch)
         watch.conclude(result.model)
         spectra = result.spectra.data
         order = em.match_components(spectra, phantom.spectra)
