@@ -32,7 +32,7 @@ def test_minimiser_agrees_with_a_general_optimiser(problem):
 
 
 def test_threshold_is_the_pull_into_the_box(problem):
-    threshold = np.linalg.norm(problem.pull())
+    threshold = np.linalg.norm(problem.slope_into_box())
     for factor, is_empty in ((0.999, False), (1.001, True)):
         F = em.ANLS().improve(problem, np.ones((5, 3)), 20, penalties=[em.Norm(factor * threshold)])
         assert (not F.any()) == is_empty
@@ -40,4 +40,4 @@ def test_threshold_is_the_pull_into_the_box(problem):
 
 def test_upper_bounds_of_zero_do_not_pull():
     sub = Quadratic(np.eye(2), np.array([[3.0, -5.0]]), lower=0.0, upper=np.array([[np.inf, 0.0]]))
-    np.testing.assert_array_equal(sub.pull(), [[3.0, 0.0]])
+    np.testing.assert_array_equal(sub.slope_into_box(), [[3.0, 0.0]])

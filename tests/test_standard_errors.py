@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 import endmember as em
 from endmember.assess.information import Information, Weights
-from endmember.factor.scale.normalisation import held_direction, rescale
+from endmember.factor.scale.normalisation import gradient_of_norm, rescale
 
 RNG = np.random.default_rng(0)
 
@@ -57,11 +57,11 @@ def test_bound_is_that_of_the_full_information(separable, norm_of):
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2", "max", 0.5, 3, ("area", (2, 7))])
-def test_what_moves_a_spectrum_but_not_its_norm_lies_across_the_held_direction(norm):
+def test_what_moves_a_spectrum_but_not_its_norm_lies_across_the_gradient(norm):
     S, energy, normalise = RNG.random((9, 3)) + 0.1, np.arange(9.0) * 0.5, ("spectra", norm)
-    held = held_direction(S, normalise, energy)
+    across = gradient_of_norm(S, normalise, energy)
     step = 1e-6 * RNG.standard_normal(S.shape)
-    step -= held * np.sum(held * step, axis=0) / np.sum(held**2, axis=0)
+    step -= across * np.sum(across * step, axis=0) / np.sum(across**2, axis=0)
     (carried, _), (moved, _) = (
         rescale(np.ones((1, 3)), F, normalise, energy) for F in (S, S + step)
     )

@@ -1,6 +1,6 @@
 """Public names, written by tools/stubs.py."""
 
-from endmember.factor.solvers.splitting import ADMM as ADMM
+from endmember.factor.solvers.least_squares import ADMM as ADMM
 from endmember.factor.solvers.least_squares import ALS as ALS
 from endmember.factor.solvers.pivoting import ANLS as ANLS
 from endmember.factor.penalties.elementwise import Absent as Absent

@@ -16,7 +16,7 @@ from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.scale.normalisation import held_direction
+from endmember.factor.scale.normalisation import gradient_of_norm
 from endmember.methods.estimator import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
@@ -214,7 +214,7 @@ class _Answer:
         known = Information(self.C, self.S, weights, *self.fixed)
         normalise = getattr(self.model, "normalise", None)
         energy = self.observed.axis.energy[self.observed.columns]
-        covariance = known.with_scale(held_direction(self.S, normalise, energy))
+        covariance = known.with_scale(gradient_of_norm(self.S, normalise, energy))
         spectra, maps = known.spectra_errors(covariance), known.maps_errors(covariance)
         limits = self._limits(known)
         maps = np.where(self.at_zero[0], limits[0], maps)

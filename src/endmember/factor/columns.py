@@ -1,7 +1,5 @@
 """Lengths of the columns of a factor."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

@@ -1,7 +1,5 @@
 """Which component of one answer is which of another, and whether a product of factors is unique or degenerates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import combinations
 

@@ -3,11 +3,9 @@
 ``X`` (n, m) is the data, ``F`` (n, k) the maps, ``R`` (m, k) the spectra in their columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -16,7 +14,7 @@ from endmember.factor.data.matrix import Data
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
 
 #: With fewer pixels or channels the residual does not tell noise from what the references miss.
 FEW = 16
@@ -45,7 +43,7 @@ class Limits:
     lower: float = 0.0
     shares: np.ndarray | None = None
 
-    def scaled(self, size: np.ndarray) -> Limits:
+    def scaled(self, size: np.ndarray) -> Self:
         """Return the limits of amounts that are ``size`` times as large."""
         return self if self.shares is None else replace(self, shares=self.shares / size)
 
@@ -66,11 +64,7 @@ class Limits:
         """
         e = self.shares
         if e is not None:
-            along = (
-                H @ np.linalg.pinv(G)
-                if G.ndim == 2
-                else np.einsum("ik,ikl->il", H, np.linalg.pinv(G))
-            )
+            along = times_gram(H, np.linalg.pinv(G))
             constant = np.einsum("ik,ik->i", H, along)
             weight = constant + np.trace(G, axis1=-2, axis2=-1) / (e @ e)
             cross = H[:, :, None] * e
@@ -88,10 +82,12 @@ class Limits:
         if self.shares is None:
             return inverse
         e = np.where(free, self.shares, 0.0)
-        pull = np.einsum("...kl,...l->...k", inverse, e)
+        along = np.einsum("...kl,...l->...k", inverse, e)
         return (
             inverse
-            - pull[..., :, None] * pull[..., None, :] / np.sum(e * pull, axis=-1)[..., None, None]
+            - along[..., :, None]
+            * along[..., None, :]
+            / np.sum(e * along, axis=-1)[..., None, None]
         )
 
 
@@ -200,9 +196,9 @@ class _Likelihood:
 
     def _newton(self, F: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the step to the bounded minimum of the quadratic model, and the slope along it."""
-        pull = 1.0 - self.X[rows] / self._model(F, rows, 1e-10)
+        excess = 1.0 - self.X[rows] / self._model(F, rows, 1e-10)
         weight = 1.0 if self.W is None else self.W[rows]
-        gradient = (weight * pull) @ self.R
+        gradient = (weight * excess) @ self.R
         G = weighted_gram(self.R, weight / self._model(F, rows, LEAST_COUNT))
         H = np.einsum("ik,ikl->il", F, G) - gradient
         step = self.limits.minimiser(G, H, F, len(self.R)) - F
@@ -261,7 +257,7 @@ def errors_of_least_squares(
 def errors_of_information(G: np.ndarray, F: np.ndarray, limits: Limits) -> np.ndarray:
     """Return the standard errors of maps ``F`` that an information matrix a row (n, k, k) stands for, (n, k).
 
-    Coefficients that are not free are held; their own error is what it would be if they were free too.
+    Coefficients that are not free are fixed; their own error is what it would be if they were free too.
     """
     size = np.sqrt(np.maximum(np.diagonal(G, axis1=1, axis2=2), np.finfo(float).tiny))
     G, free = G / size[:, :, None] / size[:, None, :], limits.lower < F
@@ -272,8 +268,8 @@ def errors_of_information(G: np.ndarray, F: np.ndarray, limits: Limits) -> np.nd
 
     errors = np.array(variances(slice(None), free))
     for j in range(F.shape[1]):
-        held = np.flatnonzero(~free[:, j])
-        errors[held, j] = variances(held, free[held] | (np.arange(F.shape[1]) == j))[:, j]
+        fixed = np.flatnonzero(~free[:, j])
+        errors[fixed, j] = variances(fixed, free[fixed] | (np.arange(F.shape[1]) == j))[:, j]
     return np.sqrt(np.maximum(errors, 0.0)) / size
 
 

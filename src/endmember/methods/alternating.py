@@ -12,7 +12,6 @@ from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import EXACT, alternate
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.fit import Fit
-from endmember.factor.loop.outcome import concluded
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (
     StartReport,
@@ -22,8 +21,9 @@ from endmember.factor.loop.starts import (
     start,
     start_maps,
 )
+from endmember.factor.loop.stopping import concluded
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty, bounds_of
+from endmember.factor.penalties import Penalty
 from endmember.factor.sketch.low_rank import some_pixels
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import SpectralEstimator
@@ -162,10 +162,7 @@ def fitted_start(model: Any, problem: Problem, observed: Observed, k: int) -> li
     model._check_parameters()
     model._fit(observed, np.arange(observed.n_channels, dtype=float), None)
     factors = given_start((model.maps_, model.components_), observed, k)
-    return [
-        np.clip(np.maximum(F, 0.0), *bounds_of(penalties, F.shape, grid))
-        for F, penalties, grid in zip(factors, problem.penalties, problem.grids, strict=True)
-    ]
+    return [problem.clip(np.maximum(F, 0.0), mode) for mode, F in enumerate(factors)]
 
 
 def given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:

@@ -172,7 +172,7 @@ class Drifting(SpectralEstimator):
         observed.axis.check_even("shifts in channels cannot be found")
         k, observed = check_fits(self.model, observed), replace(observed, unit=1.0)
         search = self._search(observed, k)
-        field, lengths = search.by_subspace(k, ROUNDS, SETTLED)
+        field, lengths = search.find(k, ROUNDS, SETTLED)
         least = search.misfit
         stopped: list[bool] = []
 
@@ -348,7 +348,7 @@ class Drifting(SpectralEstimator):
     def _solved(self, observed: Observed) -> Explained:
         nothing = np.empty((0, len(self.components_)))
         _, S = self._explaining(observed, nothing).factors
-        field, _ = self._search(observed, S.shape[1]).with_spectra(S, ROUNDS, SETTLED)
+        field, _ = self._search(observed, S.shape[1]).find(S.shape[1], ROUNDS, SETTLED, S)
         return super()._solved(self._aligned(observed, field))
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:

@@ -33,6 +33,16 @@ class Expression:
     #: Keeps NumPy from taking an expression for a number.
     __array_ufunc__ = None
 
+    @property
+    def factors(self) -> "list[Factor]":
+        """The factors that are added."""
+        return [factor for factor, _ in self.summands]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some factors may have any sign and others not: the sum must then not be negative."""
+        return len({factor.is_free for factor in self.factors}) == 2
+
     def __add__(self, other: "Expression") -> "Expression":
         if not isinstance(other, Expression):
             return NotImplemented
@@ -188,6 +198,38 @@ class Term:
         self.data = self._as_modes(self.loss_.prepare(self.observed.data))
         self.weight_ = self._weight(weight, X, mask, channel_mask)
 
+    def check(self) -> None:
+        """Refuse factors that no model of these data can have.
+
+        Raises
+        ------
+        ValueError
+            With the way out.
+        """
+        named = [factor for slot in self.slots for factor in slot.factors]
+        any_sign = any(all(factor.is_free for factor in slot.factors) for slot in self.slots)
+        if self.loss_.takes != "any" and any_sign:
+            raise EndmemberError(
+                f"{self.loss_!r} needs a model without negative values, so em.Free() factors can only stand in a "
+                "sum with one that is not free; use em.PoissonScaled() or leave em.Free() out"
+            )
+        if len(named) != len(set(named)):
+            raise EndmemberError(
+                "a factor stands twice in one term, which makes the term no linear problem of it; give a second "
+                "factor and tie the two with a term of their own"
+            )
+        matrices = [known for slot in self.slots if slot.is_mixed for _, known in slot.summands]
+        if any(known is not None for known in matrices):
+            raise EndmemberError(
+                "a sum with a known matrix cannot be held non-negative as a whole; leave em.Free() out of its "
+                "factors, or give em.Free() to all of them"
+            )
+        choosing = [p for factor in named for p in factor.penalties if p.chooses]
+        if choosing:
+            raise EndmemberError(
+                f"{choosing[0]!r} chooses among components of a single data set; say how many a fusion has"
+            )
+
     def shape_of(self, mode: int) -> tuple[int, ...]:
         """Return the shape that the rows of a mode have in the data."""
         if len(self.slots) == 2 and mode == 0:
@@ -283,36 +325,12 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
     terms = list(terms)
     if not terms or not all(isinstance(term, Term) for term in terms):
         raise EndmemberTypeError("em.Fusion takes a list of em.Term, at least one")
-    sizes = {factor.k for term in terms for slot in term.slots for factor, _ in slot.summands}
+    sizes = {factor.k for term in terms for slot in term.slots for factor in slot.factors}
     if len(sizes) > 1:
         raise EndmemberError(
             f"the factors have {sorted(sizes)} components and must have the same number; for components that "
             "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
         )
     for term in terms:
-        if term.loss_.takes != "any" and any(
-            all(factor.is_free for factor, _ in slot.summands) for slot in term.slots
-        ):
-            raise EndmemberError(
-                f"{term.loss_!r} needs a model without negative values, so em.Free() factors can only stand in a "
-                "sum with one that is not free; use em.PoissonScaled() or leave em.Free() out"
-            )
-        named = [factor for slot in term.slots for factor, _ in slot.summands]
-        if len(named) != len(set(named)):
-            raise EndmemberError(
-                "a factor stands twice in one term, which makes the term no linear problem of it; give a second "
-                "factor and tie the two with a term of their own"
-            )
-        for slot in term.slots:
-            mixed = len({factor.is_free for factor, _ in slot.summands}) == 2
-            if mixed and any(matrix is not None for _, matrix in slot.summands):
-                raise EndmemberError(
-                    "a sum with a known matrix cannot be held non-negative as a whole; leave em.Free() out of its "
-                    "factors, or give em.Free() to all of them"
-                )
-        for penalty in (p for factor in named for p in factor.penalties):
-            if penalty.chooses:
-                raise EndmemberError(
-                    f"{penalty!r} chooses among components of a single data set; say how many a fusion has"
-                )
+        term.check()
     return terms

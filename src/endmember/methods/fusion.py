@@ -14,9 +14,9 @@ from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.loop.fit import Callback, Fit
-from endmember.factor.loop.outcome import concluded
 from endmember.factor.loop.problem import Problem
-from endmember.factor.penalties import Penalty, bounds_of
+from endmember.factor.loop.stopping import concluded
+from endmember.factor.penalties import Penalty
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver
 from endmember.methods.checks import check_sweeps
@@ -257,8 +257,7 @@ class Assembly:
                 Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
                 for factor, matrix in expression.summands
             )
-            free = {factor.is_free for factor, _ in expression.summands}
-            sums.append(Sum(summands, non_negative=len(free) == 2))
+            sums.append(Sum(summands, expression.is_mixed))
         return sums
 
     def _scales(self, grids: Sequence[Grid]) -> Scales:
@@ -341,7 +340,7 @@ class Assembly:
             factors[i][:] = 0.0
         for i, values in given.items():
             factors[i] = values.copy()
-        factors = [self._clipped(i, F) for i, F in enumerate(factors)]
+        factors = [self.problem.clip(F, i) for i, F in enumerate(factors)]
         self._scale(factors, set(given))
         return factors
 
@@ -353,12 +352,9 @@ class Assembly:
                 if len(free) == len(slot.summands):
                     scale = part.scale(factors) or 1.0
                     for i in free:
-                        factors[i] = self._clipped(i, factors[i] * scale)
+                        factors[i] = self.problem.clip(factors[i] * scale, i)
                     break
             settled |= {s.factor for slot in part.sums for s in slot.summands}
-
-    def _clipped(self, i: int, F: np.ndarray) -> np.ndarray:
-        return np.clip(F, *bounds_of(self.penalties[i], F.shape, self.problem.grids[i]))
 
     def answer(self, fit: Fit, optimality: float, starts: list[float]) -> FusionFit:
         """Return the factors in the shapes of the data, and how they were reached."""

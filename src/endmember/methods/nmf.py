@@ -18,7 +18,6 @@ from endmember.factor.loop import merging as moves
 from endmember.factor.loop.absence import (
     absent,
     apart,
-    between_bounds,
     decided,
     least_price,
     tests_of,
@@ -296,7 +295,7 @@ class NMF(Alternating):
             )  # fmt: skip
             return full, quick, fit
         full, quick = (with_zeros(problem, found.absent) for problem in (full, quick))
-        begun = Fit(between_bounds(quick, found.factors))
+        begun = Fit([quick.clip(F, mode) for mode, F in enumerate(found.factors)])
         return full, quick, self._continue(quick, begun, callback, "zeros")
 
     def _in_squares(

@@ -11,12 +11,10 @@ Every mode of a data set is a sum of factors, :math:`E = \sum_s P_s F_s` with kn
 identity unless given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -198,7 +196,7 @@ class Touching(Quadratic):
             times *= STEEPER
         return F
 
-    def bent(self, F: np.ndarray, times: float) -> Touching:
+    def bent(self, F: np.ndarray, times: float) -> Self:
         """Return the problem with the square bent ``times`` as much, about the same point and slope."""
         assert self.square is not None
         more = (times - 1.0) * self.square.G

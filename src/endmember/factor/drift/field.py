@@ -7,9 +7,6 @@ counts that they cannot follow: ``(I − P_C)`` times it times ``(I − P_S)``. 
 whole field, of which each pixel has its own information and all share a few directions.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,10 +75,8 @@ class Evidence:
 
 def weigh(data: Data, counts: bool) -> tuple[Data, np.ndarray, np.ndarray]:
     """Return data with nearly white noise, and the scales (n, 1) of pixels and (m, 1) of channels that make them so."""
-    if counts:
-        scaled = count_scaled(data)
-        return scaled.scaled, *scaled.scales
-    return data, np.ones((data.shape[0], 1)), np.ones((data.shape[1], 1))
+    weighted = count_scaled(data) if counts else data
+    return weighted.scaled, *weighted.scales
 
 
 def subspace(data: Data, k: int, S: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +96,7 @@ def examine(
     S: np.ndarray,
     channels: np.ndarray,
     along: np.ndarray,
-    held: bool = False,
+    known: bool = False,
 ) -> Evidence:
     """Return what the data say of further shifts.
 
@@ -117,7 +112,7 @@ def examine(
         Where on the axis the channels lie.
     along : ndarray, (m, q)
         How far each channel goes with a shift of one.
-    held : bool
+    known : bool
         Whether ``S`` is known rather than estimated from these data.
     """
     Y, r, c = weigh(data, counts)
@@ -129,7 +124,7 @@ def examine(
     B = moved - S @ np.linalg.lstsq(S, moved, rcond=None)[0]
     V, misfit = _projected(Y, scaled, S, B)
     M = B.T @ B
-    if held:
+    if known:
         U = np.zeros((n, q, 1))
     else:
         Q = np.linalg.qr(scaled)[0]
@@ -217,7 +212,7 @@ class Search:
         return Shifted(self.data, shifts, self.channels, margin=self.reach, along=self.along)
 
     def improve(
-        self, data: Shifted, C: np.ndarray, S: np.ndarray, held: bool = False
+        self, data: Shifted, C: np.ndarray, S: np.ndarray, known: bool = False
     ) -> tuple[np.ndarray, Lengths]:
         """Return the field (pixels, q) that the data ask for, and its lengths.
 
@@ -227,16 +222,16 @@ class Search:
             What :meth:`read` gives.
         C, S : ndarray, (n, k), (m, k)
             Factors of them; ``S`` on all channels as recorded.
-        held : bool
+        known : bool
             Whether ``S`` is known rather than estimated; if not, the mean of the field is zero.
         """
         there = data.columns
         found = examine(
-            data, self.counts, C, S[there], self.channels[there], self.along[there], held
+            data, self.counts, C, S[there], self.channels[there], self.along[there], known
         )
         self.misfit = found.misfit
         field, lengths = found.field(self._smooth, self.rows, data.shifts, self.length)
-        if not held:
+        if not known:
             field = field - field[self.rows].mean(axis=0)
         return self._within_reach(field), lengths
 
@@ -245,64 +240,43 @@ class Search:
         largest = np.abs(field).sum(axis=1, keepdims=True)
         return field * np.minimum(1.0, self.reach / np.maximum(largest, self.reach))
 
-    def by_subspace(self, k: int, rounds: int, tolerance: float) -> tuple[np.ndarray, Lengths]:
-        """Return the field and its lengths, with the best approximation of rank ``k`` in place of a model.
+    def find(
+        self, k: int, rounds: int, tolerance: float, S: np.ndarray | None = None
+    ) -> tuple[np.ndarray, Lengths]:
+        """Return the field and its lengths, improved again and again with the factors of the data read at it.
 
         Parameters
         ----------
         k : int
         rounds, tolerance : int, float
             Stop after so many rounds, or when shifts move by less, root mean square.
+        S : ndarray, (m, k), optional
+            Known spectra; the best approximation of rank ``k`` unless given.
         """
-        S = None
-
-        def factors(data: Shifted) -> tuple[np.ndarray, np.ndarray]:
-            nonlocal S
-            scaled, r, c = weigh(data, self.counts)
-            before = None if S is None else S[data.columns] * c
-            scores, basis = subspace(scaled, k, before)
-            S = np.zeros((self.data.shape[1], k))
-            S[data.columns] = basis / c  # around gaps, other shifts leave other channels
-            return scores / r, S
-
-        return self._rounds(factors, rounds, tolerance, held=False)
-
-    def with_spectra(
-        self, S: np.ndarray, rounds: int, tolerance: float
-    ) -> tuple[np.ndarray, Lengths]:
-        """Return the field and its lengths for known spectra ``S`` (m, k).
-
-        Parameters
-        ----------
-        S : ndarray, (m, k)
-        rounds, tolerance : int, float
-            As in :meth:`by_subspace`.
-        """
-
-        def factors(data: Shifted) -> tuple[np.ndarray, np.ndarray]:
-            scaled, r, c = weigh(data, self.counts)
-            basis = S[data.columns] * c
-            return scaled.dot(basis) @ np.linalg.pinv(basis.T @ basis) / r, S
-
-        return self._rounds(factors, rounds, tolerance, held=True)
-
-    def _rounds(
-        self,
-        factors: Callable[[Shifted], tuple[np.ndarray, np.ndarray]],
-        rounds: int,
-        tolerance: float,
-        held: bool,
-    ) -> tuple[np.ndarray, Lengths]:
-        """Improve the field again and again, with the factors of the data read at it."""
         field = np.zeros((int(np.prod(self.domain)), self.along.shape[1]))
         lengths: Lengths = ()
+        known = S is not None
         for _ in range(rounds):
             before = field[self.rows]
             data = self.read(before)
-            field, lengths = self.improve(data, *factors(data), held)
+            C, S = self._factors(data, k, S, known)
+            field, lengths = self.improve(data, C, S, known)
             if np.sqrt(np.mean((field[self.rows] - before) ** 2)) < tolerance:
                 break
         return field, lengths
+
+    def _factors(
+        self, data: Shifted, k: int, S: np.ndarray | None, known: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return maps and spectra of the data, the latter those that are known or better than those given."""
+        scaled, r, c = weigh(data, self.counts)
+        basis = None if S is None else S[data.columns] * c
+        if known and S is not None and basis is not None:
+            return scaled.dot(basis) @ np.linalg.pinv(basis.T @ basis) / r, S
+        scores, basis = subspace(scaled, k, basis)
+        S = np.zeros((self.data.shape[1], k))
+        S[data.columns] = basis / c  # around gaps, other shifts leave other channels
+        return scores / r, S
 
 
 def filled(data: Data, k: int, rounds: int = 20) -> Data:

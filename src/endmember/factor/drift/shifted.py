@@ -6,8 +6,6 @@ of the same shift. Products with factors move the factor, not the data: ``Y Z = 
 also stretched lies at ``j + Σ_a δ_ia q_ja``: ``q`` (m, a) are the courses of :func:`courses`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

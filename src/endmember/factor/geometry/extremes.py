@@ -4,14 +4,13 @@
 a simplex and the volume that k pixels span is the size of a determinant.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import qr
 from scipy.stats import chi2
 
+from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred
 from endmember.factor.data.matrix import Data
 from endmember.factor.sketch.low_rank import sketch
@@ -170,14 +169,10 @@ def grow_simplex(Y: np.ndarray, index: np.ndarray) -> np.ndarray:
     return index
 
 
-def greedy_simplex(Y: np.ndarray) -> np.ndarray:
-    """Return the k rows that a QR decomposition with pivoting takes first; (k,) int."""
-    return qr(Y.T, mode="r", pivoting=True)[1][: Y.shape[1]]
-
-
 def largest_simplex(Y: np.ndarray, n_starts: int, rng: np.random.Generator) -> np.ndarray:
     """Return the k rows of the largest volume, from a greedy start and from random ones; (k,) int."""
-    starts = [greedy_simplex(Y)]
+    # Greedily: those that a QR decomposition with pivoting takes first.
+    starts = [qr(Y.T, mode="r", pivoting=True)[1][: Y.shape[1]]]
     starts += [rng.permutation(len(Y))[: Y.shape[1]] for _ in range(n_starts - 1)]
     return largest_of(Y, [grow_simplex(Y, start) for start in starts])
 
@@ -249,8 +244,7 @@ def candidates(
         edge = ABOVE_NOISE * noise * (np.sqrt(block.shape[0]) + np.sqrt(block.shape[1]))
         seen = min(k, max(1, np.count_nonzero(s > edge)))
         Z = U[:, :seen] * s[:seen]
-        length = np.linalg.norm(Z, axis=1, keepdims=True)
-        directions = Z / np.where(length > 0, length, 1.0)
+        directions = unit_columns(Z.T).T
         mean = Z.mean(axis=0)
         height = directions @ mean
         Y = directions * np.where(height > 0, 1 / np.where(height > 0, height, 1.0), 0.0)[:, None]

@@ -49,7 +49,7 @@ class Feasible:
     touching: bool = False
 
     def joined(self, other: Feasible) -> Feasible:
-        """Return all that is known of the same set by two roads."""
+        """Return all that is known of the same set in two ways."""
         both = [
             [np.vstack(pair) for pair in zip(mine, theirs, strict=True)]
             for mine, theirs in ((self.corners, other.corners), (self.duals, other.duals))
@@ -234,8 +234,11 @@ class _Scene:
         outside = np.where(feasible, following, angles)[change]
         for _ in range(40):
             middle = (inside + outside) / 2
-            held = _Triangles(self, middle, 0.0).feasible
-            inside, outside = np.where(held, middle, inside), np.where(held, outside, middle)
+            still = _Triangles(self, middle, 0.0).feasible
+            inside, outside = (
+                np.where(still, middle, inside),
+                np.where(still, outside, middle),
+            )
         return inside % (2 * np.pi)
 
     def support(self, angles: np.ndarray) -> np.ndarray:
@@ -269,8 +272,8 @@ class _Triangles:
             self.height = (high - low) * np.sin(self.alpha) * np.sin(self.beta) / np.sin(total)
             along = (high - low) * np.cos(self.alpha) * np.sin(self.beta) / np.sin(total)
         self.apex = self.a + along[:, None] * self.u - self.height[:, None] * self.n
-        held = (self.apex @ scene.normals.T <= scene.offsets + INSIDE).all(axis=1)
-        self.feasible = held & (high > low) & (total < np.pi) & (self.height > 0)
+        inside = (self.apex @ scene.normals.T <= scene.offsets + INSIDE).all(axis=1)
+        self.feasible = inside & (high > low) & (total < np.pi) & (self.height > 0)
 
     def _angle(self, corner: np.ndarray, sense: float) -> np.ndarray:
         """Return the widest angle at a corner from the side to a corner of the inner polygon."""
@@ -286,16 +289,11 @@ class _Triangles:
         near, far = self.height[chosen], self._farthest()[chosen]
         return np.vstack([above / near[:, None], above / np.maximum(far, near)[:, None]])
 
-    def _sides(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the directions from ``a`` and from ``b`` to the apex."""
-        return (
-            np.cos(self.alpha)[:, None] * self.u - np.sin(self.alpha)[:, None] * self.n,
-            -np.cos(self.beta)[:, None] * self.u - np.sin(self.beta)[:, None] * self.n,
-        )
-
     def _farthest(self) -> np.ndarray:
         """Return how far from the side the apex of a feasible triangle may lie."""
-        scene, (left, right) = self.scene, self._sides()
+        scene = self.scene
+        left = np.cos(self.alpha)[:, None] * self.u - np.sin(self.alpha)[:, None] * self.n
+        right = -np.cos(self.beta)[:, None] * self.u - np.sin(self.beta)[:, None] * self.n
         ends = [
             _chord(self.apex, side, scene)[1] * np.sin(angle)
             for side, angle in ((left, self.alpha), (right, self.beta))
@@ -359,8 +357,6 @@ def _nearest(triangles: _Triangles, members: np.ndarray) -> int:
 
 def _crossings(normals: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Return where neighbouring lines cross, (lines, 2)."""
-    next_normals, next_offsets = np.roll(normals, -1, axis=0), np.roll(offsets, -1)
-    det = normals[:, 0] * next_normals[:, 1] - normals[:, 1] * next_normals[:, 0]
-    x = (offsets * next_normals[:, 1] - next_offsets * normals[:, 1]) / det
-    y = (normals[:, 0] * next_offsets - next_normals[:, 0] * offsets) / det
-    return np.column_stack([x, y])
+    following, beyond = np.roll(normals, -1, axis=0), np.roll(offsets, -1)
+    turned = offsets[:, None] * following - beyond[:, None] * normals
+    return turned[:, ::-1] * [1.0, -1.0] / _cross(normals, following)[:, None]

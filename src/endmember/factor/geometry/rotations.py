@@ -8,8 +8,6 @@ Rows of ``T`` are moved one at a time along chords of the feasible set. With the
 (Sherman and Morrison): both ends of every chord are extremes and cost one division.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

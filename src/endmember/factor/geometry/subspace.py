@@ -6,8 +6,6 @@ noise can tell, form a polytope :math:`Vz \ge -\delta,\ 1^\top Vz = 1` that hold
 are its corners if each is alone in some row.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -21,7 +21,7 @@ from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
-from endmember.factor.penalties import Absent, NonNegative, SoftOrthogonal, bounds_of
+from endmember.factor.penalties import Absent, NonNegative, SoftOrthogonal
 from endmember.factor.solvers import HALS
 from endmember.factor.subproblems.base import Subproblem
 from endmember.factor.subproblems.quadratic import Quadratic
@@ -92,12 +92,6 @@ def with_zeros(problem: Problem, absent: Mapping[int, np.ndarray]) -> Problem:
             Absent(mask) if isinstance(p, Absent) and p.tested else p for p in penalties[mode]
         ]
     return replace(problem, penalties=penalties)
-
-
-def between_bounds(problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return the nearest factors that keep all bounds."""
-    boxes = zip(factors, problem.penalties, problem.grids, strict=True)
-    return [np.clip(F, *bounds_of(own, F.shape, grid)) for F, own, grid in boxes]
 
 
 def apart(problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -13,14 +13,11 @@ D. G. Anderson proposed; then the loop solves for all pixels again, and takes th
 Anderson, J. ACM 12 (1965) 547. Walker & Ni, SIAM J. Numer. Anal. 49 (2011) 1715.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
 
-from endmember.factor.data.matrix import Arrangement
 from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.stopping import WINDOW, stands_still
@@ -47,10 +44,11 @@ MOST_PATTERNS = 64
 
 def can_leap(problem: Problem, solvers: Sequence[Solver]) -> bool:
     """Tell whether leaps are possible: compressed data, exact solvers, maps that shall be positive and nothing else."""
-    if len(problem.penalties) != 2 or problem.loss.needs != "products" or problem.ruled:
-        return False
     return (
-        _halves(problem.data) is not None
+        len(problem.penalties) == 2
+        and problem.loss.needs == "products"
+        and not problem.ruled
+        and problem.data.halves() is not None
         and all(isinstance(solver, ANLS) for solver in solvers)
         and all(type(penalty) is NonNegative for penalty in problem.penalties[0])
         and not any("norm" in p.offers() or p.has_scale for p in problem.penalties[1])
@@ -164,10 +162,13 @@ class _KeptZeros:
     """Maps whose zeros are kept, as functions of the spectra."""
 
     def __init__(self, problem: Problem, C: np.ndarray) -> None:
-        halves = _halves(problem.data)
+        halves = problem.data.halves()
         assert halves is not None
-        self.problem = problem
-        self.L, self.R, self.r, self.c = halves
+        self.problem, (self.L, self.R), (self.r, self.c) = (
+            problem,
+            halves,
+            problem.data.matrix.scales,
+        )
         found = sorted(groups(C > 0), key=lambda group: -len(group[0]))
         self.groups, rare = found[:MOST_PATTERNS], found[MOST_PATTERNS:]
         self.patterns = np.array([free for _, free in self.groups])
@@ -203,11 +204,3 @@ class _KeptZeros:
         for (rows, _), A in zip(self.groups, self._shares(S)[0], strict=True):
             C[rows] = self.L[rows] @ A
         return np.maximum(C, 0.0) / self.r
-
-
-def _halves(
-    data: Arrangement,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Return ``L, R, r, c`` with ``L Rᵀ`` the data scaled by ``r`` and ``c``; None for data that are not compressed."""
-    halves = data.halves()
-    return None if halves is None else (*halves, *data.matrix.scales)

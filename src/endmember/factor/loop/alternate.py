@@ -1,7 +1,5 @@
 """The loop that improves the factors of a model in turn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,14 +8,12 @@ from endmember.factor.columns import lengths
 from endmember.factor.loop.acceleration import Leaps
 from endmember.factor.loop.fit import Callback, Fit, Progress
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.stopping import PATIENCE, WINDOW, Clock, Standstill, UnmovedFactor
+from endmember.factor.loop.stopping import DEAD, PATIENCE, WINDOW, Clock, Standstill, UnmovedFactor
 from endmember.factor.penalties import bounds_of, steers_columns
 from endmember.factor.solvers import Memory, Solver
 
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
-#: A component is dead when its share of the data's norm is below this.
-DEAD = 1e-14
 #: Dead components are revived this often, in sweeps.
 REVIVE_EVERY = 20
 
@@ -126,16 +122,14 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     explained = np.einsum("ik,ik->i", C, 2 * plain.H - C @ plain.G)
     weights = 1.0 if plain.row_weights is None else plain.row_weights
     unexplained = data.squared_row_norms - weights * explained
-    last = len(factors) - 1
-    lower, upper = bounds_of(problem.penalties[last], S.shape, problem.grids[last])
+    bounds = bounds_of(problem.penalties[-1], S.shape, problem.grids[-1])
+    lower, upper = (np.broadcast_to(bound, S.shape) for bound in bounds)
     for k, row in zip(dead, np.argsort(-unexplained), strict=False):
         spectrum = data.rows(np.array([row]))[0] - C[row] @ S.T
-        revived = S.copy()
-        revived[:, k] = np.maximum(spectrum, 0.0)
-        revived = np.clip(revived, lower, upper)
-        size = np.linalg.norm(revived[:, k])
+        revived = np.clip(np.maximum(spectrum, 0.0), lower[:, k], upper[:, k])
+        size = np.linalg.norm(revived)
         if size > 0:
-            factors[last][:, k] = revived[:, k] / size
+            factors[-1][:, k] = revived / size
             for mode, index in enumerate(problem.data.place(int(row))):
                 factors[mode][:, k] = 0.0
                 factors[mode][index, k] = size if mode == 0 else 1.0

@@ -1,13 +1,11 @@
 """Which solver can do what, and one sentence for every combination that cannot be."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from endmember.errors import Argument, EndmemberError, Words, among
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Penalty, is_free
-from endmember.factor.penalties.base import the_wish
+from endmember.factor.penalties.base import worded
 from endmember.factor.solvers import (
     ADMM,
     ALS,
@@ -28,7 +26,7 @@ MANY = 20
 
 
 def can_obey(solver: Solver, penalty: Penalty) -> bool:
-    """Tell whether a solver can do what a penalty wishes; a rule for columns is never left out."""
+    """Tell whether a solver can do what a penalty asks for; a rule for columns is never left out."""
     needs = penalty.offers() - {"bounds"}
     return needs <= {"add"} or bool(needs & set(solver.obeys))
 
@@ -45,22 +43,20 @@ def can_serve(solver: Solver, loss: Loss, penalties: Sequence[Penalty]) -> bool:
 def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
     """Return the solver that measures best for one factor."""
     candidates = (HALS(), *CANDIDATES) if k > MANY and loss.makes.squares else CANDIDATES
-    for solver in candidates:
-        if can_serve(solver, loss, penalties):
-            return solver
-    # None can: the one that could but for the penalties makes the clearest refusal.
-    return next(solver for solver in candidates if solver.can_solve(loss.makes))
+    able = [solver for solver in candidates if can_serve(solver, loss, penalties)]
+    # Where none can, the one that could but for the penalties makes the clearest refusal.
+    return next(iter(able or [s for s in candidates if s.can_solve(loss.makes)]))
 
 
-def default_solvers(loss: Loss, wishes: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
-    """Return the solver that measures best for every factor, given the wishes about each."""
-    return [default_solver(loss, penalties, k) for penalties in wishes]
+def default_solvers(loss: Loss, penalties: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
+    """Return the solver that measures best for every factor, given the penalties of each."""
+    return [default_solver(loss, own, k) for own in penalties]
 
 
 def check_combination(
     loss: Loss,
     solvers: Sequence[Solver],
-    wishes: Sequence[Sequence[Penalty]],
+    penalties: Sequence[Sequence[Penalty]],
     names: Iterable[str],
 ) -> None:
     """Refuse a model that cannot work, and name a way out that the whole model can take.
@@ -68,26 +64,26 @@ def check_combination(
     Parameters
     ----------
     loss : Loss
-    solvers, wishes, names : sequences
+    solvers, penalties, names : sequences
         The solver, the penalties and the name of every factor.
 
     Raises
     ------
     ValueError
-        If a solver cannot work with the loss, or cannot do what a penalty of its factor wishes.
+        If a solver cannot work with the loss, or cannot do what a penalty of its factor asks for.
     """
-    factors = list(zip(solvers, wishes, names, strict=True))
-    for _, penalties, name in factors:  # what no solver can cure comes first
-        if loss.takes != "any" and is_free(penalties):
+    factors = list(zip(solvers, penalties, names, strict=True))
+    for _, own, name in factors:  # what no solver can cure comes first
+        if loss.takes != "any" and is_free(own):
             raise EndmemberError(
                 Argument.part("loss", loss),
                 f" needs a model without negative values, so the {name} cannot be em.Free(); ",
-                *_way_out(loss, wishes, "em.Free()"),
+                *_way_out(loss, penalties, "em.Free()"),
             )
-    for solver, penalties, name in factors:
-        if not can_serve(solver, loss, penalties):
-            reason = _obstacle(solver, loss, penalties, name)
-            raise EndmemberError(*reason, "; ", *_way_out(loss, wishes, "a penalty"))
+    for solver, own, name in factors:
+        if not can_serve(solver, loss, own):
+            reason = _obstacle(solver, loss, own, name)
+            raise EndmemberError(*reason, "; ", *_way_out(loss, penalties, "a penalty"))
 
 
 def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> Words:
@@ -101,16 +97,16 @@ def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: st
             f" multiplies entries, which keeps their sign, so the {name} cannot be em.Free()",
         )
     penalty = next(penalty for penalty in penalties if not can_obey(solver, penalty))
-    wish = the_wish(penalty, f"{penalty!r} on the {name}")
+    refused = worded(penalty, f"{penalty!r} on the {name}")
     steps = " or ".join(sorted(penalty.offers()))
-    return wish, " is not compatible with ", this, f", which cannot apply {steps} steps"
+    return refused, " is not compatible with ", this, f", which cannot apply {steps} steps"
 
 
-def _way_out(loss: Loss, wishes: Sequence[Sequence[Penalty]], burden: str) -> Words:
+def _way_out(loss: Loss, penalties: Sequence[Sequence[Penalty]], burden: str) -> Words:
     """Return what to use instead: solvers, else another loss with its solver, or less of a burden."""
-    if solvers := _named(loss, wishes):
+    if solvers := _named(loss, penalties):
         return "use ", *among(solvers), " to have it chosen"
-    if solvers := _named(SquaredError(), wishes):
+    if solvers := _named(SquaredError(), penalties):
         squared = Argument("loss", "SquaredError", "em.SquaredError()")
         this = Argument.part("loss", loss)
         return (
@@ -125,12 +121,12 @@ def _way_out(loss: Loss, wishes: Sequence[Sequence[Penalty]], burden: str) -> Wo
     return (f"leave {burden} out, for no solver can apply all penalties",)
 
 
-def _named(loss: Loss, wishes: Sequence[Sequence[Penalty]]) -> list[Argument]:
+def _named(loss: Loss, penalties: Sequence[Sequence[Penalty]]) -> list[Argument]:
     """Return the solvers that can serve all factors of a model, as they are given to it, None last."""
-    every = [s for s in CANDIDATES if all(can_serve(s, loss, own) for own in wishes)]
+    every = [s for s in CANDIDATES if all(can_serve(s, loss, own) for own in penalties)]
     named = [
         Argument("solver", type(solver).__name__, f"solver=em.{solver!r}") for solver in every[:3]
     ]
-    if all(any(can_serve(s, loss, own) for s in CANDIDATES) for own in wishes):
+    if all(any(can_serve(s, loss, own) for s in CANDIDATES) for own in penalties):
         named.append(Argument("leave it out", says="solver=None"))
     return named

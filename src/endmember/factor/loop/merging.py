@@ -27,7 +27,7 @@ MARGIN = 1.05
 TRIED = 3
 #: Spectra are the same above this cosine, in the published rule.
 ALIKE = 0.99
-#: Sweeps between two looks at the spectra, and from a forced merger to the next.
+#: Sweeps between two comparisons of the spectra, and from a forced merger to the next.
 BETWEEN = 5
 #: A component is dropped when its level is within this fraction of the lowest there can be.
 DROPPED = 1e-3
@@ -157,7 +157,7 @@ def _accepted(fit: Fit, noise: Noise, improve: Improve) -> Fit | None:
 def proposals(factors: Sequence[np.ndarray]) -> Iterator[tuple[float, list[np.ndarray]]]:
     r"""Yield mergers and deletions with the squared norm that each takes away, the cheapest first.
 
-    The best rank-one stand-in of two components is :math:`u v^\top` with :math:`u = [c_i\,c_j]\,a`,
+    The best rank-one approximation of two components is :math:`u v^\top` with :math:`u = [c_i\,c_j]\,a`,
     where ``a`` is the leading eigenvector of :math:`T G`, the Gram matrices of their spectra and maps;
     it is non-negative where they are. Deleting never takes away less than merging, yet may end elsewhere.
     """
@@ -179,7 +179,7 @@ def _lost(G: np.ndarray, T: np.ndarray, i: int, j: int) -> float:
 
 
 def merged(factors: Sequence[np.ndarray], i: int, j: int) -> list[np.ndarray]:
-    """Return factors with components ``i`` and ``j`` replaced by their best rank-one stand-in.
+    """Return factors with components ``i`` and ``j`` replaced by their best rank-one approximation.
 
     Examples
     --------

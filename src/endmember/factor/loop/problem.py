@@ -167,6 +167,10 @@ class Problem:
             subproblem.add_costs_elsewhere(costs, F)
         return subproblem
 
+    def clip(self, F: np.ndarray, mode: int) -> np.ndarray:
+        """Return the nearest values of factor number ``mode`` that keep all bounds."""
+        return np.clip(F, *bounds_of(self.penalties[mode], F.shape, self.grids[mode]))
+
     def penalty(self, factors: Sequence[np.ndarray]) -> float:
         """Return what all penalties add to the objective."""
         return sum(

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from endmember.factor.columns import lengths, unit_columns
 from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.matching import mean_angle
-from endmember.factor.penalties import bounds_of
 from endmember.factor.sketch.low_rank import LowRank, sketch, sketch_of
 from endmember.factor.solvers import ALS, ANLS, Solver
 from endmember.factor.subproblems.quadratic import Quadratic, times_gram
 
 Start = list[np.ndarray]
-#: Sweeps of the first heat, at least; so many starts run to the end, at least.
-HEAT, FINALISTS = 5, 3
+#: Sweeps of the first sweeps, at least; so many starts run to the end, at least.
+FIRST, FINALISTS = 5, 3
 #: Fraction of the mean spectrum that a start made of pixels gets, so that no channel is locked at
 #: zero.
 MEAN_FRACTION = 0.01
@@ -89,21 +89,19 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
             F[empty] = fill if zeros == "mean" else fill * rng.random(int(empty.sum())) / 100
     missing = k - len(norms)
     further = random(data, missing, rng) if missing else [F[:, :0] for F in (C, S)]
-    whole = [np.column_stack(pair) for pair in zip((C, S), further, strict=True)]
-    return [F / scale for F, scale in zip(whole, scales, strict=True)]
+    return [
+        np.column_stack([F, more]) / scale
+        for F, more, scale in zip((C, S), further, scales, strict=True)
+    ]
 
 
 def _stronger_parts(U: np.ndarray, V: np.ndarray, norms: np.ndarray) -> Start:
     """Return for each singular pair the like-signed parts that carry more of it."""
-    C, S = np.zeros_like(U), np.zeros_like(V)
-    for j, norm in enumerate(norms):
-        parts = [(np.maximum(s * U[:, j], 0), np.maximum(s * V[:, j], 0)) for s in (1.0, -1.0)]
-        sizes = [np.linalg.norm(c) * np.linalg.norm(s) for c, s in parts]
-        size, (c, s) = max(sizes), parts[int(np.argmax(sizes))]
-        if size > 0:
-            C[:, j] = np.sqrt(norm * size) * c / np.linalg.norm(c)
-            S[:, j] = np.sqrt(norm * size) * s / np.linalg.norm(s)
-    return [C, S]
+    parts = [(np.maximum(sign * U, 0), np.maximum(sign * V, 0)) for sign in (1.0, -1.0)]
+    sizes = [lengths(C) * lengths(S) for C, S in parts]
+    positive = sizes[0] >= sizes[1]
+    stronger = np.sqrt(norms * np.maximum(*sizes))
+    return [stronger * unit_columns(np.where(positive, *both)) for both in zip(*parts, strict=True)]
 
 
 def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
@@ -130,11 +128,9 @@ def successive_projection(data: Data, k: int) -> np.ndarray:
         left[chosen] = -1.0
         pixel = int(np.argmax(left))
         row = data.rows(np.array([pixel]))[0] * scale[pixel]
-        row = row - basis @ (basis.T @ row)
-        size = np.linalg.norm(row)
-        direction = row / size if size > 0 else row
+        direction = unit_columns((row - basis @ (basis.T @ row))[:, None])
         basis = np.column_stack([basis, direction])
-        left = left - (data.dot(direction[:, None])[:, 0] * scale) ** 2
+        left = left - (data.dot(direction)[:, 0] * scale) ** 2
         chosen.append(pixel)
     return np.array(chosen)
 
@@ -144,11 +140,7 @@ def start_maps(problem: Problem, S: np.ndarray) -> Start:
     factors = with_maps(problem.data, S)
     if not problem.loss.makes.squares:
         factors[0] = np.maximum(factors[0], MEAN_FRACTION * np.mean(factors[0]))
-    return [_between_bounds(problem, 0, factors[0]), S]
-
-
-def _between_bounds(problem: Problem, mode: int, F: np.ndarray) -> np.ndarray:
-    return np.clip(F, *bounds_of(problem.penalties[mode], F.shape, problem.grids[mode]))
+    return [problem.clip(factors[0], 0), S]
 
 
 def with_maps(data: Arrangement, S: np.ndarray) -> Start:
@@ -192,7 +184,7 @@ class StartReport:
     init : str
         How it began.
     objective : float
-        Where its short run ended: the first heat, or the whole of it; in proportion to that of the chosen one where
+        Where its short run ended: the first sweeps, or the whole of it; in proportion to that of the chosen one where
         starts of a Poisson model are compared on compressed data.
     angle : float
         Mean angle in degrees between its spectra and those of the chosen start, matched. Low cost
@@ -222,11 +214,11 @@ def start(
         factors = data.unfolded(STARTS[name](data.matrix, k, rng))
     for mode, F in enumerate(factors):
         filled = np.maximum(F, MEAN_FRACTION * np.mean(F)) if locks else F
-        factors[mode] = _between_bounds(problem, mode, filled)
+        factors[mode] = problem.clip(filled, mode)
     for mode, own in enumerate(problem.penalties):
         oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in own]))
         factors[mode] = factors[mode] / oversize
-        factors[mode - 1] = _between_bounds(problem, mode - 1, factors[mode - 1] * oversize)
+        factors[mode - 1] = problem.clip(factors[mode - 1] * oversize, mode - 1)
     return factors
 
 
@@ -245,7 +237,7 @@ def multistart(
 
     One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of
     three from pixels. Each has its own generator, so that the answer depends neither on their
-    order nor on where they run. All run a first heat; the better half of them runs to the end.
+    order nor on where they run. All run first sweeps; the better half of them runs to the end.
     """
     names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
     short = min(max(solver.short_sweeps for solver in solvers), max_iter)
@@ -257,18 +249,18 @@ def multistart(
             stage=f"start {number + 1} of {n_starts}", first_sweep=sum(len(f.objective) for f in fits),
         )  # fmt: skip
 
-    heat = min(short, max(HEAT, short // 4)) if n_starts > FINALISTS else short
+    first = min(short, max(FIRST, short // 4)) if n_starts > FINALISTS else short
     for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):
         factors = start(problem, name, k, rng, solvers)
         problem = problem if problem.settings else problem.settled(factors)
-        fits.append(run(number, Fit(factors), heat))
+        fits.append(run(number, Fit(factors), first))
         if fits[-1].stopped:
             break
     order = np.argsort([fit.objective[-1] for fit in fits], kind="stable")
     for number in order[: max(FINALISTS, n_starts // 2)]:
         stopped = any(fit.stopped for fit in fits)
-        if heat < short and not fits[number].converged and not stopped:
-            fits[number] = run(number, fits[number], short - heat)
+        if first < short and not fits[number].converged and not stopped:
+            fits[number] = run(number, fits[number], short - first)
     best = min(fits, key=lambda fit: fit.objective[-1])
     best.stopped = any(fit.stopped for fit in fits)
     return best, [
@@ -296,7 +288,7 @@ def as_least_squares(problem: Problem, rank: int) -> Problem | None:
 def fill(problem: Problem, factors: Sequence[np.ndarray]) -> Start:
     """Return a start from the factors of a problem of least squares: nothing is locked at zero, and bounds hold."""
     return [
-        _between_bounds(problem, mode, np.maximum(F, MEAN_FRACTION * F.mean(axis=0)))
+        problem.clip(np.maximum(F, MEAN_FRACTION * F.mean(axis=0)), mode)
         for mode, F in enumerate(factors)
     ]
 

@@ -1,4 +1,4 @@
-"""Penalties: wishes about one factor, to be combined freely."""
+"""Penalties on one factor, to be combined freely."""
 
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.combining import (

@@ -18,7 +18,7 @@ NUDGE = 1e-4
 
 
 class Penalty(BaseEstimator):
-    """A wish about one factor ``F`` (n, k). A subclass defines what it has to offer, nothing else.
+    """A demand on one factor ``F`` (n, k). A subclass defines what it has to offer, nothing else.
 
     ``add(subproblem, F)``
         Adds to the subproblem, by a quadratic that touches the penalty at ``F`` and lies above it.
@@ -52,7 +52,7 @@ class Penalty(BaseEstimator):
     tested = False
     #: The sum at which it holds every row exactly; None where it does not.
     row_sum: float | None = None
-    #: The wish in words, for reports; may name parameters in braces.
+    #: The penalty in words, for reports; may name parameters in braces.
     in_words = ""
     references: tuple[str, ...] = ()
 
@@ -81,18 +81,18 @@ class Penalty(BaseEstimator):
         return np.array(rises) / (2.0 * NUDGE)
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        """Refuse a factor (n, k) on which the wish makes no sense, before the first sweep."""
+        """Refuse a factor (n, k) on which the penalty makes no sense, before the first sweep."""
 
     def oversize(self, F: np.ndarray) -> float:
         """Return how many times too large a start is for a constraint that fixes its size; 1 if none does."""
         return 1.0
 
     def gentler(self) -> Penalty:
-        """Return the wish for finding a start, where this one leaves no way from one solution to another."""
+        """Return the penalty for finding a start, where this one leaves no way from one solution to another."""
         return self
 
     def begin(self, F: np.ndarray) -> np.ndarray:
-        """Return a factor near ``F``, found with the gentler wish, from which this one can be followed."""
+        """Return a factor near ``F``, found with the gentler penalty, from which this one can be followed."""
         return F
 
     def finish(self, factors: Sequence[np.ndarray], mode: int) -> list[np.ndarray]:
@@ -102,14 +102,14 @@ class Penalty(BaseEstimator):
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
     ) -> str | Words | None:
-        """Return in one sentence why the wish cannot stand beside others, and the way out; or None.
+        """Return in one sentence why the penalty cannot stand beside others, and the way out; or None.
 
-        ``own`` are all wishes about this factor, ``others`` those about each of the other factors.
+        ``own`` are all penalties on this factor, ``others`` those on each of the other factors.
         """
         return None
 
 
-def the_wish(penalty: Penalty, says: str | None = None, value: Any = "") -> Argument:
+def worded(penalty: Penalty, says: str | None = None, value: Any = "") -> Argument:
     """Return a penalty as a word of a sentence, such as ``em.SoftOrthogonal`` unless it is said otherwise."""
     kind = type(penalty).__name__
     return Argument(re.sub("(?<=[a-z])(?=[A-Z])", "_", kind).lower(), value, says or f"em.{kind}")

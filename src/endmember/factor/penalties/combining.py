@@ -1,8 +1,7 @@
 """The penalties of a factor together: what was given, whether all can be granted, and their one set of bounds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from numbers import Real
 from typing import Any
 
@@ -10,18 +9,18 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.grid import Grid
-from endmember.factor.penalties.base import Penalty, the_wish
+from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative
 from endmember.factor.subproblems.base import Bound
 
 
-def steers_columns(wishes: Iterable[Penalty]) -> bool:
-    """Tell whether one of the wishes about a factor has a rule for columns."""
-    return any("column" in penalty.offers() for penalty in wishes)
+def steers_columns(penalties: Iterable[Penalty]) -> bool:
+    """Tell whether one of the penalties on a factor has a rule for columns."""
+    return any("column" in penalty.offers() for penalty in penalties)
 
 
 def resolve(
-    wishes: Penalty | Iterable[Penalty] | None, name: str, tested: bool = False
+    penalties: Penalty | Iterable[Penalty] | None, name: str, tested: bool = False
 ) -> list[Penalty]:
     """Return the penalties of one factor as a list, with non-negativity unless ``Free()`` is among them.
 
@@ -34,9 +33,9 @@ def resolve(
     ValueError
         If the weight of one is no number of at least 0.
     """
-    given: list[Any] = [] if wishes is None else [wishes]
-    if isinstance(wishes, Iterable) and not isinstance(wishes, str):
-        given = list(wishes)
+    given: list[Any] = [] if penalties is None else [penalties]
+    if isinstance(penalties, Iterable) and not isinstance(penalties, str):
+        given = list(penalties)
     for penalty in given:
         if not isinstance(penalty, Penalty):
             raise EndmemberTypeError(
@@ -51,7 +50,7 @@ def resolve(
         weight = getattr(penalty, "weight", 0)
         if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
             raise EndmemberError(
-                the_wish(
+                worded(
                     penalty,
                     f"weight={weight!r} of em.{type(penalty).__name__} on the {name}",
                     weight,
@@ -69,22 +68,22 @@ def is_free(penalties: Sequence[Penalty]) -> bool:
     return any(isinstance(penalty, Free) for penalty in penalties)
 
 
-def check_together(wishes: Mapping[str, Sequence[Penalty]], k: int) -> None:
-    """Refuse wishes about the factors of a model, by name, that cannot all be granted.
+def check_together(penalties: Mapping[str, Sequence[Penalty]], k: int) -> None:
+    """Refuse penalties on the factors of a model, by name, that cannot all be granted.
 
     Raises
     ------
     ValueError
         With the sentence of the first penalty that is in conflict.
     """
-    for name, own in wishes.items():
-        others = [penalties for other, penalties in wishes.items() if other != name]
+    for name, own in penalties.items():
+        others = [those for other, those in penalties.items() if other != name]
         for penalty in own:
             reason = penalty.conflict(own, others, k)
             if reason:
                 words = (reason,) if isinstance(reason, str) else reason
-                wish = the_wish(penalty, f"{type(penalty).__name__} on the {name}")
-                raise EndmemberError(wish, ": ", *words)
+                refused = worded(penalty, f"{type(penalty).__name__} on the {name}")
+                raise EndmemberError(refused, ": ", *words)
 
 
 def bounds_of(
@@ -105,16 +104,13 @@ def bounds_of(
     ValueError
         If the boxes do not overlap.
     """
-    lower: Bound = -np.inf
-    upper: Bound = np.inf
-    for penalty in penalties:
-        if not hasattr(penalty, "bounds"):
-            continue
-        low, high = penalty.bounds(shape, grid)
-        lower, upper = np.maximum(lower, low), np.minimum(upper, high)
+    bounding: list[Any] = [penalty for penalty in penalties if "bounds" in penalty.offers()]
+    boxes = [(-np.inf, np.inf), *(penalty.bounds(shape, grid) for penalty in bounding)]
+    lower = reduce(np.maximum, [low for low, _ in boxes])
+    upper = reduce(np.minimum, [high for _, high in boxes])
     crossed = np.count_nonzero(np.greater(lower, upper))
     if crossed:
-        names = " and ".join(type(p).__name__ for p in penalties if hasattr(p, "bounds"))
+        names = " and ".join(type(penalty).__name__ for penalty in bounding)
         raise EndmemberError(
             f"{names} contradict each other in {crossed} entries of the factor: a given value below "
             "zero needs em.Free() beside it, and an entry that must be absent cannot be given"

@@ -1,7 +1,5 @@
 """Penalties on single entries of a factor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -11,7 +9,7 @@ import numpy as np
 from endmember.errors import Argument, EndmemberError, Words
 from endmember.factor.data.axis import Axis, is_signal, on_axis
 from endmember.factor.data.grid import Grid
-from endmember.factor.penalties.base import Penalty, the_wish
+from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.subproblems.base import Bound, Setting, Subproblem
 
 
@@ -261,7 +259,7 @@ class Known(Penalty):
             values = self._column(column, shape, setting.grid)
             if np.isinf(values).any() or not np.any(np.nan_to_num(values)):
                 raise EndmemberError(
-                    the_wish(self),
+                    worded(self),
                     f" gives component {j} no finite value other than zero where data take part; leave it out",
                     Argument("", says=", or use em.Absent for zeros"),
                 )

@@ -1,7 +1,5 @@
 """Penalties that tie the components to each other: shares that sum to one, little volume, little overlap."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from numbers import Real
@@ -10,7 +8,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError, Words, check_known
 from endmember.factor.columns import unit_columns
-from endmember.factor.penalties.base import Penalty, the_wish
+from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
 from endmember.factor.subproblems.base import STEEP, Setting, Subproblem
 
@@ -78,7 +76,7 @@ class SumToOne(Penalty):
         ----------
         factors : sequence of ndarray, (n, k), (m, k)
         mode : int
-            Which of two factors the wish is about.
+            Which of two factors the penalty is on.
         """
         factors = list(factors)
         if self.mode == "scale":
@@ -94,7 +92,7 @@ class SumToOne(Penalty):
     ) -> str | Words | None:
         if self.mode not in ("hard", "scale"):
             return f'mode={self.mode!r} is not known; allowed: "hard", "scale"'
-        everything = [penalty for wishes in [own, *others] for penalty in wishes]
+        everything = [penalty for penalties in [own, *others] for penalty in penalties]
         sums, scales = _against_sums(own), _against_scales(everything, k)
         hard = self.mode == "hard"
         reason, refused = (sums, scales) if hard else (scales, sums)
@@ -171,28 +169,28 @@ def _squares(F: np.ndarray) -> np.ndarray:
 
 
 def _against_sums(own: Sequence[Penalty]) -> Words | None:
-    """Return why rows of a factor with other wishes cannot be held at a sum; None if they can."""
+    """Return why rows of a factor with other penalties cannot be held at a sum; None if they can."""
     for penalty in own:
-        wish = the_wish(penalty)
+        name = worded(penalty)
         if isinstance(penalty, Free):
-            return "shares of a total are not negative, as ", wish, " allows"
+            return "shares of a total are not negative, as ", name, " allows"
         if isinstance(penalty, Sparse):
             return (
-                the_wish(penalty, repr(penalty)), " charges for the sum of each pixel, which is given (use ",
+                worded(penalty, repr(penalty)), " charges for the sum of each pixel, which is given (use ",
                 Argument("smooth", says="em.TotalVariation or em.Smooth"), " instead)",
             )  # fmt: skip
         if not isinstance(penalty, SumToOne | NonNegative) and not penalty.has_scale:
-            return wish, " and the sum cannot both be held exactly"
+            return name, " and the sum cannot both be held exactly"
     return None
 
 
-def _against_scales(wishes: Sequence[Penalty], k: int) -> Words | None:
-    """Return why the scales of components cannot be chosen after a fit with other wishes; None if they can."""
-    for penalty in wishes:
+def _against_scales(penalties: Sequence[Penalty], k: int) -> Words | None:
+    """Return why the scales of components cannot be chosen after a fit with other penalties; None if they can."""
+    for penalty in penalties:
         fixed = penalty.fixes_scale(k).any() and not isinstance(penalty, SumToOne)
         if penalty.has_scale or fixed:
             anew = Argument("the sum would choose anew", says="mode='scale' would choose anew")
-            return the_wish(penalty), " decides on the scale already, which ", anew
+            return worded(penalty), " decides on the scale already, which ", anew
     return None
 
 
@@ -317,7 +315,7 @@ class SoftOrthogonal(Penalty):
         check_known("mode", self.mode, "shiga", "exact", "penalty")
         if not 0 <= self.weight <= 1 and self.mode != "penalty":
             raise EndmemberError(
-                the_wish(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),
+                worded(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),
                 " must lie between 0 and 1",
             )
 

@@ -1,7 +1,5 @@
 """Penalties that decide what is needed at all: a whole factor by its norm, or its components by their relevance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,14 +82,14 @@ class Relevance(Penalty):
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
     ) -> str | Words | None:
-        everything = [*own, *(penalty for wishes in others for penalty in wishes)]
+        everything = [*own, *(penalty for each in others for penalty in each)]
         if any(isinstance(p, Absent | Known) for p in everything):
             return (
                 "components given by number cannot be merged; leave ",
                 Argument("known", says="em.Known and em.Absent"),
                 " out",
             )
-        if any(isinstance(p, Relevance) for wishes in others for p in wishes):
+        if any(isinstance(p, Relevance) for each in others for p in each):
             return "one factor carries the scale; give em.Relevance() for the maps only"
         return None
 
@@ -110,11 +108,11 @@ class Relevance(Penalty):
         setting = subproblem.setting
         if setting is None or setting.noise is None:
             return
-        pull = setting.noise.variance / self.levels(F, self.scale(setting))
+        slope = setting.noise.variance / self.levels(F, self.scale(setting))
         if self.prior == "exponential":
-            subproblem.add_linear(pull * np.ones(F.shape))
+            subproblem.add_linear(slope * np.ones(F.shape))
         else:
-            subproblem.add_quadratic(np.diag(pull))
+            subproblem.add_quadratic(np.diag(slope))
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         if setting is None or setting.noise is None:
@@ -170,8 +168,8 @@ class Norm(Penalty):
         size = np.linalg.norm(F)
         if size > 0:
             return self.norm(subproblem) * F / size
-        pull = subproblem.pull()
-        return pull * min(1.0, self.norm(subproblem) / max(float(np.linalg.norm(pull)), 1e-300))
+        slope = subproblem.slope_into_box()
+        return slope * min(1.0, self.norm(subproblem) / max(float(np.linalg.norm(slope)), 1e-300))
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         return self.gamma * _unit(setting) * float(np.linalg.norm(F))

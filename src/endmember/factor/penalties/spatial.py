@@ -1,7 +1,5 @@
 """Penalties on neighbours in an image or along an axis, and on the shape of whole spectra."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 
@@ -20,7 +18,7 @@ GAP, ROUNDS, CHECK_EVERY = 1e-5, 500, 5
 
 
 class _OfNeighbours(Penalty):
-    """A wish about neighbours, which a mere list of pixels has not."""
+    """A penalty on neighbours, which a mere list of pixels has not."""
 
     has_scale = True
     spatial = True
@@ -181,10 +179,10 @@ def _gap(
     transposed: sparse.csr_array,
 ) -> float:
     """Return how far a dual point may be from the best objective, as a fraction of it."""
-    pull = amount * (transposed @ dual)
-    slopes = differences @ (F - pull)
+    change = amount * (transposed @ dual)
+    slopes = differences @ (F - change)
     steps = float(np.sum(np.abs(slopes)))
-    objective = 0.5 * float(np.sum(pull**2)) + amount * steps
+    objective = 0.5 * float(np.sum(change**2)) + amount * steps
     return amount * (steps - float(np.vdot(dual, slopes))) / objective if objective > 0 else 0.0
 
 
@@ -232,7 +230,7 @@ class Unimodal(_Shape):
     Parameters
     ----------
     columns : sequence of int, optional
-        The components it is wished for, counted from 0; all unless given.
+        The components that must have it, counted from 0; all unless given.
 
     References
     ----------
@@ -265,7 +263,7 @@ class Monotone(_Shape):
     ----------
     direction : "decreasing" or "increasing"
     columns : sequence of int, optional
-        The components it is wished for, counted from 0; all unless given.
+        The components that must have it, counted from 0; all unless given.
 
     References
     ----------
@@ -305,7 +303,7 @@ class PowerLaws(_Shape):
     exponents : sequence of float, optional
         The exponents ``r``; 1, 2, … 6 unless given.
     columns : sequence of int, optional
-        The components it is wished for, counted from 0; all unless given.
+        The components that must have it, counted from 0; all unless given.
 
     Raises
     ------

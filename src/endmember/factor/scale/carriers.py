@@ -8,8 +8,6 @@ costs as much as growing what carries its scale. Every solver learns of that as 
 (:meth:`Carriers.costs_elsewhere`).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -124,8 +122,8 @@ class Scales(Carriers):
         conditions = _invariants([[[f] for f in range(n)]] if terms is None else terms, n)
         for pattern in np.unique(pinned, axis=1).T:
             columns = np.flatnonzero((pinned == pattern[:, None]).all(axis=0))
-            held = np.vstack([*conditions, *np.eye(n)[pattern]])
-            free = null_space(held)
+            fixed = np.vstack([*conditions, *np.eye(n)[pattern]])
+            free = null_space(fixed)
             chosen: list[int] = []
             for f in candidates:  # each that is free to change while those before it stay
                 if np.linalg.matrix_rank(free[[*chosen, f]], tol=TINY) > len(chosen):
@@ -134,7 +132,7 @@ class Scales(Carriers):
                 self.unit[f, columns] = True
                 self.moves[f][:, columns] = move[:, None]
             for j in columns:
-                self.shared[j] = null_space(np.vstack([held, np.eye(n)[chosen]]))
+                self.shared[j] = null_space(np.vstack([fixed, np.eye(n)[chosen]]))
 
     def balance(self, factors: list[np.ndarray], mode: int) -> None:
         if not self.unit[mode].any():

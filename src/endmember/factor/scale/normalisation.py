@@ -1,7 +1,5 @@
 """The one freedom that every product of factors has: which factor carries the scale (article eq. 10)."""
 
-from __future__ import annotations
-
 from numbers import Real
 from typing import Any
 
@@ -46,7 +44,7 @@ def rescale(
     S: np.ndarray,
     normalise: Any,
     energy: np.ndarray,
-    held: np.ndarray | bool = False,
+    fixed: np.ndarray | bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Divide the columns of one factor by their norm and give it to the other; ``C Sᵀ`` stays.
 
@@ -65,14 +63,14 @@ def rescale(
         See ``em.NMF``.
     energy : ndarray, (m,)
         The energy of every channel.
-    held : ndarray of bool, (k,), optional
+    fixed : ndarray of bool, (k,), optional
         Components whose scale a constraint has fixed: they stay as they are.
     """
     if normalise is None:
         return C, S
     which, norm = normalise
     size = _size(S if which == "spectra" else C, norm, energy)
-    size = np.where((size > 0) & np.isfinite(size) & ~np.asarray(held), size, 1.0)
+    size = np.where((size > 0) & np.isfinite(size) & ~np.asarray(fixed), size, 1.0)
     return (C * size, S / size) if which == "spectra" else (C / size, S * size)
 
 
@@ -93,7 +91,7 @@ def unit_in_words(normalise: Any) -> str:
     return words if which == "spectra" else f"for maps of {words}"
 
 
-def held_direction(S: np.ndarray, normalise: Any, energy: np.ndarray) -> np.ndarray:
+def gradient_of_norm(S: np.ndarray, normalise: Any, energy: np.ndarray) -> np.ndarray:
     """Return along which direction the norm holds every spectrum: its gradient, up to a factor, (m, k).
 
     What speaks of maps, or counts entries, holds no spectrum: the direction is then that of unit length.

@@ -2,10 +2,9 @@
 
 from endmember.factor.solvers.base import Memory, Solver
 from endmember.factor.solvers.columns import HALS
-from endmember.factor.solvers.least_squares import ALS, MALS
+from endmember.factor.solvers.least_squares import ADMM, ALS, MALS
 from endmember.factor.solvers.pivoting import ANLS
 from endmember.factor.solvers.ratios import MultiplicativeUpdate, Newton
-from endmember.factor.solvers.splitting import ADMM
 
 __all__ = [
     "ADMM",

@@ -1,7 +1,5 @@
 """What a solver is, and how it refuses what it cannot do."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Solvers that go through the columns of a factor, one after another."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

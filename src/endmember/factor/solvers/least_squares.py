@@ -1,14 +1,13 @@
-"""Unconstrained least squares, put right afterwards: the practice of MCR-ALS."""
-
-from __future__ import annotations
+"""Unconstrained least squares, put right afterwards as MCR-ALS does, or in turn with penalties that know their prox."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
 
 #: Weights of MALS start here, never exceed LARGEST, and are dropped below SMALLEST.
 START, LARGEST, SMALLEST = 1.0, 10.0, 1e-8
@@ -124,6 +123,76 @@ class MALS(Solver):
         return put_right(free, subproblem, penalties, 0.0)
 
 
+class ADMM(Solver):
+    r"""Alternating direction method of multipliers inside every half step (AO-ADMM).
+
+    Each penalty with a proximal step gets a copy :math:`Z_p` of the factor and a running
+    disagreement :math:`U_p`:
+
+    .. math:: F \leftarrow \arg\min \tfrac12\langle F G, F\rangle - \langle F, H\rangle
+              + \tfrac{\rho}{2}\sum_p \|F - Z_p + U_p\|^2,\quad
+              Z_p \leftarrow {\rm prox}_p(F + U_p),\quad U_p \leftarrow U_p + F - Z_p
+
+    with :math:`\rho = {\rm trace}(G)/k`. The last copy is returned, which meets its constraint
+    exactly. The objective may rise a little; the best iterate is kept.
+
+    Parameters
+    ----------
+    inner : int
+        Rounds in every half step; copies and disagreements are kept from sweep to sweep.
+
+    References
+    ----------
+    Huang, Sidiropoulos & Liavas, IEEE Trans. Signal Process. 64 (2016) 5052.
+
+    Examples
+    --------
+    >>> sub = Quadratic(np.eye(2), np.array([[3.0, -1.0]]))
+    >>> ADMM(inner=200).improve(sub, np.zeros((1, 2)), 2).round(6) + 0.0
+    array([[3., 0.]])
+    """
+
+    obeys = ("prox",)
+    monotone = False
+    in_words = "alternating optimisation with ADMM"
+    references = (
+        "K. Huang, N. D. Sidiropoulos and A. P. Liavas, IEEE Trans. Signal Process. 64 (2016) 5052.",
+    )
+
+    def __init__(self, inner: int = 10) -> None:
+        self.inner = inner
+
+    def improve(
+        self,
+        subproblem: Quadratic,
+        F: np.ndarray,
+        n_others: int,
+        *,
+        penalties: Sequence[Any] = (),
+        memory: Memory | None = None,
+    ) -> np.ndarray:
+        memory = {} if memory is None else memory
+        steps = [penalty for penalty in penalties if hasattr(penalty, "prox")] or [None]
+        rho = subproblem.curvature()
+        if rho <= 0:  # nothing depends on this factor
+            return subproblem.clip(F)
+        copies = [F.copy() for _ in steps]
+        apart = memory.setdefault("apart", [np.zeros_like(F) for _ in steps])
+        damped = replace(subproblem)
+        damped.add_quadratic(rho * len(steps))
+        for _ in range(self.inner):
+            near = replace(damped)
+            near.add_linear(-rho * sum(Z - U for Z, U in zip(copies, apart, strict=True)))
+            F = solve_rows(near.G, near.H)
+            for p, penalty in enumerate(steps):
+                Z = F + apart[p]
+                if penalty is not None:
+                    Z = penalty.prox(Z, 1.0 / rho, subproblem.setting)
+                copies[p] = subproblem.clip(Z)
+                apart[p] = apart[p] + F - copies[p]
+        return copies[-1]
+
+
 def _next_weights(
     omega: np.ndarray, free: np.ndarray, before: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -137,12 +206,10 @@ def _next_weights(
 
 def solve_rows(G: np.ndarray, H: np.ndarray) -> np.ndarray:
     """Return ``H G⁻¹`` for one Gram or one a row; the pseudo-inverse where it is singular."""
-    if np.all(np.linalg.eigvalsh(G)[..., 0] > TOLERANCE * np.linalg.eigvalsh(G)[..., -1]):
-        return (
-            np.linalg.solve(G, H.T).T if G.ndim == 2 else np.linalg.solve(G, H[:, :, None])[:, :, 0]
-        )
-    inverse = np.linalg.pinv(G, rcond=TOLERANCE, hermitian=True)
-    return H @ inverse if G.ndim == 2 else np.einsum("ikl,il->ik", inverse, H)
+    values = np.linalg.eigvalsh(G)
+    if not np.all(values[..., 0] > TOLERANCE * values[..., -1]):
+        return times_gram(H, np.linalg.pinv(G, rcond=TOLERANCE, hermitian=True))
+    return np.linalg.solve(G, H.T).T if G.ndim == 2 else np.linalg.solve(G, H[..., None])[..., 0]
 
 
 def put_right(

@@ -1,11 +1,9 @@
 """Exact bounded least squares for many rows at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -89,7 +87,7 @@ def _under_norm(subproblem: Quadratic, F: np.ndarray, cost: float) -> np.ndarray
 
     empty = np.zeros_like(F)
     holds_zero = np.array_equal(subproblem.clip(empty), empty)
-    if holds_zero and np.linalg.norm(subproblem.pull()) <= cost:
+    if holds_zero and np.linalg.norm(subproblem.slope_into_box()) <= cost:
         return empty
 
     def at(length: float) -> np.ndarray:
@@ -126,7 +124,7 @@ class _Pivoting:
         self.tolerance_x = TOLERANCE * largest / diagonal if diagonal > 0 else 0.0
         self.tolerance_y = TOLERANCE * largest
 
-    def part(self, rows: slice) -> _Pivoting:
+    def part(self, rows: slice) -> Self:
         """Return the same problem for some of the rows, with the tolerances of all."""
         part = copy(self)
         part.G = self.G if self.G.ndim == 2 else self.G[rows]
@@ -137,11 +135,8 @@ class _Pivoting:
     def solve(self, F: np.ndarray) -> np.ndarray:
         """Return the minimiser; ``F`` only says which entries to try free first."""
         n, k = F.shape
-        side, everywhere = self._first_guess(F), slice(None)
-        F = self._stationary(side, everywhere)
-        wrong = self._wrong_side(F, side, everywhere)
-        left = np.flatnonzero(wrong.any(axis=1))
-        wrong = wrong[left]
+        side, F = self._first_guess(F), np.empty(F.shape)
+        left, wrong = self._attempt(F, side, slice(None))
         fewest, tries = np.full(n, k + 1), np.full(n, 3)
         for _ in range(5 * k + 3):
             if len(left) == 0:
@@ -153,11 +148,17 @@ class _Pivoting:
             stuck = tries[left] < 0
             wrong[stuck] &= _last_only(wrong[stuck])
             self._exchange(F, side, left, wrong)
-            F[left] = self._stationary(side[left], left)
-            wrong = self._wrong_side(F, side, left)
-            on = wrong.any(axis=1)
-            left, wrong = left[on], wrong[on]
+            left, wrong = self._attempt(F, side, left)
         return self._finish(np.clip(F, self.lower, self.upper), left)
+
+    def _attempt(
+        self, F: np.ndarray, side: np.ndarray, rows: Rows
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Put the stationary points of some rows into ``F``; return which of them break a bound, and where."""
+        F[rows] = self._stationary(side[rows], rows)
+        wrong = self._wrong_side(F, side, rows)
+        on = wrong.any(axis=1)
+        return np.arange(len(F))[rows][on], wrong[on]
 
     def _first_guess(self, F: np.ndarray) -> np.ndarray:
         side = -np.asarray((self.lower >= F) & np.isfinite(self.lower), dtype=np.int8)
@@ -169,12 +170,12 @@ class _Pivoting:
         """Tell which entries break a bound, or hold at one that pushes the wrong way."""
         F, at, lower = F[rows], side[rows], _of(self.lower, rows)
         G = self.G if self.G.ndim == 2 else self.G[rows]
-        pull = self.H[rows] - times_gram(F, G)
-        wrong = np.where(at == 0, lower - self.tolerance_x > F, pull > self.tolerance_y)
+        descent = self.H[rows] - times_gram(F, G)
+        wrong = np.where(at == 0, lower - self.tolerance_x > F, descent > self.tolerance_y)
         if self.has_upper:
             wrong &= at <= 0
             wrong |= (at == 0) & (_of(self.upper, rows) + self.tolerance_x < F)
-            wrong |= (at > 0) & (pull < -self.tolerance_y)
+            wrong |= (at > 0) & (descent < -self.tolerance_y)
         return wrong & ~_of(self.fixed, rows) if self.fixed.any() else wrong
 
     def _exchange(
@@ -184,24 +185,19 @@ class _Pivoting:
         new = np.where(F[rows] < _of(self.lower, rows), -1, 1).astype(np.int8)
         side[rows] = np.where(wrong, np.where(here == 0, new, 0), here)
 
-    def _held(self, side: np.ndarray, rows: Rows) -> np.ndarray:
-        """Return what the entries at a bound are, zero for the free ones."""
-        if self.at_zero:
-            return np.zeros(side.shape)
-        lower, upper = _of(self.lower, rows), _of(self.upper, rows)
-        return np.where(side < 0, lower, np.where(side > 0, upper, 0.0))
-
     def _stationary(self, side: np.ndarray, rows: Rows) -> np.ndarray:
-        """Return the stationary point of each row with its bound entries held."""
-        held = self._held(side, rows)
-        free, H = side == 0, self.H[rows]
-        if self.G.ndim == 3:
-            return _solve_each(self.G[rows], H, free, held)
+        """Return the stationary point of each row with its entries at a bound as they are."""
+        free, H, fixed = side == 0, self.H[rows], np.zeros(side.shape)
         if not self.at_zero:
-            H = H - held @ self.G
+            upper = np.where(side > 0, _of(self.upper, rows), 0.0)
+            fixed = np.where(side < 0, _of(self.lower, rows), upper)
+        if self.G.ndim == 3:
+            return _solve_each(self.G[rows], H, free, fixed)
+        if not self.at_zero:
+            H = H - fixed @ self.G
         if free.shape[1] <= TABLE_COMPONENTS:
-            return held + _solve_by_table(self.G, H, free)
-        F = held
+            return fixed + _solve_by_table(self.G, H, free)
+        F = fixed
         for group, pattern in groups(free):
             chosen = np.flatnonzero(pattern)
             if len(chosen):
@@ -286,10 +282,10 @@ def _inverses(G: np.ndarray, free: np.ndarray) -> np.ndarray:
     return np.where(both, np.linalg.inv(np.where(both, G, own)), 0.0)
 
 
-def _solve_each(G: np.ndarray, H: np.ndarray, free: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Solve every row with its own Gram matrix; a held entry gets an equation of its own."""
+def _solve_each(G: np.ndarray, H: np.ndarray, free: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Solve every row with its own Gram matrix; a fixed entry gets an equation of its own."""
     scale = np.max(np.diagonal(G, axis1=1, axis2=2), axis=1)[:, None]
-    H = np.where(free, H - times_gram(held, G), scale * held)
+    H = np.where(free, H - times_gram(fixed, G), scale * fixed)
     both = free[:, :, None] & free[:, None, :]
     own = scale[:, :, None] * np.eye(G.shape[1]) * ~free[:, :, None]
     return np.linalg.solve(np.where(both, G, own), H[:, :, None])[:, :, 0]

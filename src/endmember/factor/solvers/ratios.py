@@ -1,7 +1,5 @@
 """Solvers for divergences, whose gradient is a denominator less a numerator."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,8 +69,10 @@ class MultiplicativeUpdate(Solver):
         up, down = up + np.maximum(-linear, 0), down + np.maximum(linear, 0)
         if subproblem.quadratic.any():
             up = up + F @ np.maximum(-subproblem.quadratic, 0)
+            # The surrogate ``down·t − up·F ln t + ½ (curvature/F) t²`` has its minimum at a root.
             curvature = F @ np.maximum(subproblem.quadratic, 0)
-            return subproblem.clip(_with_curvature(F, up, down, curvature))
+            root = np.sqrt(down**2 + 4.0 * curvature * up)
+            return subproblem.clip(F * _quotient(2.0 * up, down + root))
         beta = subproblem.beta
         gamma = 1.0 / (2.0 - beta) if beta < 1 else 1.0 / max(beta - 1.0, 1.0)
         return subproblem.clip(F * _quotient(up, down) ** gamma)
@@ -80,14 +80,6 @@ class MultiplicativeUpdate(Solver):
 
 def _quotient(up: np.ndarray, down: np.ndarray) -> np.ndarray:
     return np.divide(up, down, out=np.zeros_like(up), where=down > 0)
-
-
-def _with_curvature(
-    F: np.ndarray, up: np.ndarray, down: np.ndarray, curvature: np.ndarray
-) -> np.ndarray:
-    """Minimise ``down·t − up·F ln t + ½ (curvature/F) t²``, the surrogate with a quadratic term."""
-    discriminant = np.sqrt(down**2 + 4.0 * curvature * up)
-    return F * _quotient(2.0 * up, down + discriminant)
 
 
 class Newton(Solver):

@@ -4,8 +4,6 @@
 imports another.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -144,7 +142,7 @@ class Subproblem(ABC):
 
 
 def square_of_costs(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the curvature and the pull of the squares that stand in for costs of the length of columns, both (k,)."""
+    """Return the curvature and the slope of the squares that stand in for costs of the length of columns, both (k,)."""
     q = q / np.where(size > 0, size, 1.0) ** 2
     falling = np.maximum(-q, 0.0)
     return np.maximum(q, 0.0) + STEEP * falling, (1.0 + STEEP) * falling

@@ -1,7 +1,5 @@
 """Least squares of one factor: ``G`` is the Gram matrix of all other factors, ``H`` the data contracted with them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,9 +77,9 @@ class Quadratic(Subproblem):
         return np.diagonal(self.G, axis1=-2, axis2=-1)
 
     def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
-        bend, pull = square_of_costs(q, lengths(F, self.row_weights))
-        self.G = self.G + np.diag(bend)
-        self.H = self.H + F * pull
+        curvature, slope = square_of_costs(q, lengths(F, self.row_weights))
+        self.G = self.G + np.diag(curvature)
+        self.H = self.H + F * slope
 
     def add_linear(self, A: np.ndarray | float) -> None:
         self.H = self.H - (A if self.row_weights is None else A / self.row_weights[:, None])
@@ -100,8 +98,8 @@ class Quadratic(Subproblem):
             diagonal = self.row_weights[:, None] * diagonal
         return float(np.mean(diagonal))
 
-    def pull(self) -> np.ndarray:
-        """Return how strongly the misfit pulls an empty factor into its box, (n, k)."""
+    def slope_into_box(self) -> np.ndarray:
+        """Return the slope of the misfit that drives an empty factor into its box, (n, k)."""
         H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
         least, most = np.less(self.lower, 0), np.greater(self.upper, 0)
         return np.where(most, np.maximum(H, 0.0), 0.0) + np.where(least, np.minimum(H, 0.0), 0.0)
@@ -115,7 +113,7 @@ class Quadratic(Subproblem):
         r"""Return :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
 
         Columns are measured as if the other factors had columns of unit length, which makes ``F``
-        and its gradient comparable; the scale of the data plays no part. Wishes that know their proximal
+        and its gradient comparable; the scale of the data plays no part. Penalties that know their proximal
         step take it between the gradient's and the box, :math:`[{\rm prox}(F - \nabla)]_{\rm box}`: what
         they bear of the gradient, as a given sum does, is no residual.
         """

@@ -131,9 +131,9 @@ class Ratio(Subproblem):
         return denominator - numerator + self.linear + F @ self.quadratic
 
     def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
-        bend, pull = square_of_costs(q, lengths(F))
-        self.quadratic = self.quadratic + np.diag(bend)
-        self.linear = self.linear - F * pull
+        curvature, slope = square_of_costs(q, lengths(F))
+        self.quadratic = self.quadratic + np.diag(curvature)
+        self.linear = self.linear - F * slope
 
     def add_linear(self, A: np.ndarray | float) -> None:
         self.linear = self.linear + A
@@ -149,8 +149,8 @@ class Ratio(Subproblem):
         For Poisson :math:`\sum f D` is the sum of the model, which is that of the data.
         """
         gradient = self.gradient(F)
-        held = (self.upper <= F) & (gradient < 0) | np.equal(self.lower, self.upper)
-        gradient = np.where(held, 0.0, gradient)
+        fixed = (self.upper <= F) & (gradient < 0) | np.equal(self.lower, self.upper)
+        gradient = np.where(fixed, 0.0, gradient)
         inside = np.sum(np.abs(F * gradient))
         growing = np.sum(np.maximum(-gradient, 0.0) * F.mean(axis=0))
         whole = float(np.sum(F * self.parts(F)[1]))
