@@ -54,6 +54,7 @@ class Worker:
     def end(self) -> None:
         """End the process at once, whatever it does, and close the pipes."""
         self.process.kill()
+        self.process.wait()  # whoever listens to it has heard its end before the pipes are closed
         with contextlib.suppress(BrokenPipeError), self.process:
             pass
 
