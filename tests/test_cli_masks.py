@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.cli import commands, main, mlls
+from endmember.cli import commands, main, mlls, targets
 
 UNMIX = ("unmix", "cube.hspy", "-k", 2, "--starts", 1, "--overwrite", "-o", "kept")
 
@@ -64,7 +64,8 @@ def same(result, other):
         np.testing.assert_allclose(one.data, two.data, rtol=1e-6, atol=1e-9)
 
 
-def test_masks_are_those_of_the_library_also_with_a_window(call, image):
+def test_masks_are_those_of_the_library_also_with_a_window(call, image, monkeypatch):
+    monkeypatch.setattr(targets, "show_where", lambda *_: None)
     masks = ("--mask", "pixels.npy", "--channel-mask", "channels.npy")
     code, _, err = call(*UNMIX, *masks, "--crop", "450:600", "--loss", "squared")
     assert code == 0, err
@@ -143,7 +144,18 @@ def test_fractions_of_known_spectra_are_found(call, fitted):
         hs.signals.Signal1D(spectrum).save(f"{j}.hspy")
         known += ["--known", f"{j + 1}={j}.hspy"]
     for number in (6, 2):  # all of them, or the first alone
-        words = ("unmix", "mixed.hspy", "-k", 3, "--closure", "--overwrite", "-o", "kept")
+        words = (
+            "unmix",
+            "mixed.hspy",
+            "-k",
+            3,
+            "--starts",
+            2,
+            "--closure",
+            "--overwrite",
+            "-o",
+            "kept",
+        )
         result, _ = fitted(*words, *known[:number])
         maps = np.moveaxis(result.maps.data, 0, -1)
         np.testing.assert_allclose(maps.sum(axis=-1), 1, atol=1e-6)

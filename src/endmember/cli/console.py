@@ -20,7 +20,7 @@ from typing import Any, Self
 import typer
 
 from endmember.catalogue import LOSSES, METHODS, PARAMETERS, SOLVERS
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, Sentence
 
 #: Seconds between two lines of progress where stderr is no terminal.
 _LINE_EVERY = 10.0
@@ -51,7 +51,7 @@ _SILENT = ("hyperspy", "rsciio", "exspy", "matplotlib", "numba")
 
 def note(sentence: str) -> None:
     """Say something that is no result."""
-    sys.stderr.write(f"{_one_line(sentence)}\n")
+    sys.stderr.write(f"{' '.join(sentence.split())}\n")
     sys.stderr.flush()
 
 
@@ -91,7 +91,7 @@ def explain(error: Exception, command: Any = None) -> tuple[int, str]:
         return 2, f"there is too little memory for this; {advice}."
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return 1, (
-        f"a fault of the program, not of your data ({_one_line(what)}); "
+        f"a fault of the program, not of your data ({what}); "
         "call it again with --debug and report what that prints."
     )
 
@@ -155,12 +155,8 @@ def counted(count: int, one: str, several: str = "") -> str:
     return f"{count} {one if count == 1 else several or f'{one}s'}"
 
 
-def _one_line(text: str) -> str:
-    return " ".join(str(text).split())
-
-
 def _stopped(text: str) -> str:
-    return f"{_one_line(text).rstrip('.')}."
+    return f"{' '.join(text.split()).rstrip('.')}."
 
 
 @contextmanager
@@ -182,7 +178,7 @@ def listening(debug: bool, command: Any = None) -> Iterator[None]:
             one.setLevel(level)
         stack.callback(setattr, logger, "propagate", logger.propagate)
         logger.propagate = False
-        handler = logging.StreamHandler() if debug else _Notes()
+        handler = logging.StreamHandler() if debug else _Notes(command)
         stack.callback(logger.removeHandler, handler)
         logger.addHandler(handler)
         warnings.simplefilter("default")
@@ -192,10 +188,15 @@ def listening(debug: bool, command: Any = None) -> Iterator[None]:
 
 
 class _Notes(logging.Handler):
-    """Writes log records as notes."""
+    """Writes log records as notes, in the options of a command."""
+
+    def __init__(self, command: Any) -> None:
+        super().__init__()
+        self._command = command
 
     def emit(self, record: logging.LogRecord) -> None:
-        note(record.getMessage())
+        said: Any = record.msg if isinstance(record.msg, Sentence) else record.getMessage()
+        note(in_options(said, self._command))
 
 
 @contextmanager

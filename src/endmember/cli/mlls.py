@@ -30,17 +30,13 @@ def mlls(
     reference: Annotated[
         list[Path],
         typer.Option(
-            "--reference",
-            metavar="FILE",
-            help="A file with one known spectrum (msa, dm3, hspy …); give one for each.",
+            metavar="FILE", help="One known spectrum (msa, dm3, hspy …); give one for each."
         ),
     ],
     shift: Annotated[
         float,
         typer.Option(
-            min=0,
-            help="How far references may be moved to fit, in the unit of the axis.",
-            metavar="X",
+            min=0, metavar="X", help="How far references may move, in the unit of the axis."
         ),
     ] = 0.0,
     background: Annotated[
@@ -50,9 +46,7 @@ def mlls(
     low_loss: Annotated[
         Path | None,
         typer.Option(
-            "--low-loss",
-            metavar="FILE",
-            help="Low-loss spectrum that the references are convolved with (plural scattering).",
+            metavar="FILE", help="Low loss to convolve references with (plural scattering)."
         ),
     ] = None,
     loss: LossOption = "auto",
@@ -74,15 +68,9 @@ def mlls(
     reduced chi-square how well they explain the data: near 1 is up to the noise.
     """
     folder = folder_for(file, "mlls", output, overwrite)
-    kind = None if background is None else background.lower().replace("-", "_")
-    from endmember.methods.standards import BACKGROUNDS
+    kind = _background(background)
     from endmember.signals.choosing import chosen_loss
 
-    if kind is not None and kind not in BACKGROUNDS:
-        allowed = ", ".join(BACKGROUNDS).replace("_", "-")
-        raise EndmemberError(
-            f"--background {background} is not known; allowed: {allowed}, or none at all"
-        )
     image, masks = source.read(file, lazy=lazy, entries=loss != "scaled", weights=weights)
     check_room(folder, image, len(reference) + 5)
     chosen, why = chosen_loss(image, loss, **masks)
@@ -96,6 +84,25 @@ def mlls(
     for line in _lines(result.model):
         typer.echo(line)
     keep_result(result, folder, overwrite)
+
+
+def _background(text: str | None) -> str | None:
+    """Return what the library calls a background.
+
+    Examples
+    --------
+    >>> _background("power-law"), _background(None)
+    ('power_law', None)
+    """
+    from endmember.methods.standards import BACKGROUNDS
+
+    name = None if text is None else text.lower().replace("-", "_")
+    if name is not None and name not in BACKGROUNDS:
+        allowed = ", ".join(BACKGROUNDS).replace("_", "-")
+        raise EndmemberError(
+            f"--background {text} is not known; allowed: {allowed}, or none at all"
+        )
+    return name
 
 
 def _lines(model: Any) -> list[str]:

@@ -50,14 +50,10 @@ class Cleaning:
     ] = None
 
 
-#: What can be written and read again with the history in it.
-_FORMATS = (".hspy", ".zspy")
+@dataclass
+class Steps(Cleaning):
+    """What is done."""
 
-
-def preprocess(
-    file: FileArgument,
-    *,
-    cleaning: Cleaning,
     align: Annotated[
         bool,
         typer.Option(
@@ -65,7 +61,7 @@ def preprocess(
             help="Move every spectrum back by its energy shift: by the zero-loss peak where the axis "
             "holds zero energy loss, else by correlation; counts by whole channels.",
         ),
-    ] = False,
+    ] = False
     low_loss: Annotated[
         Path | None,
         typer.Option(
@@ -73,8 +69,8 @@ def preprocess(
             help="With --align: take the shifts from the zero-loss peak of this file (dual EELS).",
             metavar="FILE",
         ),
-    ] = None,
-    dispersion: DispersionOption = False,
+    ] = None
+    dispersion: DispersionOption = False
     method: Annotated[
         str | None,
         typer.Option(
@@ -82,13 +78,36 @@ def preprocess(
             help="With --background: how to fit it, ml (a power law by maximum likelihood) unless given, or "
             "another method of em.preprocess.subtract_background.",
         ),
-    ] = None,
+    ] = None
     denoise: Annotated[
         int | None,
         typer.Option(
             min=1, metavar="K", help="Keep K principal components; unmixing needs no denoising."
         ),
-    ] = None,
+    ] = None
+
+    def check(self, crop: Sequence[Window] | None, missing: str | None) -> None:
+        """Refuse what has no effect, and what does not go together."""
+        if not (self.spikes or self.align or self.background or self.denoise):
+            raise EndmemberError(
+                "say what to do: --spikes, --align, --background START:STOP or --denoise K"
+            )
+        only_with("--align", self.align, low_loss=self.low_loss, dispersion=self.dispersion)
+        only_with("--background START:STOP", self.background, method=self.method)
+        if self.denoise and (missing or len(crop or ()) > 1):
+            raise EndmemberError(
+                "--denoise takes whole spectra; leave out --missing, and give one --crop at most"
+            )
+
+
+#: What can be written and read again with the history in it.
+_FORMATS = (".hspy", ".zspy")
+
+
+def preprocess(
+    file: FileArgument,
+    *,
+    steps: Steps,
     crop: CropOption = None,
     missing: MissingOption = None,
     signal: SignalOption = None,
@@ -108,16 +127,7 @@ def preprocess(
 
     The steps stay in the file's history and appear in the report of 'endmember unmix'.
     """
-    if not (cleaning.spikes or align or cleaning.background or denoise):
-        raise EndmemberError(
-            "say what to do: --spikes, --align, --background START:STOP or --denoise K"
-        )
-    only_with("--align", align, low_loss=low_loss, dispersion=dispersion)
-    only_with("--background START:STOP", cleaning.background, method=method)
-    if denoise and (missing or len(crop or ()) > 1):
-        raise EndmemberError(
-            "--denoise takes whole spectra; leave out --missing, and give one --crop at most"
-        )
+    steps.check(crop, missing)
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     if target.suffix not in _FORMATS:
         raise EndmemberError(f"{target} must end in .hspy or .zspy, formats that keep the history")
@@ -126,18 +136,15 @@ def preprocess(
     refuse_earlier(target, overwrite, "file")
     check_folder(target.absolute().parent)
     image = open_image(file, lazy, signal)
-    low = (
-        None
-        if low_loss is None
-        else narrowed(open_image(low_loss, lazy, None), None, missing, entries=True)
-    )
-    image = screened(
-        image, cleaning, crop=crop, missing=missing, method=method or "ml",
-        align=partial(_aligned, low_loss=low, dispersion=dispersion) if align else None,
-    )  # fmt: skip
-    if denoise is not None:
-        image = em.preprocess.denoise(image, denoise)
-        typer.echo(f"Denoised: {denoise} principal components kept")
+    low = None
+    if steps.low_loss is not None:
+        low = narrowed(open_image(steps.low_loss, lazy, None), None, missing, entries=True)
+    align = partial(_aligned, low_loss=low, dispersion=steps.dispersion) if steps.align else None
+    method = steps.method or "ml"
+    image = screened(image, steps, crop=crop, missing=missing, method=method, align=align)
+    if steps.denoise is not None:
+        image = em.preprocess.denoise(image, steps.denoise)
+        typer.echo(f"Denoised: {steps.denoise} principal components kept")
     make_folder(target.parent)
     save(image, target)
     typer.echo(f"Saved: {target}")

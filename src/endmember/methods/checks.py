@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Words
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Sentence, Words
 from endmember.factor.data.observed import Observed
 from endmember.factor.penalties import Penalty, is_free
 
@@ -117,9 +117,12 @@ def warn_of_negatives(observed: Observed, *penalties: Sequence[Penalty]) -> None
     if found.n_negative and not any(map(is_free, penalties)):
         share = found.n_negative / max(1, observed.data.shape[0] * observed.data.shape[1])
         warnings.warn(
-            f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error accepts "
-            "them, but non-negative components cannot follow them, and weights by counts (em.PoissonScaled) are no "
-            "longer those of the noise",
+            Sentence(
+                f"{share:.2%} of the values are negative (a subtracted background leaves some); squared error "
+                "accepts them, but non-negative components cannot follow them, and weights by counts (",
+                Argument("loss", "PoissonScaled", "em.PoissonScaled"),
+                ") are no longer those of the noise",
+            ),
             UserWarning,
             stacklevel=4,
         )

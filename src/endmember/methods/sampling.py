@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, Sentence
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes, subspace
@@ -208,13 +208,20 @@ class SubspaceSampling(SpectralEstimator):
     def _warn(self) -> None:
         place = "channel" if self.on == "spectra" else "pixel"
         without = ", ".join(str(i + 1) for i in np.flatnonzero(self.own_ == 0))
+        other, where = (
+            ("maps", "each component is alone somewhere in the image")
+            if self.on == "spectra"
+            else ("spectra", "each spectrum has a peak of its own")
+        )
         warnings.warn(
-            f"no {place} belongs to one component alone (component {without}), so other answers fit as well "
-            "(unique_ is False); "
-            + (
-                'try on="maps" if each component is alone somewhere in the image, or em.NMF with constraints'
-                if self.on == "spectra"
-                else 'try on="spectra" if each spectrum has a peak of its own, or em.NMF with constraints'
+            Sentence(
+                f"no {place} belongs to one component alone (component {without}), so other answers fit as well",
+                Argument("", says=" (unique_ is False)"),
+                "; try ",
+                Argument("on", other, f'on="{other}"'),
+                f" if {where}, or ",
+                Argument("method", "NMF", "em.NMF"),
+                " with constraints",
             ),
             UserWarning,
             stacklevel=4,

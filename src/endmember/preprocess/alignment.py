@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.signal.windows import tukey
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, Sentence
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import given, unwrap
 from endmember.factor.data.matrix import Floats, row_blocks
@@ -137,10 +137,11 @@ def _align(
         start, stop = 0, X.shape[-1]
     elif stop - start < X.shape[-1]:
         logger.warning(
-            "aligned: %d channels at the lower and %d at the upper end, which not every pixel has seen, were "
-            'cropped; ends="nan" keeps them',
-            start,
-            X.shape[-1] - stop,
+            Sentence(
+                f"aligned: {start} channels at the lower and {X.shape[-1] - stop} at the upper end, which not every "
+                "pixel has seen, were cropped",
+                Argument("", says='; ends="nan" keeps them'),
+            )
         )
     moved = map_pixels(partial(_read, interpolate=interpolate), X, *each, dtype=dtype)
     return Cropped(moved[..., start:stop], start)
