@@ -374,7 +374,7 @@ def test_the_archive_of_an_upload_brings_its_data(session, folder, tmp_path, mon
 
 
 def test_a_crop_on_the_command_line_is_in_the_script(folder):
-    from endmember.cli.browser import _first
+    from endmember.cli.commands import _first
 
     session = Session(folder)
     _first(folder / "diode.hspy", None, [(100.0, 120.0)], session.store)(session)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.cli import commands, main, mlls, targets
+from endmember.cli import commands, main, several, targets
 
 UNMIX = ("unmix", "cube.hspy", "-k", 2, "--starts", 1, "--overwrite", "-o", "kept")
 
@@ -93,7 +93,7 @@ def test_a_picture_masks_what_is_not_black(fitted):
 
 
 def test_all_commands_leave_out_the_same_pixels(call, image, monkeypatch):
-    for module, name in ((commands, "draw"), (mlls, "keep_result")):
+    for module, name in ((commands, "draw"), (several, "keep_result")):
         monkeypatch.setattr(module, name, lambda *_: None)
     spoiled = image.deepcopy()
     spoiled.data = spoiled.data.astype(float)

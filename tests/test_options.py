@@ -14,7 +14,7 @@ import typer
 import endmember as em
 from effects import differ, numbers
 from endmember.catalogue import METHODS, PARAMETERS
-from endmember.cli import commands, main, mlls, preprocess, several, source
+from endmember.cli import commands, main, preprocess, several, source
 
 COMMANDS = typer.main.get_command(commands.app).commands
 #: Words that stand for the place of a file among those of a call.
@@ -285,7 +285,7 @@ def outcome(files, known, monkeypatch, capsys):
 
     server = importlib.import_module("endmember.app.server.server")
     for module, name in (
-        (commands, "keep_result"), (mlls, "keep_result"), (several, "keep_result"),
+        (commands, "keep_result"), (several, "keep_result"),
         (commands, "draw"), (several, "draw"), (preprocess, "save"), (several, "_save"), (typer, "launch"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, keep)

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import typer
 
-    from . import commands, mlls, several  # noqa: F401 (they register themselves)
+    from . import commands, several  # noqa: F401 (they register themselves)
     from .console import at_home, explain, listening, note
     from .program import app
 
