@@ -8,6 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, Standard, is_signal
+from endmember.factor.data.elsewhere import elsewhere
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.penalties import PowerLaws
 
@@ -89,12 +90,15 @@ def open_spectrum(path: Path) -> Any:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; check the path of the reference")
     try:
-        loaded = hs.load(path)
+        fault = elsewhere(path)
+        loaded = [] if fault else hs.load(path)
     except Exception as problem:
         raise EndmemberError(
             f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
             "reads, such as .msa, or an array"
         ) from problem
+    if fault:
+        raise EndmemberError(f"{path} cannot be read as a reference: {fault}")
     found = [
         one
         for one in (loaded if isinstance(loaded, list) else [loaded])

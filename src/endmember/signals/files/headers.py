@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from endmember.factor.data.elsewhere import companion_elsewhere, data_elsewhere, files_of
+
 _TOO_SHORT = "it ends before its own header does"
 _MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1
-#: Files that readers take data from besides the one that is named.
-_COMPANIONS = {".rpl": ("raw",), ".spd": ("spc", "ipr"), ".hdr": ("raw", "img", "dat")}
 _NEVER_ABSURD = 16 * 2**20  # bytes: an array of this size is allowed whatever the file's length
 #: Bytes of an array for each byte of its file, and bytes besides, by the file's ending.
 _EXPANSIONS = {
@@ -53,9 +53,9 @@ def header_fault(path: Path) -> str | None:
     'it is truncated: 12 bytes of the 4,096 that its header declares'
     """
     extension = path.suffix[1:].lower()
-    elsewhere = _companion_elsewhere(path)
+    elsewhere = companion_elsewhere(path)
     if elsewhere is not None:
-        return f"{elsewhere.name}, which it takes data from, leads to a place outside of its folder"
+        return elsewhere
     if path.is_dir():
         return None if any(path.iterdir()) else "it is an empty folder"
     length = path.stat().st_size
@@ -251,34 +251,6 @@ def _check_global_heaps(file: BinaryIO, length: int) -> None:
             start = content.find(_HEAP_MARK, start + size, _HEAPS_UP_TO)
 
 
-def files_of(path: Path) -> list[Path]:
-    """Return a file and all that its reader takes data from besides."""
-    ends = _COMPANIONS.get(path.suffix.lower(), ())
-    return [path, *(path.with_suffix(f".{case}") for end in ends for case in (end, end.upper()))]
-
-
-def _companion_elsewhere(path: Path) -> Path | None:
-    """Return a file that belongs to this one and is a link that leads out of its folder: bytes that nobody gave."""
-    if path.is_dir():
-        home, others = path.resolve(), list(path.rglob("*"))
-    else:
-        home = path.resolve().parent
-        others = files_of(path)[1:]
-    outside = (place for place in others if home not in place.resolve().parents)
-    return next((place for place in outside if place.is_symlink()), None)
-
-
-def _leads_outside(item: Any) -> bool:
-    """Tell whether a group has links to other files, or an array has its bytes in one."""
-    import h5py
-
-    if isinstance(item, h5py.Group):
-        links = (item.get(name, getlink=True) for name in item)
-        return any(isinstance(link, h5py.ExternalLink) for link in links)
-    virtual = item.virtual_sources() if item.is_virtual else ()
-    return bool(item.external) or any(source.file_name != "." for source in virtual)
-
-
 def _has_impossible_attribute(item: Any) -> bool:
     """Tell whether an attribute varies in length and is neither a text nor a sequence: reading it ends the process."""
     import h5py
@@ -296,8 +268,9 @@ def _check_datasets(path: Path) -> None:
     import h5py
 
     def fault_of(name: str, item: Any) -> str | None:
-        if _leads_outside(item):
-            return f"{name} takes its data from another file, which is not looked into"
+        elsewhere = data_elsewhere(name, item)
+        if elsewhere is not None:
+            return elsewhere
         if _has_impossible_attribute(item):
             return f"an attribute of {name} is of a type that does not exist"
         if not isinstance(item, h5py.Dataset) or item.shape is None:
