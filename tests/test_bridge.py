@@ -273,6 +273,8 @@ def test_hdf5_may_not_take_data_from_other_files(kind, saved, tmp_path):
     elsewhere(kind, saved, tmp_path / "secret.h5")
     with pytest.raises(em.UnreadableFileError, match="from another file"):
         em.load(saved)
+    with pytest.raises(ValueError, match="from another file"):
+        em.MLLS([saved]).fit(eels())
 
 
 def test_a_companion_may_not_lead_out_of_the_folder(tmp_path):
@@ -509,16 +511,19 @@ def check_round_trip(folder, signal, maps, spectra):
         )
 
 
-def test_nul_in_foreign_metadata_is_left_out_of_what_is_saved(tmp_path):
+@pytest.mark.parametrize(("foreign", "kept"), [("\0", ""), ("\udc80", "?")])
+@pytest.mark.parametrize("form", [list, np.array])
+def test_what_no_file_takes_in_foreign_metadata_does_not_lose_a_save(foreign, kept, form, tmp_path):
     signal = eels()
-    signal.metadata.set_item("General.title", "a\0")
-    signal.metadata.set_item("Sample.elements", ["Si\0"])
+    signal.metadata.set_item("General.title", f"a{foreign}")
+    signal.metadata.set_item("Sample.labels", form([f"S{foreign}i", "O"]))
     for axis in (*signal.axes_manager.navigation_axes, *signal.axes_manager.signal_axes):
-        axis.units = "n\0m"
+        axis.units = f"n{foreign}m"
     em.unmix(signal, em.NMF(2, random_state=0)).save(tmp_path / "kept")
     maps = em.open(tmp_path / "kept").maps
-    assert maps.metadata.General.title == "a maps" and maps.metadata.Sample.elements == ["Si"]
-    assert maps.axes_manager.signal_axes[0].units == "nm"
+    assert maps.metadata.General.title == f"a{kept} maps"
+    assert list(maps.metadata.Sample.labels) == [f"S{kept}i", "O"]
+    assert maps.axes_manager.signal_axes[0].units == f"n{kept}m"
     assert b"\0" not in (tmp_path / "kept" / "report.html").read_bytes()
 
 

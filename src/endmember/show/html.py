@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from endmember.show.page import svg
+from endmember.show.page import svg, writable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,11 +131,8 @@ def render(report: Report) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = resources.files("endmember.show").joinpath("report.html.j2")
-    return (
-        environment.from_string(template.read_text(encoding="utf-8"))
-        .render(report=report)
-        .replace("\0", "")
-    )
+    page = environment.from_string(template.read_text(encoding="utf-8"))
+    return writable(page.render(report=report))
 
 
 def write(report: Report, path: str | os.PathLike[str]) -> Path:

@@ -80,8 +80,21 @@ def blank_figure(width: float, height: float, description: str) -> Figure:
     return figure
 
 
+def writable(text: str) -> str:
+    r"""Return a text as files and pictures take it.
+
+    NUL is left out, and half a surrogate pair, as undecodable bytes leave it, becomes a question mark.
+
+    Examples
+    --------
+    >>> writable("a\0b \udc80")
+    'ab ?'
+    """
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def _draw_as_it_stands(figure: Figure, renderer: Any) -> None:
-    """Draw a figure with no mathematics in dollars and no NUL: names and units come from foreign files.
+    """Draw a figure with no mathematics in dollars and no NUL or the like: names and units come from foreign files.
 
     The numbers along an axis are Matplotlib's own and may be powers of ten.
     """
@@ -93,7 +106,7 @@ def _draw_as_it_stands(figure: Figure, renderer: Any) -> None:
         if not isinstance(scale.get_major_formatter(), names):
             words -= {*scale.findobj(text.Text)} - {scale.label}
     for word in words:
-        word.set(parse_math=False, text=word.get_text().replace("\0", ""))
+        word.set(parse_math=False, text=writable(word.get_text()))
     type(figure).draw(figure, renderer)
 
 
@@ -146,7 +159,7 @@ def svg(figure: Figure, dpi: float) -> str:
     """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", dpi=dpi, metadata={"Date": None})
-    text = buffer.getvalue().replace("\0", "")
+    text = writable(buffer.getvalue())
     drawn_by_chance = dict.fromkeys(re.findall(r'id="([A-Za-z]+[0-9a-f]{10})"', text))
     for number, name in enumerate(drawn_by_chance):
         text = text.replace(name, f"n{number}")

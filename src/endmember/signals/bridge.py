@@ -8,6 +8,7 @@ from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.axis import is_signal, text_of
 from endmember.factor.data.inspection import unwrap
 from endmember.preprocess.lifting import record
+from endmember.show.page import writable
 
 
 def as_signal(X: Any, array: Any, domain: tuple[int, ...] | None = None) -> Any:
@@ -324,9 +325,11 @@ def _new_signal(data: np.ndarray, axes: list[dict[str, Any]], metadata: dict[str
 
 
 def _storable(known: Any) -> Any:
-    """Return texts, in lists and dictionaries of any depth, without NUL, which no HDF5 file takes."""
+    """Return texts, in lists and dictionaries of any depth, as an HDF5 file takes them."""
     if isinstance(known, str):
-        return known.replace("\0", "")
+        return writable(known)
     if isinstance(known, dict):
         return {_storable(name): _storable(value) for name, value in known.items()}
+    if isinstance(known, np.ndarray) and known.dtype.kind in "UO":
+        return np.array(_storable(known.tolist()), dtype=known.dtype)
     return [_storable(value) for value in known] if isinstance(known, list) else known
