@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hyperspy.api as hs
 import numpy as np
 import pytest
 
@@ -66,6 +67,19 @@ def test_known_elements_come_first():
     )
     assert plain[0].candidates[0] == "O K" and antimony[0].candidates[0] == "Sb M5"
     assert plain[0].energy == pytest.approx(532, abs=1.0)
+
+
+@pytest.mark.parametrize("named", [["Sb"], "Sb", "Sb, Fe", np.array(["Sb"]), ("Sb",)])
+@pytest.mark.parametrize("kind", ["EELS", ""])
+def test_elements_in_metadata_come_first_however_they_are_written(named, kind):
+    energy = np.arange(500.0, 600.0, 0.5)
+    edge = np.where(energy < 532, 0.0, np.exp(-(energy - 532) / 60))
+    axis = {"size": 200, "offset": 500.0, "scale": 0.5, "units": "eV"}
+    signal = hs.signals.Signal1D(edge, axes=[axis])
+    signal.set_signal_type(kind)
+    signal.metadata.set_item("Sample.elements", named)
+    ((hint, *_),) = em.assess.element_hints(signal)
+    assert hint.candidates[0] == "Sb M5"
 
 
 def test_signals_and_results_know_their_kind_and_unit():

@@ -1,5 +1,6 @@
 """Which elements a spectrum may speak of: candidate edges and lines from eXSpy's data bases."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,8 @@ def element_hints(
     energy : array_like, (n_channels,), optional
         Of an array: eV for EELS, keV for EDS, rising.
     kind : "EELS" or "EDS", optional
-        Of an array; a signal knows.
+        Of an array; a signal knows. One that names its elements and no signal type is taken for EELS in eV and
+        for EDS in keV.
     elements : collection of str
         Known to be there, such as ``["Fe", "O"]``: they come first. A signal's own are added.
 
@@ -113,9 +115,12 @@ def _of_signal(signal: Any) -> tuple[Any, str | None, Sequence[str]]:
     kind = "EELS" if said == "EELS" else "EDS" if said.startswith("EDS") else None
     if units not in ("eV", "keV"):
         return energy, None, ()
+    named = np.ravel(signal.metadata.get_item("Sample.elements", default=()))
+    elements = re.findall("[A-Z][a-z]?", " ".join(map(str, named)))
+    if elements and not said:
+        kind = {"eV": "EELS", "keV": "EDS"}[units]
     factor = {("EELS", "keV"): 1e3, ("EDS", "eV"): 1e-3}.get((str(kind), units), 1.0)
-    elements = signal.metadata.get_item("Sample.elements", default=())
-    return factor * energy, kind, [str(element) for element in elements]
+    return factor * energy, kind, elements
 
 
 def _noise(s: np.ndarray) -> float:
