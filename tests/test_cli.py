@@ -286,6 +286,7 @@ def test_info_tells_what_the_file_holds_and_what_to_type(call, tmp_path):
         (["unmix", "FILE", "-k", "2.5"], "-k"),
         (["unmix", "FILE", "-k", "65"], "65"),
         (["unmix", "FILE", "-k", "2", "--crop", "450"], "--crop '450' is no window"),
+        (["unmix", "FILE", "-k", "2", "--crop", ":"], "--crop ':' is no window"),
         (["unmix", "FILE", "-k", "2", "--crop", "low:high"], "--crop 'low:high' is no window"),
         (["unmix", "FILE", "-k", "2", "--crop", "450:9000"], "leaves the axis"),
         (["unmix", "FILE", "-k", "2", "--crop", "600:500"], "reversed"),
@@ -464,6 +465,20 @@ def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
     assert "Preprocessing steps" in report and "window = [445.0, 480.0]" in report
     again = result.reproduce()
     np.testing.assert_allclose(again.spectra.data, result.spectra.data, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (("--max-iter", 1), ("--max-iter", "--tol")),
+        (("--method", "sss", "--on", "spectra"), ("--on maps", "--method nmf")),
+    ],
+)
+def test_warnings_name_options(call, cube, words, options):
+    code, _, err = call("unmix", cube, "-k", 4, *words)
+    noted = [line for line in err.splitlines() if line.startswith("Note:")]
+    assert code == 0 and any(all(option in line for option in options) for line in noted)
+    assert not any(python in err for python in ("max_iter", "em.", "on=", "unique_"))
 
 
 @pytest.mark.parametrize(

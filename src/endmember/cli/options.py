@@ -23,6 +23,8 @@ def parse_window(
         return None
     try:
         start, stop = (float(end) if end.strip() else None for end in text.split(":"))
+        if start is None and stop is None:
+            raise ValueError("it leaves nothing out")
     except ValueError:
         raise EndmemberError(
             f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "

@@ -388,6 +388,6 @@ def _refuse_infinite(
 def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | None) -> str:
     for what, left in (("pixel", mask), ("channel", channel_mask)):
         if left is not None and left.all():
-            return f"every {what} is masked, so nothing is left to fit; True means left out (invert with ~mask)"
+            return f"every {what} is masked, so nothing is left to fit; 1 or True means left out: turn the mask round"
     where = " outside the masks" if mask is not None or channel_mask is not None else ""
     return f"all values{where} are zero, so there is nothing to unmix; take the right signal of the file"
