@@ -274,7 +274,10 @@ class NMF(Alternating):
         """Return the problems with the zeros that a test has decided, and the fit with them."""
         k = fit.factors[-1].shape[1]
         whole = self._in_squares(full, fit.factors, observed)
-        sketch = replace(whole, data=self._compressed(whole.data.matrix, k))
+        if whole is full:
+            sketch = quick
+        else:
+            sketch = replace(whole, data=self._compressed(whole.data.matrix, k))
         tests = tests_of(full)
         starts = [fit.factors, apart(sketch, fit.factors)]
         starts += self._sampled(sketch, observed, k, tests)
@@ -308,6 +311,8 @@ class NMF(Alternating):
                 'em.Absent("auto") needs to know what noise does; give the loss em.SquaredError(), em.PoissonScaled() '
                 'or em.Poisson(), without weights of single entries, or a mask in place of "auto"'
             )
+        if loss is problem.loss and (loss.counts or not observed.holds_counts):
+            return problem
         data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
         return replace(problem, data=data, loss=loss, settings=None).settled(factors)
 
@@ -321,7 +326,7 @@ class NMF(Alternating):
             for mode in modes:
                 sampling = SubspaceSampling(k, on=("maps", "spectra")[mode], random_state=0)
                 with suppress(EndmemberError):
-                    _, S = fitted_start(sampling, problem, observed, k)
+                    _, S = fitted_start(sampling, problem, replace(observed, data=problem.data), k)
                     found.append(start_maps(problem, S))
         return found
 
