@@ -62,7 +62,7 @@ def test_zeros_are_taken_back_where_small_amounts_are_not_zero(caplog):
         tested = em.NMF(3, loss=em.PoissonScaled(), maps=AUTO, n_starts=4, random_state=0).fit(data)
     assert tested.excess_.max() > 1.8
     assert not tested.absent_.any()
-    assert "small amounts are not zero" in caplog.text
+    assert "Small amounts are not zero" in caplog.text
     np.testing.assert_array_equal(tested.components_, plain.components_)
 
 

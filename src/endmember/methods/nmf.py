@@ -292,14 +292,30 @@ class NMF(Alternating):
             else:
                 self.absent_spectra_ = observed.spectra(kept) == 1
         if not found.borne:
-            logger.info(
-                "small amounts are not zero here (what a test would call zero scatters by %.1f times the noise): "
-                "no zeros are decided", float(np.sqrt(found.excess.max()))
-            )  # fmt: skip
+            logger.info(self.zeros_in_words)
             return full, quick, fit
         full, quick = (with_zeros(problem, found.absent) for problem in (full, quick))
         begun = Fit([quick.clip(F, mode) for mode, F in enumerate(found.factors)])
         return full, quick, self._continue(quick, begun, callback, "zeros")
+
+    @property
+    def zeros_in_words(self) -> str:
+        """What a test of zeros found, in one sentence; "" where none was asked for."""
+        if "excess_" not in self.learned():
+            return ""
+        scatter = f"{np.sqrt(self.excess_.max()):.1f} times the noise"
+        masks = [m for name, m in self.learned().items() if name.startswith("absent_")]
+        if not any(mask.any() for mask in masks):
+            return (
+                f"Small amounts are not zero here: what a test would call zero scatters by {scatter}, so no zeros were "
+                "decided, and spectra keep the bias of clipped noise."
+            )
+        share = np.mean([mask.mean() for mask in masks])
+        return (
+            f"A test found {share:.0%} of the amounts absent; they scatter by {scatter}. Assumed is that every "
+            "component is absent somewhere: where all pixels mix all phases, spectra that differ more would fit as "
+            "well."
+        )
 
     def _in_squares(
         self, problem: Problem, factors: Sequence[np.ndarray], observed: Observed

@@ -16,7 +16,7 @@ from endmember.factor.data.matrix import row_blocks
 from endmember.factor.data.observed import Observed, blocks_of, checked_masks, observe, stays_lazy
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise.model import NoiseModel, estimate_noise
-from endmember.factor.penalties import Free, SoftOrthogonal
+from endmember.factor.penalties import Absent, Free, SoftOrthogonal
 from endmember.methods.geometry import VCA
 from endmember.methods.nmf import NMF
 from endmember.methods.sampling import SubspaceSampling
@@ -114,6 +114,12 @@ def choose_model(
                 why.append(
                     "Start: the purest pixels (em.VCA), since little else determines such spectra."
                 )
+        if "spectra" not in parameters and not weighted:
+            parameters["maps"] = Absent("auto")
+            why.append(
+                'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise '
+                "takes below zero and a fit clips would bias the spectra."
+            )
     found = NMF(n_components, loss=chosen, **parameters)
     if loss == "auto" and weighted and chosen.counts and not _can_work(found):
         found.set_params(loss=SquaredError())

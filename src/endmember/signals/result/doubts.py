@@ -100,6 +100,7 @@ def doubts_in_words(result: Answer) -> list[Section]:
     words = [part.sentence for part in (result.bands, result.errors) if part is not None]
     agreement = result.record.get("agreement")
     words += [agreement["words"]] if agreement else []
+    words += list(filter(None, [getattr(result.model, "zeros_in_words", "")]))
     sections = []
     if rows:
         sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
