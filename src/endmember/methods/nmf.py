@@ -342,7 +342,9 @@ class NMF(Alternating):
             for mode in modes:
                 sampling = SubspaceSampling(k, on=("maps", "spectra")[mode], random_state=0)
                 with suppress(EndmemberError):
-                    _, S = fitted_start(sampling, problem, replace(observed, data=problem.data), k)
+                    _, S = fitted_start(
+                        sampling, problem, replace(observed, data=problem.data.matrix), k
+                    )
                     found.append(start_maps(problem, S))
         return found
 
