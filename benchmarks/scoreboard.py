@@ -438,15 +438,16 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help=f"into {PAGE.name} as well")
     options = parser.parse_args()
-    every = [*our_rows(), *their_rows()]
-    methods = [row for row in every if not options.rows or row.name in options.rows]
+    methods = [
+        row for row in [*our_rows(), *their_rows()] if not options.rows or row.name in options.rows
+    ]
     for name in options.tables or names:
         print(f"\n== {name}: {names[name].__doc__}")
         lines = score(names[name], methods, options.seeds)
         if options.write:
             write(name, beside(name, lines) if options.rows else lines)
     if options.write:
-        write("calls", calls(every))
+        write("calls", beside("calls", calls(methods)) if options.rows else calls(methods))
         drawn(PAGE.read_text(encoding="utf-8")).savefig(FIGURE, dpi=130)
         print(f"\n{PAGE}\n{FIGURE}")
 
