@@ -131,7 +131,7 @@ def choose_model(
 
 
 def _can_work(model: NMF) -> bool:
-    """Tell whether loss, solver and wishes of a model go together."""
+    """Tell whether loss, solver and penalties of a model go together."""
     try:
         model._check_parameters()
     except EndmemberError:

@@ -51,8 +51,7 @@ class Store:
 
     def read(self, ticket: Ticket, path: Path, number: int | None = None) -> Image:
         """Return the image of a file; one that somebody looks at already is shared."""
-        state = path.stat()
-        key = (path, state.st_mtime_ns, state.st_size, number) if path.is_file() else None
+        key = Source(path, number).fingerprint()
         with self._lock:
             known = self._known.get(key)
         if known is not None:
