@@ -158,6 +158,26 @@ def test_the_folder_of_a_picture_is_made(call, cube):
     assert em.load("other/a.hspy").data.shape == (12, 10, 64)
 
 
+@pytest.mark.parametrize("name", ["circle", "circle/inside", "n" * 240])
+@pytest.mark.parametrize(
+    "words",
+    ["unmix FILE -o NAME", "rank FILE -o NAME.png", "preprocess FILE --spikes -o NAME.hspy"],
+)
+def test_a_name_that_cannot_be_made_is_found_before_anything_is_read(call, words, name):
+    for circle in ("circle", "circle.png", "circle.hspy"):
+        Path(circle).symlink_to(circle)
+    assert_refused(call(*words.replace("NAME", name).split()), "cannot be written to")
+
+
+@pytest.mark.parametrize("name", ["mine.hspy", "mine.zspy"])
+def test_preprocess_replaces_no_folder_of_other_files(call, cube, name):
+    Path(name).mkdir()
+    Path(name, "notes.txt").write_text("mine")
+    words = ("preprocess", cube, "--spikes", "-o", name, "--overwrite")
+    assert_refused(call(*words), "holds something else")
+    assert Path(name, "notes.txt").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     "words",
     ["demo", "unmix FILE", "rank FILE", "path FILE -k 2 --sparse", "compare FILE", "compare . .",

@@ -45,6 +45,16 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
     assert words_in(tmp_path / "real") == {"two"}
 
 
+def test_a_circle_of_links_is_neither_opened_nor_replaced(tmp_path):
+    circle = tmp_path / "circle"
+    circle.symlink_to("circle")
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        existing(circle)
+    with pytest.raises(OSError, match="symbolic links"):
+        put(circle, "one")
+    assert circle.is_symlink()
+
+
 def test_a_mounted_share_keeps_its_name_and_gets_the_files(tmp_path, monkeypatch):
     share = tmp_path / "share"
     share.mkdir()

@@ -26,8 +26,10 @@ from .options import (
     parse_window,
 )
 from .source import narrowed, open_image
-from .targets import check_folder, make_folder, refuse_earlier
+from .targets import check_folder, check_name, make_folder, refuse_earlier
 
+#: What the folder of a .zspy store holds.
+_STORE = {".zattrs", ".zgroup", ".zmetadata", "zarr.json", "Experiments"}
 Window = tuple[float | None, float | None]
 
 
@@ -131,9 +133,15 @@ def preprocess(
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
     if target.suffix not in _FORMATS:
         raise EndmemberError(f"{target} must end in .hspy or .zspy, formats that keep the history")
-    if target.exists() and file.exists() and target.samefile(file):
-        raise EndmemberError(f"{target} is the file to read; name another with -o")
+    places = (target, *target.absolute().parents) if file.is_dir() else (target,)
+    if file.exists() and any(place.exists() and place.samefile(file) for place in places):
+        raise EndmemberError(f"{target} is the file to read, or lies in it; name another with -o")
     refuse_earlier(target, overwrite, "file")
+    if target.is_dir() and not _STORE.issuperset(entry.name for entry in target.iterdir()):
+        raise FileExistsError(
+            f"{target} holds something else than an image and is not replaced; name another with -o"
+        )
+    check_name(target)
     check_folder(target.absolute().parent)
     image = open_image(file, lazy, signal)
     low = None

@@ -30,6 +30,7 @@ def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> P
     folder = output or beside(file, f"{file.stem}-{kind}")
     refuse_earlier(folder, overwrite, "folder")
     refuse_foreign(folder)
+    check_name(folder)
     check_folder(folder.absolute().parent)
     return folder
 
@@ -52,8 +53,22 @@ def picture_for(file: Path, kind: str, output: Path | None) -> Path:
         )
     if picture.is_dir() or (picture.exists() and not os.access(picture, os.W_OK)):
         raise PermissionError(f"{picture} cannot be written to; name another file with -o")
+    check_name(picture)
     check_folder(picture.absolute().parent)
     return picture
+
+
+def check_name(place: Path) -> None:
+    """Refuse, before any work, a circle of links, and a name too long for the system or for what is written beside."""
+    place = place.absolute()
+    for name in (place, place.with_name(f".endmember-{place.name}-{'0' * 16}")):
+        try:
+            name.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as problem:
+            why = f"{place} cannot be written to ({problem.strerror}); name another place with -o"
+            raise PermissionError(why) from problem
 
 
 def check_folder(folder: Path, advice: str = "name another place with -o") -> None:

@@ -40,7 +40,7 @@ def existing(folder: Path) -> Path:
     FileNotFoundError
         If there is none.
     """
-    target = folder.resolve()
+    target = Path(os.path.realpath(folder))  # a circle of links is no result, and no fault
     for place in (target, *sorted(_remains(target), key=_written, reverse=True)):
         if is_whole(place):
             return place
@@ -87,8 +87,10 @@ def replacing(folder: Path, overwrite: bool) -> Iterator[Path]:
     UnsavedError
         If the system does not let it be written.
     """
-    target = folder.resolve()
     with _own_words(folder), ExitStack() as locks:
+        with contextlib.suppress(FileNotFoundError):
+            folder.stat()  # a circle of links cannot be resolved
+        target = folder.resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent):
             _check(target, overwrite)
