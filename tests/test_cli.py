@@ -96,6 +96,14 @@ def test_help_of_unmix_fits_on_two_screens_and_names_every_penalty(call, monkeyp
     assert len(inspect.signature(commands.unmix.__wrapped__).parameters) <= 12
 
 
+def test_names_of_files_that_are_no_text_are_printed(cube, tmp_path):
+    name = tmp_path / "a\udcff.hspy"
+    cube.rename(name)
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([*COMMAND, "info", name], capture_output=True, env=strict)
+    assert done.returncode == 0 and b"a\xff.hspy" in done.stdout
+
+
 def test_version_is_that_of_the_package(call):
     assert call("--version") == (0, f"endmember {em.__version__}\n", "")
 

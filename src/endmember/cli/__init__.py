@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from .console import at_home, explain, listening, note
     from .program import app
 
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files that are no text
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"] or ["--help"]
