@@ -14,11 +14,11 @@ from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import StartReport
-from endmember.factor.losses import SquaredError
+from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.matching import mean_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
-from endmember.factor.solvers import ANLS
+from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblems.quadratic import Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
@@ -144,6 +144,9 @@ class Tucker(Alternating):
         start = self._best_start(problem, first)
         fit = self._conclude(problem, self._continue(problem, Fit(start), callback, "fit"))
         self._keep(observed, data, fit.factors, penalties)
+
+    def _solvers(self, loss: Loss, penalties: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
+        return super()._solvers(loss, penalties, 1)  # the core is one row, however long
 
     def _ranks(self, observed: Observed, layout: Layout) -> tuple[int, ...]:
         """Return one rank a mode that the data can have.
