@@ -407,6 +407,27 @@ def test_nothing_is_kept_when_interrupted_before_the_first_sweep(call, cube, mon
     assert not cube.with_name("two phases-unmixed").exists()
 
 
+@pytest.mark.parametrize(
+    ("place", "kept"),
+    [
+        ("signals.result.storage.write_record", False),
+        ("Unmixing.report", True),
+        ("Unmixing.plot", True),
+    ],
+)
+def test_an_interrupt_of_what_comes_last_says_whether_the_result_is_kept(
+    call, cube, monkeypatch, place, kept
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"endmember.{place}", interrupt)
+    code, _, err = call("unmix", cube, "-k", 2, "--starts", 1, "-o", "answer")
+    assert (code == 0, "the result is in answer" in err) == (kept, kept), err
+    assert Path("answer", "unmixing.json").exists() is kept
+    assert code == 0 or "before there was anything to keep" in err
+
+
 def test_the_second_ctrl_c_interrupts_for_good():
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), Watch() as watch:

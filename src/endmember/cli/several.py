@@ -55,7 +55,7 @@ def compare(
     A file is unmixed by NMF, NMF with soft orthogonality, vertex component analysis and subspace
     sampling, counts by Poisson NMF too: methods that assume different things.
     """
-    if len(places) > 2 or (len(places) == 2 and not all(place.is_dir() for place in places)):
+    if len(places) > 2 or (len(places) == 2 and any(place.is_file() for place in places)):
         raise EndmemberError("give one file, or the folders of two results")
     first, *others = places
     if not others and first.is_dir():

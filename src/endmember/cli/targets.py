@@ -109,6 +109,20 @@ def check_room(folder: Path, image: Any, k: int) -> None:
 
 
 def keep_result(result: Any, folder: Path, overwrite: bool) -> None:
+    """Save the result and draw it; say so where an interrupt comes when it is saved already."""
+    from endmember.signals.result.folders import written
+
+    before = written(folder)
+    try:
+        _save_or_rescue(result, folder, overwrite)
+        show_where(result, folder)
+    except KeyboardInterrupt:
+        if written(folder) == before:
+            raise
+        note(f"Interrupted, but the result is in {folder}; 'endmember report' completes it.")
+
+
+def _save_or_rescue(result: Any, folder: Path, overwrite: bool) -> None:
     """Save the result; where that fails, save it elsewhere rather than lose it."""
     try:
         result.save(folder, overwrite=overwrite)
@@ -119,7 +133,6 @@ def keep_result(result: Any, folder: Path, overwrite: bool) -> None:
             f"the result could not be saved in {folder} ({error.strerror or error}) and is kept "
             f"in {rescued}: move it from there before the next restart"
         ) from error
-    show_where(result, folder)
 
 
 def show_where(result: Any, folder: Path) -> None:

@@ -41,7 +41,7 @@ def existing(folder: Path) -> Path:
         If there is none.
     """
     target = Path(os.path.realpath(folder))  # a circle of links is no result, and no fault
-    for place in (target, *sorted(_remains(target), key=_written, reverse=True)):
+    for place in (target, *sorted(_remains(target), key=written, reverse=True)):
         if is_whole(place):
             return place
     what = "no result in it" if folder.exists() else "no such folder"
@@ -192,7 +192,7 @@ def _remains(target: Path) -> list[Path]:
     return list(beside.glob(f".endmember-{glob.escape(target.name)}-{'[0-9a-f]' * 16}"))
 
 
-def _written(folder: Path) -> float:
+def written(folder: Path) -> float:
     """Return when the record of a result was written; 0 where there is none."""
     return (folder / RECORD).stat().st_mtime if is_whole(folder) else 0.0
 
