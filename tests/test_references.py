@@ -288,6 +288,7 @@ def test_a_result_is_saved_and_reopened_with_its_errors(tmp_path):
         (em.MLLS(R, loss="squared"), "is not a loss"),
         (em.MLLS(R, loss=em.BetaDivergence(0)), "allowed: em.SquaredError"),
         (em.MLLS(R, shift=-1), "shift=-1"),
+        (em.MLLS(R, shift=1e9), "leave the data"),
         (em.MLLS(R, extra=2), "extra=2"),
         (em.MLLS(R, extra=1, non_negative=False), "not negative"),
         (em.MLLS(R, maps=em.Ridge()), "allowed: maps=None"),

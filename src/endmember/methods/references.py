@@ -185,6 +185,12 @@ class MLLS(SpectralEstimator):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         axis = observed.axis
+        span = float(np.ptp(axis.energy))
+        if self.shift > span > 0:
+            raise EndmemberError(
+                Argument.of("shift", self.shift),
+                f" lets references leave the data, which span {span:g} {axis.units or 'channels'}; give less",
+            )
         found = standards(self.references, axis)
         scattering = None if self.low_loss is None else kernel(self.low_loss, axis)
         weights = self._weights(observed)
