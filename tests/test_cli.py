@@ -96,6 +96,11 @@ def test_help_of_unmix_fits_on_two_screens_and_names_every_penalty(call, monkeyp
     assert len(inspect.signature(commands.unmix.__wrapped__).parameters) <= 12
 
 
+@pytest.mark.parametrize("words", [("--loss", "Squared", "--starts", 1), ("--method", "VCA")])
+def test_names_are_known_in_capitals_too(call, cube, words):
+    assert call("unmix", cube, "-k", 2, *words, "-o", "x")[0] == 0
+
+
 def test_names_of_files_that_are_no_text_are_printed(cube, tmp_path):
     name = tmp_path / "a\udcff.hspy"
     cube.rename(name)

@@ -47,6 +47,7 @@ class Fitting(Sweeps):
     method: Annotated[
         str,
         typer.Option(
+            callback=lambda name: name.lower(),
             metavar="NAME",
             help=f"{in_brackets(METHODS)}. Solver and penalties are of nmf alone.",
         ),

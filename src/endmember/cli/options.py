@@ -104,6 +104,7 @@ ComponentsOption = Annotated[
 LossOption = Annotated[
     str,
     typer.Option(
+        callback=lambda name: name.lower(),
         metavar="NAME",
         help=f"Noise: {in_brackets(LOSSES)}, auto (scaled for counts, poisson for few, else squared).",
     ),

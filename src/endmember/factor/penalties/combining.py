@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.grid import Grid
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative
@@ -113,6 +113,8 @@ def bounds_of(
         names = " and ".join(type(penalty).__name__ for penalty in bounding)
         raise EndmemberError(
             f"{names} contradict each other in {crossed} entries of the factor: a given value below "
-            "zero needs em.Free() beside it, and an entry that must be absent cannot be given"
+            "zero needs ",
+            Argument("free", says="em.Free()"),
+            " beside it, and an entry that must be absent cannot be given",
         )
     return lower, upper
