@@ -128,3 +128,77 @@ def test_library_code_neither_prints_nor_uses_global_randomness_nor_pickles(file
             assert not said.startswith("np.random.") or said.startswith(LOCAL_RANDOMNESS), said
         if isinstance(node, ast.Import):
             assert all(alias.name != "pickle" for alias in node.names)
+
+
+def statements(text: str) -> int:
+    """Return how many statements a source has; a docstring is none."""
+    nodes = list(ast.walk(ast.parse(text)))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = sum(
+        ast.get_docstring(node, clean=False) is not None
+        for node in nodes
+        if isinstance(node, documented)
+    )
+    return sum(isinstance(node, ast.stmt) for node in nodes) - docstrings
+
+
+#: Statements of every room. A change that needs more raises the number here, and says why.
+MOST_STATEMENTS = {}
+
+
+@pytest.mark.parametrize("room", sorted({room_of(file) for file in FILES}))
+def test_no_room_grows_unnoticed(room):
+    size = sum(statements(file.read_text()) for file in FILES if room_of(file) == room)
+    assert size <= MOST_STATEMENTS[room], f"{room} has {size} statements"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_files_and_functions_stay_short(file):
+    text = file.read_text()
+    assert len(text.splitlines()) <= 500
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = ast.get_docstring(node, clean=False) is not None
+            spoken = first.end_lineno - first.lineno + 1 if documented else 0
+            assert node.end_lineno - node.lineno + 1 - spoken <= 60, node.name
+
+
+def test_folders_stay_small():
+    folders = {file.parent for file in FILES}
+    crowded = {
+        folder.name: len({*folder.glob("*.py")} - {folder / "__init__.py"}) for folder in folders
+    }
+    assert max(crowded.values()) <= 16, crowded
+
+
+#: Words that only insiders would know, and the plain ones that stand in their place.
+PRIVATE = {
+    "wish": "penalty",
+    "wishes": "penalties",
+    "gauge": "norm or scale",
+    "doubting": "doubts",
+    "stand_in": "as_least_squares",
+}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_names_are_plain_words(file):
+    named = {
+        name
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in (
+            getattr(node, "name", None),
+            getattr(node, "id", None),
+            getattr(node, "arg", None),
+        )
+        if isinstance(name, str)
+    }
+    found = {word for name in named for word in name.strip("_").split("_")} | named
+    assert not {word: PRIVATE[word] for word in found & PRIVATE.keys()}
+
+
+def test_stubs_are_those_that_would_be_written():
+    script = SOURCE.parents[1] / "tools" / "stubs.py"
+    answer = subprocess.run([sys.executable, str(script), "--check"], check=False)
+    assert answer.returncode == 0, "run python tools/stubs.py"

@@ -15,28 +15,12 @@ from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop import merging as moves
-from endmember.factor.loop.absence import (
-    absent,
-    apart,
-    decided,
-    least_price,
-    tests_of,
-    with_zeros,
-)
+from endmember.factor.loop.absence import absent, apart, decided, least_price, tests_of, with_zeros
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import (
-    STARTS,
-    StartReport,
-    as_least_squares,
-    start_maps,
-)
-from endmember.factor.penalties import (
-    Penalty,
-    check_together,
-    resolve,
-)
+from endmember.factor.loop.starts import STARTS, StartReport, as_least_squares, start_maps
+from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.normalisation import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import OVERSAMPLING, is_compressed, sketch_of
 from endmember.factor.sketch.passes import Wanted
@@ -158,7 +142,7 @@ class NMF(Alternating):
     )
 
     def parts(self) -> list[tuple[str, Any]]:
-        named = [(name, penalty) for name, wishes in self._wishes().items() for penalty in wishes]
+        named = [(name, penalty) for name, own in self._penalties().items() for penalty in own]
         solvers = self._own_solvers()
         distinct = solvers if repr(solvers[0]) != repr(solvers[1]) else solvers[1:]
         return [*named, ("loss", self.own_loss()), *(("solver", solver) for solver in distinct)]
@@ -193,14 +177,14 @@ class NMF(Alternating):
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
         check_normalise(self.normalise)
-        wishes = self._wishes()
-        check_together(wishes, int(self.n_components or 1))
+        penalties = self._penalties()
+        check_together(penalties, int(self.n_components or 1))
         check_sweeps(self)
         if self.solver is not None and not isinstance(self.solver, Solver):
             raise EndmemberTypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
-        check_combination(self.own_loss(), self._own_solvers(), list(wishes.values()), wishes)
+        check_combination(self.own_loss(), self._own_solvers(), list(penalties.values()), penalties)
         check_known("compress", self.compress, "auto", True, False)
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:
@@ -211,7 +195,7 @@ class NMF(Alternating):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_fits(self, observed)
-        warn_of_negatives(observed, *self._wishes().values())
+        warn_of_negatives(observed, *self._penalties().values())
         rng = generator(self.random_state)
         full = self._problem(observed)
         if full.chooses:
@@ -351,7 +335,7 @@ class NMF(Alternating):
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""
         mode, penalty = next(
-            (mode, p) for mode, wishes in enumerate(problem.penalties) for p in wishes if p.chooses
+            (mode, p) for mode, own in enumerate(problem.penalties) for p in own if p.chooses
         )
         assert problem.settings is not None
         F, scale = fit.factors[mode], penalty.scale(problem.settings[mode])
@@ -361,7 +345,7 @@ class NMF(Alternating):
     def _powers(self) -> dict[str, float]:
         powers = {**super()._powers(), "relevance_": 1}
         k = int(self.n_components or 1)
-        held = any(np.any(penalty.fixes_scale(k)) for penalty in self._wishes()["maps"])
+        held = any(np.any(penalty.fixes_scale(k)) for penalty in self._penalties()["maps"])
         if held or (self.normalise is not None and self.normalise[0] == "maps"):
             powers["components_"] = powers.pop("maps_")
         return powers
@@ -380,9 +364,11 @@ class NMF(Alternating):
 
     def _fixed(self, k: int) -> list[np.ndarray]:
         """Return which components have their scale given, in maps and in spectra, (k,) each."""
-        return [np.any([p.fixes_scale(k) for p in own], axis=0) for own in self._wishes().values()]
+        return [
+            np.any([p.fixes_scale(k) for p in own], axis=0) for own in self._penalties().values()
+        ]
 
-    def _wishes(self) -> dict[str, list[Penalty]]:
+    def _penalties(self) -> dict[str, list[Penalty]]:
         return {
             "maps": resolve(self.maps, "maps", tested=True),
             "spectra": resolve(self.spectra, "spectra", tested=True),
@@ -392,7 +378,7 @@ class NMF(Alternating):
         return Problem(
             self.own_loss().prepare(observed.data),
             self.own_loss(),
-            list(self._wishes().values()),
+            list(self._penalties().values()),
             [
                 Grid(observed.domain, observed.rows, observed.domain_known),
                 Grid((observed.n_channels,), observed.columns, axis=observed.axis),
@@ -401,8 +387,8 @@ class NMF(Alternating):
         )
 
     def _own_solvers(self) -> list[Solver]:
-        wishes = list(self._wishes().values())
-        return self._solvers(self.own_loss(), wishes, int(self.n_components or 1))
+        penalties = list(self._penalties().values())
+        return self._solvers(self.own_loss(), penalties, int(self.n_components or 1))
 
     def _compressed(self, data: Data, k: int) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
@@ -425,9 +411,9 @@ class NMF(Alternating):
         callback: Any,
         n_starts: int | None = None,
     ) -> tuple[Problem, Fit, list[StartReport]]:
-        wishes = [[penalty.gentler() for penalty in own] for own in problem.penalties]
-        if wishes != list(problem.penalties) and given is None:
-            gentle = replace(problem, penalties=wishes)
+        penalties = [[penalty.gentler() for penalty in own] for own in problem.penalties]
+        if penalties != list(problem.penalties) and given is None:
+            gentle = replace(problem, penalties=penalties)
             gentle, fit, starts = self._start(gentle, k, None, rng, callback, n_starts)
             fit = self._continue(gentle, fit, callback, "fit")
             for mode, own in enumerate(problem.penalties):
@@ -459,7 +445,7 @@ class NMF(Alternating):
         C, S = fit.factors
         maps, spectra = self._fixed(C.shape[1])
         C, S = rescale(C, S, self.normalise, energy[observed.columns], maps | spectra)
-        for mode, penalties in enumerate(self._wishes().values()):
+        for mode, penalties in enumerate(self._penalties().values()):
             for penalty in penalties:
                 C, S = penalty.finish([C, S], mode)
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)

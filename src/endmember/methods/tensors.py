@@ -339,8 +339,8 @@ class Layout:
             given = list(modes)
             if len(given) != n:
                 raise EndmemberError(
-                    f"modes holds the wishes about {len(given)} modes, but the data have {n}; give one "
-                    "entry a mode, None where there is no wish, or a dictionary {mode: penalties}"
+                    f"modes holds the penalties of {len(given)} modes, but the data have {n}; give one "
+                    "entry a mode, None where there is none, or a dictionary {mode: penalties}"
                 )
         return [resolve(own, name) for own, name in zip(given, self.names, strict=True)]
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.signal.windows import tukey
 
-from endmember.errors import Argument, EndmemberError, Sentence
+from endmember.errors import Argument, EndmemberError, Sentence, check_known
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import given, unwrap
 from endmember.factor.data.matrix import Floats, row_blocks
@@ -28,7 +28,6 @@ _FADE = 0.2
 _TOP = 0.5
 #: Largest shift that is looked for by correlation unless another is given, in channels.
 _REACH = 20
-_METHODS = ("auto", "zero_loss", "correlation")
 
 
 def align(
@@ -221,8 +220,7 @@ def _shifts(
     dispersion: bool,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Return the shift and the stretch of every pixel, (*domain) each."""
-    if method not in _METHODS:
-        raise EndmemberError(f"method={method!r} is not known; allowed: {', '.join(_METHODS)}")
+    check_known("method", method, "auto", "zero_loss", "correlation")
     if max_shift is not None and not (isinstance(max_shift, int | float) and max_shift > 0):
         raise EndmemberError(f"max_shift={max_shift!r} must be a number of channels above zero")
     if not isinstance(smooth, int) or smooth < 1:

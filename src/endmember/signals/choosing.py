@@ -97,29 +97,9 @@ def choose_model(
             reasons += why
         return model.set_params(n_components=n_components), reasons, report
     if loss == "auto" and not parameters.keys() & {"maps", "spectra", "solver"}:
-        if chosen.counts and judged is signal and _mean(observed) < FEW_COUNTS:
-            chosen = Poisson()
-            why = [
-                f"Loss: Poisson's likelihood, because the data are counts and so few, {_mean(observed):.2g} a channel "
-                "on average, that squares would misjudge them."
-            ]
-        elif not chosen.counts and (share := _signed_share(observed, noise)):
-            parameters["spectra"] = Free()
-            why.append(
-                f"Spectra: of any sign (em.Free()), because {share:.0%} of the values are negative, which noise does "
-                "not explain."
-            )
-            if not parameters.keys() & {"init", "n_starts"}:
-                parameters["init"] = VCA(n_components, random_state=parameters.get("random_state"))
-                why.append(
-                    "Start: the purest pixels (em.VCA), since little else determines such spectra."
-                )
-        if "spectra" not in parameters and not weighted:
-            parameters["maps"] = Absent("auto")
-            why.append(
-                'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise '
-                "takes below zero and a fit clips would bias the spectra."
-            )
+        few = _mean(observed) if judged is signal else np.inf
+        signed = 0.0 if chosen.counts else _signed_share(observed, noise)
+        chosen, why = _left_open(chosen, why, few, signed, parameters, n_components, weighted)
     found = NMF(n_components, loss=chosen, **parameters)
     if loss == "auto" and weighted and chosen.counts and not _can_work(found):
         found.set_params(loss=SquaredError())
@@ -128,6 +108,42 @@ def choose_model(
             "go with, nor what is wished with Poisson's likelihood."
         ]
     return found, [*reasons, *why], report
+
+
+def _left_open(
+    chosen: Loss,
+    why: list[str],
+    mean: float,
+    signed: float,
+    parameters: dict[str, Any],
+    n_components: int,
+    weighted: bool,
+) -> tuple[Loss, list[str]]:
+    """Choose penalties where none are given, and the likelihood of few counts; return the loss and all reasons."""
+    if chosen.counts and mean < FEW_COUNTS:
+        chosen = Poisson()
+        why = [
+            f"Loss: Poisson's likelihood, because the data are counts and so few, {mean:.2g} a channel on average, "
+            "that squares would misjudge them."
+        ]
+    if signed:
+        parameters["spectra"] = Free()
+        why.append(
+            f"Spectra: of any sign (em.Free()), because {signed:.0%} of the values are negative, which noise does not "
+            "explain."
+        )
+        if not parameters.keys() & {"init", "n_starts"}:
+            parameters["init"] = VCA(n_components, random_state=parameters.get("random_state"))
+            why.append(
+                "Start: the purest pixels (em.VCA), since little else determines such spectra."
+            )
+    elif not weighted:
+        parameters["maps"] = Absent("auto")
+        why.append(
+            'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise takes '
+            "below zero and a fit clips would bias the spectra."
+        )
+    return chosen, why
 
 
 def _can_work(model: NMF) -> bool:
@@ -245,7 +261,7 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     """Return the model of a method other than NMF, or None for NMF; refuse what it has no use for."""
     kind = named(METHODS, method, "method")
     known = kind().get_params(deep=False)
-    words = {"maps": "wishes about maps", "spectra": "wishes about spectra"}
+    words = {"maps": "penalties of maps", "spectra": "penalties of spectra"}
     given = [words.get(name, name) for name in parameters if name not in known]
     given += ["loss"] if loss != "auto" and "loss" not in known else []
     if given:

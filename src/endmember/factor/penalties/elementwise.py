@@ -339,7 +339,7 @@ def check_line(penalty: Penalty, setting: Setting) -> None:
     if setting.grid.n_axes != 1 or not setting.grid.known:
         raise EndmemberError(
             f"{type(penalty).__name__} needs rows along one axis, such as channels or a line scan, "
-            "and these are the pixels of an image; wish it for the spectra instead"
+            "and these are the pixels of an image; give it for the spectra instead"
         )
 
 
