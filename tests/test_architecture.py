@@ -143,7 +143,20 @@ def statements(text: str) -> int:
 
 
 #: Statements of every room. A change that needs more raises the number here, and says why.
-MOST_STATEMENTS = {}
+MOST_STATEMENTS = {
+    "__init__": 24,
+    "app": 1785,
+    "assess": 1531,
+    "catalogue": 42,
+    "cli": 1046,
+    "errors": 50,
+    "factor": 6388,
+    "methods": 2354,
+    "preprocess": 1152,
+    "show": 815,
+    "signals": 2142,
+    "synthetic": 389,
+}
 
 
 @pytest.mark.parametrize("room", sorted({room_of(file) for file in FILES}))
