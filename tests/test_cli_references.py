@@ -1,5 +1,7 @@
 """The commands that fit references and relate two signals, as a user calls them."""
 
+import shutil
+
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -81,7 +83,10 @@ def test_projections_are_kept_as_the_library_finds_them(call, method, kind):
 
 @pytest.mark.parametrize(("method", "kind"), [("pls", em.PLS), ("cca", em.CCA)])
 def test_two_signals_are_correlated(call, method, kind):
-    code, out, _ = call("correlate", "cube.hspy", "cube.hspy", "-k", 2, "--method", method)
+    code, _, err = call("correlate", "cube.hspy", "cube.hspy", "-k", 2, "--method", method)
+    assert code == 2 and "given twice" in err
+    shutil.copy("cube.hspy", "other.hspy")
+    code, out, _ = call("correlate", "cube.hspy", "other.hspy", "-k", 2, "--method", method)
     assert code == 0 and "Component 1: correlation 1.0000" in out
     same = kind(2).fit(PHANTOM.signal, PHANTOM.signal)
     found = hs.load(f"cube-{method}/spectra_2.hspy").data

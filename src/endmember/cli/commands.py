@@ -125,6 +125,10 @@ def unmix(
         planned = plan(image, components)
         if planned is not None:
             typer.echo(str(planned))
+        elif reading.resume:
+            note(
+                "Note: --resume has no effect: these data fit into the memory, so no passes are kept."
+            )
         parameters |= known.parameters(image, closure="closure" not in parameters)
         model, reasons, panel = fitting.model(image, components, parameters, masks)
         if panel is not None:

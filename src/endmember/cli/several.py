@@ -137,10 +137,7 @@ def fuse(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
         )
     numbers: list[Any] = list(signal) if signal else [None] * len(files)
-    if len({(file.resolve(), one) for file, one in zip(files, numbers, strict=True)}) < len(files):
-        raise EndmemberError(
-            "the same data are given twice; give one file a detector, or with --signal another signal of the file"
-        )
+    _refuse_twice(files, numbers, "--signal")
     from endmember.signals.choosing import named_loss
     from endmember.signals.result.coupling import unmix_together
 
@@ -188,6 +185,7 @@ def correlate(
     """
     if method not in _METHODS:
         raise EndmemberError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
+    _refuse_twice([file, second], [source.signal, second_signal], "--second-signal")
     folder = folder_for(file, method, output, overwrite)
     first, masks = source.read(file)
     try:
@@ -330,3 +328,12 @@ def _amounts(model: Any) -> list[str]:
         f"Reduced chi-square: {f'median {np.median(known):.3g}' if known.size else 'not known'}"
     )
     return lines
+
+
+def _refuse_twice(files: list[Path], numbers: list[Any], option: str) -> None:
+    """Refuse a signal that is given more than once."""
+    given = {(file.resolve(), number) for file, number in zip(files, numbers, strict=True)}
+    if len(given) < len(files):
+        raise EndmemberError(
+            f"the same data are given twice; give one file a detector, or with {option} another signal of the file"
+        )
