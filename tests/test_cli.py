@@ -524,12 +524,12 @@ def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
 @pytest.mark.parametrize(
     ("words", "options"),
     [
-        (("--max-iter", 1), ("--max-iter", "--tol")),
-        (("--method", "sss", "--on", "spectra"), ("--on maps", "--method nmf")),
+        (("-k", 2, "--max-iter", 1), ("--max-iter", "--tol")),
+        (("-k", 4, "--method", "sss", "--on", "spectra"), ("--on maps", "--method nmf")),
     ],
 )
 def test_warnings_name_options(call, cube, words, options):
-    code, _, err = call("unmix", cube, "-k", 4, *words)
+    code, _, err = call("unmix", cube, *words)
     noted = [line for line in err.splitlines() if line.startswith("Note:")]
     assert code == 0 and any(all(option in line for option in options) for line in noted)
     assert not any(python in err for python in ("max_iter", "em.", "on=", "unique_"))

@@ -37,6 +37,7 @@ def folder(tmp_path_factory):
     image.inav[0, 0].save(place / "ref.hspy")
     made = {
         "zero": np.zeros((4, 5, 6)),
+        "other": np.zeros((4, 5, 6)),
         "nan": np.where(np.arange(6) == 0, np.nan, np.ones((4, 5, 6))),
         "flat": np.ones(6),
         "dark": np.zeros((8, 7, 40)),
@@ -108,10 +109,10 @@ REFUSALS = [
     *calls("preprocess", ["zero.hspy"], ("--background 0:4", "--background 0:4")),
     *calls("compare", ["cube.hspy"], ("-k 9999", "-k 9999")),
     *calls(
-        "correlate", ["cube.hspy", "cube.hspy"],
+        "correlate", ["cube.hspy", "zero.hspy"],
         ("-k 9999", "-k 9999"), ("-k 2 --method foo", "--method foo"),
     ),
-    *calls("correlate", ["zero.hspy", "zero.hspy"], ("-k 2", "-k 2")),
+    *calls("correlate", ["zero.hspy", "other.hspy"], ("-k 2", "-k 2")),
     *calls("workbench", [], ("--address foo", "--address foo")),
     *calls("fuse", ["cube.hspy", "small.hspy"], ("-k 2", "rebin"), ("-k 2 --loss foo", "--loss foo")),
     *calls("fuse", ["cube.hspy", "signed.hspy"], ("-k 9999", "-k 9999 is more")),

@@ -123,6 +123,10 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **given: em.NMF(4, maps=em.Relevance(**given), **QUICK).fit(X),
         {"shape": 20.0, "prior": "half-normal", "mode": "published"},
     ),
+    "Absent": (
+        lambda **given: nmf(maps=em.Absent("auto", **given)),
+        {"threshold": 6.0},
+    ),
     "Ridge": (model_with(em.Ridge, "maps"), {"weight": 1.0}),
     "Smooth": (model_with(em.Smooth, "maps"), {"weight": 1.0}),
     "SoftOrthogonal": (model_with(em.SoftOrthogonal, "maps"), {"weight": 0.2, "mode": "penalty"}),

@@ -23,13 +23,13 @@ def parse_window(
         return None
     try:
         start, stop = (float(end) if end.strip() else None for end in text.split(":"))
-        if start is None and stop is None:
-            raise ValueError("it leaves nothing out")
     except ValueError:
+        start = stop = None
+    if start is None and stop is None:
         raise EndmemberError(
             f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
             f"colon between them, for example {option} 450:700"
-        ) from None
+        )
     return start, stop
 
 

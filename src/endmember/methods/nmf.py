@@ -15,7 +15,15 @@ from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop import merging as moves
-from endmember.factor.loop.absence import absent, apart, decided, least_price, tests_of, with_zeros
+from endmember.factor.loop.absence import (
+    DEAR,
+    absent,
+    apart,
+    decided,
+    least_price,
+    tests_of,
+    with_zeros,
+)
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
@@ -268,19 +276,24 @@ class NMF(Alternating):
         found = least_price(sketch, starts, tests)
         if sketch.data is not whole.data and not isinstance(observed.data, Lazy):
             found = decided(whole, found.factors, tests)
-        self.excess_ = found.excess
-        for mode, zeros in found.absent.items():
-            kept = (zeros & found.borne).astype(float)
+        self.excess_, kept = found.excess, found.borne
+        if kept:
+            held, other = (with_zeros(problem, found.absent) for problem in (full, quick))
+            begun = Fit([other.clip(F, mode) for mode, F in enumerate(found.factors)])
+            zeros = self._continue(other, begun, callback, "zeros")
+            cost = found.cost(zeros.objective[-1] - fit.objective[-1]) if full.loss.counts else 0.0
+            kept = cost <= DEAR
+            self.excess_ = found.excess if kept else np.maximum(found.excess, cost)
+        for mode, absent_here in found.absent.items():
+            mask = (absent_here & kept).astype(float)
             if mode == 0:
-                self.absent_ = observed.maps(kept) == 1
+                self.absent_ = observed.maps(mask) == 1
             else:
-                self.absent_spectra_ = observed.spectra(kept) == 1
-        if not found.borne:
-            logger.info(self.zeros_in_words)
-            return full, quick, fit
-        full, quick = (with_zeros(problem, found.absent) for problem in (full, quick))
-        begun = Fit([quick.clip(F, mode) for mode, F in enumerate(found.factors)])
-        return full, quick, self._continue(quick, begun, callback, "zeros")
+                self.absent_spectra_ = observed.spectra(mask) == 1
+        if kept:
+            return held, other, zeros
+        logger.info(self.zeros_in_words)
+        return full, quick, fit
 
     @property
     def zeros_in_words(self) -> str:

@@ -193,14 +193,15 @@ def choose_models(signal: Any, model: NMF) -> dict[str, Any]:
     Returns
     -------
     dict of str to estimator
-        NMF-SO (maps overlap little), VCA (pure pixels), SSS (channels of their own for EDS, else pixels), and
-        for counts Poisson.
+        NMF, the same with tested zeros, NMF-SO (maps overlap little), VCA (pure pixels), SSS (channels of their own
+        for EDS, else pixels), and for counts Poisson.
     """
     k, seed = model.n_components, model.random_state
     kind = str(signal.metadata.get_item("Signal.signal_type", default=""))
     on = "spectra" if kind.startswith("EDS") else "maps"
     models = {
-        "NMF": model,
+        "NMF": clone(model).set_params(maps=None),
+        "tested zeros": clone(model).set_params(maps=Absent("auto")),
         "NMF-SO": clone(model).set_params(maps=SoftOrthogonal(PUSH)),
         "VCA": VCA(k, random_state=seed),
         "SSS": SubspaceSampling(k, on=on, random_state=seed),

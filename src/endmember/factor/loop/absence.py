@@ -34,6 +34,8 @@ REACH = {1: 4, 2: 1}
 BY_ITSELF = 1.5
 #: The zeros are kept up to this mean square of the negative tested amounts; 1 is expected of zeros.
 BORNE = 1.8
+#: and up to this cost of a zero in the loss of counts, which squares of few counts do not see.
+DEAR = 5.0
 #: Another start is found with maps that overlap less by this weight, in so many sweeps at most.
 APART, APART_SWEEPS = 0.01, 200
 
@@ -66,6 +68,11 @@ class Decided:
     def price(self, variance: float) -> float:
         """Return squares in units of the noise, and what the entries cost that are present."""
         return 2 * self.misfit / variance + self.present
+
+    def cost(self, rise: float) -> float:
+        """Return what a zero costs in units of the noise, where the objective of counts rises by ``rise`` in all."""
+        zeros = sum(np.count_nonzero(mask) for mask in self.absent.values())
+        return 2 * rise / self.variance / max(zeros, 1)
 
     @property
     def borne(self) -> bool:
