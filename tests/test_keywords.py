@@ -125,7 +125,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "Absent": (
         lambda **given: nmf(maps=em.Absent("auto", **given)),
-        {"threshold": 6.0},
+        {"threshold": 60.0},
     ),
     "Ridge": (model_with(em.Ridge, "maps"), {"weight": 1.0}),
     "Smooth": (model_with(em.Smooth, "maps"), {"weight": 1.0}),
