@@ -66,6 +66,17 @@ def test_zeros_are_taken_back_where_small_amounts_are_not_zero(caplog):
     np.testing.assert_array_equal(tested.components_, plain.components_)
 
 
+def test_zeros_that_the_likelihood_of_counts_denies_are_taken_back(phases, monkeypatch):
+    plain = em.NMF(3, loss=em.Poisson(), n_starts=4, random_state=0).fit(phases.data)
+    tested = em.NMF(3, loss=em.Poisson(), maps=AUTO, n_starts=4, random_state=0)
+    assert tested.fit(phases.data).absent_.any()
+    assert 0.0 < tested.excess_.max() < 1.8
+    monkeypatch.setattr("endmember.methods.nmf.DEAR", 0.1)  # a true zero costs about 1
+    tested.fit(phases.data)
+    assert not tested.absent_.any()
+    np.testing.assert_array_equal(tested.components_, plain.components_)
+
+
 def test_scale_and_size_change_nothing(phases):
     rng = np.random.default_rng(1)
     data = phases.clean / phases.clean.max() + 0.05 * rng.standard_normal(phases.data.shape)
