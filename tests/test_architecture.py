@@ -155,7 +155,7 @@ MOST_STATEMENTS = {
     "preprocess": 1152,
     "show": 815,
     "signals": 2142,
-    "synthetic": 389,
+    "synthetic": 408,
 }
 
 

@@ -545,7 +545,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
 #: Phantoms, and changed values of keywords that they share.
 PHANTOMS = (
     "atomic_columns", "channelling", "concurrent", "diode", "edxs_phases", "mixed_phases", "multilayer",
-    "oxygen_edge", "plan_view",
+    "oxide_interface", "oxygen_edge", "plan_view",
 )  # fmt: skip
 SHAPES = {"shape": (9, 8), "channels": 90, "tilts": 20, "k": 2, "layers": 3}
 CHANGED = {

@@ -12,6 +12,7 @@ MAKERS = {
     "multilayer": synthetic.multilayer,
     "mixed_phases": synthetic.mixed_phases,
     "edxs_phases": synthetic.edxs_phases,
+    "oxide_interface": synthetic.oxide_interface,
     "atomic_columns": synthetic.atomic_columns,
     "oxygen_edge": synthetic.oxygen_edge,
 }
@@ -144,6 +145,20 @@ def test_spectra_of_the_diode_can_be_mixed_without_a_negative_value():
         overlaps.append(np.sum(maps[..., changed] * maps[..., other]))
     assert np.all(np.sort(turned.max(axis=1)) > [9, 30, 40]), "degrees by which each may turn"
     assert min(overlaps) > 0, "orthogonal maps tell the truth from every one of these"
+
+
+def test_the_precipitate_lies_on_a_diffuse_boundary_and_the_dose_is_that_of_a_spectrum():
+    phantom = synthetic.oxide_interface(dose=200, seed=6)
+    np.testing.assert_allclose(phantom.maps.sum(-1), 1, rtol=1e-12)
+    assert phantom.clean.sum(-1).mean() == pytest.approx(200, rel=1e-12)
+    assert np.all(phantom.maps.max((0, 1)) > 0.999), "each phase has pixels of its own"
+    assert np.mean(phantom.maps == 0) < 0.2, "tails, not edges"
+    area = (phantom.maps[..., 2] > 0.5).sum()
+    assert area == pytest.approx(np.pi * (0.17 * 64) ** 2, rel=0.05)
+    edges = dict(zip(phantom.names, phantom.spectra, strict=True))
+    for name, onset in {"TiO2": 458.5, "MnO": 640.2, "Fe2O3": 709.5}.items():
+        strongest = max(edges, key=lambda one: edges[one][np.argmin(abs(phantom.energy - onset))])
+        assert strongest == name
 
 
 def test_layers_of_the_multilayer_are_diffuse_and_complete():
@@ -394,6 +409,8 @@ def test_arrays_need_no_hyperspy():
         ("edxs_phases", {"k": -1}, "k"),
         ("edxs_phases", {"dose": float("inf")}, "dose"),
         ("edxs_phases", {"channels": 1}, "channels"),
+        ("oxide_interface", {"drift": -1}, "drift"),
+        ("oxide_interface", {"channels": 2}, "channels"),
         ("atomic_columns", {"period": 0}, "period"),
         ("oxygen_edge", {"shape": (1, 2)}, "shape"),
         ("plan_view", {"shape": (1, 2)}, "shape"),

@@ -6,7 +6,7 @@ truth as it is, up to its scale.
 """
 
 from .edxs import Channelling, Concurrent, channelling, concurrent, edxs_phases, plan_view
-from .eels import atomic_columns, diode, mixed_phases, multilayer, oxygen_edge
+from .eels import atomic_columns, diode, mixed_phases, multilayer, oxide_interface, oxygen_edge
 from .phantom import Phantom
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "edxs_phases",
     "mixed_phases",
     "multilayer",
+    "oxide_interface",
     "oxygen_edge",
     "plan_view",
 ]

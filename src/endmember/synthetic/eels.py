@@ -40,7 +40,8 @@ _SILICON: Spectra = {
 }
 
 # Transition-metal oxides: energies of L3 and L2 in eV, height of L3, L3 : L2, and the O-K peaks.
-_OXIDES: Mapping[str, tuple[float, float, float, float, tuple[Peak, ...]]] = {
+Oxide = tuple[float, float, float, float, tuple[Peak, ...]]
+_OXIDES: Mapping[str, Oxide] = {
     "TiO2": (458.5, 464.0, 1.6, 1.15, (Peak(531.5, 0.8, 1.9), Peak(534.2, 0.7, 2.4))),
     "Cr2O3": (577.2, 585.8, 1.7, 1.6, (Peak(532.3, 0.6, 2.2), Peak(539.5, 0.9, 4.0))),
     "MnO": (640.2, 651.2, 2.6, 3.4, (Peak(535.8, 0.55, 2.8), Peak(541.0, 0.9, 5.0))),
@@ -50,6 +51,8 @@ _OXIDES: Mapping[str, tuple[float, float, float, float, tuple[Peak, ...]]] = {
     "CrO2": (578.9, 587.2, 1.8, 1.5, (Peak(529.4, 0.8, 1.7), Peak(542.5, 0.6, 4.5))),
     "V2O5": (518.6, 525.4, 1.8, 1.2, (Peak(529.8, 0.9, 1.8), Peak(532.1, 0.6, 2.2))),
 }
+
+_IRON = (709.5, 722.6, 2.6, 2.6, (Peak(530.6, 0.6, 2.4), Peak(541.2, 0.8, 5.0)))  # Fe2O3
 
 # Height of the power law and the O-K edge of the phases of a battery cathode.
 _CATHODE: Mapping[str, tuple[float, Edge]] = {
@@ -248,6 +251,70 @@ def mixed_phases(
     )
 
 
+def oxide_interface(
+    shape: Sequence[int] = (64, 64),
+    channels: int = 200,
+    dose: float = 200,
+    drift: float = 0.0,
+    seed: int = 0,
+) -> Phantom:
+    """Make two oxide grains with a diffuse boundary and a round precipitate on it, counted: EELS of few counts.
+
+    A titanium and a manganese oxide meet at a boundary about 4 pixels wide; an iron oxide of radius 0.17 of the
+    shorter side lies on it. Amounts sum to one and are hardly ever exactly zero. Each spectrum is a
+    power-law background, the metal's L2,3 white lines and an O-K edge with a fine structure of its own.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (ny, nx).
+    channels : int
+        How many channels divide the window from 380 to 780 eV (2 eV each by default), at least 3.
+    dose : float
+        Expected counts of a whole spectrum, on the average over the image.
+    drift : float
+        Peak-to-peak drift of the energy axis over the scan, in channels, smooth in scan order and of zero mean.
+    seed : int
+        Decides the course of the boundary, the place of the precipitate, the details of the spectra, the drift
+        and the counts.
+
+    Returns
+    -------
+    Phantom
+        Poisson counts (ny, nx, channels), unsigned integers.
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside what is said above.
+
+    Notes
+    -----
+    Built after the description of the simulator eels-spectrum-unmixing (A. Malik, 2026), which was published with
+    the angles of several methods.
+
+    Examples
+    --------
+    >>> from endmember import synthetic
+    >>> phantom = synthetic.oxide_interface(shape=(32, 32), dose=200)
+    >>> phantom.names, round(float(phantom.clean.sum(-1).mean()))
+    (('TiO2', 'MnO', 'Fe2O3'), 200)
+    """
+    shape, (layout, chemistry, course, hiss) = begin(shape, channels, seed, 4, least=3)
+    check_amounts(drift=drift)
+    oxides = {"TiO2": _OXIDES["TiO2"], "MnO": _OXIDES["MnO"], "Fe2O3": _IRON}
+    return counted(
+        "Oxide interface",
+        fields.interface_maps(shape, layout),
+        {name: _on_background(oxide, chemistry) for name, oxide in oxides.items()},
+        (380.0, 400.0, channels),
+        dose,
+        hiss,
+        whole=True,
+        drift=fields.drift_course(shape, drift, course),
+    )
+
+
 def atomic_columns(
     shape: Sequence[int] = (48, 48),
     channels: int = 160,
@@ -391,16 +458,21 @@ def _oxide(i: int, rng: np.random.Generator, background: bool) -> tuple[str, tup
     """
     oxide = list(_OXIDES)[i % len(_OXIDES)]
     name = oxide if i < len(_OXIDES) else f"{oxide} ({i // len(_OXIDES) + 1})"
-    peaks = _OXIDES[oxide][-1]
+    power_law, *edges = _on_background(_OXIDES[oxide], rng)
+    return name, (power_law, *edges) if background else tuple(edges)
+
+
+def _on_background(oxide: Oxide, rng: np.random.Generator) -> tuple[Shape, ...]:
+    """Return the power law, the O-K edge and the metal's edges of an oxide, their details drawn from `rng`."""
+    peaks = oxide[-1]
     oxygen = Edge(peaks[0].energy - 1.5, 0.5, 0.5, 2.5, (*peaks, Peak(562.0, 0.12, 20.0)))
     edges = tuple(vary(edge, rng, 0.3, 0.12) for edge in (oxygen, *_metal_edges(oxide)))
-    power_law = _power_law(rng, 1.6, 440.0)
-    return name, (power_law, *edges) if background else edges
+    return _power_law(rng, 1.6, 440.0), *edges
 
 
-def _metal_edges(oxide: str) -> tuple[Edge, Edge]:
+def _metal_edges(oxide: Oxide) -> tuple[Edge, Edge]:
     """Return the L3 and L2 edges of an oxide's metal: white lines on a continuum."""
-    third, second, height, ratio, _ = _OXIDES[oxide]
+    third, second, height, ratio, _ = oxide
     return (
         Edge(third - 1.6, 0.30, 0.5, 2.5, (Peak(third, height, 2.8),)),
         Edge(second - 1.6, 0.15, 0.6, 2.5, (Peak(second, height / ratio, 3.4),)),
@@ -409,7 +481,7 @@ def _metal_edges(oxide: str) -> tuple[Edge, Edge]:
 
 def manganese_edges(oxide: str, rng: np.random.Generator) -> tuple[Edge, ...]:
     """Return the L3 and L2 edges of manganese in an oxide, their details drawn from `rng`."""
-    return tuple(vary(edge, rng, 0.1, 0.05) for edge in _metal_edges(oxide))
+    return tuple(vary(edge, rng, 0.1, 0.05) for edge in _metal_edges(_OXIDES[oxide]))
 
 
 def _power_law(rng: np.random.Generator, amplitude: float, reference: float) -> PowerLaw:

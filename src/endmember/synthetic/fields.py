@@ -71,6 +71,18 @@ def phase_maps(
     return fractions * (1 + spread * np.tanh(smooth_field(shape, rng, 0.3)))[..., None]
 
 
+def interface_maps(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Return the maps (ny, nx, 3) of two grains with a wavy boundary and of a round precipitate on it; they sum to one."""
+    ny, nx = shape
+    y, x = np.indices(shape)
+    course = nx * (0.5 + rng.uniform(-0.06, 0.06) + 0.06 * smooth_field((ny,), rng, 0.12))
+    row = rng.integers(round(0.3 * ny), max(round(0.7 * ny), 1) + 1) % ny
+    right = 0.5 + 0.5 * np.tanh((x - course[:, None]) / 4)
+    distance = np.hypot(y - row, x - course[row])
+    inside = 0.5 - 0.5 * np.tanh((distance - 0.17 * min(shape)) / 2)
+    return np.stack([(1 - inside) * (1 - right), (1 - inside) * right, inside], -1)
+
+
 def lattice_maps(shape: tuple[int, int], period: float, angle: float) -> np.ndarray:
     """Return the maps (ny, nx, 2) of two sites on interleaved square lattices, all pixels mixed.
 

@@ -142,13 +142,14 @@ def counted(
     rng: np.random.Generator,
     *,
     thin: bool = False,
+    whole: bool = False,
     drift: np.ndarray | None = None,
     stretch: np.ndarray | None = None,
     **more: Any,
 ) -> Phantom:
     """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them; with `thin` as CSR.
 
-    `window` is start, width and channels of the energy axis.
+    With `whole`, `dose` is what a whole spectrum expects, on the average over the image. `window` is start, width and channels of the energy axis.
     """
     check_amounts(zero=False, dose=dose)
     energy = energy_axis(*window)
@@ -157,7 +158,8 @@ def counted(
     if drift.any() or stretch is not None:
         drifted = _multiply_drifted(maps, spectra, energy, drift, stretch)
     expected = (multiply(row, truth) for row in maps) if drifted is None else drifted
-    scale = dose / max(row.max() for row in expected)
+    brightness = [row.sum(-1).mean() if whole else row.max() for row in expected]
+    scale = dose / (np.mean(brightness) if whole else max(brightness))
     truth *= scale
     drifted = None if drifted is None else scale * drifted
     if thin:
