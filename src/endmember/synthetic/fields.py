@@ -72,7 +72,7 @@ def phase_maps(
 
 
 def interface_maps(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return the maps (ny, nx, 3) of two grains with a wavy boundary and of a round precipitate on it; they sum to one."""
+    """Return the maps (ny, nx, 3) of two grains and of a round precipitate on their wavy boundary."""
     ny, nx = shape
     y, x = np.indices(shape)
     course = nx * (0.5 + rng.uniform(-0.06, 0.06) + 0.06 * smooth_field((ny,), rng, 0.12))

@@ -149,7 +149,8 @@ def counted(
 ) -> Phantom:
     """Make a phantom of Poisson counts whose brightest voxel expects `dose` of them; with `thin` as CSR.
 
-    With `whole`, `dose` is what a whole spectrum expects, on the average over the image. `window` is start, width and channels of the energy axis.
+    With `whole`, `dose` is what a whole spectrum expects, on the average over the image. `window` is start, width and
+    channels of the energy axis.
     """
     check_amounts(zero=False, dose=dose)
     energy = energy_axis(*window)
