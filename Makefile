@@ -5,6 +5,7 @@
 # make test-faults   kill, fill, flip: break what can break, often, and count how it ended
 # make test-oldest    the tests with the oldest version of every dependency (Python 3.11)
 # make bench-compare  time this source beside an earlier one, in turns (AGAINST=commit or kept file)
+# make coverage       the tests again, with the lines that none of them runs; fails below the floor
 # make test-browser   try the workbench in a real browser, installed where that is allowed
 #
 # Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
@@ -36,7 +37,7 @@ endef
 # The browser that the tests drive; another one: make test-browser BROWSER=/opt/chrome/chrome
 BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
-.PHONY: help demo test test-oldest test-combinations test-faults test-browser browser lint bench bench-compare docs clean again
+.PHONY: help demo test coverage test-oldest test-combinations test-faults test-browser browser lint bench bench-compare docs clean again
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,11 @@ demo: $(VENV)/package
 
 test: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+# Compiled kernels and the workbench's own processes do not count themselves.
+coverage: $(VENV)/tests
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal \
+		--cov --cov-report=term --cov-fail-under=85
 
 test-combinations: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore tests/combinations.py docs/project/combinations.md $(EVERY)

@@ -163,9 +163,9 @@ def closed(D, S, C):
         return
     if HAS_PYMCR:
         theirs("closure, true unimodality (ALS)", D, S, start, [their_unimodality(one), *norm])
-    wishes = [em.Unimodal(one), em.SumToOne()]
-    ours("closure, true unimodality, em.ALS()", D, S, start, maps=wishes, solver=em.ALS())
-    ours("closure, true unimodality", D, S, start, maps=wishes)
+    penalties = [em.Unimodal(one), em.SumToOne()]
+    ours("closure, true unimodality, em.ALS()", D, S, start, maps=penalties, solver=em.ALS())
+    ours("closure, true unimodality", D, S, start, maps=penalties)
 
 
 def angles_table(a, b):
@@ -227,9 +227,9 @@ def volume(seeds, weight=0.001):
     for seed in range(seeds):
         phantom = em.synthetic.mixed_phases(pure=False, dose=300, seed=seed)
         pair = []
-        for wishes in ({}, {"spectra": em.MinimumVolume(weight)}):
+        for penalties in ({}, {"spectra": em.MinimumVolume(weight)}):
             begun = time.perf_counter()
-            model = em.NMF(4, random_state=seed, **wishes).fit(phantom.data)
+            model = em.NMF(4, random_state=seed, **penalties).fit(phantom.data)
             pair += [angles(model.components_, phantom.spectra).mean(), time.perf_counter() - begun]
         means.append(pair)
         print(f"  seed {seed:2d}: plain {pair[0]:6.3f} deg {pair[1]:5.1f} s, "

@@ -58,7 +58,7 @@ def layers(seeds, rules):
 
 def counts(seeds, rules):
     """Largest angle of any spectrum under Poisson noise, median and worst of all seeds."""
-    wishes = {
+    penalties = {
         "none": None,
         "shiga 0.1": em.SoftOrthogonal(0.1),
         "exact 0.1": em.SoftOrthogonal(0.1, "exact"),
@@ -66,14 +66,16 @@ def counts(seeds, rules):
     }
     phantom = em.synthetic.diode(shape=(24, 24), channels=80, noise=0.0)
     clean = np.maximum(phantom.data, 0) / phantom.data.mean()
-    for name, wish in wishes.items():
+    for name, penalty in penalties.items():
         if rules and not name.startswith(tuple(rules)):
             continue
         for dose in (30, 100, 300):
             worst = []
             for seed in range(seeds):
                 X = np.random.default_rng(seed).poisson(clean * dose)
-                nmf = em.NMF(3, loss=em.Poisson(), maps=wish, n_starts=3, random_state=seed).fit(X)
+                nmf = em.NMF(3, loss=em.Poisson(), maps=penalty, n_starts=3, random_state=seed).fit(
+                    X
+                )
                 worst.append(angles(nmf.components_, phantom.spectra).max())
             print(
                 f"{name:14} {dose:4} counts a channel: {np.median(worst):6.2f}° {max(worst):6.2f}°",

@@ -67,10 +67,10 @@ class Watch:
         return progress.stage == "fit" and progress.objective <= self.goal
 
 
-def ours(X: sparse.csr_array | np.ndarray, goal: float = 0.0, **wishes: object) -> tuple:
+def ours(X: sparse.csr_array | np.ndarray, goal: float = 0.0, **penalties: object) -> tuple:
     """Seconds, model and stages of a fit with ten starts, until the goal or the default tolerance."""
     watch = Watch(goal)
-    model = em.NMF(K, loss=em.Poisson(), random_state=0, **wishes).fit(X, callback=watch)
+    model = em.NMF(K, loss=em.Poisson(), random_state=0, **penalties).fit(X, callback=watch)
     return time.perf_counter() - watch.start, model, watch.stages
 
 

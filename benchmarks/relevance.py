@@ -24,8 +24,8 @@ LEVELS = (0.1, 0.125, 0.15, 0.2)
 
 def reduced(X, weight, mode, seed):
     """Fit ten components and let relevance determination choose."""
-    wishes = [em.SoftOrthogonal(weight), em.Relevance(mode=mode)]
-    return em.NMF(10, maps=wishes, random_state=seed).fit(X)
+    penalties = [em.SoftOrthogonal(weight), em.Relevance(mode=mode)]
+    return em.NMF(10, maps=penalties, random_state=seed).fit(X)
 
 
 def tally(kept):

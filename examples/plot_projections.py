@@ -30,8 +30,8 @@ figure = Figure(figsize=(9, 4.6), layout="constrained")
 rows = figure.subplots(2, 4, sharex=True)
 for axes, (situation, X) in zip(rows, data.items(), strict=True):
     for one, (name, model) in zip(axes, models.items(), strict=True):
-        wishes = {"maps": None} if name == "NMF" and X is independent else {}
-        model.set_params(**wishes).fit(X)
+        penalties = {"maps": None} if name == "NMF" and X is independent else {}
+        model.set_params(**penalties).fit(X)
         signs = np.where(model.components_ @ phantom.spectra.mean(axis=0) < 0, -1.0, 1.0)
         found = model.components_ * signs[:, None]
         found = found[em.match_components(found, phantom.spectra)]

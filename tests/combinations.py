@@ -1,4 +1,4 @@
-"""Losses, wishes about maps and about spectra, and solvers, and what each combination of them must hold."""
+"""Losses, penalties on maps and on spectra, and solvers, and what each combination of them must hold."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -77,13 +77,13 @@ def every_pair(rows):
 
 @cache
 def problem_of(loss, maps, spectra):
-    """Return the problem of one loss and two wishes, by their numbers, or the sentence that refuses it."""
-    loss, wishes = LOSSES[loss], {"maps": MAPS[maps], "spectra": SPECTRA[spectra]}
-    wishes = {name: resolve(wish, name) for name, wish in wishes.items()}
+    """Return the problem of one loss and two penalties, by their numbers, or the sentence that refuses it."""
+    loss, penalties = LOSSES[loss], {"maps": MAPS[maps], "spectra": SPECTRA[spectra]}
+    penalties = {name: resolve(penalty, name) for name, penalty in penalties.items()}
     try:
-        check_together(wishes, K)
+        check_together(penalties, K)
         data = loss.prepare(Dense(counts().reshape(20, 12)))
-        problem = Problem(data, loss, list(wishes.values()), [Grid((5, 4)), Grid((12,))])
+        problem = Problem(data, loss, list(penalties.values()), [Grid((5, 4)), Grid((12,))])
         if problem.chooses:
             problem = replace(problem, noise=moves.measure_noise(data, loss, K))
         first = start(problem, "nndsvd", K, np.random.default_rng(0), [])
@@ -149,8 +149,8 @@ def table(every=1, n_starts=10, max_iter=1000):
         [
             "# Which combinations keep their word",
             "",
-            f"Written by `make test-combinations{f' EVERY={every}' if every > 1 else ''}`. A loss, a wish about the",
-            "maps, a wish about the spectra and a solver",
+            f"Written by `make test-combinations{f' EVERY={every}' if every > 1 else ''}`. A loss, a penalty on the",
+            "maps, a penalty on the spectra and a solver",
             f"make {n:,} combinations. {n - len(accepted):,} are refused before the first sweep with the way out, and",
             f"{len(accepted):,} run. {len(found):,} of these ({share}) ran on 20 pixels of 12 channels from {n_starts}",
             f"starts of at most {max_iter:,} sweeps. A solver's best answer lay within 1 % of the best of all solvers",

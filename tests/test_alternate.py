@@ -23,7 +23,7 @@ from endmember.factor.solvers import ANLS, HALS
 RNG = np.random.default_rng(0)
 TRUE_C, TRUE_S = RNG.dirichlet(np.ones(3) * 0.3, 200), RNG.random((50, 3)) ** 3
 NOISY = TRUE_C @ TRUE_S.T + 0.02 * RNG.normal(size=(200, 50))
-WISHES = [[NonNegative()], [NonNegative()]]
+PENALTIES = [[NonNegative()], [NonNegative()]]
 GRIDS = [Grid((200,)), Grid((50,))]
 
 
@@ -31,8 +31,8 @@ def start(X, k=3, seed=0):
     return random(Dense(X), k, np.random.default_rng(seed))
 
 
-def run(X, solver, k=3, tol=1e-6, max_iter=2000, wishes=WISHES):
-    problem = Problem(Dense(X), SquaredError(), wishes, GRIDS)
+def run(X, solver, k=3, tol=1e-6, max_iter=2000, penalties=PENALTIES):
+    problem = Problem(Dense(X), SquaredError(), penalties, GRIDS)
     return problem, alternate(
         problem, Fit(start(X, k)), [solver, solver], max_iter=max_iter, tol=tol
     )
@@ -82,7 +82,7 @@ def test_one_component_is_the_leading_singular_pair():
 
 
 def test_free_factors_reach_the_truncated_svd():
-    _, fit = run(NOISY, ANLS(), wishes=[[Free()], [Free()]], tol=1e-12)
+    _, fit = run(NOISY, ANLS(), penalties=[[Free()], [Free()]], tol=1e-12)
     tail = np.linalg.svd(NOISY, compute_uv=False)[3:]
     assert fit.objective[-1] == pytest.approx(0.5 * np.sum(tail**2), rel=1e-8)
 
@@ -94,7 +94,7 @@ def test_all_but_the_first_factor_have_unit_columns():
 
 @pytest.mark.parametrize("solver", [ANLS(), HALS()], ids=repr)
 def test_a_dead_component_is_revived(solver):
-    problem = Problem(Dense(NOISY), SquaredError(), WISHES, GRIDS)
+    problem = Problem(Dense(NOISY), SquaredError(), PENALTIES, GRIDS)
     C, S = start(NOISY)
     C[:, 2], S[:, 2] = 0.0, 0.0
     fit = alternate(problem, Fit([C, S]), [solver, solver], max_iter=300, tol=0.0)
@@ -110,7 +110,7 @@ def test_the_callback_hears_every_sweep_and_can_stop():
         heard.append(progress)
         return progress.sweep == 7
 
-    problem = Problem(Dense(NOISY), SquaredError(), WISHES, GRIDS)
+    problem = Problem(Dense(NOISY), SquaredError(), PENALTIES, GRIDS)
     fit = alternate(
         problem,
         Fit(start(NOISY)),

@@ -343,6 +343,9 @@ def test_a_preview_changes_nothing_and_undo_takes_back(session):
     np.testing.assert_array_equal(session.data.cube, before)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
+)  # of 16 pixels
 def test_the_script_gives_the_same_spectra(session, tmp_path, monkeypatch):
     session.run(Choices(3, starts=2))
     session.accept(Step("crop_pixels", {"rows": [0, 12], "columns": [2, 18]}))

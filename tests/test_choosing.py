@@ -12,13 +12,13 @@ from endmember.signals.choosing import choose_model
 from endmember.signals.cropping import leave_out_missing
 
 
-def test_few_counts_are_fitted_by_their_likelihood_unless_wishes_are_given():
+def test_few_counts_are_fitted_by_their_likelihood_unless_penalties_are_given():
     signal = em.synthetic.edxs_phases((20, 20), 200, k=3, dose=8, seed=7).signal
     assert signal.data.mean() < 1
     model, reasons, _ = choose_model(signal, 3)
     assert repr(model.loss) == "Poisson()" and any("so few" in reason for reason in reasons)
-    wished, _, _ = choose_model(signal, 3, maps=em.Smooth(0.1))
-    assert repr(wished.loss) == "PoissonScaled()"
+    with_options, _, _ = choose_model(signal, 3, maps=em.Smooth(0.1))
+    assert repr(with_options.loss) == "PoissonScaled()"
 
 
 def test_signed_spectra_are_unmixed_as_such_and_the_note_says_so():

@@ -215,12 +215,12 @@ def test_crop_takes_the_window_in_the_unit_of_the_axis(call, cube):
 
 
 def test_a_background_is_fitted_on_its_own_window_outside_the_crop(call, cube):
-    wish = ("--crop", "540:600", "--background", "445:480", "-o", "net.hspy")
-    code, out, err = call("preprocess", cube, *wish)
+    options = ("--crop", "540:600", "--background", "445:480", "-o", "net.hspy")
+    code, out, err = call("preprocess", cube, *options)
     assert code == 0 and "Cropped after that" in out, err
     whole = em.preprocess.subtract_background(em.load(cube), (445, 480))
     np.testing.assert_allclose(em.load("net.hspy").data, whole.isig[540.0:600.0].data, rtol=1e-9)
-    several = (*wish[:4], "--crop", "500:510", "-o", "several.hspy")
+    several = (*options[:4], "--crop", "500:510", "-o", "several.hspy")
     assert call("preprocess", cube, *several)[0] == 0
     kept = em.load("several.hspy")
     assert kept.axes_manager[-1].low_value >= 499.9
@@ -229,8 +229,8 @@ def test_a_background_is_fitted_on_its_own_window_outside_the_crop(call, cube):
 
 
 def test_several_windows_leave_out_the_channels_between_them(call, cube):
-    wish = ("--crop", "540:600", "--crop", "450:500", "--starts", 1, "--loss", "squared")
-    code, _, err = call("unmix", cube, "-k", 2, *wish, "-o", "windows")
+    options = ("--crop", "540:600", "--crop", "450:500", "--starts", 1, "--loss", "squared")
+    code, _, err = call("unmix", cube, "-k", 2, *options, "-o", "windows")
     assert code == 0, err
     image, result = em.load(cube), em.open("windows")
     axis = result.spectra.axes_manager.signal_axes[0].axis
@@ -256,15 +256,15 @@ def test_missing_values_are_left_out_where_that_is_said(call, cube):
     refusal = call("unmix", holed, "-k", 2, "-o", "kept")
     assert_refused(refusal, "--missing leave-out")
     assert "mask=" not in refusal[2]
-    wish = ("--missing", "leave-out")
-    code, _, err = call("unmix", holed, "-k", 2, "--starts", 1, "-o", "kept", *wish)
+    options = ("--missing", "leave-out")
+    code, _, err = call("unmix", holed, "-k", 2, "--starts", 1, "-o", "kept", *options)
     assert code == 0 and "1 of 120 spectra, 1 of 64 channels, 1 single value." in err
     lost = np.zeros((12, 10), dtype=bool)
     lost[3, 4] = True
     assert np.array_equal(np.isnan(em.open("kept").maps.data[0]), lost)
-    code, _, err = call("rank", holed, *wish)
+    code, _, err = call("rank", holed, *options)
     assert code == 0 and "2 of 120 spectra (1 of them whole, for single values)" in err
-    assert call("preprocess", holed, "--spikes", "-o", "mended.hspy", *wish)[0] == 0
+    assert call("preprocess", holed, "--spikes", "-o", "mended.hspy", *options)[0] == 0
     hidden = np.isnan(em.load("mended.hspy").data)
     assert np.array_equal(hidden, ~np.isfinite(image.data))
     assert_refused(call("rank", holed, "--missing", "drop"), "--missing", "leave-out")
@@ -492,8 +492,8 @@ def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
     image.data[5, 5, 30] += 5000
     spiky = cube.with_name("spiky.hspy")
     image.save(spiky)
-    wish = ("--spikes", "--background", "445:480", "--denoise", 2, "-o", "out.hspy")
-    code, out, _ = call("preprocess", spiky, *wish)
+    options = ("--spikes", "--background", "445:480", "--denoise", 2, "-o", "out.hspy")
+    code, out, _ = call("preprocess", spiky, *options)
     assert code == 0 and out.splitlines()[0] == "1 spike in 1 spectrum repaired"
     assert out.splitlines()[-1] == "Saved: out.hspy"
     kept, image = em.load("out.hspy"), em.load(spiky)
@@ -502,14 +502,14 @@ def test_preprocess_keeps_what_the_library_does_and_says_it(call, cube):
     ]  # fmt: skip
     expected = em.preprocess.subtract_background(em.preprocess.remove_spikes(image), (445, 480))
     np.testing.assert_allclose(kept.data, em.preprocess.denoise(expected, 2).data, rtol=1e-6)
-    assert_refused(call("preprocess", spiky, *wish), "out.hspy exists already", "--overwrite")
-    assert call("preprocess", spiky, *wish, "--overwrite")[0] == 0
+    assert_refused(call("preprocess", spiky, *options), "out.hspy exists already", "--overwrite")
+    assert call("preprocess", spiky, *options, "--overwrite")[0] == 0
     assert [path.name for path in Path.cwd().iterdir()] == ["out.hspy"]
 
 
 def test_unmix_takes_the_same_steps_reports_and_repeats_them(call, cube):
-    wish = ("--spikes", "--background", "445:480", "--starts", 1, "-o", "kept")
-    code, out, _ = call("unmix", cube, "-k", 2, *wish)
+    options = ("--spikes", "--background", "445:480", "--starts", 1, "-o", "kept")
+    code, out, _ = call("unmix", cube, "-k", 2, *options)
     assert code == 0 and out.startswith("0 spikes in 0 spectra repaired\nBackground subtracted")
     result = em.open("kept")
     assert [step["step"] for step in result.record["steps"]] == [

@@ -25,9 +25,9 @@ def call(capsys, tmp_path, monkeypatch):
 
 
 def test_unmix_finds_the_drift_that_the_library_finds(call):
-    wish = ("unmix", "cube.hspy", "-k", 2, "--loss", "squared", "--starts", 2, "--drift", 3)
-    assert call(*wish, "-o", "moved")[0] == 0
-    assert call(*wish, "--dispersion", "-o", "drawn")[0] == 0
+    options = ("unmix", "cube.hspy", "-k", 2, "--loss", "squared", "--starts", 2, "--drift", 3)
+    assert call(*options, "-o", "moved")[0] == 0
+    assert call(*options, "--dispersion", "-o", "drawn")[0] == 0
     for folder, dispersion in (("moved", False), ("drawn", True)):
         kept = em.open(folder).model
         nmf = em.NMF(2, n_starts=2, loss=kept.model.loss, random_state=0)
@@ -38,8 +38,8 @@ def test_unmix_finds_the_drift_that_the_library_finds(call):
 
 
 def test_preprocess_aligns_as_the_library_does_and_says_by_how_much(call):
-    wish = ("preprocess", "cube.hspy", "--align", "-o", "out.hspy")
-    code, out, err = call(*wish, "--dispersion")
+    options = ("preprocess", "cube.hspy", "--align", "-o", "out.hspy")
+    code, out, err = call(*options, "--dispersion")
     assert code == 0 and out.splitlines()[1].startswith("Stretched by ")
     assert "were cropped" in err
     kept = em.load("out.hspy")

@@ -70,6 +70,7 @@ def test_wrong_references_are_one_sentence(call):
         assert code == 2 and out == "" and said in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly Gaussian:UserWarning")  # noise
 @pytest.mark.parametrize(("method", "kind"), [("pca", em.PCA), ("ica", em.ICA)])
 def test_projections_are_kept_as_the_library_finds_them(call, method, kind):
     assert call("unmix", "cube.hspy", "-k", 2, "--method", method)[0] == 0

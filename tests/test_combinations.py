@@ -1,4 +1,4 @@
-"""Every pair out of loss, wish about maps, wish about spectra and solver: refused with the way out, or right."""
+"""Every pair out of loss, penalty on maps, penalty on spectra and solver: refused with the way out, or right."""
 
 import re
 import warnings

@@ -230,7 +230,7 @@ STUMBLES = {
         lambda: em.NMF(2, loss="poisson").fit(np.ones((4, 5))),
         r"em\.Poisson\(\)",
     ),
-    "a class for a wish": (
+    "a class for a penalty": (
         lambda: em.NMF(2, maps=em.Sparse).fit(np.ones((4, 5))),
         r"em\.Smooth\(\)",
     ),

@@ -114,6 +114,9 @@ def test_masks_on_another_axis_are_refused():
         em.NMF(3).fit(data, channel_mask=on(CHANNELS, offset=3))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
+)  # three sweeps
 def test_terms_are_compared_only_where_they_share_spectra():
     C, D, S, T = (em.Factor(2) for _ in range(4))
     here, there = on(COUNTS + 0.0), on(COUNTS + 0.0, offset=300)

@@ -152,6 +152,9 @@ def test_drift_is_found_and_the_spectra_are_those_of_a_still_axis():
     assert angle(drifting().fit(still.data)) < 1.05 * best
 
 
+@pytest.mark.filterwarnings(
+    "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
+)  # 50 sweeps
 @pytest.mark.parametrize("dose, largest", [(200, 0.1), (5000, 0.03)])
 def test_the_error_of_the_field_falls_with_the_dose(dose, largest):
     phantom = em.synthetic.mixed_phases(shape=(32, 32), dose=dose, drift=1.5)
@@ -204,6 +207,9 @@ def test_single_channels_left_out_anywhere_do_no_harm(dtype):
     assert np.isfinite(em.assess.uncertainty(model, PHANTOM.data, channel_mask=channels).maps).any()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
+)  # 30 sweeps
 def test_masks_missing_entries_and_poisson_find_the_same_drift():
     mask = np.zeros((20, 20), bool)
     mask[3:6, 4:9] = True

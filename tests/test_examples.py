@@ -9,6 +9,9 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 
 
+@pytest.mark.filterwarnings(
+    "ignore:the sweeps stand still:sklearn.exceptions.ConvergenceWarning"
+)  # real data
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.stem)
 def test_example_runs_and_leaves_a_figure(script):
     if script.name.startswith("real_") and not os.environ.get("ENDMEMBER_DATA"):

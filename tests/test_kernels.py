@@ -15,11 +15,11 @@ START = [RNG.random((90, 4)) + 0.01, RNG.random((70, 4)) + 0.01]
 COUNTS = sparse.csr_array(RNG.poisson(0.2 * START[0] @ START[1].T).astype(float))
 
 
-def newton(X, mode, wish=None, memory=None):
-    """Return one improvement of a factor of ``X``, with what ``wish`` does to its subproblem."""
+def newton(X, mode, penalise=None, memory=None):
+    """Return one improvement of a factor of ``X``, with what ``penalise`` does to its subproblem."""
     subproblem = Poisson().subproblem(Sparse(X), START, mode)
-    if wish is not None:
-        wish(subproblem)
+    if penalise is not None:
+        penalise(subproblem)
     F = START[mode]
     return Newton(inner=3).improve(subproblem, F, X.shape[1 - mode], memory=memory)
 
@@ -40,12 +40,14 @@ def compiled(monkeypatch):
 
 
 @pytest.mark.parametrize("relaxed", [False, True])
-@pytest.mark.parametrize("wish", [None, soften, bind], ids=["plain", "soft orthogonal", "bounds"])
+@pytest.mark.parametrize(
+    "penalise", [None, soften, bind], ids=["plain", "soft orthogonal", "bounds"]
+)
 @pytest.mark.parametrize("mode", [0, 1])
-def test_compiled_newton_steps_are_those_of_numpy(mode, wish, relaxed, monkeypatch):
+def test_compiled_newton_steps_are_those_of_numpy(mode, penalise, relaxed, monkeypatch):
     def improved():
         memory = {"other": np.zeros(1)} if relaxed else None
-        return newton(COUNTS, mode, wish=wish, memory=memory)
+        return newton(COUNTS, mode, penalise=penalise, memory=memory)
 
     plain = improved()
     monkeypatch.setattr(kernels, "WORTHWHILE", 0)

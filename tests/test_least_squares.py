@@ -219,6 +219,9 @@ def test_solvers_leave_their_input_alone(solver):
         np.testing.assert_array_equal(after, before)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:the sweeps stand still:sklearn.exceptions.ConvergenceWarning"
+)  # as printed
 @pytest.mark.parametrize("solver", [em.ALS(), em.MALS(), em.MALS("as_printed")], ids=repr)
 def test_every_form_reaches_the_misfit_of_exact_least_squares(solver):
     best = em.NMF(3, random_state=0, tol=1e-8).fit(np.abs(NOISY)).objective_[-1]

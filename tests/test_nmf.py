@@ -377,6 +377,9 @@ def test_closure_has_no_scale_either(init):
     np.testing.assert_allclose(plain.maps_.sum(axis=-1), 1.0, rtol=1e-12)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:nothing is left:sklearn.exceptions.ConvergenceWarning"
+)  # of weight 0.9
 def test_a_grid_search_needs_nothing_more():
     from sklearn.model_selection import GridSearchCV
 

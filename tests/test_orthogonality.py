@@ -93,8 +93,8 @@ def test_no_weight_is_the_plain_solver_under_divergences_too(loss):
 def test_full_weight_is_disjoint_and_right_under_divergences_too(loss):
     phantom, X = counted(100)
     X = X + 0.1 if loss.beta < 1 else X
-    wish = SoftOrthogonal(1.0, "exact")
-    model = em.NMF(3, loss=loss, maps=wish, n_starts=3, random_state=0).fit(X)
+    penalty = SoftOrthogonal(1.0, "exact")
+    model = em.NMF(3, loss=loss, maps=penalty, n_starts=3, random_state=0).fit(X)
     assert (np.count_nonzero(model.maps_, axis=-1) <= 1).all()
     order = em.match_components(model.components_, phantom.spectra)
     assert em.spectral_angle(model.components_[order], phantom.spectra).max() < 2
@@ -103,18 +103,18 @@ def test_full_weight_is_disjoint_and_right_under_divergences_too(loss):
 def test_counts_of_the_diode_are_resolved_where_plain_factorisation_is_not():
     phantom, X = counted(30)
     worst = {}
-    for wish in (None, SoftOrthogonal(0.1), SoftOrthogonal(0.1, "exact")):
-        model = em.NMF(3, loss=em.Poisson(), maps=wish, n_starts=3, random_state=0).fit(X)
+    for penalty in (None, SoftOrthogonal(0.1), SoftOrthogonal(0.1, "exact")):
+        model = em.NMF(3, loss=em.Poisson(), maps=penalty, n_starts=3, random_state=0).fit(X)
         order = em.match_components(model.components_, phantom.spectra)
-        worst[repr(wish)] = em.spectral_angle(model.components_[order], phantom.spectra).max()
+        worst[repr(penalty)] = em.spectral_angle(model.components_[order], phantom.spectra).max()
     plain = worst.pop("None")
     assert plain > 5 and max(worst.values()) < 2.5
 
 
 def test_as_a_penalty_the_objective_of_counts_never_rises():
     X = counted(30)[1]
-    wish = SoftOrthogonal(0.1, "penalty")
-    model = em.NMF(3, loss=em.Poisson(), maps=wish, n_starts=2, random_state=0).fit(X)
+    penalty = SoftOrthogonal(0.1, "penalty")
+    model = em.NMF(3, loss=em.Poisson(), maps=penalty, n_starts=2, random_state=0).fit(X)
     assert (np.diff(model.objective_) <= 1e-12 * model.objective_[0]).all()
 
 

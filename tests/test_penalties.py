@@ -177,11 +177,11 @@ def random_subproblem(case, seed=0, weighted=False):
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "row weights"])
 def test_what_add_adds_touches_the_value_and_lies_above_it(case, weighted):
     plain, F = random_subproblem(case, weighted=weighted), random_factor(case)
-    wished = replace(plain)
-    case.penalty.add(wished, F)
+    penalised = replace(plain)
+    case.penalty.add(penalised, F)
 
     def rise(G):
-        added = (wished.value(G) - plain.value(G)) - (wished.value(F) - plain.value(F))
+        added = (penalised.value(G) - plain.value(G)) - (penalised.value(F) - plain.value(F))
         return added, case.penalty.value(G, plain.setting) - case.penalty.value(F, plain.setting)
 
     rng = np.random.default_rng(1)
@@ -470,9 +470,9 @@ TOGETHER_SPECTRA = [
 
 
 @pytest.mark.parametrize("loss", LOSSES[:3], ids=repr)
-@pytest.mark.parametrize("spectra", TOGETHER_SPECTRA, ids=lambda wishes: repr(wishes)[:30])
-@pytest.mark.parametrize("maps", TOGETHER_MAPS, ids=lambda wish: repr(wish)[:12])
-def test_wishes_about_both_factors_never_let_the_objective_rise(maps, spectra, loss):
+@pytest.mark.parametrize("spectra", TOGETHER_SPECTRA, ids=lambda penalties: repr(penalties)[:30])
+@pytest.mark.parametrize("maps", TOGETHER_MAPS, ids=lambda penalty: repr(penalty)[:12])
+def test_penalties_on_both_factors_never_let_the_objective_rise(maps, spectra, loss):
     nmf = em.NMF(K, loss=loss, init=INIT, maps=maps, spectra=spectra, max_iter=15, tol=0.0)
     if isinstance(loss, em.Poisson) and isinstance(maps, em.TotalVariation):
         with pytest.raises(ValueError, match="SquaredError"):
@@ -532,7 +532,7 @@ def test_nonsense_is_refused_before_the_first_sweep(penalty, setting, sentence):
         ([], [em.Known({K: REFERENCE})], f"names component {K}, but the {K} components"),
     ],
 )
-def test_wishes_in_conflict_are_refused_with_the_way_out(maps, spectra, sentence):
+def test_penalties_in_conflict_are_refused_with_the_way_out(maps, spectra, sentence):
     with pytest.raises(ValueError, match=sentence):
         check_together({"maps": maps, "spectra": spectra}, K)
     with pytest.raises(ValueError, match=sentence):

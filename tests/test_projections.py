@@ -122,6 +122,7 @@ def test_independent_spectra_are_separated(independent):
     assert amari(np.linalg.pinv(maps) @ model.maps_) < 0.05
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly Gaussian:UserWarning")  # a component of noise
 @pytest.mark.parametrize("scaling", [None, "poisson"])
 @pytest.mark.parametrize("independent", ["maps", "spectra", "derivatives"])
 def test_independent_components_span_the_principal_ones(scaling, independent):
@@ -232,6 +233,7 @@ def test_hyperspy_makes_its_model_of_them_and_keeps_its_data(centre):
     np.testing.assert_array_equal(signal.data, X)
 
 
+@pytest.mark.filterwarnings("ignore:.*nearly Gaussian:UserWarning")  # noise
 @pytest.mark.parametrize("model", [em.PCA(2), em.ICA(2, random_state=0), em.PLS(2), em.CCA(1)])
 def test_weights_of_entries_are_refused_by_what_projects_whole_spectra(model):
     second = {"y": COUNTS[:, :9]} if isinstance(model, em.PLS | em.CCA) else {}

@@ -278,11 +278,11 @@ def test_bounds_hold_and_input_is_left_alone(solver):
 @pytest.mark.parametrize("kind", ["linear", "quadratic", "coupled"])
 def test_what_penalties_add_is_minimised_too(solver, kind):
     def objective(F):
-        sub = wished(F)
+        sub = posed(F)
         value = Poisson().misfit(Dense(COUNTS), [F, START[1]])
         return value + np.sum(sub.linear * F) + 0.5 * np.sum((F @ sub.quadratic) * F)
 
-    def wished(F):
+    def posed(F):
         sub = Poisson().subproblem(Dense(COUNTS), [F, START[1]], 0)
         if kind == "linear":
             sub.add_linear(3.0)
@@ -295,10 +295,10 @@ def test_what_penalties_add_is_minimised_too(solver, kind):
 
     F, values = START[0], [objective(START[0])]
     for _ in range(400):
-        F = solver.improve(wished(F), F, 45)
+        F = solver.improve(posed(F), F, 45)
         values.append(objective(F))
     assert (np.diff(values) <= 1e-11 * abs(values[0])).all()
-    assert wished(F).optimality(F) < 1e-4
+    assert posed(F).optimality(F) < 1e-4
 
 
 @pytest.mark.parametrize("scale", [2.0**-27, 2.0**27])

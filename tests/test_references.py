@@ -220,6 +220,9 @@ def test_a_background_is_brought_on_the_axis_of_the_data_or_refused():
         em.MLLS(REFERENCES, background=spectrum(ground[:120], 300)).fit(X)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:overflow encountered:RuntimeWarning"
+)  # tails of 1e-308 in SciPy
 def test_a_finer_reference_is_averaged_over_the_channels():
     fine = np.arange(0, 50, 0.01)
     standard = Standard("peak", np.exp(-0.5 * ((fine - 25.3) / 0.4) ** 2), Axis(fine))

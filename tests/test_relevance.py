@@ -112,8 +112,8 @@ def test_a_merger_is_the_best_rank_one_stand_in_and_costs_what_is_said():
 @pytest.mark.parametrize("noise", [0.01, 0.05])
 def test_ten_components_become_the_three_of_the_diode(noise):
     phantom = em.synthetic.diode(shape=(24, 24), channels=80, noise=noise, seed=1)
-    wishes = [em.SoftOrthogonal(0.01), em.Relevance()]
-    model = em.NMF(10, maps=wishes, n_starts=2, random_state=0).fit(phantom.data)
+    penalties = [em.SoftOrthogonal(0.01), em.Relevance()]
+    model = em.NMF(10, maps=penalties, n_starts=2, random_state=0).fit(phantom.data)
     assert model.n_components_ == 3 and model.maps_.shape == (24, 24, 3)
     order = em.match_components(model.components_, phantom.spectra)
     assert em.spectral_angle(model.components_[order], phantom.spectra).max() < 2
@@ -123,10 +123,10 @@ def test_ten_components_become_the_three_of_the_diode(noise):
 
 def test_the_scale_of_the_data_plays_no_part():
     X = em.synthetic.diode(shape=(12, 12), channels=40, noise=0.03, seed=2).data
-    wishes = [em.SoftOrthogonal(0.05), em.Relevance()]
+    penalties = [em.SoftOrthogonal(0.05), em.Relevance()]
     levels = []
     for scale in (1.0, 1e-9, 1e7):
-        model = em.NMF(5, maps=wishes, n_starts=1, random_state=0).fit(X * scale)
+        model = em.NMF(5, maps=penalties, n_starts=1, random_state=0).fit(X * scale)
         assert model.n_components_ == 3
         levels.append(model.relevance_ / scale)
     np.testing.assert_allclose(levels[1:], [levels[0]] * 2, rtol=1e-3)
@@ -161,8 +161,8 @@ def test_counts_and_soft_orthogonality_go_together():
     phantom = em.synthetic.diode(shape=(16, 16), channels=60, noise=0.0)
     mean = np.maximum(phantom.data, 0) * 100 / phantom.data.mean()
     X = np.random.default_rng(0).poisson(mean)
-    wishes = [em.SoftOrthogonal(0.1), em.Relevance()]
-    model = em.NMF(6, loss=em.Poisson(), maps=wishes, n_starts=2, random_state=0).fit(X)
+    penalties = [em.SoftOrthogonal(0.1), em.Relevance()]
+    model = em.NMF(6, loss=em.Poisson(), maps=penalties, n_starts=2, random_state=0).fit(X)
     assert model.n_components_ == 3
     order = em.match_components(model.components_, phantom.spectra)
     assert em.spectral_angle(model.components_[order], phantom.spectra).max() < 2
@@ -173,8 +173,8 @@ def test_counts_and_soft_orthogonality_go_together():
 
 def test_the_published_rule_merges_look_alikes():
     X = em.synthetic.diode(shape=(16, 16), channels=60, noise=0.03, seed=1).data
-    wishes = [em.SoftOrthogonal(0.01), em.Relevance(mode="published")]
-    model = em.NMF(6, maps=wishes, n_starts=2, random_state=0).fit(X)
+    penalties = [em.SoftOrthogonal(0.01), em.Relevance(mode="published")]
+    model = em.NMF(6, maps=penalties, n_starts=2, random_state=0).fit(X)
     unit = model.components_ / np.linalg.norm(model.components_, axis=1, keepdims=True)
     assert model.n_components_ == 3 and np.tril(unit @ unit.T, -1).max() < 0.99
 
@@ -185,8 +185,8 @@ def test_a_faint_second_phase_of_the_authors_own_phantom_is_kept():
         pytest.skip(f"needs the phantom {path}")
     clean = loadmat(path)["datar"][..., 36:116]
     X = clean / clean.max() + 0.1 * np.random.default_rng(0).standard_normal(clean.shape)
-    wishes = [em.SoftOrthogonal(0.05), em.Relevance()]
-    assert em.NMF(10, maps=wishes, n_starts=2, random_state=0).fit(X).n_components_ == 2
+    penalties = [em.SoftOrthogonal(0.05), em.Relevance()]
+    assert em.NMF(10, maps=penalties, n_starts=2, random_state=0).fit(X).n_components_ == 2
 
 
 def test_a_given_start_is_reduced_as_it_stands():

@@ -140,12 +140,12 @@ def test_the_whole_factorisation_reaches_that_of_exact_least_squares():
     assert (np.diff(ours.objective_) <= 1e-12 * ours.objective_[0]).all() and ours.maps_.min() >= 0
 
 
-@pytest.mark.parametrize("wish", [em.SumToOne(), em.TotalVariation(0.01)])
-def test_what_a_proximal_step_bears_of_the_gradient_is_no_residual(wish):
+@pytest.mark.parametrize("penalty", [em.SumToOne(), em.TotalVariation(0.01)])
+def test_what_a_proximal_step_bears_of_the_gradient_is_no_residual(penalty):
     phantom = em.synthetic.diode(shape=(12, 12), channels=40)
-    fitted = em.NMF(3, maps=wish, n_starts=2, random_state=0).fit(phantom.signal)
+    fitted = em.NMF(3, maps=penalty, n_starts=2, random_state=0).fit(phantom.signal)
     assert fitted.converged_ and fitted.optimality_ < 1e-3
-    early = em.NMF(3, maps=wish, n_starts=2, random_state=0, max_iter=2)
+    early = em.NMF(3, maps=penalty, n_starts=2, random_state=0, max_iter=2)
     with pytest.warns(ConvergenceWarning):
         early.fit(phantom.signal)
     assert early.optimality_ > 10 * fitted.optimality_

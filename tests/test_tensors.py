@@ -94,6 +94,9 @@ def test_a_matrix_with_empty_and_masked_channels_and_pixels_is_nmf():
     assert not cp.components_[:, 5].any() and np.isnan(cp.components_[:, 1]).all()
 
 
+@pytest.mark.filterwarnings(
+    "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
+)  # exact data: still falling
 @pytest.mark.parametrize("shape", [(6, 7, 3), (3, 6, 7), (4, 3, 5, 6)])
 def test_more_components_than_a_mode_has_entries_are_found_and_told_apart(shape):
     X, factors = series(shape, k=4)
@@ -165,7 +168,10 @@ def test_masked_pixels_and_missing_entries_are_not_seen():
     assert angles(missing, factors) < 1e-2
 
 
-def test_wishes_reach_the_mode_they_are_about():
+@pytest.mark.filterwarnings(
+    "ignore:the sweeps stand still:sklearn.exceptions.ConvergenceWarning"
+)  # smooth only
+def test_penalties_reach_the_mode_they_are_about():
     rng = np.random.default_rng(3)
     profile = np.stack([np.exp(-0.5 * ((np.arange(20) - c) / 3) ** 2) for c in (6, 13)], axis=1)
     factors = [profile, rng.random((7, 2)), rng.random((9, 2))]
@@ -198,6 +204,9 @@ def test_images_of_a_series_are_one_mode():
     assert np.array_equal(same.maps_, model.maps_)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
+)  # too many
 def test_too_many_components_show():
     rng = np.random.default_rng(0)
     noisy = T + 0.02 * T.std() * rng.standard_normal(T.shape)

@@ -11,6 +11,7 @@ import endmember as em
 WORDS = [r"$\frac{a$", "a\0b", "\x1b[31m\x07", "\u202eabc", "<script>{0}</script>"]
 
 
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")  # no font has control characters
 @pytest.mark.parametrize("word", WORDS, ids=ascii)
 def test_words_of_foreign_files_cost_nothing(word, tmp_path, count):
     signal = em.synthetic.diode(shape=(6, 7), channels=30).signal

@@ -95,7 +95,7 @@ class Factor(Expression):
         return f"Factor({self.k})" if self.name is None else f"Factor({self.k}, name={self.name!r})"
 
     @property
-    def summands(self) -> "tuple[tuple[Factor, Any], ...]":  # type: ignore[override]
+    def summands(self) -> "tuple[tuple[Factor, Any], ...]":
         """Itself alone, as a sum."""
         return ((self, None),)
 

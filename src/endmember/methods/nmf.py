@@ -30,8 +30,8 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import STARTS, StartReport, as_least_squares, start_maps
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.normalisation import check_normalise, rescale, unit_in_words
-from endmember.factor.sketch.low_rank import OVERSAMPLING, is_compressed, sketch_of
-from endmember.factor.sketch.passes import Wanted
+from endmember.factor.sketch.low_rank import is_compressed, sketch_of
+from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
 from endmember.methods.alternating import Alternating, fitted_start, given_start
@@ -69,7 +69,7 @@ class NMF(Alternating):
     loss : loss, optional
         ``em.SquaredError()`` unless given.
     maps, spectra : penalty or list of penalties, optional
-        Wishes about the maps and about the spectra. Both are non-negative unless ``em.Free()`` is
+        Penalties on the maps and on the spectra. Both are non-negative unless ``em.Free()`` is
         given.
     solver : solver, optional
         ``em.ANLS()`` unless given.

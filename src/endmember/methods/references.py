@@ -9,6 +9,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor import regression
+from endmember.factor.data.axis import Standard
 from endmember.factor.data.inspection import Given
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
@@ -17,7 +18,7 @@ from endmember.factor.penalties import Free, Known, Penalty
 from endmember.factor.sketch.low_rank import sketch
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
-from endmember.methods.standards import Standard, background, column, kernel, standards
+from endmember.methods.standards import background, column, kernel, standards
 
 #: References that are collinear to this condition number are named in a warning, or refused.
 NEARLY, WHOLLY = 30.0, 1e7

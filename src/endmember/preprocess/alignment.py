@@ -439,7 +439,7 @@ def _given(shifts: Any, domain: tuple[int, ...]) -> Floats:
     return found
 
 
-def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) -> tuple[int, int]:
+def _seen(shifts: Floats, stretches: Floats, channels: int, interpolate: bool) -> tuple[int, int]:
     """Return the first channel that every pixel has seen, and the one after the last."""
     around = int(interpolate and (bool(np.any(shifts % 1)) or bool(stretches.any())))
     middle = (channels - 1) / 2
@@ -459,14 +459,14 @@ def _seen(shifts: NDArray, stretches: Floats, channels: int, interpolate: bool) 
     return start, stop
 
 
-def _moved(shifts: NDArray, stretches: Floats, m: int) -> NDArray:
+def _moved(shifts: np.ndarray, stretches: Floats, m: int) -> np.ndarray:
     """Return by how much every channel has moved, (..., 1) where all have alike, else (..., m)."""
     if not stretches.any():
         return shifts[..., None]
     return shifts[..., None] + stretches[..., None] * (np.arange(m) - (m - 1) / 2)
 
 
-def _between(block: NDArray, shifts: NDArray, stretches: Floats) -> NDArray:
+def _between(block: np.ndarray, shifts: np.ndarray, stretches: Floats) -> np.ndarray:
     """Return spectra read between channels by cubics; the ends go on as they end."""
     m = block.shape[-1]
     moved = _moved(shifts, stretches, m)
@@ -474,7 +474,7 @@ def _between(block: NDArray, shifts: NDArray, stretches: Floats) -> NDArray:
     f = moved - below
     places = np.arange(m) + below
 
-    def at(step: int) -> NDArray:
+    def at(step: int) -> np.ndarray:
         return np.take_along_axis(block, np.clip(places + step, 0, m - 1), axis=-1)
 
     return (
@@ -485,7 +485,7 @@ def _between(block: NDArray, shifts: NDArray, stretches: Floats) -> NDArray:
     )
 
 
-def _read(block: NDArray, shifts: NDArray, stretches: Floats, interpolate: bool) -> NDArray:
+def _read(block: Any, shifts: Any, stretches: Floats, interpolate: bool) -> np.ndarray:
     """Return spectra read at shifted channels; NaN, or zero for counts, where there is none."""
     shifts, stretches, m = shifts[..., 0], stretches[..., 0], block.shape[-1]
     moved = _moved(shifts, stretches, m)

@@ -235,7 +235,7 @@ def fixed_pattern(X: Any, shifts: ArrayLike) -> Floats:
     return _shrunk_pattern(mean / size, shifts) * size
 
 
-def _shrunk_pattern(X: Floats, shifts: NDArray) -> Floats:
+def _shrunk_pattern(X: Floats, shifts: np.ndarray) -> Floats:
     r"""Return the mean of the pattern given the data, for white noise and a white pattern of unknown variances.
 
     With the spectrum eliminated, the amounts of the pattern along directions v are found with variances
@@ -325,7 +325,7 @@ def _beside(X: Any, part: Any) -> Any:
     return array
 
 
-def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = True) -> NDArray:
+def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = True) -> np.ndarray:
     """Return shifts as integers, or say why they do not do."""
     given = np.asarray(shifts)
     if len(shape) < 2 or given.shape != shape[-2:-1]:
@@ -352,7 +352,7 @@ def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = 
     return whole
 
 
-def _wobble_design(shifts: NDArray, channels: int) -> sparse.csr_array:
+def _wobble_design(shifts: np.ndarray, channels: int) -> sparse.csr_array:
     """Return the matrix that makes acquisitions of a spectrum followed by a pattern."""
     length, pattern = channels + int(np.ptp(shifts)), sparse.eye_array(channels)
     moved = [sparse.eye_array(channels, length, k=int(shifts.max() - shift)) for shift in shifts]

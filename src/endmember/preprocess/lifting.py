@@ -220,10 +220,10 @@ def map_whole(function: Callable[..., Any], X: Any, results: int) -> tuple[Any, 
     """
     if not is_lazy(X):
         return function(X)
-    import dask
     import dask.array as da
+    from dask.delayed import delayed
 
-    parts = dask.delayed(function, nout=results)(X)
+    parts = delayed(function, nout=results)(X)
     return tuple(da.from_delayed(part, X.shape, X.dtype).rechunk(X.chunks) for part in parts)
 
 

@@ -3,9 +3,10 @@
 Matplotlib and Jinja are imported when something is drawn or written, not before.
 """
 
+from endmember.show.contents import Components, Misfit
 from endmember.show.html import Report, Section, render, write
 from endmember.show.particular import profiles, relevance, shifts
-from endmember.show.plots import Components, Misfit, components, convergence, residual
+from endmember.show.plots import components, convergence, residual
 
 __all__ = [
     "Components",

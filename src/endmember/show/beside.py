@@ -15,7 +15,6 @@ from endmember.show.space import Space, label_below
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
 _SPECTRUM_WIDTH = 4.3  # inches
 
@@ -44,15 +43,15 @@ class Beside:
     """
 
     names: Sequence[str]
-    maps: Sequence[NDArray]
-    spectra: NDArray
+    maps: Sequence[np.ndarray]
+    spectra: np.ndarray
     component_names: Sequence[str]
-    energy: NDArray
+    energy: np.ndarray
     energy_label: str
-    agreement: NDArray
-    agree: NDArray
+    agreement: np.ndarray
+    agree: np.ndarray
     words: str
-    band: tuple[NDArray, NDArray] | None = None
+    band: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def draw_beside(content: Beside) -> Figure:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 
@@ -50,9 +49,9 @@ class Components:
     ('Component 1', 'Component 2')
     """
 
-    maps: NDArray
-    spectra: NDArray
-    energy: NDArray | None = None
+    maps: np.ndarray
+    spectra: np.ndarray
+    energy: np.ndarray | None = None
     energy_label: str = "Energy"
     energy_units: str | None = None
     pixel_size: Sequence[float | None] | None = None
@@ -110,16 +109,16 @@ class Misfit:
     (9,)
     """
 
-    map: NDArray
-    spectrum: NDArray
-    data_spectrum: NDArray
-    model_spectrum: NDArray
-    energy: NDArray | None = None
+    map: np.ndarray
+    spectrum: np.ndarray
+    data_spectrum: np.ndarray
+    model_spectrum: np.ndarray
+    energy: np.ndarray | None = None
     energy_label: str = "Energy"
     energy_units: str | None = None
     pixel_size: Sequence[float | None] | None = None
     pixel_units: str | Sequence[str | None] | None = None
-    noise: NDArray | float | None = None
+    noise: np.ndarray | float | None = None
     title: str | None = None
 
     def __post_init__(self) -> None:
@@ -207,7 +206,7 @@ def misfit_of(answer: Any) -> Misfit:
     )
 
 
-def _floats(values: Any) -> NDArray:
+def _floats(values: Any) -> np.ndarray:
     """Copy to floating point, with NaN for masked values."""
     return np.ma.filled(np.ma.asarray(values).astype(float), np.nan)
 

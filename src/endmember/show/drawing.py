@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 _PERCEPTUAL, _DIVERGING = "viridis", "RdBu_r"
 _FLATTEST, _TALLEST = 0.3, 3.5  # drawn height / width of a map; beyond, its pixels are stretched
@@ -21,7 +21,7 @@ _DENSE = 1000  # values in a panel; beyond, a thinner line
 _LOW_PANEL = 0.85  # inches: a lower map has no room inside for a scale bar
 
 
-def flatten_domain(values: NDArray) -> tuple[NDArray, str]:
+def flatten_domain(values: np.ndarray) -> tuple[np.ndarray, str]:
     """Reduce a map of any domain to what paper can show: a profile or an image.
 
     Parameters
@@ -53,7 +53,7 @@ def flatten_domain(values: NDArray) -> tuple[NDArray, str]:
     return np.ma.filled(counted, np.nan), note
 
 
-def steps_of(pixel_size: Sequence[float | None] | None, n_axes: int) -> NDArray:
+def steps_of(pixel_size: Sequence[float | None] | None, n_axes: int) -> np.ndarray:
     """Step sizes of the last axes of a domain; NaN where an axis is not calibrated.
 
     Parameters
@@ -79,7 +79,7 @@ def steps_of(pixel_size: Sequence[float | None] | None, n_axes: int) -> NDArray:
     return np.where(np.isfinite(steps) & (steps > 0), steps, np.nan)
 
 
-def map_proportions(shape: tuple[int, int], steps: NDArray) -> tuple[float, float]:
+def map_proportions(shape: tuple[int, int], steps: np.ndarray) -> tuple[float, float]:
     """Height over width of a map as drawn, and how much its pixels are stretched for it.
 
     A map of a few rows drawn to scale would be a ribbon too thin to read; its rows are then
@@ -140,7 +140,7 @@ def stretch_note(stretch: float) -> str:
 def draw_map(
     axes: Axes,
     values: ArrayLike,
-    steps: NDArray | None = None,
+    steps: np.ndarray | None = None,
     *,
     label: str = "",
     limits: tuple[float, float] | None = None,
@@ -398,7 +398,7 @@ def draw_spectrum(
     return line
 
 
-def line_values(axes: Axes) -> NDArray:
+def line_values(axes: Axes) -> np.ndarray:
     """All finite values of the lines in a panel.
 
     Parameters
@@ -424,13 +424,13 @@ def line_values(axes: Axes) -> NDArray:
     return values[np.isfinite(values)]
 
 
-def _neighbours(values: NDArray) -> NDArray:
+def _neighbours(values: np.ndarray) -> np.ndarray:
     """Stack each value's left and right neighbour, NaN beyond the ends."""
     padded = np.concatenate([[np.nan], values, [np.nan]])
     return np.stack([padded[:-2], padded[2:]])
 
 
-def _padded_range(values: NDArray) -> tuple[float, float]:
+def _padded_range(values: np.ndarray) -> tuple[float, float]:
     """Limits that hold zero and all values, with a little air on the sides that have data."""
     low, high = min(0.0, values.min(initial=0.0)), max(0.0, values.max(initial=0.0))
     span = high - low or 1.0

@@ -15,7 +15,7 @@ from endmember.show.space import Space, label_below
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
 def relevance(levels: Any, *, kept: int | None = None) -> Figure:
@@ -65,7 +65,7 @@ def relevance(levels: Any, *, kept: int | None = None) -> Figure:
     return _draw_levels(values, kept)
 
 
-def _positive(levels: Any) -> NDArray:
+def _positive(levels: Any) -> np.ndarray:
     try:
         values = np.asarray(levels, dtype=float).ravel()
     except (TypeError, ValueError) as error:
@@ -78,7 +78,7 @@ def _positive(levels: Any) -> NDArray:
     return values
 
 
-def _draw_levels(values: NDArray, kept: int) -> Figure:
+def _draw_levels(values: np.ndarray, kept: int) -> Figure:
     """Draw stems from the bottom of the panel, dots, and the line that empty maps lie on."""
     from matplotlib.ticker import MaxNLocator
 

@@ -20,7 +20,7 @@ from endmember.show.space import PROFILE_HEIGHT, Space, label_below, label_into_
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 _SPECTRUM_WIDTH = 4.3  # inches
 _ONE_COLUMN = 6  # components, before the rows are set in two columns
@@ -165,7 +165,7 @@ def convergence(
     return _draw_convergence(objective, _numbers(ends, "starts"), converged)
 
 
-def _numbers(values: Any, what: str) -> NDArray:
+def _numbers(values: Any, what: str) -> np.ndarray:
     """Check a sequence of numbers."""
     try:
         return np.asarray(values, dtype=float).ravel()
@@ -269,7 +269,7 @@ def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
     label_below(below, energy_text, True)
 
 
-def _draw_band(axes: Axes, energy: NDArray, half_width: NDArray) -> None:
+def _draw_band(axes: Axes, energy: np.ndarray, half_width: np.ndarray) -> None:
     """Shade what noise alone explains, and keep it in sight."""
     axes.fill_between(energy, -half_width, half_width, color=page.FAINT, linewidth=0, zorder=0.4)
     low, high = axes.get_ylim()
@@ -292,7 +292,7 @@ def _mark_noise(axes: Axes, noise: float, has_colour_bar: bool) -> None:
         axes.set_title(text, loc="right", fontsize=page.SMALL, color=page.GREY)
 
 
-def _limits_with(values: NDArray, noise: float | None) -> tuple[float, float]:
+def _limits_with(values: np.ndarray, noise: float | None) -> tuple[float, float]:
     """Lowest and highest value, and the noise between them: misfit shows as small differences."""
     known = np.append(values[np.isfinite(values)], [] if noise is None else noise)
     return (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
@@ -301,7 +301,7 @@ def _limits_with(values: NDArray, noise: float | None) -> tuple[float, float]:
 # ---- convergence -------------------------------------------------------------------------------
 
 
-def _draw_convergence(objective: NDArray, starts: NDArray, converged: bool | None) -> Figure:
+def _draw_convergence(objective: np.ndarray, starts: np.ndarray, converged: bool | None) -> Figure:
     """Draw the relative excess over the last value on a logarithmic axis."""
     from matplotlib.ticker import MaxNLocator
 
@@ -336,7 +336,7 @@ def _draw_convergence(objective: NDArray, starts: NDArray, converged: bool | Non
     return figure
 
 
-def _relative_excess(objective: NDArray, starts: NDArray) -> tuple[NDArray, NDArray]:
+def _relative_excess(objective: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(f − f_last) / |f_last| of the sweeps and of the starts, NaN where not positive.
 
     Where the last value is zero the excess is relative to the largest value instead.
@@ -347,7 +347,7 @@ def _relative_excess(objective: NDArray, starts: NDArray) -> tuple[NDArray, NDAr
     return np.where(sweeps > 0, sweeps, np.nan), np.where(ends > 0, ends, np.nan)
 
 
-def _draw_starts(axes: Axes, excess: NDArray) -> None:
+def _draw_starts(axes: Axes, excess: np.ndarray) -> None:
     """Draw the ends of all starts as ticks at the right edge; the best lie at the bottom."""
     if excess.size == 0:
         return
@@ -377,7 +377,7 @@ def _outcome(n_sweeps: int, converged: bool | None) -> str:
 # ---- words for the axes ------------------------------------------------------------------------
 
 
-def _energy_axis(answer: Components | Misfit, n_channels: int) -> tuple[NDArray, str]:
+def _energy_axis(answer: Components | Misfit, n_channels: int) -> tuple[np.ndarray, str]:
     """Energies with their label, or channel numbers."""
     if answer.energy is None:
         return np.arange(n_channels, dtype=float), "Channel"

@@ -12,7 +12,6 @@ from endmember.show import drawing, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
 _MAP_WIDTH, _MAP_HEIGHT = 1.8, 1.7  # inches, at most
 PROFILE_HEIGHT = 1.05  # inches
@@ -41,14 +40,14 @@ class Space:
     """
 
     shape: tuple[int, ...]
-    steps: NDArray
+    steps: np.ndarray
     units: str | None
     scale: float = 1.0
 
     @classmethod
     def of(
         cls,
-        values: NDArray,
+        values: np.ndarray,
         pixel_size: Sequence[float | None] | None,
         pixel_units: str | Sequence[str | None] | None,
         scale: float = 1.0,
@@ -103,7 +102,7 @@ class Space:
     def draw(
         self,
         axes: Axes,
-        values: NDArray,
+        values: np.ndarray,
         colour: str,
         label: str,
         limits: tuple[float, float] | None = None,

@@ -105,7 +105,7 @@ def choose_model(
         found.set_params(loss=SquaredError())
         why = [
             "Loss: squared error, because single values have weights or are missing, which weights by counts do not "
-            "go with, nor what is wished with Poisson's likelihood."
+            "go with, nor does the likelihood of Poisson with the penalties given."
         ]
     return found, [*reasons, *why], report
 

@@ -90,11 +90,11 @@ class Sketches:
             wait([future], WAIT)
         return future.result()
 
-    def _fill(self, future: Future, scaling: str | None) -> None:
+    def _fill(self, future: Future[Any], scaling: str | None) -> None:
         try:
             full = self._make(scaling)
             # What the sketch was made from stays out: the sketch takes its place.
-            full.origin = replace(full.origin, data=full)  # type: ignore[attr-defined]
+            full.origin = replace(full.origin, data=full)
             future.set_result((full, _coarse(full)))
         except Exception as problem:  # becomes a message of whoever waits
             future.set_exception(problem)
@@ -154,7 +154,7 @@ class Live:
         self._last = end.components_
         return picture(end.maps_, end, "all pixels")
 
-    def _first(self, few: Data, choices: Choices, callback: Callable) -> Any:
+    def _first(self, few: Data, choices: Choices, callback: Callable[..., Any]) -> Any:
         """Return a quick model of few pixels, from the last answer where that had as many components."""
         if self._last is not None and len(self._last) == choices.k:
             maps = _all_maps(few, self._last, choices)
@@ -184,21 +184,25 @@ def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:
     return callback
 
 
-def _fitted(data: Data, choices: Choices, callback: Callable, **parameters: Any) -> Any:
+def _fitted(data: Data, choices: Choices, callback: Callable[..., Any], **parameters: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the page says itself what has not converged
         return choices.model(compress=False, **parameters).fit(data, callback=callback)
 
 
 def _continued(
-    data: Data, choices: Choices, maps: np.ndarray, spectra: np.ndarray, callback: Callable
+    data: Data,
+    choices: Choices,
+    maps: np.ndarray,
+    spectra: np.ndarray,
+    callback: Callable[..., Any],
 ) -> Any:
     return _fitted(data, choices, callback, init=(np.asarray(maps, dtype=float), spectra))
 
 
 def _coarse(full: Data) -> Data:
     """Return the sketch of the pixels of a regular grid, about ``FEW_PIXELS`` of them."""
-    observed = full.origin  # type: ignore[attr-defined]
+    observed = full.origin
     step = max(1, round((np.prod(observed.domain) / FEW_PIXELS) ** (1 / len(observed.domain))))
     taken = np.zeros(observed.domain, dtype=bool)
     # The pixel in the middle of every block: its map, stretched, lies where it belongs.
@@ -207,7 +211,7 @@ def _coarse(full: Data) -> Data:
     number = np.cumsum(taken.ravel()) - 1
     chosen = np.flatnonzero(taken.ravel()[observed.rows])
     low = some_pixels(full, chosen)
-    low.origin = replace(  # type: ignore[attr-defined]
+    low.origin = replace(
         observed, data=low, domain=domain, rows=number[observed.rows[chosen]], mask=None
     )
     return low
@@ -215,7 +219,7 @@ def _coarse(full: Data) -> Data:
 
 def _all_maps(data: Data, spectra: np.ndarray, choices: Choices) -> np.ndarray:
     """Return the maps of a sketch that go with given spectra, by non-negative least squares."""
-    observed = data.origin  # type: ignore[attr-defined]
+    observed = data.origin
     loss = choices.model().loss or em.SquaredError()
     S = np.asarray(spectra, dtype=np.float64).T[observed.columns]
     with one_blas_thread():

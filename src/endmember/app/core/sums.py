@@ -1,13 +1,12 @@
 """Sums over regions and energy windows at the speed of a drag."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 #: Rows and channels between two running sums.
 STEP = 32
 
 
-def running_sums(cube: NDArray, step: int = STEP) -> tuple[NDArray, NDArray]:
+def running_sums(cube: np.ndarray, step: int = STEP) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums of a cube over all rows, and over all channels, up to every ``step``-th.
 
     Parameters
@@ -55,12 +54,15 @@ class Sums:
     """
 
     def __init__(
-        self, cube: NDArray, step: int = STEP, running: tuple[NDArray, NDArray] | None = None
+        self,
+        cube: np.ndarray,
+        step: int = STEP,
+        running: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self.cube, self.step = cube, step
         self._rows, self._channels = running or running_sums(cube, step)
 
-    def spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> NDArray[np.float64]:
+    def spectrum(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Return the mean spectrum of the pixels ``rows[0]:rows[1], columns[0]:columns[1]``, (channels,)."""
         (y0, y1), (x0, x1) = rows, columns
         total = np.zeros(self.cube.shape[2])
@@ -74,7 +76,7 @@ class Sums:
             total += self.cube[start:stop, x0:x1].sum(axis=(0, 1), dtype=np.float64)
         return total / max(1, (y1 - y0) * (x1 - x0))
 
-    def map(self, channels: tuple[int, int]) -> NDArray[np.float64]:
+    def map(self, channels: tuple[int, int]) -> np.ndarray:
         """Return the sum over the channels ``channels[0]:channels[1]`` in every pixel, (ny, nx)."""
         c0, c1 = channels
         first, last = -(-c0 // self.step), c1 // self.step

@@ -41,7 +41,7 @@ def main() -> None:
         send(answers, (kind, answer))
 
 
-def _listen(waiting: queue.SimpleQueue) -> None:
+def _listen(waiting: queue.SimpleQueue[Any]) -> None:
     """Take jobs; end with the parent, whatever is being worked on."""
     while True:
         try:

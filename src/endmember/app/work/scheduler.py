@@ -66,9 +66,7 @@ class Lane:
 
     def __init__(self, deliver: Callable[[Callable[[], None]], Any] = lambda call: call()) -> None:
         self._deliver = deliver
-        self._requests: queue.SimpleQueue[tuple[Ticket, Callable, Callable, Callable] | None] = (
-            queue.SimpleQueue()
-        )
+        self._requests: queue.SimpleQueue[tuple[Ticket, Any, Any, Any] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._newest = Ticket()
         self._newest.done = True
@@ -124,7 +122,7 @@ class Lane:
         for request in iter(self._requests.get, None):
             self._carry_out(*request)
 
-    def _carry_out(self, ticket: Ticket, work: Callable, done: Callable, failed: Callable) -> None:
+    def _carry_out(self, ticket: Ticket, work: Any, done: Any, failed: Any) -> None:
         answer: Any
         try:
             ticket.check()

@@ -371,7 +371,7 @@ def cluster() -> Any:
 
 def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]:
     """Compute blocks on the workers; one that is lost with its worker is computed again elsewhere."""
-    from dask import delayed
+    from dask.delayed import delayed
 
     on_worker = delayed(_work, pure=False)
     ahead = max(2, 2 * sum(client.nthreads().values()))

@@ -251,7 +251,7 @@ class Data(Arrangement):
         return self.gather("norms", _squares)[0]
 
     @cached_property
-    def squared_norm(self) -> float:  # type: ignore[override]
+    def squared_norm(self) -> float:
         return float(self.squared_row_norms.sum())
 
     def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:

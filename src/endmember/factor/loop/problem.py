@@ -192,7 +192,7 @@ class Problem:
             for penalty in self.penalties[mode]:
                 if "norm" in penalty.offers():
                     subproblem.add_linear(penalty.slope(subproblem, F))
-            steps = [p.prox for p in self.penalties[mode] if "prox" in p.offers()]  # type: ignore[attr-defined]
+            steps = [p.prox for p in self.penalties[mode] if "prox" in p.offers()]
             residuals.append(subproblem.optimality(F, steps))
         return max(residuals)
 

@@ -299,7 +299,7 @@ class Refined(Data):
         return known + sum(L[index] @ D for L, D in zip(self._left, self._rest, strict=True))
 
     @property
-    def squared_row_norms(self) -> np.ndarray:  # type: ignore[override]
+    def squared_row_norms(self) -> np.ndarray:
         norms = np.empty(self.shape[0])
         for rows, X in self.blocks():
             norms[rows] = np.einsum("ij,ij->i", X, X)

@@ -5,7 +5,8 @@ import platform
 
 from endmember import __version__
 from endmember.factor.data.fingerprint import data_hash
-from endmember.preprocess.lifting import record, steps
+from endmember.factor.data.inspection import steps
+from endmember.preprocess.lifting import record
 
 __all__ = ["data_hash", "record", "steps", "versions"]
 
