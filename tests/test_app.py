@@ -10,6 +10,7 @@ import time
 import zipfile
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -570,6 +571,48 @@ def test_every_request_to_the_server_passes_the_gate(tmp_path):
         assert ask(f"{home.path}favicon.ico") == 204
     finally:
         running.stop()
+
+
+def test_a_change_that_comes_as_the_one_before_it_is_through_is_sent():
+    """Where the browser takes its time, Panel would keep the second until there is a third."""
+    pytest.importorskip("panel")
+    import asyncio
+
+    from bokeh.document import Document
+    from panel.io.document import extra_socket_handlers, schedule_write_events
+
+    from endmember.app.server.server import send_what_was_left
+
+    class Connection:
+        _socket = protocol = property(lambda self: self)
+
+        def create(self, kind, events):
+            return events
+
+    async def visit():
+        document, connection, sent = Document(), Connection(), []
+        on_its_way = asyncio.get_running_loop().create_future()
+
+        def send(connection, msg):
+            sent.extend(msg)
+            return [on_its_way]
+
+        extra_socket_handlers[Connection] = send
+        on_its_way.add_done_callback(
+            lambda _: schedule_write_events(document, [connection], ["second"])
+        )
+        schedule_write_events(document, [connection], ["first"])
+        await asyncio.sleep(0.01)
+        on_its_way.set_result(None)
+        await asyncio.sleep(0.01)
+        send_what_was_left(
+            SimpleNamespace(get_sessions=lambda: [SimpleNamespace(document=document)])
+        )
+        await asyncio.sleep(0.01)
+        del extra_socket_handlers[Connection]
+        return sent
+
+    assert asyncio.run(visit()) == ["first", "second"]
 
 
 def test_importing_the_package_and_the_session_imports_no_panel():

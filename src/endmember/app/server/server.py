@@ -10,7 +10,9 @@ from typing import Any
 
 from bokeh.server.server import Server
 from bokeh.settings import settings
+from panel.io.document import schedule_write_events
 from panel.io.server import get_server
+from tornado.ioloop import PeriodicCallback
 
 from endmember.app.core.session import Session
 from endmember.app.page.page import Page
@@ -24,6 +26,8 @@ from endmember.app.work.pool import Workers
 MESSAGE_LIMIT = 16 * 2**20
 #: Heaps that all threads share.
 HEAPS = 2
+#: Milliseconds between two rounds for what was left unsent.
+ROUND = 1000
 _ARENA_MAX = -8  # as glibc numbers the options of mallopt
 
 
@@ -71,7 +75,18 @@ def make_server(
         unused_session_lifetime_milliseconds=15_000, check_unused_sessions_milliseconds=5_000,
     )  # fmt: skip
     server._http.request_callback = Gate(server._tornado, token, hosts)
+    PeriodicCallback(lambda: send_what_was_left(server), ROUND).start()
     return Workbench(server, f"http://{address}:{port}/{token}/", store)
+
+
+def send_what_was_left(server: Server) -> None:
+    """Send the changes that Panel has kept back without another to take them along.
+
+    It keeps one that comes while those before it are on their way. Where it comes in the moment in which they are
+    through, it waits for the next change, which never comes if it was the last: an answer that nobody sees.
+    """
+    for session in server.get_sessions():
+        schedule_write_events(session.document, [], [])
 
 
 def share_memory() -> None:
