@@ -7,7 +7,7 @@ from sklearn.decomposition._nmf import _update_coordinate_descent
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from endmember.factor.solvers import ANLS, HALS
+from endmember.factor.solvers import ANLS, HALS, pivoting, rows
 from endmember.factor.subproblems.quadratic import Quadratic
 
 SOLVERS = [ANLS(), HALS(), HALS(inner=1)]
@@ -70,12 +70,38 @@ def test_anls_with_equal_components_reaches_the_optimum():
 
 
 def test_settling_what_pivoting_left_over_gives_the_same_minimiser():
-    from endmember.factor.solvers.pivoting import _Pivoting
-
     X, Z, sub = problem(5)
-    bounds = np.zeros((120, 5)), np.full((120, 5), np.inf)
-    rough = _Pivoting(sub, *bounds)._finish(np.zeros((120, 5)), np.arange(120))
+    rough = [pivoting._settled(sub.G, h, np.zeros(5), np.full(5, np.inf)) for h in sub.H]
     np.testing.assert_allclose(rough, ANLS().improve(sub, np.zeros((120, 5)), 60), atol=1e-7)
+
+
+@pytest.mark.parametrize("k", [1, 4, 9])
+def test_compiled_pivoting_is_what_its_python_says(k, monkeypatch):
+    _, Z, sub = problem(k, n=40)
+    rng = np.random.default_rng(6)
+    lower, upper = -0.05 * rng.random((40, k)), 0.05 * rng.random((40, k))
+    lower[:, 0], upper[5:9] = -np.inf, lower[5:9]
+    boxed = Quadratic(sub.G, sub.H, lower, upper)
+    compiled = [ANLS().improve(given, np.zeros((40, k)), 60) for given in (sub, boxed)]
+    monkeypatch.setattr(pivoting, "loops", lambda: vars(rows))
+    for given, F in zip((sub, boxed), compiled, strict=True):
+        np.testing.assert_allclose(ANLS().improve(given, F, 60), F, rtol=1e-12, atol=1e-14)
+
+
+def test_the_bits_of_rows_depend_neither_on_threads_nor_on_their_shares(monkeypatch):
+    _, _, sub = problem(9)
+    F = ANLS().improve(sub, np.ones((120, 9)), 60)
+    monkeypatch.setattr(pivoting, "CHUNK", 7)
+    for threads in ("1", "3"):
+        monkeypatch.setenv("ENDMEMBER_THREADS", threads)
+        np.testing.assert_array_equal(ANLS().improve(sub, np.ones((120, 9)), 60), F)
+
+
+def test_more_components_than_patterns_have_numbers_are_solved():
+    X, Z, sub = problem(70, m=90)
+    expected = np.array([nnls(Z, x)[0] for x in X])
+    F = ANLS().improve(sub, np.zeros(expected.shape), 90)
+    np.testing.assert_allclose(F, expected, atol=1e-8)
 
 
 def test_one_hals_column_equals_the_closed_form():

@@ -14,13 +14,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache, cached_property
-from types import FunctionType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
 from scipy.special import xlogy
 
+from endmember.factor.compiled import compiled
 from endmember.factor.data.resources import in_threads
 
 #: Passes over the entries of a step at most, and the share of the first pass's gain that ends them.
@@ -65,7 +65,7 @@ class Rest(NamedTuple):
 
 def run(name: str, counts: Counts, *arguments: Any) -> None:
     """Call the compiled function ``name(counts, *arguments, first, last)`` for all rows, in several threads."""
-    function, pointers = compiled()[name], counts.pointers
+    function, pointers = loops()[name], counts.pointers
     shares = np.linspace(0, pointers[-1], PARTS + 1)[1:-1]
     edges = np.concatenate([[0], np.searchsorted(pointers, shares), [len(pointers) - 1]])
     parts = [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b]
@@ -73,25 +73,12 @@ def run(name: str, counts: Counts, *arguments: Any) -> None:
 
 
 @cache
-def compiled() -> dict[str, Any]:
+def loops() -> dict[str, Any]:
     """Return the compiled functions of this module by name, kept on disk where a folder can be written."""
-    import numba
-
-    scope = dict(globals())
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"reassoc", "contract"},
-    }
-    for function in (
+    functions = (
         numerators, deviances, derivatives, best_step, steepest_fall, length_of_step, newton_steps
-    ):  # fmt: skip
-        copy = FunctionType(function.__code__, scope, function.__name__)
-        try:
-            scope[function.__name__] = numba.njit(cache=True, **options)(copy)
-        except RuntimeError:  # nowhere to keep it
-            scope[function.__name__] = numba.njit(**options)(copy)
-    return scope
+    )  # fmt: skip
+    return compiled(globals(), dict.fromkeys(functions))
 
 
 def numerators(
