@@ -125,7 +125,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "Absent": (
         lambda **given: nmf(maps=em.Absent("auto", **given)),
-        {"threshold": 60.0},
+        {"threshold": 60.0, "mixed": True},
     ),
     "Ridge": (model_with(em.Ridge, "maps"), {"weight": 1.0}),
     "Smooth": (model_with(em.Smooth, "maps"), {"weight": 1.0}),
@@ -336,6 +336,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         lambda **given: em.unmix(CUBE, **{"model": em.NMF(2, **QUICK), **given}),
         {
             "model": em.VCA(2, random_state=0),
+            "n_components": With(3, {"model": None}),
+            "assume": With("distinct_spectra", {"model": None, "n_components": 2}),
             "mask": PIXELS,
             "channel_mask": CHANNELS,
             "weights": WEIGHTS,

@@ -70,6 +70,7 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "errors": "--errors",
             "ambiguity": "--ambiguity",
             "crosscheck": "--crosscheck",
+            "assume": "--assume distinct-spectra",
         },
     ),
     "rank": (

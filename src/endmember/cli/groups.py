@@ -73,6 +73,14 @@ class Fitting(Sweeps):
         ),
     ] = None
     dispersion: DispersionOption = False
+    assume: Annotated[
+        str,
+        typer.Option(
+            callback=lambda name: name.lower().replace("-", "_"),
+            help="Which end, where mixed pixels and like spectra fit as well.",
+            metavar="pure-maps|distinct-spectra",
+        ),
+    ] = "pure_maps"
 
     def parameters(self, context: typer.Context) -> dict[str, Any]:
         """Return what was given for the method, by the names of its parameters, and its seed in any case.
@@ -108,7 +116,7 @@ class Fitting(Sweeps):
         solver = self.solver and named(SOLVERS, self.solver.lower(), "solver")
         own = {"loss": self.loss, "solver": solver and solver()}
         model, reasons, panel = choose_model(
-            image, components, method=self.method, **masks, **(parameters | own)
+            image, components, method=self.method, assume=self.assume, **masks, **(parameters | own)
         )
         if self.drift is not None:
             model = em.Drifting(model, max_shift=self.drift, dispersion=self.dispersion)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError, check_known
+from endmember.factor.columns import unit_columns
 from endmember.factor.data.grid import Grid
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
@@ -25,10 +26,12 @@ from endmember.factor.loop.absence import (
     with_zeros,
 )
 from endmember.factor.loop.compatibility import check_combination
+from endmember.factor.loop.cone import cone_in_words, excess_of_clipped
 from endmember.factor.loop.fit import Callback, Fit
+from endmember.factor.loop.mixing import moved_apart
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import STARTS, StartReport, as_least_squares, start_maps
-from endmember.factor.penalties import Penalty, check_together, resolve
+from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
 from endmember.factor.scale.normalisation import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import is_compressed, sketch_of
 from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
@@ -57,20 +60,17 @@ class NMF(Alternating):
 
     .. math:: \min_{C, S}\ \ell(X, C S^\top) + \sum R_C(C) + \sum R_S(S), \qquad C \ge 0,\ S \ge 0
 
-    The best of several starts is continued until the objective stands still; large data are first
-    compressed to the few directions that carry the signal, and the answer is finished on the full
-    data.
+    The best of several starts is continued until the objective stands still; large data are first compressed to the
+    few directions that carry the signal, and the answer is finished on the full data.
 
     Parameters
     ----------
     n_components : int
-        How many components, k, at most min(pixels, channels); with ``em.Relevance()`` more than there
-        are, of which some are kept.
+        How many components, k, at most min(pixels, channels); with ``em.Relevance()`` more, of which some are kept.
     loss : loss, optional
         ``em.SquaredError()`` unless given.
     maps, spectra : penalty or list of penalties, optional
-        Penalties on the maps and on the spectra. Both are non-negative unless ``em.Free()`` is
-        given.
+        Penalties on the maps and on the spectra. Both are non-negative unless ``em.Free()`` is given.
     solver : solver, optional
         ``em.ANLS()`` unless given.
     init : str, tuple of arrays or estimator
@@ -80,10 +80,9 @@ class NMF(Alternating):
     n_starts : int
         Starts of "multistart".
     normalise : tuple or None
-        Which factor has unit norm in the answer, and which norm: ``("spectra" | "maps", "l1" |
-        "l2" | "max" | p)`` with the p of any l_p norm, or ``("spectra", ("area", (start, stop)))`` over an
-        energy window, in the signal's unit (channels for arrays). p = 0 divides by the number of entries that are
-        not zero, which is no unit of scale: what ``None`` leaves, over that number.
+        Which factor has unit norm in the answer, and which norm: ``("spectra" | "maps", "l1" | "l2" | "max" | p)`` with
+        the p of any l_p norm, or ``("spectra", ("area", (start, stop)))`` over an energy window, in the signal's unit
+        (channels for arrays). p = 0 divides by the number of entries that are not zero, which is no unit of scale.
     compress : "auto" or bool
         Whether starts and first sweeps run on a low-rank sketch.
     max_iter : int
@@ -122,9 +121,12 @@ class NMF(Alternating):
     absent_, absent_spectra_ : ndarray of bool, (*domain, k), (k, n_channels)
         With ``em.Absent("auto")`` on maps or spectra, where the data bear zeros: the entries that were decided.
     excess_ : ndarray, (k,)
-        With ``em.Absent("auto")``: the mean square of the negative amounts that were tested, in standard errors. About
-        1 where zeros are zeros, less where the cone of the spectra is wider than the noise allows, more where small
-        amounts are not zero; above 1.8 no zeros are kept.
+        Q: the mean square of the negative amounts that were clipped or tested, in standard errors; NaN for none, and
+        not known for free maps and weighted entries. About 1 where zeros are zeros, less where the cone of the spectra
+        is wider than the noise allows, more where small amounts are not zero; above 1.8 no tested zeros are kept.
+    mixed_, other_end_ : float, ndarray (k, n_channels)
+        With ``em.Absent("auto", mixed=True)``: the share of the mean image that was put into every pixel, and the
+        spectra, of unit length, as they were before.
 
     References
     ----------
@@ -140,8 +142,7 @@ class NMF(Alternating):
     """
 
     in_words = (
-        "The data were factorised into {n_components} components by non-negative matrix "
-        "factorisation (NMF), from "
+        "The data were factorised into {n_components} components by non-negative matrix factorisation (NMF), from "
         "{n_starts} starts, until the objective fell by less than {tol:g} of itself per sweep"
     )
     references = (
@@ -227,6 +228,7 @@ class NMF(Alternating):
             )  # fmt: skip
             observed.seen = seen, fit.factors[0], fit.factors[1]
         fit = self._conclude(full, fit, optimality)
+        fit = self._judge(quick if isinstance(observed.data, Lazy) else full, fit, observed)
         self._keep(observed, fit, energy)
         self._keep_weights(full.data, observed)
         self._keep_relevance(full, fit, k)
@@ -292,27 +294,27 @@ class NMF(Alternating):
                 self.absent_spectra_ = observed.spectra(mask) == 1
         if kept:
             return held, other, zeros
-        logger.info(self.zeros_in_words)
+        logger.info(cone_in_words(self.learned()))
         return full, quick, fit
 
-    @property
-    def zeros_in_words(self) -> str:
-        """What a test of zeros found, in one sentence; "" where none was asked for."""
-        if "excess_" not in self.learned():
-            return ""
-        scatter = f"{np.sqrt(self.excess_.max()):.1f} times the noise"
-        masks = [m for name, m in self.learned().items() if name.startswith("absent_")]
-        if not any(mask.any() for mask in masks):
-            return (
-                f"Small amounts are not zero here: what a test would call zero scatters by {scatter}, so no zeros were "
-                "decided, and spectra keep the bias of clipped noise."
-            )
-        share = np.mean([mask.mean() for mask in masks])
-        return (
-            f"A test found {share:.0%} of the amounts absent; they scatter by {scatter}. Assumed is that every "
-            "component is absent somewhere: where all pixels mix all phases, spectra that differ more would fit as "
-            "well."
-        )
+    def _judge(self, problem: Problem, fit: Fit, observed: Observed) -> Fit:
+        """Learn how wide the cone of the spectra is; return the fit, with spectra moved apart where that is asked."""
+        maps, spectra = self._penalties().values()
+        tested = any(penalty.tested for penalty in [*maps, *spectra])
+        lower, _ = bounds_of(maps, fit.factors[0].shape, problem.grids[0])
+        known = problem.loss.as_squares() is not None and not observed.data.weighted
+        if fit.stopped or not known or not (tested or np.all(np.isfinite(lower))):
+            return fit
+        lazy = isinstance(observed.data, Lazy)  # judged on its sketch, as it was weighted
+        squares = problem if lazy else self._in_squares(problem, fit.factors, observed)
+        if not tested:
+            self.excess_ = excess_of_clipped(squares, fit.factors[1])
+        if any(isinstance(penalty, Absent) and penalty.mixed for penalty in maps):
+            factors, self.mixed_ = moved_apart(squares, fit.factors)
+            self.other_end_ = observed.spectra(unit_columns(fit.factors[1]))
+            self.absent_ = self.absent_ & (self.mixed_ == 0)
+            return replace(fit, factors=factors)
+        return fit
 
     def _in_squares(
         self, problem: Problem, factors: Sequence[np.ndarray], observed: Observed

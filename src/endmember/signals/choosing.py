@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError, check_known
 from endmember.factor.data.inspection import given, left_out, unwrap
 from endmember.factor.data.lazy import sample
 from endmember.factor.data.matrix import row_blocks
@@ -27,6 +27,15 @@ PUSH = 0.01
 FEW_COUNTS = 1.0
 #: Share of the signal's power below zero from which data are signed by nature.
 SIGNED = 0.2
+#: Why zeros are tested, and why spectra are moved apart after that.
+ZEROS = (
+    'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise takes below '
+    "zero and a fit clips would bias the spectra."
+)
+APART = (
+    'Spectra: as different as the data allow (em.Absent("auto", mixed=True)), as asked: pixels may mix all phases, '
+    "which is the same data as spectra that are alike."
+)
 #: Steps of a history that leave an error of either sign.
 _BACKGROUND = {"subtract_background", "fit_background"}
 
@@ -41,6 +50,7 @@ def choose_model(
     channel_mask: Any = None,
     weights: Any = None,
     callback: Any = None,
+    assume: str = "pure_maps",
     **parameters: Any,
 ) -> tuple[Any, list[str], RankReport | None]:
     """Return a model with everything chosen that was left open, the reasons, and the rank panel if it was asked.
@@ -56,6 +66,8 @@ def choose_model(
         As in ``em.unmix``. The number is judged by the spectra that lack no value.
     callback : callable, optional
         Told of the progress of the panel.
+    assume : "pure_maps" or "distinct_spectra"
+        Which end of what fits as well is taken where loss, solver and penalties are left open.
     **parameters
         Of the model. Those that are None count as not given.
 
@@ -64,6 +76,7 @@ def choose_model(
     ValueError
         If the method has no such parameter, or nothing stands above the noise, so that no number can be suggested.
     """
+    check_known("assume", assume, "pure_maps", "distinct_spectra")
     parameters = {name: value for name, value in parameters.items() if value is not None}
     model = _other_method(method, loss, parameters)
     reasons: list[str] = []
@@ -75,20 +88,19 @@ def choose_model(
         # The noise is measured: the gain that readers put into the metadata is that of the display.
         whole, complete = _without_gaps(judged, mask, channel_mask, weights)
         report = rank(whole, mask=complete, channel_mask=channel_mask, callback=callback)
-        if report.suggested < 1:
-            raise EndmemberError(
-                f"{report.sentence} To unmix all the same, say how many components."
-            )
         n_components = report.clear
-        fewer = f" {n_components} are taken: the others stand within 5 % of the noise line."
-        taken = "" if n_components == report.suggested else fewer
-        reasons.append(f"Number of components: {report.sentence}{taken}")
-        if judged is not signal:
-            reasons.append(
-                f"The number was judged on {judged[..., 0].size} pixels out of a few blocks of the data."
-            )
+        reasons.append(_on_number(report, None if judged is signal else judged[..., 0].size))
     noise = report.noise.times(1 / observed.unit) if report else estimate_noise(observed)
     chosen, why = _suited(noise, weighted) if loss == "auto" else (named_loss(loss), [])
+    free = (
+        model is None and loss == "auto" and not parameters.keys() & {"maps", "spectra", "solver"}
+    )
+    if assume != "pure_maps" and (weighted or not free):
+        raise EndmemberError(
+            Argument("assume", assume),
+            " moves spectra apart from where a test has decided zeros, and none are tested here; leave it out, or "
+            "leave method, loss, solver, penalties and weights open",
+        )
     if model is not None:
         if "scaling" in model.get_params(deep=False):
             model.set_params(scaling="poisson" if noise.poisson else None)
@@ -96,10 +108,12 @@ def choose_model(
             model.set_params(loss=chosen)
             reasons += why
         return model.set_params(n_components=n_components), reasons, report
-    if loss == "auto" and not parameters.keys() & {"maps", "spectra", "solver"}:
+    if free:
         few = _mean(observed) if judged is signal else np.inf
         signed = 0.0 if chosen.counts else _signed_share(observed, noise)
-        chosen, why = _left_open(chosen, why, few, signed, parameters, n_components, weighted)
+        chosen, why = _left_open(
+            chosen, why, few, signed, parameters, n_components, weighted, assume
+        )
     found = NMF(n_components, loss=chosen, **parameters)
     if loss == "auto" and weighted and chosen.counts and not _can_work(found):
         found.set_params(loss=SquaredError())
@@ -110,6 +124,16 @@ def choose_model(
     return found, [*reasons, *why], report
 
 
+def _on_number(report: RankReport, pixels: int | None) -> str:
+    """Return why that many components are taken, judged on so many pixels of more; refuse where there are none."""
+    if report.suggested < 1:
+        raise EndmemberError(f"{report.sentence} To unmix all the same, say how many components.")
+    fewer = f" {report.clear} are taken: the others stand within 5 % of the noise line."
+    taken = "" if report.clear == report.suggested else fewer
+    on = f" Judged on {pixels} pixels out of a few blocks of the data." if pixels else ""
+    return f"Number of components: {report.sentence}{taken}{on}"
+
+
 def _left_open(
     chosen: Loss,
     why: list[str],
@@ -118,6 +142,7 @@ def _left_open(
     parameters: dict[str, Any],
     n_components: int,
     weighted: bool,
+    assume: str,
 ) -> tuple[Loss, list[str]]:
     """Choose penalties where none are given, and the likelihood of few counts; return the loss and all reasons."""
     if chosen.counts and mean < FEW_COUNTS:
@@ -138,11 +163,8 @@ def _left_open(
                 "Start: the purest pixels (em.VCA), since little else determines such spectra."
             )
     elif not weighted:
-        parameters["maps"] = Absent("auto")
-        why.append(
-            'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise takes '
-            "below zero and a fit clips would bias the spectra."
-        )
+        parameters["maps"] = Absent("auto", mixed=assume == "distinct_spectra")
+        why.append(ZEROS if assume == "pure_maps" else APART)
     return chosen, why
 
 

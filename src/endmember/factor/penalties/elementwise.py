@@ -130,6 +130,10 @@ class Absent(Penalty):
     threshold : float
         With "auto": standard errors from which neighbours count as significant; an amount by itself needs 1.5 more,
         and no more than this in a mere list of pixels.
+    mixed : bool
+        With "auto", for maps: whether pixels may mix all components. Mixed pixels and like spectra are the same data,
+        and zeros stand for the end where spectra are most alike; from there spectra are moved apart, and maps
+        together, until a spectrum would be further below zero than noise takes it. The fit stays the same.
 
     Raises
     ------
@@ -151,15 +155,17 @@ class Absent(Penalty):
 
     references = ("R. Tauler, A. Smilde and B. Kowalski, J. Chemom. 9 (1995) 31.",)
 
-    def __init__(self, mask: Any, threshold: float = 2.5) -> None:
+    def __init__(self, mask: Any, threshold: float = 2.5, mixed: bool = False) -> None:
         self.mask = mask
         self.threshold = threshold
+        self.mixed = mixed
 
     @property
     def in_words(self) -> str:  # type: ignore[override]
         if not self.tested:
             return "absent in given places"
-        return "absent where a test does not find it (at {threshold:g} standard errors)"
+        apart = ", then mixed as far as spectra stay non-negative" if self.mixed else ""
+        return f"absent where a test does not find it (at {{threshold:g}} standard errors){apart}"
 
     @property
     def tested(self) -> bool:  # type: ignore[override]
@@ -176,7 +182,7 @@ class Absent(Penalty):
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
     ) -> str | None:
         if not self.tested:
-            return None
+            return 'mixed=True goes with em.Absent("auto") alone' if self.mixed else None
         if self.mask != "auto":
             return f'{self.mask!r} is no mask; give "auto" or an array of bool, where True = must be zero'
         if not isinstance(self.threshold, Real) or not 0 < float(self.threshold) < np.inf:
@@ -184,6 +190,8 @@ class Absent(Penalty):
         return None
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
+        if self.mixed and setting.grid.axis is not None:
+            raise EndmemberError("em.Absent(mixed=True) is of maps; leave it out for spectra")
         if self.tested:
             return
         if as_array(self.mask).dtype != bool:

@@ -11,6 +11,7 @@ from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
 from endmember.assess.standard_errors import Errors
 from endmember.factor.data.axis import Axis
+from endmember.factor.loop.cone import cone_in_words
 from endmember.factor.noise.model import NoiseModel
 from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
@@ -100,7 +101,7 @@ def doubts_in_words(result: Answer) -> list[Section]:
     words = [part.sentence for part in (result.bands, result.errors) if part is not None]
     agreement = result.record.get("agreement")
     words += [agreement["words"]] if agreement else []
-    words += list(filter(None, [getattr(result.model, "zeros_in_words", "")]))
+    words += list(filter(None, [cone_in_words(result.model.learned())]))
     sections = []
     if rows:
         sections.append(Section("How sure", table=rows, text="\n\n".join(words)))

@@ -23,6 +23,8 @@ def unmix(
     signal: Any,
     model: Any = None,
     *,
+    n_components: int | None = None,
+    assume: str = "pure_maps",
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
@@ -42,7 +44,12 @@ def unmix(
         area, ``[eels, edxs]``, go with ``em.Coupled(k)`` and give a :class:`CoupledUnmixing`.
     model : estimator, optional
         Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is. Without one, the rank
-        panel says how many components, the noise which loss, and the report why.
+        panel says how many components, the noise which loss, a test where each is absent, and the report why.
+    n_components : int, optional
+        How many components, all else left open.
+    assume : "pure_maps" or "distinct_spectra"
+        Mixed pixels and like spectra are the same data. Without a model, phases are taken to be as separate as
+        the data allow, or with "distinct_spectra" spectra to be as different.
     mask, channel_mask, weights, domain, callback
         As in ``em.NMF.fit``.
     reasons : sequence of str, optional
@@ -78,11 +85,13 @@ def unmix(
         "mask": mask, "channel_mask": channel_mask, "weights": weights, "callback": callback,
     }  # fmt: skip
     of_one: dict[str, Any] = {
-        "domain": domain, "reasons": reasons, "memory": memory, "checkpoint": checkpoint, "resume": resume,
+        "n_components": n_components, "domain": domain, "reasons": reasons, "memory": memory,
+        "checkpoint": checkpoint, "resume": resume,
     }  # fmt: skip
     if not (isinstance(model, Coupled) or are_signals(signal)):
-        return unmix_one(signal, model, **of_all, **of_one)
+        return unmix_one(signal, model, assume=assume, **of_all, **of_one)
     needless = [name for name, value in of_one.items() if value]
+    needless += ["assume"] if assume != "pure_maps" else []
     if needless:
         raise EndmemberError(f"several detectors take no {' and no '.join(needless)}; leave it out")
     return unmix_together(signal, model, **of_all)

@@ -34,6 +34,8 @@ def unmix_one(
     signal: Any,
     model: Any = None,
     *,
+    n_components: int | None = None,
+    assume: str = "pure_maps",
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
@@ -50,6 +52,10 @@ def unmix_one(
         raise EndmemberError(
             f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give signal.data"
         )
+    if model is not None and (n_components is not None or assume != "pure_maps"):
+        raise EndmemberError(
+            "n_components and assume are for what is left open; leave them out, or leave the model out"
+        )
     if resume and checkpoint is None:
         raise EndmemberError(
             "resume has no effect without checkpoint; give the file of the interrupted fit"
@@ -63,7 +69,7 @@ def unmix_one(
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
     with session(memory, kept) as work, unchanged(unwrap(signal)):
         if model is None:
-            model, why, _ = choose_model(signal, **options)
+            model, why, _ = choose_model(signal, n_components, assume=assume, **options)
             reasons += why
         check_memory(signal, model.get_params(deep=False).get("n_components"))
         result = _unmixed(signal, seeded(clone(model)), options, callback, reasons)

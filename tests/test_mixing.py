@@ -1,0 +1,90 @@
+"""Mixed pixels and like spectra are the same data: both ends are found, and the way between them fits alike."""
+
+import numpy as np
+import pytest
+
+import endmember as em
+from endmember.errors import EndmemberError
+
+
+def worst(components, spectra):
+    order = em.match_components(components, spectra)
+    return float(np.max(em.spectral_angle(components[order], spectra)))
+
+
+@pytest.fixture(scope="module", params=[0.2, 0.4])
+def mixed(request):
+    """Counts of pixels that hold a share of the mean of the image, their spectra, and the like spectra that fit too."""
+    phantom = em.synthetic.mixed_phases((28, 28), 96, k=3, dose=100, seed=7)
+    share, mean = request.param, phantom.maps.mean(axis=(0, 1))
+    clean = ((1 - share) * phantom.maps + share * mean) @ phantom.spectra
+    spectra = (1 - share) * phantom.spectra + share * mean @ phantom.spectra
+    data = np.random.default_rng(7).poisson(100 * clean / clean.max()).astype(np.uint16)
+    return data, phantom.spectra, spectra, share
+
+
+def test_each_end_is_near_its_own_truth(mixed):
+    data, distinct, like, share = mixed
+    pure = em.unmix(data, n_components=3).model
+    apart = em.unmix(data, n_components=3, assume="distinct_spectra").model
+    plain = em.NMF(3, loss=em.PoissonScaled(), random_state=0).fit(data)
+    assert worst(pure.components_, like) < 2 < 4 < worst(pure.components_, distinct)
+    assert worst(apart.components_, distinct) < min(3.0, worst(plain.components_, distinct))
+    assert abs(apart.mixed_ - share) < 0.08
+    np.testing.assert_allclose(
+        np.abs(em.spectral_angle(apart.other_end_, pure.components_)), 0, atol=0.1
+    )
+    assert not apart.absent_.any()
+
+
+def test_both_ends_fit_alike(mixed):
+    data = mixed[0]
+    misfits = []
+    for end in (False, True):
+        model = em.NMF(
+            3, loss=em.PoissonScaled(), maps=em.Absent("auto", mixed=end), random_state=0
+        )
+        model.fit(data)
+        assert (model.maps_ >= 0).all() and (model.components_ >= 0).all()
+        misfits.append(np.mean((data - model.maps_ @ model.components_) ** 2))
+    assert misfits[1] == pytest.approx(misfits[0], rel=0.01)
+
+
+def test_spectra_that_leave_no_room_stay_where_they_are():
+    phantom = em.synthetic.mixed_phases((28, 28), 96, k=3, dose=1000, seed=7)
+    model = em.unmix(phantom.data, n_components=3, assume="distinct_spectra").model
+    assert model.mixed_ < 0.02 and worst(model.components_, phantom.spectra) < 1
+
+
+def test_the_end_is_chosen_only_where_zeros_are_tested():
+    data = em.synthetic.mixed_phases((8, 8), 32, k=2).data
+    with pytest.raises(EndmemberError, match="leave the model out"):
+        em.unmix(data, em.NMF(2), assume="distinct_spectra")
+    with pytest.raises(EndmemberError, match="leave the model out"):
+        em.unmix(data, em.NMF(2), n_components=2)
+    with pytest.raises(EndmemberError, match="weights open"):
+        em.unmix(data, n_components=2, assume="distinct_spectra", weights=np.ones(data.shape))
+    with pytest.raises(EndmemberError, match="pure_maps"):
+        em.unmix(data, n_components=2, assume="maps")
+    with pytest.raises(EndmemberError, match="is of maps"):
+        em.NMF(2, spectra=em.Absent("auto", mixed=True)).fit(data)
+    with pytest.raises(EndmemberError, match="alone"):
+        em.NMF(2, maps=em.Absent(np.zeros((8, 8, 2), bool), mixed=True)).fit(data)
+
+
+def test_a_cone_that_is_wider_than_the_noise_allows_is_seen():
+    phantom = em.synthetic.mixed_phases((32, 32), 96, k=3, dose=100, seed=8)
+    loss = em.PoissonScaled()
+    plain = em.NMF(3, loss=loss, random_state=0).fit(phantom.data)
+    truth = em.NMF(3, loss=loss, spectra=em.Known(dict(enumerate(phantom.spectra))))
+    truth.fit(phantom.data)
+    narrow = em.NMF(
+        3,
+        loss=loss,
+        spectra=em.Known(dict(enumerate(phantom.spectra + phantom.spectra.mean(axis=0)))),
+    )
+    narrow.fit(phantom.data)
+    assert plain.excess_.mean() < 0.5 < 0.6 < truth.excess_.mean() < 1.2
+    assert narrow.excess_.max() > 3
+    weighted = em.NMF(2).fit(phantom.data, weights=np.ones(phantom.data.shape))
+    assert "excess_" not in weighted.learned()
