@@ -14,12 +14,10 @@ OPTIONS: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract"},
 }
-#: Compiling takes longer than this, and fetching what was compiled before does not, in seconds.
-NOTICED = 0.3
 
 
 def compiled(
-    scope: Mapping[str, Any], functions: Mapping[Callable[..., Any], str | None]
+    scope: Mapping[str, Any], functions: Mapping[Callable[..., Any], Any]
 ) -> dict[str, Any]:
     """Return compiled functions by name, kept on disk where a folder can be written.
 
@@ -27,21 +25,19 @@ def compiled(
     ----------
     scope : dict
         The names that they use: those of their module.
-    functions : dict of callable to str or None
-        The functions, each behind those that it calls, with the types of its arguments; with None it is compiled
-        anew for the types of every call.
+    functions : dict of callable to numba signature or None
+        The functions, each behind those that it calls; with None one is compiled anew for the types of every call.
     """
     import numba
 
     began, scope = time.monotonic(), dict(scope)
     for function, types in functions.items():
-        signature = () if types is None else (types,)
         copy = FunctionType(function.__code__, scope, function.__name__)
         try:
-            scope[function.__name__] = numba.njit(*signature, cache=True, **OPTIONS)(copy)
+            scope[function.__name__] = numba.njit(types, cache=True, **OPTIONS)(copy)
         except RuntimeError:  # nowhere to keep it
-            scope[function.__name__] = numba.njit(*signature, **OPTIONS)(copy)
-    if time.monotonic() - began > NOTICED:
+            scope[function.__name__] = numba.njit(types, **OPTIONS)(copy)
+    if any(scope[function.__name__].stats.cache_misses for function in functions):
         seconds = time.monotonic() - began
         logger.info("loops were compiled in %.1f s, once for this installation", seconds)
     return scope

@@ -6,9 +6,10 @@ have the same bits whatever thread or worker was first.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -71,8 +72,8 @@ class Arrangement(ABC):
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
-        others = [F.T @ F for other, F in enumerate(factors) if other != mode]
-        return np.prod(others, axis=0)
+        others = (F.T @ F for other, F in enumerate(factors) if other != mode)
+        return reduce(np.multiply, others)
 
     def row_weights(self, mode: int) -> np.ndarray | None:
         """Return the weight of every row of factor number ``mode``, or None where all are 1."""
@@ -80,12 +81,12 @@ class Arrangement(ABC):
 
     def n_others(self, mode: int) -> int:
         """Return how many entries each row of factor number ``mode`` is made from."""
-        return int(np.prod(self.shape, dtype=np.int64)) // max(self.shape[mode], 1)
+        return math.prod(self.shape) // max(self.shape[mode], 1)
 
     @property
     def size(self) -> int:
         """The number of entries."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def own_scales(self) -> Any:
         """Return who carries the scale, where the data know; None where the penalties decide."""

@@ -266,12 +266,14 @@ def ordered(
     if threads < 2 or len(first) < 2:
         yield from map(function, chain(first, parts))
         return
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            parts = chain(first, parts)
-            yield from in_turn(lambda part: pool.submit(function, part), parts, threads + AHEAD)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    submit, parts = _pool(threads, os.getpid()).submit, chain(first, parts)
+    yield from in_turn(lambda part: submit(function, part), parts, threads + AHEAD)
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the threads of a process, which wait for the next pass; a process that was forked gets its own."""
+    return ThreadPoolExecutor(threads, "endmember")
 
 
 def in_turn(submit: Callable[[Any], Any], parts: Iterable[Any], ahead: int) -> Iterator[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblems.base import Noise, Setting, Subproblem
+from endmember.factor.subproblems.base import Bound, Noise, Setting, Subproblem
 from endmember.factor.subproblems.quadratic import Quadratic
 
 #: A cost below this fraction of the data's square is none.
@@ -154,13 +155,13 @@ class Problem:
     def penalised(self, plain: Subproblem, mode: int, factors: Sequence[np.ndarray]) -> Subproblem:
         """Return the subproblem of a factor with all that the penalties of all factors put into it at ``factors``."""
         F = factors[mode]
-        subproblem = replace(plain) if isinstance(plain, Quadratic) else plain
-        lower, subproblem.upper = bounds_of(self.penalties[mode], F.shape, self.grids[mode])
+        subproblem = copy(plain) if isinstance(plain, Quadratic) else plain
+        lower, subproblem.upper = self._box(mode, F.shape)
         summed = np.ndim(plain.lower) > 0  # a sum that must not fall below zero
         subproblem.lower = np.maximum(lower, plain.lower) if summed else lower
         subproblem.setting = self._setting(mode)
         for penalty in self.penalties[mode]:
-            if "add" in penalty.offers():
+            if hasattr(penalty, "add"):
                 penalty.add(subproblem, F)
         if self._charged:
             costs = self.scales(factors[-1].shape[1]).costs_elsewhere(self.spent(factors), mode)
@@ -169,7 +170,17 @@ class Problem:
 
     def clip(self, F: np.ndarray, mode: int) -> np.ndarray:
         """Return the nearest values of factor number ``mode`` that keep all bounds."""
-        return np.clip(F, *bounds_of(self.penalties[mode], F.shape, self.grids[mode]))
+        return np.clip(F, *self._box(mode, F.shape))
+
+    def _box(self, mode: int, shape: tuple[int, int]) -> tuple[Bound, Bound]:
+        """Return the bounds of factor number ``mode``."""
+        if (mode, shape) not in self._boxes:
+            self._boxes[mode, shape] = bounds_of(self.penalties[mode], shape, self.grids[mode])
+        return self._boxes[mode, shape]
+
+    @cached_property
+    def _boxes(self) -> dict[tuple[int, tuple[int, int]], tuple[Bound, Bound]]:
+        return {}
 
     def penalty(self, factors: Sequence[np.ndarray]) -> float:
         """Return what all penalties add to the objective."""

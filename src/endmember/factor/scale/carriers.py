@@ -133,13 +133,17 @@ class Scales(Carriers):
                 self.moves[f][:, columns] = move[:, None]
             for j in columns:
                 self.shared[j] = null_space(np.vstack([fixed, np.eye(n)[chosen]]))
+        #: For every factor, those whose scales change with it.
+        self.moved = [
+            np.flatnonzero(np.abs(move).max(axis=1) > TINY).tolist() for move in self.moves
+        ]
 
     def balance(self, factors: list[np.ndarray], mode: int) -> None:
-        if not self.unit[mode].any():
+        if not self.moved[mode]:
             return
         size = lengths(factors[mode], self.row_weights[mode])
         size = np.where(self.unit[mode] & (size > 0), size, 1.0)
-        for other in np.flatnonzero(np.abs(self.moves[mode]).max(axis=1) > TINY):
+        for other in self.moved[mode]:
             factors[other] = factors[other] * size ** -self.moves[mode, other]
 
     def costs_elsewhere(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:

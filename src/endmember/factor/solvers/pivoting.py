@@ -9,6 +9,7 @@ import numpy as np
 from endmember.factor.data.resources import in_threads
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
 from endmember.factor.solvers.rows import loops
+from endmember.factor.subproblems.base import Bound
 from endmember.factor.subproblems.quadratic import Quadratic
 
 #: Rows that a thread solves at a time.
@@ -64,21 +65,29 @@ class ANLS(Solver):
 def _best(subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
     G, (n, k) = _definite(subproblem.G), F.shape
     H, F = (np.asarray(array, dtype=np.float64) for array in (subproblem.H, F))
-    lower, upper = (
-        np.broadcast_to(np.asarray(bound, dtype=np.float64), F.shape)
-        for bound in (subproblem.lower, subproblem.upper)
-    )
-    largest = max(np.max(H, initial=0.0), -np.min(H, initial=0.0))
-    diagonal = np.max(subproblem.diagonal(), initial=0.0)
+    lower, upper = (everywhere(bound, F.shape) for bound in (subproblem.lower, subproblem.upper))
+    largest = max(H.max(initial=0.0), -H.min(initial=0.0))
+    diagonal = subproblem.diagonal().max(initial=0.0)
     tolerance = TOLERANCE * largest / diagonal if diagonal > 0 else 0.0
     solved, left = np.empty(F.shape), np.empty(n, bool)
     given = G.reshape(-1, k, k), H, lower, upper, F, solved, left, tolerance, TOLERANCE * largest
     solve = loops()["solve_rows"]
-    in_threads(lambda first: solve(*given, first, min(first + CHUNK, n)), range(0, n, CHUNK))
-    for i in np.flatnonzero(left):
+    if n <= CHUNK:
+        solve(*given, 0, n)
+    else:
+        in_threads(lambda first: solve(*given, first, min(first + CHUNK, n)), range(0, n, CHUNK))
+    for i in np.flatnonzero(left) if left.any() else ():
         gram = G if G.ndim == 2 else G[i]
         solved[i] = _settled(gram, H[i], lower[i], upper[i])
     return solved
+
+
+def everywhere(bound: Bound, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a bound for every entry of an array, without a copy."""
+    bound = np.asarray(bound, dtype=np.float64)
+    if bound.ndim:
+        return np.broadcast_to(bound, shape)
+    return np.ndarray(shape, buffer=bound, strides=(0, 0))
 
 
 def _settled(G: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
@@ -137,7 +146,7 @@ def _definite(G: np.ndarray) -> np.ndarray:
     values = np.linalg.eigvalsh(G)
     smallest, largest = values[..., 0], values[..., -1]
     singular = smallest <= TOLERANCE * largest
-    if not np.any(singular):
+    if not singular.any():
         return G
     ridge = np.where(singular, np.where(largest > 0, TOLERANCE * largest - smallest, 1.0), 0.0)
     return G + np.asarray(ridge)[..., None, None] * np.eye(G.shape[-1])

@@ -15,6 +15,8 @@ from endmember.factor.compiled import compiled
 
 #: Cholesky factors that are kept, a power of two.
 KEPT = 256
+#: Up to this many entries a row whose entries stay on their sides takes one product with an inverse.
+FEW = 8
 #: Above this many entries a pattern of free ones has no number, and no factor is kept.
 NUMBERED = 62
 #: Exchanges of several entries that need not help before only one entry changes side.
@@ -26,24 +28,13 @@ def loops() -> dict[str, Any]:
     """Return the compiled functions of this module by name."""
     from numba import types
 
-    number, whole = types.float64, types.int64
-    given, some = types.Array(number, 2, "A", readonly=True), types.Array(number, 1, "C")
-    sides, square = types.Array(types.int8, 1, "C"), types.Array(number, 2, "C")
-    matrix = types.Array(number, 2, "A", readonly=True)
-    return compiled(
-        globals(),
-        {
-            factored: types.void(matrix, sides, square),
-            stationary: types.void(matrix, square, sides, some, some, some),
-            exchanged: whole(
-                matrix, sides, some, some, some, some, number, number, types.boolean
-            ),
-            solve_rows: types.void(
-                types.Array(number, 3, "A", readonly=True), given, given, given, given, square,
-                types.Array(types.boolean, 1, "C"), number, number, whole, whole,
-            ),
-        },
-    )  # fmt: skip
+    given = types.Array(types.float64, 2, "A", readonly=True)
+    grams = types.Array(types.float64, 3, "A", readonly=True)
+    solved, left = types.Array(types.float64, 2, "C"), types.Array(types.boolean, 1, "C")
+    tolerances, ends = [types.float64] * 2, [types.int64] * 2
+    parts = factored, stationary, factor_of, wrong_sides, exchange, pivoted
+    whole = types.void(grams, *[given] * 4, solved, left, *tolerances, *ends)
+    return compiled(globals(), {**dict.fromkeys(parts), solve_rows: whole})
 
 
 def solve_rows(
@@ -67,44 +58,114 @@ def solve_rows(
         By how much an entry may break its bound and a multiplier have the wrong sign.
     first, last : int
     """
-    k = H.shape[1]
-    shared = len(G) == 1 and k <= NUMBERED
+    k, one_gram = H.shape[1], len(G) == 1
+    few, shared = one_gram and k <= FEW, one_gram and k <= NUMBERED
     keys, factors = np.full(KEPT, -1), np.empty((KEPT if shared else 1, k, k))
-    side, x, h = np.empty(k, np.int8), np.empty(k), np.empty(k)
+    inverses = np.empty((KEPT if few else 1, k, k))
+    side, x, h = np.empty(k), np.empty(k), np.empty(k)
     low, high, work = np.empty(k), np.empty(k), np.empty(k)
     for i in range(first, last):
-        gram = G[0 if len(G) == 1 else i]
+        gram, at_zero, key = G[0 if one_gram else i], few, 0
         for c in range(k):
-            h[c], low[c], high[c], side[c] = H[i, c], lower[i, c], upper[i, c], 0
-            if low[c] == high[c] or (F[i, c] <= low[c] and low[c] > -np.inf):
-                side[c] = -1
-            elif F[i, c] >= high[c] and high[c] < np.inf:
-                side[c] = 1
-        fewest, tries, left[i] = k + 1, PATIENCE, True
-        for _ in range(5 * k + 4):
-            key = slot = 0
-            if shared:
-                for c in range(k):
-                    key |= (side[c] == 0) << c
-                slot = (key ^ (key >> 8)) & (KEPT - 1)
-            if not shared or keys[slot] != key:
-                keys[slot] = key
-                factored(gram, side, factors[slot])
+            h[c], low[c], high[c], f = H[i, c], lower[i, c], upper[i, c], F[i, c]
+            below = (low[c] == high[c]) | ((f <= low[c]) & (low[c] > -np.inf))
+            above = (f >= high[c]) & (high[c] < np.inf)
+            side[c] = -1.0 if below else 1.0 if above else 0.0
+            at_zero &= (side[c] == 0) | ((low[c] if below else high[c]) == 0.0)
+            key |= (side[c] == 0) << c
+        left[i] = True
+        if at_zero:  # without a branch that hangs on values: most rows' entries stay on their sides
+            if keys[key] != key:
+                factor_of(gram, side, shared, keys, factors, inverses)
+            wrong = 0
             for c in range(k):
-                x[c] = low[c] if side[c] < 0 else high[c] if side[c] > 0 else 0.0
-            stationary(gram, factors[slot], side, h, x, work)
-            wrong = exchanged(gram, side, h, x, low, high, tolerance_x, tolerance_y, tries < 0)
-            if wrong == 0:
-                left[i] = False
-                break
-            tries = PATIENCE if wrong < fewest else tries - 1
-            fewest = min(fewest, wrong)
+                best = 0.0
+                for b in range(k):
+                    best += inverses[key, c, b] * h[b]
+                x[c] = best
+            for c in range(k):
+                slope = h[c]
+                for b in range(k):
+                    slope -= gram[c, b] * x[b]
+                outside = (x[c] < low[c] - tolerance_x) | (x[c] > high[c] + tolerance_x)
+                held = (side[c] * slope >= -tolerance_y) | (low[c] == high[c])
+                wrong += outside | ((abs(slope) > tolerance_y) if side[c] == 0 else not held)
+            left[i] = wrong > 0
+        if left[i]:
+            left[i] = not pivoted(
+                gram, side, h, x, low, high, tolerance_x, tolerance_y, shared, keys, factors,
+                inverses, work,
+            )  # fmt: skip
         for c in range(k):
             solved[i, c] = min(max(x[c], low[c]), high[c])
 
 
+def pivoted(
+    G: np.ndarray, side: np.ndarray, h: np.ndarray, x: np.ndarray, low: np.ndarray,
+    high: np.ndarray, tolerance_x: float, tolerance_y: float, shared: bool, keys: np.ndarray,
+    factors: np.ndarray, inverses: np.ndarray, work: np.ndarray,
+) -> bool:  # fmt: skip
+    """Fill ``x`` (k,) with the minimiser of a row from the sides of its entries; return whether that came to an end."""
+    k = len(side)
+    fewest, tries = k + 1, PATIENCE
+    for _ in range(5 * k + 4):
+        slot = factor_of(G, side, shared, keys, factors, inverses)
+        for c in range(k):
+            x[c] = 0.0 if side[c] == 0 else low[c] if side[c] < 0 else high[c]
+        stationary(G, factors[slot], h, x, work)
+        wrong = wrong_sides(G, side, h, x, low, high, tolerance_x, tolerance_y, work)
+        if wrong == 0:
+            return True
+        exchange(side, work, x, low, tries < 0)
+        tries = PATIENCE if wrong < fewest else tries - 1
+        fewest = min(fewest, wrong)
+    return False
+
+
+def factor_of(
+    G: np.ndarray, side: np.ndarray, shared: bool, keys: np.ndarray, factors: np.ndarray,
+    inverses: np.ndarray,
+) -> int:  # fmt: skip
+    """Return the place of the Cholesky factor of ``G`` among the free entries, and of the inverse if there are few."""
+    k, key, slot = len(side), 0, 0
+    if shared:
+        for c in range(k):
+            key |= (side[c] == 0) << c
+        slot = (key ^ (key >> 8)) & (KEPT - 1)
+    if not shared or keys[slot] != key:
+        keys[slot] = key
+        factored(G, side, factors[slot])
+        if len(inverses) == KEPT:
+            unit, work = np.zeros(k), np.empty(k)
+            for c in range(k):
+                unit[c] = 1.0
+                inverses[slot, c] = 0.0
+                stationary(G, factors[slot], unit, inverses[slot, c], work)
+                unit[c] = 0.0
+    return slot
+
+
+def wrong_sides(
+    G: np.ndarray, side: np.ndarray, h: np.ndarray, x: np.ndarray, low: np.ndarray,
+    high: np.ndarray, tolerance_x: float, tolerance_y: float, wrong: np.ndarray,
+) -> int:  # fmt: skip
+    """Put into ``wrong`` (k,) which entries break a bound or are held where the slope leads away; count them."""
+    count = 0
+    for c in range(len(side)):
+        if side[c] == 0:
+            wrong[c] = (x[c] < low[c] - tolerance_x) | (x[c] > high[c] + tolerance_x)
+        else:
+            slope = h[c]
+            for b in range(len(side)):
+                slope -= G[c, b] * x[b]
+            wrong[c] = (side[c] * slope < -tolerance_y) & (low[c] < high[c])
+        count += wrong[c] != 0.0
+    return count
+
+
 def factored(G: np.ndarray, side: np.ndarray, L: np.ndarray) -> None:
-    """Fill ``L`` (k, k) with the Cholesky factor of ``G`` among the free entries, its diagonal inverted."""
+    """Fill ``L`` (k, k) with the Cholesky factor of ``G`` among the free entries, its diagonal inverted; zero else."""
+    L[:] = 0.0
     for a in range(len(side)):
         if side[a] == 0:
             rest = G[a, a]
@@ -115,62 +176,40 @@ def factored(G: np.ndarray, side: np.ndarray, L: np.ndarray) -> None:
                         total -= L[a, c] * L[b, c]
                     L[a, b] = total * L[b, b]
                     rest -= L[a, b] ** 2
-                else:
-                    L[a, b] = 0.0
             L[a, a] = 1.0 / np.sqrt(rest)
-        else:
-            L[a, : a + 1] = 0.0
 
 
 def stationary(
-    G: np.ndarray, L: np.ndarray, side: np.ndarray, h: np.ndarray, x: np.ndarray, work: np.ndarray
+    G: np.ndarray, L: np.ndarray, h: np.ndarray, x: np.ndarray, work: np.ndarray
 ) -> None:
-    """Fill the free entries of ``x`` (k,) with their best values, the others as they are."""
-    k = len(side)
+    """Put the best values of the free entries in the place of zeros in ``x`` (k,), which holds the others."""
+    k = len(x)
     moved = False
     for c in range(k):
         moved |= x[c] != 0.0
     for a in range(k):
-        if side[a] == 0:
+        work[a] = 0.0
+        if L[a, a] != 0.0:
             total = h[a]
             if moved:
                 for c in range(k):
-                    if side[c] != 0:
-                        total -= G[a, c] * x[c]
+                    total -= G[a, c] * x[c]
             for b in range(a):
                 total -= L[a, b] * work[b]
             work[a] = total * L[a, a]
-        else:
-            work[a] = 0.0
     for a in range(k - 1, -1, -1):
-        if side[a] == 0:
+        if L[a, a] != 0.0:
             x[a] = work[a] * L[a, a]
             for b in range(a):
                 work[b] -= L[a, b] * x[a]
 
 
-def exchanged(
-    G: np.ndarray, side: np.ndarray, h: np.ndarray, x: np.ndarray, low: np.ndarray,
-    high: np.ndarray, tolerance_x: float, tolerance_y: float, last_only: bool,
-) -> int:  # fmt: skip
-    """Return how many entries are on the wrong side, and let all of them change it, or the last one alone."""
-    wrong = 0
+def exchange(
+    side: np.ndarray, wrong: np.ndarray, x: np.ndarray, low: np.ndarray, last_only: bool
+) -> None:
+    """Let the entries that are wrong change side, or the last of them alone."""
     for c in range(len(side) - 1, -1, -1):
-        new = side[c]
-        if side[c] == 0:
-            if x[c] < low[c] - tolerance_x:
-                new = -1
-            elif x[c] > high[c] + tolerance_x:
-                new = 1
-        elif low[c] < high[c]:
-            descent = h[c]
-            for b in range(len(side)):
-                descent -= G[c, b] * x[b]
-            if side[c] * descent < -tolerance_y:
-                new = 0
-        if new != side[c]:
-            wrong += 1
-            # x is what it was: only the sides of the entries change.
-            if not last_only or wrong == 1:
-                side[c] = new
-    return wrong
+        if wrong[c]:
+            side[c] = 0.0 if side[c] != 0 else -1.0 if x[c] < low[c] else 1.0
+            if last_only:
+                break
