@@ -15,7 +15,7 @@ from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import check_combination, default_solvers
 from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import multistart, start
+from endmember.factor.loop.starts import multistart, start, various
 from endmember.factor.loop.stopping import certified
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, check_together, resolve
@@ -111,9 +111,9 @@ def solved(problem, solver, n_starts=10, max_iter=1000):
     seeds = np.random.default_rng(1).spawn(n_starts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        fit, _ = multistart(
-            problem, K, solvers, n_starts=n_starts, tol=TOL, max_iter=max_iter, seeds=seeds
-        )
+        starts = list(various(problem, K, solvers, seeds))
+        problem = problem.settled(starts[0][1])
+        fit, _ = multistart(problem, starts, solvers, n_starts=n_starts, tol=TOL, max_iter=max_iter)
         return ended(problem, solvers, fit, max_iter)
 
 

@@ -20,6 +20,7 @@ from endmember.factor.loop.starts import (
     on_the_scale_of,
     start,
     start_maps,
+    various,
 )
 from endmember.factor.loop.stopping import concluded
 from endmember.factor.losses import Loss
@@ -84,8 +85,8 @@ class Alternating(SpectralEstimator):
             return problem, Fit(given), []
         few, n_starts = few_pixels(problem, rng), n_starts or self.n_starts
         fit, starts = multistart(
-            few, k, solvers, n_starts=n_starts, tol=self.tol, max_iter=self.max_iter,
-            seeds=rng.spawn(n_starts), callback=callback,
+            few, various(few, k, solvers, rng.spawn(n_starts)), solvers, n_starts=n_starts,
+            tol=self.tol, max_iter=self.max_iter, callback=callback,
         )  # fmt: skip
         if few is not problem:
             fit = self._begun(problem, start_maps(problem, fit.factors[1]), fit.stopped)

@@ -15,6 +15,7 @@ from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import can_obey, check_combination, default_solver
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
+from endmember.factor.loop.starts import multistart
 from endmember.factor.loop.stopping import concluded
 from endmember.factor.penalties import Penalty
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
@@ -150,27 +151,23 @@ class Fusion:
         given = assembly.given(self.init)
         rng = np.random.default_rng(self.random_state)
         n_starts = 1 if len(given) == len(assembly.factors) else self.n_starts
-        fits: list[Fit] = []
-        for number, seed in enumerate(rng.spawn(n_starts)):
-            start = assembly.start(seed, given, number)
-            problem = problem if problem.settings else problem.settled(start)
-            fit = alternate(
-                replace(problem, penalties=assembly.penalties_of_starts(given)), Fit(start), solvers,
-                max_iter=min(SHORT, self.max_iter), tol=self.tol, callback=callback,
-                stage=f"start {number + 1} of {n_starts}", first_sweep=_sweeps(fits),
-            )  # fmt: skip
-            fits.append(fit)
-            if fit.stopped:
-                break
-        best = min(fits, key=lambda fit: fit.objective[-1])
-        left = self.max_iter - len(best.objective)
-        if not best.stopped and left > 0:
+        starts = [
+            (f"start {number}", assembly.start(seed, given, number))
+            for number, seed in enumerate(rng.spawn(n_starts))
+        ]
+        problem = problem.settled(starts[0][1])
+        best, reports = multistart(
+            replace(problem, penalties=assembly.penalties_of_starts(given)), starts, solvers,
+            n_starts=n_starts, tol=self.tol, max_iter=self.max_iter, short=SHORT, callback=callback,
+        )  # fmt: skip
+        done = len(best.objective)
+        if not best.stopped and done < self.max_iter:
             best = alternate(
-                problem, best, solvers, max_iter=left, tol=self.tol,
-                callback=callback, first_sweep=_sweeps(fits),
+                problem, best, solvers, max_iter=self.max_iter - done, tol=self.tol,
+                callback=callback, first_sweep=done,
             )  # fmt: skip
         best, optimality = concluded(problem, best, self.tol)
-        return assembly.answer(best, optimality, [fit.objective[-1] for fit in fits])
+        return assembly.answer(best, optimality, [report.objective for report in reports])
 
 
 class Assembly:
@@ -383,10 +380,6 @@ class Assembly:
                 masked = term.masked(mode)
                 out &= False if summand.matrix is not None or masked is None else masked
         return out
-
-
-def _sweeps(fits: Sequence[Fit]) -> int:
-    return sum(len(fit.objective) for fit in fits)
 
 
 def _in_order(terms: Sequence[Term]) -> list[Factor]:

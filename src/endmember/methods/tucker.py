@@ -13,9 +13,8 @@ from endmember.factor.data.observed import Observed
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import StartReport
+from endmember.factor.loop.starts import StartReport, multistart
 from endmember.factor.losses import Loss, SquaredError
-from endmember.factor.matching import mean_angle
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
@@ -198,20 +197,12 @@ class Tucker(Alternating):
             self._with_core(problem, [rng.random(F.shape) for F in first[1:]])
             for _ in range(self.n_starts - 1)
         ]
-        fits = [
-            self._run(problem, Fit(factors), max_iter=min(SHORT, self.max_iter))
-            for factors in (first, *others)
-        ]
-        best = min(fits, key=lambda fit: fit.objective[-1])
-        self.starts_ = [
-            StartReport(
-                "random" if number else "singular vectors",
-                fit.objective[-1],
-                mean_angle(fit.factors[-1], best.factors[-1]),
-                fit is best,
-            )
-            for number, fit in enumerate(fits)
-        ]
+        starts = [("singular vectors", first), *(("random", factors) for factors in others)]
+        solvers = self._solvers(problem.loss, problem.penalties, 1)
+        best, self.starts_ = multistart(
+            problem, starts, solvers, n_starts=self.n_starts, tol=self.tol,
+            max_iter=self.max_iter, short=SHORT,
+        )  # fmt: skip
         return best.factors
 
     def _with_core(self, problem: Problem, profiles: list[np.ndarray]) -> list[np.ndarray]:

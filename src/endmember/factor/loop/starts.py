@@ -4,7 +4,7 @@ A start is the pair ``[C, S]``: maps (n, k) and spectra (m, k), scaled so that `
 size of the data.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -222,25 +222,38 @@ def start(
     return factors
 
 
+def various(
+    problem: Problem, k: int, solvers: Sequence[Solver], seeds: Sequence[np.random.Generator]
+) -> Iterator[tuple[str, Start]]:
+    """Yield the name and the factors of as many starts as there are generators.
+
+    One each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of three from pixels. Each has
+    its own generator, so that the answer depends neither on their order nor on where they run.
+    """
+    names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * len(seeds)
+    for name, rng in zip(names, seeds, strict=False):
+        yield name, start(problem, name, k, rng, solvers)
+
+
 def multistart(
     problem: Problem,
-    k: int,
+    starts: Iterable[tuple[str, Start]],
     solvers: Sequence[Solver],
     *,
     n_starts: int,
     tol: float,
     max_iter: int,
-    seeds: Sequence[np.random.Generator],
+    short: int | None = None,
     callback: Callback | None = None,
 ) -> tuple[Fit, list[StartReport]]:
-    """Run short fits from many starts and return the one of lowest objective, to be continued.
+    """Run short fits from named starts and return the one of lowest objective, to be continued.
 
-    One start each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of
-    three from pixels. Each has its own generator, so that the answer depends neither on their
-    order nor on where they run. All run first sweeps; the better half of them runs to the end.
+    All run ``short`` sweeps; where that is left to the solvers, all run first sweeps, and the better half of them runs
+    to the end.
     """
-    names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * n_starts
-    short = min(max(solver.short_sweeps for solver in solvers), max_iter)
+    staged = short is None and n_starts > FINALISTS
+    short = min(short or max(solver.short_sweeps for solver in solvers), max_iter)
+    names: list[str] = []
     fits: list[Fit] = []
 
     def run(number: int, fit: Fit, sweeps: int) -> Fit:
@@ -249,10 +262,9 @@ def multistart(
             stage=f"start {number + 1} of {n_starts}", first_sweep=sum(len(f.objective) for f in fits),
         )  # fmt: skip
 
-    first = min(short, max(FIRST, short // 4)) if n_starts > FINALISTS else short
-    for number, (name, rng) in enumerate(zip(names[:n_starts], seeds, strict=False)):
-        factors = start(problem, name, k, rng, solvers)
-        problem = problem if problem.settings else problem.settled(factors)
+    first = min(short, max(FIRST, short // 4)) if staged else short
+    for number, (name, factors) in enumerate(starts):
+        names.append(name)
         fits.append(run(number, Fit(factors), first))
         if fits[-1].stopped:
             break
@@ -267,7 +279,7 @@ def multistart(
         StartReport(
             name, fit.objective[-1], mean_angle(fit.factors[-1], best.factors[-1]), fit is best
         )
-        for name, fit in zip(names, fits, strict=False)
+        for name, fit in zip(names, fits, strict=True)
     ]
 
 
