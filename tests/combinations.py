@@ -8,15 +8,14 @@ from itertools import combinations, product
 import numpy as np
 
 import endmember as em
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop import merging as moves
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import check_combination, default_solvers
-from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.fit import Fit, certified
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import multistart, start, various
-from endmember.factor.loop.stopping import certified
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.solvers import Solver
@@ -111,8 +110,9 @@ def solved(problem, solver, n_starts=10, max_iter=1000):
     seeds = np.random.default_rng(1).spawn(n_starts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        starts = list(various(problem, K, solvers, seeds))
-        problem = problem.settled(starts[0][1])
+        first = start(problem, "nndsvd", K, seeds[0], solvers)
+        starts = [("nndsvd", first), *various(problem, K, solvers, seeds[1:])]
+        problem = problem.settled(first)
         fit, _ = multistart(problem, starts, solvers, n_starts=n_starts, tol=TOL, max_iter=max_iter)
         return ended(problem, solvers, fit, max_iter)
 

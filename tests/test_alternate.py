@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.fit import Fit

@@ -5,9 +5,8 @@ import pytest
 from scipy.optimize import minimize
 
 import endmember as em
-from endmember.factor.data.grid import Grid
-from endmember.factor.subproblems.base import Setting
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.data.axis import Grid
+from endmember.factor.subproblems.base import Quadratic, Setting
 
 
 @pytest.fixture

@@ -9,13 +9,12 @@ from scipy import optimize, stats
 from scipy.io import loadmat
 
 import endmember as em
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop import merging as moves
 from endmember.factor.losses import Poisson, SquaredError
 from endmember.factor.penalties import Relevance
-from endmember.factor.subproblems.base import Noise, Setting
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Noise, Quadratic, Setting
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RNG = np.random.default_rng(0)

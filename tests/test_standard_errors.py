@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 import endmember as em
 from endmember.assess.information import Information, Weights
-from endmember.factor.scale.normalisation import gradient_of_norm, rescale
+from endmember.factor.scale.carriers import gradient_of_norm, rescale
 
 RNG = np.random.default_rng(0)
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.inspection import given
 from endmember.factor.data.matrix import Data, row_blocks
 from endmember.factor.data.observed import Observed, observe
@@ -21,7 +21,7 @@ from endmember.factor.matching import spectral_angle
 from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
 
 #: A component whose band takes less than this share of its spectrum is fixed by the data.

@@ -16,7 +16,7 @@ from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.scale.normalisation import gradient_of_norm
+from endmember.factor.scale.carriers import gradient_of_norm
 from endmember.methods.estimator import Explained
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.

@@ -14,8 +14,7 @@ from endmember.factor.data.in_memory import count_scaled
 from endmember.factor.data.matrix import Arrangement, Data, row_blocks
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
-from endmember.factor.subproblems.base import Subproblem
-from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.base import Quadratic, Subproblem, times_gram
 from endmember.factor.subproblems.ratio import Counted, Ratio, floor_of
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of

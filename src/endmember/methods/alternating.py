@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from endmember.errors import EndmemberError
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import EXACT, alternate
 from endmember.factor.loop.compatibility import default_solvers
-from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.fit import Fit, concluded
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (
     StartReport,
@@ -22,7 +23,6 @@ from endmember.factor.loop.starts import (
     start_maps,
     various,
 )
-from endmember.factor.loop.stopping import concluded
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty
 from endmember.factor.sketch.low_rank import some_pixels
@@ -78,15 +78,17 @@ class Alternating(SpectralEstimator):
         """Return the problem with the size of its weights fixed, where to continue from, and how starts ended."""
         solvers = self._solvers(problem.loss, problem.penalties, k)
         if given is None:
-            first = "nndsvd" if self.init == "multistart" else self.init
-            given = start(problem, first, k, rng, solvers)
+            name = "nndsvd" if self.init == "multistart" else self.init
+            given = start(problem, name, k, rng, solvers)
         problem = problem.settled(given)
         if self.init != "multistart":
             return problem, Fit(given), []
         few, n_starts = few_pixels(problem, rng), n_starts or self.n_starts
+        first = given if few is problem else start(few, "nndsvd", k, rng, solvers)
+        others = various(few, k, solvers, rng.spawn(n_starts)[1:])
         fit, starts = multistart(
-            few, various(few, k, solvers, rng.spawn(n_starts)), solvers, n_starts=n_starts,
-            tol=self.tol, max_iter=self.max_iter, callback=callback,
+            few, chain([("nndsvd", first)], others), solvers,
+            n_starts=n_starts, tol=self.tol, max_iter=self.max_iter, callback=callback,
         )  # fmt: skip
         if few is not problem:
             fit = self._begun(problem, start_maps(problem, fit.factors[1]), fit.stopped)

@@ -9,8 +9,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.arrangements.series import Tensor
-from endmember.factor.data.axis import is_signal
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid, is_signal
 from endmember.factor.data.inspection import Given, given
 from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.data.observed import Observed, checked_masks, observe

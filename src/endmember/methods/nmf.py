@@ -11,7 +11,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
@@ -32,7 +32,7 @@ from endmember.factor.loop.mixing import moved_apart
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import STARTS, StartReport, as_least_squares, start_maps
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
-from endmember.factor.scale.normalisation import check_normalise, rescale, unit_in_words
+from endmember.factor.scale.carriers import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import is_compressed, sketch_of
 from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
 from endmember.factor.sketch.refinement import finish
@@ -204,9 +204,9 @@ class NMF(Alternating):
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_fits(self, observed)
-        warn_of_negatives(observed, *self._penalties().values())
         rng = generator(self.random_state)
         full = self._problem(observed)
+        warn_of_negatives(observed, *full.penalties)
         if full.chooses:
             full = replace(full, noise=moves.measure_noise(full.data.matrix, full.loss, k))
         quick = replace(full, data=self._compressed(full.data.matrix, k))

@@ -10,7 +10,7 @@ from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
-from endmember.factor.scale.normalisation import rescale
+from endmember.factor.scale.carriers import rescale
 from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.methods.checks import (
     check_fits,

@@ -8,8 +8,8 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, Standard, is_signal
-from endmember.factor.data.elsewhere import elsewhere
 from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.watched import elsewhere
 from endmember.factor.penalties import PowerLaws
 
 #: Exponents of the power laws that a background is summed of.

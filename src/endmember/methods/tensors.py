@@ -10,7 +10,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.arrangements.series import Tensor, khatri_rao
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.loop.compatibility import check_combination
@@ -19,7 +19,7 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import as_least_squares
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
-from endmember.factor.scale.normalisation import rescale
+from endmember.factor.scale.carriers import rescale
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
 from endmember.methods.nmf import NMF

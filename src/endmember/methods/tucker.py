@@ -8,7 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, WithCore, multiplied
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.fit import Callback, Fit
@@ -18,7 +18,7 @@ from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
 from endmember.methods.nmf import NMF

@@ -16,15 +16,14 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Absent, NonNegative, SoftOrthogonal
 from endmember.factor.solvers import HALS
-from endmember.factor.subproblems.base import Subproblem
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic, Subproblem
 
 #: Sweeps at most, and the movement of the factors of unit length at which the zeros stand still.
 SWEEPS, STILL = 30, 1e-4

@@ -18,13 +18,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.fit import WINDOW, Fit, stands_still
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.stopping import WINDOW, stands_still
 from endmember.factor.penalties import NonNegative
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.solvers.pivoting import groups, inverses
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic
 
 #: Sweeps that bring less than this fraction of the objective are slow: where more is asked, leaps take their place,
 SLOW = 1e-6

@@ -6,9 +6,18 @@ import numpy as np
 
 from endmember.factor.columns import lengths
 from endmember.factor.loop.acceleration import Leaps
-from endmember.factor.loop.fit import Callback, Fit, Progress
+from endmember.factor.loop.fit import (
+    DEAD,
+    PATIENCE,
+    WINDOW,
+    Callback,
+    Clock,
+    Fit,
+    Progress,
+    Standstill,
+    UnmovedFactor,
+)
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.stopping import DEAD, PATIENCE, WINDOW, Clock, Standstill, UnmovedFactor
 from endmember.factor.penalties import bounds_of, steers_columns
 from endmember.factor.solvers import Memory, Solver
 

@@ -1,6 +1,7 @@
 """Which solver can do what, and one sentence for every combination that cannot be."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from endmember.errors import Argument, EndmemberError, Words, among
 from endmember.factor.losses import Loss, SquaredError
@@ -43,9 +44,9 @@ def can_serve(solver: Solver, loss: Loss, penalties: Sequence[Penalty]) -> bool:
 def default_solver(loss: Loss, penalties: Sequence[Penalty], k: int) -> Solver:
     """Return the solver that measures best for one factor."""
     candidates = (HALS(), *CANDIDATES) if k > MANY and loss.makes.squares else CANDIDATES
-    able = [solver for solver in candidates if can_serve(solver, loss, penalties)]
+    able = (solver for solver in candidates if can_serve(solver, loss, penalties))
     # Where none can, the one that could but for the penalties makes the clearest refusal.
-    return next(iter(able or [s for s in candidates if s.can_solve(loss.makes)]))
+    return next(chain(able, (s for s in candidates if s.can_solve(loss.makes))))
 
 
 def default_solvers(loss: Loss, penalties: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:

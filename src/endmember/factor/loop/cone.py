@@ -10,7 +10,7 @@ import numpy as np
 from endmember.factor.loop.absence import BORNE, noise_variance
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import with_maps
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic
 
 #: Directions of the spectra are kept apart by this fraction of their squared length.
 RIDGE = 1e-12

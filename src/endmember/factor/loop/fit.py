@@ -1,11 +1,19 @@
-"""A fit under way: its factors, how they were reached, and what a callback hears of it."""
+"""A fit under way: its factors and what a callback hears of it; when it has come to its end, and what it says then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from endmember.errors import Argument, Sentence
+from endmember.factor.loop.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -50,3 +58,176 @@ class Fit:
             objective=self.objective + further.objective,
             misfit=self.misfit + further.misfit,
         )
+
+
+#: Sweeps over which progress is measured,
+WINDOW = 10
+#: and where the objective may rise in between.
+PATIENCE = 20
+#: In a valley a sweep stands still that brings less than so many times the tolerance, in units of the noise's variance.
+NOTICED = 1e3
+#: Ten sweeps of a rule count as standing still below this many times the tolerance.
+STILL = 10
+#: Where sweeps stand still and the certificate fails, progress counts that is so many times smaller,
+FINER = 10.0
+#: down to this fraction of the tolerance.
+FINEST = 2e-3
+#: A component is dead when its share of the data's norm is below this.
+DEAD = 1e-14
+
+
+def certified(tol: float) -> float:
+    """Return the Karush-Kuhn-Tucker residual at or below which factors count as a minimum."""
+    return max(1e-5, 10.0 * tol ** (2.0 / 3.0))
+
+
+def stands_still(objective: Sequence[float], floor: float, least: float, window: int) -> bool:
+    """Tell whether the objective is at its floor, or a sweep of the window brings less than the least that counts."""
+    if objective[-1] <= floor:
+        return True
+    if len(objective) <= window:
+        return False
+    return objective[-1 - window] - objective[-1] <= least * window
+
+
+class Standstill:
+    """The end of a run where sweeps bring nothing: at a minimum, or where finer sweeps bring nothing either.
+
+    Parameters
+    ----------
+    problem : Problem
+    factors : sequence of ndarray
+        Where the run starts.
+    tol : float
+        Relative progress per sweep that counts as none.
+    exact : float
+        The fraction of the trivial misfit below which a fit counts as exact.
+    window : int
+        Sweeps over which progress is measured.
+    """
+
+    def __init__(
+        self, problem: Problem, factors: Sequence[np.ndarray], tol: float, exact: float, window: int
+    ) -> None:
+        self.problem, self.tol, self.window = problem, tol, window
+        self.least, self.before = tol, factors[0]
+        self.floor = exact * problem.loss.reference(problem.data)
+
+    def scale(self, fit: Fit) -> float:
+        """Return of what the tolerance is a fraction."""
+        whole = max(abs(fit.objective[-1]), self.floor)
+        if not self.problem.creeps:
+            return whole
+        return min(whole, NOTICED * self.problem.level(fit.misfit[-1], fit.factors))
+
+    def is_met(self, fit: Fit, factors: Sequence[np.ndarray], window: int | None = None) -> bool:
+        """Tell whether a run of which ``fit`` is the best iterate, now at ``factors``, is at its end."""
+        least = self.least * self.scale(fit)
+        ends = stands_still(fit.objective, self.floor, least, window or self.window)
+        if ends and fit.objective[-1] > self.floor and self.least > FINEST * self.tol:
+            # Slow sweeps are no minimum yet: as long as they bring anything, they go on.
+            self.least /= FINER
+            return self.problem.optimality(fit.factors) <= certified(self.tol)
+        return ends
+
+
+class UnmovedFactor(Standstill):
+    """The end of a run in which a rule without an objective takes part: ten sweeps hardly move the first factor."""
+
+    def is_met(self, fit: Fit, factors: Sequence[np.ndarray], window: int | None = None) -> bool:
+        if len(fit.objective) % WINDOW:
+            return False
+        now, before, self.before = factors[0], self.before, factors[0]
+        return bool(np.linalg.norm(now - before) <= STILL * self.tol * np.linalg.norm(now))
+
+
+class Clock:
+    """Foretells how long a run still takes, from its pace and from how fast its progress fades."""
+
+    def __init__(self, max_iter: int, tol: float) -> None:
+        self.start, self.max_iter, self.tol = time.monotonic(), max_iter, tol
+
+    def seconds_left(self, objective: list[float], scale: float) -> float | None:
+        """Return the seconds that are left, or None while it is too early to say."""
+        done = len(objective)
+        if done <= 2 * WINDOW:
+            return None
+        pace = (time.monotonic() - self.start) / done
+        now, before, earlier = objective[-1], objective[-1 - WINDOW], objective[-1 - 2 * WINDOW]
+        late, early = before - now, earlier - before
+        goal = self.tol * WINDOW * scale
+        sweeps = float(self.max_iter - done)
+        if 0 < goal < late < early:
+            sweeps = min(sweeps, WINDOW * np.log(late / goal) / np.log(early / late))
+        elif late <= goal:
+            sweeps = 0.0
+        return pace * sweeps
+
+
+class Outcome(Enum):
+    """How a fit ended, with the sentence that says what to try."""
+
+    CONVERGED = ()
+    EMPTY = (
+        "nothing is left of component {empty}: lower the weights of the penalties, or ask for fewer components",
+    )
+    UNFINISHED = (
+        "not converged after {sweeps} sweeps (KKT residual {optimality:.1e}): raise ",
+        Argument("max_iter", says="max_iter"),
+        ", accept more progress per sweep with a larger ",
+        Argument("tol", says="tol"),
+        ", or ask for fewer components",
+    )
+    NO_MINIMUM = (
+        "the sweeps stand still away from a minimum (KKT residual {optimality:.1e}): leave the solver to be chosen",
+        Argument("", says=" (solver=None)"),
+        " or lower the weights of the penalties",
+        Argument("", says=", or fit data as they are (compress=False)"),
+    )
+
+    def sentence(self, **facts: Any) -> Sentence:
+        """Return it, with what is known of the fit."""
+        return Sentence(*(w.format(**facts) if isinstance(w, str) else w for w in self.value))
+
+
+def concluded(
+    problem: Problem, fit: Fit, tol: float, optimality: float | None = None, stacklevel: int = 4
+) -> tuple[Fit, float]:
+    """Return a finished fit that calls itself converged only at a minimum where every component is there.
+
+    Parameters
+    ----------
+    problem : Problem
+    fit : Fit
+    tol : float
+        Relative progress per sweep that counts as none.
+    optimality : float, optional
+        Of the fit; measured unless given.
+    stacklevel : int
+        Of the warning.
+
+    Returns
+    -------
+    fit : Fit
+    optimality : float
+        The unit-free Karush-Kuhn-Tucker residual.
+
+    Warns
+    -----
+    ConvergenceWarning
+        That says what to try, where the fit did not converge and nobody asked it to stop.
+    """
+    optimality = problem.optimality(fit.factors) if optimality is None else optimality
+    empty = np.flatnonzero(problem.data.shares(fit.factors) <= DEAD)
+    if len(empty):
+        outcome = Outcome.EMPTY
+    elif not fit.converged:
+        outcome = Outcome.UNFINISHED
+    else:
+        outcome = Outcome.CONVERGED if optimality <= certified(tol) else Outcome.NO_MINIMUM
+    if outcome is not Outcome.CONVERGED and not fit.stopped:
+        reason = outcome.sentence(
+            empty=", ".join(map(str, empty)), sweeps=len(fit.objective), optimality=optimality
+        )
+        warnings.warn(reason, ConvergenceWarning, stacklevel=stacklevel)
+    return replace(fit, converged=outcome is Outcome.CONVERGED), optimality

@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 
 from endmember.factor.loop.absence import noise_variance
 from endmember.factor.loop.problem import Problem
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic
 
 #: Shares of the mean that are tried.
 SHARES = np.linspace(0.0, 1.0, 400, endpoint=False)

@@ -10,14 +10,13 @@ from functools import cached_property
 import numpy as np
 
 from endmember.factor.columns import lengths
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.matrix import Arrangement
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblems.base import Bound, Noise, Setting, Subproblem
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Bound, Noise, Quadratic, Setting, Subproblem
 
 #: A cost below this fraction of the data's square is none.
 FLED = 1e-9

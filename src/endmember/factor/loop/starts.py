@@ -17,7 +17,7 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.matching import mean_angle
 from endmember.factor.sketch.low_rank import LowRank, sketch, sketch_of
 from endmember.factor.solvers import ALS, ANLS, Solver
-from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.base import Quadratic, times_gram
 
 Start = list[np.ndarray]
 #: Sweeps of the first sweeps, at least; so many starts run to the end, at least.
@@ -225,12 +225,12 @@ def start(
 def various(
     problem: Problem, k: int, solvers: Sequence[Solver], seeds: Sequence[np.random.Generator]
 ) -> Iterator[tuple[str, Start]]:
-    """Yield the name and the factors of as many starts as there are generators.
+    """Yield the name and the factors of as many starts as there are generators, after that from :func:`nndsvd`.
 
-    One each from :func:`nndsvd` and :func:`pure_pixels`; the others are random, two of three from pixels. Each has
-    its own generator, so that the answer depends neither on their order nor on where they run.
+    One from :func:`pure_pixels`; the others are random, two of three from pixels. Each has its own generator, so
+    that the answer depends neither on their order nor on where they run.
     """
-    names = ["nndsvd", "pure_pixels"] + ["random_pixels", "random_pixels", "random"] * len(seeds)
+    names = ["pure_pixels"] + ["random_pixels", "random_pixels", "random"] * len(seeds)
     for name, rng in zip(names, seeds, strict=False):
         yield name, start(problem, name, k, rng, solvers)
 

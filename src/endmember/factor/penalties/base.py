@@ -10,8 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, Words
-from endmember.factor.subproblems.base import Setting
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic, Setting
 
 #: Lengths are changed by this fraction to see what that costs.
 NUDGE = 1e-4

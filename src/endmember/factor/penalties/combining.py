@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative
 from endmember.factor.subproblems.base import Bound

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.errors import EndmemberError, check_known
-from endmember.factor.data.grid import Grid
+from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
 from endmember.factor.subproblems.base import Setting, Subproblem
@@ -56,7 +56,7 @@ class Smooth(_OfNeighbours):
 
     Examples
     --------
-    >>> from endmember.factor.data.grid import Grid
+    >>> from endmember.factor.data.axis import Grid
     >>> Smooth(2.0).value(np.array([[0.0], [1.0], [0.0]]), Setting(1.0, 1.0, Grid((1, 3))))
     2.0
     """
@@ -112,7 +112,7 @@ class TotalVariation(_OfNeighbours):
 
     Examples
     --------
-    >>> from endmember.factor.data.grid import Grid
+    >>> from endmember.factor.data.axis import Grid
     >>> setting = Setting(1.0, 1.0, Grid((1, 4)))
     >>> TotalVariation(0.5).prox(np.array([[0.0], [0.0], [4.0], [4.0]]), 1.0, setting).T.round(3)
     array([[0.25, 0.25, 3.75, 3.75]])

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from endmember.factor.data.matrix import Data
-from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.fit import FINEST, Fit, certified
 from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.stopping import FINEST, certified
 from endmember.factor.sketch.low_rank import LowRank, Refined
 from endmember.factor.sketch.passes import Seen, examined
 

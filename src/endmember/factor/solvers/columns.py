@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems.base import Subproblem
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Quadratic, Subproblem
 from endmember.factor.subproblems.ratio import Ratio
 
 #: A step that makes a divergence worse is halved so often, then left out.

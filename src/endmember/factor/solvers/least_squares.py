@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.base import Quadratic, times_gram
 
 #: Weights of MALS start here, never exceed LARGEST, and are dropped below SMALLEST.
 START, LARGEST, SMALLEST = 1.0, 10.0, 1e-8

@@ -9,8 +9,7 @@ import numpy as np
 from endmember.factor.data.resources import in_threads
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
 from endmember.factor.solvers.rows import loops
-from endmember.factor.subproblems.base import Bound
-from endmember.factor.subproblems.quadratic import Quadratic
+from endmember.factor.subproblems.base import Bound, Quadratic
 
 #: Rows that a thread solves at a time.
 CHUNK = 2**14

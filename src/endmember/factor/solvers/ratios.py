@@ -16,8 +16,7 @@ from endmember.factor.data.kernels import (
     run,
 )
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems.base import Subproblem
-from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+from endmember.factor.subproblems.base import Quadratic, Subproblem, times_gram
 from endmember.factor.subproblems.ratio import Counted, Ratio
 
 #: Entries of dense data that are worked on at a time: 4 MiB of float64.

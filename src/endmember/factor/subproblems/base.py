@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.grid import Grid
+from endmember.factor.columns import lengths
+from endmember.factor.data.axis import Grid
 
 #: An array of bounds, or one bound for every entry.
 Bound = np.ndarray | float
@@ -146,3 +147,118 @@ def square_of_costs(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.nda
     q = q / np.where(size > 0, size, 1.0) ** 2
     falling = np.maximum(-q, 0.0)
     return np.maximum(q, 0.0) + STEEP * falling, (1.0 + STEEP) * falling
+
+
+def times_gram(F: np.ndarray, G: np.ndarray) -> np.ndarray:
+    """Multiply every row of ``F`` (n, k) with one Gram matrix (k, k) or its own (n, k, k)."""
+    if G.ndim == 2:
+        return F @ G
+    return np.einsum("ik,ikl->il", F, G)
+
+
+@dataclass
+class Quadratic(Subproblem):
+    r"""Minimise :math:`\sum_i r_i(\tfrac12 f_i G f_i^\top - f_i h_i^\top)` between bounds.
+
+    Parameters
+    ----------
+    G : ndarray, (k, k) or (n, k, k)
+        Symmetric positive semi-definite; one matrix for all rows, or one a row (entry-wise
+        weights).
+    H : ndarray, (n, k)
+        The linear term.
+    lower, upper : float or ndarray, broadcastable to (n, k)
+        Bounds on ``F``; ``-inf`` and ``inf`` where there is none.
+    row_weights : ndarray, (n,), optional
+        ``r``, positive; 1 unless given. Rows do not interact, so only what a penalty adds feels it.
+
+    Examples
+    --------
+    >>> sub = Quadratic(np.eye(2), np.array([[3.0, -1.0]]))
+    >>> sub.clip(np.array([[3.0, -1.0]]))
+    array([[3., 0.]])
+    """
+
+    G: np.ndarray
+    H: np.ndarray
+    lower: Bound = 0.0
+    upper: Bound = np.inf
+    row_weights: np.ndarray | None = None
+    setting: Setting | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, k = self.H.shape
+        return n, k
+
+    def value(self, F: np.ndarray) -> float:
+        """Return the objective at ``F``."""
+        rows = np.einsum("ik,ik->i", F, 0.5 * times_gram(F, self.G) - self.H)
+        return float(rows.sum() if self.row_weights is None else rows @ self.row_weights)
+
+    def gradient(self, F: np.ndarray) -> np.ndarray:
+        """Return ``F G − H``, (n, k): the gradient but for the weight of each row."""
+        return times_gram(F, self.G) - self.H
+
+    def of_column(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return slope and curvature in column ``j``, but for the weight of each row: (n,), and (n,) or ()."""
+        G = self.G[..., j]
+        along = F @ G if G.ndim == 1 else np.einsum("ik,ik->i", F, G)
+        return along - self.H[:, j], G[..., j]
+
+    def diagonal(self) -> np.ndarray:
+        """Return the diagonal of ``G``: (k,), or (n, k) where every row has its own."""
+        return np.diagonal(self.G, axis1=-2, axis2=-1)
+
+    def add_costs_elsewhere(self, q: np.ndarray, F: np.ndarray) -> None:
+        curvature, slope = square_of_costs(q, lengths(F, self.row_weights))
+        self.G = self.G + np.diag(curvature)
+        self.H = self.H + F * slope
+
+    def add_linear(self, A: np.ndarray | float) -> None:
+        self.H = self.H - (A if self.row_weights is None else A / self.row_weights[:, None])
+
+    def add_quadratic(self, W: np.ndarray | float) -> None:
+        matrix = np.asarray(W) * np.eye(self.shape[1]) if np.ndim(W) == 0 else np.asarray(W)
+        if self.row_weights is None:
+            self.G = self.G + matrix
+        else:
+            self.G = self.G + matrix / self.row_weights[:, None, None]
+
+    def curvature(self, F: np.ndarray | None = None) -> float:
+        """Return ``trace(G) / k``, averaged over the rows."""
+        diagonal = self.diagonal()
+        if self.row_weights is not None:
+            diagonal = self.row_weights[:, None] * diagonal
+        return float(np.mean(diagonal))
+
+    def slope_into_box(self) -> np.ndarray:
+        """Return the slope of the misfit that drives an empty factor into its box, (n, k)."""
+        H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
+        least, most = np.less(self.lower, 0), np.greater(self.upper, 0)
+        return np.where(most, np.maximum(H, 0.0), 0.0) + np.where(least, np.minimum(H, 0.0), 0.0)
+
+    def peak(self, F: np.ndarray | None = None) -> float:
+        """Return the largest slope at ``F = 0``, ``max |r H|``."""
+        H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
+        return float(np.max(np.abs(H), initial=0.0))
+
+    def optimality(self, F: np.ndarray, steps: Sequence[ProximalStep] = ()) -> float:
+        r"""Return :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
+
+        Columns are measured as if the other factors had columns of unit length, which makes ``F``
+        and its gradient comparable; the scale of the data plays no part. Penalties that know their proximal
+        step take it between the gradient's and the box, :math:`[{\rm prox}(F - \nabla)]_{\rm box}`: what
+        they bear of the gradient, as a given sum does, is no residual.
+        """
+        curvature = self.diagonal()
+        curvature = np.where(curvature > 0, curvature, 1.0)
+        unit = np.sqrt(curvature)
+        if steps:
+            curvature = np.max(curvature)
+        moved = F - self.gradient(F) / curvature
+        for prox in steps:
+            moved = prox(moved, float(1.0 / curvature), self.setting)
+        residual = F - self.clip(moved)
+        size = np.linalg.norm(F * unit)
+        return float(np.linalg.norm(residual * unit) / size) if size > 0 else 0.0

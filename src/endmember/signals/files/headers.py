@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from endmember.factor.data.elsewhere import companion_elsewhere, data_elsewhere, files_of
+from endmember.factor.data.watched import companion_elsewhere, data_elsewhere, files_of
 
 _TOO_SHORT = "it ends before its own header does"
 _MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1

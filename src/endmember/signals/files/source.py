@@ -10,8 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, among
-from endmember.factor.data.elsewhere import files_of
-from endmember.factor.data.watched import state_of, watch
+from endmember.factor.data.watched import files_of, state_of, watch
 from endmember.signals.files.reading import existing, read
 from endmember.signals.files.summary import Description, describe_signal
 

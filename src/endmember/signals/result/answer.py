@@ -11,7 +11,7 @@ from endmember.assess.bands import Bands
 from endmember.assess.standard_errors import Errors
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis
-from endmember.factor.scale.normalisation import area
+from endmember.factor.scale.carriers import area
 from endmember.show.contents import Components, Misfit
 from endmember.signals.axes import energy_of, mode_labels, pixels_of
 from endmember.signals.bridge import fill_learning_results, in_counts, with_values
