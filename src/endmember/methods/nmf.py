@@ -305,10 +305,13 @@ class NMF(Alternating):
         known = problem.loss.as_squares() is not None and not observed.data.weighted
         if fit.stopped or not known or not (tested or np.all(np.isfinite(lower))):
             return fit
-        lazy = isinstance(observed.data, Lazy)  # judged on its sketch, as it was weighted
-        squares = problem if lazy else self._in_squares(problem, fit.factors, observed)
+        lazy, (C, S) = isinstance(observed.data, Lazy), fit.factors  # judged as it was weighted
+        if not tested and (few := observed.some_pixels()) is not None:
+            observed, C = observed.of(few), C[few]
+            problem = self._problem(observed)
+        squares = problem if lazy else self._in_squares(problem, [C, S], observed)
         if not tested:
-            self.excess_ = excess_of_clipped(squares, fit.factors[1])
+            self.excess_ = excess_of_clipped(squares, S)
         if any(isinstance(penalty, Absent) and penalty.mixed for penalty in maps):
             factors, self.mixed_ = moved_apart(squares, fit.factors)
             self.other_end_ = observed.spectra(unit_columns(fit.factors[1]))
@@ -390,16 +393,13 @@ class NMF(Alternating):
         }
 
     def _problem(self, observed: Observed) -> Problem:
-        return Problem(
-            self.own_loss().prepare(observed.data),
-            self.own_loss(),
-            list(self._penalties().values()),
-            [
-                Grid(observed.domain, observed.rows, observed.domain_known),
-                Grid((observed.n_channels,), observed.columns, axis=observed.axis),
-            ],
-            valleys=observed.data.creeps,
-        )
+        grids = [
+            Grid(observed.domain, observed.rows, observed.domain_known),
+            Grid((observed.n_channels,), observed.columns, axis=observed.axis),
+        ]
+        loss, penalties = self.own_loss(), list(self._penalties().values())
+        data = loss.prepare(observed.data)
+        return Problem(data, loss, penalties, grids, valleys=observed.data.creeps)
 
     def _own_solvers(self) -> list[Solver]:
         penalties = list(self._penalties().values())

@@ -117,26 +117,29 @@ def newton_steps(
     counts: Counts, Z: np.ndarray, F: np.ndarray, rest: Rest,
     relaxation: float, inner: int, first: int, last: int,
 ) -> None:  # fmt: skip
-    """Improve every row of ``F`` (n, k) by ``inner`` Newton steps, in place."""
-    k = F.shape[1]
-    longest = 1
+    """Improve every row of ``F`` (n, k) by ``inner`` Newton steps, in place, for the other factor ``Z`` (k, m)."""
+    k, longest = F.shape[1], 1
     for i in range(first, last):
         longest = max(longest, counts.pointers[i + 1] - counts.pointers[i])
-    z, v, work = np.empty((k, longest)), np.empty(longest), np.empty(longest)
+    z, v = np.empty((k, longest)), np.empty(longest)
+    work, inverse = np.empty(longest), np.empty(longest)
     H, g, step = np.empty((k, k)), np.empty(k), np.empty(k)
     low, high = np.empty(k), np.empty(k)
     for i in range(first, last):
         start, stop = counts.pointers[i], counts.pointers[i + 1]
         n, x, f = stop - start, counts.x[start:stop], F[i]
+        columns = counts.columns[start:stop]
         v[:n] = 0.0
         for c in range(k):
+            zc, Zc, fc = z[c], Z[c], f[c]
             for e in range(n):
-                z[c, e] = Z[counts.columns[start + e], c]
-                v[e] += f[c] * z[c, e]
-        for e in range(n):
-            v[e] = max(v[e], counts.floor)
+                zc[e] = Zc[columns[e]]
+                v[e] += fc * zc[e]
         for _ in range(inner):
-            derivatives(x, v, z, work, g, H)
+            for e in range(n):
+                v[e] = max(v[e], counts.floor)
+                inverse[e] = 1.0 / v[e]
+            derivatives(x, inverse[:n], z, work, g, H)
             for c in range(k):
                 g[c] += rest.slopes[i, c]
                 low[c], high[c] = rest.lower[i, c] - f[c], rest.upper[i, c] - f[c]
@@ -144,32 +147,31 @@ def newton_steps(
                     g[c] += f[b] * rest.quadratic[b, c]
                     H[c, b] += rest.quadratic[c, b]
             best_step(g, H, low, high, step)
-            fall = steepest_fall(v[:n], z[:, :n], step, work)
+            fall = steepest_fall(inverse[:n], z, step, work)
             t = length_of_step(g, H, rest.quadratic, low, high, step, fall, relaxation)
             for c in range(k):
                 f[c] = min(max(f[c] + t * step[c], rest.lower[i, c]), rest.upper[i, c])
             for e in range(n):
-                v[e] = max(v[e] + t * work[e], counts.floor)
+                v[e] += t * work[e]
 
 
 def derivatives(
-    x: np.ndarray, v: np.ndarray, z: np.ndarray, work: np.ndarray, g: np.ndarray, H: np.ndarray
-) -> None:
+    x: np.ndarray, inverse: np.ndarray, z: np.ndarray, work: np.ndarray, g: np.ndarray,
+    H: np.ndarray,
+) -> None:  # fmt: skip
     """Fill ``g`` (k,) with ``−Σ x z / v`` and ``H`` (k, k) with ``Σ x z zᵀ / v²``, over the counts ``x`` of a row."""
-    for e in range(len(x)):
-        work[e] = x[e] / v[e]
+    n = len(x)
     for c in range(len(g)):
-        total = 0.0
-        for e in range(len(x)):
-            total += work[e] * z[c, e]
+        zc, total = z[c], 0.0
+        for e in range(n):
+            work[e] = x[e] * inverse[e] * zc[e]
+            total += work[e]
+            work[e] *= inverse[e]
         g[c] = -total
-    for e in range(len(x)):
-        work[e] /= v[e]
-    for c in range(len(g)):
         for b in range(c + 1):
-            total = 0.0
-            for e in range(len(x)):
-                total += work[e] * z[c, e] * z[b, e]
+            zb, total = z[b], 0.0
+            for e in range(n):
+                total += work[e] * zb[e]
             H[c, b] = H[b, c] = total
 
 
@@ -198,17 +200,18 @@ def best_step(
             break
 
 
-def steepest_fall(v: np.ndarray, z: np.ndarray, step: np.ndarray, work: np.ndarray) -> float:
+def steepest_fall(inverse: np.ndarray, z: np.ndarray, step: np.ndarray, work: np.ndarray) -> float:
     """Fill ``work`` with the change of the model of a row, and return the largest relative fall of an entry."""
-    n = z.shape[1]
+    n = len(inverse)
     for e in range(n):
         work[e] = 0.0
     for c in range(len(step)):
+        zc, size = z[c], step[c]
         for e in range(n):
-            work[e] += step[c] * z[c, e]
+            work[e] += size * zc[e]
     fall = 0.0
     for e in range(n):
-        fall = max(fall, -work[e] / v[e])
+        fall = max(fall, -work[e] * inverse[e])
     return fall
 
 

@@ -9,7 +9,7 @@ import logging
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from scipy import sparse
@@ -100,6 +100,18 @@ class Observed:
             if fine or np.abs(values / unit - np.rint(values / unit)).max() > WHOLE:
                 return False
         return True
+
+    def some_pixels(self, most: int = 2048) -> np.ndarray | None:
+        """Return the numbers of at most so many pixels, drawn once; None for all of few, and of data not in memory."""
+        n = self.data.shape[0]
+        if n <= most or not isinstance(self.data, Dense | Sparse):
+            return None
+        return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+
+    def of(self, pixels: np.ndarray) -> Self:
+        """Return the same of some of the pixels."""
+        data = Dense(self.data.rows(pixels).astype(self.data.dtype))
+        return replace(self, data=data, rows=self.rows[pixels])
 
     def weighted_by_counts(self) -> Data:
         """Return the data, where they are counts with weights that make their noise white."""

@@ -142,7 +142,7 @@ class Newton(Solver):
         upper = np.array(np.broadcast_to(subproblem.upper, F.shape), float, order="C")
         if counts is not None:
             slopes = np.ascontiguousarray(subproblem.everywhere + subproblem.linear)
-            Z = np.ascontiguousarray(subproblem.Z)
+            Z = np.ascontiguousarray(subproblem.Z.T)
             rest = Rest(slopes, np.ascontiguousarray(Q), lower, upper)
             run("newton_steps", counts, Z, F, rest, relaxation, self.inner)
             return F
