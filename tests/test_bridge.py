@@ -17,7 +17,7 @@ import pytest
 import endmember as em
 from endmember.factor.data.inspection import unwrap
 from endmember.signals import bridge
-from endmember.signals.files import limits, reading, source, summary
+from endmember.signals.files import reading, source, summary
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -363,7 +363,7 @@ def test_the_error_survives_a_trip_between_processes():
 # Limits -----------------------------------------------------------------------------------------
 def test_guard_interrupts_and_restores():
     before = system_signal.getsignal(system_signal.SIGALRM)
-    with pytest.raises(TimeoutError, match=r"not done after 0\.05 seconds"), limits.guard(0.05):
+    with pytest.raises(TimeoutError, match=r"not done after 0\.05 seconds"), reading.guard(0.05):
         while True:
             pass
     assert system_signal.getsignal(system_signal.SIGALRM) is before
@@ -379,13 +379,13 @@ def test_a_reader_that_never_ends_is_an_unreadable_file(saved, monkeypatch):
                 continue
 
     monkeypatch.setattr(hs, "load", endless)
-    with limits.guard(seconds=0.05):
+    with reading.guard(seconds=0.05):
         assert "not done after 0.05 seconds" in fault(saved).cause
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited on Linux only")
 def test_guard_limits_memory_and_restores():
-    with limits.guard(memory=2**27), pytest.raises(MemoryError):
+    with reading.guard(memory=2**27), pytest.raises(MemoryError):
         np.ones(2**28, dtype=np.uint8)
     assert np.ones(2**28, dtype=np.uint8).nbytes == 2**28
 
@@ -393,9 +393,9 @@ def test_guard_limits_memory_and_restores():
 def test_guard_ends_the_process_where_compiled_code_hangs():
     code = (
         "import hashlib\n"
-        "from endmember.signals.files import limits\n"
-        "limits._GRACE = 0.1\n"
-        "with limits.guard(seconds=0.1):\n"
+        "from endmember.signals.files import reading\n"
+        "reading._GRACE = 0.1\n"
+        "with reading.guard(seconds=0.1):\n"
         "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
@@ -404,7 +404,7 @@ def test_guard_ends_the_process_where_compiled_code_hangs():
 
 
 def test_guard_refuses_a_limit_of_nothing():
-    with pytest.raises(ValueError, match="memory = 0 must be positive"), limits.guard(memory=0):
+    with pytest.raises(ValueError, match="memory = 0 must be positive"), reading.guard(memory=0):
         pass
 
 

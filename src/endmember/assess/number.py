@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
-from endmember.assess.single_carriers import without_single_carriers
+from endmember.assess.detection import without_single_carriers
 from endmember.assess.surrogates import (
     STABLE_ANGLE,
     Colour,

@@ -11,7 +11,7 @@ from endmember.app.core.steps import Step
 from endmember.app.core.sums import running_sums
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import unwrap
-from endmember.signals.files.limits import free_memory
+from endmember.signals.files.reading import free_memory
 from endmember.signals.files.source import Source
 
 #: Bytes of the preview of data that stay on disk, about.

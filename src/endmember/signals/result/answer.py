@@ -13,8 +13,8 @@ from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis
 from endmember.factor.scale.carriers import area
 from endmember.show.contents import Components, Misfit
-from endmember.signals.axes import energy_of, mode_labels, pixels_of
 from endmember.signals.bridge import fill_learning_results, in_counts, with_values
+from endmember.signals.cropping import energy_of, mode_labels, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

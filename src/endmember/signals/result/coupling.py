@@ -16,8 +16,8 @@ from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
 from endmember.show.particular import detectors
-from endmember.signals.axes import describe_data, source_of
 from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
+from endmember.signals.cropping import describe_data, source_of
 from endmember.signals.result import provenance, reporting, storage
 from endmember.signals.result import unmixing as single
 from endmember.signals.result.misfits import misfit_of

@@ -22,7 +22,7 @@ from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.loop.starts import StartReport
 from endmember.methods.estimator import Learning
-from endmember.signals.files.limits import free_memory
+from endmember.signals.files.reading import free_memory
 from endmember.signals.result.described import class_called, made, name_of
 from endmember.signals.result.folders import FILES, RECORD, replacing
 from endmember.signals.result.misfits import MISFIT_TITLES, save_together

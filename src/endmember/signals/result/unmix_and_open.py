@@ -9,7 +9,7 @@ import numpy as np
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.methods.coupled import Coupled
 from endmember.methods.estimator import SpectralEstimator
-from endmember.signals.axes import are_signals
+from endmember.signals.cropping import are_signals
 from endmember.signals.files.reading import read
 from endmember.signals.result import storage
 from endmember.signals.result.coupling import CoupledUnmixing, unmix_together

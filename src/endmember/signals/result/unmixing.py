@@ -18,9 +18,9 @@ from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.data.resources import Checkpoint, session
 from endmember.factor.data.watched import unchanged
 from endmember.show.html import write
-from endmember.signals.axes import describe_data, do_again
 from endmember.signals.bridge import as_signal, wrap_like, wrap_maps, wrap_spectra
 from endmember.signals.choosing import choose_model
+from endmember.signals.cropping import describe_data, do_again
 from endmember.signals.files.source import Source
 from endmember.signals.plan import about, check_memory, fingerprint_of
 from endmember.signals.result import provenance, storage
