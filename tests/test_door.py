@@ -212,6 +212,7 @@ def ways_in():
         ),
         "ambiguity": lambda X: em.assess.ambiguity(FITTED, X).maps_high,
         "uncertainty": lambda X: em.assess.uncertainty(FITTED, X).maps,
+        "displacement": lambda X: em.assess.displacement(FITTED, X, of=("maps", 0)).high,
     }
     preprocess = {
         "align": lambda X: em.preprocess.align(X, method="correlation", interpolate=False),
@@ -277,7 +278,7 @@ SPOILT = {
 
 
 #: What asks an answer for its own data where none are given.
-HAVE_DATA = {("assess.ambiguity", "None"), ("assess.uncertainty", "None")}
+HAVE_DATA = {(f"assess.{name}", "None") for name in ("ambiguity", "uncertainty", "displacement")}
 
 
 @pytest.mark.parametrize(

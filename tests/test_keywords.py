@@ -375,6 +375,18 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "random_state": Same(1),
         },
     ),
+    "assess.displacement": (
+        lambda **given: em.assess.displacement(FITTED, X, **{"of": ("maps", 0), **given}),
+        {
+            "level": 0.5,
+            "mask": PIXELS,
+            "channel_mask": CHANNELS,
+            "weights": Refused(WEIGHTS),
+            "domain": Refused((5, 7)),
+            "callback": Same(stop),
+            "random_state": 1,
+        },
+    ),
     "assess.uncertainty": (
         lambda **given: em.assess.uncertainty(FITTED, X, **given),
         {

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazily(
     __name__,
     {
         "bands": ["Bands", "ambiguity"],
+        "intervals": ["Interval", "displacement"],
         "number": ["RankReport", "rank"],
         "hints": ["Hint", "element_hints"],
         "detection": ["Detectability", "detectability", "local_rank"],

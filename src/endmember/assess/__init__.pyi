@@ -4,10 +4,12 @@ from endmember.assess.bands import Bands as Bands
 from endmember.assess.detection import Detectability as Detectability
 from endmember.assess.standard_errors import Errors as Errors
 from endmember.assess.hints import Hint as Hint
+from endmember.assess.intervals import Interval as Interval
 from endmember.assess.weights import Path as Path
 from endmember.assess.number import RankReport as RankReport
 from endmember.assess.bands import ambiguity as ambiguity
 from endmember.assess.detection import detectability as detectability
+from endmember.assess.intervals import displacement as displacement
 from endmember.assess.hints import element_hints as element_hints
 from endmember.assess.detection import local_rank as local_rank
 from endmember.assess.weights import path as path
@@ -18,10 +20,12 @@ __all__ = [
     "Detectability",
     "Errors",
     "Hint",
+    "Interval",
     "Path",
     "RankReport",
     "ambiguity",
     "detectability",
+    "displacement",
     "element_hints",
     "local_rank",
     "path",

@@ -318,14 +318,20 @@ def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
     ValueError
         If a factor may be negative.
     """
-    entries, negative = fixed_entries(model, observed, answer.k)
+    entries = known_entries(model, observed, answer.k, "ambiguity")
+    fixed = Fixed(spectra=entries[1], maps=np.any(entries[0], axis=0))
+    return fixed if fixed.spectra.any() or fixed.maps.any() else None
+
+
+def known_entries(model: Any, observed: Observed, k: int, asked: str) -> list[np.ndarray]:
+    """Return which entries of maps (n, k) and spectra (m, k) a model holds; refuse factors that may be negative."""
+    entries, negative = fixed_entries(model, observed, k)
     if negative:
         raise EndmemberError(
             f"the {negative} may be negative (em.Free()), so that nothing limits what they could be; "
-            "em.assess.ambiguity needs non-negative factors"
+            f"em.assess.{asked} needs non-negative factors"
         )
-    fixed = Fixed(spectra=entries[1], maps=np.any(entries[0], axis=0))
-    return fixed if fixed.spectra.any() or fixed.maps.any() else None
+    return entries
 
 
 def fixed_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarray], str]:

@@ -162,7 +162,7 @@ def uncertainty(
     with one_blas_thread():
         observed = observe(X, **options, keep_empty=True)
         noise = noise and noise.times(1 / observed.unit)
-        answer = _Answer(model, model.explained(observed), noise)
+        answer = NoisyAnswer(model, model.explained(observed), noise)
     if math.isnan(answer.noise.read_variance):
         return answer.unknown()
     if method == "bootstrap":
@@ -172,7 +172,7 @@ def uncertainty(
         return answer.bound()
 
 
-class _Answer:
+class NoisyAnswer:
     """An answer at the pixels and channels that took part, with the noise that goes with it."""
 
     def __init__(self, model: Any, explained: Explained, noise: NoiseModel | None) -> None:

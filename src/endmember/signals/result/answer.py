@@ -8,6 +8,7 @@ import numpy as np
 
 from endmember import show
 from endmember.assess.bands import Bands
+from endmember.assess.intervals import Interval
 from endmember.assess.standard_errors import Errors
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis
@@ -42,6 +43,7 @@ class Answer:
         self._misfit, self._data = misfit, None
         self.errors: Errors | None = None
         self.bands: Bands | None = None
+        self.intervals: dict[str, Interval] = {}
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape

@@ -9,6 +9,7 @@ from endmember.assess.bands import Bands
 from endmember.assess.comparison import Comparison
 from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
+from endmember.assess.intervals import Interval
 from endmember.assess.standard_errors import Errors
 from endmember.factor.data.axis import Axis
 from endmember.factor.loop.cone import cone_in_words
@@ -56,7 +57,8 @@ def save_doubts(folder: Path, result: Answer) -> dict[str, Any]:
             values = {part: _components_first(part, getattr(doubts, part)) for part in titles}
             save_together(folder / f"{name}.hspy", titles, values, result.maps, result.spectra)
             rest = {part: value for part, value in vars(doubts).items() if part not in titles}
-            record[name] = {part: np.asarray(value).tolist() for part, value in rest.items()}
+            record[name] = _plain(rest)
+    record["intervals"] = {name: _plain(vars(one)) for name, one in result.intervals.items()}
     learned = result.model.learned()
     if result.errors is None and "maps_error_" in learned:
         errors = with_values(result.maps, learned["maps_error_"], "standard errors")
@@ -66,16 +68,26 @@ def save_doubts(folder: Path, result: Answer) -> dict[str, Any]:
 
 def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     """Read back what :func:`save_doubts` wrote, by name; ``record`` is what it returned."""
-    found = {}
-    for name, kept in record.items():
-        kind, titles = _KEPT[name]
+    intervals = record.get("intervals", {}).items()
+    found: dict[str, Any] = {
+        "intervals": {name: Interval(**_arrays(kept)) for name, kept in intervals}
+    }
+    for name in _KEPT.keys() & record.keys():
+        kept, (kind, titles) = record[name], _KEPT[name]
         values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles)
         for part, value in values.items():
             value = np.moveaxis(value, 0, -1) if part.startswith("maps") else value
             values[part] = value.astype(bool) if part.endswith("_at_zero") else value
-        numbers = {part: np.array(one) for part, one in kept.items() if isinstance(one, list)}
-        found[name] = kind(**{**values, **kept, **numbers})
+        found[name] = kind(**{**values, **_arrays(kept)})
     return found
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.asarray(value).tolist() for name, value in values.items()}
+
+
+def _arrays(kept: dict[str, Any]) -> dict[str, Any]:
+    return {name: np.array(one) if isinstance(one, list) else one for name, one in kept.items()}
 
 
 def _components_first(name: str, values: np.ndarray) -> np.ndarray:
@@ -105,6 +117,9 @@ def doubts_in_words(result: Answer) -> list[Section]:
     sections = []
     if rows:
         sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
+    if result.intervals:
+        table = [(name, interval.sentence) for name, interval in result.intervals.items()]
+        sections.append(Section("Intervals", table=table))
     if result.bands is not None:
         axis = Axis.of(result.spectra)
         caption = "Spectra of unit sum, and between which spectra the data cannot tell."

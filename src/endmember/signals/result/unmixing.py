@@ -137,6 +137,8 @@ class Unmixing(Answer):
         Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
     bands : Bands, optional
         Set it to what :func:`em.assess.ambiguity` returns.
+    intervals : dict of str to Interval
+        Put in what :func:`em.assess.displacement` returns, by the name of the quantity.
     """
 
     def report(self, file: str | Path) -> Path:
