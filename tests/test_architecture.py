@@ -232,3 +232,16 @@ def test_stubs_are_those_that_would_be_written():
     script = SOURCE.parents[1] / "tools" / "stubs.py"
     answer = subprocess.run([sys.executable, str(script), "--check"], check=False)
     assert answer.returncode == 0, "run python tools/stubs.py"
+
+
+#: Files that one spectrum image passes on its way from ``em.unmix`` to the solver, and calls that end on it.
+WAY = (36, 600)
+
+
+def test_the_way_of_an_image_to_the_solver_stays_short():
+    script = SOURCE.parents[1] / "tools" / "architecture.py"
+    answer = subprocess.run(
+        [sys.executable, str(script), "--walk"], capture_output=True, check=True, text=True
+    )
+    files, returns = map(int, re.findall(r"\d+", answer.stdout.splitlines()[-1]))
+    assert 10 < files <= WAY[0] and 100 < returns <= WAY[1], answer.stdout

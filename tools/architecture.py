@@ -1,6 +1,7 @@
 """Draw the rooms of the source from its imports, and follow one spectrum image from ``em.unmix`` to the solver.
 
 python tools/architecture.py          draw docs/images/architecture.png and print the walk
+python tools/architecture.py --walk   print the walk alone
 python tools/architecture.py --sizes  print the statements of every folder (docstrings not counted)
 """
 
@@ -139,7 +140,8 @@ def main() -> None:
             print(f"{count:6} {folder}")
         print(f"{sum(sizes().values()):6}")
         return
-    draw()
+    if "--walk" not in sys.argv:
+        draw()
     files, returns = walk()
     print(*files, sep="\n")
     print(f"{len(files)} files, {returns} returns before the solver is called")
