@@ -83,6 +83,81 @@ def test_a_region_dragged_beyond_the_image_ends_at_its_edge(session):
     assert session.data.region((17.5, 99.0), (-5.0, 0.2)) == ((0, 1), (17, 18))
 
 
+def stretched(signal, x=(1.0, 0.0, "nm"), y=(1.0, 0.0, "nm")):
+    for axis, (scale, offset, units) in zip(
+        signal.axes_manager.navigation_axes, (x, y), strict=False
+    ):
+        axis.scale, axis.offset, axis.units = scale, offset, units
+    return signal
+
+
+@pytest.mark.parametrize("turned", [1, -1])
+def test_the_sides_of_an_image_are_those_of_its_axes_after_cropping_too(turned, tmp_path):
+    """A pixel is told by its middle; rows have a width and a beginning of their own, and may fall."""
+    from endmember.signals.cropping import crop_pixels
+
+    signal = em.synthetic.diode(shape=(6, 9), channels=40).signal
+    signal = stretched(signal, (2.0, 100.0, "nm"), (turned * 4.0, 50.0, "nm"))
+    cropped = crop_pixels(signal, rows=[1, 5], columns=[3, 9])
+    across, down = store(cropped, tmp_path).sides
+    np.testing.assert_allclose(across.edges, 100 + 2 * np.arange(2.5, 9))
+    np.testing.assert_allclose(down.centres, 50 + turned * 4 * np.arange(1, 5))
+    assert down.pixels((down.edges[1], down.edges[3])) == (1, 3)
+    assert (across.label, down.label) == ("x (nm)", "y (nm)")
+
+
+def test_lengths_are_told_in_the_unit_of_the_scale_bar(tmp_path):
+    signal = stretched(
+        em.synthetic.diode(shape=(6, 9), channels=40).signal, *[(1e-3, 0.0, "um")] * 2
+    )
+    across, down = store(signal, tmp_path).sides
+    assert across.label == "x (nm)" and down.units == "nm"
+    np.testing.assert_allclose(across.centres, np.arange(9.0), atol=1e-9)
+
+
+def test_a_unit_of_length_is_as_long_across_as_down(tmp_path):
+    pytest.importorskip("panel")
+    from endmember.app.page.figures import MapPlot
+
+    for shape, pitch in (((8, 64), 1.0), ((2, 300), 1.0), ((30, 20), 4.0), ((200, 5), 1.0)):
+        signal = em.synthetic.mixed_phases(shape, channels=40, k=2).signal
+        image, plot = (
+            store(stretched(signal, y=(pitch, 0.0, "nm")), tmp_path),
+            MapPlot("", 440, 330),
+        )
+        plot.show(image.map((0, 40)), image, "all", "Counts")
+        figure = plot.figure
+        across = abs(figure.x_range.end - figure.x_range.start) / figure.frame_width
+        down = abs(figure.y_range.end - figure.y_range.start) / figure.frame_height
+        assert across == pytest.approx(down, rel=0.02)
+        assert abs(figure.x_range.end - figure.x_range.start) >= shape[1]
+        assert figure.y_range.start > figure.y_range.end  # rows downwards
+
+
+@pytest.mark.parametrize("shape", [(1, 12), (12, 1), (12,)])
+def test_pixels_on_a_line_are_drawn_as_values_over_the_position(shape, tmp_path):
+    pytest.importorskip("panel")
+    import hyperspy.api as hs
+
+    from endmember.app.page.figures import map_plot
+
+    signal = hs.signals.Signal1D(np.random.default_rng(0).random((*shape, 30)))
+    axis = max(signal.axes_manager.navigation_axes, key=lambda axis: axis.size)
+    axis.name, axis.scale, axis.offset, axis.units = "position", 0.5, 3.0, "nm"
+    image = store(signal, tmp_path)
+    plot = map_plot(image)
+    plot.show(image.map((0, 30)), image, "all", "Intensity")
+    figure = plot.pane.object
+    assert (figure.xaxis[0].axis_label, figure.yaxis[0].axis_label) == (
+        "position (nm)",
+        "Intensity",
+    )
+    drawn = plot._plot
+    np.testing.assert_allclose(drawn._lines.data["x"][0], 3 + 0.5 * np.arange(12))
+    np.testing.assert_allclose(drawn._lines.data["y"][0], signal.data.sum(-1).ravel())
+    assert sorted(image.region(*plot.box((3.9, 5.1)))) == [(0, 1), (2, 5)]
+
+
 def test_an_energy_window_holds_the_channels_between_its_ends(session):
     energy = session.data.energy
     first, end = session.data.window((energy[20] + 0.01, energy[10] - 0.01))
@@ -109,12 +184,24 @@ def test_the_live_answer_fits_as_well_as_a_full_fit(loss):
     choices, shown = Choices(3, loss), []
     picture = Live(phantom.signal, patience=100.0).unmix(choices, shown.append, lambda: None)
     full = choices.model().fit(phantom.signal)
-    assert [one.stage for one in shown] == ["first", "few pixels"]
+    assert [one.stage for one in shown] == ["first", "few pixels", "all pixels"]
     left = np.linalg.norm(phantom.data - picture.maps @ picture.spectra)
     floor = np.linalg.norm(phantom.data - full.maps_ @ full.components_)
-    assert picture.converged and left < 1.001 * floor
+    assert picture.settled and left < 1.001 * floor
     # The first picture shows every pixel of an image as small as this one.
     assert np.linalg.norm(phantom.data - shown[0].maps @ shown[0].spectra) < 1.1 * floor
+
+
+def test_settled_is_what_a_run_gives_and_says_where_others_fit_as_well():
+    signal = em.synthetic.mixed_phases((12, 14), channels=64, k=3).signal
+    for choices in (Choices(3), Choices(5)):
+        picture = Live(signal, patience=100.0).unmix(choices, lambda one: None, lambda: None)
+        run = choices.model().fit(signal)
+        close = angle(picture.spectra, run.components_) < 5
+        assert close if picture.settled else picture.doubts.startswith("Not unique: ")
+        assert picture.settled == (choices.k == 3)
+    hasty = Live(signal, patience=0.0).unmix(choices, lambda one: None, lambda: None)
+    assert not hasty.settled
 
 
 def test_a_live_answer_nobody_waits_for_ends():
@@ -174,8 +261,8 @@ def test_what_is_stored_comes_back_as_it_was(tmp_path, dtype):
     cube, axis = signal.data.astype(float), signal.axes_manager.signal_axes[0]
     np.testing.assert_array_equal(image.signal.data, signal.data)
     assert type(image.signal) is type(signal) and image.title == signal.metadata.General.title
-    assert image.pixel == (1.0, "nm") and image.is_counts == (np.dtype(dtype).kind == "u")
-    assert image.energy_label == f"{axis.name} ({axis.units})"
+    assert image.sides[0].units == "nm" and image.is_counts == (np.dtype(dtype).kind == "u")
+    assert image.axis.label == f"{axis.name} ({axis.units})"
     np.testing.assert_array_equal(image.energy, axis.axis)
     np.testing.assert_allclose(image.map((3, 64)), cube[..., 3:64].sum(axis=-1))
     np.testing.assert_allclose(image.spectrum((1, 9), (5, 66)), cube[1:9, 5:66].mean(axis=(0, 1)))
@@ -652,11 +739,17 @@ def test_the_page_shows_what_the_session_holds(session):
     data._region_moved((2.0, 9.0), (3.0, 8.0))
     wait_for(page.drag)
     shown = data._plots[False]._lines.data["y"]
-    np.testing.assert_allclose(shown[1], session.data.cube[3:8, 2:9].mean(axis=(0, 1)), rtol=1e-10)
-    model._keep(session.fit(Choices(3, starts=1)))
-    np.testing.assert_allclose(
-        model._spectra._lines.data["y"][2], session.runs[0].result.spectra.data[2]
-    )
+    np.testing.assert_allclose(shown[1], session.data.cube[3:9, 2:10].mean(axis=(0, 1)), rtol=1e-10)
+    deadline = time.monotonic() + 60
+    while not (model._picture and model._picture.settled) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    choices, before = model.choices(), model._spectra._lines.data
+    model._keep(session.fit(choices), choices)
+    after, spectra = model._spectra._lines.data, session.runs[0].result.spectra.data
+    for colour, name, drawn in zip(after["colour"], after["name"], after["y"], strict=True):
+        np.testing.assert_allclose(drawn, spectra[int(name.split()[-1]) - 1])
+        likeness = before["y"][before["colour"].index(colour)]
+        assert em.spectral_angle(drawn, likeness) < 5
     page.complain(ValueError("<script>alert(1)</script>"))
     assert "<script>" not in page.message.value
     page.close()

@@ -146,7 +146,7 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 1791,
+    "app": 1942,
     "assess": 1728,
     "catalogue": 42,
     "cli": 1053,

@@ -21,8 +21,8 @@ def look(desk, phantom):
     """Move the region, then the energy window: spectrum and map are those of the data."""
     desk.panel("Data")
     drags = (
-        ((4.5, 6.5), (12.5, 19.5), "columns 4 to 12, rows 6 to 19", slice(4, 13)),  # drawn
-        ((8.5, 12.5), (18.5, 12.5), "columns 14 to 22, rows 6 to 19", slice(14, 23)),  # moved
+        ((4.0, 6.0), (12.0, 19.0), "columns 4 to 12, rows 6 to 19", slice(4, 13)),  # drawn
+        ((8.0, 12.0), (18.0, 12.0), "columns 14 to 22, rows 6 to 19", slice(14, 23)),  # moved
     )
     for corner, end, title, columns in drags:
         desk.drag(MAP, corner, end)

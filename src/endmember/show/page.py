@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 INK, GREY, FAINT = "#1a1a1a", "#666666", "#d0d0d0"
 SMALL, NORMAL, LARGE = 7.5, 8.5, 10.5  # points
-# Okabe and Ito's colours, told apart with any colour vision; their yellow is too pale for a line.
-_LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+# Okabe and Ito's colours, told apart with any colour vision, without their yellow, too pale for a line; then those
+# that lie furthest from all before them, for normal vision and for both kinds that confuse red and green.
+_LINE_COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#0000FF",
+    "#002299", "#773322", "#BB44FF", "#660055", "#AABB66", "#555555", "#99CCAA",
+)  # fmt: skip
 
 
 def palette(n_colours: int) -> list[str]:
@@ -29,7 +33,7 @@ def palette(n_colours: int) -> list[str]:
     Parameters
     ----------
     n_colours : int
-        How many are needed. After seven they repeat.
+        How many are needed. After fifteen they repeat.
 
     Returns
     -------

@@ -1,21 +1,54 @@
 """A spectrum image as the pages and the processes see it: arrays on disk, mapped into the memory of all who look."""
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from endmember.app.core.live import Sketches
 from endmember.app.core.steps import Step
 from endmember.app.core.sums import Sums
-from endmember.factor.data.axis import Axis, text_of
+from endmember.factor.data.axis import EVEN, Axis, text_of
 from endmember.factor.data.inspection import unwrap
+from endmember.factor.noise.model import NoiseModel, estimate_noise
+from endmember.show.page import readable_units, with_units
 from endmember.signals.files.source import Source
 
 #: Files in the folder of an image: the spectra that the pages draw, and their running sums.
 CUBE, ROWS, CHANNELS = "cube.npy", "rows.npy", "channels.npy"
+#: Units of length that a side is told in, and their powers of ten.
+LENGTHS = {"pm": -12, "nm": -9, "µm": -6, "mm": -3, "m": 0}
+
+
+class Side(NamedTuple):
+    """Where the pixels lie along one side of an image.
+
+    Attributes
+    ----------
+    centres, edges : ndarray, (pixels,) and (pixels + 1,)
+        In the unit; mere numbers of pixels where there is none, or where the pixels of an image differ in width.
+    label, units : str
+    """
+
+    centres: np.ndarray
+    edges: np.ndarray
+    label: str
+    units: str
+
+    @property
+    def rising(self) -> bool:
+        """Whether the numbers grow from the first pixel to the last."""
+        return bool(self.edges[-1] > self.edges[0])
+
+    def pixels(self, ends: tuple[float, float]) -> tuple[int, int]:
+        """Return the pixels that a stretch of this side touches; at least one, never outside."""
+        rising = slice(None, None, 1 if self.rising else -1)
+        numbers = np.arange(len(self.edges))
+        low, high = np.interp(ends, self.edges[rising], numbers[rising])
+        return _whole((low, high), len(self.centres))
 
 
 @dataclass(eq=False)
@@ -97,6 +130,11 @@ class Image:
         return Sketches.of(self.signal)
 
     @cached_property
+    def noise(self) -> NoiseModel:
+        """How the variance of a value follows from its mean."""
+        return estimate_noise(self.signal)
+
+    @cached_property
     def axis(self) -> Axis:
         """The spectral axis."""
         return Axis.of(self.signal)
@@ -114,30 +152,41 @@ class Image:
         """The title that the metadata give, as plain text."""
         return text_of(self.signal.metadata.get_item("General.title", default=""))
 
+    @cached_property
+    def sides(self) -> tuple[Side, Side]:
+        """Where columns and rows lie; lengths in the unit in which the longer side has 1 to 1000."""
+        known = [Axis.read(axis) for axis in self.signal.axes_manager.navigation_axes]
+        axes = [*known, Axis.numbers(1)][:2]
+        spans = [np.ptp(axis.energy) * _metres(axis) for axis in axes if _metres(axis)]
+        power = 3 * math.floor(math.log10(max([*spans, 1e-12])) / 3)
+        across, down = (
+            _side(axis, name, min(power, 0), self.is_line)
+            for axis, name in zip(axes, "xy", strict=True)
+        )
+        return across, down
+
     @property
-    def pixel(self) -> tuple[float, str]:
-        """Size of a pixel along the columns and its unit; 1 and "" where it is not calibrated."""
-        axis = self.signal.axes_manager.navigation_axes[0]
-        units = text_of(axis.units)
-        return (float(abs(axis.scale)), units) if units and axis.is_uniform else (1.0, "")
+    def is_line(self) -> bool:
+        """Whether the pixels lie in one row or column, or are a mere list."""
+        return 1 in self.shape[:2]
+
+    @property
+    def quantity(self) -> str:
+        """What the values are, with their unit, as far as it is known."""
+        known = text_of(self.signal.metadata.get_item("Signal.quantity", default=""))
+        return known or ("Counts" if self.is_counts else "Intensity")
 
     @property
     def energy(self) -> np.ndarray:
         """The energies of the channels."""
         return self.axis.energy
 
-    @property
-    def energy_label(self) -> str:
-        """Name and unit of the spectral axis."""
-        name = self.axis.name or "Channel"
-        return f"{name} ({self.axis.units})" if self.axis.units else name
-
     def region(
         self, x: tuple[float, float], y: tuple[float, float]
     ) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return rows and columns of a dragged box, in pixels; at least one pixel, never outside."""
-        ny, nx, _ = self.shape
-        return _whole(y, ny), _whole(x, nx)
+        """Return rows and columns of a box dragged over the sides; at least one pixel, never outside."""
+        across, down = self.sides
+        return down.pixels(y), across.pixels(x)
 
     def window(self, energies: tuple[float, float]) -> tuple[int, int]:
         """Return the channels of a dragged energy window; at least one."""
@@ -177,6 +226,27 @@ class Image:
         """Return the mean spectrum of all pixels, (channels,)."""
         ny, nx, _ = self.shape
         return self.spectrum((0, ny), (0, nx))
+
+
+def _metres(axis: Axis) -> float:
+    """Return the unit of an axis in metres; 0 where it is no length."""
+    units = readable_units(axis.units)
+    return 10.0 ** LENGTHS[units] if units in LENGTHS else 0.0
+
+
+def _side(axis: Axis, name: str, power: int, uneven: bool) -> Side:
+    """Return one side, a length in metres times 10 to ``power``; ``uneven`` where pixels may differ in width."""
+    centres, units, name = axis.energy, readable_units(axis.units) or "", axis.name or name
+    if _metres(axis):
+        centres = centres * (_metres(axis) / 10.0**power)
+        units = next(unit for unit, known in LENGTHS.items() if known == power)
+    even = len(centres) < 3 or np.ptp(np.diff(axis.energy)) <= EVEN * axis.step
+    if not axis.calibrated or not (even or uneven):
+        centres, units = np.arange(float(len(centres))), ""
+        name = f"{name} (pixels)"
+    step = np.diff(centres) if len(centres) > 1 else np.ones(1)
+    around = np.concatenate([centres[:1] - step[:1], centres, centres[-1:] + step[-1:]])
+    return Side(centres, (around[1:] + around[:-1]) / 2, with_units(name, units), units)
 
 
 def _whole(ends: tuple[float, float], size: int) -> tuple[int, int]:

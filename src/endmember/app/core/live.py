@@ -18,6 +18,7 @@ from endmember.factor.data.matrix import Data
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.starts import with_maps
 from endmember.factor.sketch.low_rank import some_pixels
+from endmember.signals.result.reporting import doubts
 
 #: Directions that the sketch keeps.
 DIRECTIONS = 2 * MOST_COMPONENTS
@@ -25,6 +26,8 @@ DIRECTIONS = 2 * MOST_COMPONENTS
 FEW_PIXELS = 2304
 #: Seconds for the starts of the first picture, for finishing it on few pixels, and for all together.
 FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.10, 0.40, 0.75
+#: Seconds for all starts of a run, on the sketch; what takes longer is left to the run.
+STARTS_SECONDS = 8.0
 #: Seconds between two questions whether a sketch is still waited for.
 WAIT = 0.02
 #: Starts of the first picture and its relative progress per sweep at which it stops.
@@ -42,21 +45,24 @@ class Picture:
     spectra : ndarray, (k, channels)
         Of unit length.
     stage : str
-        "first", "few pixels" or "all pixels".
-    converged : bool
-        Whether it would not move any more, as far as its pixels go.
+        "first", "few pixels" or "all pixels"; the last twice, the second time after all starts.
+    settled : bool
+        Whether it is what a run gives: the best of as many starts, taken to its end, nothing left out, no rival found.
     seconds : float
         Since the request.
     left_out : str
         What was left out to be quick, in words; empty where nothing was.
+    doubts : str
+        Why another answer may be as good, in words; empty where nothing speaks for it.
     """
 
     maps: np.ndarray
     spectra: np.ndarray
     stage: str
-    converged: bool
+    settled: bool
     seconds: float
     left_out: str = ""
+    doubts: str = ""
 
 
 class Sketches:
@@ -131,7 +137,7 @@ class Live:
         Returns
         -------
         Picture
-            Of all pixels; ``converged`` says whether the time allowed sufficed.
+            Of all pixels, the best of as many starts as a run has; ``settled`` says whether the time sufficed.
         """
         full, few = self._sketches.get(choices.loss, check)
         began = time.perf_counter()
@@ -140,10 +146,10 @@ class Live:
         def until(seconds: float) -> Callable[[Any], bool]:
             return _until(began + seconds * self._patience, check)
 
-        def picture(maps: np.ndarray, model: Any, stage: str) -> Picture:
-            taken = time.perf_counter() - began
-            spectra = model.components_
-            return Picture(maps, spectra, stage, bool(model.converged_), taken, left_out)
+        def picture(maps: np.ndarray, model: Any, stage: str, last: bool = False) -> Picture:
+            said = " ".join(doubts(model)) if last else ""
+            settled, taken = last and not (said or left_out), time.perf_counter() - began
+            return Picture(maps, model.components_, stage, settled, taken, left_out, said)
 
         first = self._first(few, choices, until(FIRST_SECONDS))
         show(picture(first.maps_, first, "first"))
@@ -152,7 +158,12 @@ class Live:
         show(picture(maps, best, "few pixels"))
         end = _continued(full, choices, maps, best.components_, until(ALL_SECONDS))
         self._last = end.components_
-        return picture(end.maps_, end, "all pixels")
+        show(picture(end.maps_, end, "all pixels"))
+        other = _fitted(full, choices, until(STARTS_SECONDS))
+        if other.converged_ or other.objective_[-1] < end.objective_[-1]:
+            end = other
+        self._last = end.components_
+        return picture(end.maps_, end, "all pixels", last=True)
 
     def _first(self, few: Data, choices: Choices, callback: Callable[..., Any]) -> Any:
         """Return a quick model of few pixels, from the last answer where that had as many components."""

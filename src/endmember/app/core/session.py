@@ -179,6 +179,7 @@ class Session:
     def fit(self, choices: Choices, ticket: Ticket | None = None) -> Run:
         """Fit the full data and return the run without keeping it."""
         image, steps, model = self.data, self.steps, choices.model()
+        image.noise  # noqa: B018 - measured here, off the event loop
         fitted = self._ask(ticket, "fit", image, model)
         return Run("", choices.label, model, steps, image, fitted, fitted.result(image.signal))
 
@@ -297,8 +298,12 @@ def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.nd
             f"{first.name} has {a.shape[1]} channels and {second.name} {b.shape[1]}: runs compare "
             "where they were fitted to the same energies"
         )
-    if len(a) >= len(b):
-        in_first, in_second = em.match_components(a, b), np.arange(len(b))
-    else:
-        in_first, in_second = np.arange(len(a)), em.match_components(b, a)
+    in_first, in_second = paired(a, b)
     return in_first, in_second, np.asarray(em.spectral_angle(a[in_first], b[in_second]))
+
+
+def paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of some spectra (k, channels) belong with which of others, in the order of the fewer."""
+    if len(a) >= len(b):
+        return em.match_components(a, b), np.arange(len(b))
+    return np.arange(len(a)), em.match_components(b, a)

@@ -7,7 +7,7 @@ import panel as pn
 
 from endmember.app.core.image import Image
 from endmember.app.core.steps import Step
-from endmember.app.page.figures import PLAIN, MapPlot, Panel, SpectrumPlot
+from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, map_plot, wide, wrapped
 from endmember.app.work.scheduler import Ticket
 
 _HINT = (
@@ -24,14 +24,14 @@ class DataPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._map = MapPlot("", 560, 500, drag=self._region_moved, log=True)
-        self._plots = {False: SpectrumPlot("", 480, 500, drag=self._window_moved)}
+        self._map = map_plot(page.session.data, 440, 440, self._region_moved, log=True)
+        self._plots = {False: SpectrumPlot("", 400, 500, drag=self._window_moved)}
         self._log = pn.widgets.Checkbox(label="logarithmic intensities", margin=(12, 10))
         self._all = pn.widgets.Button(
             label="All pixels, all energies", width=180, on_click=lambda _: self._reset()
         )
         self._log.param.watch(lambda _: self._scale_changed(), "value")
-        self._spectra = pn.pane.Bokeh(self._plots[False].figure, sizing_mode="stretch_width")
+        self._spectra = wide(self._plots[False])
         self._box: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._window: tuple[int, int] = (0, 1)
         self._mean = self._region = np.zeros(0)
@@ -40,7 +40,7 @@ class DataPanel(Panel):
         )  # fmt: skip
         self.layout = pn.Column(
             pn.Row(self._all, self._log, hint, sizing_mode="stretch_width"),
-            pn.Row(pn.pane.Bokeh(self._map.figure), self._spectra, sizing_mode="stretch_width"),
+            wrapped(self._map.pane, self._spectra),
             sizing_mode="stretch_width",
         )  # fmt: skip
 
@@ -93,7 +93,7 @@ class DataPanel(Panel):
     def _scale_changed(self) -> None:
         log = self._log.value
         if log not in self._plots:
-            self._plots[log] = SpectrumPlot("", 480, 500, drag=self._window_moved, log=log)
+            self._plots[log] = SpectrumPlot("", 400, 500, drag=self._window_moved, log=log)
         self._draw_spectrum()
         self._spectra.object = self._plots[log].figure
         self._draw_map(self._page.session.data.map(self._window))
@@ -108,8 +108,9 @@ class DataPanel(Panel):
             title = f"Mean spectrum of columns {x0} to {x1 - 1}, rows {y0} to {y1 - 1}"
         plot = self._plots[self._log.value]
         plot.show(
-            data.energy, spectra, names, data.energy_label, colours=[_GREY, _ORANGE][: len(names)]
-        )
+            data.energy, spectra, names, data.axis.label, data.quantity,
+            colours=[_GREY, _ORANGE][: len(names)],
+        )  # fmt: skip
         plot.figure.title.text = title
 
     def _draw_map(self, values: np.ndarray) -> None:
@@ -117,7 +118,7 @@ class DataPanel(Panel):
         first, end = self._window
         low, high = data.energy[first], data.energy[end - 1]
         title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()
-        self._map.show(values, data, title, log=self._log.value)
+        self._map.show(values, data, title, data.quantity, log=self._log.value)
 
 
 class _Kind(NamedTuple):
@@ -173,7 +174,7 @@ class PreparePanel(Panel):
         w = pn.widgets
         self._settings: dict[str, Any] = {
             "energies": w.EditableRangeSlider(
-                label="Energies", start=0, end=1, width=320, format="0.00"
+                label="Energies", start=0, end=1, width=290, format="0.00"
             ),
             "rows": w.IntRangeSlider(label="Rows", start=0, end=1, width=260),
             "columns": w.IntRangeSlider(label="Columns", start=0, end=1, width=260),
@@ -199,23 +200,19 @@ class PreparePanel(Panel):
             label="Undo the last", width=120, disabled=True, on_click=lambda _: self._take_back()
         )
         self._done = w.StaticText(label="Steps", value="none")
-        self._maps = {name: MapPlot(name, 440, 360) for name in ("Before", "After")}
-        self._spectra = SpectrumPlot("Mean spectrum before and after", 720, 320)
-        self._words = pn.pane.Str("", width=320, stylesheets=[PLAIN], styles={"color": "#666666"})
+        self._maps = {name: map_plot(page.session.data, 330, 300) for name in ("Before", "After")}
+        self._spectra = SpectrumPlot("Mean spectrum before and after", 420, 320)
+        self._words = pn.pane.Str("", width=290, stylesheets=[PLAIN], styles={"color": "#666666"})
         self._tried: tuple[Step, Image] | None = None
         self._kind.param.watch(lambda _: self._offer(), "value")
         attempt = w.Button(label="Try", width=80, on_click=lambda _: self._start())
         controls = pn.Column(
             self._kind, self._words, *self._settings.values(), pn.Row(attempt, self._keep, self._undo), self._done,
-            width=360,
+            width=310,
         )  # fmt: skip
-        maps = pn.Row(*[pn.pane.Bokeh(plot.figure) for plot in self._maps.values()])
-        spectra = pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width")
-        self.layout = pn.Row(
-            controls,
-            pn.Column(maps, spectra, sizing_mode="stretch_width"),
-            sizing_mode="stretch_width",
-        )
+        maps = wrapped(*[plot.pane for plot in self._maps.values()])
+        pictures = pn.Column(maps, wide(self._spectra), sizing_mode="stretch_width")
+        self.layout = pn.Row(controls, pictures, sizing_mode="stretch_width")
         self._offer()
 
     def data_changed(self) -> None:
@@ -297,9 +294,10 @@ class PreparePanel(Panel):
     def _compare(self, before: Image, after: Image | None) -> None:
         for name, image in (("Before", before), ("After", after or before)):
             ny, nx, channels = image.shape
-            self._maps[name].show(image.map((0, channels)), image, f"{name}: {ny} x {nx} pixels")
+            title = f"{name}: {ny} x {nx} pixels"
+            self._maps[name].show(image.map((0, channels)), image, title, image.quantity)
         images = [before] if after is None else [before, after]
         self._spectra.show(
             [image.energy for image in images], [image.mean_spectrum() for image in images],
-            ["before", "after"][: len(images)], before.energy_label,
+            ["before", "after"][: len(images)], before.axis.label, before.quantity,
         )  # fmt: skip

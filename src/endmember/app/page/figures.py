@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import panel as pn
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from bokeh.events import SelectionGeometry
 from bokeh.models import (
     BoxSelectTool,
@@ -14,30 +17,48 @@ from bokeh.models import (
     Range1d,
 )
 from bokeh.models.annotations.dimensional import Metric
-from bokeh.models.annotations.geometry import BoxAnnotation
+from bokeh.models.annotations.geometry import BoxAnnotation, Span
+from bokeh.models.annotations.labels import Title
 from bokeh.models.annotations.legends import ColorBar, ScaleBar
 from bokeh.plotting import figure
 
-from endmember.app.core.image import Image
+from endmember.app.core.image import LENGTHS, Image
 from endmember.show.page import palette
 
-#: Units that a scale bar can count in.
-_LENGTHS = {"nm": "nm", "µm": "µm", "um": "µm", "μm": "µm", "pm": "pm", "mm": "mm", "m": "m"}
+#: Fewest screen pixels of a frame, and powers of ten that numbers on an axis are written without.
+LEAST, SHORT = 60, (-2, 5)
+#: Screen pixels left and right of a frame, above and below it: axes, colour bar, title.
+LEFT, RIGHT, ABOVE, BELOW = 58, 92, 34, 56
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: The style of a text that is not code.
 PLAIN = "pre { font-family: inherit; font-size: 13px; white-space: pre-wrap; margin: 0; }"
 _NOWHERE: dict[str, Any] = dict.fromkeys(("left", "right", "top", "bottom"), np.nan)
 
 
-def _blank(title: str, width: int, height: int, tools: str, wide: bool = False, **more: Any) -> Any:
-    """Return an empty figure; a wide one takes the room that its row leaves."""
-    if wide:
-        more = {"sizing_mode": "stretch_width", "min_width": width, **more}
-    plot: Any = figure(
-        title=title, width=width, height=height, tools=tools, toolbar_location="above", **more
-    )
+def _blank(title: str, tools: str, **more: Any) -> Any:
+    """Return an empty figure."""
+    plot: Any = figure(title=title, tools=tools, toolbar_location="above", **more)
     plot.toolbar.logo = None
     plot.title.text_font_size = "13px"
     return plot
+
+
+def _wide(title: str, width: int, height: int, tools: str, log: bool, **more: Any) -> Any:
+    """Return an empty figure for curves, which takes the room that its row leaves."""
+    return _blank(
+        title, tools, height=height, min_width=width, sizing_mode="stretch_width",
+        y_axis_type="log" if log else "linear", x_range=_unset(), y_range=_unset(), **more,
+    )  # fmt: skip
+
+
+def _shortened(values: Sequence[np.ndarray], quantity: str) -> tuple[float, str]:
+    """Return by what to divide values so that the numbers along an axis stay short, and the quantity that says so."""
+    largest = max((float(np.nanmax(np.abs(one), initial=0.0)) for one in values), default=0.0)
+    power = int(np.floor(np.log10(largest))) if 0 < largest < np.inf else 0
+    if SHORT[0] <= power < SHORT[1]:
+        return 1.0, quantity
+    power -= power % 3
+    return 10.0**power, f"{quantity} × 10{str(-power).translate(_RAISED)}"
 
 
 def _unset() -> Range1d:
@@ -111,30 +132,50 @@ class Panel:
 
 
 class _PixelPlot:
-    """A picture over the pixels of an image, rows downwards."""
+    """A picture over the pixels of an image, rows downwards, in ``pane``."""
 
     def __init__(self, title: str, width: int, height: int) -> None:
         self.figure = _blank(
-            title, width, height, "pan,wheel_zoom,save,reset", match_aspect=True,
+            title, "pan,wheel_zoom,save,reset", width_policy="fixed", height_policy="fixed",
+            min_border_left=LEFT, min_border_right=RIGHT, min_border_top=ABOVE, min_border_bottom=BELOW,
+            frame_align=False,  # else it moves where curves beside it get a legend
             x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
         )  # fmt: skip
-        self._pixel = self._width = self._height = 1.0
-        self._source = ColumnDataSource({"image": [], "dw": [], "dh": []})
+        self.pane, self._most = pn.pane.Bokeh(self.figure), (width, height)
+        self._source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")})
 
-    def _place(self, data: Image) -> str:
-        """Set the size of the image and of its pixels, and return their unit; a zoom stays as long as the size."""
-        self._pixel, units = data.pixel
-        height, width = data.shape[0] * self._pixel, data.shape[1] * self._pixel
-        if (self._width, self._height) != (width, height):
-            self.figure.x_range.update(start=0, end=width, reset_start=0, reset_end=width)
-            self.figure.y_range.update(start=height, end=0, reset_start=height, reset_end=0)
-        self._width, self._height = width, height
-        for axis, name in ((self.figure.xaxis, "x"), (self.figure.yaxis, "y")):
-            axis.axis_label = f"{name} ({units or 'pixels'})"
-        return units
+    def _place(self, data: Image) -> None:
+        """Give the frame the shape of the image, in which a unit is as long either way; a zoom stays with the sides."""
+        sides, plot = data.sides, self.figure
+        spans = np.array([np.ptp(side.edges) for side in sides])
+        lengths = spans if sides[0].units == sides[1].units else np.array(data.shape[1::-1])
+        scale = min(self._most / lengths)
+        frame = np.maximum(np.round(scale * lengths), LEAST)
+        room = (
+            (frame / (scale * lengths) - 1) / 2 * spans
+        )  # beside an image that is too narrow for a frame
+        size = (int(frame[0]), int(frame[1]))
+        plot.update(
+            frame_width=size[0], frame_height=size[1],
+            width=LEFT + size[0] + RIGHT, height=ABOVE + size[1] + BELOW,
+        )  # fmt: skip
+        plot.xaxis.axis_label, plot.yaxis.axis_label = (side.label for side in sides)
+        for side, extra, shown in zip(sides, room, (plot.x_range, plot.y_range), strict=True):
+            extra *= 1 if side.rising else -1
+            ends = (float(side.edges[0] - extra), float(side.edges[-1] + extra))
+            start, end = ends if shown is plot.x_range else ends[::-1]
+            if (start, end) != (shown.reset_start, shown.reset_end):
+                shown.update(start=start, end=end, reset_start=start, reset_end=end)
+        self._where = {
+            name: [float(value)]
+            for name, value in zip(
+                ("x", "y", "dw", "dh"), (*(side.edges.min() for side in sides), *spans), strict=True
+            )
+        }
 
-    def _draw(self, image: np.ndarray) -> None:
-        self._source.data = {"image": [image], "dw": [self._width], "dh": [self._height]}
+    def _draw(self, image: np.ndarray, data: Image) -> None:
+        across, down = (slice(None, None, 1 if side.rising else -1) for side in data.sides)
+        self._source.data = {"image": [np.ascontiguousarray(image[down, across])], **self._where}
 
 
 class MapPlot(_PixelPlot):
@@ -144,9 +185,9 @@ class MapPlot(_PixelPlot):
     ----------
     title : str
     width, height : int
-        In screen pixels.
+        Most of its frame in screen pixels.
     drag : callable, optional
-        Called with ``(x0, x1), (y0, y1)`` in pixels of the map while a box is dragged, and whether it was let go.
+        Called with ``(x0, x1), (y0, y1)`` along the sides while a box is dragged, and whether it was let go.
     colours : str
         A palette of Bokeh.
     log : bool
@@ -154,7 +195,7 @@ class MapPlot(_PixelPlot):
     """
 
     def __init__(
-        self, title: str, width: int = 380, height: int = 380,
+        self, title: str, width: int = 250, height: int = 220,
         drag: Callable[[tuple[float, float], tuple[float, float], bool], None] | None = None,
         colours: str = "Viridis256", log: bool = False,
     ) -> None:  # fmt: skip
@@ -167,67 +208,75 @@ class MapPlot(_PixelPlot):
         # An image for every scale, one of them seen: a drawn image does not follow a change of its mapper.
         self._images = [
             self.figure.image(
-                "image", x=0, y=0, dw="dw", dh="dh", source=self._source, color_mapper=mapper
+                "image", x="x", y="y", dw="dw", dh="dh", source=self._source, color_mapper=mapper
             )
             for mapper in self._mappers
         ]
         self._bar = ColorBar(color_mapper=self._mappers[0], width=10, padding=2)
-        self.figure.add_layout(self._bar, "right")
+        self._quantity = Title(align="center", text_font_size="11px", text_font_style="italic")
         # All models are made at once: what is added later may be asked for before it has arrived.
         self._scale = ScaleBar(
             range=self.figure.x_range, unit="nm", dimensional=Metric(base_unit="m"),
             location="bottom_left", background_fill_alpha=0.6, visible=False,
         )  # fmt: skip
-        self.figure.add_layout(self._scale)
+        for part, place in (
+            (self._bar, "right"),
+            (self._quantity, "right"),
+            (self._scale, "center"),
+        ):
+            self.figure.add_layout(part, place)
         if drag is not None:
 
             def moved(box: dict[str, float], final: bool) -> None:
-                p = self._pixel
-                drag((box["x0"] / p, box["x1"] / p), (box["y0"] / p, box["y1"] / p), final)
+                drag((box["x0"], box["x1"]), (box["y0"], box["y1"]), final)
 
             self.clear = _listen(self.figure, "both", moved)
 
     def show(
-        self, values: np.ndarray, data: Image, title: str | None = None, log: bool = False
-    ) -> None:
+        self, values: np.ndarray, data: Image, title: str, quantity: str,
+        colours: Sequence[str] = ("#444444",), log: bool = False,
+    ) -> None:  # fmt: skip
         """Draw a map of an image, with its scale bar; one of fewer pixels is stretched over it."""
-        units = self._place(data)
-        self._scale.update(visible=units in _LENGTHS, unit=_LENGTHS.get(units, "nm"))
-        values = np.ascontiguousarray(values, dtype=np.float32)
+        self.figure.title.update(text=title, text_color=colours[0])
+        self._place(data)
+        units = data.sides[0].units
+        self._scale.update(visible=units in LENGTHS, unit=units if units in LENGTHS else "nm")
         seen = values[np.isfinite(values) & ((values > 0) | (not log))]
+        scale, words = (1.0, quantity) if log else _shortened(seen, quantity)
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (float(log), 1.0)
+        self._quantity.text = words
         mapper = self._bar.color_mapper = self._mappers[log]
-        mapper.update(low=low, high=high if high > low else low + 1.0)
+        mapper.update(low=low / scale, high=(high if high > low else low + 1.0) / scale)
         for image, own in zip(self._images, self._mappers, strict=True):
             image.visible = own is mapper
-        self._draw(values)
-        if title is not None:
-            self.figure.title.text = title
+        self._draw((values / scale).astype(np.float32), data)
 
 
 class OverlayPlot(_PixelPlot):
     """All maps in one picture, each in the colour of its spectrum."""
 
-    def __init__(self, title: str, width: int = 380, height: int = 380) -> None:
-        super().__init__(title, width, height)
-        self.figure.image_rgba("image", x=0, y=0, dw="dw", dh="dh", source=self._source)
+    def __init__(self, width: int = 300, height: int = 270) -> None:
+        super().__init__("All maps together", width, height)
+        self.figure.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=self._source)
 
-    def show(self, maps: np.ndarray, data: Image) -> None:
+    def show(
+        self, maps: np.ndarray, data: Image, title: Any, quantity: str, colours: Sequence[str]
+    ) -> None:  # fmt: skip
         """Draw maps (rows, columns, k) of an image, each scaled to its largest value; colours mix on white."""
         self._place(data)
-        ny, nx, k = maps.shape
+        ny, nx, _ = maps.shape
         strength = np.nan_to_num(np.asarray(maps, dtype=float))
         strength = np.clip(strength / np.maximum(strength.max(axis=(0, 1)), 1e-300), 0, 1)
-        inks = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in palette(k)]) / 255
+        inks = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in colours]) / 255
         share = strength / np.maximum(strength.sum(axis=-1, keepdims=True), 1e-300)
         light = 1.0 - strength.max(axis=-1, keepdims=True) * (1.0 - share @ inks)
         rgba = np.full((ny, nx, 4), 255, dtype=np.uint8)
         rgba[..., :3] = np.round(255 * light)
-        self._draw(rgba.view(np.uint32).reshape(ny, nx))
+        self._draw(rgba.view(np.uint32).reshape(ny, nx), data)
 
 
 class SpectrumPlot:
-    """Spectra over energy, with bands where they are given; an energy window may be dragged.
+    """Curves over energy or position, with bands where they are given; a window may be dragged.
 
     Parameters
     ----------
@@ -239,13 +288,10 @@ class SpectrumPlot:
     """
 
     def __init__(
-        self, title: str, width: int = 640, height: int = 380,
+        self, title: str, width: int = 420, height: int = 360,
         drag: Callable[[tuple[float, float], bool], None] | None = None, log: bool = False,
     ) -> None:  # fmt: skip
-        self.figure = _blank(
-            title, width, height, "pan,wheel_zoom,box_zoom,save,reset", wide=True,
-            y_axis_type="log" if log else "linear", x_range=_unset(), y_range=_unset(),
-        )  # fmt: skip
+        self.figure = _wide(title, width, height, "pan,wheel_zoom,box_zoom,save,reset", log)
         self._log = log
         self._lines = ColumnDataSource({"x": [], "y": [], "colour": [], "name": []})
         self._bands = ColumnDataSource({"x": [], "y": [], "colour": []})
@@ -256,16 +302,20 @@ class SpectrumPlot:
         self.figure.add_tools(
             HoverTool(renderers=[drawn], tooltips=[("", "@name"), ("at", "$x{0.00}")])
         )
-        self.figure.legend.background_fill_alpha = 0.6
-        self.figure.yaxis.axis_label = "Intensity"
-        if drag is not None:
-            self.clear = _listen(
-                self.figure, "width", lambda box, final: drag((box["x0"], box["x1"]), final)
-            )
+        # Above the curves, where it hides none of them.
+        legend = self.figure.legend[0]
+        legend.update(
+            ncols=4, label_text_font_size="11px", border_line_alpha=0, padding=2, margin=0
+        )
+        self.figure.add_layout(legend, "above")
+        self.clear: Any = drag and _listen(
+            self.figure, "width", lambda box, final: drag((box["x0"], box["x1"]), final)
+        )
 
     def show(
         self, energy: np.ndarray | list[np.ndarray], spectra: Sequence[np.ndarray], names: Sequence[str], label: str,
-        bands: Sequence[tuple[np.ndarray, np.ndarray]] = (), colours: Sequence[str] | None = None,
+        quantity: str = "Intensity", bands: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+        colours: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         """Draw spectra, each (channels,), with their names.
 
@@ -273,13 +323,16 @@ class SpectrumPlot:
         """
         energies = energy if isinstance(energy, list) else [energy] * len(spectra)
         colours = list(colours or palette(max(1, len(spectra))))
-        shown = [np.asarray(s, dtype=float) for s in spectra]
+        scale, words = (1.0, quantity) if self._log else _shortened(spectra, quantity)
+        shown = [np.asarray(s, dtype=float) / scale for s in spectra]
+        bands = [(low / scale, high / scale) for low, high in bands]
         if self._log:
             shown = [np.where(s > 0, s, np.nan) for s in shown]
-        self.figure.xaxis.axis_label = label
+        self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = label, words
         _reach(
             self.figure, energies, [*shown, *(edge for band in bands for edge in band)], self._log
         )
+        self.figure.legend[0].visible = len(shown) > 1
         self._bands.data = {
             "x": [np.concatenate([e, e[::-1]]) for e, _ in zip(energies, bands, strict=False)],
             "y": [np.nan_to_num(np.concatenate([low, high[::-1]])) for low, high in bands],
@@ -290,20 +343,56 @@ class SpectrumPlot:
         }  # fmt: skip
 
 
+class LinePlot:
+    """What a map is where the pixels lie on a line: values over the position; a stretch of it may be dragged.
+
+    Parameters
+    ----------
+    width, height : int
+    drag : callable, optional
+        As that of a :class:`MapPlot`.
+    """
+
+    def __init__(self, width: int = 300, height: int = 280, drag: Any = None) -> None:
+        self._column = False
+        boxed = drag and (lambda ends, final: drag(*self.box(ends), final))
+        self._plot = SpectrumPlot("", width, height, boxed)
+        self.pane = wide(self._plot)
+        self.clear = self._plot.clear
+
+    def box(self, ends: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return what is dragged on a line as a box."""
+        return ((0.0, 0.0), ends) if self._column else (ends, (0.0, 0.0))
+
+    def show(
+        self, values: np.ndarray, data: Image, title: str | Sequence[str], quantity: str,
+        colours: Sequence[str] | None = None, log: bool = False,
+    ) -> None:  # fmt: skip
+        """Draw values (rows, columns) or (rows, columns, k), with one title or k."""
+        self._column = data.shape[1] == 1
+        side, names = data.sides[self._column], [title] if isinstance(title, str) else title
+        curves = list(values.reshape(len(side.centres), -1).T)
+        self._plot.show(side.centres, curves, names, side.label, quantity, colours=colours)
+        self._plot.figure.title.text = names[0] if len(names) == 1 else "Along the line"
+
+
 class CurvePlot:
     """One curve with dots, such as a scree or the course of a fit."""
 
     def __init__(
-        self, title: str, x: str, y: str, width: int = 640, height: int = 300, log: bool = True
-    ) -> None:
-        self.figure = _blank(
-            title, width, height, "pan,wheel_zoom,save,reset", wide=True,
-            y_axis_type="log" if log else "linear", x_axis_label=x, y_axis_label=y,
-            x_range=_unset(), y_range=_unset(),
-        )  # fmt: skip
+        self, title: str, x: str, y: str, width: int = 420, height: int = 300, log: bool = True,
+        level: float | None = None,
+    ) -> None:  # fmt: skip
+        self.figure = _wide(
+            title, width, height, "pan,wheel_zoom,save,reset", log, x_axis_label=x, y_axis_label=y
+        )
         self._log = log
         self._range = BoxAnnotation(fill_color="#009E73", fill_alpha=0.15, visible=False)
         self.figure.add_layout(self._range)
+        if level is not None:
+            self.figure.add_layout(
+                Span(location=level, dimension="width", line_dash="dashed", line_color="#D55E00")
+            )
         self._source = ColumnDataSource({"x": [], "y": []})
         self.figure.line("x", "y", source=self._source, color="#0072B2")
         self.figure.scatter("x", "y", source=self._source, color="#0072B2", size=5)
@@ -316,3 +405,28 @@ class CurvePlot:
             self._range.update(left=between[0], right=between[1], visible=True)
         _reach(self.figure, [x - 0.5, x + 0.5], [y], self._log)
         self._source.data = {"x": np.asarray(x, dtype=float), "y": np.asarray(y, dtype=float)}
+
+
+def map_plot(
+    data: Image, width: int = 250, height: int = 220, drag: Any = None, **more: Any
+) -> MapPlot | LinePlot:
+    """Return what draws values over the pixels of data."""
+    if data.is_line:
+        return LinePlot(width, height, drag)
+    return MapPlot("", width, height, drag, **more)
+
+
+def wrapped(*parts: Any, **more: Any) -> pn.Row:
+    """Return a row that goes on below where the page is too narrow for it."""
+    # Fixed, or Panel would have it as wide at least as all its parts beside each other; the style says how wide.
+    silence(FIXED_SIZING_MODE)
+    styles = {"flex-wrap": "wrap", "width": "100%"}
+    return pn.Row(*parts, sizing_mode="fixed", styles=styles, **more)
+
+
+def wide(plot: SpectrumPlot | CurvePlot) -> pn.pane.Bokeh:
+    """Return curves as a part of a row that takes the room that the others leave, or a row of its own."""
+    least = plot.figure.min_width
+    return pn.pane.Bokeh(
+        plot.figure, sizing_mode="stretch_width", min_width=least, styles={"flex": f"1 1 {least}px"}
+    )

@@ -1,16 +1,30 @@
 """The model: how many components, its controls, the live answer of the sketch, and runs on the full data."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import panel as pn
 
+import endmember as em
 from endmember.app.core.choices import METHODS, MOST_COMPONENTS, Choices
 from endmember.app.core.live import Picture
-from endmember.app.core.session import Run
-from endmember.app.page.figures import PLAIN, CurvePlot, MapPlot, OverlayPlot, Panel, SpectrumPlot
+from endmember.app.core.session import Run, paired
+from endmember.app.page.figures import (
+    PLAIN,
+    CurvePlot,
+    LinePlot,
+    OverlayPlot,
+    Panel,
+    SpectrumPlot,
+    map_plot,
+    wide,
+    wrapped,
+)
 from endmember.catalogue import LOSSES_IN_WORDS, PENALTIES, PenaltyRow
+from endmember.factor.data.axis import text_of
 from endmember.show.page import palette
+from endmember.signals.result.reporting import doubts
 
 _LEFT = "table td, table th { text-align: left !important; }"
 
@@ -36,16 +50,13 @@ class NumberPanel(Panel):
         )
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._table = pn.pane.DataFrame(
-            None, width=620, index=False, justify="left", stylesheets=[_LEFT]
+            None, width=530, index=False, justify="left", stylesheets=[_LEFT]
         )
         self._curve = CurvePlot(
-            "How far components rise above noise (green: the range that can be defended)",
-            "component", "times what noise alone may reach", 480, 380,
+            "Above noise (green: what can be defended)",
+            "Component", "Times what noise alone may reach (dashed line)", 420, 380, level=1.0,
         )  # fmt: skip
-        self._found = pn.Row(
-            self._table, pn.pane.Bokeh(self._curve.figure, sizing_mode="stretch_width"),
-            sizing_mode="stretch_width", visible=False,
-        )  # fmt: skip
+        self._found = wrapped(self._table, wide(self._curve), visible=False)
         self._report: Any = None
         self.layout = pn.Column(
             pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
@@ -98,8 +109,8 @@ class NumberPanel(Panel):
             self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")
 
 
-#: Maps beside each other.
-COLUMNS = 3
+#: How pictures are drawn that belong to what the controls say, and those that do not, once 0.1 s have passed.
+CURRENT, STALE = {"opacity": "1"}, {"opacity": "0.3", "transition": "opacity 0.1s linear 0.1s"}
 
 
 def _control(row: PenaltyRow) -> Any:
@@ -118,7 +129,7 @@ class ModelPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._maps: list[MapPlot] = []
+        self._maps: list[Any] = []
         w = pn.widgets
         self._method = w.Select(label="Method", options=list(METHODS), width=280)
         self._method.param.watch(lambda event: self._preset(event.new), "value")
@@ -137,10 +148,13 @@ class ModelPanel(Panel):
         for control in [*self._settings.values(), *self._penalties.values()]:
             control.param.watch(lambda _: self.refresh(), "value")
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
-        self._grid: Any = pn.GridBox(ncols=COLUMNS)
-        self._spectra = SpectrumPlot("Spectra", 480, 360)
-        self._overlay = OverlayPlot("All maps together", 400, 360)
-        self._after = pn.Column(visible=False, sizing_mode="stretch_width")
+        self._grid: Any = wrapped()
+        self._spectra = SpectrumPlot("Spectra", 330, 370)
+        data = page.session.data
+        self._overlay = LinePlot() if data.is_line else OverlayPlot()
+        self._after = wrapped(visible=False)
+        self._known: list[tuple[str, np.ndarray]] = []
+        self._picture: Picture | None = None
         run = pn.widgets.Button(
             label="Run on the full data", color="primary", width=280, on_click=lambda _: self._run()
         )
@@ -150,30 +164,25 @@ class ModelPanel(Panel):
             self._method, self._settings["k"], self._settings["loss"], *sliders, self._settings["closure"], *switches,
             pn.Row(*self._of_a_run.values()), run, width=310,
         )  # fmt: skip
-        top = pn.Row(
-            pn.pane.Bokeh(self._overlay.figure),
-            pn.pane.Bokeh(self._spectra.figure, sizing_mode="stretch_width"),
-            sizing_mode="stretch_width",
-        )
+        top = wrapped(self._overlay.pane, wide(self._spectra))
+        self._pictures = pn.Column(top, self._grid, self._after, sizing_mode="stretch_width")
         self.layout = pn.Row(
-            left, pn.Column(self._state, top, self._grid, self._after, sizing_mode="stretch_width"),
+            left, pn.Column(self._state, self._pictures, sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
         )  # fmt: skip
 
     def _make_after(self) -> None:
         """Make the pictures of what a run leaves unexplained, once."""
-        self._residual = MapPlot("Residual, root mean square", 340, 300, colours="Cividis256")
-        self._misfit = SpectrumPlot("Mean of data, model and residual", 360, 300)
+        self._residual = map_plot(self._page.session.data, colours="Cividis256")
+        self._means, self._misfit = (SpectrumPlot("", 300, 280) for _ in range(2))
         self._course = CurvePlot(
-            "Convergence", "sweep", "relative change of the objective", 260, 300
+            "Convergence", "Sweep", "Relative change of the objective", 260, 280
         )
-        plots = (self._residual, self._misfit, self._course)
         self._after[:] = [
-            pn.Row(
-                pn.pane.Bokeh(plots[0].figure),
-                *(pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width") for plot in plots[1:]),
-                sizing_mode="stretch_width",
-            )
+            self._residual.pane,
+            wide(self._means),
+            wide(self._misfit),
+            wide(self._course),
         ]
 
     def choices(self) -> Choices:
@@ -193,7 +202,7 @@ class ModelPanel(Panel):
         self._settings["loss"].value = (
             "counts, weighted" if self._page.session.data.is_counts else "constant noise"
         )
-        self._after.visible = False
+        self._after.visible, self._known = False, []
         self.refresh()
 
     def _preset(self, method: str) -> None:
@@ -207,37 +216,74 @@ class ModelPanel(Panel):
         if live is None:
             return
         choices = self.choices()
-        self._after.visible = False
+        self._state.object = f"{choices.label}: working ..."
+        self._pictures.styles = STALE
+
+        def show(picture: Picture) -> None:
+            self._show_picture(picture, choices)
+
         self._page.live.submit(
-            lambda ticket: live.unmix(choices, ticket.show, ticket.check),
-            self._show_picture, self._fail, self._show_picture,
-        )  # fmt: skip
+            lambda ticket: live.unmix(choices, ticket.show, ticket.check), show, self._fail, show
+        )
 
     def _fail(self, problem: Exception) -> None:
         self._state.object = " ".join(str(problem).split())
 
-    def _show_picture(self, picture: Picture) -> None:
-        settled = "settled" if picture.converged else "still moving: a run finishes it"
-        extra = f"; {picture.left_out}" if picture.left_out else ""
-        self._state.object = f"Live, from a sketch ({picture.stage}): {settled}, after {picture.seconds:.2f} s{extra}."
-        self.draw(picture.maps, picture.spectra)
+    def _show_picture(self, picture: Picture, choices: Choices) -> None:
+        settled = (
+            f"settled, the best of {choices.starts} starts, as in a run"
+            if picture.settled
+            else "not settled, a run may end elsewhere"
+        )
+        said = "; ".join(
+            filter(None, (settled, picture.left_out, f"after {picture.seconds:.2f} s"))
+        )
+        self._state.object = (
+            f"Live, from a sketch ({picture.stage}): {choices.label}; {said}. {picture.doubts}"
+        )
+        self._picture, self._after.visible = picture, False
+        names = [f"Component {j + 1}" for j in range(choices.k)]
+        self.draw(picture.maps, picture.spectra, names, "Intensity (unit length)")
 
-    def draw(self, maps: np.ndarray, spectra: np.ndarray) -> None:
-        """Draw maps (*domain, k) and spectra (k, channels)."""
+    def draw(
+        self, maps: np.ndarray, spectra: np.ndarray, names: Sequence[str] | None, quantity: str
+    ) -> None:
+        """Draw maps (*domain, k) and spectra (k, channels), each where and as its likeness was drawn last.
+
+        Without names they keep the numbers of their order.
+        """
         data, k = self._page.session.data, len(spectra)
-        names = [f"Component {j + 1}" for j in range(k)]
-        self._spectra.show(data.energy, list(spectra), names, data.energy_label)
-        images = maps if maps.ndim == 3 else maps[None]
-        self._overlay.show(images, data)
-        while len(self._maps) < k:
-            self._maps.append(MapPlot("", 315, 265))
-        for j, (plot, colour) in enumerate(zip(self._maps, palette(k), strict=False)):
-            plot.show(images[..., j], data, names[j])
-            plot.figure.title.text_color = colour
+        order, colours = self._placed(spectra)
+        names = names or [f"Component {j + 1}" for j in order]
+        self._known = list(zip(colours, spectra[order], strict=True))
+        self._spectra.show(
+            data.energy, list(spectra[order]), names, data.axis.label, quantity, colours=colours
+        )
+        images = (maps if maps.ndim == 3 else maps[None])[..., order]
+        amounts = data.quantity.replace("Intensity", "Amount")
+        self._overlay.show(images, data, names, amounts, colours)
+        shown = 0 if data.is_line else k  # on a line the maps are curves in one picture
+        self._maps += [map_plot(data) for _ in range(len(self._maps), shown)]
+        for j in range(shown):
+            self._maps[j].show(images[..., j], data, names[j], amounts, [colours[j]])
         # Every map has its place from when it is first drawn.
-        self._grid.extend([pn.pane.Bokeh(plot.figure) for plot in self._maps[len(self._grid) :]])
+        self._grid.extend([plot.pane for plot in self._maps[len(self._grid) :]])
         for j, pane in enumerate(self._grid):
-            pane.visible = j < k
+            pane.visible = j < shown
+        self._pictures.styles = CURRENT
+
+    def _placed(self, spectra: np.ndarray) -> tuple[list[int], list[str]]:
+        """Return in which order spectra are drawn, and in which colours: those of what they resemble most."""
+        k, known = len(spectra), self._known
+        if not known:
+            return list(range(k)), palette(k)
+        own, theirs = paired(spectra, np.array([spectrum for _, spectrum in known]))
+        pairs = sorted(zip(theirs.tolist(), own.tolist(), strict=True))
+        colours = [known[place][0] for place, _ in pairs]
+        order = [j for _, j in pairs]
+        order += [j for j in range(k) if j not in order]
+        free = [colour for colour in palette(MOST_COMPONENTS) if colour not in colours]
+        return order, [*colours, *free][:k]
 
     def _run(self) -> None:
         page, choices = self._page, self.choices()
@@ -249,34 +295,62 @@ class ModelPanel(Panel):
         page.background(
             f"Running {choices.label} ...",
             lambda ticket: page.session.fit(choices, ticket),
-            self._keep,
+            lambda run: self._keep(run, choices),
         )
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, run: Run, choices: Choices) -> None:
         kept = self._page.session.keep(run)
         self._page.tell("runs_changed")
+        self._page.say(f"Kept {kept.name}: see Runs to compare, Export to take it home.")
+        if choices != self.choices():
+            return  # the pictures are those of what the controls say by now
         model = kept.result.model
         end = "converged" if model.converged_ else "not converged"
         self._page.live.cancel()
         self._state.object = (
             f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, {kept.fitted.seconds:.2f} s, "
-            f"optimality {model.optimality_:.1e}."
+            f"optimality {model.optimality_:.1e}{self._from_live(model.components_)}. {' '.join(doubts(model))}"
         )
-        self._page.say(f"Kept {kept.name}: see Runs to compare, Export to take it home.")
         self.show_run(kept)
+
+    def _from_live(self, spectra: np.ndarray) -> str:
+        """Say how far the spectra of a run lie from those that were shown before."""
+        live = self._picture
+        if live is None or live.spectra.shape != spectra.shape:
+            return ""
+        own, theirs = paired(spectra, live.spectra)
+        angles = em.spectral_angle(spectra[own], live.spectra[theirs])
+        return f", spectra up to {np.max(angles):.1f}° from the live ones"
 
     def show_run(self, run: Run) -> None:
         """Draw a run with what it leaves unexplained."""
-        result = run.result
-        self.draw(np.moveaxis(result.maps.data, 0, -1), result.spectra.data)
-        data, misfit = self._page.session.data, result.misfit()
+        result, data = run.result, self._page.session.data
+        quantity = text_of(result.spectra.metadata.get_item("Signal.quantity", default=""))
+        maps, spectra = np.moveaxis(result.maps.data, 0, -1), result.spectra.data
+        self.draw(maps, spectra, None, quantity or "Intensity")
+        misfit = result.misfit()
         if not len(self._after):
             self._make_after()
-        self._residual.show(misfit.map.reshape(data.shape[:2]), data)
-        self._misfit.show(
-            data.energy, [misfit.data_spectrum, misfit.model_spectrum, misfit.spectrum],
-            ["data", "model", "residual"], data.energy_label,
+        # The variance is that of the mean over the channels: it is a straight line in the mean.
+        level, pixels = maps @ np.nanmean(spectra, axis=1), maps[..., 0].size
+        by_pixel, by_channel = (
+            np.sqrt(np.maximum(data.noise.variance(mean), 1e-300))
+            for mean in (level, misfit.model_spectrum)
+        )
+        self._residual.show(
+            (misfit.map / by_pixel).reshape(data.shape[:2]), data, "Residual, root mean square",
+            "Times the noise",
         )  # fmt: skip
+        self._means.show(
+            data.energy, [misfit.data_spectrum, misfit.model_spectrum], ["data", "model"], data.axis.label,
+            data.quantity, colours=["#888888", palette(2)[1]],
+        )  # fmt: skip
+        self._means.figure.title.text = "Mean of data and model"
+        self._misfit.show(
+            data.energy, [misfit.spectrum / by_channel * np.sqrt(pixels)], ["data − model"],
+            data.axis.label, "Times the noise of the mean",
+        )  # fmt: skip
+        self._misfit.figure.title.text = "Mean residual"
         course = np.asarray(result.model.objective_)
         change = np.abs(np.diff(course)) / np.maximum(np.abs(course[1:]), 1e-300)
         self._course.show(2 + np.flatnonzero(change > 0), change[change > 0])

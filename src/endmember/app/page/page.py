@@ -12,6 +12,7 @@ from panel.io.resources import get_dist_path
 
 from endmember.app.core.session import Session
 from endmember.app.page.data import DataPanel, PreparePanel
+from endmember.app.page.figures import wrapped
 from endmember.app.page.model import ModelPanel, NumberPanel
 from endmember.app.page.runs import ExportPanel, RunsPanel
 from endmember.app.server.files import PIECE, Upload, listing
@@ -55,13 +56,14 @@ class Page:
             on_click=lambda _: self._cancel_job(),
         )  # fmt: skip
         self._panels: dict[str, Any] = {}
+        self._is_line = False
         self._unseen: dict[str, set[str]] = {}
         self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
         self.tabs = pn.Tabs(*self._places.items(), sizing_mode="stretch_width")
         self.tabs.param.watch(lambda _: self.deliver(self._show_panel), "active")
         self.layout = pn.Column(
             self._header(), pn.Row(self.message, self.cancel, height=36, sizing_mode="stretch_width"),
-            self.tabs, sizing_mode="stretch_width", max_width=1500, styles={"margin": "0 auto"},
+            self.tabs, sizing_mode="stretch_width",
         )  # fmt: skip
         if self._document is not None and self._document.session_context is not None:
             pn.state.on_session_destroyed(lambda _: self.close())
@@ -164,6 +166,10 @@ class Page:
         """Tell the panels that other data are looked at."""
         data = self.session.data
         ny, nx, channels = data.shape
+        if data.is_line != self._is_line:  # lines are drawn in other pictures
+            self._is_line, self._panels, self._unseen = data.is_line, {}, {}
+            for place in self._places.values():
+                place.clear()
         more = (
             f" They stay on disk: while you drag, means of {data.bin} x {data.bin} pixels stand for them."
             if data.is_preview
@@ -174,8 +180,8 @@ class Page:
 
     def _header(self) -> pn.viewable.Viewable:
         self._place = ""
-        self._folder = pn.widgets.Select(label="Folder", width=160)
-        self._file = pn.widgets.Select(label="File", width=260)
+        self._folder = pn.widgets.Select(label="Folder", width=140)
+        self._file = pn.widgets.Select(label="File", width=220)
         opened = pn.widgets.Button(
             label="Open", color="primary", width=90, margin=(26, 10, 5, 10),
             on_click=lambda _: self._open(),
@@ -187,13 +193,13 @@ class Page:
             max_file_size=f"{megabytes}MB",
             chunk_size=PIECE,
             height=52,
-            width=300,
+            width=270,
             margin=(14, 10, 0, 10),
         )
         self._list("")
-        return pn.Row(
-            pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 30, 0, 10)),
-            self._folder, self._file, opened, self._dropper, sizing_mode="stretch_width",
+        return wrapped(
+            pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 20, 0, 10)),
+            self._folder, self._file, opened, self._dropper,
         )  # fmt: skip
 
     def _list(self, place: str) -> None:

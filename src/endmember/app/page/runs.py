@@ -9,7 +9,7 @@ import numpy as np
 import panel as pn
 
 from endmember.app.core.session import Run, side_by_side
-from endmember.app.page.figures import PLAIN, MapPlot, Panel, SpectrumPlot
+from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, map_plot, wide, wrapped
 
 _NOTHING, _BANDS, _ERRORS = "nothing", "ambiguity bands", "standard errors"
 _EMPTY = (
@@ -25,18 +25,18 @@ class RunsPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._choice = [pn.widgets.Select(label=name, width=400) for name in ("Left", "Right")]
+        self._choice = [pn.widgets.Select(label=name, width=290) for name in ("Left", "Right")]
         self._doubt = pn.widgets.RadioButtonGroup(
-            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=390, margin=(26, 10, 5, 10)
+            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=350, margin=(26, 10, 5, 10)
         )
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._rows: Any = pn.Column(sizing_mode="stretch_width")
-        self._plots: list[tuple[MapPlot, MapPlot, SpectrumPlot]] = []
+        self._plots: list[tuple[Any, Any, SpectrumPlot]] = []
         for choice in self._choice:
             choice.param.watch(lambda _: self._show(), "value")
         self._doubt.param.watch(lambda _: self._ask(), "value")
         self.layout = pn.Column(
-            pn.Row(*self._choice, self._doubt),
+            wrapped(*self._choice, self._doubt),
             self._verdict,
             self._rows,
             sizing_mode="stretch_width",
@@ -98,9 +98,8 @@ class RunsPanel(Panel):
         )
         self._verdict.object = "\n".join([said, *self._sentences(list(dict.fromkeys(chosen)))])
         while len(self._plots) < len(angles):
-            self._plots.append(
-                (MapPlot("", 300, 260), MapPlot("", 300, 260), SpectrumPlot("", 420, 260))
-            )
+            one, other = (map_plot(run.image, 190, 200) for run in chosen)
+            self._plots.append((one, other, SpectrumPlot("", 300, 290)))
         for plots, a, b, angle in zip(self._plots, in_left, in_right, angles, strict=False):
             self._draw(plots, (left, int(a)), None if alone else (right, int(b)), float(angle))
         self._lay_out(len(angles), not alone)
@@ -108,9 +107,8 @@ class RunsPanel(Panel):
     def _lay_out(self, n: int, pairs: bool) -> None:
         """Show so many rows, with one map each or two; rows are made once, when they are filled."""
         for plots in self._plots[len(self._rows) : n]:
-            panes = [pn.pane.Bokeh(plot.figure) for plot in plots[:2]]
-            wide = pn.pane.Bokeh(plots[2].figure, sizing_mode="stretch_width")
-            self._rows.append(pn.Row(*panes, wide, sizing_mode="stretch_width"))
+            panes = [plot.pane for plot in plots[:2]]
+            self._rows.append(wrapped(*panes, wide(plots[2])))
         for j, row in enumerate(self._rows):
             row.visible = j < n
             row[1].visible = pairs
@@ -125,7 +123,7 @@ class RunsPanel(Panel):
 
     def _draw(
         self,
-        plots: tuple[MapPlot, MapPlot, SpectrumPlot],
+        plots: tuple[Any, Any, SpectrumPlot],
         left: tuple[Run, int],
         right: tuple[Run, int] | None,
         angle: float,
@@ -136,7 +134,7 @@ class RunsPanel(Panel):
                 continue
             run, j = one
             image, short = np.atleast_2d(run.result.maps.data[j]), "-".join(run.name.split("-")[:2])
-            plot.show(image, run.image, f"{short}, component {j + 1}")
+            plot.show(image, run.image, f"{short}, component {j + 1}", "Amount")
             spectrum = np.asarray(run.result.spectra.data[j], dtype=float)
             scale = max(float(np.abs(np.nan_to_num(spectrum)).max()), 1e-300)
             spectra.append(spectrum / scale)
@@ -147,7 +145,7 @@ class RunsPanel(Panel):
             title = f"Pair {left[1] + 1} and {right[1] + 1}: {angle:.2f} degrees apart"
         plots[2].figure.title.text = title
         data = left[0].image
-        plots[2].show(data.energy, spectra, names, data.energy_label, bands)
+        plots[2].show(data.energy, spectra, names, data.axis.label, "Intensity, largest 1", bands)
 
     def _band(
         self, run: Run, j: int, spectrum: np.ndarray, scale: float

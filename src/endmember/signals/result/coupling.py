@@ -262,7 +262,7 @@ def _compose(result: CoupledUnmixing) -> Report:
         title=" and ".join(names),
         subtitle=f"{model.n_components_} components of {len(names)} detectors by Coupled",
         sentences=_findings(result),
-        warnings=reporting._warnings(model),
+        warnings=reporting.doubts(model),
         sections=[
             Section("Components", figure=result.plot(),
                     caption="Shared maps, and spectra of every detector."),

@@ -28,7 +28,7 @@ def compose(result: Answer) -> Report:
         title=data["title"] or "Unmixed spectrum image",
         subtitle=f"{model.n_components_} components by {type(model).__name__}",
         sentences=_findings(result),
-        warnings=_warnings(model),
+        warnings=doubts(model),
         sections=[
             Section("Components", figure=result.plot(),
                     caption="Every component: its map or profiles, and its spectrum."),
@@ -135,7 +135,8 @@ def _findings(result: Answer) -> list[str]:
     return found
 
 
-def _warnings(model: Any) -> list[str]:
+def doubts(model: Any) -> list[str]:
+    """Return why the answer of a fitted model may be another than it seems."""
     said, learned = [], model.learned()
     if not learned.get("converged_", True):
         said.append("The fit had not converged when it was stopped: the components may still move.")
@@ -151,7 +152,7 @@ def _warnings(model: Any) -> list[str]:
         apart = max(start.angle for start in equal)
         if apart > DIFFERENT:
             said.append(
-                f"{len(equal)} of {len(starts)} starts came within {EQUAL_COST:.0%} of the "
+                f"Not unique: {len(equal)} of {len(starts)} starts came within {EQUAL_COST:.0%} of the "
                 "lowest cost, with spectra up to "
                 f"{apart:.0f}° apart on average: the data alone do not fix the answer. Use what "
                 "you know (known spectra, disjoint phases, "
