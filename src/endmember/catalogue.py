@@ -69,8 +69,9 @@ class PenaltyRow:
         What its control in the workbench says.
     short : str
         What the list of runs calls it.
-    weights : tuple of float
-        What its slider offers, from 0, which leaves it out; one without a weight is switched on and off.
+    weights : tuple of float and "auto"
+        What its slider offers, from 0, which leaves it out; "auto" lets the data choose. One without a weight is
+        switched on and off.
     """
 
     kind: str
@@ -78,8 +79,8 @@ class PenaltyRow:
     help: str
     words: str
     short: str = ""
-    weights: tuple[float, ...] = (
-        0.0, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0
+    weights: tuple[float | str, ...] = (
+        0.0, "auto", 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0
     )  # fmt: skip
 
 
@@ -179,7 +180,7 @@ def named(table: Mapping[str, Row], name: str, what: str, also: Sequence[str] = 
 
 
 def penalties(
-    closure: bool = False, free: Collection[str] = (), **weights: float | bool | None
+    closure: bool = False, free: Collection[str] = (), **weights: float | str | bool | None
 ) -> dict[str, list[Any]]:
     """Return penalties as the parameters ``maps`` and ``spectra`` of a model.
 
@@ -191,7 +192,7 @@ def penalties(
     free : collection of "maps" and "spectra"
         Which of them may be negative.
     **weights
-        Of ``PENALTIES``; None and False leave one out, and True takes it as it is.
+        Of ``PENALTIES``, "auto" among them; None and False leave one out, and True takes it as it is.
 
     Examples
     --------

@@ -130,10 +130,21 @@ class Part(StrEnum):
     SPECTRA = "spectra"
 
 
+def weight_of(text: str) -> float | str:
+    """Return the weight that a text says: a number, or "auto", which lets the data choose."""
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f'{text!r} is neither a number nor "auto"') from None
+
+
 def _option(name: str, help: str, weight: bool) -> tuple[str, Any, Any]:
     """Return an option of a penalty, as a field: a weight, or whether something is on."""
     if weight:
-        return name, Annotated[float | None, typer.Option(help=help, metavar="W")], None
+        option = typer.Option(help=help, metavar="W|auto", parser=weight_of)
+        return name, Annotated[Any | None, option], None
     return name, Annotated[bool, typer.Option(dashed(name), help=help)], False
 
 

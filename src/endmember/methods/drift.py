@@ -136,7 +136,7 @@ class Drifting(SpectralEstimator):
         return self.model.signed
 
     def parts(self) -> list[tuple[str, Any]]:
-        return [("model", self.model), *self.model.parts()]
+        return [("model", self.model), *self.learned().get("model_", self.model).parts()]
 
     def _check_parameters(self) -> None:
         if not isinstance(self.model, SpectralEstimator) or isinstance(self.model, Drifting):

@@ -25,6 +25,8 @@ from endmember.factor.loop.absence import (
     tests_of,
     with_zeros,
 )
+from endmember.factor.loop.alternate import alternate, best_factor
+from endmember.factor.loop.automatic import choose, set_aside, weighed
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.cone import cone_in_words, excess_of_clipped
 from endmember.factor.loop.fit import Callback, Fit
@@ -37,6 +39,7 @@ from endmember.factor.sketch.low_rank import is_compressed, sketch_of
 from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
+from endmember.factor.subproblems.base import Setting
 from endmember.methods.alternating import Alternating, fitted_start, given_start
 from endmember.methods.checks import (
     check_fits,
@@ -49,8 +52,8 @@ from endmember.methods.sampling import SubspaceSampling
 
 logger = logging.getLogger("endmember")
 
-#: Maps of new data are found when a step changes them by less than this fraction.
-TRANSFORM_TOLERANCE = 1e-10
+#: Sweeps at most with a weight that is tried, and the progress per sweep that counts as none.
+TRIED, TRIED_TOL = 200, 1e-6
 #: Compression pays where the data have this many times the entries of their sketch.
 PAYS_FROM = 4
 
@@ -128,6 +131,10 @@ class NMF(Alternating):
         With ``em.Absent("auto", mixed=True)``: the share of the mean image that was put into every pixel, and the
         spectra, of unit length, as they were before.
 
+    penalty_weights_ : ndarray
+        The weights that the data chose where ``weight="auto"`` was given, in the order of ``maps``, then ``spectra``; 0
+        where the penalty would not bring the model closer to the data without their noise.
+
     References
     ----------
     Paatero & Tapper, Environmetrics 5 (1994) 111. Lee & Seung, Nature 401 (1999) 788. Muto &
@@ -203,10 +210,13 @@ class NMF(Alternating):
             )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
+        vars(self).pop("penalty_weights_", None)
         k = check_fits(self, observed)
         rng = generator(self.random_state)
-        full = self._problem(observed)
+        full, aside = set_aside(self._problem(observed))
         warn_of_negatives(observed, *full.penalties)
+        for mode, penalty in aside:
+            penalty.check((full.data.shape[mode], k), Setting(1.0, 1.0, full.grids[mode]))
         if full.chooses:
             full = replace(full, noise=moves.measure_noise(full.data.matrix, full.loss, k))
         quick = replace(full, data=self._compressed(full.data.matrix, k))
@@ -219,6 +229,12 @@ class NMF(Alternating):
         fit = self._continue(quick, fit, callback, "fit")
         if tests_of(full) and not fit.stopped:
             full, quick, fit = self._decide(full, quick, fit, observed, callback)
+        if aside and not fit.stopped:
+            weights, fit = choose(quick, fit, aside, self._tried)
+            full, quick = (weighed(problem, aside, weights) for problem in (full, quick))
+            fit = self._continue(quick, Fit(fit.factors), callback, "weights")
+            self.penalty_weights_ = np.array(weights)
+            logger.info("weights chosen by the data, maps before spectra: %s", weights)
         optimality = None
         if quick.data is not full.data:
             fit, optimality, seen = finish(
@@ -238,6 +254,13 @@ class NMF(Alternating):
         if loss.needs == "entries" or self.compress is False:
             return Wanted(entries=loss.needs == "entries")
         return Wanted(_rank(int(self.n_components or 1)) + OVERSAMPLING, loss.counts)
+
+    def _tried(self, problem: Problem, factors: Sequence[np.ndarray]) -> Fit:
+        """Return the fit of a problem that is tried on the way to the weights of its penalties."""
+        solvers = self._solvers(problem.loss, problem.penalties, factors[-1].shape[1])
+        return alternate(
+            problem, Fit(list(factors)), solvers, max_iter=min(TRIED, self.max_iter), tol=TRIED_TOL
+        )
 
     def _choose(self, problem: Problem, fit: Fit, rng: np.random.Generator, callback: Any) -> Fit:
         """Return a fit with as many components as the penalty that decides of it lets be."""
@@ -387,9 +410,10 @@ class NMF(Alternating):
         ]
 
     def _penalties(self) -> dict[str, list[Penalty]]:
+        weights = iter(self.learned().get("penalty_weights_", ()))
         return {
-            "maps": resolve(self.maps, "maps", tested=True),
-            "spectra": resolve(self.spectra, "spectra", tested=True),
+            name: resolve(getattr(self, name), name, tested=True, weights=weights)
+            for name in ("maps", "spectra")
         }
 
     def _problem(self, observed: Observed) -> Problem:
@@ -467,7 +491,8 @@ class NMF(Alternating):
         self.n_components_ = C.shape[1]
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        problem = self._problem(observed)
+        weights = self.learned().get("penalty_weights_", ())
+        problem = weighed(*set_aside(self._problem(observed)), weights)
         if problem.data.row_weights(1) is not None:
             weights = self.channel_weights_[observed.columns].astype(np.float64)
             weights[weights == 0] = 1.0  # where the fit saw nothing spectra are zero
@@ -481,18 +506,8 @@ class NMF(Alternating):
 
     def _best_maps(self, problem: Problem, factors: list[np.ndarray]) -> np.ndarray:
         """Return the maps that are best for the spectra as they are."""
-        C, S = factors
-        solver = self._solvers(problem.loss, problem.penalties, S.shape[1])[0]
-        memory: dict[str, Any] = {"mode": 0}
-        for sweep in range(self.max_iter):
-            before = C
-            subproblem = problem.penalised(problem.plain([C, S], 0), 0, [before, S])
-            C = solver.improve(
-                subproblem, before, S.shape[0], penalties=problem.penalties[0], memory=memory
-            )
-            if np.linalg.norm(C - before) <= TRANSFORM_TOLERANCE * np.linalg.norm(C) or sweep > 200:
-                break
-        return C
+        solver = self._solvers(problem.loss, problem.penalties, factors[1].shape[1])[0]
+        return best_factor(problem, factors, 0, solver)
 
 
 def _rank(k: int) -> int:

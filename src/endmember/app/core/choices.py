@@ -27,7 +27,7 @@ class Choices:
         Number of components.
     loss : str
         A key of ``catalogue.LOSSES_IN_WORDS``.
-    penalties : mapping of str to float or bool
+    penalties : mapping of str to float, "auto" or bool
         Weights by the names in ``catalogue.PENALTIES``, or whether one without a weight is on; 0 and False leave one
         out. A minimum volume of the spectra scales the maps to sum to one as well as they can, unless another penalty
         or ``closure`` decides on their scale.
@@ -44,7 +44,7 @@ class Choices:
 
     k: int = 3
     loss: str = "constant noise"
-    penalties: Mapping[str, float | bool] = field(default_factory=dict)
+    penalties: Mapping[str, float | str | bool] = field(default_factory=dict)
     closure: bool = False
     starts: int = 10
     seed: int = 0
@@ -60,7 +60,7 @@ class Choices:
     def label(self) -> str:
         """A short name for a list of runs."""
         weights = [
-            f"{row.short} {self.penalties[name]:g}"
+            f"{row.short} {self.penalties[name]}"
             for name, row in PENALTIES.items()
             if row.weights and self.penalties.get(name)
         ]

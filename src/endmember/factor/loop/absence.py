@@ -139,7 +139,7 @@ class _Tested(Problem):
 def decided(problem: Problem, factors: Sequence[np.ndarray], tests: Mapping[int, float]) -> Decided:
     """Return factors near those given, with zeros where the thresholds ``tests`` of each factor ask for them."""
     factors = problem.balanced(factors)
-    variance = noise_variance(problem, factors)
+    variance = problem.level(problem.loss.misfit(problem.data, factors), factors)
     own = {f.name: getattr(problem, f.name) for f in fields(problem)}
     tested = _Tested(**own, thresholds=tests, variance=variance)
     solvers = default_solvers(problem.loss, problem.penalties, factors[-1].shape[1])
@@ -160,14 +160,8 @@ def absent(
     """Return where a test finds the components of one factor absent, the others as they are, (n, k)."""
     plain = problem.plain(factors, mode)
     assert isinstance(plain, Quadratic)
-    return _absent(plain, noise_variance(problem, factors), threshold, problem.grids[mode])
-
-
-def noise_variance(problem: Problem, factors: Sequence[np.ndarray]) -> float:
-    """Return the variance of an entry in the metric of the misfit, from what a fit leaves."""
-    n, m = problem.data.shape[0], problem.data.n_others(0)
-    free = max(n * m - sum(F.size for F in factors), 1)
-    return 2 * max(problem.loss.misfit(problem.data, factors), 0.0) / free
+    variance = problem.level(problem.loss.misfit(problem.data, factors), factors)
+    return _absent(plain, variance, threshold, problem.grids[mode])
 
 
 def _absent(plain: Quadratic, variance: float, threshold: float, grid: Grid) -> np.ndarray:
@@ -225,8 +219,7 @@ def excess_of(
     """
     worst = np.zeros(factors[0].shape[1])
     for mode, held in absent.items():
-        plain = problem.plain(factors, mode)
-        assert isinstance(plain, Quadratic)
+        plain = problem.loss.touching(problem.data, factors, mode)
         for j in range(held.shape[1]):
             asked = ~held
             asked[:, j] = True

@@ -20,6 +20,7 @@ from endmember.factor.loop.fit import (
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import bounds_of, steers_columns
 from endmember.factor.solvers import Memory, Solver
+from endmember.factor.subproblems.base import Subproblem
 
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14
@@ -106,6 +107,32 @@ def alternate(
         if leaps.are_due(run):
             factors = problem.balanced(leaps.ahead(factors))
     return fit.then(run)
+
+
+def best_factor(
+    problem: Problem,
+    factors: Sequence[np.ndarray],
+    mode: int,
+    solver: Solver,
+    plain: Subproblem | None = None,
+    tol: float = 1e-10,
+    most: int = 200,
+) -> np.ndarray:
+    """Return the factor that is best for the others as they are, until a step moves it by less than ``tol`` of itself.
+
+    ``plain`` is what is asked of it in place of what the data ask; ``most`` are the steps at most.
+    """
+    here, memory = list(factors), Memory(mode=mode)
+    for _ in range(most):
+        before = here[mode]
+        subproblem = problem.penalised(plain or problem.plain(here, mode), mode, here)
+        here[mode] = subproblem.improved_by(
+            solver, before, problem.data.n_others(mode),
+            penalties=problem.penalties[mode], memory=memory,
+        )  # fmt: skip
+        if np.linalg.norm(here[mode] - before) <= tol * np.linalg.norm(here[mode]):
+            break
+    return here[mode]
 
 
 def _is_monotone(problem: Problem, solvers: Sequence[Solver]) -> bool:

@@ -63,13 +63,14 @@ class Problem:
         settings = []
         for mode, F in enumerate(factors):
             plain = self.plain(factors, mode)
-            curvature, size = plain.curvature(F), lengths(F, self.data.row_weights(mode))
+            curvature, weights = plain.curvature(F), self.data.row_weights(mode)
+            squares = lengths(F, weights) ** 2 / (1.0 if weights is None else np.mean(weights))
             settings.append(
                 Setting(
                     curvature, plain.peak(F), self.grids[mode],
                     self.noise, self._typical(mode, F.shape[1]),
                     float(np.sqrt(2 * self.loss.reference(self.data))),
-                    curvature * float(np.mean(size**2)),
+                    curvature * float(np.mean(squares)),
                 )
             )  # fmt: skip
             for penalty in self.penalties[mode]:
@@ -97,7 +98,7 @@ class Problem:
     def level(self, misfit: float, factors: Sequence[np.ndarray]) -> float:
         """Return the variance of the noise, in units of the misfit: twice what is left for each entry that is free."""
         unknowns = sum(F.size for F in factors)
-        return 2.0 * misfit / max(self.data.size - unknowns, 1)
+        return 2.0 * max(misfit, 0.0) / max(self.data.size - unknowns, 1)
 
     def scales(self, k: int) -> Carriers:
         """Return who carries the scale of each of ``k`` components."""

@@ -1,6 +1,6 @@
 """Penalties on one factor, to be combined freely."""
 
-from endmember.factor.penalties.base import Penalty
+from endmember.factor.penalties.base import Automatic, Penalty
 from endmember.factor.penalties.combining import (
     bounds_of,
     check_together,
@@ -23,6 +23,7 @@ from endmember.factor.penalties.spatial import Monotone, PowerLaws, Smooth, Tota
 
 __all__ = [
     "Absent",
+    "Automatic",
     "Free",
     "Known",
     "MinimumVolume",

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from endmember.errors import Argument, Words
 from endmember.factor.subproblems.base import Quadratic, Setting
 
 #: Lengths are changed by this fraction to see what that costs.
 NUDGE = 1e-4
+
+
+class Automatic(float):
+    """A weight that the data choose: the one they chose, or that of the penalty's default to begin with."""
+
+    def __format__(self, spec: str) -> str:
+        return f"{float(self):{spec or '.3g'}}, chosen by the data"
 
 
 class Penalty(BaseEstimator):
@@ -49,6 +56,8 @@ class Penalty(BaseEstimator):
     chooses = ""
     #: Whether the data decide where it holds, by `endmember.factor.loop.absence`.
     tested = False
+    #: The largest weight that makes sense.
+    heaviest = np.inf
     #: The sum at which it holds every row exactly; None where it does not.
     row_sum: float | None = None
     #: The penalty in words, for reports; may name parameters in braces.
@@ -78,6 +87,10 @@ class Penalty(BaseEstimator):
         grown = 1.0 + NUDGE * np.eye(k)
         rises = [self.value(F * g, setting) - self.value(F * (2.0 - g), setting) for g in grown]
         return np.array(rises) / (2.0 * NUDGE)
+
+    def weighing(self, weight: float) -> Self:
+        """Return the same penalty with another weight."""
+        return clone(self).set_params(weight=weight)
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         """Refuse a factor (n, k) on which the penalty makes no sense, before the first sweep."""

@@ -1,6 +1,6 @@
 """The penalties of a factor together: what was given, whether all can be granted, and their one set of bounds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from numbers import Real
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Grid
-from endmember.factor.penalties.base import Penalty, worded
+from endmember.factor.penalties.base import Automatic, Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative
 from endmember.factor.subproblems.base import Bound
 
@@ -20,11 +20,15 @@ def steers_columns(penalties: Iterable[Penalty]) -> bool:
 
 
 def resolve(
-    penalties: Penalty | Iterable[Penalty] | None, name: str, tested: bool = False
+    penalties: Penalty | Iterable[Penalty] | None,
+    name: str,
+    tested: bool = False,
+    weights: Iterator[float] | None = None,
 ) -> list[Penalty]:
     """Return the penalties of one factor as a list, with non-negativity unless ``Free()`` is among them.
 
-    ``tested`` says whether the model can let the data decide where a penalty holds.
+    ``tested`` says whether the model can let the data decide where a penalty holds, and how much it weighs; ``weights``
+    are those that they have chosen already.
 
     Raises
     ------
@@ -42,21 +46,28 @@ def resolve(
                 f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
                 "them, or None"
             )
-        if penalty.tested and not tested:
-            raise EndmemberError(
-                f'em.Absent("auto") on the {name}: zeros are decided by em.NMF, also inside em.Drifting; give a mask '
-                "of bool here, where True = must be zero"
-            )
         weight = getattr(penalty, "weight", 0)
-        if not isinstance(weight, Real) or not 0 <= float(weight) < np.inf:
+        chosen = isinstance(weight, str) and weight == "auto"
+        if (penalty.tested or chosen) and not tested:
+            raise EndmemberError(
+                f"{penalty!r} on the {name}: em.NMF, also inside em.Drifting, lets the data decide; give ",
+                "a weight such as 0.01 here" if chosen else "a mask of bool here, where True = must be zero",
+            )  # fmt: skip
+        if not chosen and (not isinstance(weight, Real) or not 0 <= float(weight) < np.inf):
             raise EndmemberError(
                 worded(
                     penalty,
                     f"weight={weight!r} of em.{type(penalty).__name__} on the {name}",
                     weight,
                 ),
-                " must be a number of at least 0, such as 0.01",
+                ' must be a number of at least 0, such as 0.01, or "auto"',
             )
+    given = [
+        p.weighing(Automatic(next(weights, type(p)().weight)))
+        if getattr(p, "weight", 0) == "auto"
+        else p
+        for p in given
+    ]
     if not any(isinstance(penalty, Free | NonNegative) for penalty in given):
         given.insert(0, NonNegative())
     # What must hold exactly has the last word.

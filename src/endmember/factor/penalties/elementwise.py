@@ -64,7 +64,7 @@ class Ridge(Penalty):
     """
 
     has_scale = True
-    in_words = "small (ridge, w = {weight:g})"
+    in_words = "small (ridge, w = {weight})"
 
     def __init__(self, weight: float = 0.1) -> None:
         self.weight = weight
@@ -99,7 +99,7 @@ class Sparse(Penalty):
     """
 
     has_scale = True
-    in_words = "sparse (w = {weight:g})"
+    in_words = "sparse (w = {weight})"
 
     def __init__(self, weight: float = 0.01) -> None:
         self.weight = weight

@@ -135,7 +135,7 @@ class MinimumVolume(Penalty):
     True
     """
 
-    in_words = "of minimum volume (w = {weight:g})"
+    in_words = "of minimum volume (w = {weight})"
     references = (
         "V. Leplat, A. M. S. Ang and N. Gillis, ICASSP (2019) 3402.",
         "X. Fu et al., IEEE Trans. Signal Process. 64 (2016) 6254.",
@@ -286,11 +286,16 @@ class SoftOrthogonal(Penalty):
         "M. Shiga, K. Tatsumi, S. Muto, K. Tsuda, Y. Yamamoto, T. Mori and T. Tanji, "
         "Ultramicroscopy 170 (2016) 43.",
     )
-    in_words = "softly orthogonal (w = {weight:g}, {mode})"
+    in_words = "softly orthogonal (w = {weight}, {mode})"
 
     def __init__(self, weight: float = 0.01, mode: str = "shiga") -> None:
         self.weight = weight
         self.mode = mode
+
+    @property
+    def heaviest(self) -> float:  # type: ignore[override]
+        """The largest weight that makes sense: full orthogonality, but for the penalty."""
+        return np.inf if self.mode == "penalty" else 1.0
 
     @property
     def has_objective(self) -> bool:  # type: ignore[override]
@@ -313,7 +318,7 @@ class SoftOrthogonal(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         check_known("mode", self.mode, "shiga", "exact", "penalty")
-        if not 0 <= self.weight <= 1 and self.mode != "penalty":
+        if not 0 <= self.weight <= self.heaviest:
             raise EndmemberError(
                 worded(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),
                 " must lie between 0 and 1",

@@ -61,7 +61,7 @@ class Smooth(_OfNeighbours):
     2.0
     """
 
-    in_words = "smooth (w = {weight:g})"
+    in_words = "smooth (w = {weight})"
     references = ("R. Zdunek and A. Cichocki, Comput. Intell. Neurosci. 2008, 939567.",)
 
     def __init__(self, weight: float = 0.1) -> None:
@@ -118,7 +118,7 @@ class TotalVariation(_OfNeighbours):
     array([[0.25, 0.25, 3.75, 3.75]])
     """
 
-    in_words = "of few steps (total variation, w = {weight:g})"
+    in_words = "of few steps (total variation, w = {weight})"
     references = (
         "L. I. Rudin, S. Osher and E. Fatemi, Physica D 60 (1992) 259.",
         "A. Beck and M. Teboulle, IEEE Trans. Image Process. 18 (2009) 2419.",

@@ -12,6 +12,7 @@ from endmember.assess.intervals import Interval
 from endmember.assess.standard_errors import Errors
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis
+from endmember.factor.penalties import Automatic
 from endmember.factor.scale.carriers import area
 from endmember.show.contents import Components, Misfit
 from endmember.signals.bridge import fill_learning_results, in_counts, with_values
@@ -48,7 +49,15 @@ class Answer:
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
         size = f"{' x '.join(map(str, domain))} pixels, {self.spectra.data.shape[-1]} channels"
-        return f"<{type(self).__name__}: {k} component{'s' * (k > 1)}, {size}, {type(self.model).__name__}>"
+        chosen = [
+            f", {type(part).__name__}({part.weight:.3g})"
+            for _, part in self.model.parts()
+            if isinstance(getattr(part, "weight", None), Automatic)
+        ]
+        words = (
+            f"{k} component{'s' * (k > 1)}, {size}, {type(self.model).__name__}{''.join(chosen)}"
+        )
+        return f"<{type(self).__name__}: {words}>"
 
     def plot(self) -> Figure:
         """Draw every component: map and spectrum side by side, for a series also its profiles."""

@@ -1,0 +1,200 @@
+r"""Weights of penalties that the data choose: those with which a model is expected to predict best.
+
+Stein's estimate of how far a model is from the data without their noise needs no other data. In units of the noise,
+up to a constant,
+
+.. math:: R(w) = \frac{\|X - \hat X_w\|^2}{\sigma^2} + 2\sum_F \frac{\langle\varepsilon, \hat F_w(H + \varepsilon)
+          - \hat F_w(H)\rangle}{\sigma^2}
+
+with the sum over the factors, each with the others as they are, and :math:`\varepsilon` the noise that the data
+leave in what they are contracted to. Amounts that are clipped at zero cost half of what free ones do, so that it sees
+a cone of spectra that is wider than the noise asks for as well as maps that are rougher.
+
+Stein, Ann. Stat. 9 (1981) 1135; the sum by one perturbation: Ramani, Blu & Unser, IEEE Trans. Image Process. 17
+(2008) 1540.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from endmember.factor.columns import lengths
+from endmember.factor.loop.absence import excess_of
+from endmember.factor.loop.alternate import best_factor
+from endmember.factor.loop.compatibility import default_solvers
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.problem import Problem
+from endmember.factor.losses import SquaredError
+from endmember.factor.penalties.base import Automatic, Penalty
+from endmember.factor.subproblems.quadratic import Quadratic, times_gram
+
+#: Weights are tried in these steps, in quarters of a decade, and so many of each at most.
+STEPS, MOST = (2, -2, 1, -1), 4
+#: What is added to the data to see how the model follows, in standard deviations of the noise.
+NUDGE = 0.3
+#: A factor stands still when a step moves it by less than this fraction; so many steps at most.
+STILL, ROUNDS = 1e-4, 100
+#: No weight may widen the cone of spectra: amounts that noise makes negative keep this much of their mean square.
+KEPT = 0.9
+#: None may narrow it so far that this mean square exceeds that of noise.
+BORNE = 1.0
+
+#: Returns what a problem makes of factors.
+Improve = Callable[[Problem, Sequence[np.ndarray]], Fit]
+
+
+#: A penalty and the number of the factor that it is on.
+Placed = tuple[int, Penalty]
+
+
+def set_aside(problem: Problem) -> tuple[Problem, list[Placed]]:
+    """Return the problem without the penalties whose weights the data choose, and these."""
+    aside = [
+        (mode, penalty)
+        for mode, own in enumerate(problem.penalties)
+        for penalty in own
+        if isinstance(getattr(penalty, "weight", None), Automatic)
+    ]
+    taken = [id(penalty) for _, penalty in aside]
+    rest = [[p for p in own if id(p) not in taken] for own in problem.penalties]
+    return replace(problem, penalties=rest), aside
+
+
+def weighed(problem: Problem, aside: Sequence[Placed], weights: Sequence[float]) -> Problem:
+    """Return the problem with the first of the penalties that were set aside at these weights; 0 leaves one out."""
+    penalties = [list(own) for own in problem.penalties]
+    for (mode, penalty), weight in zip(aside, weights, strict=False):
+        if weight > 0:
+            penalties[mode].insert(0, penalty.weighing(weight))
+    return replace(problem, penalties=penalties)
+
+
+def choose(
+    problem: Problem, fit: Fit, aside: Sequence[Placed], improve: Improve
+) -> tuple[list[float], Fit]:
+    """Return the weights that the data choose, one after the other, and the fit with them.
+
+    Parameters
+    ----------
+    problem : Problem
+        Without the penalties that were set aside.
+    fit : Fit
+        Of that problem.
+    aside : sequence of (int, Penalty)
+    improve : callable
+        ``improve(problem, factors)`` goes on from factors.
+    """
+    weights: list[float] = []
+    variance = problem.level(problem.loss.misfit(problem.data, fit.factors), fit.factors)
+    for number in range(len(aside)):
+        tried = _Tried(problem, aside[: number + 1], weights, fit, variance, improve)
+        weight, fit = tried.least() if variance > 0 else (0.0, fit)
+        weights.append(weight)
+    return weights, fit
+
+
+class _Tried:
+    """Fits with several weights of a penalty, beside those of others, and the risk of each.
+
+    Weights are numbered in quarters of decades from the one to begin with.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        aside: Sequence[Placed],
+        weights: Sequence[float],
+        fit: Fit,
+        variance: float,
+        improve: Improve,
+    ) -> None:
+        self.problem, self.aside, self.weights = problem, aside, weights
+        self.fit, self.variance, self.improve = fit, variance, improve
+        _, penalty = aside[-1]
+        self.first, self.heaviest = float(penalty.weight), penalty.heaviest  # type: ignore[attr-defined]
+        strongest = np.argmax(fit.factors[0] * lengths(fit.factors[-1]), axis=1)
+        self.groups = (strongest == np.arange(fit.factors[0].shape[1])[:, None]).astype(float)
+        self.risk, self.parts = risk(
+            weighed(problem, aside, weights), fit.factors, variance, self.groups
+        )
+        self.width = _width(problem, fit.factors, variance)
+        self.found: dict[int, tuple[float, Fit, bool]] = {}
+
+    def least(self) -> tuple[float, Fit]:
+        """Return the weight of the least risk that harms no component, and the fit with it; 0 and that without."""
+        best = 0
+        for step in STEPS:
+            for _ in range(MOST):
+                if self._ask(best + step, best) >= self._ask(best, best):
+                    break
+                best += step
+        lightest = min(self.found)
+        while lightest > -2 * MOST and not any(fair for *_, fair in self.found.values()):
+            lightest -= 2
+            self._ask(lightest, None)
+        fair = [(value, number) for number, (value, _, fair) in self.found.items() if fair]
+        value, number = min(fair, default=(np.inf, 0))
+        return (
+            (self._weight(number), self.found[number][1]) if value < self.risk else (0.0, self.fit)
+        )
+
+    def _weight(self, number: int) -> float:
+        return float(min(self.first * 10 ** (number / 4), self.heaviest))
+
+    def _ask(self, number: int, near: int | None) -> float:
+        """Return the risk at a weight, with a fit that goes on from that at another one, or from that without."""
+        if number not in self.found:
+            this = weighed(self.problem, self.aside, [*self.weights, self._weight(number)])
+            begun = self.found[near][1] if near in self.found else self.fit
+            fit = self.improve(this, begun.factors)
+            value, parts = risk(this, fit.factors, self.variance, self.groups)
+            width = _width(self.problem, fit.factors, self.variance)
+            wide, narrow = width < KEPT * self.width, width > np.maximum(self.width / KEPT, BORNE)
+            fair = not np.any((parts > self.parts) | wide | narrow)
+            self.found[number] = value, fit, fair
+        return self.found[number][0]
+
+
+def risk(
+    problem: Problem, factors: Sequence[np.ndarray], variance: float, groups: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return how far a fit is expected to be from the data without their noise, up to a constant, in its variance.
+
+    In all, and what the rows of the first factor add to it in each of the groups (groups, n), (groups,).
+    """
+    solvers = default_solvers(SquaredError(), problem.penalties, factors[-1].shape[1])
+    total = problem.loss.misfit(problem.data, factors)
+    for mode, solver in enumerate(solvers):
+        plain = problem.loss.touching(problem.data, factors, mode)
+        nudge, weights = _noise(plain, NUDGE * variance**0.5, np.random.default_rng(mode))
+        moved = replace(plain, H=plain.H + nudge)
+        before = best_factor(problem, factors, mode, solver, plain, STILL, ROUNDS)
+        here = [*factors[:mode], before, *factors[mode + 1 :]]
+        after = best_factor(problem, here, mode, solver, moved, STILL, ROUNDS)
+        follows = np.sum(weights * nudge * (after - before), axis=1) / NUDGE**2
+        total += follows.sum()
+        if mode == 0:
+            F = factors[0]
+            rows = np.sum(weights * F * (0.5 * times_gram(F, plain.G) - plain.H), axis=1)
+            parts = groups @ (rows + follows)
+    return 2 * float(total) / variance, 2 * parts / variance
+
+
+def _noise(
+    plain: Quadratic, deviation: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return noise of the data as it is in what they are contracted to, (n, k), and the weight of every row, (n, 1)."""
+    size, axes = np.linalg.eigh(plain.G)
+    root = axes * np.sqrt(np.maximum(size, 0.0))[..., None, :]
+    drawn = rng.standard_normal(plain.shape)
+    weights = np.ones(len(drawn)) if plain.row_weights is None else plain.row_weights
+    scaled = (root @ drawn[..., None])[..., 0]
+    return deviation * scaled / np.sqrt(weights)[:, None], weights[:, None]
+
+
+def _width(problem: Problem, factors: Sequence[np.ndarray], variance: float) -> np.ndarray:
+    """Return the mean square of negative amounts that were tested: the less, the wider the cone of spectra."""
+    return excess_of(problem, factors, {0: factors[0] <= 0}, variance)
