@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import endmember as em
+from endmember.cli import main
 from endmember.errors import EndmemberError
 from endmember.factor.loop.automatic import risk
 from endmember.factor.loop.fit import Fit
@@ -141,3 +142,10 @@ def test_a_weight_is_a_number_or_auto(phases):
         em.NMF(3, maps=em.Smooth("auto")).fit(phases.data.reshape(-1, 64))
     with pytest.raises(EndmemberError, match="give a weight such as 0.01 here"):
         em.CP(2, modes={0: em.Smooth("auto")}).fit(phases.data)
+
+
+def test_the_command_line_lets_the_data_choose(phases, tmp_path):
+    phases.signal.save(tmp_path / "cube.hspy")
+    words = [str(tmp_path / "cube.hspy"), "-k", "3", "--starts", "4", "--minimum-volume", "auto"]
+    assert main(["unmix", *words, "-o", str(tmp_path / "a")]) == 0
+    assert em.open(tmp_path / "a").model.penalty_weights_[0] > 0

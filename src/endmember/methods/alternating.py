@@ -11,6 +11,7 @@ from sklearn.base import clone
 from endmember.errors import EndmemberError
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import EXACT, alternate
+from endmember.factor.loop.automatic import Placed, choose, weighed
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.fit import Fit, concluded
 from endmember.factor.loop.problem import Problem
@@ -29,6 +30,8 @@ from endmember.factor.sketch.low_rank import some_pixels
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import SpectralEstimator
 
+#: Sweeps at most with a weight that is tried.
+TRIED = 200
 #: Pixels of compressed data on which starts are compared.
 START_PIXELS = 4096
 
@@ -123,6 +126,19 @@ class Alternating(SpectralEstimator):
             problem, fit, max_iter=self.max_iter - done, callback=callback, stage=stage,
             first_sweep=done, exact=self.exact,
         )  # fmt: skip
+
+    def _weigh(
+        self, full: Problem, quick: Problem, fit: Fit, aside: Sequence[Placed], callback: Any
+    ) -> tuple[Problem, Problem, Fit]:
+        """Return the problems with the penalties that were set aside, at the weights that data choose, and the fit."""
+
+        def improve(problem: Problem, factors: Sequence[np.ndarray]) -> Fit:
+            return self._run(problem, Fit(list(factors)), max_iter=min(TRIED, self.max_iter))
+
+        weights, fit = choose(quick, fit, aside, improve)
+        self.penalty_weights_ = np.array(weights)
+        full, quick = (weighed(problem, aside, weights) for problem in (full, quick))
+        return full, quick, self._continue(quick, Fit(fit.factors), callback, "weights")
 
     def _conclude(
         self, problem: Problem, fit: Fit, optimality: float | None = None, stacklevel: int = 5

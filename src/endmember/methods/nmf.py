@@ -25,8 +25,8 @@ from endmember.factor.loop.absence import (
     tests_of,
     with_zeros,
 )
-from endmember.factor.loop.alternate import alternate, best_factor
-from endmember.factor.loop.automatic import choose, set_aside, weighed
+from endmember.factor.loop.alternate import best_factor
+from endmember.factor.loop.automatic import set_aside, weighed
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.cone import cone_in_words, excess_of_clipped
 from endmember.factor.loop.fit import Callback, Fit
@@ -52,8 +52,6 @@ from endmember.methods.sampling import SubspaceSampling
 
 logger = logging.getLogger("endmember")
 
-#: Sweeps at most with a weight that is tried, and the progress per sweep that counts as none.
-TRIED, TRIED_TOL = 200, 1e-6
 #: Compression pays where the data have this many times the entries of their sketch.
 PAYS_FROM = 4
 
@@ -132,8 +130,7 @@ class NMF(Alternating):
         spectra, of unit length, as they were before.
 
     penalty_weights_ : ndarray
-        The weights that the data chose where ``weight="auto"`` was given, in the order of ``maps``, then ``spectra``; 0
-        where the penalty would not bring the model closer to the data without their noise.
+        The weights that the data chose where ``weight="auto"`` was given, on ``maps`` first; 0 where without is best.
 
     References
     ----------
@@ -210,7 +207,7 @@ class NMF(Alternating):
             )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        vars(self).pop("penalty_weights_", None)
+        self.__dict__.pop("penalty_weights_", None)
         k = check_fits(self, observed)
         rng = generator(self.random_state)
         full, aside = set_aside(self._problem(observed))
@@ -230,11 +227,7 @@ class NMF(Alternating):
         if tests_of(full) and not fit.stopped:
             full, quick, fit = self._decide(full, quick, fit, observed, callback)
         if aside and not fit.stopped:
-            weights, fit = choose(quick, fit, aside, self._tried)
-            full, quick = (weighed(problem, aside, weights) for problem in (full, quick))
-            fit = self._continue(quick, Fit(fit.factors), callback, "weights")
-            self.penalty_weights_ = np.array(weights)
-            logger.info("weights chosen by the data, maps before spectra: %s", weights)
+            full, quick, fit = self._weigh(full, quick, fit, aside, callback)
         optimality = None
         if quick.data is not full.data:
             fit, optimality, seen = finish(
@@ -254,13 +247,6 @@ class NMF(Alternating):
         if loss.needs == "entries" or self.compress is False:
             return Wanted(entries=loss.needs == "entries")
         return Wanted(_rank(int(self.n_components or 1)) + OVERSAMPLING, loss.counts)
-
-    def _tried(self, problem: Problem, factors: Sequence[np.ndarray]) -> Fit:
-        """Return the fit of a problem that is tried on the way to the weights of its penalties."""
-        solvers = self._solvers(problem.loss, problem.penalties, factors[-1].shape[1])
-        return alternate(
-            problem, Fit(list(factors)), solvers, max_iter=min(TRIED, self.max_iter), tol=TRIED_TOL
-        )
 
     def _choose(self, problem: Problem, fit: Fit, rng: np.random.Generator, callback: Any) -> Fit:
         """Return a fit with as many components as the penalty that decides of it lets be."""
@@ -412,8 +398,7 @@ class NMF(Alternating):
     def _penalties(self) -> dict[str, list[Penalty]]:
         weights = iter(self.learned().get("penalty_weights_", ()))
         return {
-            name: resolve(getattr(self, name), name, tested=True, weights=weights)
-            for name in ("maps", "spectra")
+            name: resolve(getattr(self, name), name, True, weights) for name in ("maps", "spectra")
         }
 
     def _problem(self, observed: Observed) -> Problem:

@@ -139,7 +139,7 @@ class _Tested(Problem):
 def decided(problem: Problem, factors: Sequence[np.ndarray], tests: Mapping[int, float]) -> Decided:
     """Return factors near those given, with zeros where the thresholds ``tests`` of each factor ask for them."""
     factors = problem.balanced(factors)
-    variance = problem.level(problem.loss.misfit(problem.data, factors), factors)
+    variance = problem.noise_left(factors)
     own = {f.name: getattr(problem, f.name) for f in fields(problem)}
     tested = _Tested(**own, thresholds=tests, variance=variance)
     solvers = default_solvers(problem.loss, problem.penalties, factors[-1].shape[1])
@@ -160,7 +160,7 @@ def absent(
     """Return where a test finds the components of one factor absent, the others as they are, (n, k)."""
     plain = problem.plain(factors, mode)
     assert isinstance(plain, Quadratic)
-    variance = problem.level(problem.loss.misfit(problem.data, factors), factors)
+    variance = problem.noise_left(factors)
     return _absent(plain, variance, threshold, problem.grids[mode])
 
 

@@ -44,8 +44,6 @@ BORNE = 1.0
 
 #: Returns what a problem makes of factors.
 Improve = Callable[[Problem, Sequence[np.ndarray]], Fit]
-
-
 #: A penalty and the number of the factor that it is on.
 Placed = tuple[int, Penalty]
 
@@ -88,7 +86,7 @@ def choose(
         ``improve(problem, factors)`` goes on from factors.
     """
     weights: list[float] = []
-    variance = problem.level(problem.loss.misfit(problem.data, fit.factors), fit.factors)
+    variance = problem.noise_left(fit.factors)
     for number in range(len(aside)):
         tried = _Tried(problem, aside[: number + 1], weights, fit, variance, improve)
         weight, fit = tried.least() if variance > 0 else (0.0, fit)
@@ -114,7 +112,7 @@ class _Tried:
         self.problem, self.aside, self.weights = problem, aside, weights
         self.fit, self.variance, self.improve = fit, variance, improve
         _, penalty = aside[-1]
-        self.first, self.heaviest = float(penalty.weight), penalty.heaviest  # type: ignore[attr-defined]
+        self.first, self.heaviest = float(penalty.weight), penalty.heaviest
         strongest = np.argmax(fit.factors[0] * lengths(fit.factors[-1]), axis=1)
         self.groups = (strongest == np.arange(fit.factors[0].shape[1])[:, None]).astype(float)
         self.risk, self.parts = risk(

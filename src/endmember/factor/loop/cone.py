@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.loop.absence import BORNE, noise_variance
+from endmember.factor.loop.absence import BORNE
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import with_maps
 from endmember.factor.subproblems.base import Quadratic
@@ -45,7 +45,7 @@ def excess_of_clipped(problem: Problem, S: np.ndarray) -> np.ndarray:
     explained = np.einsum("pja,pab,pjb->pj", present, np.linalg.inv(inner), present)
     rest = np.maximum(diagonal - explained, RIDGE * diagonal)[of_row.ravel()]
     weights = 1.0 if plain.row_weights is None else plain.row_weights[:, None]
-    variance = noise_variance(problem, factors)
+    variance = problem.noise_left(factors)
     if variance * problem.data.size <= 2 * RIDGE * problem.loss.reference(problem.data):
         return np.full(len(G), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):

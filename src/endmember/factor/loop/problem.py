@@ -100,6 +100,10 @@ class Problem:
         unknowns = sum(F.size for F in factors)
         return 2.0 * max(misfit, 0.0) / max(self.data.size - unknowns, 1)
 
+    def noise_left(self, factors: Sequence[np.ndarray]) -> float:
+        """Return the variance of the noise as factors leave it in the data, in units of the misfit."""
+        return self.level(self.loss.misfit(self.data, factors), factors)
+
     def scales(self, k: int) -> Carriers:
         """Return who carries the scale of each of ``k`` components."""
         if k not in self._scales:

@@ -1,6 +1,6 @@
 """The penalties of a factor together: what was given, whether all can be granted, and their one set of bounds."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from numbers import Real
 from typing import Any
@@ -23,7 +23,7 @@ def resolve(
     penalties: Penalty | Iterable[Penalty] | None,
     name: str,
     tested: bool = False,
-    weights: Iterator[float] | None = None,
+    weights: Iterable[float] = (),
 ) -> list[Penalty]:
     """Return the penalties of one factor as a list, with non-negativity unless ``Free()`` is among them.
 
@@ -62,8 +62,9 @@ def resolve(
                 ),
                 ' must be a number of at least 0, such as 0.01, or "auto"',
             )
+    left = iter(weights)
     given = [
-        p.weighing(Automatic(next(weights, type(p)().weight)))
+        p.weighing(Automatic(next(left, type(p)().weight)))
         if getattr(p, "weight", 0) == "auto"
         else p
         for p in given
