@@ -47,6 +47,7 @@ def test_the_weight_that_the_data_choose_mends_most_of_the_bias(phases, plain, k
     assert model.get_params()[factor] is penalty
 
 
+@pytest.mark.filterwarnings("ignore:the sweeps stand still away")
 @pytest.mark.parametrize("kind", [em.Smooth, em.TotalVariation])
 def test_neighbours_beside_zeros_take_noise_from_maps(kind):
     phases = em.synthetic.mixed_phases((14, 14), 32, k=2, dose=20, seed=5)

@@ -81,8 +81,7 @@ def info(file: FileArgument) -> None:
     For every signal: shape, axes with units, kind of data, zeros, negative
     values, noise, and the memory that a fit will need.
     """
-    from endmember.signals.files.limits import free_memory, guard
-    from endmember.signals.files.reading import read_cheaply
+    from endmember.signals.files.reading import free_memory, guard, read_cheaply
 
     from .info import describe_file
 
@@ -267,7 +266,7 @@ def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
     from endmember.app.core.steps import Step
     from endmember.app.work.scheduler import Ticket
-    from endmember.signals.files.limits import guard
+    from endmember.signals.files.reading import guard
 
     with guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)

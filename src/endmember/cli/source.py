@@ -140,7 +140,7 @@ def _client(scheduler: str) -> Any:
 
 def open_image(file: Path, lazy: bool, number: int | None) -> Any:
     """Read one signal within the limits of time and memory."""
-    from endmember.signals.files.limits import free_memory, guard
+    from endmember.signals.files.reading import free_memory, guard
 
     with guard(seconds=LOAD_SECONDS, memory=free_memory()):
         return em.load(file, lazy=lazy, signal=number)
