@@ -47,7 +47,7 @@ def numbers(thing: Any) -> list[Any]:
     if hasattr(thing, "axes_manager"):
         return [*numbers(thing.data), *(axis.axis for axis in thing.axes_manager._axes)]
     if isinstance(thing, em.Unmixing):
-        doubts = [thing.errors, thing.bands, thing.record.get("agreement")]
+        doubts = [thing.errors, thing.bands, thing.comparison and thing.comparison.angles]
         return numbers([thing.maps, thing.spectra, thing.model, *doubts])
     if hasattr(thing, "learned"):
         return numbers(thing.learned())

@@ -7,7 +7,7 @@ import pytest
 import endmember as em
 from endmember.assess.detection import detectability
 from endmember.cli import main
-from endmember.signals.result.doubts import agreement_of, verdicts
+from endmember.signals.result.doubts import verdicts
 
 PHANTOM = em.synthetic.mixed_phases(shape=(16, 14), channels=90, k=2, dose=300, seed=1)
 
@@ -18,7 +18,7 @@ def result():
     result.errors = em.assess.uncertainty(result, PHANTOM.signal)
     result.bands = em.assess.ambiguity(result, PHANTOM.signal)
     others = {"NMF": result.model, "VCA": em.VCA(2, random_state=0)}
-    result.record["agreement"] = agreement_of(em.compare(PHANTOM.signal, others, bands=False))
+    result.comparison = em.compare(PHANTOM.signal, others, bands=False)
     return result
 
 
@@ -59,7 +59,7 @@ def test_verdicts_say_the_numbers(result):
         assert f"its spectrum uncertain by {100 * share:.2g} %" in noise
         expected = f"up to {result.bands.angle[j]:.1f}° away"
         assert bands == "Fixed by the data." if result.bands.fixed[j] else expected in bands
-        angle = result.record["agreement"]["angles"]["VCA"][j]
+        angle = result.comparison.angles[0, 1, j]
         assert others == f"Others find it: VCA {angle:.1f}° away."
         assert candidates.startswith("Candidates: ")
 
@@ -92,7 +92,7 @@ def test_flags_of_the_command_line(tmp_path, monkeypatch, capsys):
     for sentence in (
         found.errors.sentence.split(";")[0],
         found.bands.sentence,
-        found.record["agreement"]["words"],
+        found.comparison.sentence,
     ):
         assert sentence in out
     direct = em.assess.ambiguity(found.model, em.load("two.hspy"))

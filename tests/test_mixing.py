@@ -1,9 +1,13 @@
 """Mixed pixels and like spectra are the same data: both ends are found, and the way between them fits alike."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import endmember as em
+from endmember.assess.comparison import side_by_side
+from endmember.assess.remedies import other_answers_in_words, widest
 from endmember.errors import EndmemberError
 
 
@@ -88,3 +92,78 @@ def test_a_cone_that_is_wider_than_the_noise_allows_is_seen():
     assert narrow.excess_.max() > 3
     weighted = em.NMF(2).fit(phantom.data, weights=np.ones(phantom.data.shape))
     assert "excess_" not in weighted.learned()
+
+
+@pytest.fixture(scope="module")
+def opinions():
+    phantom = em.synthetic.mixed_phases((24, 24), 80, k=3, dose=100, seed=9)
+    return em.unmix(phantom.signal, n_components=3), phantom
+
+
+def test_second_opinions_are_kept_with_the_answer_and_said(opinions, tmp_path):
+    result, phantom = opinions
+    comparison = result.comparison
+    assert comparison.names[0] == "this answer" and comparison.models[0] is result.model
+    assert {"SSS on maps", "SSS on spectra", "independent derivatives", "minimum volume"} < {
+        *comparison.names
+    }
+    for i, model in enumerate(comparison.models):
+        assert (model.maps_ >= 0).all() and (model.components_ >= 0).all()
+        found = np.sort(em.spectral_angle(comparison.spectra[i], comparison.spectra[0]))
+        np.testing.assert_allclose(found, np.sort(comparison.angles[0, i]), atol=1e-4)
+    near = comparison.models[comparison.names.index("SSS on maps")]
+    assert worst(near.components_, phantom.spectra) < 3
+    again = em.open(result.save(tmp_path / "kept"))
+    assert repr(again) == repr(result) and "This answer assumes" in repr(again)
+    for name in ("names", "angles", "spectra", "misfit", "excess", "noise", "seconds"):
+        np.testing.assert_array_equal(getattr(again.comparison, name), getattr(comparison, name))
+    text = result.report(tmp_path / "report.html").read_text()
+    assert "This answer assumes that every component is absent somewhere" in text
+    assert em.unmix(phantom.signal, em.NMF(3, n_starts=1)).comparison is None
+
+
+def test_the_end_of_mixed_pixels_is_the_widest_that_fits_as_well(mixed):
+    data, distinct, like, _ = mixed
+    for assume, other in (("pure_maps", "distinct spectra"), ("distinct_spectra", "pure maps")):
+        result = em.unmix(data, n_components=3, assume=assume)
+        i = result.comparison.names.index(other)
+        apart = np.max(em.spectral_angle(distinct, like))
+        assert result.comparison.agreement[0, i] == pytest.approx(apart, abs=2)
+        _, _, angle = widest(result.comparison)
+        assert angle >= result.comparison.agreement[0, i] > 4
+        assert f"{other}, lies" in result.sentence
+
+
+def pair(spectra, maps, other_spectra, other_maps, noise=0.01):
+    """A comparison of two answers that fit alike."""
+    fits = [
+        em.NMF(2).restored(
+            {"components_": np.asarray(S, float), "maps_": np.asarray(C, float), "n_components_": 2}
+        )
+        for S, C in ((spectra, maps), (other_spectra, other_maps))
+    ]
+    return side_by_side(
+        ["this answer", "another"], fits, misfit=[noise, noise], n_pixels=6, seconds=[0, 0],
+        energy=np.arange(4.0), energy_label="Energy (eV)",
+    )  # fmt: skip
+
+
+def test_each_remedy_is_named_where_it_would_decide():
+    full, maps = [[4, 3, 2, 1], [1, 2, 3, 4]], np.tile([[1, 2], [2, 1]], (3, 1))
+    sparse = np.where(np.arange(6)[:, None] > [0, 2], maps, 0)
+    cases = {
+        "a known empty window would decide, such as whether Component 1 is empty at 3 eV": (
+            full, maps, [[4, 3, 2, 0], [1, 2, 3, 4]], maps,
+        ),
+        "a region without the phase": (full, maps, [[4, 3, 2, 2], [1, 2, 3, 4]], sparse),
+        "a pure reference": (full, maps, [[5, 3, 2, 1], [1, 2, 3, 4]], maps),
+        "a second detector": ([[1, 2, 3, 4], [1, 2, 3, 4.1]], maps, [[1, 2, 3, 4], [1, 2, 3, 9]], maps),
+    }  # fmt: skip
+    for remedy, case in cases.items():
+        assert remedy in other_answers_in_words(pair(*case)), remedy
+    noisy = pair(full, maps, [[5, 3, 2, 1], [1, 2, 3, 4]], maps, noise=1.0)
+    assert "more dose would decide" in other_answers_in_words(noisy)
+    same = pair(full, maps, full, maps)
+    assert "agree with it within" in other_answers_in_words(same)
+    worse = replace(noisy, excess=np.array([0.0, 9.0]))
+    assert other_answers_in_words(worse) == "No other that was tried fits as well."

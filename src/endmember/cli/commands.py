@@ -116,6 +116,7 @@ def unmix(
     folder = folder_for(file, "unmixed", output, overwrite)
     with reading.session():
         from endmember.signals.plan import plan
+        from endmember.signals.result.unmixing import unmix_one
 
         entries = fitting.takes_single_values() and not known.relevance
         whole, masks = source.open(file, lazy=reading.lazy, weights=weights)
@@ -134,8 +135,9 @@ def unmix(
             typer.echo(panel.sentence)
         passes = folder.with_name(f"{folder.name}.passes") if planned else None
         with Watch() as watch:
-            result = em.unmix(
+            result = unmix_one(
                 image, model, callback=watch, reasons=reasons, **masks,
+                left_open=fitting.left_open(parameters),
                 checkpoint=passes, resume=reading.resume and planned is not None,
             )  # fmt: skip
             watch.conclude(result.model)
@@ -143,6 +145,8 @@ def unmix(
                 raise EndmemberError(
                     "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse"
                 )
+            if result.sentence:
+                typer.echo(result.sentence)
             doubts.add_to(result, image, context.command)
             keep_result(result, folder, overwrite)
 

@@ -107,6 +107,11 @@ class Fitting(Sweeps):
         """Tell whether single values can be missing, without the spectra that hold them."""
         return self.loss != "scaled" and named(METHODS, self.method, "method").takes_weights
 
+    def left_open(self, parameters: dict[str, Any]) -> bool:
+        """Tell whether it is for the data to say which model is fitted, but for the number of components."""
+        chosen = (self.solver, self.drift, parameters["maps"], parameters["spectra"])
+        return self.method == "nmf" and self.loss == "auto" and not any(chosen)
+
     def model(
         self, image: Any, components: int | None, parameters: dict[str, Any], masks: dict[str, Any]
     ) -> tuple[Any, list[str], Any]:
@@ -297,10 +302,8 @@ class Doubts:
             result.errors = said(em.assess.uncertainty)
         if self.ambiguity:
             result.bands = said(em.assess.ambiguity)
-        if self.crosscheck and (found := said(_compared)) is not None:
-            from endmember.signals.result.doubts import agreement_of
-
-            result.record["agreement"] = agreement_of(found)
+        if self.crosscheck:
+            result.comparison = said(_compared) or result.comparison
 
 
 def _compared(result: Any, image: Any) -> Any:

@@ -14,6 +14,8 @@ from .console import note
 
 #: What a result of a few hundred components takes on disk besides its arrays, in bytes.
 _ROOM_FOR_PICTURES = 20_000_000
+#: The answer and second opinions, each with maps and spectra.
+_ANSWERS = 7
 #: What a picture's name may end in.
 _PICTURES = (".png", ".pdf", ".svg", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
@@ -99,7 +101,7 @@ def check_room(folder: Path, image: Any, k: int) -> None:
 
     channels = image.data.shape[-1]
     pixels = image.data.size // max(channels, 1)
-    needed = 8 * (k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
+    needed = 8 * (_ANSWERS * k + 2) * (pixels + channels) + _ROOM_FOR_PICTURES
     free = shutil.disk_usage(_there(folder.absolute().parent)).free
     if free < needed:
         raise OSError(

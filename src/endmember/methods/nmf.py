@@ -1,6 +1,5 @@
 """Non-negative matrix factorisation of spectrum images."""
 
-import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -28,9 +27,8 @@ from endmember.factor.loop.absence import (
 from endmember.factor.loop.alternate import best_factor
 from endmember.factor.loop.automatic import set_aside, weighed
 from endmember.factor.loop.compatibility import check_combination
-from endmember.factor.loop.cone import cone_in_words, excess_of_clipped
+from endmember.factor.loop.cone import excess_of_clipped, moved_apart
 from endmember.factor.loop.fit import Callback, Fit
-from endmember.factor.loop.mixing import moved_apart
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import STARTS, StartReport, as_least_squares, start_maps
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
@@ -48,9 +46,7 @@ from endmember.methods.checks import (
     generator,
     warn_of_negatives,
 )
-from endmember.methods.sampling import SubspaceSampling
-
-logger = logging.getLogger("endmember")
+from endmember.methods.sampling import quick_sampling
 
 #: Compression pays where the data have this many times the entries of their sketch.
 PAYS_FROM = 4
@@ -237,7 +233,7 @@ class NMF(Alternating):
             )  # fmt: skip
             observed.seen = seen, fit.factors[0], fit.factors[1]
         fit = self._conclude(full, fit, optimality)
-        fit = self._judge(quick if isinstance(observed.data, Lazy) else full, fit, observed)
+        fit = self._judge(quick, fit, observed)
         self._keep(observed, fit, energy)
         self._keep_weights(full.data, observed)
         self._keep_relevance(full, fit, k)
@@ -284,6 +280,7 @@ class NMF(Alternating):
         tests = tests_of(full)
         starts = [fit.factors, apart(sketch, fit.factors)]
         starts += self._sampled(sketch, observed, k, tests)
+        observed.judged = sketch
         found = least_price(sketch, starts, tests)
         if sketch.data is not whole.data and not isinstance(observed.data, Lazy):
             found = decided(whole, found.factors, tests)
@@ -303,7 +300,6 @@ class NMF(Alternating):
                 self.absent_spectra_ = observed.spectra(mask) == 1
         if kept:
             return held, other, zeros
-        logger.info(cone_in_words(self.learned()))
         return full, quick, fit
 
     def _judge(self, problem: Problem, fit: Fit, observed: Observed) -> Fit:
@@ -318,7 +314,9 @@ class NMF(Alternating):
         if not tested and (few := observed.some_pixels()) is not None:
             observed, C = observed.of(few), C[few]
             problem = self._problem(observed)
-        squares = problem if lazy else self._in_squares(problem, [C, S], observed)
+        squares = observed.judged
+        if squares is None:
+            squares = problem if lazy else self._in_squares(problem, [C, S], observed)
         if not tested:
             self.excess_ = excess_of_clipped(squares, S)
         if any(isinstance(penalty, Absent) and penalty.mixed for penalty in maps):
@@ -351,7 +349,7 @@ class NMF(Alternating):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for mode in modes:
-                sampling = SubspaceSampling(k, on=("maps", "spectra")[mode], random_state=0)
+                sampling = quick_sampling(k, ("maps", "spectra")[mode])
                 with suppress(EndmemberError):
                     _, S = fitted_start(
                         sampling, problem, replace(observed, data=problem.data.matrix), k

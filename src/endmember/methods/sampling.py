@@ -20,6 +20,8 @@ from endmember.methods.estimator import SpectralEstimator
 
 #: Times that the search is repeated with the noise of what it found.
 ROUNDS = 3
+#: Up to so many components a quick search takes the corners of a polytope, beyond it so many points of a walk.
+MOST_CORNERS, POINTS = 5, 100
 
 
 class SubspaceSampling(SpectralEstimator):
@@ -226,6 +228,14 @@ class SubspaceSampling(SpectralEstimator):
             UserWarning,
             stacklevel=4,
         )
+
+
+def quick_sampling(k: int, on: str) -> SubspaceSampling:
+    """Return a sampling that takes a fraction of a second: beyond a few components corners cost too much."""
+    how: dict[str, Any] = (
+        {"sampler": "hit-and-run", "n_samples": POINTS} if k > MOST_CORNERS else {}
+    )
+    return SubspaceSampling(k, on=on, random_state=0, **how)
 
 
 def _scores(data: Data, space: subspace.Subspace, on: str) -> np.ndarray:

@@ -71,6 +71,8 @@ class Observed:
         The processing steps that a signal went through.
     seen : tuple, optional
         What the last pass over the data says of factors (:class:`~endmember.factor.sketch.passes.Seen`), and these.
+    judged : Problem, optional
+        The least squares of data whose noise is white on which a fit was judged.
     """
 
     data: Data
@@ -86,6 +88,7 @@ class Observed:
     history: tuple[dict[str, Any], ...] = ()
     unit: float = 1.0
     seen: tuple[Seen, np.ndarray, np.ndarray] | None = None
+    judged: Any = None
 
     @cached_property
     def holds_counts(self) -> bool:

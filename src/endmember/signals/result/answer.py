@@ -8,6 +8,7 @@ import numpy as np
 
 from endmember import show
 from endmember.assess.bands import Bands
+from endmember.assess.comparison import Comparison
 from endmember.assess.intervals import Interval
 from endmember.assess.standard_errors import Errors
 from endmember.errors import EndmemberError
@@ -45,6 +46,7 @@ class Answer:
         self.errors: Errors | None = None
         self.bands: Bands | None = None
         self.intervals: dict[str, Interval] = {}
+        self.comparison: Comparison | None = None
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape

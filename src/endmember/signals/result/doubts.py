@@ -10,6 +10,7 @@ from endmember.assess.comparison import Comparison
 from endmember.assess.detection import detectability
 from endmember.assess.hints import element_hints
 from endmember.assess.intervals import Interval
+from endmember.assess.remedies import other_answers_in_words
 from endmember.assess.standard_errors import Errors
 from endmember.factor.data.axis import Axis
 from endmember.factor.loop.cone import cone_in_words
@@ -96,24 +97,35 @@ def _components_first(name: str, values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.astype(np.uint8) if values.dtype == bool else values)
 
 
-def agreement_of(comparison: Comparison) -> dict[str, Any]:
-    """Return what the record keeps of a comparison whose first model is the answer."""
-    others = {
-        name: [None if np.isnan(angle) else float(angle) for angle in comparison.angles[0, i]]
-        for i, name in enumerate(comparison.names)
-        if i
-    }
-    agree = [name for i, name in enumerate(comparison.names) if i and comparison.agree[0, i]]
-    return {"angles": others, "agree": agree, "words": comparison.sentence}
+def assumed_in_words(result: Answer) -> str:
+    """Say how wide the cone of the spectra is, what an answer assumes, and how far the widest other lies."""
+    learned, comparison = result.model.learned(), result.comparison
+    said = [cone_in_words(learned)]
+    if comparison is not None:
+        said += [f"This answer assumes {_assumed(learned)}.", other_answers_in_words(comparison)]
+        for name in {"distinct spectra", "pure maps"} & {*comparison.names}:
+            angle = np.nanmax(comparison.angles[0, comparison.names.index(name)])
+            said.append(
+                f"Mixed pixels and like spectra are the same data; the other end, {name}, lies {angle:.1f}° away."
+            )
+    return "\n".join(filter(None, said))
+
+
+def _assumed(learned: dict[str, Any]) -> str:
+    if learned.get("mixed_"):
+        return (
+            "that pixels may mix all components and that spectra differ as much as the data allow"
+        )
+    if np.any(learned.get("absent_", False)):
+        return "that every component is absent somewhere (pure maps): phases as separate as the data allow"
+    return "no more than that amounts are not negative"
 
 
 def doubts_in_words(result: Answer) -> list[Section]:
     """Return the sections of the report that say how far every component can be trusted."""
     rows = [(name, " ".join(said)) for name, said in verdicts(result).items() if said]
     words = [part.sentence for part in (result.bands, result.errors) if part is not None]
-    agreement = result.record.get("agreement")
-    words += [agreement["words"]] if agreement else []
-    words += list(filter(None, [cone_in_words(result.model.learned())]))
+    words += [assumed_in_words(result)]
     sections = []
     if rows:
         sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
@@ -131,12 +143,12 @@ def doubts_in_words(result: Answer) -> list[Section]:
 def verdicts(result: Answer) -> dict[str, list[str]]:
     """Return for every component, by name, one sentence on each thing that is known of its certainty."""
     names = result.picture().names or ()
-    errors, bands, agreement = result.errors, result.bands, result.record.get("agreement")
+    errors, bands, comparison = result.errors, result.bands, result.comparison
     parts = [
         _strengths(result),
         [] if errors is None else _precisions(result, errors),
         [] if bands is None else _freedoms(bands),
-        _agreements(agreement["angles"], len(names)) if agreement else [],
+        [] if comparison is None else _agreements(comparison, len(names)),
         _elements(result),
     ]
     return {name: [part[j] for part in parts if part] for j, name in enumerate(names)}
@@ -190,13 +202,13 @@ def _freedoms(bands: Bands) -> list[str]:
     ]
 
 
-def _agreements(angles: dict[str, list[float | None]], k: int) -> list[str]:
+def _agreements(comparison: Comparison, k: int) -> list[str]:
     """Say what other methods find."""
     said = []
     for j in range(k):
         parts = [
-            f"{name} nothing like it" if found[j] is None else f"{name} {found[j]:.1f}° away"
-            for name, found in angles.items()
+            f"{name} nothing like it" if np.isnan(angles[j]) else f"{name} {angles[j]:.1f}° away"
+            for name, angles in zip(comparison.names[1:], comparison.angles[0, 1:], strict=True)
         ]
         said.append(f"Others find it: {', '.join(parts)}.")
     return said

@@ -11,12 +11,14 @@ import math
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from endmember.assess.comparison import Comparison, side_by_side
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import unwrap
@@ -30,6 +32,8 @@ from endmember.signals.result.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
 LARGE = {"residual.hspy"}
+#: What is kept of a comparison besides its models; the rest follows from these.
+_COMPARED = ("names", "misfit", "seconds", "excess")
 #: What reading a record that somebody has changed may end in: zip, zlib and HDF5 have classes of their own.
 DAMAGES = (Exception,)
 
@@ -183,6 +187,21 @@ def _decode_signal(kept: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
     return hs.signals.BaseSignal(values, axes=axes, metadata={"General": {"title": kept["title"]}})
 
 
+def read_comparison(
+    record: dict[str, Any], arrays: dict[str, np.ndarray], classes: Collection[type], result: Any
+) -> Comparison | None:
+    """Take the comparison of an answer with others out of a record, None where there is none."""
+    kept = decode(record.pop("comparison", None), arrays, classes)
+    if kept is None:
+        return None
+    models = [result.model, *kept.pop("models")]
+    excess, axis = kept.pop("excess"), Axis.of(result.spectra)
+    found = side_by_side(
+        models=models, n_pixels=1, energy=axis.energy, energy_label=axis.label, **kept
+    )
+    return replace(found, excess=excess)
+
+
 def write_record(folder: Path, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write the arrays of a result and, last of all, its JSON record with a sum of every file."""
     with (folder / "arrays.npz").open("wb") as file:
@@ -287,6 +306,11 @@ def save_answer(
                 )  # fmt: skip
         arrays: dict[str, np.ndarray] = {}
         said = more(new) | written(result.model, result.options, arrays, beside)
+        comparison = getattr(result, "comparison", None)
+        if comparison is not None:
+            kept = {name: getattr(comparison, name) for name in _COMPARED}
+            others = list(comparison.models[1:])
+            said["comparison"] = encode({**kept, "models": others}, arrays, "comparison")
         write_record(new, {**result.record, **said}, arrays)
         add_report(result, new / "report.html")
     return folder

@@ -149,5 +149,6 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Unmixing
         return CoupledUnmixing(maps=maps, spectra=spectra, misfits=misfits, **kept)
     model.restored({"maps_": maps_, "components_": spectra[0].data})
     result = Unmixing(maps=maps, spectra=spectra[0], misfit=misfits[0], **kept)
+    result.comparison = storage.read_comparison(record, arrays, classes, result)
     vars(result).update(doubts)
     return result

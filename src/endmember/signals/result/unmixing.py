@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from endmember.assess.comparison import Comparison, side_by_side
+from endmember.assess.opinions import Opinion, second_opinions
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import is_signal
+from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import given, unwrap
 from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.data.resources import Checkpoint, session
@@ -25,7 +27,7 @@ from endmember.signals.files.source import Source
 from endmember.signals.plan import about, check_memory, fingerprint_of
 from endmember.signals.result import provenance, storage
 from endmember.signals.result.answer import Answer
-from endmember.signals.result.doubts import save_doubts
+from endmember.signals.result.doubts import assumed_in_words, save_doubts
 from endmember.signals.result.misfits import misfit_of
 from endmember.signals.result.reporting import compose
 
@@ -45,8 +47,9 @@ def unmix_one(
     memory: int | str | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
+    left_open: bool = False,
 ) -> Unmixing:
-    """Separate one spectrum image, with the parameters of ``em.unmix``."""
+    """Separate one spectrum image, with the parameters of ``em.unmix``; ``left_open`` asks for second opinions."""
     taken, reasons = given(signal), list(reasons)
     if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
         raise EndmemberError(
@@ -67,12 +70,13 @@ def unmix_one(
         )
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
+    left_open = left_open or model is None
     with session(memory, kept) as work, unchanged(unwrap(signal)):
         if model is None:
             model, why, _ = choose_model(signal, n_components, assume=assume, **options)
             reasons += why
         check_memory(signal, model.get_params(deep=False).get("n_components"))
-        result = _unmixed(signal, seeded(clone(model)), options, callback, reasons)
+        result = _unmixed(signal, seeded(clone(model)), options, callback, reasons, left_open)
         result.record["passes"] = len(work.passes)
         if kept is not None:
             kept.clear()
@@ -80,7 +84,12 @@ def unmix_one(
 
 
 def _unmixed(
-    signal: Any, model: Any, options: dict[str, Any], callback: Any, reasons: list[str]
+    signal: Any,
+    model: Any,
+    options: dict[str, Any],
+    callback: Any,
+    reasons: list[str],
+    left_open: bool = False,
 ) -> Unmixing:
     """Fit a model and put everything together that is kept of it."""
 
@@ -104,7 +113,21 @@ def _unmixed(
         misfit=misfit_of(signal, model, options, observed),
     )
     result._data = signal
+    if left_open:
+        result.comparison = compared(result, second_opinions(model, observed))
     return result
+
+
+def compared(result: Unmixing, opinions: Mapping[str, Opinion]) -> Comparison | None:
+    """Return an answer beside second opinions on it, None where there are none."""
+    if len(opinions) < 2:
+        return None
+    found, axis = opinions.values(), Axis.of(result.spectra)
+    return side_by_side(
+        list(opinions), [one.model for one in found], n_pixels=result.maps.data[0].size,
+        misfit=[one.misfit for one in found], yardstick=[one.yardstick for one in found],
+        seconds=[one.seconds for one in found], energy=axis.energy, energy_label=axis.label,
+    )  # fmt: skip
 
 
 def timed(fit: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
@@ -139,7 +162,17 @@ class Unmixing(Answer):
         Set it to what :func:`em.assess.ambiguity` returns.
     intervals : dict of str to Interval
         Put in what :func:`em.assess.displacement` returns, by the name of the quantity.
+    comparison : Comparison, optional
+        This answer beside second opinions on the same data; made where the model was left open.
     """
+
+    def __repr__(self) -> str:
+        return "\n".join(filter(None, [super().__repr__(), self.sentence]))
+
+    @property
+    def sentence(self) -> str:
+        """What the answer assumes, how far the widest other lies that fits as well, and what would decide."""
+        return assumed_in_words(self)
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.

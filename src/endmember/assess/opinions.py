@@ -1,0 +1,140 @@
+"""Second opinions: other answers to the same data, each from another assumption, on the few directions of a sketch."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from endmember.errors import EndmemberError
+from endmember.factor.columns import unit_columns
+from endmember.factor.data.lazy import Lazy
+from endmember.factor.data.observed import Observed
+from endmember.factor.loop.absence import noise_variance
+from endmember.factor.loop.alternate import alternate
+from endmember.factor.loop.compatibility import default_solvers
+from endmember.factor.loop.cone import excess_of_clipped, moved_apart
+from endmember.factor.loop.fit import Fit
+from endmember.factor.loop.problem import Problem
+from endmember.factor.loop.starts import with_maps
+from endmember.factor.penalties import MinimumVolume, NonNegative, SumToOne
+from endmember.methods.alternating import fitted_start
+from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.nmf import NMF
+from endmember.methods.projections import ICA
+from endmember.methods.sampling import quick_sampling
+
+#: Sweeps of an opinion at most, and the progress at which it stands still.
+SWEEPS, STILL = 100, 1e-4
+#: Weight of a minimum volume.
+TIGHT = 0.03
+#: A cone is widened until clipped amounts leave this of what noise explains, to within this share of the way.
+WIDENED, FINE = 0.8, 1 / 16
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """An answer: the model that stands for it, its misfit and yardstick (root mean square) and what it took.
+
+    The yardstick has the weights of counts, and leaves out what noise took below zero and clipping left unexplained.
+    """
+
+    model: SpectralEstimator
+    misfit: float
+    yardstick: float
+    seconds: float
+
+
+def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
+    """Return the answer of a fitted model, first and called "this answer", and others by what they assume.
+
+    Signal subspace sampling on maps and on spectra, independent derivatives, minimum volume, the other end of mixed
+    pixels and like spectra, and the answer widened towards a plain NMF as far as noise bears. Maps and spectra are
+    non-negative in all of them. What cannot be found is left out.
+    """
+    problem, k = observed.judged, model.n_components_
+    S = np.asarray(model.components_.T[observed.columns], dtype=float)
+    C = model.maps_.reshape(-1, k)[observed.rows] / observed.unit
+    if k < 2 or observed.data.weighted or (problem is None and isinstance(observed.data, Lazy)):
+        return {}
+    if problem is None:
+        problem = model._in_squares(model._problem(observed), [C, S], observed)
+    problem = replace(problem, penalties=[[NonNegative()]] * 2, settings=None)
+    problem = replace(problem, data=model._compressed(problem.data.matrix, k))
+    here = replace(observed, data=problem.data.matrix)
+    factors = with_maps(problem.data, S)
+    found = {"this answer": _opinion(model, problem, observed, factors, 0.0)}
+    for name, own, find in _asked(model, problem, here, [C, S]):
+        begun = time.perf_counter()
+        with warnings.catch_warnings(), suppress(EndmemberError, np.linalg.LinAlgError):
+            warnings.simplefilter("ignore")
+            factors = with_maps(problem.data, unit_columns(np.maximum(find()[1], 0.0)))
+            own = clone(own).restored(
+                {
+                    "components_": observed.spectra(factors[1]),
+                    "maps_": observed.maps(factors[0]) * observed.unit,
+                    "n_components_": k,
+                }
+            )
+            spent = time.perf_counter() - begun
+            found[name] = _opinion(own, problem, observed, factors, spent)
+    return found
+
+
+def _opinion(
+    model: Any, problem: Problem, observed: Observed, factors: list[np.ndarray], seconds: float
+) -> Opinion:
+    """Return an answer with its misfits."""
+    data = problem.data.matrix
+    squares, size = 2 * data.misfit(factors), data.shape[0] * data.shape[1]
+    clipped = noise_variance(problem, factors) * np.count_nonzero(factors[0] <= 0)
+    plain = np.prod([np.sqrt(np.mean(scale**-2.0)) for scale in data.scales]) * observed.unit
+    yardstick = np.sqrt(max(squares - clipped, 0.0) / size)
+    return Opinion(model, float(plain * np.sqrt(squares / size)), float(yardstick), seconds)
+
+
+def _asked(
+    model: NMF, problem: Problem, observed: Observed, factors: list[np.ndarray]
+) -> Iterator[tuple[str, SpectralEstimator, Callable[[], Sequence[Any]]]]:
+    """Yield every opinion: its name, the model that stands for it, and what finds its maps and spectra."""
+    k, plain = model.n_components_, NMF(model.n_components_, loss=problem.loss)
+    for name, other in (
+        ("SSS on maps", quick_sampling(k, "maps")),
+        ("SSS on spectra", quick_sampling(k, "spectra")),
+        ("independent derivatives", ICA(k, independent="derivatives", random_state=0)),
+    ):
+        yield name, other, partial(fitted_start, other, problem, observed, k)
+    small = clone(plain).set_params(maps=SumToOne(mode="scale"), spectra=MinimumVolume(TIGHT))
+    yield "minimum volume", small, partial(_improved, small, problem, factors)
+    if "mixed_" in model.learned():
+        ends = factors[0], model.other_end_.T[observed.columns].astype(float)
+        yield "pure maps", plain, lambda: ends
+    else:
+        yield "distinct spectra", plain, lambda: moved_apart(problem, factors)[0]
+        yield "a wider cone", plain, partial(_widened, plain, problem, factors)
+
+
+def _improved(model: NMF, problem: Problem, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return factors near those given that are best with the penalties of a model, as far as few sweeps lead."""
+    penalties = list(model._penalties().values())
+    other = replace(problem, penalties=penalties).settled(factors)
+    solvers = default_solvers(problem.loss, penalties, factors[0].shape[1])
+    return alternate(other, Fit(list(factors)), solvers, max_iter=SWEEPS, tol=STILL).factors
+
+
+def _widened(model: NMF, problem: Problem, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return factors whose spectra lie between these and those of a plain NMF, as wide as the noise bears."""
+    near, far = (unit_columns(F[1]) for F in (factors, _improved(model, problem, factors)))
+    low, high = 0.0, 1.0
+    while high - low > FINE:
+        middle = (low + high) / 2
+        q = np.nanmean(excess_of_clipped(problem, (1 - middle) * near + middle * far))
+        low, high = (middle, high) if q > WIDENED else (low, middle)
+    return [factors[0], (1 - high) * near + high * far]
