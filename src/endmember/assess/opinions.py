@@ -17,7 +17,6 @@ from endmember.errors import EndmemberError
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.absence import noise_variance
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.cone import excess_of_clipped, moved_apart
@@ -94,7 +93,7 @@ def _opinion(
     """Return an answer with its misfits."""
     data = problem.data.matrix
     squares, size = 2 * data.misfit(factors), data.shape[0] * data.shape[1]
-    clipped = noise_variance(problem, factors) * np.count_nonzero(factors[0] <= 0)
+    clipped = problem.noise_left(factors) * np.count_nonzero(factors[0] <= 0)
     plain = np.prod([np.sqrt(np.mean(scale**-2.0)) for scale in data.scales]) * observed.unit
     yardstick = np.sqrt(max(squares - clipped, 0.0) / size)
     return Opinion(model, float(plain * np.sqrt(squares / size)), float(yardstick), seconds)
