@@ -255,6 +255,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for dose in (300.0, 30.0):
             compare(size, channels, dose, [learn, hyper, tensor], Path(folder))
+        if not options.quick:
+            compare(1000, 40, 300.0, [learn], Path(folder))
         for pixels, energies in smaller:  # pyMCR takes a minute on the larger
             compare(pixels, energies, 300.0, [learn, hyper, mcr, tensor], Path(folder))
         growth(Path(folder), sizes)

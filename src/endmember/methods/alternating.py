@@ -34,6 +34,8 @@ from endmember.methods.estimator import SpectralEstimator
 TRIED = 200
 #: Pixels of compressed data on which starts are compared.
 START_PIXELS = 4096
+#: The best of them is continued on so many times as many, until all take part.
+MORE = 16
 
 
 class Alternating(SpectralEstimator):
@@ -93,8 +95,10 @@ class Alternating(SpectralEstimator):
             few, chain([("nndsvd", first)], others), solvers,
             n_starts=n_starts, tol=self.tol, max_iter=self.max_iter, callback=callback,
         )  # fmt: skip
-        if few is not problem:
-            fit = self._begun(problem, start_maps(problem, fit.factors[1]), fit.stopped)
+        while few is not problem:
+            fit = self._continue(few, fit, callback, "some of the pixels")
+            few = few_pixels(problem, rng, MORE * few.data.shape[0])
+            fit = self._begun(few, start_maps(few, fit.factors[1]), fit.stopped)
         return problem, fit, starts
 
     def _start_beside(
@@ -150,16 +154,12 @@ class Alternating(SpectralEstimator):
         return fit
 
 
-def few_pixels(problem: Problem, rng: np.random.Generator) -> Problem:
-    """Return the problem of at most 4096 pixels of compressed data: enough to compare starts."""
+def few_pixels(problem: Problem, rng: np.random.Generator, most: int = START_PIXELS) -> Problem:
+    """Return the problem of some of the pixels of compressed data: 4096 are enough to compare starts."""
     n = problem.data.shape[0]
-    if (
-        n <= START_PIXELS
-        or problem.data.halves() is None
-        or any(p.spatial for p in problem.penalties[0])
-    ):
+    if n <= most or problem.data.halves() is None or any(p.spatial for p in problem.penalties[0]):
         return problem
-    rows = np.sort(rng.choice(n, START_PIXELS, replace=False))
+    rows = np.sort(rng.choice(n, most, replace=False))
     data = some_pixels(problem.data.matrix, rows)
     grids = [problem.grids[0].take(rows), problem.grids[1]]
     settings = problem.settings and [

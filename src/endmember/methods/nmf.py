@@ -38,7 +38,7 @@ from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblems.base import Setting
-from endmember.methods.alternating import Alternating, fitted_start, given_start
+from endmember.methods.alternating import START_PIXELS, Alternating, fitted_start, given_start
 from endmember.methods.checks import (
     check_fits,
     check_number_of_components,
@@ -48,8 +48,8 @@ from endmember.methods.checks import (
 )
 from endmember.methods.sampling import quick_sampling
 
-#: Compression pays where the data have this many times the entries of their sketch.
-PAYS_FROM = 4
+#: Compression pays from so many times the entries of the sketch, and from these where starts then take few pixels.
+PAYS_FROM = 4, 2
 
 
 class NMF(Alternating):
@@ -420,8 +420,8 @@ class NMF(Alternating):
         return sketch_of(data, _rank(k))
 
     def _wants_sketch(self, data: Data, k: int) -> bool:
-        n, m = data.shape
-        pays = n * m >= PAYS_FROM * _rank(k) * (n + m) or isinstance(data.plain, Lazy)
+        least = PAYS_FROM[data.shape[0] > START_PIXELS] * _rank(k) * sum(data.shape)
+        pays = data.size >= least or isinstance(data.plain, Lazy)
         return pays if self.compress == "auto" else bool(self.compress)
 
     def _start(
