@@ -18,7 +18,7 @@ import endmember as em
 from endmember.catalogue import PENALTIES
 from endmember.cli import commands, main
 from endmember.cli.console import Watch, explain
-from endmember.cli.source import dashed
+from endmember.cli.options import dashed
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 COMMAND = [sys.executable, "-c", "import sys; from endmember.cli import main; sys.exit(main())"]
