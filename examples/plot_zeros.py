@@ -66,6 +66,7 @@ right.set(xlabel="pixels", ylabel="worst spectrum (°)")
 right.legend(frameon=False)
 
 # %%
-# The fitted model says which amounts it found absent and whether the data bear that: what was called zero must scatter
-# by about one standard error.
-print(tested.zeros_in_words)
+# Every fitted model says how far the amounts that it clipped or tested lie below zero: Q, their mean square in standard
+# errors, is about 1 where zeros are zeros, and less where the cone of the spectra has widened to explain clipped noise.
+for name in ("clipped", "tested"):
+    print(f"{name:8} Q = {np.nanmean(models[name].excess_):.2f}")
