@@ -431,6 +431,78 @@ def test_a_preview_changes_nothing_and_undo_takes_back(session):
     np.testing.assert_array_equal(session.data.cube, before)
 
 
+def test_a_step_that_was_taken_back_is_done_again_unless_another_has_come(session):
+    bin_, crop = (
+        Step("rebin", {"pixels": 2}),
+        Step("crop_pixels", {"rows": [0, 8], "columns": [0, 9]}),
+    )
+    session.accept(bin_)
+    session.accept(Step("rebin", {"channels": 2}))
+    session.undo()
+    session.undo()
+    assert [step.parameters for step in session.undone] == [{"pixels": 2}, {"channels": 2}]
+    session.accept(session.undone[0])
+    assert session.steps == (bin_,) and [s.parameters for s in session.undone] == [{"channels": 2}]
+    session.undo()
+    session.accept(crop)
+    assert session.steps == (crop,) and session.undone == ()
+
+
+def test_runs_outlive_another_file_and_each_script_knows_its_data(folder, tmp_path, monkeypatch):
+    em.synthetic.mixed_phases((9, 9), channels=50, k=2).signal.save(folder / "oxides.hspy")
+    session = Session(folder)
+    session.use(session.read("diode.hspy"))
+    session.run(Choices(2, starts=1))
+    session.use(session.read("oxides.hspy"))
+    session.run(Choices(2, starts=1))
+    assert [run.image.shape for run in session.runs] == [(16, 18, 60), (9, 9, 50)]
+    (tmp_path / "script.py").write_text(session.script())
+    monkeypatch.chdir(tmp_path)
+    again = runpy.run_path("script.py")["results"]
+    for run in session.runs:
+        assert angle(again[run.name].spectra.data, run.result.spectra.data) < 0.01
+    session.close()
+
+
+def test_a_run_is_on_disk_as_it_ends_and_comes_back_with_its_data(workers, folder):
+    workspace = folder / "kept"
+    one = Session(folder, store=Store(workers), workspace=workspace)
+    one.use(one.read("diode.hspy"))
+    one.accept(Step("rebin", {"pixels": 2}))
+    run = one.run(Choices(2, starts=1))
+    one.judge(run, "errors")
+    assert (
+        one.kept() == []
+        and angle(em.open(workspace / run.name).spectra.data, run.result.spectra.data) == 0
+    )
+    other = Session(folder, workspace=workspace)
+    assert other.kept() == ["run-1-nmf-2"]
+    back = other.reopen("run-1-nmf-2")
+    other.take(back)
+    assert other.steps == run.steps and back.label == run.label and other.script() == one.script()
+    np.testing.assert_array_equal(other.data.cube, one.data.cube)
+    np.testing.assert_allclose(other.judge(back, "errors").maps, one.judge(run, "errors").maps)
+    assert other.run(Choices(2, starts=1)).name == "run-2-nmf-2" and other.kept() == []
+    (folder / "diode.hspy").unlink()
+    third = Session(folder, workspace=workspace)
+    with pytest.raises(em.EndmemberError, match="run-1-nmf-2 is kept in .*em.open"):
+        third.reopen("run-1-nmf-2")
+    em.synthetic.diode(shape=(16, 18), channels=60, seed=5).signal.save(folder / "diode.hspy")
+    with pytest.raises(em.EndmemberError, match="has changed since"):
+        third.reopen("run-1-nmf-2")
+    for session in (one, other, third):
+        session.close()
+
+
+def test_a_run_that_cannot_be_kept_is_not_lost(folder):
+    (folder / "kept").write_text("a file where the folder should be")
+    session = Session(folder, workspace=folder / "kept")
+    session.use(session.read("diode.hspy"))
+    run = session.run(Choices(2, starts=1))
+    assert run.name == "run-1-nmf-2" and "kept" in run.fitted.unsaved
+    session.close()
+
+
 @pytest.mark.filterwarnings(
     "ignore:not converged:sklearn.exceptions.ConvergenceWarning"
 )  # of 16 pixels
@@ -526,6 +598,39 @@ def test_nothing_outside_the_folder_is_read_or_written(folder, name):
     session.close()
 
 
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("kind", ["link", "storage"])
+def test_a_file_brings_in_nothing_from_outside(tmp_path, folder, kind, dropped):
+    """Neither one that is opened nor one that is dropped on the page."""
+    import h5py
+
+    (root := tmp_path / "root").mkdir()
+    place = root / "mine.hspy"
+    place.write_bytes((folder / "diode.hspy").read_bytes())
+    with h5py.File(place, "a") as file:
+        name, group = next(iter(file["Experiments"].items()))
+        if kind == "link":
+            del file["Experiments"][name]
+            there = f"/Experiments/{name}"
+            file["Experiments"][name] = h5py.ExternalLink(str(folder / "diode.hspy"), there)
+        else:
+            shape, kept = group["data"].shape, dict(group["data"].attrs)
+            del group["data"]
+            size = int(np.prod(shape))
+            outside = [(str(folder / "diode.hspy"), 0, size)]
+            made = group.create_dataset("data", shape=shape, dtype="u1", external=outside)
+            made.attrs.update(kept)
+    session = Session(root)
+    with pytest.raises(em.UnreadableFileError, match="another file"):
+        if dropped:
+            upload = session.receive("mine.hspy")
+            upload.write(place.read_bytes())
+            session.read_upload(upload)
+        else:
+            session.read("mine.hspy")
+    session.close()
+
+
 def test_an_upload_beyond_the_limit_is_refused_and_deleted(tmp_path):
     upload = Upload(tmp_path, "big.hspy", limit=100)
     upload.write(b"0" * 100)
@@ -599,6 +704,31 @@ def test_a_cancelled_lane_answers_nothing_and_lives_on():
     lane.close()
 
 
+def test_where_requests_queue_all_are_answered_and_the_first_alone_is_cancelled():
+    lane, answers, entered, release = Lane(queue=True), [], threading.Event(), threading.Event()
+
+    def wait(ticket):
+        entered.set()
+        while not release.wait(0.01):
+            ticket.check()
+        return 1
+
+    lane.submit(wait, answers.append, answers.append)
+    lane.submit(lambda ticket: 2, answers.append, answers.append)
+    assert entered.wait(10) and answers == []
+    release.set()
+    wait_for(lane)
+    release.clear()
+    entered.clear()
+    lane.submit(wait, answers.append, answers.append)
+    lane.submit(lambda ticket: 3, answers.append, answers.append)
+    assert entered.wait(10)
+    lane.cancel(first=True)
+    wait_for(lane)
+    lane.close()
+    assert answers == [1, 2, 3]
+
+
 def test_one_users_long_work_does_not_hold_up_another():
     busy, other, entered, finished = Lane(), Lane(), threading.Event(), threading.Event()
     release = threading.Event()
@@ -612,7 +742,7 @@ def test_one_users_long_work_does_not_hold_up_another():
 
 
 # The gate and the page ----------------------------------------------------------------------------
-HOST = "127.0.0.1:5006"
+HOST, OTHER = "127.0.0.1:5006", "lab.example"
 
 
 @pytest.mark.parametrize(
@@ -625,6 +755,19 @@ HOST = "127.0.0.1:5006"
         (HOST, "/token/ws", True, "http://127.0.0.1:5007", False),
         ("evil.example:5006", "/token/", False, None, False),
         ("127.0.0.1", "/token/", False, None, False),
+        ("127.0.0.1:8000", "/token/", False, None, True),  # the end of a tunnel
+        ("127.0.0.1:8000", "/token/ws", True, "http://127.0.0.1:8000", True),
+        (HOST, "/token/ws", True, f"https://{HOST}", False),
+        (OTHER, "/token/", False, None, True),
+        (OTHER, "/token/ws", True, f"https://{OTHER}", True),
+        (
+            HOST,
+            "/token/ws",
+            True,
+            f"https://{OTHER}",
+            True,
+        ),  # a proxy that keeps the name to itself
+        (f"{OTHER}:81", "/token/", False, None, False),
         (HOST, "/", False, None, False),
         (HOST, "/tokem/", False, None, False),
         (HOST, "//token/", False, None, False),
@@ -637,8 +780,69 @@ def test_the_gate_checks_host_token_and_origin(host, path, websocket, origin, we
     pytest.importorskip("tornado")
     from endmember.app.server.gate import Gate
 
-    gate = Gate(None, "token", {HOST})
+    gate = Gate(None, "token", {"127.0.0.1"}, f"https://{OTHER}/prefix")
     assert (gate.refusal(host, path, websocket, origin) == "") == welcome
+
+
+def test_desks_wait_for_their_users_unless_nobody_sat_there_or_there_are_too_many():
+    pytest.importorskip("panel")
+    from bokeh.document import Document
+
+    from endmember.app.server import desks
+
+    class Desk:
+        def __init__(self, name, connections, away):
+            self.id, self.connection_count, self.document = name, connections, Document()
+            self.milliseconds_since_last_unsubscribe, self.given_up = away, False
+
+        def request_expiration(self):
+            self.given_up = True
+
+    used = [Desk(f"used-{n}", 1, 0) for n in range(desks.MOST + 2)]
+    unused, fresh = Desk("unused", 0, desks.UNUSED + 1), Desk("fresh", 0, 10)
+    tour = desks.Round(SimpleNamespace(get_sessions=lambda: [*used, unused, fresh]))
+    tour()
+    assert unused.given_up and not any(desk.given_up for desk in [*used, fresh])
+    for hours, desk in enumerate(used):
+        desk.connection_count, desk.milliseconds_since_last_unsubscribe = 0, 1000 + hours * 3600_000
+    unused.given_up = False
+    tour()
+    assert [desk.given_up for desk in used] == [False] * (desks.MOST - 2) + [True] * 4
+
+
+@pytest.mark.parametrize("address", ["::1", "127.0.0.1"])
+def test_the_workbench_listens_where_it_is_told_to(tmp_path, address):
+    pytest.importorskip("panel")
+    import asyncio
+    import socket
+
+    from endmember.app.server.server import make_server
+
+    try:
+        socket.create_server(
+            (address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET
+        ).close()
+    except OSError:
+        pytest.skip(f"{address} is none of this machine")
+
+    made = []
+
+    def serve():
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        made.append(make_server(tmp_path, Store(), address=address))
+        made[0].serve()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    while not made:
+        time.sleep(0.05)
+    home = urlsplit(made[0].url)
+    assert home.hostname == address
+    connection = http.client.HTTPConnection(address, home.port, timeout=60)
+    connection.request("GET", home.path)
+    assert connection.getresponse().status == 200
+    made[0].stop()
+    thread.join(10)
 
 
 def test_every_request_to_the_server_passes_the_gate(tmp_path):
@@ -668,7 +872,7 @@ def test_a_change_that_comes_as_the_one_before_it_is_through_is_sent():
     from bokeh.document import Document
     from panel.io.document import extra_socket_handlers, schedule_write_events
 
-    from endmember.app.server.server import send_what_was_left
+    from endmember.app.server.desks import send_what_was_left
 
     class Connection:
         _socket = protocol = property(lambda self: self)

@@ -146,10 +146,10 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 1942,
+    "app": 2173,
     "assess": 1874,
     "catalogue": 42,
-    "cli": 1065,
+    "cli": 1076,
     "errors": 50,
     "factor": 6646,
     "methods": 2385,

@@ -128,6 +128,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "address": "--address 0.0.0.0",
             "port": "--port 5999",
             "upload_limit": "--upload-limit 7",
+            "workspace": "--workspace elsewhere",
+            "public_url": "--public-url https://lab.example/workbench",
             "show": "--show",
         },
     ),
@@ -293,7 +295,9 @@ def outcome(files, known, monkeypatch, capsys):
     monkeypatch.setattr(server, "make_server", serve)
     monkeypatch.setattr(server, "share_memory", lambda: None)
     store = SimpleNamespace(
-        open=lambda file, number: em.load(file, signal=number), prepare=lambda *what: what[-1]
+        room=Path.cwd(),
+        open=lambda file, number: em.load(file, signal=number),
+        prepare=lambda *what: what[-1],
     )
     monkeypatch.setattr(server, "make_store", lambda: store)
     monkeypatch.setattr(source, "ANSWER_SECONDS", 0.1)

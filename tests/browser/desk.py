@@ -9,10 +9,13 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 #: Sandboxed machines offer no namespaces and no graphics; nothing else than this machine has a name.
@@ -132,6 +135,11 @@ class Server:
         return self.process.poll() is None
 
     @property
+    def children(self) -> list[int]:
+        """The processes that it has started."""
+        return list(_family(self.process.pid))[1:]
+
+    @property
     def complaints(self) -> str:
         """What the server wrote to its log."""
         return self._log.read_text()
@@ -156,6 +164,57 @@ class Server:
         """End it as Ctrl-C does."""
         self.process.terminate()
         self.process.wait(30)
+
+
+class Tunnel:
+    """Another port of this machine that leads to that of a server, and can be cut, as a network can.
+
+    Parameters
+    ----------
+    there : int
+        The port of the server.
+    strip : str
+        What is taken off the front of every path, as some proxies do.
+    """
+
+    def __init__(self, there: int, strip: str = "") -> None:
+        self._there, self._strip = there, strip.encode()
+        self._ends: list[socket.socket] = []
+        self._cut = False
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            here, _ = self._listener.accept()
+            if self._cut:
+                here.close()
+                continue
+            with suppress(OSError):
+                there = socket.create_connection(("127.0.0.1", self._there))
+                self._ends += [here, there]
+                for way in ((here, there), (there, here)):
+                    threading.Thread(target=self._carry, args=way, daemon=True).start()
+
+    def _carry(self, start: socket.socket, end: socket.socket) -> None:
+        with suppress(OSError):
+            while piece := start.recv(2**16):
+                end.sendall(piece.replace(b"GET " + self._strip, b"GET ") if self._strip else piece)
+        for one in (start, end):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def cut(self) -> None:
+        """End all connections, and let none through."""
+        self._cut = True
+        for one in self._ends:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Let connections through again."""
+        self._cut = False
 
 
 class Lab:
@@ -249,7 +308,7 @@ class Desk:
 
     def __init__(self, context, url: str) -> None:
         self.page = context.new_page()
-        self.page.set_default_timeout(PATIENCE)
+        self.wait_up_to(PATIENCE)
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -259,9 +318,18 @@ class Desk:
         self.page.goto(url)
         self.page.get_by_role("button", name="Open", exact=True).wait_for()
 
+    def wait_up_to(self, patience: float) -> None:
+        """Take what has not come after so many milliseconds for something that never comes."""
+        self.patience = patience
+        self.page.set_default_timeout(patience)
+
     def _note(self, message) -> None:
         if message.type in ("warning", "error"):
             self.complaints.append(f"{message.type}: {message.text}")
+
+    def warns(self, words: str) -> None:
+        """Wait until the page says that the server is out of reach."""
+        self.page.locator("#lost", has_text=words).wait_for()
 
     # Widgets --------------------------------------------------------------------------------
     def reads(self, words: str | re.Pattern) -> None:
@@ -316,7 +384,7 @@ class Desk:
     # Drawings -------------------------------------------------------------------------------
     def drawing(self, words: str, which: int = 0) -> int:
         """Return the place of a drawing whose title or axis contains some words, waiting until it is there."""
-        self.page.wait_for_function(f"({_FIND})({words!r}) > {which}")
+        self._wait(f"({_FIND})({words!r}) > {which}")
         return which
 
     def drag(self, words: str, start: tuple[float, float], end: tuple[float, float]) -> None:
@@ -341,13 +409,13 @@ class Desk:
 
     def lap(self) -> float:
         """Return the seconds until the first change after the last event; waits for it."""
-        self.page.wait_for_function("window.watch.seen.length > 0", polling="raf")
+        self._wait("window.watch.seen.length > 0")
         return self.page.evaluate("window.watch.seen[0]")
 
     def answer(self, words: str) -> float:
         """Return the seconds until the page said something after the last event; waits for it."""
         found = f"window.watch.said.find(one => one[1].includes({words!r}))"
-        self.page.wait_for_function(f"{found} !== undefined", polling="raf")
+        self._wait(f"{found} !== undefined")
         return self.page.evaluate(f"{found}[0]")
 
     def lines(self, words: str, which: int = 0) -> dict[str, tuple[list[float], list[float]]]:
@@ -364,7 +432,14 @@ class Desk:
         self._until(f"({_BANDS})({self.drawing(words)}) === {number}", words)
 
     def _until(self, condition: str, words: str) -> None:
-        self.page.wait_for_function(f"(({_FIND})({words!r}), {condition})")
+        self._wait(f"(({_FIND})({words!r}), {condition})")
+
+    def _wait(self, condition: str) -> None:
+        """Wait until a condition holds, asked from here: the page lets nobody evaluate a text in it."""
+        end = time.monotonic() + self.patience / 1000
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, f"it never came to be that {condition}"
+            self.page.wait_for_timeout(20)
 
     def image(self, words: str, which: int = 0) -> tuple[list[int], list[float]]:
         """Return shape and values of the map that a drawing shows."""

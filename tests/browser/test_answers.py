@@ -94,28 +94,29 @@ def test_a_change_of_k_and_of_a_weight_is_answered_from_the_sketch(desk, measure
         measured(f"answer after a change of {what}, slowest", max(answers), ANSWER, "s")
 
 
-def test_ten_users_share_the_data_and_leave_nothing_behind(context, server, folder, measured):
+def test_ten_users_share_the_data_and_leave_nothing_behind(
+    browser, context, server, folder, measured
+):
     first = Desk(context, server.url)
     first.drop(folder / "diode.hspy")
     first.reads("Silicon diode: 8 x 8 pixels")
     assert [file.name for file in server.scratch.rglob("diode*")] == ["diode.hspy"]
     first.page.close()
     before = server.megabytes
-    users = [Desk(context, server.url) for _ in range(10)]
+    users = [Desk(browser.new_context(), server.url) for _ in range(10)]
     began = time.monotonic()
     users[0].panel("Unmix")
     users[0].reads("Live, from a sketch (all pixels)")
     alone = time.monotonic() - began
     for desk in users:
-        desk.page.set_default_timeout(max(PATIENCE, 3 * len(users) * 1000 * alone))
+        desk.wait_up_to(max(PATIENCE, 3 * len(users) * 1000 * alone))
         desk.panel("Unmix")
     for desk in users:
         desk.reads("Live, from a sketch (all pixels)")
         desk.drawing("Component 3")
         desk.reads("Mixed oxides: 256 x 256 pixels")
     measured("memory of ten users beyond the data", server.megabytes - before, TEN_USERS, "MB")
-    for _ in range(60):
-        if not list(server.scratch.rglob("diode*")):
-            break
-        time.sleep(1)
-    assert not list(server.scratch.rglob("diode*"))
+    for desk in users:
+        desk.page.context.close()
+    server.stop()
+    assert not list(server.scratch.iterdir())

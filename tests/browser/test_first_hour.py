@@ -124,10 +124,12 @@ def test_a_step_is_tried_kept_and_taken_back(desk):
     desk.reads("Mixed oxides: 16 x 20 pixels")
     desk.press("Undo the last")
     desk.reads("Mixed oxides: 32 x 40 pixels")
+    desk.press("Redo")
+    desk.reads("Mixed oxides: 16 x 20 pixels")
 
 
-def test_a_dropped_file_is_opened_and_the_other_page_keeps_its_own(desk, context, server, folder):
-    other = Desk(context, server.url)
+def test_a_dropped_file_is_opened_and_the_other_user_keeps_their_own(desk, browser, server, folder):
+    other = Desk(browser.new_context(), server.url)
     other.drop(folder / "oxides.hspy")
     other.reads("Mixed oxides: 32 x 40 pixels")
     assert desk.page.get_by_text("Open a file to begin.").is_visible()

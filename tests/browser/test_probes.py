@@ -2,9 +2,12 @@
 
 import asyncio
 import http.client
+import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -88,6 +91,56 @@ def test_a_request_without_the_right_token_is_refused(server):
 def test_no_path_leads_to_a_file_of_the_machine(server, room, way):
     status, body = ask(server, urlsplit(server.url).path + room + way)
     assert status in (400, 403, 404) and b"root:" not in body
+
+
+def test_every_answer_protects_the_page_in_the_browser(server):
+    path, nonces = urlsplit(server.url).path, set()
+    for room, host in (
+        ("", None),
+        ("", None),
+        ("static/js/bokeh.min.js", None),
+        ("", "evil.example"),
+    ):
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+        connection.request("GET", path + room, headers={"Host": host} if host else {})
+        answer = connection.getresponse()
+        said, body = {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        assert said["x-frame-options"] == "SAMEORIGIN" and said["referrer-policy"] == "no-referrer"
+        assert said["x-content-type-options"] == "nosniff"
+        policy = said["content-security-policy"]
+        assert "frame-ancestors 'self'" in policy and "unsafe-eval" not in policy
+        nonce = re.search(r"'nonce-([\w-]+)'", policy).group(1)
+        assert nonce not in nonces
+        nonces.add(nonce)
+        if b"<html" in body:
+            assert body.count(b"<script") == body.count(f'<script nonce="{nonce}"'.encode()) > 3
+            assert "httponly" in said["set-cookie"].lower() and "SameSite=Lax" in said["set-cookie"]
+
+
+def test_the_token_stays_out_of_the_log(server):
+    path = urlsplit(server.url).path
+    assert ask(server, f"{path}static/js/none.js")[0] == 404
+    assert ask(server, f"{path}none")[0] == ask(server, path, Host="evil.example")[0] == 403
+    assert "none.js" in server.complaints and path.strip("/") not in server.complaints
+
+
+def test_the_browser_is_not_called_with_the_token(browser, folder, tmp_path, monkeypatch):
+    called = tmp_path / "called"
+    for name in ("xdg-open", "sensible-browser"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "$@" >> {called}\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    server = Server(folder, "--show")
+    try:
+        for _ in range(100):
+            if called.exists() and called.read_text():
+                break
+            time.sleep(0.1)
+        page = Path(called.read_text().strip())
+        assert urlsplit(server.url).path.strip("/") not in called.read_text()
+        assert server.url in page.read_text() and page.parent.stat().st_mode & 0o77 == 0
+    finally:
+        server.stop()
 
 
 # Web sockets --------------------------------------------------------------------------------------
@@ -200,7 +253,7 @@ FORGE = """
 """
 
 
-def test_a_forged_name_opens_nothing_outside(desk, context, server):
+def test_a_forged_name_opens_nothing_outside(desk, browser, server):
     desk.page.evaluate(FORGE, ["File", "diode.hspy"])
     desk.press("Open")
     desk.reads("Silicon diode: 8 x 8 pixels")
@@ -210,7 +263,7 @@ def test_a_forged_name_opens_nothing_outside(desk, context, server):
             desk.press("Open")
     desk.page.wait_for_timeout(1000)
     assert desk.page.get_by_text(re.compile("^Secret: 8 x 8")).count() == 0
-    other = Desk(context, server.url)
+    other = Desk(browser.new_context(), server.url)
     other.open("diode.hspy")
     other.reads("Silicon diode: 8 x 8 pixels")
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from endmember.app.server.running import Workbench
 
+#: Where a notebook may be shown that has the page in a frame.
+NOTEBOOKS = "'self' http://localhost:* http://127.0.0.1:* https: vscode-webview:"
+
 
 def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
     """Open the workbench beside a notebook or a Python prompt.
@@ -51,7 +54,8 @@ def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
 
     def serve() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
-        server = make_server(root, store, first)
+        # One user, in whichever cell or tab; a notebook may be shown by another server of this machine.
+        server = make_server(root, store, first, frames=NOTEBOOKS, desk="notebook")
         made.put(server)
         server.serve()
 

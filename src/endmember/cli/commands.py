@@ -1,6 +1,7 @@
 """The commands themselves, each as short as the way from a file to an answer allows."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -201,6 +202,23 @@ def path(
 app.command()(preprocess_command)
 
 
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where every run is kept as it ends; those that are there are offered on the page.",
+    ),
+]
+PublicOption = Annotated[
+    str,
+    typer.Option(
+        "--public-url",
+        metavar="URL",
+        help="The address at which a proxy shows the page, such as https://lab.example/workbench.",
+    ),
+]
+
+
 @app.command()
 def workbench(
     file: Annotated[
@@ -225,6 +243,8 @@ def workbench(
             "--upload-limit", min=1, metavar="MB", help="Largest file that may be dropped."
         ),
     ] = 512,
+    workspace: WorkspaceOption = Path("endmember-runs"),
+    public_url: PublicOption = "",
     show: Annotated[bool, typer.Option("--show", help="Open the page in the web browser.")] = False,
 ) -> None:
     """Open the workbench in a web browser: look at the data, try models, compare, export.
@@ -233,6 +253,36 @@ def workbench(
     current folder alone. Ctrl-C ends it.
     """
     only_with("a FILE", file, signal=signal is not None, crop=crop)
+    _may_start(crop, workspace, public_url)
+    from endmember.app.server.server import make_server, make_store, share_memory
+
+    share_memory()
+    store = make_store()
+    first = None if file is None else _first(file, signal, crop, store)
+    limit = upload_limit * 2**20
+    try:
+        server = make_server(
+            Path.cwd(), store, first, address=address, port=port, limit=limit, public=public_url,
+            workspace=workspace.resolve(),
+        )  # fmt: skip
+    except OSError as problem:
+        raise EndmemberError(
+            f"--address {address} --port {port} cannot be listened on ({problem.strerror or problem}); give an "
+            "address of this machine, such as 127.0.0.1, and a free port, such as 0"
+        ) from problem
+    if address not in ("127.0.0.1", "::1"):
+        note(
+            f"Listening on {address}: other machines can reach this one, unencrypted; whoever has the "
+            "address below reads and writes the files of this folder."
+        )
+    typer.echo(f"Workbench: {server.url}")
+    if show:
+        _launch(server.url, store.room / "open.html")
+    server.serve()
+
+
+def _may_start(crop: Any, workspace: Path, public_url: str) -> None:
+    """Refuse what a workbench cannot start with."""
     if crop and len(crop) > 1:
         raise EndmemberError(
             "the workbench starts with one window; give --crop once, or crop on the page"
@@ -242,28 +292,17 @@ def workbench(
             "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
         )
     check_folder(Path.cwd(), "go to a folder of your own")
-    from endmember.app.server.server import make_server, make_store, share_memory
-
-    share_memory()
-    store = make_store()
-    first = None if file is None else _first(file, signal, crop, store)
-    limit = upload_limit * 2**20
-    try:
-        server = make_server(Path.cwd(), store, first, address=address, port=port, limit=limit)
-    except OSError as problem:
+    check_folder(workspace, "name another with --workspace")
+    if public_url and not re.match(r"https?://[^/]", public_url):
         raise EndmemberError(
-            f"--address {address} --port {port} cannot be listened on ({problem.strerror or problem}); give an "
-            "address of this machine, such as 127.0.0.1, and a free port, such as 0"
-        ) from problem
-    if address != "127.0.0.1":
-        note(
-            f"Listening on {address}: other machines can reach this one, unencrypted; whoever has the "
-            "address below reads and writes the files of this folder."
+            f"--public-url {public_url} is no address; give a whole one, such as https://lab.example/workbench"
         )
-    typer.echo(f"Workbench: {server.url}")
-    if show:
-        typer.launch(server.url)
-    server.serve()
+
+
+def _launch(url: str, page: Path) -> None:
+    """Open an address by way of a file: everybody on this machine sees the words that a browser is called with."""
+    page.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
+    typer.launch(str(page))
 
 
 def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:

@@ -3,9 +3,10 @@
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from sklearn.base import clone
 
 import endmember as em
 from endmember.app.core.choices import Choices
@@ -14,10 +15,11 @@ from endmember.app.core.live import Live
 from endmember.app.core.steps import Step, write_script
 from endmember.app.server.files import UPLOAD_LIMIT, Upload, inside
 from endmember.app.server.shared import Store
-from endmember.app.work.jobs import Fitted
+from endmember.app.work.jobs import Fitted, folders_of_runs
 from endmember.app.work.scheduler import Ticket
 from endmember.errors import EndmemberError
 from endmember.signals.files.source import Source
+from endmember.signals.plan import fingerprint_of
 from endmember.signals.result.unmixing import Unmixing
 
 
@@ -39,6 +41,8 @@ class Run:
         The data of the fit.
     fitted : Fitted
     result : Unmixing
+    original : Image
+        The data before the steps.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Run:
     image: Image
     fitted: Fitted
     result: Unmixing
+    original: Image
 
 
 class Session:
@@ -61,6 +66,8 @@ class Session:
         Bytes that an upload may have.
     store : Store, optional
         Where images are kept and long work is done, shared with other sessions; one of its own unless given.
+    workspace : Path, optional
+        Where the result folder of every run is kept as it ends; nowhere unless given.
 
     Attributes
     ----------
@@ -69,7 +76,10 @@ class Session:
     original : Image or None
         The data as they were read.
     steps : tuple of Step
+    undone : tuple of Step
+        Those that were taken back, the last one first.
     runs : list of Run
+        Of all the data that were looked at.
     live : Live or None
         The sketch of what is looked at.
 
@@ -82,18 +92,21 @@ class Session:
     """
 
     def __init__(
-        self, root: str | Path = ".", limit: int = UPLOAD_LIMIT, store: Store | None = None
+        self,
+        root: str | Path = ".",
+        limit: int = UPLOAD_LIMIT,
+        store: Store | None = None,
+        workspace: Path | None = None,
     ) -> None:
-        self.root, self.limit = Path(root).resolve(), limit
+        self.root, self.limit, self.workspace = Path(root).resolve(), limit, workspace
         self.store = store or Store()
         self.image: Image | None = None
         self.original: Image | None = None
-        self.steps: tuple[Step, ...] = ()
+        self.steps = self.undone = cast(tuple[Step, ...], ())
         self.runs: list[Run] = []
         self.live: Live | None = None
         self._made = 0
-        self._own = tempfile.TemporaryDirectory(prefix="endmember-workbench-")
-        self._source: Source | None = None
+        self._own = tempfile.TemporaryDirectory(dir=self.store.room)
 
     def close(self) -> None:
         """Forget the data and delete the uploads."""
@@ -128,11 +141,9 @@ class Session:
         return self.store.read(ticket or Ticket(), upload.path)
 
     def use(self, signal: Any) -> None:
-        """Take a signal, or an :class:`Image` of one, as the data; steps and runs of earlier data are forgotten."""
+        """Take a signal, or an :class:`Image` of one, as the data; the runs of earlier data stay."""
         image = signal if isinstance(signal, Image) else self.store.keep(signal)
-        # A signal made in Python may have left its file behind: its script brings the data along.
-        self._source = image.source
-        self.original, self.steps, self.runs = image, (), []
+        self.original, self.steps, self.undone = image, (), ()
         self._look_at(image)
 
     @property
@@ -159,6 +170,7 @@ class Session:
     def accept(self, step: Step, image: Image | None = None) -> None:
         """Do a step for good; ``image`` is its preview where that was made."""
         self._look_at(self.preview(step) if image is None else image)
+        self.undone = self.undone[1:] if self.undone[:1] == (step,) else ()
         self.steps = (*self.steps, step)
 
     def without_last_step(self, ticket: Ticket | None = None) -> Image:
@@ -173,23 +185,86 @@ class Session:
     def undo(self, image: Image | None = None) -> None:
         """Take the last step back; ``image`` is :meth:`without_last_step` where that was made."""
         self._look_at(image or self.without_last_step())
-        self.steps = self.steps[:-1]
+        *rest, last = self.steps
+        self.steps, self.undone = tuple(rest), (last, *self.undone)
 
     # Runs -----------------------------------------------------------------------------------
-    def fit(self, choices: Choices, ticket: Ticket | None = None) -> Run:
-        """Fit the full data and return the run without keeping it."""
-        image, steps, model = self.data, self.steps, choices.model()
+    @property
+    def state(self) -> tuple[Image, tuple[Step, ...], Image]:
+        """What a fit is asked for: the data after all steps, the steps, and the data before them."""
+        return self.data, self.steps, cast(Image, self.original)
+
+    def fit(self, choices: Choices, ticket: Ticket | None = None, state: Any = None) -> Run:
+        """Fit the full data, keep the result folder in the workspace, and return the run without listing it.
+
+        Parameters
+        ----------
+        choices : Choices
+        ticket : Ticket, optional
+        state : tuple, optional
+            :attr:`state` as it was when the fit was asked for; as it is unless given.
+        """
+        (image, steps, original), model = state or self.state, choices.model()
         image.noise  # noqa: B018 - measured here, off the event loop
-        fitted = self._ask(ticket, "fit", image, model)
-        return Run("", choices.label, model, steps, image, fitted, fitted.result(image.signal))
+        about = {"label": choices.label, "steps": [[step.name, step.parameters] for step in steps]}
+        fitted = self._ask(ticket, "fit", image, model, self.workspace, about)
+        result = fitted.result(image.signal)
+        return Run(fitted.name, choices.label, model, steps, image, fitted, result, original)
 
     def keep(self, run: Run) -> Run:
-        """Enter a run into the list and give it its name."""
+        """Enter a run into the list; one without a folder gets its name here."""
         self._made += 1
         method = type(run.model).__name__.lower()
-        named = replace(run, name=f"run-{self._made}-{method}-{run.result.model.n_components_}")
-        self.runs.append(named)
-        return named
+        name = run.name or f"run-{self._made}-{method}-{run.result.model.n_components_}"
+        self.runs.append(replace(run, name=name))
+        return self.runs[-1]
+
+    def kept(self) -> list[str]:
+        """Return the names of the runs in the workspace that are not listed, the newest first."""
+        if self.workspace is None:
+            return []
+        listed = {run.name for run in self.runs}
+        return [name for _, name in reversed(folders_of_runs(self.workspace)) if name not in listed]
+
+    def reopen(self, name: str, ticket: Ticket | None = None) -> Run:
+        """Return a run of the workspace with its data, without listing it.
+
+        Raises
+        ------
+        ValueError
+            If its data are not there as they were.
+        """
+        folder = inside(cast(Path, self.workspace), name)
+        result: Any = em.open(folder)
+        about, data = result.record["workbench"], result.record["data"]
+        steps = tuple(Step(step, parameters) for step, parameters in about["steps"])
+        try:
+            original = self.read(data["source"]["path"], data["source"]["signal"], ticket)
+            image = self.store.prepare(ticket or Ticket(), original, steps) if steps else original
+        except (ValueError, OSError) as problem:
+            raise EndmemberError(
+                f"{name} is kept in {folder}, but its data cannot be read ({problem}); put them back, or open the "
+                "result with em.open"
+            ) from problem
+        if fingerprint_of(image.signal) != data["hash"]:
+            raise EndmemberError(
+                f"{name} is kept in {folder}, but {data['source']['path']} has changed since; open the result with "
+                "em.open"
+            )
+        judged = {what: one for what in ("bands", "errors") if (one := getattr(result, what))}
+        fitted = Fitted(
+            result.model, result.record, result._misfit, result.record["fit_seconds"], judged, name
+        )
+        model = clone(result.model)
+        return Run(name, about["label"], model, steps, image, fitted, result, original)
+
+    def take(self, run: Run) -> None:
+        """List a run that was reopened; where nothing is looked at yet, look at its data."""
+        self.runs.append(run)
+        if self.image is None:
+            self.use(run.original)
+            self.steps = run.steps
+            self._look_at(run.image)
 
     def run(self, choices: Choices, ticket: Ticket | None = None) -> Run:
         """Fit the full data and keep the run."""
@@ -199,7 +274,7 @@ class Session:
         """Return the ``"bands"`` or ``"errors"`` of a run, worked out once; its exports have them from then on."""
         judged = run.fitted.judged
         if what not in judged:
-            judged[what] = self._ask(ticket, "judge", run.image, run.fitted, what)
+            judged[what] = self._ask(ticket, "judge", run.image, run.fitted, what, self.workspace)
             setattr(run.result, what, judged[what])
         return judged[what]
 
@@ -215,13 +290,13 @@ class Session:
         return next(run for run in self.runs if run.name == name)
 
     # To take home ---------------------------------------------------------------------------
-    def script(self, file: str | None = None) -> str:
+    def script(self, brought: Image | None = None) -> str:
         """Return the Python script that makes all runs again.
 
         Parameters
         ----------
-        file : str, optional
-            Where the data lie; where they were read from unless given.
+        brought : Image, optional
+            Whose data lie beside the script, as ``data.hspy``.
 
         Raises
         ------
@@ -232,9 +307,16 @@ class Session:
             raise EndmemberError(
                 "there is no run yet; press Run first, the script repeats the runs"
             )
-        known = self._source or Source("data.hspy")
-        source = Source(file) if file else replace(known, lazy=False)
-        return write_script(em.__version__, source, self.runs)
+        return write_script(
+            em.__version__, [(self._place(run.original, brought), run) for run in self.runs]
+        )
+
+    def _place(self, original: Image, brought: Image | None) -> Source:
+        """Return where a script finds data; those that were dropped, in a file of their name beside it."""
+        if original is brought or original.source is None:
+            return Source("data.hspy")
+        known = replace(original.source, lazy=False)
+        return replace(known, path=Path(known.path).name) if self._needs_data(original) else known
 
     def save(
         self, run: Run, name: str, overwrite: bool = False, ticket: Ticket | None = None
@@ -255,8 +337,8 @@ class Session:
 
     def archive(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return a zip of the result folder, the script and, where they came from no kept file, the data."""
-        original = self.original if self._needs_data() else None
-        script = self.script(None if original is None else "data.hspy")
+        original = run.original if self._needs_data(run.original) else None
+        script = self.script(original)
         place = str(Path(self._own.name) / f"{run.name}.zip")
         return self._ask(
             ticket, "archive", run.image, run.fitted, run.name, script, original, place
@@ -267,9 +349,10 @@ class Session:
         place = str(Path(self._own.name) / f"{run.name}.html")
         return self._ask(ticket, "report", run.image, run.fitted, place)
 
-    def _needs_data(self) -> bool:
+    def _needs_data(self, original: Image) -> bool:
         """Tell whether a script elsewhere would not find the data: they were uploaded or made in memory."""
-        return self._source is None or Path(self._own.name) in Path(self._source.path).parents
+        source = original.source
+        return source is None or Path(self._own.name) in Path(source.path).parents
 
 
 def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -79,21 +79,15 @@ def code_of(value: Any) -> str:
     return f"em.{type(value).__name__}({', '.join(words)})"
 
 
-def write_script(
-    version: str,
-    source: Source,
-    runs: Sequence[Any],
-) -> str:
-    """Return the script that makes every run of a session again, from the file to the result folders.
+def write_script(version: str, runs: Sequence[tuple[Source, Any]]) -> str:
+    """Return the script that makes every run of a session again, from the files to the result folders.
 
     Parameters
     ----------
     version : str
         Of Endmember.
-    source : Source
-        Where the data lie.
-    runs : sequence of Run
-        Each with its own steps before the fit.
+    runs : sequence of tuple
+        Where the data of a run lie, and the :class:`Run` with its own steps before the fit.
 
     Returns
     -------
@@ -101,16 +95,16 @@ def write_script(
         Python code; ``results`` holds the answers by the names of the runs.
     """
     cropped = sorted(
-        {step.name for run in runs for step in run.steps if STEPS[step.name] is cropping}
+        {step.name for _, run in runs for step in run.steps if STEPS[step.name] is cropping}
     )
     imports = f"from endmember.signals.cropping import {', '.join(cropped)}\n" if cropped else ""
-    lines = [
-        _HEAD.format(version=version) + imports,
-        f"data = {source.code()}",
-        "results = {}",
-    ]
-    for run in runs:
-        lines += ["", f"# {run.name}", "signal = data"]
+    lines, loaded = [_HEAD.format(version=version) + imports, "results = {}"], ""
+    for source, run in runs:
+        lines += ["", f"# {run.name}"]
+        if source.code() != loaded:
+            loaded = source.code()
+            lines.append(f"data = {loaded}")
+        lines.append("signal = data")
         lines += [f"signal = {step.code}" for step in run.steps]
         lines.append(f"results[{run.name!r}] = em.unmix(signal, {code_of(run.model)})")
     lines += [

@@ -199,6 +199,9 @@ class PreparePanel(Panel):
         self._undo = w.Button(
             label="Undo the last", width=120, disabled=True, on_click=lambda _: self._take_back()
         )
+        self._redo = w.Button(
+            label="Redo", width=60, disabled=True, on_click=lambda _: self._do_again()
+        )
         self._done = w.StaticText(label="Steps", value="none")
         self._maps = {name: map_plot(page.session.data, 330, 300) for name in ("Before", "After")}
         self._spectra = SpectrumPlot("Mean spectrum before and after", 420, 320)
@@ -207,8 +210,8 @@ class PreparePanel(Panel):
         self._kind.param.watch(lambda _: self._offer(), "value")
         attempt = w.Button(label="Try", width=80, on_click=lambda _: self._start())
         controls = pn.Column(
-            self._kind, self._words, *self._settings.values(), pn.Row(attempt, self._keep, self._undo), self._done,
-            width=310,
+            self._kind, self._words, *self._settings.values(), pn.Row(attempt, self._keep),
+            pn.Row(self._undo, self._redo), self._done, width=310,
         )  # fmt: skip
         maps = wrapped(*[plot.pane for plot in self._maps.values()])
         pictures = pn.Column(maps, wide(self._spectra), sizing_mode="stretch_width")
@@ -230,6 +233,7 @@ class PreparePanel(Panel):
         self._done.value = "; ".join(step.code for step in self._page.session.steps) or "none"
         self._tried, self._keep.disabled = None, True
         self._undo.disabled = not self._page.session.steps
+        self._redo.disabled = not self._page.session.undone
         self._compare(data, None)
 
     def _offer(self) -> None:
@@ -271,14 +275,27 @@ class PreparePanel(Panel):
             self._compare(session.data, image)
             self._page.say(f"Tried {step.code}: keep it, or try another.")
 
-        self._page.background(
-            f"Trying {step.code} ...", lambda ticket: session.preview(step, ticket), done
-        )
+        self._ask(f"Trying {step.code} ...", lambda ticket: session.preview(step, ticket), done)
+
+    def _ask(self, sentence: str, work: Any, done: Any) -> None:
+        """Do long work on the data as they are; its answer is not for others."""
+        page, data = self._page, self._page.session.image
+
+        def unless_changed(answer: Image) -> None:
+            if page.session.image is data:
+                done(answer)
+            else:
+                page.say("The data have changed meanwhile, and nothing was done: ask again.")
+
+        page.background(sentence, work, unless_changed)
 
     def _accept(self) -> None:
         if self._tried is not None:
-            self._page.session.accept(*self._tried)
-            self._page.data_changed()
+            self._take(*self._tried)
+
+    def _take(self, step: Step, image: Image) -> None:
+        self._page.session.accept(step, image)
+        self._page.data_changed()
 
     def _take_back(self) -> None:
         session = self._page.session
@@ -287,8 +304,17 @@ class PreparePanel(Panel):
             session.undo(image)
             self._page.data_changed()
 
-        self._page.background(
+        self._ask(
             "Taking the last step back ...", lambda ticket: session.without_last_step(ticket), done
+        )
+
+    def _do_again(self) -> None:
+        session = self._page.session
+        step = session.undone[0]
+        self._ask(
+            f"Doing {step.code} again ...",
+            lambda ticket: session.preview(step, ticket),
+            lambda image: self._take(step, image),
         )
 
     def _compare(self, before: Image, after: Image | None) -> None:

@@ -292,16 +292,21 @@ class ModelPanel(Panel):
         except ValueError as problem:
             page.complain(problem)
             return
+        state = page.session.state
         page.background(
             f"Running {choices.label} ...",
-            lambda ticket: page.session.fit(choices, ticket),
+            lambda ticket: page.session.fit(choices, ticket, state),
             lambda run: self._keep(run, choices),
         )
 
     def _keep(self, run: Run, choices: Choices) -> None:
         kept = self._page.session.keep(run)
         self._page.tell("runs_changed")
-        self._page.say(f"Kept {kept.name}: see Runs to compare, Export to take it home.")
+        self._page.say(
+            f"{kept.name} could not be kept on disk ({kept.fitted.unsaved}): take it home in Export."
+            if kept.fitted.unsaved
+            else f"Kept {kept.name}: see Runs to compare, Export to take it home."
+        )
         if choices != self.choices():
             return  # the pictures are those of what the controls say by now
         model = kept.result.model

@@ -47,9 +47,13 @@ class Page:
             # Panel says so only once the page is drawn; what is made before would ask a server elsewhere.
             self._document.template_variables["dist_url"] = get_dist_path()
         self._coming: deque[Callable[[], None]] = deque()
-        self.drag, self.live, self.jobs = (Lane(self.deliver) for _ in range(3))
+        self.drag, self.live = Lane(self.deliver), Lane(self.deliver)
+        self.jobs = Lane(self.deliver, queue=True)
         self.message = pn.widgets.StaticText(
-            value="Open a file to begin.", sizing_mode="stretch_width", margin=(5, 10)
+            value="Open a file to begin."
+            + (" Runs that were kept before are offered in Runs." if session.kept() else ""),
+            sizing_mode="stretch_width",
+            margin=(5, 10),
         )
         self.cancel = pn.widgets.Button(
             label="Cancel", color="danger", visible=False, width=90, margin=(0, 10),
@@ -92,7 +96,7 @@ class Page:
         shown = list(PANELS)[self.tabs.active]
         for title, place in self._places.items():
             place.visible = title == shown  # the others would keep their room on the page
-        if self.session.image is not None:
+        if self.session.image is not None or shown == RunsPanel.title:
             self.panel(shown)
 
     def tell(self, change: str) -> None:
@@ -128,7 +132,7 @@ class Page:
 
     def complain(self, problem: Exception) -> None:
         """Show why something could not be done."""
-        self.cancel.visible = False
+        self.cancel.visible = self.jobs.busy
         said = " ".join(str(problem).split()) or type(problem).__name__
         for folder in self.session.folders:  # a name says enough
             said = said.replace(f"{folder}/", "")
@@ -137,19 +141,23 @@ class Page:
     def background(
         self, sentence: str, work: Callable[[Ticket], Any], done: Callable[[Any], None]
     ) -> None:
-        """Do long work off the event loop, with a word on its progress and a way to cancel it."""
+        """Do long work off the event loop, after what was asked before, with a way to cancel it."""
+
+        def begin(ticket: Ticket) -> Any:
+            ticket.show(sentence)
+            return work(ticket)
 
         def finish(answer: Any) -> None:
-            self.cancel.visible = False
+            self.cancel.visible = self.jobs.busy
             done(answer)
 
-        self.say(sentence)
+        self.say(f"{'Waiting for the work before: ' if self.jobs.busy else ''}{sentence}")
         self.cancel.visible = True
-        self.jobs.submit(work, finish, self.complain, self.say)
+        self.jobs.submit(begin, finish, self.complain, self.say)
 
     def _cancel_job(self) -> None:
-        self.jobs.cancel()
-        self.cancel.visible = False
+        self.jobs.cancel(first=True)
+        self.cancel.visible = self.jobs.busy
         self.say("Cancelled; nothing was changed.")
 
     # Data -----------------------------------------------------------------------------------

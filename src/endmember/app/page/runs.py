@@ -32,10 +32,16 @@ class RunsPanel(Panel):
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._rows: Any = pn.Column(sizing_mode="stretch_width")
         self._plots: list[tuple[Any, Any, SpectrumPlot]] = []
+        self._kept = pn.widgets.Select(label="Kept before", width=260)
+        reopen = pn.widgets.Button(
+            label="Open again", width=110, margin=(26, 10, 5, 10), on_click=lambda _: self._reopen()
+        )
+        self._before = pn.Row(self._kept, reopen, visible=False)
         for choice in self._choice:
             choice.param.watch(lambda _: self._show(), "value")
         self._doubt.param.watch(lambda _: self._ask(), "value")
         self.layout = pn.Column(
+            self._before,
             wrapped(*self._choice, self._doubt),
             self._verdict,
             self._rows,
@@ -43,14 +49,30 @@ class RunsPanel(Panel):
         )
 
     def runs_changed(self) -> None:
-        """List the runs; the two newest are shown."""
-        runs = self._page.session.runs
+        """List the runs; the two newest are shown, and those kept before are offered."""
+        runs, kept = self._page.session.runs, self._page.session.kept()
+        self._kept.param.update(options=kept, value=kept[0] if kept else None)
+        self._before.visible = bool(kept)
         options = {f"{run.name}: {run.label}": run.name for run in runs}
         newest = [runs[-2:][0].name, runs[-1].name] if runs else [None, None]
         for choice, name in zip(self._choice, newest, strict=True):
             choice.param.update(options=options, value=name)
         self._doubt.value = _NOTHING
         self._show()
+
+    def _reopen(self) -> None:
+        page, name = self._page, self._kept.value
+
+        def done(run: Run) -> None:
+            page.session.take(run)
+            page.data_changed()
+            page.tell("runs_changed")
+            page.say(f"{name} is back, with its data.")
+
+        if name:
+            page.background(
+                f"Opening {name} again ...", lambda ticket: page.session.reopen(name, ticket), done
+            )
 
     def _chosen(self) -> list[Run]:
         known = {run.name for run in self._page.session.runs}

@@ -1,26 +1,67 @@
-"""Who may come in: the right host name, the right token, and no page from elsewhere."""
+"""Who may come in: the right host name, the right token, and no page from elsewhere; and what a browser is told."""
 
 import hmac
+import re
+import secrets
+from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import Router
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, OutputTransform, RequestHandler
 
 #: What the page is made of; Panel would serve more, such as the files of any Python module.
 _ROOMS = {"", "ws", "static", "favicon.ico"}
+#: The header by which Bokeh knows a desk again, and the cookie that brings it.
+_DESK, _COOKIE = "Bokeh-Session-Id", "endmember"
+#: Seconds that a browser remembers its desk.
+REMEMBERED = 7 * 24 * 3600
+#: What a page may load and run, and who may show it in a frame. Bokeh styles its parts where they stand.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
+)
+
+_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 class _Answer(RequestHandler):
     """Answers what is not for the pages, and says no more than it has to."""
 
-    def initialize(self, status: int, words: str = "") -> None:
+    def initialize(self, status: int, words: str = "", visit: int = 0) -> None:
         self.set_status(status)
+        self.set_header("Visit", str(visit))
         self._words = words
 
     def prepare(self) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(self._words or None)
+
+
+class Headers(OutputTransform):
+    """Puts on every answer what protects the page in the browser; ``frames`` may show it in a frame."""
+
+    frames = "'self'"
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._desk = request.headers.get(_DESK)
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        nonce = secrets.token_urlsafe(16)
+        if self._desk and headers.get("Content-Type", "").startswith("text/html"):
+            # The page holds no text of a file: all its scripts are its own.
+            chunk = chunk.replace(b"<script", f'<script nonce="{nonce}"'.encode())
+            cookie = f"{_COOKIE}={self._desk}; HttpOnly; SameSite=Lax; Max-Age={REMEMBERED}"
+            headers.update({"Content-Length": str(len(chunk)), "Set-Cookie": cookie})
+        policy = _POLICY.format(nonce=nonce, frames=self.frames)
+        # The last says the same to old browsers, and cannot say anything else.
+        only = {"X-Frame-Options": "SAMEORIGIN"} if self.frames == "'self'" else {}
+        headers.update({**_SAFE, **only, "Content-Security-Policy": policy})
+        return status_code, headers, chunk
 
 
 class Gate(Router):
@@ -31,39 +72,73 @@ class Gate(Router):
     application : tornado.web.Application
     token : str
         First part of every path.
-    hosts : set of str
-        ``name:port`` that a browser may call this server by.
+    names : set of str
+        What a browser may call this server, whatever the port: a tunnel may end at any.
+    public : str
+        The address at which a proxy shows this server; its path may or may not come with the requests.
+    desk : str
+        The desk at which everybody sits; every browser has one of its own unless given.
     """
 
-    def __init__(self, application: Application, token: str, hosts: set[str]) -> None:
-        self._application, self._token, self._hosts = application, token, hosts
+    def __init__(
+        self, application: Any, token: str, names: set[str], public: str = "", desk: str = ""
+    ) -> None:
+        self._application, self._token, self._names, self._desk = application, token, names, desk
+        self._visits = Counter[str]()
+        proxy = urlsplit(public)
+        self._host, self._prefix = proxy.netloc, proxy.path.rstrip("/")
+        self._origin = f"{proxy.scheme}://{proxy.netloc}"
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> HTTPMessageDelegate | None:
+        if self._prefix and request.path.startswith(f"{self._prefix}/"):
+            request.path = request.path.removeprefix(self._prefix)
         reason = self.refusal(
             request.headers.get("Host", ""),
             request.path,
             request.headers.get("Upgrade", "").lower() == "websocket",
             request.headers.get("Origin"),
         )
-        if reason or request.path.endswith(
-            "/favicon.ico"
-        ):  # browsers ask for an icon; there is none
-            said = {"status": 403, "words": f"{reason}\n"} if reason else {"status": 204}
-            return Application([(".*", _Answer, said)]).find_handler(request, **kwargs)
+        desk = self._desk or _known_desk(request)
+        if reason or request.path.endswith("/favicon.ico"):
+            # There is no icon. The page asks for it to learn whether the server is there, and it the newest.
+            said: dict[str, Any] = {"status": 204, "visit": self._visits[desk]}
+            said = {"status": 403, "words": f"{reason}\n"} if reason else said
+            rules, transforms = [(".*", _Answer, said)], self._application.transforms
+            answer = Application(rules, transforms=transforms, log_function=lambda handler: None)
+            return answer.find_handler(request, **kwargs)
+        if request.host.startswith("["):  # Panel takes the first colon for that of the port
+            request.host = f"localhost:{request.host.rpartition(':')[2]}"
         stream = getattr(request.connection, "stream", None)
         if stream is not None and not stream.closed():
             stream.set_nodelay(True)  # otherwise every small update waits 40 ms for the one before
+        if not request.path.removeprefix(f"/{self._token}").strip("/"):
+            request.headers[_DESK] = desk = desk or secrets.token_urlsafe(24)
+            self._visits[desk] += 1
+            self._leave(desk)
         return self._application.find_handler(request, **kwargs)
+
+    def _leave(self, desk: str) -> None:
+        """End the connection of the page that a desk was seen in: Bokeh tells of new parts but once."""
+        for session in self._application.get_sessions("/"):
+            for connection in list(session._subscribed_connections if session.id == desk else ()):
+                connection._socket.close()
 
     def refusal(self, host: str, path: str, websocket: bool, origin: str | None) -> str:
         """Return why a request is refused; "" where it is welcome."""
-        if host not in self._hosts:
+        name, _, port = host.rpartition(":")
+        if host != (self._host or None) and not (name in self._names and port.isdecimal()):
             return "This server is not known by that name."
         _, token, room, *_ = [*path.split("/"), "", ""]
         if not hmac.compare_digest(token.encode(), self._token.encode()):
             return "Open the whole address that 'endmember workbench' printed: it ends in a token."
         if room not in _ROOMS:
             return "There is nothing of that name."
-        if websocket and origin not in {f"http://{name}" for name in self._hosts}:
+        if websocket and origin not in (f"http://{host}", self._origin):
             return "This page comes from elsewhere."
         return ""
+
+
+def _known_desk(request: HTTPServerRequest) -> str:
+    """Return the desk that a browser has been given before; "" where it brings none."""
+    cookie = request.cookies.get(_COOKIE)
+    return cookie.value if cookie and re.fullmatch(r"[\w-]{32}", cookie.value) else ""

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -10,24 +11,27 @@ from typing import Any
 
 from bokeh.server.server import Server
 from bokeh.settings import settings
-from panel.io.document import schedule_write_events
 from panel.io.server import get_server
+from panel.io.state import state
 from tornado.ioloop import PeriodicCallback
 
 from endmember.app.core.session import Session
 from endmember.app.page.page import Page
+from endmember.app.server.desks import WAITS, Round, furnish
 from endmember.app.server.files import UPLOAD_LIMIT
-from endmember.app.server.gate import Gate
+from endmember.app.server.gate import REMEMBERED, Gate, Headers
 from endmember.app.server.running import Workbench
-from endmember.app.server.shared import Store
+from endmember.app.server.shared import Store, clear_stale
 from endmember.app.work.pool import Workers
 
 #: Largest message that a browser may send, in bytes; uploads come in smaller pieces.
 MESSAGE_LIMIT = 16 * 2**20
 #: Heaps that all threads share.
 HEAPS = 2
-#: Milliseconds between two rounds for what was left unsent.
-ROUND = 1000
+#: The folder in which runs are kept.
+RUNS = "endmember-runs"
+#: Milliseconds between two rounds to all desks.
+EVERY = 1000
 _ARENA_MAX = -8  # as glibc numbers the options of mallopt
 
 
@@ -39,6 +43,10 @@ def make_server(
     address: str = "127.0.0.1",
     port: int = 0,
     limit: int = UPLOAD_LIMIT,
+    public: str = "",
+    frames: str = "'self'",
+    desk: str = "",
+    workspace: Path | None = None,
 ) -> Workbench:
     """Return a server that is not running yet.
 
@@ -56,37 +64,62 @@ def make_server(
         0 takes a free one.
     limit : int
         Bytes that an upload may have.
+    public : str
+        The address at which a proxy shows this server, up to the token.
+    frames : str
+        Who may show the page in a frame, as in a Content-Security-Policy.
+    desk : str
+        Where everybody sits; every browser has a desk of its own unless given.
+    workspace : Path, optional
+        Where runs are kept as they end; ``endmember-runs`` in ``root`` unless given.
     """
     settings.resources = "server"  # nothing comes from elsewhere, whatever Panel would choose
 
     def application() -> Any:
-        session = Session(root, limit, store)
+        session = Session(root, limit, store, workspace or Path(root).resolve() / RUNS)
         page = Page(session)
+        furnish(state.curdoc)
         if first is not None:
             page.begin(lambda: first(session))
         return page.layout
 
     token, port = secrets.token_urlsafe(24), port or _free_port(address)
-    names = {address, "127.0.0.1", "localhost"} if address == "127.0.0.1" else {address}
-    hosts = {f"{name}:{port}" for name in names}
+    names = _names(address)
     server: Server = get_server(
         application, address=address, port=port, start=False, show=False, title="Endmember",
-        websocket_origin=sorted(hosts), prefix=f"/{token}", websocket_max_message_size=MESSAGE_LIMIT,
-        unused_session_lifetime_milliseconds=15_000, check_unused_sessions_milliseconds=5_000,
+        prefix=f"/{token}", websocket_max_message_size=MESSAGE_LIMIT, include_headers=[], include_cookies=[],
+        unused_session_lifetime_milliseconds=WAITS, check_unused_sessions_milliseconds=5_000,
+        session_token_expiration=REMEMBERED,
     )  # fmt: skip
-    server._http.request_callback = Gate(server._tornado, token, hosts)
-    PeriodicCallback(lambda: send_what_was_left(server), ROUND).start()
-    return Workbench(server, f"http://{address}:{port}/{token}/", store)
+    server._tornado._websocket_origins = {"*"}  # the gate knows better, whatever the port
+    server._tornado.add_transform(type("Headers", (Headers,), {"frames": frames}))
+    server._http.request_callback = Gate(server._tornado, token, names, public, desk)
+    for name in ("tornado.access", "tornado.application", "tornado.general"):
+        logging.getLogger(name).addFilter(_without(token))
+    PeriodicCallback(Round(server), EVERY).start()
+    shown = f"[{address}]" if ":" in address else address
+    return Workbench(server, f"{public.rstrip('/') or f'http://{shown}:{port}'}/{token}/", store)
 
 
-def send_what_was_left(server: Server) -> None:
-    """Send the changes that Panel has kept back without another to take them along.
+def _names(address: str) -> set[str]:
+    """Return what browsers may call this machine where it listens on an address."""
+    names = {address}
+    if address in ("127.0.0.1", "::1", "0.0.0.0", "::"):
+        names |= {"127.0.0.1", "localhost", "::1"}
+    if address in ("0.0.0.0", "::"):
+        own = socket.gethostname()
+        names |= {own, socket.getfqdn(), *(str(one[4][0]) for one in socket.getaddrinfo(own, None))}
+    return {f"[{name}]" if ":" in name else name for name in names}
 
-    It keeps one that comes while those before it are on their way. Where it comes in the moment in which they are
-    through, it waits for the next change, which never comes if it was the last: an answer that nobody sees.
-    """
-    for session in server.get_sessions():
-        schedule_write_events(session.document, [], [])
+
+def _without(token: str) -> Callable[[logging.LogRecord], bool]:
+    """Return a filter that keeps the token out of the log."""
+
+    def hide(record: logging.LogRecord) -> bool:
+        record.msg, record.args = record.getMessage().replace(token, "..."), ()
+        return True
+
+    return hide
 
 
 def share_memory() -> None:
@@ -100,12 +133,14 @@ def share_memory() -> None:
 
 def make_store() -> Store:
     """Return what all sessions share, with a process that gets ready for their long work."""
-    workers = Workers()
+    clear_stale()
+    store = Store()
+    store.workers = workers = Workers(room=store.room)
     workers.start()
-    return Store(workers)
+    return store
 
 
 def _free_port(address: str) -> int:
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.bind((address, 0))
         return int(probe.getsockname()[1])

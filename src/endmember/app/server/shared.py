@@ -1,6 +1,7 @@
 """What all users of one workbench share: images that were read, and the processes that do long work."""
 
 import copy
+import os
 import shutil
 import tempfile
 import threading
@@ -15,6 +16,17 @@ from endmember.app.work import storage
 from endmember.app.work.pool import Here, Workers
 from endmember.app.work.scheduler import Ticket
 from endmember.signals.files.source import Source
+from endmember.signals.result.folders import in_use, lock
+
+#: How the folders begin in which images are kept.
+PREFIX = "endmember-workbench-"
+
+
+def clear_stale() -> None:
+    """Delete the folders of workbenches that ended without a chance to do it."""
+    for place in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not in_use(place):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 class Store:
@@ -32,9 +44,10 @@ class Store:
     """
 
     def __init__(self, workers: Workers | None = None, most: int | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix=PREFIX)
+        self._claim = lock(self.room, wait=False)  # ends with this process
         self.workers: Workers | Here = workers or Here()
         self._most = most
-        self._folder = tempfile.TemporaryDirectory(prefix="endmember-workbench-")
         self._known: weakref.WeakValueDictionary[Any, Image] = weakref.WeakValueDictionary()
         self._lock = threading.Lock()
 
@@ -47,6 +60,9 @@ class Store:
         """End the processes and delete everything."""
         if isinstance(self.workers, Workers):
             self.workers.close()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
         self._folder.cleanup()
 
     def read(self, ticket: Ticket, path: Path, number: int | None = None) -> Image:

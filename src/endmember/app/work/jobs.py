@@ -1,8 +1,11 @@
 """The long work of the workbench, as functions that run here or in a process of their own."""
 
+import contextlib
+import re
 import tempfile
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +38,10 @@ class Fitted:
     seconds : float
     judged : dict
         Bands and errors once they were asked for.
+    name : str
+        Of its folder in the workspace; "" where it is in none.
+    unsaved : str
+        Why it is not, where it should be.
     """
 
     model: Any
@@ -42,6 +49,8 @@ class Fitted:
     misfit: dict[str, Any]
     seconds: float
     judged: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
+    unsaved: str = ""
 
     def result(self, signal: Any) -> Unmixing:
         """Return the answer for people, with the axes of the signal that was fitted."""
@@ -68,12 +77,44 @@ def prepare(ticket: Ticket, data: Image, steps: tuple[Step, ...], room: Path) ->
     return storage.store(signal, room, (*data.steps, *steps))
 
 
-def fit(ticket: Ticket, data: Image, model: Any) -> Fitted:
-    """Fit the full data."""
+def fit(
+    ticket: Ticket,
+    data: Image,
+    model: Any,
+    workspace: Path | None = None,
+    about: Mapping[str, Any] = {},
+) -> Fitted:
+    """Fit the full data, and keep the result folder at once, with what the workbench knows of it."""
     began = time.perf_counter()
     result = unmix_one(data.signal, model, callback=_progress(ticket))
     taken = time.perf_counter() - began
-    return Fitted(result.model, result.record, result._misfit, taken)
+    result.record["workbench"] = dict(about)
+    name = unsaved = ""
+    if workspace is not None:
+        ticket.show("Keeping the result ...")
+        try:
+            name = _keep(result, workspace)
+        except (ValueError, OSError) as problem:  # the run is worth more than its folder
+            unsaved = str(problem)
+    return Fitted(result.model, result.record, result._misfit, taken, name=name, unsaved=unsaved)
+
+
+def _keep(result: Unmixing, workspace: Path) -> str:
+    """Save a result under the next number that is free, and return its name."""
+    workspace.mkdir(parents=True, exist_ok=True)
+    method = f"{type(result.model).__name__.lower()}-{result.model.n_components_}"
+    while True:
+        number = max((number for number, _ in folders_of_runs(workspace)), default=0) + 1
+        with contextlib.suppress(FileExistsError):  # somebody else was faster
+            return result.save(workspace / f"run-{number}-{method}").name
+
+
+def folders_of_runs(workspace: Path) -> list[tuple[int, str]]:
+    """Return numbers and names of the runs in a workspace, in order."""
+    names = [place.parent.name for place in workspace.glob("run-*/unmixing.json")]
+    return sorted(
+        (int(found[1]), name) for name in names if (found := re.match(r"run-(\d+)-", name))
+    )
 
 
 def rank(ticket: Ticket, data: Image) -> Any:
@@ -82,10 +123,17 @@ def rank(ticket: Ticket, data: Image) -> Any:
         return em.assess.rank(data.signal, callback=_progress(ticket))
 
 
-def judge(ticket: Ticket, data: Image, fitted: Fitted, what: str) -> Any:
-    """Return the "bands" between which the data cannot tell spectra and maps, or their standard "errors"."""
+def judge(
+    ticket: Ticket, data: Image, fitted: Fitted, what: str, workspace: Path | None = None
+) -> Any:
+    """Return the "bands" between which the data cannot tell spectra and maps, or their standard "errors"; keep them."""
     assess = em.assess.ambiguity if what == "bands" else em.assess.uncertainty
-    return assess(fitted.result(data.signal), data.signal)
+    result = fitted.result(data.signal)
+    judged = assess(result, data.signal)
+    setattr(result, what, judged)
+    if workspace is not None and (workspace / fitted.name / "unmixing.json").exists():
+        result.save(workspace / fitted.name, overwrite=True)
+    return judged
 
 
 def sketch(ticket: Ticket, data: Image, rank: int, scaling: str | None) -> Data:

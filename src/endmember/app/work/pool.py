@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 from endmember.app.work.jobs import JOBS
@@ -23,12 +24,18 @@ class WorkerLostError(RuntimeError):
 
 
 class Worker:
-    """One process; ``python -m endmember.app.work.process`` with the same packages, in no particular folder."""
+    """One process; ``python -m endmember.app.work.process`` with the same packages, in no particular folder.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    room : Path, optional
+        What it deletes where this process ends without a chance to do it.
+    """
+
+    def __init__(self, room: Path | None = None) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "endmember.app.work.process"],
+            [sys.executable, "-P", "-m", "endmember.app.work.process", *([str(room)] if room else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
 
@@ -67,9 +74,12 @@ class Workers:
     most : int, optional
         Processes at a time, at least two so that one user's fit does not hold up another's; as many as the
         machine has cores, up to four, unless given.
+    room : Path, optional
+        As of :class:`Worker`.
     """
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, room: Path | None = None) -> None:
+        self._room = room
         self.most = most or max(2, min(4, os.cpu_count() or 1))
         self._changed = threading.Condition(threading.RLock())
         self._idle: list[Worker] = []
@@ -81,7 +91,7 @@ class Workers:
         """Have a process ready, without waiting for it."""
         with self._changed:
             if not self._idle and len(self._busy) < self.most and not self._closed:
-                self._idle.append(Worker())
+                self._idle.append(Worker(self._room))
 
     def close(self) -> None:
         """End all processes."""
@@ -128,7 +138,7 @@ class Workers:
             if self._closed:
                 raise WorkerLostError("the workbench is closing; start it again")
             self._idle[:] = [worker for worker in self._idle if worker.process.poll() is None]
-            worker = self._idle.pop() if self._idle else Worker()
+            worker = self._idle.pop() if self._idle else Worker(self._room)
             self._busy.add(worker)
             self.start()  # whoever comes next does not wait for Python to start
             return worker

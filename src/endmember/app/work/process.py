@@ -5,6 +5,7 @@ Jobs come in on stdin and answers go out on stdout: pipes between a process and 
 
 import os
 import queue
+import shutil
 import signal
 import struct
 import sys
@@ -42,11 +43,13 @@ def main() -> None:
 
 
 def _listen(waiting: queue.SimpleQueue[Any]) -> None:
-    """Take jobs; end with the parent, whatever is being worked on."""
+    """Take jobs; end with the parent, whatever is being worked on, and delete what it has left behind."""
     while True:
         try:
             waiting.put(receive(sys.stdin.buffer))
         except EOFError:
+            for room in sys.argv[1:]:
+                shutil.rmtree(room, ignore_errors=True)
             os._exit(0)
 
 

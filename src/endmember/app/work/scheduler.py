@@ -1,9 +1,9 @@
 """Work off the event loop: the newest request wins, one is in flight, and all can be cancelled."""
 
 import logging
-import queue
 import threading
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 logger = logging.getLogger("endmember")
@@ -62,14 +62,19 @@ class Lane:
     deliver : callable, optional
         Called with a function of no arguments from the worker's thread; should call it where the
         answers are wanted, such as on the event loop. Called at once by default.
+    queue : bool
+        Whether a request waits for those before it; otherwise it cancels them.
     """
 
-    def __init__(self, deliver: Callable[[Callable[[], None]], Any] = lambda call: call()) -> None:
-        self._deliver = deliver
-        self._requests: queue.SimpleQueue[tuple[Ticket, Any, Any, Any] | None] = queue.SimpleQueue()
+    def __init__(
+        self,
+        deliver: Callable[[Callable[[], None]], Any] = lambda call: call(),
+        queue: bool = False,
+    ) -> None:
+        self._deliver, self._queue = deliver, queue
+        self._requests: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._newest = Ticket()
-        self._newest.done = True
+        self._tickets: list[Ticket] = []
         threading.Thread(target=self._run, daemon=True).start()
 
     def submit(
@@ -79,7 +84,7 @@ class Lane:
         failed: Callable[[Exception], None],
         show: Callable[[Any], None] = lambda value: None,
     ) -> Ticket:
-        """Ask for work; what runs or waits is cancelled.
+        """Ask for work; what runs or waits is cancelled, unless requests queue.
 
         Parameters
         ----------
@@ -93,16 +98,18 @@ class Lane:
             Takes what ``ticket.show`` is called with.
         """
         ticket = Ticket(lambda value: self._hand_over(ticket, show, value))
+        if not self._queue:
+            self.cancel()
         with self._lock:
-            self._newest.cancel()
-            self._newest = ticket
+            self._tickets = [*self._waiting(), ticket]
             self._requests.put((ticket, work, done, failed))
         return ticket
 
-    def cancel(self) -> None:
-        """Drop what runs and what waits; neither ``done`` nor ``failed`` is called."""
+    def cancel(self, first: bool = False) -> None:
+        """Drop what runs and what waits, or the ``first`` of them alone; neither ``done`` nor ``failed`` is called."""
         with self._lock:
-            self._newest.cancel()
+            for ticket in self._waiting()[: 1 if first else None]:
+                ticket.cancel()
 
     def close(self) -> None:
         """Cancel, and end the thread when its work lets go."""
@@ -112,7 +119,10 @@ class Lane:
     @property
     def busy(self) -> bool:
         """Whether something runs or waits that was not cancelled."""
-        return not (self._newest.done or self._newest.cancelled)
+        return bool(self._waiting())
+
+    def _waiting(self) -> list[Ticket]:
+        return [ticket for ticket in self._tickets if not (ticket.done or ticket.cancelled)]
 
     def _hand_over(self, ticket: Ticket, take: Callable[[Any], None], value: Any) -> None:
         """Let ``take`` have the value where answers are wanted, unless the ticket is cancelled by then."""

@@ -146,7 +146,7 @@ def _take_place(new: Path, target: Path, overwrite: bool) -> None:
         _to_disk(target.parent)
         _drop(old)
         for killed in _remains(target):
-            if not _in_use(killed):
+            if not in_use(killed):
                 _drop(killed)
 
 
@@ -200,7 +200,7 @@ def written(folder: Path) -> float:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, where the system knows such a thing; it ends with the process."""
-    descriptor = _lock(folder, wait=True)
+    descriptor = lock(folder, wait=True)
     try:
         yield
     finally:
@@ -208,16 +208,16 @@ def _locked(folder: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
-def _in_use(folder: Path) -> bool:
+def in_use(folder: Path) -> bool:
     """Tell whether another process may still be writing a folder."""
-    descriptor = _lock(folder, wait=False)
+    descriptor = lock(folder, wait=False)
     if descriptor is None:
         return True
     os.close(descriptor)
     return False
 
 
-def _lock(folder: Path, wait: bool) -> int | None:
+def lock(folder: Path, wait: bool) -> int | None:
     """Return the open descriptor that holds the lock of a folder, or None where there is none to be had."""
     try:
         import fcntl

@@ -1,0 +1,99 @@
+"""How long a desk, the session of one browser, waits for its user, and what its page says without a server."""
+
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.server.server import Server
+from panel.io.document import schedule_write_events
+
+#: Milliseconds that a desk waits for its user to come back, and one at which nobody has sat yet.
+WAITS, UNUSED = 24 * 3600 * 1000, 15_000
+#: Desks that wait at the same time; of more, those go first that have waited longest.
+MOST = 30
+#: The title of a page whose server has ended.
+ENDED = "Endmember has ended"
+#: What watches from the page whether the server is there. It comes back by loading the page anew, at the same desk.
+_WATCH = """{% block postamble %}
+<div id="lost" role="alert" hidden style="position: fixed; inset: 0 0 auto 0; z-index: 9999; padding: 10px 20px;
+     background: #b00020; color: white; font: 14px sans-serif"></div>
+<script>
+  (() => {
+    const lost = document.getElementById("lost");
+    const again = "Start it again with 'endmember workbench': finished runs are kept.";
+    let closed = false, watched = null, mine = null;
+    const state = async () => {
+      let answer;
+      try {
+        answer = await fetch("favicon.ico", {cache: "no-store", signal: AbortSignal.timeout(5000)});
+      } catch {
+        if (watched?.title() !== "ENDED")
+          return `The workbench cannot be reached; this page tries again by itself. If it has ended: ${again}`;
+      }
+      if (!answer?.ok) return `The workbench has ended. ${again}`;
+      mine ??= answer.headers.get("Visit");
+      if (answer.headers.get("Visit") !== mine)
+        return "The workbench is open in another tab; load this page anew to go on here.";
+      if (closed) location.reload();
+      return "";
+    };
+    const look = async () => {
+      const page = window.Bokeh?.documents?.[0];
+      if (page && page !== watched) {
+        page.on_event("connection_lost", () => { closed = true; look(); });
+        watched = page;
+      }
+      lost.textContent = await state();
+      lost.hidden = !lost.textContent;
+    };
+    look();
+    setInterval(look, 2000);
+  })();
+</script>
+{% endblock %}
+""".replace("ENDED", ENDED)
+
+
+def furnish(document: Document) -> None:
+    """Have a page say that the server is out of reach, and come back by itself.
+
+    Bokeh's own way back asks for the document without its arrays.
+    """
+    document.template = _WATCH
+    document.config.update(
+        reconnect_session=False, notify_connection_status=False, notifications=None
+    )
+
+
+class Round:
+    """What is done again and again for all desks of a server."""
+
+    def __init__(self, server: Server) -> None:
+        self._server, self._used = server, set[Any]()
+
+    def __call__(self) -> None:
+        """Send what was left, and give up the desks that nobody needs."""
+        send_what_was_left(self._server)
+        desks = self._server.get_sessions()
+        self._used = {d.id for d in desks if d.connection_count or d.id in self._used}
+        empty = [
+            (d.milliseconds_since_last_unsubscribe, d) for d in desks if not d.connection_count
+        ]
+        for number, (away, desk) in enumerate(sorted(empty, key=lambda one: one[0])):
+            if number >= MOST or (desk.id not in self._used and away > UNUSED):
+                desk.request_expiration()
+
+
+def send_what_was_left(server: Server) -> None:
+    """Send the changes that Panel has kept back without another to take them along.
+
+    It keeps one that comes while those before it are on their way. Where it comes in the moment in which they are
+    through, it waits for the next change, which never comes if it was the last: an answer that nobody sees.
+    """
+    for session in server.get_sessions():
+        schedule_write_events(session.document, [], [])
+
+
+async def say_goodbye(server: Server) -> None:
+    """Tell all pages that the server ends."""
+    for session in server.get_sessions():
+        await session.with_document_locked(setattr, session.document, "title", ENDED)
