@@ -5,8 +5,7 @@ non-zeros for sparse data. Both answer the same few calls, so that a loss is wri
 
 ``F`` (n, k) is the factor of the rows, ``Z`` (m, k) the other one, and ``V = F Zᵀ`` the model. Rows do not interact:
 they are shared among threads, and the bits of an answer do not depend on how many there are. What the loops compute
-is written with NumPy in :class:`Entries` and :mod:`endmember.factor.solvers.ratios`, for small data and
-to test the loops against.
+for sums is written with NumPy in :class:`Entries`, for dense data and to test the loops against.
 """
 
 from __future__ import annotations
@@ -31,8 +30,6 @@ NEGLIGIBLE = 1e-12
 SHORTER, TIMES = 0.7, 60
 #: The share of the promised descent that a step must keep.
 ENOUGH = 0.25
-#: With fewer non-zeros, NumPy is done before compiled code is loaded.
-WORTHWHILE = 2**14
 #: Rows are shared among threads in so many parts.
 PARTS = 16
 
@@ -41,13 +38,14 @@ class Counts(NamedTuple):
     """Counts in compressed sparse rows.
 
     Row ``i`` holds ``x[e]`` in column ``columns[e]`` for ``e`` from ``pointers[i]`` to ``pointers[i + 1]``; ``floor``
-    is the least that a model is taken for.
+    is the least that a model is taken for. Where every row holds ``width`` entries, all have the same columns.
     """
 
     pointers: np.ndarray
     columns: np.ndarray
     x: np.ndarray
     floor: float
+    width: int = 0
 
 
 class Rest(NamedTuple):
@@ -128,7 +126,7 @@ def newton_steps(
     for i in range(first, last):
         start, stop = counts.pointers[i], counts.pointers[i + 1]
         n, x, f = stop - start, counts.x[start:stop], F[i]
-        columns = counts.columns[start:stop]
+        columns = counts.columns[start - i * counts.width : stop - i * counts.width]
         v[:n] = 0.0
         for c in range(k):
             zc, Zc, fc = z[c], Z[c], f[c]
@@ -147,7 +145,7 @@ def newton_steps(
                     g[c] += f[b] * rest.quadratic[b, c]
                     H[c, b] += rest.quadratic[c, b]
             best_step(g, H, low, high, step)
-            fall = steepest_fall(inverse[:n], z, step, work)
+            fall = steepest_fall(x, inverse[:n], z, step, work)
             t = length_of_step(g, H, rest.quadratic, low, high, step, fall, relaxation)
             for c in range(k):
                 f[c] = min(max(f[c] + t * step[c], rest.lower[i, c]), rest.upper[i, c])
@@ -200,9 +198,11 @@ def best_step(
             break
 
 
-def steepest_fall(inverse: np.ndarray, z: np.ndarray, step: np.ndarray, work: np.ndarray) -> float:
-    """Fill ``work`` with the change of the model of a row, and return the largest relative fall of an entry."""
-    n = len(inverse)
+def steepest_fall(
+    x: np.ndarray, inverse: np.ndarray, z: np.ndarray, step: np.ndarray, work: np.ndarray
+) -> float:
+    """Fill ``work`` with the change of the model of a row, and return the largest relative fall where counts are."""
+    n = len(x)
     for e in range(n):
         work[e] = 0.0
     for c in range(len(step)):
@@ -211,7 +211,7 @@ def steepest_fall(inverse: np.ndarray, z: np.ndarray, step: np.ndarray, work: np
             work[e] += size * zc[e]
     fall = 0.0
     for e in range(n):
-        fall = max(fall, -work[e] * inverse[e])
+        fall = max(fall, -work[e] * inverse[e] if x[e] > 0 else 0.0)
     return fall
 
 
@@ -276,10 +276,6 @@ class Entries(ABC):
         return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
 
     @abstractmethod
-    def largest(self, values: np.ndarray) -> np.ndarray:
-        """Return the largest of the values in the layout in every row, over entries that hold counts; at least 0."""
-
-    @abstractmethod
     def some_rows(self, rows: slice) -> Self:
         """Return the entries of some of the rows."""
 
@@ -298,9 +294,9 @@ class Entries(ABC):
             return float(F.sum(axis=0) @ Z.sum(axis=0))
         return float(np.sum(F * self.everywhere(Z)))
 
-    def counts(self, floor: float) -> Counts | None:
-        """Return what compiled loops work on, or None where NumPy does as well."""
-        return None
+    @abstractmethod
+    def counts(self, floor: float) -> Counts:
+        """Return what compiled loops work on."""
 
     def over_model(
         self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
@@ -315,18 +311,28 @@ class DenseEntries(Entries):
     def __init__(self, x: np.ndarray, weights: np.ndarray | None = None) -> None:
         self.x, self.weights, self.shape = x, weights, x.shape
 
-    def transposed(self) -> DenseEntries:
+    @cached_property
+    def _other(self) -> DenseEntries:
         return DenseEntries(self.x.T, None if self.weights is None else self.weights.T)
+
+    def transposed(self) -> DenseEntries:
+        return self._other
+
+    @cached_property
+    def _weighted(self) -> np.ndarray:
+        x = self.x if self.weights is None else self.x * self.weights
+        return np.ascontiguousarray(x, dtype=np.float64).ravel()
+
+    def counts(self, floor: float) -> Counts:
+        n, m = self.shape
+        pointers, columns = m * np.arange(n + 1), np.arange(m, dtype=np.int32)
+        return Counts(pointers, columns, self._weighted, floor, m)
 
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return F @ Z.T
 
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return (values if self.weights is None else values * self.weights) @ Z
-
-    def largest(self, values: np.ndarray) -> np.ndarray:
-        matter = self.x > 0 if self.weights is None else self.x * self.weights > 0
-        return np.max(values, axis=1, initial=0.0, where=matter)
 
     def some_rows(self, rows: slice) -> DenseEntries:
         return DenseEntries(self.x[rows], None if self.weights is None else self.weights[rows])
@@ -369,34 +375,22 @@ class SparseEntries(Entries):
             sums[part] = (1.0 / np.maximum(F[part] @ Z.T, floor)) @ values
         return sums
 
-    def largest(self, values: np.ndarray) -> np.ndarray:
-        filled = np.diff(self.X.indptr) > 0
-        largest = np.zeros(self.shape[0])
-        largest[filled] = np.maximum.reduceat(values, self.X.indptr[:-1][filled])
-        return np.maximum(largest, 0.0)
-
     def some_rows(self, rows: slice) -> SparseEntries:
         return SparseEntries(self.X[rows])
 
-    def counts(self, floor: float) -> Counts | None:
-        if len(self.x) < WORTHWHILE:
-            return None
-        return Counts(self.X.indptr, self.X.indices, self.x, floor)
+    def counts(self, floor: float) -> Counts:
+        return Counts(self.X.indptr.astype(np.int64), self.X.indices, self.x, floor)
 
     def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
-        counts = self.counts(floor)
-        if counts is None:
-            return super().quotients(F, Z, floor)
         sums = np.empty(F.shape)
-        run("numerators", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        run(
+            "numerators", self.counts(floor), np.ascontiguousarray(Z), np.ascontiguousarray(F), sums
+        )
         return sums
 
     def deviance(self, F: np.ndarray, Z: np.ndarray, floor: float) -> float:
-        counts = self.counts(floor)
-        if counts is None:
-            return super().deviance(F, Z, floor)
         sums = np.empty(len(F))
-        run("deviances", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        run("deviances", self.counts(floor), np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
         return float(sums.sum())
 
 

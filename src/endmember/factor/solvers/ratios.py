@@ -5,22 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.kernels import (
-    ENOUGH,
-    NEGLIGIBLE,
-    PASSES,
-    SETTLED,
-    SHORTER,
-    TIMES,
-    Rest,
-    run,
-)
+from endmember.factor.data.kernels import Rest, run
 from endmember.factor.solvers.base import Memory, Solver
 from endmember.factor.subproblems.base import Quadratic, Subproblem, times_gram
 from endmember.factor.subproblems.ratio import Counted, Ratio
-
-#: Entries of dense data that are worked on at a time: 4 MiB of float64.
-BLOCK_ENTRIES = 2**19
 
 
 class MultiplicativeUpdate(Solver):
@@ -137,28 +125,15 @@ class Newton(Solver):
     ) -> np.ndarray:
         F = np.array(subproblem.clip(F), order="C")
         relaxation = self._relaxation(subproblem, penalties, memory)
-        counts, Q = subproblem.counts(), subproblem.quadratic
         lower = np.array(np.broadcast_to(subproblem.lower, F.shape), float, order="C")
         upper = np.array(np.broadcast_to(subproblem.upper, F.shape), float, order="C")
-        if counts is not None:
-            slopes = np.ascontiguousarray(subproblem.everywhere + subproblem.linear)
-            Z = np.ascontiguousarray(subproblem.Z.T)
-            rest = Rest(slopes, np.ascontiguousarray(Q), lower, upper)
-            run("newton_steps", counts, Z, F, rest, relaxation, self.inner)
-            return F
-        linear = np.broadcast_to(subproblem.linear, F.shape)
-        height = max(1, BLOCK_ENTRIES // n_others)
-        for start in range(0, len(F), height):
-            rows = slice(start, start + height)
-            part = subproblem.some_rows(F, rows)
-            for _ in range(self.inner):
-                f = F[rows]
-                g, H = part.curvatures(f)
-                g, H = g + linear[rows] + f @ Q, H + Q
-                low, high = lower[rows] - f, upper[rows] - f
-                step = best_steps(g, H, low, high)
-                t = lengths_of_steps(g, H, Q, low, high, step, part.fall(f, step), relaxation)
-                F[rows] = np.clip(f + t[:, None] * step, lower[rows], upper[rows])
+        slopes = np.ascontiguousarray(subproblem.everywhere + subproblem.linear)
+        rest = Rest(slopes, np.ascontiguousarray(subproblem.quadratic), lower, upper)
+        counts, Z = (
+            subproblem.entries.counts(subproblem.floor),
+            np.ascontiguousarray(subproblem.Z.T),
+        )
+        run("newton_steps", counts, Z, F, rest, relaxation, self.inner)
         return F
 
     def _relaxation(
@@ -170,51 +145,3 @@ class Newton(Solver):
         before, memory["other"] = memory.get("other"), subproblem.Z
         moved = before is not None and not np.array_equal(before, subproblem.Z)
         return self.relaxation if moved else 1.0
-
-
-def best_steps(g: np.ndarray, H: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Return for every row the minimiser ``d`` of ``g·d + ½ d·H d`` between ``low`` and ``high``, (n, k)."""
-    step, going, first_gain = np.zeros_like(g), np.ones(len(g), bool), np.zeros(len(g))
-    for turn in range(PASSES):
-        gain = np.zeros(len(g))
-        for c in range(g.shape[1]):
-            slope, curvature = g[:, c] + np.einsum("ib,ib->i", H[:, c], step), H[:, c, c]
-            bent = curvature > 0
-            newton = step[:, c] - slope / np.where(bent, curvature, 1.0)
-            now = np.where(bent, newton, np.where(slope > 0, low[:, c], step[:, c]))
-            now = np.where(going, np.clip(now, low[:, c], high[:, c]), step[:, c])
-            gain += curvature * (now - step[:, c]) ** 2
-            step[:, c] = now
-        first_gain = gain if turn == 0 else first_gain
-        going &= gain > SETTLED * first_gain
-        if not going.any():
-            break
-    return step
-
-
-def lengths_of_steps(
-    g: np.ndarray, H: np.ndarray, Q: np.ndarray, low: np.ndarray, high: np.ndarray,
-    step: np.ndarray, fall: np.ndarray, relaxation: float,
-) -> np.ndarray:  # fmt: skip
-    """Return how far to go along the step of every row, (n,), so that the objective falls for certain."""
-    slope = np.einsum("ik,ik->i", g, step)
-    bent = np.einsum("ik,kl,il->i", step, Q, step)
-    whole = np.einsum("ik,ikl,il->i", step, H, step)
-    own = step**2 * np.diagonal(H, axis1=1, axis2=2)
-    counts = own > NEGLIGIBLE * np.abs(whole)[:, None]
-    room = np.where(step > 0, high, low) / np.where(counts, step, 1.0)
-    t = np.minimum(relaxation, np.where(counts, np.maximum(room, 1.0), np.inf).min(axis=1))
-    curvature = whole - bent
-    found = slope >= 0
-    t[found] = 0.0
-    for _ in range(TIMES):
-        u = np.minimum(t * fall, 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            logarithm = (-u - np.log1p(-u)) / np.where(fall > 0, fall, 1.0) ** 2
-            loss = curvature * np.where(t * fall < 1e-4, t**2 / 2, logarithm)
-        rise = t * slope + bent * t**2 / 2 + np.where(curvature > 0, loss, 0.0)
-        found |= rise <= ENOUGH * (2 - relaxation) * t * slope
-        if found.all():
-            return t
-        t = np.where(found, t, SHORTER * t)
-    return np.where(found, t, 0.0)

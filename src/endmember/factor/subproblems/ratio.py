@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from endmember.factor.columns import lengths
-from endmember.factor.data.kernels import Counts, Entries
+from endmember.factor.data.kernels import Entries
 from endmember.factor.subproblems.base import ProximalStep, Subproblem, square_of_costs
 
 #: A model value is never taken for less than this fraction of the mean datum.
@@ -181,29 +181,6 @@ class Counted(Ratio):
     def everywhere(self) -> np.ndarray:
         """The gradient of the sum of ``V``, (n, k)."""
         return np.broadcast_to(self.entries.everywhere(self.Z), self.shape)
-
-    def curvatures(self, F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the gradient of the misfit, (n, k), and the matrix of second derivatives of every row, (n, k, k)."""
-        V, Z, k = self._model(F), self.Z, self.Z.shape[1]
-        quotient = self.entries.x / V
-        i, j = np.triu_indices(k)
-        H = np.empty((len(F), k, k))
-        H[:, i, j] = H[:, j, i] = self.entries.dot(quotient / V, Z[:, i] * Z[:, j])
-        return self.everywhere - self.entries.dot(quotient, Z), H
-
-    def fall(self, F: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """Return by how much of itself ``V`` falls with a step, where it falls most in every row; (n,), at least 0."""
-        return self.entries.largest(-self.entries.model(step, self.Z) / self._model(F))
-
-    def some_rows(self, F: np.ndarray, rows: slice) -> Counted:
-        """Return the misfit of some of the rows, without what penalties added."""
-        part = Counted(self.entries.some_rows(rows), self.Z, F[rows], self.beta)
-        part.floor = self.floor
-        return part
-
-    def counts(self) -> Counts | None:
-        """Return what compiled loops work on, or None where NumPy does as well."""
-        return self.entries.counts(self.floor)
 
 
 def floor_of(entries: Entries) -> float:
