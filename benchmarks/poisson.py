@@ -21,7 +21,8 @@ from sklearn.decomposition import NMF
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from endmember.factor.data.in_memory import Sparse, kernels
+from endmember.factor.data import kernels
+from endmember.factor.data.in_memory import Sparse
 from endmember.factor.losses import Poisson
 from endmember.factor.solvers import Newton
 
@@ -159,7 +160,7 @@ def main() -> None:
     X = sparse.csr_array(cube.reshape(-1, cube.shape[-1]).astype(np.float64))
     print(f"{name}: {X.shape[0]} pixels, {X.shape[1]} channels, {X.nnz} non-zeros, k = {K}")
     start = time.perf_counter()
-    kernels.compiled()
+    kernels.loops()
     one_sweep(Sparse(X[:2000]))
     print(f"first use of the compiled loops: {time.perf_counter() - start:.2f} s")
     if "growth" in asked.parts:

@@ -260,7 +260,7 @@ def _shrunk_pattern(X: Floats, shifts: np.ndarray) -> Floats:
     squares = rest @ rest
 
     def cost(ratio: float) -> float:
-        spread = 1 + precision * 10**ratio
+        spread = 1 + precision * 10.0**ratio
         total = squares + np.sum(precision * found**2 / spread)
         return float((freedom + len(found)) * np.log(max(total, 1e-300)) + np.sum(np.log(spread)))
 
