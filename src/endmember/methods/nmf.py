@@ -18,7 +18,6 @@ from endmember.factor.loop import merging as moves
 from endmember.factor.loop.absence import (
     DEAR,
     absent,
-    apart,
     decided,
     least_price,
     tests_of,
@@ -278,8 +277,7 @@ class NMF(Alternating):
         else:
             sketch = replace(whole, data=self._compressed(whole.data.matrix, k))
         tests = tests_of(full)
-        starts = [fit.factors, apart(sketch, fit.factors)]
-        starts += self._sampled(sketch, observed, k, tests)
+        starts = [fit.factors, *self._sampled(sketch, observed, k, tests)]
         observed.judged = sketch
         found = least_price(sketch, starts, tests)
         if sketch.data is not whole.data and not isinstance(observed.data, Lazy):

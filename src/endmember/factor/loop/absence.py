@@ -17,12 +17,9 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from endmember.factor.data.axis import Grid
-from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.compatibility import default_solvers
-from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
-from endmember.factor.penalties import Absent, NonNegative, SoftOrthogonal
-from endmember.factor.solvers import HALS
+from endmember.factor.penalties import Absent
 from endmember.factor.subproblems.base import Quadratic, Subproblem
 
 #: Sweeps at most, and the movement of the factors of unit length at which the zeros stand still.
@@ -35,8 +32,6 @@ BY_ITSELF = 1.5
 BORNE = 1.8
 #: and up to this cost of a zero in the loss of counts, which squares of few counts do not see.
 DEAR = 5.0
-#: Another start is found with maps that overlap less by this weight, in so many sweeps at most.
-APART, APART_SWEEPS = 0.01, 200
 
 
 @dataclass
@@ -98,14 +93,6 @@ def with_zeros(problem: Problem, absent: Mapping[int, np.ndarray]) -> Problem:
             Absent(mask) if isinstance(p, Absent) and p.tested else p for p in penalties[mode]
         ]
     return replace(problem, penalties=penalties)
-
-
-def apart(problem: Problem, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return factors near those given whose first overlaps less: another start, on the way to zeros."""
-    penalties = [[NonNegative(), SoftOrthogonal(APART)], *[[NonNegative()]] * (len(factors) - 1)]
-    other = replace(problem, penalties=penalties, settings=None).settled(factors)
-    solvers = [HALS() for _ in factors]
-    return alternate(other, Fit(list(factors)), solvers, max_iter=APART_SWEEPS, tol=1e-5).factors
 
 
 def least_price(
