@@ -95,7 +95,7 @@ PENALTIES = {
     "sparse": PenaltyRow(
         "Sparse",
         "maps",
-        "Weight of sparse maps (0.01 is little, 1 empties them).",
+        "Weight of sparse maps (0.01: little, 1: none left).",
         "Sparse maps",
         "sparse",
     ),
@@ -113,7 +113,7 @@ PENALTIES = {
     "relevance": PenaltyRow(
         "Relevance",
         "maps",
-        "Keep as many of K components as the data bear (ARD).",
+        "Keep the components that the data bear (ARD).",
         "Drop superfluous components (ARD)",
         weights=(),
     ),

@@ -68,7 +68,7 @@ class Fitting(Sweeps):
     drift: Annotated[
         float | None,
         typer.Option(
-            help="Let the energy axis drift from pixel to pixel by up to CHANNELS; find the shifts too.",
+            help="Let the energy axis drift by up to CHANNELS; find the shifts too.",
             metavar="CHANNELS",
         ),
     ] = None
@@ -77,8 +77,9 @@ class Fitting(Sweeps):
         str,
         typer.Option(
             callback=lambda name: name.lower().replace("-", "_"),
-            help="Which end, where mixed pixels and like spectra fit as well.",
-            metavar="pure-maps|distinct-spectra",
+            help="pure-maps or distinct-spectra: which end, where both fit.",
+            metavar="END",
+            show_default=False,
         ),
     ] = "pure_maps"
 
@@ -179,7 +180,7 @@ class Penalties(_Weights):
     known: Annotated[
         list[str] | None,
         typer.Option(
-            help="Component N has the spectrum of FILE; once for each.",
+            help="Component N has the spectrum of FILE; repeatable.",
             metavar="N=FILE",
         ),
     ] = None
