@@ -213,7 +213,7 @@ def given_fit(
     if X is None:
         raise EndmemberTypeError("the data are missing: give a fitted model together with its data")
     X, shape = given(X), np.shape(fitted.maps_)[:-1]
-    if domain is None and X.shape[:-1] == (math.prod(shape),):
+    if domain is None and len(shape) > 1 and X.shape[:-1] == (math.prod(shape),):
         options["domain"] = shape
     return fitted, X, options
 

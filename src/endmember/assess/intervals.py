@@ -19,9 +19,8 @@ from scipy.stats import norm
 
 from endmember.assess.bands import given_fit, known_entries
 from endmember.assess.information import Information, Weights
-from endmember.assess.standard_errors import NoisyAnswer
+from endmember.assess.standard_errors import NoisyAnswer, solution
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.matrix import row_blocks
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
@@ -214,33 +213,19 @@ class _Turned:
 
     def _free(self) -> None:
         """Solve for both factors without bounds, and for the covariance of every row of them."""
-        C, S, data = self.answer.C, self.answer.S, self.observed.data
-        n, m = data.shape
-        total = [self._variance(C @ S.mean(axis=0)), self._variance(S @ C.mean(axis=0))]
-        rows, columns = (1 / np.maximum(v, LEAST_VARIANCE * v.mean()) for v in total)
+        answer, data = self.answer, self.observed.data
+        C, S = answer.C, answer.S
+        means = answer.variance(C.mean(axis=0, keepdims=True))[0], answer.variance(C).mean(axis=1)
+        columns, rows = (1 / np.maximum(v, LEAST_VARIANCE * v.mean()) for v in means)
         for _ in range(SWEEPS):
-            to_maps = columns[:, None] * S @ np.linalg.pinv(S.T @ (columns[:, None] * S))
-            C = np.where(self.known[0], self.answer.C, data.dot(to_maps))
-            to_spectra = rows[:, None] * C @ np.linalg.pinv(C.T @ (rows[:, None] * C))
-            S = np.where(self.known[1], self.answer.S, data.transposed_dot(to_spectra))
+            C = np.where(self.known[0], answer.C, data.dot(solution(S, columns)))
+            S = np.where(self.known[1], answer.S, data.transposed_dot(solution(C, rows)))
         self.C, self.S = C, S
-        self.spread = [np.zeros((n, self.k, self.k)), np.zeros((m, self.k, self.k))]
-        for block in row_blocks(n, m):
-            variance = self._variance(self.answer.C[block] @ self.answer.S.T)
-            self.spread[0][block] = np.einsum(
-                "ij,jq,jr->iqr", variance, to_maps, to_maps, optimize=True
-            )
-            part = to_spectra[block]
-            self.spread[1] += np.einsum("ij,iq,ir->jqr", variance, part, part, optimize=True)
+        self.spread = answer.covariances(C, S, (rows, columns))
         for spread, known in zip(self.spread, self.known, strict=True):
             spread *= ~(known[:, :, None] | known[:, None, :])
         weights = Weights(rows, columns)
         self.directions = Information(C, S, weights, *self.known).rotations
-
-    def _variance(self, model: np.ndarray) -> np.ndarray:
-        """Return the variance of entries of this mean."""
-        variance = np.broadcast_to(self.answer.noise.variance(np.maximum(model, 0.0)), model.shape)
-        return np.maximum(variance, 1e-3 * variance.mean())
 
     def of(self, C: np.ndarray, S: np.ndarray) -> float:
         """Return the quantity of maps (n, k) and spectra (m, k)."""

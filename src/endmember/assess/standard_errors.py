@@ -1,7 +1,10 @@
 """How large the error bars are: what noise alone does to spectra and maps."""
 
 import math
-from dataclasses import dataclass
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +13,18 @@ from sklearn.base import clone
 
 from endmember.assess.bands import fixed_entries, given_fit
 from endmember.assess.information import Information, Weights
+from endmember.assess.surrogates import lagged_correlation
 from endmember.errors import Argument, EndmemberError, Sentence, Words
+from endmember.factor.data.matrix import row_blocks
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel
+from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
 from endmember.methods.estimator import Explained
+from endmember.methods.nmf import NMF
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
 MOST_WORK = 3e11
@@ -27,8 +34,21 @@ MOST_ENTRIES = 8000
 AT_ZERO = 1e-8
 #: The limit of an entry at zero has this much of the probability below it, as one standard error has.
 BELOW = float(norm.cdf(1.0))
+#: Relative distances from an answer, in standard errors, up to which the error of a folded normal number is tabled.
+FAR = 8.0
+#: A residual is said whose mean square is larger than that of the noise by this fraction.
+UNLIKE = 0.1
+#: Correlation is measured in data of up to so many entries.
+MOST_PAINTED = 2e7
 #: Expected counts are never taken for less than this fraction of the largest.
 FAINTEST = 1e-9
+
+
+#: What is said of the bias of clipped noise.
+TESTED = {
+    True: " They hold how far clipped noise and penalties have moved it from the answer whose zeros a test decides.",
+    False: " The bias of clipped noise is not part of them: small amounts are not zero here, and no test can tell it.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +73,11 @@ class Errors:
         one of the channel.
     efficient : bool
         Whether the loss of the model is the likelihood of this noise, so that the bound can be reached.
+    tested : bool or None
+        Whether the errors hold how far clipped noise and penalties have moved the answer; False where the data bear
+        no zeros from which that could be told, None where it was not asked.
+    misfit : float
+        Mean square of the residual over what the noise explains; NaN where the noise was measured from it.
     """
 
     spectra: np.ndarray
@@ -63,6 +88,8 @@ class Errors:
     method: str
     exact: bool = True
     efficient: bool = False
+    tested: bool | None = None
+    misfit: float = math.nan
 
     @property
     def sentence(self) -> str:
@@ -80,8 +107,16 @@ class Errors:
                 "Errors are the Cramér-Rao bound: what the best estimator makes of this noise.",
             )
             if not self.efficient:
-                more = Argument("", says='; method="bootstrap" says by how much')
-                bound += (" The loss of this model does worse", more, ".")
+                bound += (
+                    " The loss of this model does worse, which they allow for one factor at a time.",
+                )
+        if self.tested is not None:
+            bound += (TESTED[bool(self.tested)],)
+        if self.misfit > 1 + UNLIKE:
+            bound += (
+                f" The residual is {self.misfit:.2g} times what this noise explains: something is left that is no "
+                "noise, and errors may be too small.",
+            )
         if not self.rotations:
             return Sentence(*bound)
         several = "s" if self.rotations > 1 else ""
@@ -110,7 +145,11 @@ def uncertainty(
 
     "cramer-rao" inverts the Fisher information of all spectra and maps together, with entries at zero
     held there and every spectrum held at its norm (that of the model's ``normalise``; unit length where
-    that speaks of maps). "bootstrap" fits the model again to data simulated from the answer.
+    that speaks of maps). Clipped noise widens the cone of an :class:`em.NMF`, and penalties move it: it is fitted again
+    without these and with zeros that a test decides (:class:`em.Absent`), and the error is that within which both the
+    distance of the two answers and the noise of the second lie together, in 68 of 100 cases. Noise of neighbours that
+    is correlated, and a loss that weighs them otherwise than their noise asks, enlarge the errors of each factor as
+    if the other were known. "bootstrap" fits the model again to data simulated from the answer.
 
     Parameters
     ----------
@@ -169,7 +208,7 @@ def uncertainty(
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))
     with one_blas_thread():
-        return answer.bound()
+        return answer.with_distance(answer.bound())
 
 
 class NoisyAnswer:
@@ -182,7 +221,7 @@ class NoisyAnswer:
         zero = [AT_ZERO * np.max(F, axis=0) >= F for F in (self.C, self.S)]
         self.at_zero = [z & ~h & (not negative) for z, h in zip(zero, known, strict=True)]
         self.fixed = [z | h for z, h in zip(self.at_zero, known, strict=True)]
-        self.noise = noise or self._noise()
+        self.noise, self.misfit = noise or self._noise(), math.nan
 
     def _noise(self) -> NoiseModel:
         """Return the noise that the loss of the model stands for; of variance NaN where nothing tells it."""
@@ -219,7 +258,111 @@ class NoisyAnswer:
         limits = self._limits(known)
         maps = np.where(self.at_zero[0], limits[0], maps)
         spectra = np.where(self.at_zero[1], limits[1], spectra)
-        return self._errors(spectra, maps, len(known.rotations), "cramer-rao", exact)
+        times = self._inefficiency()
+        found = self._errors(
+            spectra * times[1], maps * times[0], len(known.rotations), "cramer-rao", exact
+        )
+        return replace(found, misfit=self.misfit)
+
+    def with_distance(self, errors: Errors) -> Errors:
+        """Return the errors of the answer with its distance from one whose zeros a test decides, where there is one."""
+        model = self._with_tested_zeros()
+        if model is None:
+            return errors
+        tested = bool(model.absent_.any())
+        if not tested:
+            return replace(errors, tested=False)
+        other = NoisyAnswer(model, model.explained(self.observed), self.noise)
+        order = match_components(other.S.T, self.S.T)
+        own, there = other.bound(), self.model
+        spectra = _together(there.components_ - model.components_[order], own.spectra[order])
+        maps = _together(there.maps_ - model.maps_[..., order], own.maps[..., order])
+        known = [self.fixed[mode] & ~self.at_zero[mode] for mode in (0, 1)]
+        return replace(
+            errors, tested=True, rotations=own.rotations,
+            maps=np.where(self.observed.maps(known[0].astype(float)) == 1, 0.0, maps),
+            spectra=np.where(self.observed.spectra(known[1].astype(float)) == 1, 0.0, spectra),
+        )  # fmt: skip
+
+    def _with_tested_zeros(self) -> Any:
+        """Return the model without penalties and with tested zeros, fitted from the answer; None where it is that."""
+        model, k = self.model, self.S.shape[1]
+        judged = {"excess_", "absent_"} <= vars(model).keys()
+        if not isinstance(model, NMF) or k == 1 or judged or self.fixed[1].all():
+            return None
+        own = {
+            name: [p for p in penalties if "bounds" in p.offers() or np.any(p.fixes_scale(k))]
+            for name, penalties in model._penalties().items()
+        }
+        own["maps"].append(Absent("auto"))
+        with warnings.catch_warnings(), suppress(EndmemberError):
+            warnings.simplefilter("ignore")
+            start = np.nan_to_num(model.maps_), np.nan_to_num(model.components_)
+            again = clone(model).set_params(n_components=k, init=start, **own)
+            return again.fit(self.observed)
+        return None
+
+    def _inefficiency(self) -> list[np.ndarray]:
+        """Return how much larger the errors of maps (n, k) and of spectra (m, k) are than bounds, the others known."""
+        data, loss = self.observed.data, self.model.own_loss()
+        times, weights = [np.ones(self.C.shape), np.ones(self.S.shape)], [np.ones(1), np.ones(1)]
+        if data.weighted or data.size > MOST_PAINTED:
+            return times
+        if self.noise.gain > 0 and loss.needs == "products":
+            scaled = [loss.prepare(data).row_weights(mode) for mode in (0, 1)]
+            weights = [one if w is None else w for one, w in zip(weights, scaled, strict=True)]
+            reached, best = (
+                self.covariances(self.C, self.S, weights),
+                self.covariances(self.C, self.S),
+            )
+            times = [
+                np.sqrt(np.maximum(np.einsum("iqq->iq", one) / np.einsum("iqq->iq", other), 1.0))
+                for one, other in zip(reached, best, strict=True)
+            ]
+        deviation = np.sqrt(self.variance(self.C.mean(axis=0, keepdims=True)).T)
+        lags = self._correlation(np.linalg.qr(self.S / deviation)[0])
+        for j, u in enumerate((solution(self.S, weights[1]) * deviation).T):
+            alike = np.correlate(u, u, "full")[len(u) - 1 :][: len(lags) + 1]
+            times[0][:, j] *= np.sqrt(max(1 + 2 * (lags @ alike[1:]) / alike[0], 0.0))
+        return times
+
+    def _correlation(self, basis: np.ndarray) -> np.ndarray:
+        """Return the correlation of the noise at lags of 1, 2, … channels; measure how large it is on the way."""
+        squares, expected, residual = 0.0, 0.0, []
+        for rows, block in self.explained.residual_blocks():
+            variance = self.variance(self.C[rows])
+            squares, expected = squares + np.sum(block**2), expected + np.sum(variance)
+            residual.append(block / np.sqrt(variance))
+        size = self.observed.data.size
+        free = max(size - self.C.size - self.S.size, 1)
+        self.misfit = float(squares / expected) * size / free if self.noise.gain > 0 else math.nan
+        return lagged_correlation(np.concatenate(residual).T, basis, np.ones(len(basis)))
+
+    def variance(self, C: np.ndarray) -> np.ndarray:
+        """Return the variance of the noise in pixels of some maps, (rows, m)."""
+        model = np.maximum(C @ self.S.T, 0.0)
+        variance = np.broadcast_to(self.noise.variance(model), model.shape)
+        return np.maximum(variance, 1e-3 * variance.mean())
+
+    def covariances(
+        self, C: np.ndarray, S: np.ndarray, weights: Sequence[np.ndarray] | None = None
+    ) -> list[np.ndarray]:
+        """Return the covariances of the rows of maps (n, k, k) and spectra (m, k, k), each with the other factor known.
+
+        Of least squares with weights of pixels and channels, or with those that the noise asks for.
+        """
+        n, m, k = len(C), len(S), S.shape[1]
+        to_maps, to_spectra = (
+            (S, C) if weights is None else (solution(S, weights[1]), solution(C, weights[0]))
+        )
+        found = [np.zeros((n, k, k)), np.zeros((m, k, k))]
+        for rows in row_blocks(n, m):
+            variance = self.variance(self.C[rows])
+            variance = 1 / variance if weights is None else variance
+            part = to_spectra[rows]
+            found[0][rows] = np.einsum("ij,jq,jr->iqr", variance, to_maps, to_maps, optimize=True)
+            found[1] += np.einsum("ij,iq,ir->jqr", variance, part, part, optimize=True)
+        return [np.linalg.pinv(one, hermitian=True) for one in found] if weights is None else found
 
     def _weights(self, work: float) -> tuple[Weights, bool]:
         """Return one over the variance of every entry, and whether that is exact."""
@@ -283,6 +426,26 @@ class NoisyAnswer:
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
             rotations, method, exact, self.model.own_loss().likelihood,
         )  # fmt: skip
+
+
+def solution(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return what takes data to the least-squares factor beside ``Z`` (m, k) with weights (m,), (m, k)."""
+    weighted = Z * weights[:, None]
+    return weighted @ np.linalg.pinv(Z.T @ weighted)
+
+
+def _together(distance: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return what the size of a normal number of this mean and error stays below in 68 of 100 cases."""
+    away = np.linspace(0.0, FAR, 81)
+    low, high = np.zeros(81), away + 2.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        enough = norm.cdf(middle - away) - norm.cdf(-middle - away) >= 2 * BELOW - 1
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        far = np.where(error > 0, np.abs(distance) / error, np.inf)
+    near = error * np.interp(far, away, high)
+    return np.where(far <= FAR, near, np.abs(distance) + (high[-1] - FAR) * error)
 
 
 def _upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:

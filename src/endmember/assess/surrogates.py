@@ -333,17 +333,19 @@ def measure_colour(white: WhiteData, rank: int) -> Colour:
     """
     U, V = (vectors[:, :rank] for vectors in white.decomposition[::2])
     residual = (white.Y - white.fit(rank)) / white.deviation
-    channels = _correlation(residual.T, V, np.ones(V.shape[0]))
+    channels = lagged_correlation(residual.T, V, np.ones(V.shape[0]))
     everywhere = np.ones((len(U), 1))
     image, maps, present = (np.nan_to_num(white.grid(F)) for F in (residual, U, everywhere))
     pixels = tuple(
-        _correlation(*(np.moveaxis(array, axis, 0) for array in (image, maps, present[..., 0])))
+        lagged_correlation(
+            *(np.moveaxis(array, axis, 0) for array in (image, maps, present[..., 0]))
+        )
         for axis in range(len(white.domain))
     )
     return Colour(channels, pixels, white.domain, white.rows)
 
 
-def _correlation(residual: Floats, basis: Floats, present: Floats) -> Floats:
+def lagged_correlation(residual: Floats, basis: Floats, present: Floats) -> Floats:
     """Correlation of the noise along the first axis at lags 1, 2, … until it ends.
 
     ``residual`` is noise minus its projection P on the orthonormal ``basis``, so its covariance is
