@@ -164,7 +164,7 @@ def test_an_opened_answer_is_the_answer(name, tmp_path):
 def report_of(result):
     """Return what a report says, without pictures."""
     words = (reporting.methods_paragraph, reporting._findings, doubts.verdicts)
-    return [say(result) for say in words], reporting._warnings(result.model)
+    return [say(result) for say in words], reporting.doubts(result.model)
 
 
 @pytest.fixture(autouse=True)
