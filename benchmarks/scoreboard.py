@@ -155,7 +155,7 @@ def zeros_known(scene):
 def our_rows():
     """Every model of this package that needs nothing but the data and a number."""
     push, counts = em.SoftOrthogonal(0.01), em.PoissonScaled()
-    tight = {"spectra": em.MinimumVolume(0.03), "maps": em.SumToOne(mode="scale")}
+    tight = {"spectra": em.MinimumVolume("auto"), "maps": em.SumToOne(mode="scale")}
     r = {"random_state": 0}
     return [
         Method("NMF", "em.NMF(k)", ours(lambda k: em.NMF(k, **r))),
@@ -172,7 +172,7 @@ def our_rows():
         Method("ARD-SO-NMF", "em.NMF(k + 5, loss=em.PoissonScaled(), maps=[em.SoftOrthogonal(0.01), em.Relevance()])",
                ours(lambda k: em.NMF(k + 5, loss=counts, maps=[push, em.Relevance()], **r))),
         Method("NMF, little volume",
-               'em.NMF(k, loss=em.PoissonScaled(), spectra=em.MinimumVolume(0.03), maps=em.SumToOne(mode="scale"))',
+               'em.NMF(k, loss=em.PoissonScaled(), spectra=em.MinimumVolume("auto"), maps=em.SumToOne(mode="scale"))',
                ours(lambda k: em.NMF(k, loss=counts, **tight, **r))),
         Method("NMF-SO, drifting", "em.Drifting(em.NMF(k, loss=em.PoissonScaled(), maps=em.SoftOrthogonal(0.01)))",
                ours(lambda k: em.Drifting(em.NMF(k, loss=counts, maps=push, **r))), only=(drift,)),

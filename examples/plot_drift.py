@@ -49,7 +49,7 @@ def scene(seed, counts=COUNTS):
 
 ordinary = {"n_starts": 1, "max_iter": 200, "tol": 1e-5, "random_state": 0}
 scaled = {"loss": em.PoissonScaled(), **ordinary}
-tight = {"spectra": em.MinimumVolume(0.03), "maps": em.SumToOne(mode="scale"), **scaled}
+tight = {"spectra": em.MinimumVolume(0.002), "maps": em.SumToOne(mode="scale"), **scaled}
 models = {
     "plain NMF": em.NMF(3, **ordinary),
     "scaled loss": em.NMF(3, **scaled),

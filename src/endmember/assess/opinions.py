@@ -33,7 +33,7 @@ from endmember.methods.sampling import quick_sampling
 #: Sweeps of an opinion at most, and the progress at which it stands still.
 SWEEPS, STILL = 100, 1e-4
 #: Weight of a minimum volume.
-TIGHT = 0.03
+TIGHT = 0.002
 #: A cone is widened until clipped amounts leave this of what noise explains, to within this share of the way.
 WIDENED, FINE = 0.8, 1 / 16
 
