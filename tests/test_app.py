@@ -959,6 +959,111 @@ def test_the_page_shows_what_the_session_holds(session):
     page.close()
 
 
+@pytest.fixture
+def page(tmp_path):
+    """A page without a browser, and how to wait for its work."""
+    pytest.importorskip("panel")
+    from endmember.app.page.page import Page
+
+    page = Page(Session(tmp_path))
+
+    def finish(done):
+        deadline = time.monotonic() + 60
+        while not done() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert done(), page.message.value
+
+    page.finish = finish
+    yield page
+    for lane in (page.drag, page.live, page.jobs):
+        idle = threading.Event()
+        lane.submit(lambda ticket: None, lambda _, idle=idle: idle.set(), lambda _: None)
+        assert idle.wait(60)
+    page.close()
+
+
+def test_what_a_step_finds_or_warns_of_is_said_on_the_page(page):
+    import hyperspy.api as hs
+
+    rng, energy = np.random.default_rng(0), np.arange(300.0)
+    shifts = rng.integers(-4, 5, (6, 6, 1))
+    cube = rng.poisson(1000 * np.exp(-((energy - 150 - shifts) ** 2) / 20) + 20)
+    cube[2, 3, 40] = 900
+    page.session.use(hs.signals.Signal1D(cube))
+    page.data_changed()
+    panel = page.panel("Prepare")
+    for kind, words in {
+        "Align energies": "which not every pixel has seen, were cropped",
+        "Remove spikes": "spikes: 3 values in 1 of 36 spectra were replaced, in pixel 2, 3 (channel 39)",
+    }.items():
+        panel._tried, panel._kind.value = None, kind
+        panel._start()
+        page.finish(lambda: panel._tried)
+        assert words in page.message.value
+
+
+@pytest.mark.parametrize("steps", [-2.0, np.linspace(1, 3, 40)])
+def test_uneven_and_falling_energies_are_shown(page, tmp_path, steps):
+    from hyperspy.axes import DataAxis
+
+    signal = em.synthetic.diode(shape=(8, 9), channels=40).signal
+    signal.change_dtype(float)
+    energy = 500 + np.cumsum(np.broadcast_to(steps, 40))
+    if np.ndim(steps):
+        signal.axes_manager[-1].convert_to_non_uniform_axis()
+        signal.axes_manager[-1].axis = energy
+    else:
+        signal.axes_manager[-1].offset, signal.axes_manager[-1].scale = energy[0], steps
+    assert isinstance(signal.axes_manager[-1], DataAxis) == bool(np.ndim(steps))
+    signal.save(tmp_path / "mine.hspy")
+    page.session.use(page.session.read("mine.hspy"))
+    page.data_changed()
+    np.testing.assert_allclose(page.session.data.energy, energy)
+    panel = page.panel("Data")
+    panel._window_moved((energy[10], energy[20]))
+    page.finish(lambda: panel._window == (10, 21))
+    run = page.session.run(Choices(2, starts=1))
+    np.testing.assert_allclose(run.result.spectra.axes_manager[-1].axis, energy)
+
+
+def test_a_file_of_several_signals_asks_which(page, tmp_path):
+    import h5py
+
+    first = em.synthetic.diode(shape=(8, 9), channels=40).signal
+    second = em.synthetic.mixed_phases((6, 5), channels=50, k=2).signal
+    first.save(tmp_path / "two.hspy")
+    second.save(tmp_path / "other.hspy")
+    with h5py.File(tmp_path / "other.hspy") as one, h5py.File(tmp_path / "two.hspy", "a") as both:
+        both.copy(one["Experiments/Mixed oxides"], "Experiments/Mixed oxides")
+    page._list("")
+    page._file.value = "two.hspy"
+    page._open()
+    page.finish(lambda: page._signal.visible)
+    assert page.session.image is None
+    (chosen,) = [number for words, number in page._signal.options.items() if "oxides" in words]
+    page._signal.value = chosen
+    page.finish(lambda: page.session.image is not None)
+    assert page.session.data.shape == (6, 5, 50)
+    page.finish(lambda: "left aside" in page.message.value)
+    assert str(tmp_path) not in page.message.value and not page._signal.visible
+
+
+def test_all_that_hyperspy_reads_is_offered(tmp_path):
+    from rsciio import IO_PLUGINS
+
+    endings = {ending for plugin in IO_PLUGINS for ending in plugin["file_extensions"]}
+    for ending in endings:
+        (tmp_path / f"file.{ending}").touch()
+    assert set(listing(tmp_path)[1]) == {f"file.{ending}" for ending in endings}
+
+
+def test_the_example_is_looked_at(page):
+    assert page._welcome.visible
+    page._try()
+    page.finish(lambda: page.session.image is not None and not page._welcome.visible)
+    assert page.session.data.title == "Mixed oxides"
+
+
 def test_a_row_of_the_catalogue_is_a_control_of_the_page(session, monkeypatch):
     pytest.importorskip("panel")
     from panel.widgets import DiscreteSlider

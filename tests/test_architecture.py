@@ -146,16 +146,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2173,
+    "app": 2237,
     "assess": 1962,
     "catalogue": 42,
     "cli": 1076,
     "errors": 50,
     "factor": 6557,
     "methods": 2384,
-    "preprocess": 1152,
+    "preprocess": 1161,
     "show": 813,
-    "signals": 2199,
+    "signals": 2203,
     "synthetic": 408,
 }
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.inspection import is_lazy, unwrap
 from endmember.factor.data.matrix import Floats, Indices, row_blocks
+from endmember.factor.data.observed import logger
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import lifted, map_pixels
 
@@ -36,6 +37,7 @@ _MANY = 1000.0  # counts from which the tail is Gaussian to all purposes
 _LOOK = 3.5  # standard deviations from which an entry is looked at closely
 _SAMPLE = 2**22  # entries on which the noise is measured
 _ROUNDS = (1e-2, 1e-4, 1e-6)  # tail probabilities of what is taken out before it is measured again
+_NAMED = 8  # pixels with spikes that are named
 _CHUNK = 20_000  # entries looked at closely at a time
 
 
@@ -117,6 +119,7 @@ def remove_spikes(
 ) -> Any:
     """Replace spikes by a straight line between the channels on either side.
 
+    How many spikes were found and where is told on the logger ``endmember`` at level INFO, except of lazy data.
     No noise is put on the line. Where a fit follows, leaving spikes out (``find_spikes``, weight 0)
     is cleaner than filling them in.
 
@@ -146,7 +149,10 @@ def remove_spikes(
     """
     if mask is None:
         options = {"probability": probability, "grow": grow, "afterglow": afterglow}
-        return map_pixels(_bridge, X, find_spikes(X, noise=noise, **options))
+        spikes = find_spikes(X, noise=noise, **options)
+        if not is_lazy(spikes):
+            _tell(spikes)
+        return map_pixels(_bridge, X, spikes)
     mask = unwrap(mask)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
     if mask.shape != X.shape or mask.dtype != bool:
@@ -155,6 +161,20 @@ def remove_spikes(
             "True (spike) or False for every entry"
         )
     return map_pixels(_bridge, X, mask)
+
+
+def _tell(spikes: np.ndarray) -> None:
+    """Say in the log how many values were spikes, and where the first lie."""
+    hit = np.argwhere(spikes.any(axis=-1))
+    places = [
+        f"{', '.join(map(str, pixel))} (channel {int(np.argmax(spikes[tuple(pixel)]))})"
+        for pixel in hit[:_NAMED].tolist()
+    ]
+    logger.info(
+        "spikes: %d values in %d of %d spectra were replaced%s%s",
+        spikes.sum(), len(hit), spikes[..., 0].size,
+        ", in pixel " * bool(places) + "; ".join(places), " ..." * (len(hit) > _NAMED),
+    )  # fmt: skip
 
 
 def _check(X: Any, probability: float, grow: int) -> None:

@@ -104,7 +104,7 @@ class Image:
     def signal(self) -> Any:
         """The data as a HyperSpy signal: mapped, or lazy where they stay on disk."""
         if self.stays is None:
-            data = self.cube.reshape([axis["size"] for axis in self.axes])
+            data = self.cube if len(self.axes) > 2 else self.cube[0]
             return self.kind(
                 data, axes=self.axes, metadata=self.metadata,
                 original_metadata=self.original_metadata,

@@ -136,9 +136,11 @@ class Session:
         """Return where to write an upload that is called ``name``; then read it with :meth:`read_upload`."""
         return Upload(Path(self._own.name), name, self.limit)
 
-    def read_upload(self, upload: Upload, ticket: Ticket | None = None) -> Image:
+    def read_upload(
+        self, upload: Upload, signal: int | None = None, ticket: Ticket | None = None
+    ) -> Image:
         """Return what was uploaded, for :meth:`use`; changes nothing."""
-        return self.store.read(ticket or Ticket(), upload.path)
+        return self.store.read(ticket or Ticket(), upload.path, signal)
 
     def use(self, signal: Any) -> None:
         """Take a signal, or an :class:`Image` of one, as the data; the runs of earlier data stay."""

@@ -7,7 +7,7 @@ import panel as pn
 
 from endmember.app.core.image import Image
 from endmember.app.core.steps import Step
-from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, map_plot, wide, wrapped
+from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, Tick, map_plot, wide, wrapped
 from endmember.app.work.scheduler import Ticket
 
 _HINT = (
@@ -26,7 +26,7 @@ class DataPanel(Panel):
         super().__init__(page)
         self._map = map_plot(page.session.data, 440, 440, self._region_moved, log=True)
         self._plots = {False: SpectrumPlot("", 400, 500, drag=self._window_moved)}
-        self._log = pn.widgets.Checkbox(label="logarithmic intensities", margin=(12, 10))
+        self._log = Tick("logarithmic intensities", margin=(12, 10))
         self._all = pn.widgets.Button(
             label="All pixels, all energies", width=180, on_click=lambda _: self._reset()
         )
@@ -91,7 +91,7 @@ class DataPanel(Panel):
         self._draw_map(values)
 
     def _scale_changed(self) -> None:
-        log = self._log.value
+        log = self._log.on
         if log not in self._plots:
             self._plots[log] = SpectrumPlot("", 400, 500, drag=self._window_moved, log=log)
         self._draw_spectrum()
@@ -106,7 +106,7 @@ class DataPanel(Panel):
             names.append("region")
             spectra.append(self._region)
             title = f"Mean spectrum of columns {x0} to {x1 - 1}, rows {y0} to {y1 - 1}"
-        plot = self._plots[self._log.value]
+        plot = self._plots[self._log.on]
         plot.show(
             data.energy, spectra, names, data.axis.label, data.quantity,
             colours=[_GREY, _ORANGE][: len(names)],
@@ -118,7 +118,7 @@ class DataPanel(Panel):
         first, end = self._window
         low, high = data.energy[first], data.energy[end - 1]
         title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()
-        self._map.show(values, data, title, data.quantity, log=self._log.value)
+        self._map.show(values, data, title, data.quantity, log=self._log.on)
 
 
 class _Kind(NamedTuple):
@@ -271,9 +271,9 @@ class PreparePanel(Panel):
         step, session = self._step(), self._page.session
 
         def done(image: Image) -> None:
-            self._tried, self._keep.disabled = (step, image), False
-            self._compare(session.data, image)
             self._page.say(f"Tried {step.code}: keep it, or try another.")
+            self._compare(session.data, image)
+            self._tried, self._keep.disabled = (step, image), False
 
         self._ask(f"Trying {step.code} ...", lambda ticket: session.preview(step, ticket), done)
 

@@ -255,7 +255,7 @@ class MapPlot(_PixelPlot):
 class OverlayPlot(_PixelPlot):
     """All maps in one picture, each in the colour of its spectrum."""
 
-    def __init__(self, width: int = 300, height: int = 270) -> None:
+    def __init__(self, width: int = 220, height: int = 270) -> None:
         super().__init__("All maps together", width, height)
         self.figure.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=self._source)
 
@@ -408,12 +408,24 @@ class CurvePlot:
 
 
 def map_plot(
-    data: Image, width: int = 250, height: int = 220, drag: Any = None, **more: Any
+    data: Image, width: int = 190, height: int = 200, drag: Any = None, **more: Any
 ) -> MapPlot | LinePlot:
     """Return what draws values over the pixels of data."""
     if data.is_line:
         return LinePlot(width, height, drag)
     return MapPlot("", width, height, drag, **more)
+
+
+class Tick(pn.widgets.CheckBoxGroup):
+    """A box to tick whose words can be clicked, and are its name to a screen reader; Panel's own stands beside them."""
+
+    def __init__(self, label: str, **params: Any) -> None:
+        super().__init__(options={label: True}, value=[], **params)
+
+    @property
+    def on(self) -> bool:
+        """Whether it is ticked."""
+        return bool(self.value)
 
 
 def wrapped(*parts: Any, **more: Any) -> pn.Row:

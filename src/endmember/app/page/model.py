@@ -17,6 +17,7 @@ from endmember.app.page.figures import (
     OverlayPlot,
     Panel,
     SpectrumPlot,
+    Tick,
     map_plot,
     wide,
     wrapped,
@@ -116,10 +117,14 @@ CURRENT, STALE = {"opacity": "1"}, {"opacity": "0.3", "transition": "opacity 0.1
 def _control(row: PenaltyRow) -> Any:
     """Return a slider for the weight of a penalty, or a switch for one without a weight."""
     if not row.weights:
-        return pn.widgets.Checkbox(label=row.words)
+        return Tick(row.words)
     return pn.widgets.DiscreteSlider(
         label=row.words, options=list(row.weights), value=0.0, width=280
     )
+
+
+def _said(control: Any) -> Any:
+    return control.on if isinstance(control, Tick) else control.value
 
 
 class ModelPanel(Panel):
@@ -138,7 +143,7 @@ class ModelPanel(Panel):
                 label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
             ),
             "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
-            "closure": w.Checkbox(label="Maps sum to one"),
+            "closure": Tick("Maps sum to one"),
         }
         self._penalties = {name: _control(row) for name, row in PENALTIES.items()}
         self._of_a_run = {
@@ -149,9 +154,9 @@ class ModelPanel(Panel):
             control.param.watch(lambda _: self.refresh(), "value")
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._grid: Any = wrapped()
-        self._spectra = SpectrumPlot("Spectra", 330, 370)
+        self._spectra = SpectrumPlot("Spectra", 300, 370)
         data = page.session.data
-        self._overlay = LinePlot() if data.is_line else OverlayPlot()
+        self._overlay = LinePlot(300) if data.is_line else OverlayPlot()
         self._after = wrapped(visible=False)
         self._known: list[tuple[str, np.ndarray]] = []
         self._picture: Picture | None = None
@@ -189,8 +194,8 @@ class ModelPanel(Panel):
         """Return what the controls say."""
         settings = {**self._settings, **self._of_a_run}
         return Choices(
-            penalties={name: control.value for name, control in self._penalties.items()},
-            **{name: control.value for name, control in settings.items()},
+            penalties={name: _said(control) for name, control in self._penalties.items()},
+            **{name: _said(control) for name, control in settings.items()},
         )
 
     def set_number(self, k: int) -> None:
@@ -207,7 +212,8 @@ class ModelPanel(Panel):
 
     def _preset(self, method: str) -> None:
         for name, value in METHODS[method].items():
-            self._penalties[name].value = value
+            control = self._penalties[name]
+            control.value = [True] * bool(value) if isinstance(control, Tick) else value
         self.refresh()
 
     def refresh(self) -> None:

@@ -1,5 +1,6 @@
 """The page of one user: a header to open data, a line that says what goes on, and the panels."""
 
+import functools
 import html
 import logging
 from collections import deque
@@ -12,14 +13,20 @@ from panel.io.resources import get_dist_path
 
 from endmember.app.core.session import Session
 from endmember.app.page.data import DataPanel, PreparePanel
-from endmember.app.page.figures import wrapped
+from endmember.app.page.figures import PLAIN, wrapped
 from endmember.app.page.model import ModelPanel, NumberPanel
 from endmember.app.page.runs import ExportPanel, RunsPanel
 from endmember.app.server.files import PIECE, Upload, listing
-from endmember.app.work.scheduler import Lane, Ticket
+from endmember.app.work.scheduler import Lane, Remark, Ticket
+from endmember.signals.files.source import SeveralSignalsError
+from endmember.synthetic import mixed_phases
 
 logger = logging.getLogger("endmember")
 _UP = ".. (up)"
+_WELCOME = """\
+A spectrum image holds a spectrum at every pixel; unmixing finds the few that it is made of, and a map of each.
+Open a file of this folder above, drop one there, or try the example: four oxides, of which the truth is known.
+Then go through the tabs from left to right: look, prepare, count, unmix, compare, and take a script home."""
 #: The panels by the titles of their tabs, in the order of the work.
 PANELS: dict[str, Any] = {
     panel.title: panel
@@ -61,13 +68,19 @@ class Page:
         )  # fmt: skip
         self._panels: dict[str, Any] = {}
         self._is_line = False
+        self._remarks: dict[str, None] = {}  # each once, in their order
         self._unseen: dict[str, set[str]] = {}
         self._places = {title: pn.Column(sizing_mode="stretch_width") for title in PANELS}
         self.tabs = pn.Tabs(*self._places.items(), sizing_mode="stretch_width")
         self.tabs.param.watch(lambda _: self.deliver(self._show_panel), "active")
+        example = pn.widgets.Button(
+            label="Open the example", color="primary", width=160, on_click=lambda _: self._try()
+        )
+        words = pn.pane.Str(_WELCOME, stylesheets=[PLAIN], sizing_mode="stretch_width")
+        self._welcome = pn.Column(words, example, sizing_mode="stretch_width")
         self.layout = pn.Column(
-            self._header(), pn.Row(self.message, self.cancel, height=36, sizing_mode="stretch_width"),
-            self.tabs, sizing_mode="stretch_width",
+            self._header(), pn.Row(self.message, self.cancel, min_height=36, sizing_mode="stretch_width"),
+            self._welcome, self.tabs, sizing_mode="stretch_width",
         )  # fmt: skip
         if self._document is not None and self._document.session_context is not None:
             pn.state.on_session_destroyed(lambda _: self.close())
@@ -127,16 +140,27 @@ class Page:
 
     # What goes on ---------------------------------------------------------------------------
     def say(self, sentence: str) -> None:
-        """Show a sentence, as text whatever it holds."""
-        self.message.value = html.escape(sentence)
+        """Show a sentence and what the last work has noticed, as text whatever it holds."""
+        self.message.value = "<br>".join(map(html.escape, [sentence, *self._remarks]))
 
     def complain(self, problem: Exception) -> None:
-        """Show why something could not be done."""
+        """Show why something could not be done; of a file that holds several signals, offer them."""
         self.cancel.visible = self.jobs.busy
+        if isinstance(problem, SeveralSignalsError):
+            self.say("The file holds several spectrum images: choose one.")
+            self._signal.param.update(
+                options={"...": None, **problem.choices}, value=None, visible=True
+            )
+            return
         said = " ".join(str(problem).split()) or type(problem).__name__
-        for folder in self.session.folders:  # a name says enough
+        said = html.escape(self._without_folders(said))
+        self.message.value = f'<span style="color:#b00020">{said}</span>'
+
+    def _without_folders(self, said: str) -> str:
+        """Return words with files called by their names, which say enough."""
+        for folder in self.session.folders:
             said = said.replace(f"{folder}/", "")
-        self.message.value = f'<span style="color:#b00020">{html.escape(said)}</span>'
+        return said
 
     def background(
         self, sentence: str, work: Callable[[Ticket], Any], done: Callable[[Any], None]
@@ -151,9 +175,18 @@ class Page:
             self.cancel.visible = self.jobs.busy
             done(answer)
 
+        remarks: dict[str, None] = {}
+
+        def show(words: str) -> None:
+            self._remarks = remarks
+            if isinstance(words, Remark):
+                remarks[self._without_folders(words)] = None
+            else:
+                self.say(words)
+
         self.say(f"{'Waiting for the work before: ' if self.jobs.busy else ''}{sentence}")
         self.cancel.visible = True
-        self.jobs.submit(begin, finish, self.complain, self.say)
+        self.jobs.submit(begin, finish, self.complain, show)
 
     def _cancel_job(self) -> None:
         self.jobs.cancel(first=True)
@@ -170,9 +203,19 @@ class Page:
             return
         self.data_changed()
 
+    def _try(self) -> None:
+        """Look at a phantom."""
+        self.read(
+            "Making the example ...",
+            lambda ticket, signal: self.session.store.keep(
+                mixed_phases((48, 64), channels=256, k=4).signal
+            ),
+        )
+
     def data_changed(self) -> None:
         """Tell the panels that other data are looked at."""
         data = self.session.data
+        self._welcome.visible = False
         ny, nx, channels = data.shape
         if data.is_line != self._is_line:  # lines are drawn in other pictures
             self._is_line, self._panels, self._unseen = data.is_line, {}, {}
@@ -195,6 +238,10 @@ class Page:
             on_click=lambda _: self._open(),
         )  # fmt: skip
         self._folder.param.watch(lambda event: self._enter(event.new), "value")
+        self._signal = pn.widgets.Select(label="Signal of the file", width=380, visible=False)
+        self._signal.param.watch(
+            lambda event: None if event.new is None else self._again(event.new), "value"
+        )
         megabytes = max(1, self.session.limit // 2**20)
         self._dropper = _Dropper(
             self,
@@ -207,7 +254,7 @@ class Page:
         self._list("")
         return wrapped(
             pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 20, 0, 10)),
-            self._folder, self._file, opened, self._dropper,
+            self._folder, self._file, opened, self._dropper, self._signal,
         )  # fmt: skip
 
     def _list(self, place: str) -> None:
@@ -234,18 +281,24 @@ class Page:
             self.say("There is no file here that can be read; choose another folder, or drop one.")
             return
         name = f"{self._place}/{self._file.value}".lstrip("/")
-        self.read(f"Reading {name} ...", lambda ticket: self.session.read(name, ticket=ticket))
+        self.read(
+            f"Reading {name} ...", lambda ticket, signal: self.session.read(name, signal, ticket)
+        )
 
-    def read(self, sentence: str, work: Callable[[Ticket], Any]) -> None:
-        """Read data in the background and look at them."""
+    def read(
+        self, sentence: str, work: Callable[[Ticket, int | None], Any], signal: int | None = None
+    ) -> None:
+        """Read data in the background and look at them; where a file holds several, ask which."""
 
         def done(image: Any) -> None:
             self.session.use(image)
             self.data_changed()
             self.tell("runs_changed")
 
+        self._again = functools.partial(self.read, sentence, work)
+        self._signal.visible = False
         self.live.cancel()
-        self.background(sentence, work, done)
+        self.background(sentence, lambda ticket: work(ticket, signal), done)
 
 
 class _Dropper(pn.widgets.FileDropper):
@@ -271,7 +324,7 @@ class _Dropper(pn.widgets.FileDropper):
                 upload, self._upload = self._upload, None
                 self._page.read(
                     f"Reading {upload.path.name} ...",
-                    lambda ticket: self._page.session.read_upload(upload, ticket),
+                    lambda ticket, signal: self._page.session.read_upload(upload, signal, ticket),
                 )
         except (ValueError, OSError) as problem:
             self._upload = None

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
+from rsciio import IO_PLUGINS
+
 from endmember.errors import EndmemberError
-from endmember.signals.files.reading import FORMATS
 
 #: Largest upload in bytes; larger data belong into the folder that the workbench was started in.
 UPLOAD_LIMIT = 512 * 2**20
 #: Pieces in which one arrives, in bytes.
 PIECE = 4 * 2**20
-#: Endings that the file browser shows.
-ENDINGS = tuple(f".{ending}" for ending in FORMATS)
+#: Endings that the file browser shows: all that HyperSpy reads.
+ENDINGS = {f".{ending.lower()}" for plugin in IO_PLUGINS for ending in plugin["file_extensions"]}
 
 
 def inside(root: Path, name: str | Path) -> Path:
@@ -107,7 +108,7 @@ class Upload:
         plain = Path(name.replace("\\", "/")).name
         if Path(plain).suffix.lower() not in ENDINGS:
             raise EndmemberError(
-                f"{plain!r} is no kind of file that is read; allowed: {' '.join(ENDINGS)}"
+                f"{plain!r} is no kind of file that is read; allowed: all that HyperSpy reads, such as .hspy .dm4 .emd"
             )
         self.path = inside(folder, plain)
         self.limit, self.size = limit, 0

@@ -1,11 +1,14 @@
 """The long work of the workbench, as functions that run here or in a process of their own."""
 
 import contextlib
+import functools
+import logging
 import re
 import tempfile
 import time
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +17,15 @@ import endmember as em
 from endmember.app.core.image import Image
 from endmember.app.core.steps import Step
 from endmember.app.work import storage
-from endmember.app.work.scheduler import Ticket
+from endmember.app.work.scheduler import Remark, Ticket
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.resources import one_blas_thread
 from endmember.signals.bridge import wrap_maps, wrap_spectra
 from endmember.signals.result.unmixing import Unmixing, unmix_one
 
+logger = logging.getLogger("endmember")
+#: Where the library lies: warnings of others, such as of what will change in them, are none of the user's business.
+HOME = Path(em.__file__).parent
 #: Seconds between two words about progress.
 SAY_EVERY = 0.2
 
@@ -190,7 +196,43 @@ def _progress(ticket: Ticket) -> Any:
     return callback
 
 
+class _Ear(logging.Handler):
+    """Shows what the log says."""
+
+    def __init__(self, ticket: Ticket) -> None:
+        super().__init__(logging.INFO)
+        self._ticket = ticket
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one line."""
+        self._ticket.show(Remark(record.getMessage()))
+
+
+def _heard(job: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a job that also shows what the library says on the way, in its log and in warnings."""
+
+    @functools.wraps(job)
+    def call(ticket: Ticket, *arguments: Any) -> Any:
+        ear, level = _Ear(ticket), logger.level
+        logger.addHandler(ear)
+        logger.setLevel(logging.INFO)
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                answer = job(ticket, *arguments)
+        finally:
+            logger.removeHandler(ear)
+            logger.setLevel(level)
+        for one in caught:
+            if HOME in Path(one.filename).parents:
+                ticket.show(Remark(one.message))
+        return answer
+
+    return call
+
+
 #: By the names that a process is asked for them.
 JOBS: dict[str, Any] = {
-    job.__name__: job for job in (read, prepare, fit, rank, judge, sketch, save, report, archive)
+    job.__name__: _heard(job)
+    for job in (read, prepare, fit, rank, judge, sketch, save, report, archive)
 }

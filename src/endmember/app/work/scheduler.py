@@ -13,6 +13,10 @@ class Cancelled(Exception):
     """Raised inside work that nobody waits for any more."""
 
 
+class Remark(str):
+    """What was noticed during work, to be shown with its answer: a warning, or what a step has found."""
+
+
 class Ticket:
     """What a piece of work gets to hold: a way to show progress, and to learn that it is over.
 

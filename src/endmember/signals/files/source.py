@@ -20,6 +20,18 @@ _NOTE = "Endmember.source"
 _log = logging.getLogger("endmember")
 
 
+class SeveralSignalsError(EndmemberError):
+    """A file that holds several spectrum images, of which none was chosen.
+
+    Attributes
+    ----------
+    choices : dict of str to int
+        What can be chosen, in words, and the number of each.
+    """
+
+    choices: dict[str, int]
+
+
 @dataclass(frozen=True)
 class Source:
     """What a spectrum image is read from, as one thing that travels.
@@ -141,11 +153,13 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
             f"  {listed or 'nothing'}{array if Path(path).suffix == '.npy' else ''}"
         )
     if number is None:
-        raise EndmemberError(
+        several = SeveralSignalsError(
             f"{path} holds {len(images)} spectrum images; choose one with ",
             Argument("signal", "N"),
             f":\n  {listed}",
         )
+        several.choices = {str(one): one.number for one in images}
+        raise several
     if isinstance(number, bool) or not isinstance(number, int | np.integer):
         raise EndmemberError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
     if not 0 <= number < len(found):
