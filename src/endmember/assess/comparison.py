@@ -439,7 +439,7 @@ def _noise_angles(model: Any, S: np.ndarray, C: np.ndarray, misfit: float) -> np
         rows = rows[learned["pixels_"]]
         # Those that measure the noise have projected it out of their pixels.
         directions = k if "signal_to_noise_" in learned else directions
-    spread = np.sqrt(np.diag(np.linalg.pinv(rows.T @ rows)))
+    spread = np.sqrt(np.abs(np.diag(np.linalg.pinv(rows.T @ rows, hermitian=True))))
     return np.degrees(np.arctan(misfit * np.sqrt(directions) * spread))
 
 

@@ -84,7 +84,7 @@ def moved_apart(problem: Problem, factors: Sequence[np.ndarray]) -> tuple[list[n
     plain = problem.plain(factors, 1)
     assert isinstance(plain, Quadratic)
     weights = np.ones(len(S)) if plain.row_weights is None else plain.row_weights
-    spread = problem.noise_left(factors) * np.diag(np.linalg.pinv(plain.G, hermitian=True))
+    spread = problem.noise_left(factors) * np.abs(np.diag(np.linalg.pinv(plain.G, hermitian=True)))
     errors = np.sqrt(spread / np.maximum(weights, np.finfo(float).tiny)[:, None])
     even = nnls(C, np.ones(len(C)))[0]  # the scale on which amounts sum to one
     mean = C.mean(axis=0)
