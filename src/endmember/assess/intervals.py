@@ -222,6 +222,8 @@ class _Turned:
             S = np.where(self.known[1], answer.S, data.transposed_dot(solution(C, rows)))
         self.C, self.S = C, S
         self.spread = answer.covariances(C, S, (rows, columns))
+        larger = answer.enlarged(solution(S, columns))
+        self.spread[0] *= np.outer(larger, larger)
         for spread, known in zip(self.spread, self.known, strict=True):
             spread *= ~(known[:, :, None] | known[:, None, :])
         weights = Weights(rows, columns)

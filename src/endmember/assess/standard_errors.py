@@ -306,7 +306,7 @@ class NoisyAnswer:
         """Return how much larger the errors of maps (n, k) and of spectra (m, k) are than bounds, the others known."""
         data, loss = self.observed.data, self.model.own_loss()
         times, weights = [np.ones(self.C.shape), np.ones(self.S.shape)], [np.ones(1), np.ones(1)]
-        if data.weighted or data.size > MOST_PAINTED:
+        if data.weighted:
             return times
         if self.noise.gain > 0 and loss.needs == "products":
             scaled = [loss.prepare(data).row_weights(mode) for mode in (0, 1)]
@@ -319,12 +319,20 @@ class NoisyAnswer:
                 np.sqrt(np.maximum(np.einsum("iqq->iq", one) / np.einsum("iqq->iq", other), 1.0))
                 for one, other in zip(reached, best, strict=True)
             ]
+        times[0] *= self.enlarged(solution(self.S, weights[1]))
+        return times
+
+    def enlarged(self, solve: np.ndarray) -> np.ndarray:
+        """Return by how much correlated channels enlarge the errors of the maps that ``solve`` (m, k) makes, (k,)."""
+        if self.observed.data.size > MOST_PAINTED:
+            return np.ones(solve.shape[1])
         deviation = np.sqrt(self.variance(self.C.mean(axis=0, keepdims=True)).T)
         lags = self._correlation(np.linalg.qr(self.S / deviation)[0])
-        for j, u in enumerate((solution(self.S, weights[1]) * deviation).T):
-            alike = np.correlate(u, u, "full")[len(u) - 1 :][: len(lags) + 1]
-            times[0][:, j] *= np.sqrt(max(1 + 2 * (lags @ alike[1:]) / alike[0], 0.0))
-        return times
+        shift = np.arange(len(lags) + 1)
+        alike = np.array(
+            [[u[: len(u) - one] @ u[one:] for one in shift] for u in (solve * deviation).T]
+        )
+        return np.sqrt(np.maximum(1 + 2 * alike[:, 1:] @ lags / alike[:, 0], 0.0))
 
     def _correlation(self, basis: np.ndarray) -> np.ndarray:
         """Return the correlation of the noise at lags of 1, 2, … channels; measure how large it is on the way."""
