@@ -154,7 +154,7 @@ test has found is always within its limit, so that maps of which half is truly z
 Intervals of the ratio hold the rotation of the factors too, which is no matter of chance: they hold more often as well.
 
 What does not hold yet: 10 counts and 100 pixels, where tests miss too many zeros; the second level of tested answers, a
-few per cent short; `em.unmix` at gain 4; intervals of correlated noise at low doses, which tilts the directions of the
+few per cent short; intervals of correlated noise at low doses, which tilts the directions of the
 data. Entries of one phantom err together: with one phantom a cell, single cells scatter by tens of per cent.
 
 *`python benchmarks/intervals.py --write --minutes {minutes:g}`, {phantoms} phantoms in all, {fewest} to {most} a cell;

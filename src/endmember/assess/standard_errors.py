@@ -20,7 +20,7 @@ from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.matching import match_components
-from endmember.factor.noise.model import NoiseModel
+from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
 from endmember.methods.estimator import Explained
@@ -36,6 +36,8 @@ AT_ZERO = 1e-8
 BELOW = float(norm.cdf(1.0))
 #: Relative distances from an answer, in standard errors, up to which the error of a folded normal number is tabled.
 FAR = 8.0
+#: White noise is taken for what a loss says it is, unless its variance grows with the signal by so many errors.
+GROWS = 5.0
 #: A residual is said whose mean square is larger than that of the noise by this fraction.
 UNLIKE = 0.1
 #: Correlation is measured in data of up to so many entries.
@@ -226,7 +228,11 @@ class NoisyAnswer:
     def _noise(self) -> NoiseModel:
         """Return the noise that the loss of the model stands for; of variance NaN where nothing tells it."""
         data, loss = self.observed.data, self.model.own_loss()
-        measured = None if loss.power == 0 else loss.measured_noise(self.observed)
+        measured = (
+            known_noise(self.observed) if loss.power == 0 else loss.measured_noise(self.observed)
+        )
+        if loss.power == 0 and measured and measured.gain <= GROWS * measured.gain_error:
+            measured = None
         if measured is not None:
             return measured
         unknowns = sum(np.count_nonzero(~fixed) for fixed in self.fixed) - self.S.shape[1]
