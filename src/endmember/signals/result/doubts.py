@@ -1,5 +1,6 @@
 """How far an answer can be trusted: errors, bands and agreement, kept with it and said in plain words."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,26 @@ def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: np.asarray(value).tolist() for name, value in values.items()}
+    """Return values as JSON takes them, numbers that are not finite by their names."""
+    return {name: _named(np.asarray(value).tolist()) for name, value in values.items()}
+
+
+def _named(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_named(one) for one in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _arrays(kept: dict[str, Any]) -> dict[str, Any]:
-    return {name: np.array(one) if isinstance(one, list) else one for name, one in kept.items()}
+    """Undo :func:`_plain`."""
+    return {
+        name: np.array([*map(_number, one)]) if isinstance(one, list) else _number(one)
+        for name, one in kept.items()
+    }
+
+
+def _number(value: Any) -> Any:
+    return float(value) if value in ("nan", "inf", "-inf") else value
 
 
 def _components_first(name: str, values: np.ndarray) -> np.ndarray:
