@@ -161,7 +161,7 @@ ENERGY = np.arange(100.0, 140.0)
 FITTED = em.NMF(3, random_state=0).fit(COUNTS)
 #: Public names that take no spectrum image, and why.
 NO_WAY_IN = {
-    "Bands", "Detectability", "Errors", "Hint", "Path", "PowerLawBackground", "RankReport", "Separated",
+    "Bands", "Detectability", "Errors", "Hint", "Interval", "Path", "PowerLawBackground", "RankReport", "Separated",
     "ShapeBackground",  # answers
     "bad_channels", "bremsstrahlung_shapes", "detectability", "element_hints",  # take spectra, maps, references
 }  # fmt: skip
