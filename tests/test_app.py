@@ -369,7 +369,8 @@ def test_what_goes_wrong_in_a_process_is_said_here(workers, folder):
 def long_fit(session, lane):
     """Start a fit that does not end by itself, and return what it answers and an event of its first word."""
     answers, begun = [], threading.Event()
-    model = em.NMF(4, loss=em.Poisson(), tol=0.0, max_iter=10**7, random_state=0)
+    solver = em.MultiplicativeUpdate()  # creeps for minutes
+    model = em.NMF(4, loss=em.Poisson(), solver=solver, tol=0.0, max_iter=10**7, random_state=0)
     lane.submit(
         lambda ticket: session.store.workers.call(ticket, "fit", session.data, model),
         answers.append, answers.append, lambda words: begun.set(),
@@ -944,9 +945,7 @@ def test_the_page_shows_what_the_session_holds(session):
     wait_for(page.drag)
     shown = data._plots[False]._lines.data["y"]
     np.testing.assert_allclose(shown[1], session.data.cube[3:9, 2:10].mean(axis=(0, 1)), rtol=1e-10)
-    deadline = time.monotonic() + 60
-    while not (model._picture and model._picture.settled) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(page.live)
     choices, before = model.choices(), model._spectra._lines.data
     model._keep(session.fit(choices), choices)
     after, spectra = model._spectra._lines.data, session.runs[0].result.spectra.data

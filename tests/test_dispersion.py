@@ -127,7 +127,7 @@ def test_masks_missing_entries_and_poisson_find_the_same_stretches():
     assert max(errors(drifting().fit(PHANTOM.data, channel_mask=channels))) < 0.07
     weights = (np.random.default_rng(0).random(PHANTOM.data.shape) > 0.1).astype(float)
     assert max(errors(drifting().fit(PHANTOM.data, weights=weights))) < 0.1
-    poisson = drifting(loss=em.Poisson(), max_iter=30).fit(PHANTOM.data)
+    poisson = drifting(loss=em.Poisson(), max_iter=60).fit(PHANTOM.data)
     assert max(errors(poisson)) < 0.07 and poisson.components_[:, 5:-5].min() >= 0
 
 

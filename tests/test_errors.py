@@ -58,7 +58,7 @@ WRONG_CALLS = [
     *calls(
         "unmix", ["cube.hspy", *TWO],
         ("--signal x", "--signal x is no whole number"), ("--signal -1", "--signal -1"),
-        ("--seed -1", "--seed -1 must be at least 0"), ("--sparse x", "--sparse x is no number"),
+        ("--seed -1", "--seed -1 must be at least 0"), ("--sparse x", "--sparse x is neither a number nor auto"),
         ("--starts 0", "--starts 0"), ("--max-iter 0", "--max-iter 0"), ("--tol nan", "--tol nan"),
         ("--missing drop", "--missing"), ("--segments 0", "--segments 0"),
     ),

@@ -99,6 +99,8 @@ def explain(error: Exception, command: Any = None) -> tuple[int, str]:
 def _wrong_call(error: Any) -> str:
     """Say in our own words what is wrong with a call, and where its command says what is right."""
     said = error.format_message()
+    if said.startswith("Invalid value for") and error.param:
+        said = f"{error.param.opts[0]} {error.message}"
     for detail in getattr(error.__cause__, "errors", list)()[:1]:
         limits = detail.get("ctx", {})
         wrong = limits.get("error", f"{detail['input']} is not allowed")

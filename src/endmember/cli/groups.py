@@ -143,7 +143,7 @@ def weight_of(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:
-        raise typer.BadParameter(f'{text!r} is neither a number nor "auto"') from None
+        raise typer.BadParameter(f"{text} is neither a number nor auto") from None
 
 
 def _option(name: str, help: str, weight: bool) -> tuple[str, Any, Any]:

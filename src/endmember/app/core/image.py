@@ -80,9 +80,10 @@ class Image:
     --------
     >>> from endmember import synthetic
     >>> from endmember.app.server.shared import Store
-    >>> image = Store().keep(synthetic.diode(shape=(6, 8), channels=40).signal)
+    >>> store = Store()
+    >>> image = store.keep(synthetic.diode(shape=(6, 8), channels=40).signal)
     >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0))
-    ((6, 8, 40), ((0, 6), (1, 5)))
+    ((6, 8, 40), ((0, 6), (1, 6)))
     """
 
     folder: str

@@ -87,8 +87,8 @@ class Session:
     --------
     >>> session = Session(".")
     >>> session.use(em.synthetic.diode(shape=(12, 12), channels=60).signal)
-    >>> session.run(Choices(k=3, starts=2)).result
-    <Unmixing: 3 components, 12 x 12 pixels, 60 channels, NMF>
+    >>> session.run(Choices(k=3, starts=2)).result.maps.data.shape
+    (3, 12, 12)
     """
 
     def __init__(
