@@ -412,9 +412,11 @@ class Desk:
         self._wait("window.watch.seen.length > 0")
         return self.page.evaluate("window.watch.seen[0]")
 
-    def answer(self, words: str) -> float:
-        """Return the seconds until the page said something after the last event; waits for it."""
-        found = f"window.watch.said.find(one => one[1].includes({words!r}))"
+    def answer(self, *words: str) -> float:
+        """Return the seconds until the page said all of these after the last event; waits for it."""
+        found = (
+            f"window.watch.said.find(one => {list(words)!r}.every(part => one[1].includes(part)))"
+        )
         self._wait(f"{found} !== undefined")
         return self.page.evaluate(f"{found}[0]")
 

@@ -108,7 +108,7 @@ def test_every_answer_protects_the_page_in_the_browser(server):
         assert said["x-frame-options"] == "SAMEORIGIN" and said["referrer-policy"] == "no-referrer"
         assert said["x-content-type-options"] == "nosniff"
         policy = said["content-security-policy"]
-        assert "frame-ancestors 'self'" in policy and "unsafe-eval" not in policy
+        assert "frame-ancestors 'self'" in policy and "script-src 'self' 'nonce-" in policy
         nonce = re.search(r"'nonce-([\w-]+)'", policy).group(1)
         assert nonce not in nonces
         nonces.add(nonce)

@@ -242,7 +242,7 @@ class MapPlot(_PixelPlot):
         units = data.sides[0].units
         self._scale.update(visible=units in LENGTHS, unit=units if units in LENGTHS else "nm")
         seen = values[np.isfinite(values) & ((values > 0) | (not log))]
-        scale, words = (1.0, quantity) if log else _shortened(seen, quantity)
+        scale, words = (1.0, quantity) if log else _shortened([seen], quantity)
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (float(log), 1.0)
         self._quantity.text = words
         mapper = self._bar.color_mapper = self._mappers[log]

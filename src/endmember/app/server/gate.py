@@ -17,9 +17,10 @@ _ROOMS = {"", "ws", "static", "favicon.ico"}
 _DESK, _COOKIE = "Bokeh-Session-Id", "endmember"
 #: Seconds that a browser remembers its desk.
 REMEMBERED = 7 * 24 * 3600
-#: What a page may load and run, and who may show it in a frame. Bokeh styles its parts where they stand.
+#: What a page may load and run, and who may show it in a frame. Bokeh styles its parts where they stand, and
+#: Panel writes the value beside a slider by code that it sends as text.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; object-src 'none'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors {frames}"
 )
