@@ -26,6 +26,7 @@ _WATCH = """{% block postamble %}
       try {
         answer = await fetch("favicon.ico", {cache: "no-store", signal: AbortSignal.timeout(5000)});
       } catch {
+        closed = true;
         if (watched?.title() !== "ENDED")
           return `The workbench cannot be reached; this page tries again by itself. If it has ended: ${again}`;
       }
@@ -33,8 +34,9 @@ _WATCH = """{% block postamble %}
       mine ??= answer.headers.get("Visit");
       if (answer.headers.get("Visit") !== mine)
         return "The workbench is open in another tab; load this page anew to go on here.";
-      if (closed) location.reload();
-      return "";
+      if (!closed) return "";
+      location.reload();
+      return "The workbench is back; this page is loaded anew.";
     };
     const look = async () => {
       const page = window.Bokeh?.documents?.[0];
