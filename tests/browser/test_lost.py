@@ -198,7 +198,7 @@ def test_what_no_process_was_left_to_delete_goes_at_the_next_start(here, server,
 # The work -----------------------------------------------------------------------------------------
 def test_a_second_job_waits_for_the_first_and_both_are_done(here, folder):
     run_once(here)
-    here.type("Starts of a run", "30")
+    here.type("Starts of a run", "100")
     here.press("Run on the full data")
     here.panel("Export")
     here.type("Folder, in the one that the workbench was started in", "kept")
