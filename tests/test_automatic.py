@@ -47,6 +47,16 @@ def test_the_weight_that_the_data_choose_mends_most_of_the_bias(phases, plain, k
     assert model.get_params()[factor] is penalty
 
 
+def test_counts_choose_by_what_their_noise_is_in_squares(phases):
+    exact = {"loss": em.Poisson(), "n_starts": 4, "random_state": 0}
+    free, sparse = (
+        em.NMF(3, maps=maps, **exact).fit(phases.data) for maps in (None, em.Sparse("auto"))
+    )
+    assert worst(sparse, phases.spectra) < 0.5 * worst(free, phases.spectra)
+    with pytest.raises(EndmemberError, match="needs to know what noise does.* number in place"):
+        em.NMF(3, loss=em.BetaDivergence(0.5), maps=em.Sparse("auto")).fit(phases.data)
+
+
 @pytest.mark.filterwarnings("ignore:the sweeps stand still away")
 @pytest.mark.parametrize("kind", [em.Smooth, em.TotalVariation])
 def test_neighbours_beside_zeros_take_noise_from_maps(kind):

@@ -167,6 +167,28 @@ def report_of(result):
     return [say(result) for say in words], reporting.doubts(result.model)
 
 
+TESTED = {
+    "NMF, tested zeros": em.NMF(K, maps=em.Absent("auto", mixed=True), n_starts=2, random_state=0),
+    "NMF, chosen weight": em.NMF(K, maps=em.Sparse("auto"), n_starts=2, random_state=0),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "earlier"),
+    [
+        (name, earlier)
+        for name in sorted(MODELS.keys() - PAIRED)
+        for earlier in sorted((MODELS | TESTED).keys() - {name})
+        if type((MODELS | TESTED)[earlier]) is type(MODELS[name])
+    ],
+)
+def test_an_earlier_fit_leaves_nothing_behind(name, earlier):
+    fresh, model = clone(MODELS[name]).fit(X), clone((MODELS | TESTED)[earlier]).fit(X)
+    again = model.set_params(**clone(MODELS[name]).get_params(deep=False)).fit(X)
+    assert again.learned().keys() == fresh.learned().keys()
+    np.testing.assert_array_equal(again.components_, fresh.components_)
+
+
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch):
     monkeypatch.setattr(storage, "add_report", lambda result, file: None)

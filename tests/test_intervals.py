@@ -108,6 +108,12 @@ def test_windows_and_refusals():
             em.assess.displacement(result, of=wrong)
     with pytest.raises(ValueError, match="probabilities"):
         em.assess.displacement(result, of=("maps", 0), level=95)
+    with pytest.raises(ValueError, match="finite"):
+        em.assess.displacement(result, of=lambda maps, spectra: np.nan)
+    last = np.argmax([0, 1])  # a number as NumPy counts
+    assert em.assess.displacement(result, of=("maps", last)).value == pytest.approx(
+        result.maps.data[1].mean()
+    )
     with pytest.raises(TypeError, match="one number"):
         em.assess.displacement(result, of=lambda maps, spectra: spectra[0])
     signed = em.NMF(2, spectra=em.Free(), random_state=0).fit(phantom.data)

@@ -175,11 +175,13 @@ def _quantity(of: Any, model: Any) -> Quantity:
         return of
     k, energy = len(model.components_), model._axis.energy
     match of:
-        case ("maps", int(j)) if 0 <= j < k:
+        case ("maps", int() | np.integer() as j) if 0 <= j < k:
             return lambda maps, spectra: np.nanmean(maps[..., j])
-        case ("spectra", int(j), int(channel)) if 0 <= j < k and 0 <= channel < len(energy):
+        case ("spectra", int() | np.integer() as j, int() | np.integer() as channel) if (
+            0 <= j < k and 0 <= channel < len(energy)
+        ):
             return lambda maps, spectra: spectra[j, channel]
-        case ("spectra", int(j), (start, stop)) if 0 <= j < k:
+        case ("spectra", int() | np.integer() as j, (start, stop)) if 0 <= j < k:
             inside = (energy >= start) & (energy < stop)
             if inside.any():
                 return lambda maps, spectra: np.nansum(spectra[j, inside])
@@ -208,6 +210,11 @@ class _Turned:
         self.size = np.linalg.norm(answer.S, axis=0) / np.linalg.norm(scaled, axis=0)
         self._free()
         self.value = self.of(answer.C, answer.S)
+        if not math.isfinite(self.value):
+            raise EndmemberError(
+                f"of gives {self.value} for this answer; give a number that is finite, such as by np.nanmean where "
+                "pixels or channels were left out"
+            )
         self._rays: dict[float, tuple[list[np.ndarray], np.ndarray]] = {}
         self.noise = self.noise_at(np.zeros(len(self.directions)))
 

@@ -132,14 +132,19 @@ class Alternating(SpectralEstimator):
         )  # fmt: skip
 
     def _weigh(
-        self, full: Problem, quick: Problem, fit: Fit, aside: Sequence[Placed], callback: Any
-    ) -> tuple[Problem, Problem, Fit]:
-        """Return the problems with the penalties that were set aside, at the weights that data choose, and the fit."""
+        self, full: Problem, quick: Problem, judged: Problem, fit: Fit, aside: Sequence[Placed], callback: Any
+    ) -> tuple[Problem, Problem, Fit]:  # fmt: skip
+        """Return the problems with the penalties that were set aside, at the weights that data choose, and the fit.
+
+        They choose on ``judged``, whose loss knows what the noise is.
+        """
 
         def improve(problem: Problem, factors: Sequence[np.ndarray]) -> Fit:
             return self._run(problem, Fit(list(factors)), max_iter=min(TRIED, self.max_iter))
 
-        weights, fit = choose(quick, fit, aside, improve)
+        if judged is not quick:
+            fit = improve(judged, fit.factors)
+        weights, fit = choose(judged, fit, aside, improve)
         self.penalty_weights_ = np.array(weights)
         full, quick = (weighed(problem, aside, weights) for problem in (full, quick))
         return full, quick, self._continue(quick, Fit(fit.factors), callback, "weights")

@@ -24,6 +24,9 @@ from endmember.methods.checks import (
     check_positive_whole,
 )
 
+#: What is learned of data as they are read, before the fit.
+OF_DATA = {"n_features_in_", "energy_", "energy_units_"}
+
 
 class UnknownPartError(EndmemberError, AttributeError):
     """Something that a fitted model has not learned, or that the file it came from does not hold."""
@@ -211,6 +214,8 @@ class SpectralEstimator(
             observed = X if isinstance(X, Observed) else self.observed(
                 X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain
             )  # fmt: skip
+            for name in self.learned().keys() - OF_DATA:  # an earlier fit has no say in this one
+                delattr(self, name)
             with one_blas_thread():
                 self._fit(observed, observed.axis.energy, callback)
         return self._scale(observed.unit)
@@ -423,7 +428,6 @@ class SpectralEstimator(
     def _keep_weights(self, data: Arrangement, observed: Observed) -> None:
         """Learn the weights that the loss has given the channels of the data, if any."""
         weights = data.row_weights(1)
-        self.__dict__.pop("channel_weights_", None)
         if weights is not None:
             self.channel_weights_ = observed.spectra(weights[:, None])[0]
 

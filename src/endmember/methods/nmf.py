@@ -202,10 +202,10 @@ class NMF(Alternating):
             )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        self.__dict__.pop("penalty_weights_", None)
         k = check_fits(self, observed)
         rng = generator(self.random_state)
         full, aside = set_aside(self._problem(observed))
+        self._check_noise(full, bool(aside), observed)
         warn_of_negatives(observed, *full.penalties)
         for mode, penalty in aside:
             penalty.check((full.data.shape[mode], k), Setting(1.0, 1.0, full.grids[mode]))
@@ -222,7 +222,10 @@ class NMF(Alternating):
         if tests_of(full) and not fit.stopped:
             full, quick, fit = self._decide(full, quick, fit, observed, callback)
         if aside and not fit.stopped:
-            full, quick, fit = self._weigh(full, quick, fit, aside, callback)
+            judged = quick
+            if full.loss.needs != "products":
+                _, judged = self._judged(full, quick, fit.factors, observed)
+            full, quick, fit = self._weigh(full, quick, judged, fit, aside, callback)
         optimality = None
         if quick.data is not full.data:
             fit, optimality, seen = finish(
@@ -271,11 +274,7 @@ class NMF(Alternating):
     ) -> tuple[Problem, Problem, Fit]:
         """Return the problems with the zeros that a test has decided, and the fit with them."""
         k = fit.factors[-1].shape[1]
-        whole = self._in_squares(full, fit.factors, observed)
-        if whole is full:
-            sketch = quick
-        else:
-            sketch = replace(whole, data=self._compressed(whole.data.matrix, k))
+        whole, sketch = self._judged(full, quick, fit.factors, observed)
         tests = tests_of(full)
         starts = [fit.factors, *self._sampled(sketch, observed, k, tests)]
         observed.judged = sketch
@@ -324,16 +323,34 @@ class NMF(Alternating):
             return replace(fit, factors=factors)
         return fit
 
+    @staticmethod
+    def _check_noise(problem: Problem, automatic: bool, observed: Observed) -> None:
+        """Refuse that data decide of which it is not known what noise does."""
+        tests, loss = bool(tests_of(problem)), problem.loss
+        weighted = observed.data.weighted and (tests or loss.needs != "products")
+        if (tests or automatic) and (loss.as_squares() is None or weighted):
+            asked, instead = ('em.Absent("auto")', "mask") if tests else ('weight="auto"', "number")
+            raise EndmemberError(
+                f"{asked} needs to know what noise does; give the loss em.SquaredError(), em.PoissonScaled() or "
+                f'em.Poisson(), without weights of single entries, or a {instead} in place of "auto"'
+            )
+
+    def _judged(
+        self, full: Problem, quick: Problem, factors: Sequence[np.ndarray], observed: Observed
+    ) -> tuple[Problem, Problem]:
+        """Return the least-squares problem whose noise is white, of the data and of their sketch."""
+        whole = self._in_squares(full, factors, observed)
+        if whole is full:
+            return full, quick
+        k = factors[-1].shape[1]
+        return whole, replace(whole, data=self._compressed(whole.data.matrix, k))
+
     def _in_squares(
         self, problem: Problem, factors: Sequence[np.ndarray], observed: Observed
     ) -> Problem:
         """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
         loss = problem.loss.as_squares()
-        if loss is None or observed.data.weighted:
-            raise EndmemberError(
-                'em.Absent("auto") needs to know what noise does; give the loss em.SquaredError(), em.PoissonScaled() '
-                'or em.Poisson(), without weights of single entries, or a mask in place of "auto"'
-            )
+        assert loss is not None
         if loss is problem.loss and (loss.counts or not observed.holds_counts):
             return problem
         data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
