@@ -43,7 +43,8 @@ def test_a_save_killed_at_any_moment_leaves_the_old_or_the_new_result(tmp_path, 
     begin = time.perf_counter()
     RESULTS[old].save(tmp_path / "x", overwrite=True)
     duration = time.perf_counter() - begin
-    moments = np.random.default_rng(11).uniform(0, duration, often(2, 100))
+    # The swap comes last, and a process of its own is slower: up to beyond the end.
+    moments = np.random.default_rng(11).uniform(0, 1.5 * duration, often(2, 100))
     for moment in moments:
         saver = FORK.Process(
             target=RESULTS[new].save, args=(tmp_path / "x",), kwargs={"overwrite": True}

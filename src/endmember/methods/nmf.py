@@ -1,8 +1,6 @@
 """Non-negative matrix factorisation of spectrum images."""
 
-import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +43,7 @@ from endmember.methods.checks import (
     generator,
     warn_of_negatives,
 )
-from endmember.methods.sampling import quick_sampling
+from endmember.methods.sampling import sampled_starts
 
 #: Compression pays from so many times the entries of the sketch, and from these where starts then take few pixels.
 PAYS_FROM = 4, 2
@@ -192,7 +190,9 @@ class NMF(Alternating):
             raise EndmemberTypeError(
                 f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
             )
-        check_combination(self.own_loss(), self._own_solvers(), list(penalties.values()), penalties)
+        loss, own = self.own_loss(), list(penalties.values())
+        solvers = self._solvers(loss, own, int(self.n_components or 1))
+        check_combination(loss, solvers, own, penalties)
         check_known("compress", self.compress, "auto", True, False)
         known = ["multistart", *STARTS]
         if isinstance(self.init, str) and self.init not in known:
@@ -276,7 +276,7 @@ class NMF(Alternating):
         k = fit.factors[-1].shape[1]
         whole, sketch = self._judged(full, quick, fit.factors, observed)
         tests = tests_of(full)
-        starts = [fit.factors, *self._sampled(sketch, observed, k, tests)]
+        starts = [fit.factors, *sampled_starts(sketch, observed, k, tests)]
         observed.judged = sketch
         found = least_price(sketch, starts, tests)
         if sketch.data is not whole.data and not isinstance(observed.data, Lazy):
@@ -355,22 +355,6 @@ class NMF(Alternating):
             return problem
         data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
         return replace(problem, data=data, loss=loss, settings=None).settled(factors)
-
-    def _sampled(
-        self, problem: Problem, observed: Observed, k: int, modes: Iterable[int]
-    ) -> list[list[np.ndarray]]:
-        """Return starts at which every component is alone in some pixels, or channels; none where there are none."""
-        found = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for mode in modes:
-                sampling = quick_sampling(k, ("maps", "spectra")[mode])
-                with suppress(EndmemberError):
-                    _, S = fitted_start(
-                        sampling, problem, replace(observed, data=problem.data.matrix), k
-                    )
-                    found.append(start_maps(problem, S))
-        return found
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""

@@ -1,6 +1,9 @@
 """Artificial pure pixels: sampling what a signal subspace allows."""
 
 import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -10,7 +13,9 @@ from endmember.errors import Argument, EndmemberError, Sentence
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes, subspace
-from endmember.factor.loop.starts import least_squares
+from endmember.factor.loop.problem import Problem
+from endmember.factor.loop.starts import least_squares, start_maps
+from endmember.methods.alternating import fitted_start
 from endmember.methods.checks import (
     check_fits,
     generator,
@@ -236,6 +241,21 @@ def quick_sampling(k: int, on: str) -> SubspaceSampling:
         {"sampler": "hit-and-run", "n_samples": POINTS} if k > MOST_CORNERS else {}
     )
     return SubspaceSampling(k, on=on, random_state=0, **how)
+
+
+def sampled_starts(
+    problem: Problem, observed: Observed, k: int, modes: Iterable[int]
+) -> list[list[np.ndarray]]:
+    """Return starts at which every component is alone in some pixels, or channels; none where there are none."""
+    found, observed = [], replace(observed, data=problem.data.matrix)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for mode in modes:
+            sampling = quick_sampling(k, ("maps", "spectra")[mode])
+            with suppress(EndmemberError):
+                _, S = fitted_start(sampling, problem, observed, k)
+                found.append(start_maps(problem, S))
+    return found
 
 
 def _scores(data: Data, space: subspace.Subspace, on: str) -> np.ndarray:
