@@ -149,13 +149,13 @@ MOST_STATEMENTS = {
     "app": 2237,
     "assess": 1973,
     "catalogue": 42,
-    "cli": 1078,
+    "cli": 1070,
     "errors": 50,
     "factor": 6557,
     "methods": 2405,
-    "preprocess": 1161,
-    "show": 813,
-    "signals": 2210,
+    "preprocess": 1151,
+    "show": 790,
+    "signals": 2106,
     "synthetic": 408,
 }
 

@@ -201,10 +201,10 @@ def test_an_unseeded_fit_can_be_repeated_too():
 
 
 def test_data_are_found_again_with_their_steps(tmp_path):
-    from endmember.signals.bridge import region
+    from endmember.signals.cropping import crop_energy
 
     PHANTOM.signal.save(tmp_path / "scan.hspy")
-    image = region(em.load(tmp_path / "scan.hspy"), (450, 470))
+    image = crop_energy(em.load(tmp_path / "scan.hspy"), 450, 470)
     result = em.unmix(image, em.NMF(2, random_state=0))
     saved = em.open(result.save(tmp_path / "result", residual=True))
     np.testing.assert_array_equal(saved.reproduce().spectra.data, result.spectra.data)

@@ -125,7 +125,7 @@ def unmix(
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = plan(image, components)
         if planned is not None:
-            typer.echo(str(planned))
+            typer.echo(planned)
         elif reading.resume:
             note(
                 "Note: --resume has no effect: these data fit into the memory, so no passes are kept."
@@ -277,7 +277,10 @@ def workbench(
         )
     typer.echo(f"Workbench: {server.url}")
     if show:
-        _launch(server.url, store.room / "open.html")
+        # By way of a file: everybody on this machine sees the words that a browser is called with.
+        page = store.room / "open.html"
+        page.write_text(f'<meta http-equiv="refresh" content="0; url={server.url}">')
+        typer.launch(str(page))
     server.serve()
 
 
@@ -297,12 +300,6 @@ def _may_start(crop: Any, workspace: Path, public_url: str) -> None:
         raise EndmemberError(
             f"--public-url {public_url} is no address; give a whole one, such as https://lab.example/workbench"
         )
-
-
-def _launch(url: str, page: Path) -> None:
-    """Open an address by way of a file: everybody on this machine sees the words that a browser is called with."""
-    page.write_text(f'<meta http-equiv="refresh" content="0; url={url}">')
-    typer.launch(str(page))
 
 
 def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:

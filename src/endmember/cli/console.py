@@ -216,7 +216,7 @@ def at_home() -> Iterator[None]:
             os.environ["HOME"] = str(home)
 
 
-class Watch:
+class Watch(ExitStack):
     """Shows how a fit goes on, and lets Ctrl-C end it with the best result so far.
 
     Used as a context around the fit and as its ``callback``. The first Ctrl-C asks the fit to stop
@@ -231,24 +231,30 @@ class Watch:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.sweeps = 0
         self.stopped = False
         self._began = self._shown = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
-        self._cleanup = ExitStack()
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             before = signal.signal(signal.SIGINT, self._stop)
-            self._cleanup.callback(signal.signal, signal.SIGINT, before)
+            self.callback(signal.signal, signal.SIGINT, before)
         if sys.stderr.isatty():
-            self._bar = self._cleanup.enter_context(_progress_bar())
-            self._task = self._bar.add_task("fitting", total=None, words="")
-        return self
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
 
-    def __exit__(self, *_: object) -> None:
-        self._cleanup.close()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(24),
+                TextColumn("{task.fields[words]}"),
+            )
+            bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = self.enter_context(bar)
+            self._task = bar.add_task("fitting", total=None, words="")
+        return self
 
     def conclude(self, model: Any, of: str = "") -> None:
         """Take the progress bar away and say what the fit came to; Ctrl-C still waits for what is being saved."""
@@ -298,19 +304,6 @@ class Watch:
             raise KeyboardInterrupt
         self.stopped = True
         note("Stopping after this sweep and keeping the best result; Ctrl-C again drops it.")
-
-
-def _progress_bar() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[words]}"),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _duration(seconds: float) -> str:

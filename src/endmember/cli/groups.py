@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -129,13 +128,6 @@ class Fitting(Sweeps):
         return model, reasons, panel
 
 
-class Part(StrEnum):
-    """What a model is made of."""
-
-    MAPS = "maps"
-    SPECTRA = "spectra"
-
-
 def weight_of(text: str) -> float | str:
     """Return the weight that a text says: a number, or "auto", which lets the data choose."""
     if text == "auto":
@@ -185,7 +177,7 @@ class Penalties(_Weights):
         ),
     ] = None
     free: Annotated[
-        list[Part] | None,
+        list[Literal["maps", "spectra"]] | None,
         typer.Option(metavar="maps|spectra", help="Let them be negative; may be given for both."),
     ] = None
 

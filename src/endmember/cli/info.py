@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from endmember.factor.data.axis import text_of
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.observed import SPARSE_FROM
 from endmember.factor.data.resources import in_words
 from endmember.factor.noise.model import estimate_noise
-from endmember.signals.files.summary import Axis, Summary, describe, describe_signal
+from endmember.signals.files.summary import Summary, describe, describe_signal
 
 from .console import counted
 
@@ -47,11 +48,14 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
         yield f"signal {one}"
         if not one.is_spectrum_image:
             continue
-        yield from (_line(axis.name or _units_of(axis), _extent(axis)) for axis in one.axes)
-        summary = describe(signal)
-        yield from _values(signal, summary)
+        axes = signal.axes_manager
+        for axis in (*reversed(axes.navigation_axes), *reversed(axes.signal_axes)):
+            yield _line(text_of(axis.name) or _units_of(axis), _extent(axis))
+        summary, data = describe(signal), unwrap(signal)
+        needed = memory_for_fit(data, summary)
+        yield from _values(data, summary, needed)
         choice = f" --signal {one.number}" if len(images) > 1 else ""
-        lazy = " --lazy" if free is not None and memory_for_fit(summary) > free else ""
+        lazy = " --lazy" if free is not None and needed > free else ""
         left_out = " --missing leave-out" if summary.non_finite else ""
         commands.append(
             f"  endmember unmix {shlex.quote(str(file))} -k {_EXAMPLE}{choice}{lazy}{left_out}"
@@ -67,28 +71,28 @@ def _line(name: str, words: str) -> str:
     return f"  {name:<12} {words}"
 
 
-def _units_of(axis: Axis) -> str:
-    return "pixels" if axis.navigation else "channels"
+def _units_of(axis: Any) -> str:
+    return "pixels" if axis.navigate else "channels"
 
 
-def _extent(axis: Axis) -> str:
+def _extent(axis: Any) -> str:
     """Say how far an axis reaches, in its unit."""
     size = f"{axis.size} {_units_of(axis)}"
-    if axis.scale is None or axis.offset is None:
+    if not axis.is_uniform:
         return f"{size}, not evenly spaced"
-    unit = f" {axis.units}" if axis.units else ""
+    unit = f" {text_of(axis.units)}".rstrip()
     step = f"{size} of {abs(axis.scale):.4g}{unit or ' (not calibrated)'}"
-    if axis.navigation:
+    if axis.navigate:
         return step
     last = axis.offset + (axis.size - 1) * axis.scale
     return f"{step}, from {axis.offset + 0.0:.6g} to {last:.6g}{unit}"
 
 
-def _values(signal: Any, summary: Summary) -> Iterator[str]:
+def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:
     """Say what the values of a spectrum image are like, what keeps a fit from starting, and what that will need."""
     kind = "counts" if summary.counts else "not counts"
     spread = f"{summary.minimum:.4g} to {summary.maximum:.4g}, mean {summary.mean:.4g}"
-    yield _line("data", f"{summary.dtype}, {kind}; {spread}")
+    yield _line("data", f"{data.dtype}, {kind}; {spread}")
     yield _line("zeros", f"{_share(summary.zeros)}; negative {_share(summary.negatives)}")
     if summary.non_finite:
         flaw = f"{summary.non_finite} values are NaN or infinite: leave them out or repair them"
@@ -96,9 +100,8 @@ def _values(signal: Any, summary: Summary) -> Iterator[str]:
     elif summary.zeros == 1:
         yield _line("attention", "all values are zero: there is nothing to unmix")
     else:
-        yield from _noise(unwrap(signal))
-    needed = in_words(memory_for_fit(summary))
-    yield _line("memory", f"a fit of {_EXAMPLE} components needs about {needed}")
+        yield from _noise(data)
+    yield _line("memory", f"a fit of {_EXAMPLE} components needs about {in_words(needed)}")
 
 
 def _noise(data: Any) -> Iterator[str]:
@@ -117,15 +120,14 @@ def _noise(data: Any) -> Iterator[str]:
         yield _line("", sentence)
 
 
-def memory_for_fit(summary: Summary) -> float:
+def memory_for_fit(data: Any, summary: Summary) -> float:
     """Bytes that a fit takes: the data, their sparse copy if they get one, factors and sketch."""
-    pixels, channels = math.prod(summary.shape[:-1]), summary.shape[-1]
+    pixels, channels = math.prod(data.shape[:-1]), data.shape[-1]
     rank = max(2 * _EXAMPLE, _EXAMPLE + 10)
     factors = 8 * (pixels + channels) * (10 * _EXAMPLE + 3 * rank)
-    whole = not summary.dtype.startswith("float")
-    filled = (1 - summary.zeros) * pixels * channels
-    sparse = 28 * filled if whole and summary.zeros > SPARSE_FROM else 0
-    return summary.memory + sparse + factors
+    sparsely = data.dtype.kind != "f" and summary.zeros > SPARSE_FROM
+    sparse = 28 * (1 - summary.zeros) * data.size if sparsely else 0
+    return data.nbytes + sparse + factors
 
 
 def _share(fraction: float) -> str:

@@ -173,7 +173,7 @@ def screened(
     It is cropped first; a window of the background that lies outside is kept until the background is subtracted.
     """
     from endmember.factor.data.axis import Axis
-    from endmember.signals.bridge import channels_within
+    from endmember.signals.cropping import channels_within
 
     window = cleaning.background
     first = crop

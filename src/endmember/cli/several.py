@@ -308,14 +308,14 @@ def _amounts(model: Any) -> list[str]:
     import numpy as np
 
     k = model.n_components_
-    amounts, errors = (F.reshape(-1, k) for F in (model.maps_, model.maps_error_))
-    shifts = [*model.shifts_, *[None] * k]
+    amounts, errors = (F.reshape(-1, k).T for F in (model.maps_, model.maps_error_))
+    moved = [*(f"{shift:+8.3f}" for shift in model.shifts_), *[""] * k]
     width = max(len(name) for name in model.names_)
     lines = [f"{'spectrum':{width}}       mean  median error   shift"]
-    for j, name in enumerate(model.names_):
-        moved = "" if shifts[j] is None else f"{shifts[j]:+8.3f}"
-        mean, error = np.nanmean(amounts[:, j]), np.nanmedian(errors[:, j])
-        lines.append(f"{name:{width}} {mean:10.4g} {error:13.3g}{moved}")
+    lines += [
+        f"{name:{width}} {np.nanmean(own):10.4g} {np.nanmedian(error):13.3g}{by}"
+        for name, own, error, by in zip(model.names_, amounts, errors, moved, strict=False)
+    ]
     if len(model.shifts_) > 1:
         off = np.abs(model.correlation_ - np.eye(len(model.shifts_)))
         first, second = np.unravel_index(np.argmax(off), off.shape)

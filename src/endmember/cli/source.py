@@ -46,7 +46,7 @@ class Source:
     ) -> tuple[Any, dict[str, Any]]:
         """Return the whole image, and the masks and weights given with it as the library takes them after cropping."""
         from endmember.factor.data.inspection import unwrap
-        from endmember.signals.bridge import channels_within
+        from endmember.signals.cropping import channels_within
 
         image = open_image(file, lazy, self.signal)
         inside = [channel for one in self.crop or () for channel in channels_within(image, one)]

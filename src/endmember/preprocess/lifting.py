@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.fingerprint import data_hash
 from endmember.factor.data.inspection import STEPS, Given, given, is_lazy, steps, unwrap, whole
@@ -106,7 +106,10 @@ def lifted(
             others["energy"] = bound.arguments["energy"] = _energy(X, taken.axis, others["energy"])
         bound.arguments[first] = array
         result = function(*bound.args, **bound.kwargs)
-        step = _step(name or function.__name__, others) if records and is_signal(X) else None
+        parameters = {
+            key: value for key, value in others.items() if key != "energy" and value is not None
+        }
+        step = {"step": name or function.__name__, **parameters} if records else None
         return _each(result, lambda part: _give_back(part, X, taken, array, step))
 
     return call
@@ -268,7 +271,7 @@ def _give_back(result: Any, X: Any, taken: Given, array: Any, step: dict[str, An
     wrapped = X.isig[cropped.start : cropped.start + data.shape[-1]]
     (spectral,) = X.axes_manager.signal_indices_in_array
     wrapped.data = np.moveaxis(data, -1, spectral)
-    return wrapped if step is None else record(wrapped, step, inplace=True)
+    return wrapped if step is None else record(wrapped, step)
 
 
 def _masked(data: Any, taken: Given) -> Any:
@@ -284,12 +287,6 @@ def _masked(data: Any, taken: Given) -> Any:
     import dask.array as da
 
     return da.ma.masked_array(data, hidden)
-
-
-def _step(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return a step as the history keeps it; what a signal says itself is left out."""
-    kept = {key: value for key, value in given.items() if key != "energy" and value is not None}
-    return {"step": name, **_written(kept)}
 
 
 def _written(value: Any) -> Any:
@@ -314,49 +311,27 @@ def _written(value: Any) -> Any:
     return repr(value)
 
 
-def record(signal: Any, step: dict[str, Any], inplace: bool = False) -> Any:
-    """Append a processing step to a signal's history.
+def record(signal: Any, step: dict[str, Any]) -> Any:
+    """Append a processing step to the history in a signal's own metadata.
 
     Parameters
     ----------
     signal : hyperspy.api.signals.BaseSignal
         With at least one signal axis.
     step : dict
-        What was done, as JSON can hold it: names, numbers, texts, lists; NumPy numbers and small
-        arrays are turned into such.
-    inplace : bool
-        Edit the given signal's metadata rather than those of a new one.
+        What was done; large arrays are kept as shape and fingerprint.
 
     Returns
     -------
     hyperspy.api.signals.BaseSignal
-        The signal with the longer history: the given one, or a new one that shares its data.
-
-    Raises
-    ------
-    ValueError
-        The step holds something that JSON cannot.
+        The given one.
 
     Examples
     --------
     >>> import hyperspy.api as hs
     >>> spectrum = hs.signals.Signal1D([1.0, 2.0])
-    >>> steps(record(spectrum, {"step": "remove_spikes", "threshold": 5})), steps(spectrum)
-    ([{'step': 'remove_spikes', 'threshold': 5}], [])
+    >>> steps(record(spectrum, {"step": "remove_spikes", "threshold": 5}))
+    [{'step': 'remove_spikes', 'threshold': 5}]
     """
-    try:
-        text = json.dumps([*steps(signal), step], default=_plain, allow_nan=False)
-    except (TypeError, ValueError) as problem:
-        raise EndmemberError(
-            f"a processing step must hold names, finite numbers, texts and lists only: {problem}"
-        ) from problem
-    recorded = signal if inplace else signal.isig[:]
-    recorded.metadata.set_item(STEPS, text)
-    return recorded
-
-
-def _plain(value: Any) -> Any:
-    """Turn NumPy numbers and arrays into numbers and lists."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise EndmemberTypeError(f"{type(value).__name__} cannot be kept")
+    signal.metadata.set_item(STEPS, json.dumps([*steps(signal), _written(step)]))
+    return signal

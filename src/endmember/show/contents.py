@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,88 +122,16 @@ class Misfit:
     title: str | None = None
 
     def __post_init__(self) -> None:
-        spectra = [_floats(s) for s in (self.spectrum, self.data_spectrum, self.model_spectrum)]
-        shape = spectra[0].shape
-        if len(shape) != 1 or any(spectrum.shape != shape for spectrum in spectra):
+        names = ("spectrum", "data_spectrum", "model_spectrum")
+        spectra: dict[str, Any] = {name: _floats(getattr(self, name)) for name in names}
+        shape = spectra["spectrum"].shape
+        if len(shape) != 1 or any(spectrum.shape != shape for spectrum in spectra.values()):
             raise EndmemberError(
                 "the residual, data and model spectra of a misfit differ in shape: "
                 "give three arrays (channels,)"
             )
         noise = None if self.noise is None else np.broadcast_to(_floats(self.noise), shape)
-        named: dict[str, Any] = dict(
-            zip(("spectrum", "data_spectrum", "model_spectrum"), spectra, strict=True)
-        )
-        _settle(self, np.ndim(self.map), *shape, map=_floats(self.map), noise=noise, **named)
-
-
-def picture_of(answer: Any) -> Components:
-    """Take the maps and spectra out of whatever was handed in.
-
-    Parameters
-    ----------
-    answer : Components, fitted model, or anything with ``picture()``
-        A fitted model has ``maps_`` and ``components_``.
-
-    Returns
-    -------
-    Components
-        The answer's own where it has one.
-
-    Raises
-    ------
-    TypeError
-        If there are none.
-
-    Examples
-    --------
-    >>> given = Components(maps=np.ones((3, 1)), spectra=np.ones((1, 4)))
-    >>> picture_of(given) is given
-    True
-    """
-    if hasattr(answer, "picture"):
-        answer = answer.picture()
-    if isinstance(answer, Components):
-        return answer
-    if hasattr(answer, "maps_") and hasattr(answer, "components_"):
-        return Components(maps=answer.maps_, spectra=answer.components_)
-    raise EndmemberTypeError(
-        f"cannot draw the components of a {type(answer).__name__}: give a Components, "
-        "a model after fit (maps_ and components_), or an answer whose picture() returns Components"
-    )
-
-
-def misfit_of(answer: Any) -> Misfit:
-    """Take the misfit out of whatever was handed in.
-
-    Parameters
-    ----------
-    answer : Misfit, or anything with ``misfit()``
-        ``misfit()`` returns a `Misfit`.
-
-    Returns
-    -------
-    Misfit
-        The answer's own where it has one.
-
-    Raises
-    ------
-    TypeError
-        If there is none.
-
-    Examples
-    --------
-    >>> flat = np.ones(4)
-    >>> given = Misfit(np.ones(3), flat, flat, flat)
-    >>> misfit_of(given) is given
-    True
-    """
-    misfit = answer.misfit() if hasattr(answer, "misfit") else answer
-    if isinstance(misfit, Misfit):
-        return misfit
-    raise EndmemberTypeError(
-        f"cannot draw the residual of a {type(answer).__name__}: "
-        "give a Misfit, or an answer whose misfit() returns one"
-    )
+        _settle(self, np.ndim(self.map), *shape, map=_floats(self.map), noise=noise, **spectra)
 
 
 def _floats(values: Any) -> np.ndarray:

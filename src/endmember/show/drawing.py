@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,32 +52,6 @@ def flatten_domain(values: np.ndarray) -> tuple[np.ndarray, str]:
     return np.ma.filled(counted, np.nan), note
 
 
-def steps_of(pixel_size: Sequence[float | None] | None, n_axes: int) -> np.ndarray:
-    """Step sizes of the last axes of a domain; NaN where an axis is not calibrated.
-
-    Parameters
-    ----------
-    pixel_size : sequence of float or None
-        One step for each axis of the domain, in the domain's order.
-    n_axes : int
-        How many of the last axes are drawn.
-
-    Returns
-    -------
-    array (n_axes,)
-        Positive steps (an axis that runs backwards has the same scale), or NaN.
-
-    Examples
-    --------
-    >>> steps_of((1.0, 0.5, -0.5), 2), steps_of(None, 1)
-    (array([0.5, 0.5]), array([nan]))
-    """
-    if pixel_size is None or len(pixel_size) < n_axes:
-        return np.full(n_axes, np.nan)
-    steps = np.abs([np.nan if s is None else float(s) for s in pixel_size])[-n_axes:]
-    return np.where(np.isfinite(steps) & (steps > 0), steps, np.nan)
-
-
 def map_proportions(shape: tuple[int, int], steps: np.ndarray) -> tuple[float, float]:
     """Height over width of a map as drawn, and how much its pixels are stretched for it.
 
@@ -113,30 +86,6 @@ def map_proportions(shape: tuple[int, int], steps: np.ndarray) -> tuple[float, f
     return ratio, ratio / true_ratio
 
 
-def stretch_note(stretch: float) -> str:
-    """Say how a map departs from its true proportions, or nothing if it does not.
-
-    Parameters
-    ----------
-    stretch : float
-        Vertical over horizontal magnification.
-
-    Returns
-    -------
-    str
-        A few words, or an empty string.
-
-    Examples
-    --------
-    >>> stretch_note(3.0), stretch_note(0.5), stretch_note(1.0)
-    ('rows drawn 3× taller', 'columns drawn 2× wider', '')
-    """
-    if abs(stretch - 1) < 0.01:
-        return ""
-    rows, columns = f"rows drawn {stretch:.2g}× taller", f"columns drawn {1 / stretch:.2g}× wider"
-    return rows if stretch > 1 else columns
-
-
 def draw_map(
     axes: Axes,
     values: ArrayLike,
@@ -148,7 +97,7 @@ def draw_map(
     """Draw an image of values in data orientation, with a small colour bar.
 
     Row 0 is on top, columns run to the right, NaN stays blank. Colours run from zero to the
-    maximum; values of both signs get diverging colours with white at zero.
+    maximum; values of both signs get diverging colours, symmetrical about white at zero.
 
     Parameters
     ----------
@@ -178,9 +127,9 @@ def draw_map(
     import matplotlib
 
     values = np.ma.masked_invalid(np.asarray(values, dtype=float))
-    steps = np.full(2, np.nan) if steps is None else steps
-    ratio, _ = map_proportions(values.shape, steps)
-    lowest, highest = limits or _limits_from_zero(values)
+    ratio, _ = map_proportions(values.shape, np.full(2, np.nan) if steps is None else steps)
+    reach = float(np.abs(values).max()) if values.count() else 0.0
+    lowest, highest = limits or (-reach if values.min() < 0 else 0.0, reach)
     signed = limits is None and lowest < 0
     image = axes.imshow(
         values,
@@ -195,12 +144,6 @@ def draw_map(
     ticks = [lowest, highest] if highest > lowest else [lowest]
     _draw_colour_bar(axes, image, ticks, label, max(1.0, 0.8 * ratio))
     return image
-
-
-def _limits_from_zero(values: np.ma.MaskedArray) -> tuple[float, float]:
-    """From zero to the maximum; symmetrical about zero if there are negative values."""
-    reach = float(np.abs(values).max()) if values.count() else 0.0
-    return (-reach if values.min() < 0 else 0.0), reach
 
 
 def _draw_colour_bar(

@@ -13,6 +13,10 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from endmember.errors import EndmemberTypeError
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -168,6 +172,14 @@ def svg(figure: Figure, dpi: float) -> str:
     for number, name in enumerate(drawn_by_chance):
         text = text.replace(name, f"n{number}")
     return text
+
+
+def numbers(values: Any, must: str, way_out: str) -> np.ndarray:
+    """Return a sequence of numbers as an array; refused by what it must be and what to give."""
+    try:
+        return np.asarray(values, dtype=float).ravel()
+    except (TypeError, ValueError) as error:
+        raise EndmemberTypeError(f"{must}, not {type(values).__name__}: {way_out}") from error
 
 
 def with_units(label: str, units: str | None) -> str:

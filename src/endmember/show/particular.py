@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError
 from endmember.show import drawing, page
 from endmember.show.contents import Components
 from endmember.show.space import Space, label_below
@@ -53,35 +53,20 @@ def relevance(levels: Any, *, kept: int | None = None) -> Figure:
     >>> [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]]
     [[8.0, 5.0], [0.1, 0.1]]
     """
+    from matplotlib.ticker import MaxNLocator
+
     if hasattr(levels, "relevance_"):
         kept = levels.n_components_ if kept is None else kept
         levels = levels.relevance_
-    values = _positive(levels)
+    advice = "give an array, or a model fitted with em.Relevance()"
+    values = page.numbers(levels, "levels must be numbers", advice)
+    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
+        raise EndmemberError("levels must be positive numbers, one for each component")
     kept = len(values) if kept is None else int(kept)
     if not 0 < kept <= len(values):
         raise EndmemberError(
             f"kept={kept} of {len(values)} components: give a number from 1 to that"
         )
-    return _draw_levels(values, kept)
-
-
-def _positive(levels: Any) -> np.ndarray:
-    try:
-        values = np.asarray(levels, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise EndmemberTypeError(
-            f"levels must be numbers, not {type(levels).__name__}: give an array, or a model fitted "
-            "with em.Relevance()"
-        ) from error
-    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
-        raise EndmemberError("levels must be positive numbers, one for each component")
-    return values
-
-
-def _draw_levels(values: np.ndarray, kept: int) -> Figure:
-    """Draw stems from the bottom of the panel, dots, and the line that empty maps lie on."""
-    from matplotlib.ticker import MaxNLocator
-
     number = np.arange(1, len(values) + 1)
     figure = page.blank_figure(
         max(3.6, 0.35 * len(values) + 1.4),

@@ -14,7 +14,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.show import drawing, page
-from endmember.show.contents import Components, Misfit, misfit_of, picture_of
+from endmember.show.contents import Components, Misfit
 from endmember.show.space import PROFILE_HEIGHT, Space, label_below, label_into_gap
 
 if TYPE_CHECKING:
@@ -66,6 +66,14 @@ def components(
     >>> figure.axes[1].get_xlabel(), figure.axes[3].get_xlabel()
     ('', 'Energy (eV)')
     """
+    picture = answer.picture() if hasattr(answer, "picture") else answer
+    if hasattr(picture, "maps_") and hasattr(picture, "components_"):
+        picture = Components(maps=picture.maps_, spectra=picture.components_)
+    if not isinstance(picture, Components):
+        raise EndmemberTypeError(
+            f"cannot draw the components of a {type(picture).__name__}: give a Components, "
+            "a model after fit (maps_ and components_), or an answer whose picture() returns Components"
+        )
     given: dict[str, Any] = {
         "energy": energy,
         "energy_units": energy_units,
@@ -74,7 +82,7 @@ def components(
         "names": names,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    return _draw_components(replace(picture_of(answer), **given))
+    return _draw_components(replace(picture, **given))
 
 
 def residual(answer: Misfit | Any) -> Figure:
@@ -108,7 +116,35 @@ def residual(answer: Misfit | Any) -> Figure:
     >>> len(residual(misfit).axes)
     3
     """
-    return _draw_misfit(misfit_of(answer))
+    misfit = answer.misfit() if hasattr(answer, "misfit") else answer
+    if not isinstance(misfit, Misfit):
+        raise EndmemberTypeError(
+            f"cannot draw the residual of a {type(answer).__name__}: "
+            "give a Misfit, or an answer whose misfit() returns one"
+        )
+    values, reduction = drawing.flatten_domain(misfit.map)
+    space = Space.of(values, misfit.pixel_size, misfit.pixel_units, scale=1.35)
+    figure = page.blank_figure(
+        space.width + _SPECTRUM_WIDTH + 1.2,
+        max(space.height + 0.7, 3.6),
+        "Root-mean-square residual of each pixel, mean spectra of data and model, mean residual",
+    )
+    panels = figure.subplot_mosaic(
+        [["map", "mean"], ["map", "residual"]],
+        width_ratios=[space.width + 0.4, _SPECTRUM_WIDTH],
+        height_ratios=[1.5, 1],
+    )
+    left = panels["map"]
+    noise = None if misfit.noise is None else float(np.sqrt(np.nanmean(np.square(misfit.noise))))
+    space.draw(left, values, page.INK, "", _limits_with(values, noise))
+    page.head(left, "RMS residual")
+    label_below(left, space.position_text, True)
+    space.draw_scale_bar(left)
+    if noise is not None:
+        _mark_noise(left, noise, space.is_image)
+    _draw_misfit_spectra(panels["mean"], panels["residual"], misfit)
+    page.title(figure, misfit.title, [reduction, space.note])
+    return figure
 
 
 def convergence(
@@ -156,24 +192,15 @@ def convergence(
         starts = getattr(objective, "starts_", None) if starts is None else starts
         converged = getattr(objective, "converged_", None) if converged is None else converged
         objective = objective.objective_
-    objective = _numbers(objective, "objective")
+    advice = "give the values, or a model after fit"
+    objective = page.numbers(objective, "objective must be a sequence of numbers", advice)
     if objective.size == 0:
         raise EndmemberError(
             "no sweep to draw: the objective is empty; fit with at least one sweep"
         )
     ends = [getattr(start, "objective", start) for start in ([] if starts is None else starts)]
-    return _draw_convergence(objective, _numbers(ends, "starts"), converged)
-
-
-def _numbers(values: Any, what: str) -> np.ndarray:
-    """Check a sequence of numbers."""
-    try:
-        return np.asarray(values, dtype=float).ravel()
-    except (TypeError, ValueError) as error:
-        raise EndmemberTypeError(
-            f"{what} must be a sequence of numbers, not {type(values).__name__}: "
-            "give the values, or a model after fit"
-        ) from error
+    found = page.numbers(ends, "starts must be a sequence of numbers", advice)
+    return _draw_convergence(objective, found, converged)
 
 
 # ---- components --------------------------------------------------------------------------------
@@ -220,33 +247,6 @@ def _draw_components(picture: Components) -> Figure:
 
 
 # ---- residual ----------------------------------------------------------------------------------
-
-
-def _draw_misfit(misfit: Misfit) -> Figure:
-    """Set the map on the left, the two panels of spectra on the right."""
-    values, reduction = drawing.flatten_domain(misfit.map)
-    space = Space.of(values, misfit.pixel_size, misfit.pixel_units, scale=1.35)
-    figure = page.blank_figure(
-        space.width + _SPECTRUM_WIDTH + 1.2,
-        max(space.height + 0.7, 3.6),
-        "Root-mean-square residual of each pixel, mean spectra of data and model, mean residual",
-    )
-    panels = figure.subplot_mosaic(
-        [["map", "mean"], ["map", "residual"]],
-        width_ratios=[space.width + 0.4, _SPECTRUM_WIDTH],
-        height_ratios=[1.5, 1],
-    )
-    left = panels["map"]
-    noise = None if misfit.noise is None else float(np.sqrt(np.nanmean(np.square(misfit.noise))))
-    space.draw(left, values, page.INK, "", _limits_with(values, noise))
-    page.head(left, "RMS residual")
-    label_below(left, space.position_text, True)
-    space.draw_scale_bar(left)
-    if noise is not None:
-        _mark_noise(left, noise, space.is_image)
-    _draw_misfit_spectra(panels["mean"], panels["residual"], misfit)
-    page.title(figure, misfit.title, [reduction, space.note])
-    return figure
 
 
 def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
@@ -332,7 +332,8 @@ def _draw_convergence(objective: np.ndarray, starts: np.ndarray, converged: bool
         axes.set_yticks([])
         axes.text(0.5, 0.5, words, transform=axes.transAxes, **style)
     page.quiet_axes(axes)
-    page.head(axes, _outcome(objective.size, converged))
+    ended = {None: "", True: "Converged after ", False: "Not converged after "}[converged]
+    page.head(axes, f"{ended}{objective.size} sweep{'s' if objective.size > 1 else ''}")
     return figure
 
 
@@ -366,12 +367,6 @@ def _draw_starts(axes: Axes, excess: np.ndarray) -> None:
         label=f"ends of {excess.size} starts",
     )
     axes.legend(fontsize=page.SMALL, frameon=False, loc="upper right")
-
-
-def _outcome(n_sweeps: int, converged: bool | None) -> str:
-    """Say in a few words how the fit ended."""
-    begin = {None: "", True: "Converged after ", False: "Not converged after "}[converged]
-    return f"{begin}{n_sweeps} sweep{'s' if n_sweeps > 1 else ''}"
 
 
 # ---- words for the axes ------------------------------------------------------------------------

@@ -53,7 +53,10 @@ class Space:
         scale: float = 1.0,
     ) -> Space:
         """Take the axes that are drawn out of those of the domain."""
-        steps = drawing.steps_of(pixel_size, values.ndim)
+        known = pixel_size is not None and len(pixel_size) >= values.ndim
+        sizes = np.array(pixel_size if known else [np.nan] * values.ndim, dtype=float)
+        steps = np.abs(sizes[-values.ndim :])  # an axis that runs backwards has the same scale
+        steps = np.where(np.isfinite(steps) & (steps > 0), steps, np.nan)
         if pixel_units is None or isinstance(pixel_units, str):
             return cls(values.shape, steps, pixel_units, scale)
         units = list(pixel_units)[-values.ndim :] or [None]
@@ -75,21 +78,26 @@ class Space:
         """Height of a drawn map in inches."""
         if not self.is_image:
             return PROFILE_HEIGHT * self.scale
-        ratio, _ = self.proportions
-        return min(_MAP_WIDTH * ratio, _MAP_HEIGHT) * self.scale
+        return min(_MAP_WIDTH * self.proportions[0], _MAP_HEIGHT) * self.scale
 
     @property
     def width(self) -> float:
         """Width of a drawn map in inches."""
         if not self.is_image:
             return 1.3 * _MAP_WIDTH * self.scale
-        ratio, _ = self.proportions
-        return min(_MAP_WIDTH, _MAP_HEIGHT / ratio) * self.scale
+        return min(_MAP_WIDTH, _MAP_HEIGHT / self.proportions[0]) * self.scale
 
     @property
     def note(self) -> str:
         """How the map departs from its true proportions, if it does."""
-        return drawing.stretch_note(self.proportions[1]) if self.is_image else ""
+        stretch = self.proportions[1] if self.is_image else 1.0
+        if abs(stretch - 1) < 0.01:
+            return ""
+        taller, wider = (
+            f"rows drawn {stretch:.2g}× taller",
+            f"columns drawn {1 / stretch:.2g}× wider",
+        )
+        return taller if stretch > 1 else wider
 
     @property
     def position_text(self) -> str:

@@ -1,13 +1,12 @@
-"""Between HyperSpy signals and arrays: crop, wrap, and fill HyperSpy's own results."""
+"""Between HyperSpy signals and arrays: wrap, and fill HyperSpy's own results."""
 
 from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.axis import is_signal, text_of
+from endmember.errors import EndmemberError
+from endmember.factor.data.axis import is_signal
 from endmember.factor.data.inspection import unwrap
-from endmember.preprocess.lifting import record
 from endmember.show.page import writable
 
 
@@ -22,66 +21,6 @@ def as_signal(X: Any, array: Any, domain: tuple[int, ...] | None = None) -> Any:
         array = array.reshape(*domain, array.shape[-1])
     signal = hs.signals.Signal1D(array)
     return signal.as_lazy() if hasattr(array, "dask") and not signal._lazy else signal
-
-
-def region(signal: Any, window: tuple[float | None, float | None]) -> Any:
-    """Crop the signal axis to a window.
-
-    Parameters
-    ----------
-    signal : hyperspy.api.signals.BaseSignal
-        With one signal axis; it is not edited.
-    window : (start, stop)
-        In the unit of the signal axis (eV for EELS, keV for EDXS); the channel at ``stop`` is left
-        out, ``None`` means the axis' own end.
-
-    Returns
-    -------
-    hyperspy.api.signals.BaseSignal
-        A view of the same data, with its own axes and metadata.
-
-    Raises
-    ------
-    ValueError
-        The window is reversed, leaves the axis, or holds fewer than two channels.
-
-    Examples
-    --------
-    >>> import hyperspy.api as hs
-    >>> axes = [{"name": "x", "size": 3}, {"name": "E", "size": 50, "offset": 400, "units": "eV"}]
-    >>> region(hs.signals.Signal1D(np.zeros((3, 50)), axes=axes), (410, 430)).data.shape
-    (3, 20)
-    """
-    inside = channels_within(signal, window)
-    cropped = signal.isig[int(inside.min()) : int(inside.max()) + 1]
-    start, stop = (None if end is None else float(end) for end in window)
-    return record(cropped, {"step": "crop", "start": start, "stop": stop}, inplace=True)
-
-
-def channels_within(
-    signal: Any, window: tuple[float | None, float | None], name: str = "crop"
-) -> np.ndarray:
-    """Return the numbers of the channels in a window of the signal axis, of that name; refused as in :func:`region`."""
-    (axis,) = signal.axes_manager.signal_axes
-    low, high = float(axis.low_value), float(axis.high_value)
-    unit = f" {text_of(axis.units)}".rstrip()
-    here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
-    start, stop = (None if end is None else float(end) for end in window)
-    ends = f"{'' if start is None else f'{start:g}'}:{'' if stop is None else f'{stop:g}'}"
-    asked = Argument(name, ends, f"window {ends}")
-    first, last = low if start is None else start, high if stop is None else stop
-    step = (high - low) / max(1, axis.size - 1)
-    if not (low - step / 2 <= first and last <= high + step):
-        raise EndmemberError(asked, f"{unit} leaves the axis: {here}; choose a window inside it")
-    if not first < last:
-        raise EndmemberError(asked, f"{unit} is empty or reversed: give start < stop; {here}")
-    values = axis.axis
-    inside = np.flatnonzero(
-        (values >= first - step * 1e-6) & ((values < last - step * 1e-6) | (stop is None))
-    )
-    if inside.size < 2:
-        raise EndmemberError(asked, f"{unit} holds {inside.size} channels, 2 are needed; {here}")
-    return inside
 
 
 def wrap_maps(maps: np.ndarray, like: Any) -> Any:
@@ -164,7 +103,10 @@ def wrap_spectra(
     if channels is not None:
         like = like.isig[channels[0] : channels[1]]
     _check_shape("spectra", spectra.shape[1:], unwrap(like).shape[-1:])
-    axes = [_component_axis(spectra.shape[0]), _channel_axis(like)]
+    axes = [
+        _component_axis(spectra.shape[0]),
+        like.axes_manager.signal_axes[0].get_axis_dictionary(),
+    ]
     metadata = _metadata(like, "spectra", own=True)
     quantity = metadata["Signal"].setdefault("quantity", "Intensity (unit of the data)")
     if unit:
@@ -212,7 +154,8 @@ def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None)
     >>> wrap_like(np.ones((4, 5)), hs.signals.Signal1D(np.zeros((4, 5, 60))), "residual")
     <Signal2D, title: residual, dimensions: (|5, 4)>
     """
-    pixels, channels = _domain_axes(like), [_channel_axis(like)]
+    pixels = _domain_axes(like)
+    channels = [like.axes_manager.signal_axes[0].get_axis_dictionary()]
     images = [{**axis, "navigate": True} for axis in pixels]
     axes = {"pixels": pixels, "channels": channels, "both": [*images, *channels]}
     shape = tuple(unwrap(like).shape)
@@ -271,13 +214,15 @@ def fill_learning_results(
             "give it signal.as_signal1D(axis), where axis is the energy axis"
         )
     results = type(signal.learning_results)()
-    results.loadings = np.ascontiguousarray(maps.reshape(-1, spectra.shape[0]))
-    results.factors = np.ascontiguousarray(spectra.T)
-    results.output_dimension = int(spectra.shape[0])
-    results.decomposition_algorithm = algorithm
-    results.poissonian_noise_normalized = False
-    results.unfolded = False
-    results.original_shape = tuple(signal.data.shape)
+    vars(results).update(
+        loadings=np.ascontiguousarray(maps.reshape(-1, spectra.shape[0])),
+        factors=np.ascontiguousarray(spectra.T),
+        output_dimension=int(spectra.shape[0]),
+        decomposition_algorithm=algorithm,
+        poissonian_noise_normalized=False,
+        unfolded=False,
+        original_shape=tuple(signal.data.shape),
+    )
     signal.learning_results = results
 
 
@@ -292,14 +237,8 @@ def _component_axis(size: int) -> dict[str, Any]:
 
 def _domain_axes(like: Any) -> list[dict[str, Any]]:
     """Return the navigation axes, in array order, as dictionaries of signal axes."""
-    axes = sorted(like.axes_manager.navigation_axes, key=lambda axis: axis.index_in_array)
+    axes = reversed(like.axes_manager.navigation_axes)
     return [{**axis.get_axis_dictionary(), "navigate": False} for axis in axes]
-
-
-def _channel_axis(like: Any) -> dict[str, Any]:
-    """Return the signal axis as a dictionary."""
-    (axis,) = like.axes_manager.signal_axes
-    return axis.get_axis_dictionary()
 
 
 def _metadata(like: Any, title: str, own: bool = False) -> dict[str, Any]:

@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from endmember import preprocess
-from endmember.errors import EndmemberError
+from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.axis import Axis, text_of
 from endmember.factor.data.inspection import given, is_lazy, unwrap
 from endmember.factor.data.observed import stays_lazy
 from endmember.preprocess.lifting import record
-from endmember.signals import cropping
-from endmember.signals.bridge import channels_within, region
 from endmember.signals.files.source import Source
-from endmember.signals.plan import fingerprint_of
+from endmember.signals.result.provenance import fingerprint_of
 
 _log = logging.getLogger("endmember")
 
@@ -25,17 +24,59 @@ def crop_energy(signal: Any, start: float | None = None, stop: float | None = No
 
     Parameters
     ----------
-    signal : HyperSpy signal
-        Not changed.
+    signal : hyperspy.api.signals.BaseSignal
+        With one signal axis; it is not edited.
     start, stop : float, optional
-        The axis' own ends unless given; the channel at ``stop`` is left out.
+        In the unit of the signal axis (eV for EELS, keV for EDXS), its own ends unless given; the channel at ``stop``
+        is left out.
+
+    Returns
+    -------
+    hyperspy.api.signals.BaseSignal
+        A view of the same data, with its own axes and metadata.
 
     Raises
     ------
     ValueError
-        If the window is reversed, leaves the axis, or holds fewer than two channels.
+        The window is reversed, leaves the axis, or holds fewer than two channels.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> axes = [{"name": "x", "size": 3}, {"name": "E", "size": 50, "offset": 400, "units": "eV"}]
+    >>> crop_energy(hs.signals.Signal1D(np.zeros((3, 50)), axes=axes), 410, 430).data.shape
+    (3, 20)
     """
-    return region(signal, (start, stop))
+    inside = channels_within(signal, (start, stop))
+    cropped = signal.isig[int(inside.min()) : int(inside.max()) + 1]
+    start, stop = (None if end is None else float(end) for end in (start, stop))
+    return record(cropped, {"step": "crop", "start": start, "stop": stop})
+
+
+def channels_within(
+    signal: Any, window: tuple[float | None, float | None], name: str = "crop"
+) -> np.ndarray:
+    """Return the numbers of the channels in a window of the signal axis; refused, by that name, as by `crop_energy`."""
+    (axis,) = signal.axes_manager.signal_axes
+    low, high = float(axis.low_value), float(axis.high_value)
+    unit = f" {text_of(axis.units)}".rstrip()
+    here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
+    start, stop = (None if end is None else float(end) for end in window)
+    ends = f"{'' if start is None else f'{start:g}'}:{'' if stop is None else f'{stop:g}'}"
+    asked = Argument(name, ends, f"window {ends}")
+    first, last = low if start is None else start, high if stop is None else stop
+    step = (high - low) / max(1, axis.size - 1)
+    if not (low - step / 2 <= first and last <= high + step):
+        raise EndmemberError(asked, f"{unit} leaves the axis: {here}; choose a window inside it")
+    if not first < last:
+        raise EndmemberError(asked, f"{unit} is empty or reversed: give start < stop; {here}")
+    values = axis.axis
+    inside = np.flatnonzero(
+        (values >= first - step * 1e-6) & ((values < last - step * 1e-6) | (stop is None))
+    )
+    if inside.size < 2:
+        raise EndmemberError(asked, f"{unit} holds {inside.size} channels, 2 are needed; {here}")
+    return inside
 
 
 def crop_windows(signal: Any, windows: Sequence[Sequence[float | None]]) -> Any:
@@ -109,7 +150,7 @@ def _hiding(signal: Any, step: dict[str, Any], hidden: Any) -> Any:
     arrays = da if is_lazy(data) else np
     data = arrays.ma.masked_where(arrays.broadcast_to(hidden, data.shape), data)
     signal.data = np.moveaxis(data, -1, signal.axes_manager.signal_indices_in_array[0])
-    return record(signal, step, inplace=True)
+    return record(signal, step)
 
 
 def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
@@ -145,7 +186,7 @@ def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
             )
         cut.append(slice(first, end))
         step[name] = None if asked is None else [first, end]
-    return record(signal.inav[tuple(cut)], step, inplace=True)
+    return record(signal.inav[tuple(cut)], step)
 
 
 def rebin(signal: Any, pixels: int = 1, channels: int = 1) -> Any:
@@ -180,7 +221,7 @@ def rebin(signal: Any, pixels: int = 1, channels: int = 1) -> Any:
             )
     scale = [pixels] * manager.navigation_dimension + [channels]
     binned = signal.rebin(scale=scale)
-    return record(binned, {"step": "rebin", "pixels": pixels, "channels": channels}, inplace=True)
+    return record(binned, {"step": "rebin", "pixels": pixels, "channels": channels})
 
 
 def source_of(signal: Any) -> dict[str, Any] | None:
@@ -215,7 +256,7 @@ def energy_of(spectra: Any) -> dict[str, Any]:
 
 def pixels_of(maps: Any) -> dict[str, Any]:
     """Return the step and unit of every axis of the domain, in data order."""
-    axes = sorted(maps.axes_manager.signal_axes, key=lambda axis: axis.index_in_array)
+    axes = [*reversed(maps.axes_manager.signal_axes)]
     if not any(text_of(axis.units) for axis in axes):
         return {"pixel_size": None, "pixel_units": None}
     return {
@@ -227,21 +268,17 @@ def pixels_of(maps: Any) -> dict[str, Any]:
 def mode_labels(maps: Any, shapes: Sequence[tuple[int, ...]]) -> list[str]:
     """Return what the axes of every mode of a series but the last are called."""
     axes = Axis.in_data_order(maps.axes_manager.signal_axes)
-    names = [axis.name or f"axis {number}" for number, axis in enumerate(axes)]
-    labels = []
-    for shape in shapes:
-        own, names = names[: len(shape)], names[len(shape) :]
-        labels.append(" × ".join(own))
-    return labels
+    names = iter([axis.name or f"axis {number}" for number, axis in enumerate(axes)])
+    return [" × ".join(islice(names, len(shape))) for shape in shapes]
 
 
 def do_again(signal: Any, step: dict[str, Any]) -> Any:
     """Apply a recorded processing step."""
-    if step["step"] == "crop":
-        return region(signal, (step["start"], step["stop"]))
     parameters = {name: value for name, value in step.items() if name != "step"}
-    if step["step"] in ("crop_pixels", "crop_windows", "leave_out_missing", "rebin"):
-        return getattr(cropping, step["step"])(signal, **parameters)
+    named = {one.__name__: one for one in (crop_pixels, crop_windows, leave_out_missing, rebin)}
+    ours: dict[str, Any] = {"crop": crop_energy, **named}
+    if step["step"] in ours:
+        return ours[step["step"]](signal, **parameters)
     known = step["step"] in preprocess.__all__
     if known and not any(isinstance(value, dict) for value in parameters.values()):
         return getattr(preprocess, step["step"])(signal, **parameters)

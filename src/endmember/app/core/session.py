@@ -19,7 +19,7 @@ from endmember.app.work.jobs import Fitted, folders_of_runs
 from endmember.app.work.scheduler import Ticket
 from endmember.errors import EndmemberError
 from endmember.signals.files.source import Source
-from endmember.signals.plan import fingerprint_of
+from endmember.signals.result.provenance import fingerprint_of
 from endmember.signals.result.unmixing import Unmixing
 
 

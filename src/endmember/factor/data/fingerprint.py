@@ -67,11 +67,11 @@ def _hash_array(digest: Any, data: Any) -> None:
             f"data of type {data.dtype} have no fingerprint; make them numbers first"
         )
     digest.update(f"{tuple(map(int, data.shape))} {dtype.str}".encode())
-    for block in _row_blocks(data):
+    for block in blocks_in_order(data):
         digest.update(np.ascontiguousarray(block, dtype=dtype))
 
 
-def _row_blocks(data: Any) -> Iterator[np.ndarray]:
+def blocks_in_order(data: Any) -> Iterator[np.ndarray]:
     """Go through an array along its first axis, a lazy one chunk row by chunk row."""
     data = data.reshape(data.shape or 1)
     if isinstance(data, np.ndarray):

@@ -6,6 +6,7 @@ reads a few kilobytes, of Bruker's maps the place of every pixel, and answers wi
 """
 
 import mmap
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,33 +201,44 @@ def _skip(file: BinaryIO, length: int, n_bytes: int, what: str) -> None:
 
 
 # HDF5: hspy, emd, h5 ----------------------------------------------------------------------------
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _HEAP_MARK = b"GCOL\x01\x00\x00\x00"
 _HEAPS_UP_TO = 2**28  # bytes searched: the heaps are written with the metadata, near the start
 
 
 def _check_hdf5(file: BinaryIO, length: int) -> None:
-    """Compare the file's length with the end-of-file address of the HDF5 superblock."""
-    start = 0
-    while start < length:
-        file.seek(start)
-        if file.read(8) == _HDF5_SIGNATURE:
-            break
-        start = max(512, 2 * start)
-    else:
-        raise _Fault("it does not begin as an HDF5 file does")
-    (version,) = _take(file, "<B")
-    _refuse_if(version > 3, f"its HDF5 superblock has version {version}, which does not exist")
-    if version < 2:
-        size = _take(file, "<4xBxx4xI" if version == 0 else "<4xBxx4xI4x")[0]
-    else:
-        size = _take(file, "<BBx")[0]
-    _refuse_if(size not in (2, 4, 8), f"its HDF5 superblock declares addresses of {size} bytes")
-    letter = {2: "H", 4: "I", 8: "Q"}[size]
-    _, _, end = _take(file, f"<3{letter}")
-    _refuse_truncated(length, end)
-    _check_global_heaps(file, length)
-    _check_datasets(Path(file.name))
+    """Refuse what the HDF5 library refuses, what it would not survive, and arrays that nobody has stored here.
+
+    An array's declared shape must have come from what is stored of it, and must not lie in another file.
+    """
+    import h5py
+
+    _refuse_if(not h5py.is_hdf5(file.name), "it does not begin as an HDF5 file does")
+
+    def fault_of(name: str, item: Any) -> str | None:
+        elsewhere = data_elsewhere(name, item)
+        if elsewhere is not None:
+            return elsewhere
+        if _has_impossible_attribute(item):
+            return f"an attribute of {name} is of a type that does not exist"
+        if not isinstance(item, h5py.Dataset) or item.shape is None:
+            return None
+        stored, declared = item.id.get_storage_size(), item.size * item.dtype.itemsize
+        if not _ordinary(item) or declared <= _MOST_EXPANSION * stored + _NEVER_ABSURD:
+            return None
+        return f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
+
+    try:
+        with h5py.File(file.name, "r") as opened:
+            _check_global_heaps(file, length)
+            fault = fault_of("/", opened) or opened.visititems(fault_of)
+    except _Fault:
+        raise
+    except Exception as problem:
+        sizes = re.search(r"truncated file: eof = (\d+),.* stored_eof = (\d+)", str(problem))
+        if sizes is not None:
+            _refuse_truncated(int(sizes[1]), int(sizes[2]))
+        raise _Fault(f"its HDF5 structure is damaged ({problem})") from problem
+    _refuse_if(fault is not None, str(fault))
 
 
 def _check_global_heaps(file: BinaryIO, length: int) -> None:
@@ -261,31 +273,6 @@ def _has_impossible_attribute(item: Any) -> bool:
     types = (attribute.get_type() for attribute in attributes)
     # Two bytes say how the type is encoded; then come class and version, and the kind of variable length.
     return any(type.get_class() == h5py.h5t.VLEN and type.encode()[3] & 15 > 1 for type in types)
-
-
-def _check_datasets(path: Path) -> None:
-    """Refuse arrays whose declared shape cannot have come from what is stored of them, or that lie in other files."""
-    import h5py
-
-    def fault_of(name: str, item: Any) -> str | None:
-        elsewhere = data_elsewhere(name, item)
-        if elsewhere is not None:
-            return elsewhere
-        if _has_impossible_attribute(item):
-            return f"an attribute of {name} is of a type that does not exist"
-        if not isinstance(item, h5py.Dataset) or item.shape is None:
-            return None
-        stored, declared = item.id.get_storage_size(), item.size * item.dtype.itemsize
-        if not _ordinary(item) or declared <= _MOST_EXPANSION * stored + _NEVER_ABSURD:
-            return None
-        return f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
-
-    try:
-        with h5py.File(path, "r") as file:
-            fault = fault_of("/", file) or file.visititems(fault_of)
-    except Exception as problem:
-        raise _Fault(f"its HDF5 structure is damaged ({problem})") from problem
-    _refuse_if(fault is not None, str(fault))
 
 
 def _ordinary(dataset: Any) -> bool:

@@ -12,13 +12,15 @@ from sklearn.base import clone
 
 from endmember import show
 from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.factor.data.fingerprint import data_hash
+from endmember.factor.data.inspection import steps
 from endmember.methods.coupled import Coupled, same_pixels
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
 from endmember.show.particular import detectors
 from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
 from endmember.signals.cropping import describe_data, source_of
-from endmember.signals.result import provenance, reporting, storage
+from endmember.signals.result import reporting, storage
 from endmember.signals.result import unmixing as single
 from endmember.signals.result.misfits import misfit_of
 
@@ -77,7 +79,7 @@ def unmix_together(
         "detectors": [
             {"data": _describe_image(one, image), "steps": []}
             if image.shape[-1] == 1
-            else {"data": describe_data(signal), "steps": provenance.steps(signal)}
+            else {"data": describe_data(signal), "steps": steps(signal)}
             for one, signal, image in zip(signals, wrapped, images, strict=True)
         ],
     }
@@ -246,7 +248,7 @@ def _describe_image(one: Any, image: Any) -> dict[str, Any]:
     return {
         "title": title or "Image",
         "source": source_of(one) if is_signal else None,
-        "hash": provenance.data_hash(np.asarray(image)),
+        "hash": data_hash(np.asarray(image)),
         "shape": [int(size) for size in image.shape],
         "dtype": str(image.dtype),
         "energy": {"name": "Intensity", "units": "", "first": 0.0, "last": 0.0},

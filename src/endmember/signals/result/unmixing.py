@@ -15,7 +15,7 @@ from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.opinions import Opinion, second_opinions
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.inspection import given, unwrap
+from endmember.factor.data.inspection import given, steps, unwrap
 from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.data.resources import Checkpoint, session
 from endmember.factor.data.watched import unchanged
@@ -24,11 +24,12 @@ from endmember.signals.bridge import as_signal, wrap_like, wrap_maps, wrap_spect
 from endmember.signals.choosing import choose_model
 from endmember.signals.cropping import describe_data, do_again
 from endmember.signals.files.source import Source
-from endmember.signals.plan import about, check_memory, fingerprint_of
-from endmember.signals.result import provenance, storage
+from endmember.signals.plan import check_memory
+from endmember.signals.result import storage
 from endmember.signals.result.answer import Answer
 from endmember.signals.result.doubts import assumed_in_words, save_doubts
 from endmember.signals.result.misfits import misfit_of
+from endmember.signals.result.provenance import about, fingerprint_of, versions
 from endmember.signals.result.reporting import compose
 
 
@@ -101,7 +102,7 @@ def _unmixed(
     observed, record = timed(read_and_fit)
     record |= {
         "data": describe_data(signal),
-        "steps": provenance.steps(signal),
+        "steps": steps(signal),
         "reasons": reasons,
     }
     result = Unmixing(
@@ -136,7 +137,7 @@ def timed(fit: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     return fit(), {
         "written": began.isoformat(timespec="seconds"),
         "fit_seconds": round(time.perf_counter() - start, 3),
-        "versions": provenance.versions(),
+        "versions": versions(),
     }
 
 
