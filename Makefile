@@ -45,8 +45,9 @@ help:
 demo: $(VENV)/package
 	@$(BIN)/endmember demo
 
+# Compiled modules are kept, for the many processes that the tests start.
 test: $(VENV)/tests
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	@PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Compiled kernels and the processes of the workbench do not count themselves. The floor is what a part of the tests
 # (doctests and twelve files) was seen to cover, branches too.

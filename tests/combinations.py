@@ -75,7 +75,7 @@ def every_pair(rows):
 
 
 @cache
-def problem_of(loss, maps, spectra):
+def stated(loss, maps, spectra):
     """Return the problem of one loss and two penalties, by their numbers, or the sentence that refuses it."""
     loss, penalties = LOSSES[loss], {"maps": MAPS[maps], "spectra": SPECTRA[spectra]}
     penalties = {name: resolve(penalty, name) for name, penalty in penalties.items()}
@@ -85,15 +85,21 @@ def problem_of(loss, maps, spectra):
         problem = Problem(data, loss, list(penalties.values()), [Grid((5, 4)), Grid((12,))])
         if problem.chooses:
             problem = replace(problem, noise=moves.measure_noise(data, loss, K))
-        first = start(problem, "nndsvd", K, np.random.default_rng(0), [])
-        return problem.settled(first)
     except ValueError as refused:
         return str(refused)
+    return problem
+
+
+@cache
+def problem_of(loss, maps, spectra):
+    """Return the problem of a loss and penalties that go together, as it is at its first start."""
+    problem = stated(loss, maps, spectra)
+    return problem.settled(start(problem, "nndsvd", K, np.random.default_rng(0), []))
 
 
 def refusal(loss, maps, spectra, solver):
     """Return the sentence that refuses a combination, or None."""
-    problem = problem_of(loss, maps, spectra)
+    problem = stated(loss, maps, spectra)
     if isinstance(problem, str):
         return problem
     try:

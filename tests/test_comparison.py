@@ -154,18 +154,25 @@ def test_the_picture_has_a_panel_for_everything_and_says_the_story(of_diode):
     assert of_diode.sentence in written.replace("\n", " ")
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "Agg")
-    DIODE.signal.save("diode.hspy")
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved")
+    DIODE.signal.save(file := folder / "diode.hspy")
     for name, more in (
         ("A", []),
         ("B", ["--soft-orthogonal", "0.01"]),
         ("C", ["--crop", "95:120"]),
     ):
-        assert main(["unmix", "diode.hspy", "-k", "3", "--starts", "3", "-o", name, *more]) == 0
-    return tmp_path
+        command = ["unmix", str(file), "-k", "3", "--starts", "3", "-o", str(folder / name)]
+        assert main([*command, *more]) == 0
+    return folder
+
+
+@pytest.fixture
+def results(saved, monkeypatch):
+    monkeypatch.chdir(saved)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    return saved
 
 
 def test_two_results_on_the_command_line(results, capsys):

@@ -1,5 +1,7 @@
 """Several detectors from signals to a folder and back."""
 
+import shutil
+
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -21,6 +23,11 @@ def result(both):
     return em.unmix([both.eels.signal, both.edxs.signal, image], model)
 
 
+@pytest.fixture(scope="module")
+def saved(result, tmp_path_factory):
+    return result.save(tmp_path_factory.mktemp("saved") / "answer")
+
+
 def test_every_detector_keeps_its_axis_and_class(both, result):
     for spectra, phantom in zip(result.spectra, (both.eels, both.edxs), strict=False):
         assert type(spectra) is type(phantom.signal)
@@ -38,21 +45,20 @@ def test_brightness_in_the_image_is_three_to_one(both, result):
     assert brightness[1] / brightness[0] == pytest.approx(3.0, rel=0.05)
 
 
-def test_saved_and_opened_again_it_is_the_same(result, tmp_path):
-    opened = em.open(result.save(tmp_path / "answer"))
+def test_saved_and_opened_again_it_is_the_same(result, saved):
+    opened = em.open(saved)
     np.testing.assert_array_equal(opened.maps.data, result.maps.data)
     for one, other in zip(opened.spectra, result.spectra, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
     assert opened.model.gamma_ == np.inf and opened.model.weights_ == result.model.weights_
     assert repr(opened.model) == repr(result.model)
-    report = (tmp_path / "answer" / "report.html").read_text()
+    report = (saved / "report.html").read_text()
     assert "structured data fusion" in report and "ADF" in report and "Residual of" in report
 
 
-def test_answers_about_several_detectors_are_compared_with_none(result, tmp_path, capsys):
-    result.save(tmp_path / "one")
-    result.save(tmp_path / "two")
-    assert main(["compare", str(tmp_path / "one"), str(tmp_path / "two")]) == 2
+def test_answers_about_several_detectors_are_compared_with_none(saved, tmp_path, capsys):
+    other = shutil.copytree(saved, tmp_path / "other")
+    assert main(["compare", str(saved), str(other)]) == 2
     assert "unmix each detector by itself" in capsys.readouterr().err
 
 

@@ -1,10 +1,9 @@
 """An answer as signals and as a folder: axes, units, nothing lost, the same again."""
 
 import json
+import multiprocessing
 import os
-import signal as signals
-import subprocess
-import sys
+import shutil
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -289,46 +288,39 @@ def test_a_failed_save_leaves_the_old_answer_alone(folder, monkeypatch):
     assert sorted(p.name for p in folder.parent.iterdir()) == ["phases"]
 
 
-KILLED = """
-import sys, time
-import numpy as np
-import endmember as em
-from endmember.signals.result import described
-from endmember.signals.result import storage
-phantom = em.synthetic.mixed_phases(shape=(9, 12), channels=70, k=3, dose=400, seed=1)
-result = em.unmix(phantom.signal, em.NMF(2, random_state=0))
-{trap}
-print("saving", flush=True)
-result.save(sys.argv[1], overwrite=True)
-"""
-TRAPS = {
-    "while writing": "storage.write_record = lambda *a: (print('now', flush=True), time.sleep(60))",
-    "between renames": (
-        "from pathlib import Path; rename = Path.rename\n"
-        "def slow(self, to):\n"
-        "    rename(self, to)\n"
-        "    print('now', flush=True); time.sleep(60)\n"
-        "Path.rename = slow"
-    ),
-}
+def while_writing(now):
+    storage.write_record = lambda *_: (now.send(True), time.sleep(60))
+
+
+def between_renames(now):
+    rename = Path.rename
+
+    def slow(self, to):
+        rename(self, to)
+        now.send(True)
+        time.sleep(60)
+
+    Path.rename = slow
+
+
+def save_until_killed(result, target, trap, now):
+    trap(now)
+    result.save(target, overwrite=True)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("moment", TRAPS)
-def test_killed_while_saving_one_whole_answer_is_there(moment, tmp_path):
-    target = RESULT.save(tmp_path / "answer")
-    program = KILLED.format(trap=TRAPS[moment])
-    child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, str(target)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    while child.stdout.readline().strip() != "now":
-        assert child.poll() is None
-    time.sleep(0.05)
-    child.send_signal(signals.SIGKILL)
-    child.wait()
-    child.stdout.close()
+@pytest.mark.parametrize("moment", [while_writing, between_renames])
+def test_killed_while_saving_one_whole_answer_is_there(moment, folder, tmp_path):
+    target = shutil.copytree(folder, tmp_path / "answer")
+    other = em.unmix(PHANTOM.signal, em.NMF(2, random_state=0))
+    context = multiprocessing.get_context("fork")
+    told, now = context.Pipe(duplex=False)
+    child = context.Process(target=save_until_killed, args=(other, target, moment, now))
+    child.start()
+    now.close()
+    assert told.recv()
+    child.kill()
+    child.join()
     assert em.open(target).maps.data.shape in ((3, 9, 12), (2, 9, 12))
     RESULT.save(target, overwrite=True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["answer"]

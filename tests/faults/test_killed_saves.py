@@ -44,7 +44,7 @@ def test_a_save_killed_at_any_moment_leaves_the_old_or_the_new_result(tmp_path, 
     RESULTS[old].save(tmp_path / "x", overwrite=True)
     duration = time.perf_counter() - begin
     # The swap comes last, and a process of its own is slower: up to beyond the end.
-    moments = np.random.default_rng(11).uniform(0, 1.5 * duration, often(2, 100))
+    moments = np.random.default_rng(11).uniform(0, 1.5 * duration, often(1, 100))
     for moment in moments:
         saver = FORK.Process(
             target=RESULTS[new].save, args=(tmp_path / "x",), kwargs={"overwrite": True}
@@ -71,11 +71,12 @@ def save_and_say(number, folder, said):
 
 
 def test_of_several_savers_at_once_one_wins_whole(tmp_path, often, count):
+    n_savers = often(2, 4)
     for _ in range(often(1, 50)):
         said = FORK.SimpleQueue()
         savers = [
             FORK.Process(target=save_and_say, args=(number, tmp_path / "x", said))
-            for number in range(4)
+            for number in range(n_savers)
         ]
         for saver in savers:
             saver.start()
@@ -86,4 +87,4 @@ def test_of_several_savers_at_once_one_wins_whole(tmp_path, often, count):
         assert set(answers.values()) == {"ok"}, answers
         found(tmp_path / "x")
         assert [place.name for place in tmp_path.iterdir()] == ["x"]
-        count("4 processes saving to one folder", "one whole result, all said ok")
+        count(f"{n_savers} processes saving to one folder", "one whole result, all said ok")

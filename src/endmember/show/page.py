@@ -109,9 +109,8 @@ def _draw_as_it_stands(figure: Figure, renderer: Any) -> None:
     from matplotlib import axis, text, ticker
 
     words: Any = {*figure.findobj(text.Text)}
-    names = ticker.FixedFormatter | ticker.FuncFormatter
     for scale in figure.findobj(axis.Axis):
-        if not isinstance(scale.get_major_formatter(), names):
+        if not isinstance(scale.major.formatter, ticker.FixedFormatter | ticker.FuncFormatter):
             words -= {*scale.findobj(text.Text)} - {scale.label}
     for word in words:
         word.set(parse_math=False, text=writable(word.get_text()))
@@ -151,7 +150,7 @@ def svg(figure: Figure, dpi: float) -> str:
     Parameters
     ----------
     figure : Figure
-        Any Matplotlib figure.
+        Any Matplotlib figure; its own dots per inch are those of SVG from then on.
     dpi : float
         Dots per inch of the images in it.
 
@@ -165,11 +164,14 @@ def svg(figure: Figure, dpi: float) -> str:
     >>> svg(blank_figure(1, 1, "An empty page"), dpi=50)[:5]
     '<?xml'
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", dpi=dpi, metadata={"Date": None})
+    figure.set_dpi(dpi)
+    # What ``savefig`` would write, which draws twice where there is a layout.
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = writable(buffer.getvalue())
-    drawn_by_chance = dict.fromkeys(re.findall(r'id="([A-Za-z]+[0-9a-f]{10})"', text))
-    for number, name in enumerate(drawn_by_chance):
+    for number, name in enumerate(dict.fromkeys(re.findall(r'id="([A-Za-z]+[0-9a-f]{10})"', text))):
         text = text.replace(name, f"n{number}")
     return text
 
