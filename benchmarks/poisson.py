@@ -92,7 +92,7 @@ def one_sweep(data: Sparse) -> float:
     """Seconds of both factors improved once and the divergence taken."""
     rng, loss = np.random.default_rng(1), Poisson()
     factors = [rng.random((size, K)) + 0.1 for size in data.shape]
-    data.entries().transposed()
+    _ = data.entries().transposed
     start = time.perf_counter()
     for mode in (1, 0):
         subproblem = loss.subproblem(data, factors, mode)

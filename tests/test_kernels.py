@@ -37,7 +37,7 @@ def bind(subproblem):
 @pytest.mark.parametrize("mode", [0, 1])
 def test_compiled_sums_are_those_of_numpy(mode):
     entries, Z = Sparse(COUNTS).entries(), START[1 - mode]
-    entries, F = entries if mode == 0 else entries.transposed(), START[mode]
+    entries, F = entries if mode == 0 else entries.transposed, START[mode]
     for sums in ("quotients", "deviance"):
         plain = getattr(Entries, sums)(entries, F, Z, 1e-9)
         np.testing.assert_allclose(getattr(entries, sums)(F, Z, 1e-9), plain, rtol=1e-12)

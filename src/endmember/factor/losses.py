@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import count_scaled
+from endmember.factor.data.kernels import DenseEntries
 from endmember.factor.data.matrix import Arrangement, Data, row_blocks
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
@@ -293,9 +294,9 @@ class BetaDivergence(Loss):
         entries = data.entries(dense=self.beta != 1)
         n, m = entries.shape
         totals = entries.dot(entries.x, np.ones((m, 1)))
-        flat = [totals / m, np.ones((m, 1))]
+        flat = self.misfit(data, [totals / m, np.ones((m, 1))])
         # No divergence is negative: what rounding leaves below zero is an exact fit.
-        return max(self.misfit(data, flat), 0.0) or float(totals.sum())
+        return max(flat, 0.0) or float(totals.sum())
 
     def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.entries_for(factors, mode, dense=self.beta != 1)
@@ -314,7 +315,8 @@ class BetaDivergence(Loss):
         products = Z[:, i] * Z[:, j]
         G, slope = np.empty((n, k, k)), np.empty((n, k))
         for rows in row_blocks(n, m):
-            part = entries.some_rows(rows)
+            weights = None if entries.weights is None else entries.weights[rows]
+            part = DenseEntries(entries.x[rows], weights)
             V = np.maximum(part.model(E[rows], Z), floor)
             outer = V ** (beta - 2)
             bend = max(beta - 1, 0.0) + max(2 - beta, 0.0) * part.x / V

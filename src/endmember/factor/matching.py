@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.columns import unit_columns
+from endmember.factor.columns import or_one, unit_columns
 
 
 def spectral_angle(a: np.ndarray, b: np.ndarray) -> np.ndarray | float:
@@ -34,15 +34,12 @@ def spectral_angle(a: np.ndarray, b: np.ndarray) -> np.ndarray | float:
     # The half-angle form keeps full accuracy at small angles, where arccos loses half the digits.
     apart, along = np.linalg.norm(a - b, axis=-1), np.linalg.norm(a + b, axis=-1)
     angle = np.degrees(2.0 * np.arctan2(apart, along))
-    empty = ~a.any(axis=-1) | ~b.any(axis=-1)
-    return np.where(empty, 90.0, angle)[()]
+    return np.where(a.any(axis=-1) & b.any(axis=-1), angle, 90.0)[()]
 
 
 def _unit(a: np.ndarray) -> np.ndarray:
-    largest = np.max(np.abs(a), axis=-1, keepdims=True, initial=0.0)
-    a = a / np.where(largest > 0, largest, 1.0)
-    norm = np.linalg.norm(a, axis=-1, keepdims=True)
-    return a / np.where(norm > 0, norm, 1.0)
+    a = a / or_one(np.max(np.abs(a), axis=-1, keepdims=True, initial=0.0))
+    return a / or_one(np.linalg.norm(a, axis=-1, keepdims=True))
 
 
 def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
@@ -82,8 +79,7 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
             "the channels must "
             "agree, and true may not hold more spectra than found"
         )
-    angles = spectral_angle(true[:, None, :], found[None, :, :])
-    return linear_sum_assignment(angles)[1]
+    return linear_sum_assignment(spectral_angle(true[:, None, :], found[None, :, :]))[1]
 
 
 def mean_angle(S: np.ndarray, true: np.ndarray) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from endmember.factor.columns import lengths, or_one
 from endmember.factor.data.in_memory import weighted_gram
 from endmember.factor.data.matrix import Data
 from endmember.factor.noise.model import NoiseModel
@@ -83,12 +84,8 @@ class Limits:
             return inverse
         e = np.where(free, self.shares, 0.0)
         along = np.einsum("...kl,...l->...k", inverse, e)
-        return (
-            inverse
-            - along[..., :, None]
-            * along[..., None, :]
-            / np.sum(e * along, axis=-1)[..., None, None]
-        )
+        size = np.sum(e * along, axis=-1)[..., None, None]
+        return inverse - along[..., :, None] * along[..., None, :] / size
 
 
 def least_squares(data: Data, R: np.ndarray, weights: np.ndarray, limits: Limits) -> np.ndarray:
@@ -123,8 +120,7 @@ def least_squares(data: Data, R: np.ndarray, weights: np.ndarray, limits: Limits
 
 
 def _unit(R: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    size = np.sqrt(weights @ R**2)
-    size = np.where(size > 0, size, 1.0)
+    size = or_one(lengths(R, weights))
     return R / size, size
 
 

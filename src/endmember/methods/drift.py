@@ -10,6 +10,7 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
+from endmember.factor.columns import placed
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.observed import Observed
 from endmember.factor.drift.field import Search, filled
@@ -240,13 +241,10 @@ class Drifting(SpectralEstimator):
 
     def _go_on(self, data: Any, watch: Any) -> None:
         """Fit the model again, from where it stands if it can start there."""
-        if "init" in self.model_.get_params(deep=False):
-            own = self.model_.init
-            self.model_.init = np.nan_to_num(self.maps_), np.nan_to_num(self.components_)
-            self.model_.fit(data, callback=watch)
-            self.model_.init = own
-        else:
-            self.model_.fit(data, callback=watch)
+        own = {"init": self.model_.init} if hasattr(self.model_, "init") else {}
+        here = np.nan_to_num(self.maps_), np.nan_to_num(self.components_)
+        self.model_.set_params(**dict.fromkeys(own, here)).fit(data, callback=watch)
+        self.model_.set_params(**own)
         starts = {name: value for name, value in self.learned().items() if name == "starts_"}
         self.restored(self.model_.learned() | starts)
 
@@ -257,8 +255,7 @@ class Drifting(SpectralEstimator):
         return C, np.nan_to_num(S)
 
     def _keep(self, observed: Observed, field: np.ndarray) -> None:
-        kept = np.full(field.shape, np.nan)
-        kept[observed.rows] = field[observed.rows]
+        kept = placed(field[observed.rows], observed.rows, len(field), np.nan)
         kept = kept.reshape(*observed.domain, -1).astype(observed.data.dtype)
         self.shifts_ = kept[..., 0]
         if self.dispersion:
@@ -346,8 +343,7 @@ class Drifting(SpectralEstimator):
         return super()._scale(unit)
 
     def _solved(self, observed: Observed) -> Explained:
-        nothing = np.empty((0, len(self.components_)))
-        _, S = self._explaining(observed, nothing).factors
+        _, S = self._explaining(observed, np.empty((0, len(self.components_)))).factors
         field, _ = self._search(observed, S.shape[1]).find(S.shape[1], ROUNDS, SETTLED, S)
         return super()._solved(self._aligned(observed, field))
 

@@ -43,9 +43,8 @@ class Expression:
         return len({factor.is_free for factor in self.factors}) == 2
 
     def __add__(self, other: "Expression") -> "Expression":
-        if not isinstance(other, Expression):
-            return NotImplemented
-        return Expression(self.summands + other.summands)
+        known = isinstance(other, Expression)
+        return Expression(self.summands + other.summands) if known else NotImplemented
 
     def __rmatmul__(self, matrix: Any) -> "Expression":
         return Expression(
@@ -231,9 +230,8 @@ class Term:
 
     def shape_of(self, mode: int) -> tuple[int, ...]:
         """Return the shape that the rows of a mode have in the data."""
-        if len(self.slots) == 2 and mode == 0:
-            return self.observed.domain
-        return (self.data.shape[mode],)
+        maps = len(self.slots) == 2 and mode == 0
+        return self.observed.domain if maps else (self.data.shape[mode],)
 
     def masked(self, mode: int) -> np.ndarray | None:
         """Return which rows of a mode are masked as a whole, or None."""

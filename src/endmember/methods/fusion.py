@@ -141,8 +141,7 @@ class Fusion:
         """
         check_sweeps(self)
         with one_blas_thread():
-            assembly = Assembly(checked_terms(self.terms))
-            return self._fit(assembly, callback)
+            return self._fit(Assembly(checked_terms(self.terms)), callback)
 
     def _fit(self, assembly: "Assembly", callback: Callback | None) -> FusionFit:
         solvers, problem = assembly.solvers(), assembly.problem
@@ -246,14 +245,16 @@ class Assembly:
         return list(rows_), list(shapes), list(last_)
 
     def _sums(self, term: Term) -> list[Sum]:
-        sums = []
-        for expression in term.slots:
-            summands = tuple(
-                Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
-                for factor, matrix in expression.summands
+        return [
+            Sum(
+                tuple(
+                    Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
+                    for factor, matrix in slot.summands
+                ),
+                slot.is_mixed,
             )
-            sums.append(Sum(summands, expression.is_mixed))
-        return sums
+            for slot in term.slots
+        ]
 
     def _scales(self, grids: Sequence[Grid]) -> Scales:
         """Return who carries the scale: spectra beside a sum first, then all other spectra, then the rest."""

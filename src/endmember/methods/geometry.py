@@ -8,7 +8,6 @@ from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import Dense
-from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes
 from endmember.factor.loop.starts import successive_projection
@@ -175,7 +174,8 @@ class VCA(_PurePixels):
         data, pixels = observed.data.plain, np.arange(observed.data.shape[0])
         if self.segments is not None:
             parts = extremes.tiles(observed.domain, observed.rows, self.segments)
-            pixels, spectra = extremes.candidates(data, whitened(observed), parts, k, rng)
+            white = observed.weighted_by_counts().scaled
+            pixels, spectra = extremes.candidates(data, white, parts, k, rng)
             data = Dense(spectra) if len(spectra) >= k else data
         found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
         runs = [extremes.vertex_components(found.Y, rng) for _ in range(self.n_starts)]
@@ -337,8 +337,3 @@ class NFINDR(_PurePixels):
 def _in_unit(noise: Any, unit: float) -> Any:
     """Return a standard deviation in the unit of scaled data; a name as it is."""
     return noise if isinstance(noise, str) else float(noise) / unit
-
-
-def whitened(observed: Observed) -> Data:
-    """Return the data with the noise of counts made white where they are counts, else as they are."""
-    return observed.weighted_by_counts().scaled

@@ -148,8 +148,10 @@ class NMF(Alternating):
     )
 
     def parts(self) -> list[tuple[str, Any]]:
-        named = [(name, penalty) for name, own in self._penalties().items() for penalty in own]
-        solvers = self._own_solvers()
+        penalties = self._penalties()
+        named = [(name, penalty) for name, own in penalties.items() for penalty in own]
+        k = int(self.n_components or 1)
+        solvers = self._solvers(self.own_loss(), list(penalties.values()), k)
         distinct = solvers if repr(solvers[0]) != repr(solvers[1]) else solvers[1:]
         return [*named, ("loss", self.own_loss()), *(("solver", solver) for solver in distinct)]
 
@@ -295,9 +297,7 @@ class NMF(Alternating):
                 self.absent_ = observed.maps(mask) == 1
             else:
                 self.absent_spectra_ = observed.spectra(mask) == 1
-        if kept:
-            return held, other, zeros
-        return full, quick, fit
+        return (held, other, zeros) if kept else (full, quick, fit)
 
     def _judge(self, problem: Problem, fit: Fit, observed: Observed) -> Fit:
         """Learn how wide the cone of the spectra is; return the fit, with spectra moved apart where that is asked."""
@@ -407,16 +407,11 @@ class NMF(Alternating):
         data = loss.prepare(observed.data)
         return Problem(data, loss, penalties, grids, valleys=observed.data.creeps)
 
-    def _own_solvers(self) -> list[Solver]:
-        penalties = list(self._penalties().values())
-        return self._solvers(self.own_loss(), penalties, int(self.n_components or 1))
-
     def _compressed(self, data: Data, k: int) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
         possible = self.own_loss().needs == "products" and not data.weighted
-        if not possible or not self._wants_sketch(data, k) or is_compressed(data):
-            return data
-        return sketch_of(data, _rank(k))
+        wanted = possible and self._wants_sketch(data, k) and not is_compressed(data)
+        return sketch_of(data, _rank(k)) if wanted else data
 
     def _wants_sketch(self, data: Data, k: int) -> bool:
         least = PAYS_FROM[data.shape[0] > START_PIXELS] * _rank(k) * sum(data.shape)

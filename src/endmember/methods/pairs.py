@@ -369,8 +369,7 @@ def _whitened(A: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     _, vectors = np.linalg.eigh(A.T @ A if m <= n else A @ A.T)
     V = vectors if m <= n else A.T @ vectors
     V = np.linalg.qr(V[:, ::-1][:, : min(most, n, m)])[0]
-    Z = A @ V
-    left, values, right = np.linalg.svd(Z, full_matrices=False)
+    left, values, right = np.linalg.svd(A @ V, full_matrices=False)
     kept = values > 1e-10 * max(values[0], np.finfo(float).tiny)
     values, rotation = values[kept] / np.sqrt(n), V @ right[kept].T
     return left[:, kept] * np.sqrt(n), rotation * values, rotation / values

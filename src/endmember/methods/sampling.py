@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, Sentence
+from endmember.factor.columns import unit_columns
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes, subspace
@@ -177,16 +178,14 @@ class SubspaceSampling(SpectralEstimator):
         """
         found = None
         for _ in range(ROUNDS):
-            polytope = subspace.polytope(space, self.slack, found)
-            points = self._points(polytope, scores, rng)
+            points = self._points(subspace.polytope(space, self.slack, found), scores, rng)
             if len(points) < len(space.typical):
                 raise EndmemberError(
                     f'only {len(points)} of the random points were non-negative; use sampler="vertices", '
                     "more slack, or a spread nearer to 1"
                 )
             runs = [extremes.vertex_components(points, rng) for _ in range(self.n_starts)]
-            best = extremes.largest_of(points, runs)
-            found = points[extremes.grow_simplex(points, best)]
+            found = points[extremes.grow_simplex(points, extremes.largest_of(points, runs))]
         assert found is not None
         return points, found
 
@@ -208,8 +207,7 @@ class SubspaceSampling(SpectralEstimator):
         S = F
         if self.on == "maps":
             S = least_squares(data, [F, np.zeros((data.shape[1], F.shape[1]))], 1)
-        size = np.linalg.norm(S, axis=0)
-        S = S / np.where(size > 0, size, 1.0)
+        S = unit_columns(S)
         self._learn(observed, self._maps_of(observed, S), S)
 
     def _warn(self) -> None:

@@ -155,10 +155,11 @@ class CP(Alternating):
         layout = Layout(observed, self._joined)
         penalties = layout.penalties(self.modes)
         layout.check_rank(k)
-        if len(layout.long) > 2:
-            factors = self._fit_series(observed, layout, penalties, k, callback)
-        else:
-            factors = self._fit_matrix(observed, layout, penalties, energy, callback)
+        factors = (
+            self._fit_series(observed, layout, penalties, k, callback)
+            if len(layout.long) > 2
+            else self._fit_matrix(observed, layout, penalties, energy, callback)
+        )
         self._keep(observed, layout, factors)
         self._keep_weights(self.own_loss().prepare(observed.data), observed)
 
@@ -270,8 +271,7 @@ class CP(Alternating):
                 f"{S.shape[1]} spectra of {len(S)} channels do not fix the maps of a pixel by itself; fit the series "
                 "that it belongs to, or ask for fewer components"
             )
-        model = self._matrix_model([None, None]).restored(self.learned())
-        return model._maps_of(observed, S)
+        return self._matrix_model([None, None]).restored(self.learned())._maps_of(observed, S)
 
 
 class Layout:

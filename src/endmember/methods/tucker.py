@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.arrangements.series import Tensor, WithCore, multiplied
+from endmember.factor.arrangements.series import Tensor, WithCore, multiplied, unfold
 from endmember.factor.data.axis import Grid
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.compatibility import check_combination
@@ -181,10 +181,10 @@ class Tucker(Alternating):
         assert isinstance(data, WithCore)
         low = sketch(data.tensor.matrix, max(ranks), generator(self.random_state))
         grid = low.Z.reshape(*data.tensor.domain, -1)
-        profiles = []
-        for mode, rank in enumerate(ranks[:-1]):
-            flat = np.moveaxis(grid, mode, 0).reshape(grid.shape[mode], -1)
-            profiles.append(np.linalg.svd(flat, full_matrices=False)[0][:, :rank])
+        profiles = [
+            np.linalg.svd(unfold(grid, mode), full_matrices=False)[0][:, :rank]
+            for mode, rank in enumerate(ranks[:-1])
+        ]
         return self._with_core(problem, [*profiles, low.V[:, : ranks[-1]]])
 
     def _best_start(self, problem: Problem, first: list[np.ndarray]) -> list[np.ndarray]:
@@ -216,11 +216,9 @@ class Tucker(Alternating):
             profiles[mode] = np.clip(F, lower, upper)
         size = int(np.prod([F.shape[1] for F in profiles]))
         factors = [np.ones((1, size)), *profiles]
-        subproblem = Quadratic(problem.data.gram(factors, 0), problem.data.contract(factors, 0))
-        subproblem.lower, subproblem.upper = bounds_of(
-            problem.penalties[0], (1, size), problem.grids[0]
-        )
-        factors[0] = ANLS().improve(subproblem, factors[0], 1)
+        bounds = bounds_of(problem.penalties[0], (1, size), problem.grids[0])
+        G, H = problem.data.gram(factors, 0), problem.data.contract(factors, 0)
+        factors[0] = ANLS().improve(Quadratic(G, H, *bounds), factors[0], 1)
         return factors
 
     def _keep(

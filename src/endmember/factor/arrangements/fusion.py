@@ -157,10 +157,8 @@ def _majorised(plain: Quadratic, E: np.ndarray, summand: Summand, F: np.ndarray)
     slope = plain.gradient(E)
     G = plain.G
     if plain.row_weights is not None or G.ndim == 3:
-        weights = np.ones(len(E)) if plain.row_weights is None else plain.row_weights
-        slope = weights[:, None] * slope
-        steepest = np.max(weights * np.linalg.eigvalsh(G)[..., -1])
-        G = steepest * np.eye(E.shape[1])
+        slope = plain.weights * slope
+        G = np.max(plain.weights * np.linalg.eigvalsh(G)[..., -1:]) * np.eye(E.shape[1])
     G = summand.bound * G
     return Quadratic(G, F @ G - np.asarray(summand.matrix.T @ slope), -np.inf, np.inf)
 
@@ -177,8 +175,8 @@ class Touching(Quadratic):
         The misfit itself, of any ``F``.
     """
 
-    square: Quadratic | None = None
-    misfit: Callable[[np.ndarray], float] = lambda F: 0.0
+    square: Quadratic = field(kw_only=True)
+    misfit: Callable[[np.ndarray], float] = field(kw_only=True)
 
     def improved_by(self, solver: Any, F: np.ndarray, n_others: int, **options: Any) -> np.ndarray:
         """Return a better ``F``, or the same where every step made it worse: squares are bent until one holds."""
@@ -198,13 +196,11 @@ class Touching(Quadratic):
 
     def bent(self, F: np.ndarray, times: float) -> Self:
         """Return the problem with the square bent ``times`` as much, about the same point and slope."""
-        assert self.square is not None
         more = (times - 1.0) * self.square.G
         return replace(self, G=self.G + more, H=self.H + times_gram(F, more))
 
     def is_above(self, F: np.ndarray, new: np.ndarray, times: float, start: float) -> bool:
         """Tell whether the square, bent ``times`` as much, is no lower than the misfit at ``new``."""
-        assert self.square is not None
         step = new - F
         slope = np.sum(step * self.square.gradient(F))
         bend = 0.5 * np.sum(step * times_gram(step, self.square.G))
@@ -299,11 +295,10 @@ def side_by_side(parts: Sequence[tuple[float, Entries]]) -> Entries:
             size * sparse.csr_array(getattr(entries, "X", entries.x)) for size, entries in parts
         ]
         return SparseEntries(sparse.csr_array(sparse.hstack(counts)))
-    weights = None
-    if any(entries.weights is not None for entries in everything):
-        each = (np.ones(e.shape) if e.weights is None else e.weights for e in everything)
-        weights = np.hstack(list(each))
-    return DenseEntries(np.hstack([size * entries.x for size, entries in parts]), weights)
+    weights = [np.ones(e.shape) if e.weights is None else e.weights for e in everything]
+    given = any(entries.weights is not None for entries in everything)
+    x = np.hstack([size * entries.x for size, entries in parts])
+    return DenseEntries(x, np.hstack(weights) if given else None)
 
 
 class FusedLoss(Loss):
@@ -359,10 +354,7 @@ def added(terms: Sequence[Quadratic]) -> Quadratic:
     """
     if len(terms) == 1:
         return terms[0]
-    G: Any = 0.0
-    H: Any = 0.0
-    for term in terms:
-        weights = np.ones(1) if term.row_weights is None else term.row_weights
-        H = H + weights[:, None] * term.H
-        G = G + (term.G if term.row_weights is None else weights[:, None, None] * term.G)
-    return Quadratic(G, H, reduce(np.maximum, [term.lower for term in terms]), np.inf)
+    G = [t.G if t.row_weights is None else t.row_weights[:, None, None] * t.G for t in terms]
+    H = [term.weights * term.H for term in terms]
+    lower = reduce(np.maximum, [term.lower for term in terms])
+    return Quadratic(reduce(np.add, G), reduce(np.add, H), lower, np.inf)

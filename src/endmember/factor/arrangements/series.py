@@ -8,13 +8,14 @@ The factors of a Tucker model are ``[core, F¹, …, Fᵖ, S]``; the core is a f
 order. Its Gram matrix is the Kronecker product of those of all others.
 """
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.columns import unit_columns
+from endmember.factor.columns import or_one, placed, unit_columns
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
 from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.scale.carriers import Carriers
@@ -75,9 +76,10 @@ class Tensor(Arrangement):
     """
 
     def __init__(self, matrix: Data, domain: Sequence[int], rows: np.ndarray | None = None) -> None:
-        self._matrix, self.domain = matrix, tuple(domain)
-        size = int(np.prod(self.domain))
-        self._places = None if rows is None or len(rows) == size else rows
+        self.matrix, self.domain = matrix, tuple(domain)
+        #: The number of pixels, and of the mode of the channels.
+        self._n, self.last = math.prod(self.domain), len(self.domain)
+        self._places = None if rows is None or len(rows) == self._n else rows
         self.shape = (*self.domain, matrix.shape[1])
         self._unfolded: dict[tuple[int, bool], Entries] = {}
         self._contracted: tuple[np.ndarray, np.ndarray] | None = None
@@ -85,15 +87,6 @@ class Tensor(Arrangement):
     def like(self, matrix: Data) -> "Tensor":
         """Return the same tensor with other data, such as compressed ones, for its matrix."""
         return Tensor(matrix, self.domain, self._places)
-
-    @property
-    def last(self) -> int:
-        """The number of the mode of the channels."""
-        return len(self.domain)
-
-    @property
-    def matrix(self) -> Data:
-        return self._matrix
 
     def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [self.leading(factors), factors[self.last]]
@@ -106,7 +99,7 @@ class Tensor(Arrangement):
         for k in range(C.shape[1]):
             size = np.linalg.norm(grid[..., k])
             for mode in range(self.last):
-                flat = np.moveaxis(grid[..., k], mode, 0).reshape(self.domain[mode], -1)
+                flat = unfold(grid[..., k], mode)
                 profiles[mode][:, k] = _strongest(flat) * (size if mode == 0 else 1.0)
         return [*profiles, S]
 
@@ -149,7 +142,7 @@ class Tensor(Arrangement):
     ) -> tuple[Entries, np.ndarray]:
         entries = self.matrix.entries(dense)
         if mode == self.last:
-            return entries.transposed(), self.leading(factors)
+            return entries.transposed, self.leading(factors)
         if (mode, dense) not in self._unfolded:
             self._unfolded[mode, dense] = self._unfold(entries, mode)
         others = [F for other, F in enumerate(factors) if other != mode]
@@ -157,8 +150,7 @@ class Tensor(Arrangement):
 
     def _unfold(self, entries: Entries, mode: int) -> Entries:
         """Return the entries with one leading mode as the rows, all others and the channels as the columns."""
-        n, m = int(np.prod(self.domain)), self.shape[-1]
-        size = self.domain[mode]
+        n, m, size = self._n, self.shape[-1], self.domain[mode]
         if isinstance(entries, SparseEntries) and self._places is None:
             found = sparse.coo_array(entries.X)
             rows, columns = found.coords
@@ -170,7 +162,6 @@ class Tensor(Arrangement):
             shape = size, n // size * m
             unfolded = sparse.csr_array((found.data, (index[mode], others * m + columns)), shape)
             return SparseEntries(canonical(unfolded))
-        assert isinstance(entries, DenseEntries) or self._places is not None
         x, weights = self._spread(entries)
         parts = [
             np.moveaxis(part.reshape(*self.domain, m), mode, 0).reshape(size, -1)
@@ -184,11 +175,9 @@ class Tensor(Arrangement):
         x = entries.X.toarray() if isinstance(entries, SparseEntries) else entries.x
         if self._places is None:
             return x, entries.weights
-        n, m = int(np.prod(self.domain)), self.shape[-1]
-        everywhere, weights = np.full((n, m), float(np.mean(x))), np.zeros((n, m))
-        everywhere[self._places] = x
-        weights[self._places] = 1.0 if entries.weights is None else entries.weights
-        return everywhere, weights
+        known = np.ones(x.shape) if entries.weights is None else entries.weights
+        everywhere = placed(x, self._places, self._n, float(np.mean(x)))
+        return everywhere, placed(known, self._places, self._n)
 
     def core(self, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """Return the data multiplied in every mode with the transpose of a matrix (d, r); (r, …, r)."""
@@ -203,17 +192,14 @@ class Tensor(Arrangement):
     def _on_grid(self, values: np.ndarray) -> np.ndarray:
         """Return values (n, q) of the pixels in their places, zero at missing ones; (*domain, q)."""
         if self._places is not None:
-            everywhere = np.zeros((int(np.prod(self.domain)), values.shape[1]))
-            everywhere[self._places] = values
-            values = everywhere
+            values = placed(values, self._places, self._n)
         return values.reshape(*self.domain, -1)
 
     def _reduce(self, grid: np.ndarray, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         """Sum a grid (*domain, q) over all leading modes but one, weighted by their columns; (d, q)."""
         for other in reversed(range(self.last)):
             if other != mode:
-                moved = np.moveaxis(grid, other, -2)
-                grid = np.einsum("...iq,iq->...q", moved, factors[other])
+                grid = np.einsum("...iq,iq->...q", np.moveaxis(grid, other, -2), factors[other])
         return grid
 
 
@@ -227,8 +213,7 @@ class CoreScales(Carriers):
         """Give the profiles of one mode unit length and their scale to the core, in place."""
         if mode == 0:
             return
-        size = np.linalg.norm(factors[mode], axis=0)
-        size = np.where(size > 0, size, 1.0)
+        size = or_one(np.linalg.norm(factors[mode], axis=0))
         factors[mode] = factors[mode] / size
         core = np.moveaxis(factors[0].reshape(self.ranks), mode - 1, -1) * size
         factors[0] = np.moveaxis(core, -1, mode - 1).reshape(1, -1)
@@ -237,7 +222,7 @@ class CoreScales(Carriers):
         """Return what the core costs more with each profile."""
         if mode == 0 or 0 not in spent:
             return np.zeros(self.ranks[mode - 1] if mode else int(np.prod(self.ranks)))
-        return _unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
+        return unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
 
 
 class WithCore(Arrangement):
@@ -264,24 +249,20 @@ class WithCore(Arrangement):
     componentwise = False
 
     def __init__(self, tensor: Tensor, ranks: Sequence[int]) -> None:
-        self.tensor, self.ranks = tensor, tuple(ranks)
+        self.tensor, self.matrix, self.ranks = tensor, tensor.matrix, tuple(ranks)
         self.shape = (1, *tensor.shape)
-
-    @property
-    def matrix(self) -> Data:
-        return self.tensor.matrix
 
     def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         core, profiles = factors[0].reshape(self.ranks), factors[1:]
         if mode == 0:
             return self.tensor.core(profiles).reshape(1, -1)
-        return _unfold(self._contracted(profiles, mode - 1), mode - 1) @ _unfold(core, mode - 1).T
+        return unfold(self._contracted(profiles, mode - 1), mode - 1) @ unfold(core, mode - 1).T
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         core, grams = factors[0].reshape(self.ranks), [F.T @ F for F in factors[1:]]
         if mode == 0:
             return reduce(np.kron, grams)
-        return _unfold(multiplied(core, grams, mode - 1), mode - 1) @ _unfold(core, mode - 1).T
+        return unfold(multiplied(core, grams, mode - 1), mode - 1) @ unfold(core, mode - 1).T
 
     def own_scales(self) -> CoreScales:
         return CoreScales(self.ranks)
@@ -289,7 +270,7 @@ class WithCore(Arrangement):
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of the core that goes with each profile, as a fraction of the whole core's."""
         core = factors[0].reshape(self.ranks)
-        slices = [np.linalg.norm(_unfold(core, mode), axis=1) for mode in range(len(self.ranks))]
+        slices = [np.linalg.norm(unfold(core, mode), axis=1) for mode in range(len(self.ranks))]
         return np.concatenate(slices) / (np.linalg.norm(core) or 1.0)
 
     def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -312,11 +293,10 @@ class WithCore(Arrangement):
 def _strongest(matrix: np.ndarray) -> np.ndarray:
     """Return the entries of the leading left singular vector without their signs, (rows,)."""
     tall = len(matrix) > matrix.shape[1]
-    small = matrix.T @ matrix if tall else matrix @ matrix.T
-    vector = np.linalg.eigh(small)[1][:, -1:]
+    vector = np.linalg.eigh(matrix.T @ matrix if tall else matrix @ matrix.T)[1][:, -1:]
     return np.abs(unit_columns(matrix @ vector if tall else vector)[:, 0])
 
 
-def _unfold(array: np.ndarray, mode: int) -> np.ndarray:
+def unfold(array: np.ndarray, mode: int) -> np.ndarray:
     """Return an array as a matrix of one of its modes, (size, all others)."""
     return np.moveaxis(array, mode, 0).reshape(array.shape[mode], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import placed
 
 #: A reference sampled finer than this fraction of the data's step is averaged over each channel.
 FINER = 0.6
@@ -43,9 +45,8 @@ class Axis:
         if is_signal(X):
             return cls.read(X.axes_manager.signal_axes[0])
         columns, n_channels = np.asarray(getattr(X, "columns", ())), np.shape(X)[-1]
-        if columns.dtype.kind in "iuf" and columns.shape == (n_channels,):
-            return cls(columns.astype(float))
-        return cls.numbers(n_channels)
+        numbered = columns.dtype.kind in "iuf" and columns.shape == (n_channels,)
+        return cls(columns.astype(float)) if numbered else cls.numbers(n_channels)
 
     @classmethod
     def read(cls, axis: Any) -> Axis:
@@ -134,8 +135,7 @@ class Axis:
         order = np.argsort(self.energy)
         energy, m = self.energy[order], len(order)
         parts = max(1, round(wanted.step / self.step))
-        apart = wanted.step * ((np.arange(parts) + 0.5) / parts - 0.5)
-        places = wanted.energy[:, None] + apart
+        places = wanted.energy[:, None] + wanted.step * ((np.arange(parts) + 0.5) / parts - 0.5)
         left = np.clip(np.searchsorted(energy, places) - 1, 0, max(m - 2, 0))
         right = np.minimum(left + 1, m - 1)
         width = np.where(right > left, energy[right] - energy[left], 1.0)
@@ -182,7 +182,7 @@ class Standard:
         energy, first = np.unique(axis.energy, return_index=True)
         values = np.asarray(values, dtype=np.float64)[first]
         known = np.isfinite(values)
-        if np.count_nonzero(known) < 1 or not np.any(values[known]):
+        if not np.any(values[known]):
             raise EndmemberError(
                 f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
             )
@@ -295,18 +295,18 @@ class Grid:
         """Second differences of three in a row that all take part, (triples, n)."""
         return self._stencils([1.0, -2.0, 1.0])
 
+    def neighbours(self, axis: int, count: int = 2) -> np.ndarray:
+        """Return the rows of all places in a row of ``count`` along an axis that all take part, (any, count)."""
+        rows = placed(np.arange(len(self.index)), self.index, math.prod(self.shape), -1, int)
+        starts = range(max(self.shape[axis] - count + 1, 0))
+        along = [
+            rows.reshape(self.shape).take(np.add(starts, i), axis).ravel() for i in range(count)
+        ]
+        found = np.stack(along, axis=1)
+        return found[(found >= 0).all(axis=1)]
+
     def _stencils(self, weights: list[float]) -> sparse.csr_array:
-        row_of = np.full(int(np.prod(self.shape)), -1)
-        row_of[self.index] = np.arange(len(self.index))
-        places = row_of.reshape(self.shape)
-        found: list[np.ndarray] = []
-        for axis, size in enumerate(self.shape):
-            reach = size - len(weights) + 1
-            if reach > 0:
-                taps = [places.take(range(i, i + reach), axis).ravel() for i in range(len(weights))]
-                found.append(np.stack(taps, axis=1))
-        stencils = np.concatenate([np.empty((0, len(weights)), dtype=int), *found])
-        stencils = stencils[(stencils >= 0).all(axis=1)]
+        stencils = np.concatenate([self.neighbours(a, len(weights)) for a in range(self.n_axes)])
         rows = np.repeat(np.arange(len(stencils)), len(weights))
         values = np.tile(weights, len(stencils))
         shape = len(stencils), len(self.index)
@@ -314,6 +314,4 @@ class Grid:
 
     def spread(self, F: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """Return rows (n, k) in their places, ``(*shape, k)``, with ``fill`` elsewhere."""
-        full = np.full((int(np.prod(self.shape)), F.shape[1]), fill)
-        full[self.index] = F
-        return full.reshape(*self.shape, F.shape[1])
+        return placed(F, self.index, math.prod(self.shape), fill).reshape(*self.shape, F.shape[1])

@@ -53,12 +53,8 @@ class Dense(BlockData):
             n, m = self.shape
             yield from ordered(work, row_blocks(n, m, PASS_ENTRIES))
 
-    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        for rows in row_blocks(*self.shape):
-            yield rows, self.selection.take(self.X, rows).astype(np.float64, copy=False)
-
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        return self.selection.take(self.X, np.asarray(index)).astype(np.float64)
+    def rows(self, index: Rows) -> np.ndarray:
+        return self.selection.take(self.X, index).astype(np.float64, copy=False)
 
 
 class Sparse(Data):
@@ -80,8 +76,8 @@ class Sparse(Data):
     def channel_gram(self) -> np.ndarray:
         return (self.X.T @ self.X).toarray()
 
-    def rows(self, index: np.ndarray) -> np.ndarray:
-        return self.X[np.asarray(index)].toarray()
+    def rows(self, index: Rows) -> np.ndarray:
+        return self.X[index].toarray()
 
     def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
         x = self.X.data * np.repeat(r, np.diff(self.X.indptr)) * c[self.X.indices]
@@ -227,10 +223,8 @@ class Reweighted(Data):
         return self.plain.transposed_dot(F)
 
     def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
-        (r, c), scaled = self.scales, self.scaled
-        if mode == 0:
-            return scaled.dot(c * factors[1]) / r
-        return scaled.transposed_dot(r * factors[0]) / c
+        (r, c), X = self.scales, self.scaled
+        return X.dot(c * factors[1]) / r if mode == 0 else X.transposed_dot(r * factors[0]) / c
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         Z = self.scales[1 - mode] * factors[1 - mode]

@@ -107,8 +107,8 @@ class Given:
     @property
     def matrix(self) -> Any:
         """The array with all pixels along one axis, (n, channels)."""
-        sparsely = sparse.issparse(self.array)
-        return self.array if sparsely else self.array.reshape(-1, self.shape[-1])
+        X = self.array
+        return X if sparse.issparse(X) else X.reshape(-1, X.shape[-1])
 
     @property
     def domain(self) -> tuple[int, ...] | None:
@@ -170,14 +170,13 @@ def given(X: Any, least: int = 2) -> Given:
         raise EndmemberTypeError(
             "X is None and no spectrum image; give an array (*domain, channels) or a signal"
         )
-    array, hidden, pixels = unwrap(X), None, None
+    array, hidden = unwrap(X), None
     if sparse.issparse(array):
         array = sparse.csr_array(array)
     elif not is_lazy(array):
         array = _as_ndarray(array)
     _check(array, least)
-    if is_signal(X):
-        pixels = Axis.in_data_order(X.axes_manager.navigation_axes)
+    pixels = Axis.in_data_order(X.axes_manager.navigation_axes) if is_signal(X) else None
     if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
         import dask.array as da
 
@@ -270,9 +269,10 @@ def whole(X: Any, missing: bool = False) -> Any:
     """
     if X.dtype.kind != "f":
         return X
-    if not is_lazy(X):
-        return _finite(X, missing)
-    return X.map_blocks(_finite, missing, dtype=X.dtype, meta=X._meta)
+    lazy = is_lazy(X)
+    return (
+        X.map_blocks(_finite, missing, dtype=X.dtype, meta=X._meta) if lazy else _finite(X, missing)
+    )
 
 
 def _finite(X: np.ndarray, missing: bool, block_info: Any = None) -> np.ndarray:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache, cached_property
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -232,8 +232,7 @@ def length_of_step(
     t = relaxation
     for c in range(len(step)):
         if step[c] ** 2 * H[c, c] > NEGLIGIBLE * abs(curvature):
-            room = high[c] if step[c] > 0 else low[c]
-            t = min(t, max(1.0, room / step[c]))
+            t = min(t, max(1.0, (high[c] if step[c] > 0 else low[c]) / step[c]))
     if slope >= 0:
         return 0.0
     for _ in range(TIMES):
@@ -252,16 +251,14 @@ CHUNK = 2**18
 
 
 class Entries(ABC):
-    """The entries ``x`` of the data in their layout, seen from the rows; ``.T`` sees them from the columns."""
+    """The entries ``x`` of the data in their layout, seen from the rows."""
 
     x: np.ndarray
     shape: tuple[int, int]
+    #: The same entries seen from the other side.
+    transposed: Entries
     #: The weight of every entry, or None where all are 1.
     weights: np.ndarray | None = None
-
-    @abstractmethod
-    def transposed(self) -> Self:
-        """Return the same entries seen from the other side."""
 
     @abstractmethod
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
@@ -275,10 +272,6 @@ class Entries(ABC):
         """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
         return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
 
-    @abstractmethod
-    def some_rows(self, rows: slice) -> Self:
-        """Return the entries of some of the rows."""
-
     def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
         """Return ``Σ_j x_ij z_jk / v_ij`` with ``v = F Zᵀ``, at least ``floor``; (n, k)."""
         return self.dot(self.x / np.maximum(self.model(F, Z), floor), Z)
@@ -290,9 +283,8 @@ class Entries(ABC):
 
     def total(self, F: np.ndarray, Z: np.ndarray) -> float:
         """Return ``Σ_ij w_ij v_ij`` with ``v = F Zᵀ``, zeros included."""
-        if self.weights is None:
-            return float(F.sum(axis=0) @ Z.sum(axis=0))
-        return float(np.sum(F * self.everywhere(Z)))
+        plain = self.weights is None
+        return float(F.sum(axis=0) @ Z.sum(axis=0) if plain else np.sum(F * self.everywhere(Z)))
 
     @abstractmethod
     def counts(self, floor: float) -> Counts:
@@ -312,11 +304,8 @@ class DenseEntries(Entries):
         self.x, self.weights, self.shape = x, weights, x.shape
 
     @cached_property
-    def _other(self) -> DenseEntries:
+    def transposed(self) -> DenseEntries:  # type: ignore[override]
         return DenseEntries(self.x.T, None if self.weights is None else self.weights.T)
-
-    def transposed(self) -> DenseEntries:
-        return self._other
 
     @cached_property
     def _weighted(self) -> np.ndarray:
@@ -334,9 +323,6 @@ class DenseEntries(Entries):
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return (values if self.weights is None else values * self.weights) @ Z
 
-    def some_rows(self, rows: slice) -> DenseEntries:
-        return DenseEntries(self.x[rows], None if self.weights is None else self.weights[rows])
-
 
 class SparseEntries(Entries):
     """The non-zeros of counts; zeros only matter through the sums of the factors."""
@@ -349,11 +335,8 @@ class SparseEntries(Entries):
         return np.repeat(np.arange(self.shape[0]), np.diff(self.X.indptr))
 
     @cached_property
-    def _other(self) -> SparseEntries:
+    def transposed(self) -> SparseEntries:  # type: ignore[override]
         return SparseEntries(sparse.csr_array(self.X.T))
-
-    def transposed(self) -> SparseEntries:
-        return self._other
 
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
         values = np.empty(len(self.x))
@@ -374,9 +357,6 @@ class SparseEntries(Entries):
             part = slice(start, start + rows)
             sums[part] = (1.0 / np.maximum(F[part] @ Z.T, floor)) @ values
         return sums
-
-    def some_rows(self, rows: slice) -> SparseEntries:
-        return SparseEntries(self.X[rows])
 
     def counts(self, floor: float) -> Counts:
         return Counts(self.X.indptr.astype(np.int64), self.X.indices, self.x, floor)

@@ -24,6 +24,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.errors import Argument, EndmemberError, Words
+from endmember.factor.columns import placed
 from endmember.factor.data.kernels import Entries
 from endmember.factor.data.matrix import Block, BlockData, Rows, Selection, answer_dtype, row_blocks
 from endmember.factor.data.resources import (
@@ -118,8 +119,7 @@ class Blocks:
         """Return the sizes of the blocks along every axis: those of the chunks, small ones together."""
         grouped = list(self.X.chunks[:-1])
         for axis, sizes in reversed(list(enumerate(grouped))):
-            largest = math.prod(map(max, grouped))
-            together = int(limit // max(2 * largest * self._pixel, 1))
+            together = int(limit // max(2 * math.prod(map(max, grouped)) * self._pixel, 1))
             if together > 1:
                 starts = range(0, len(sizes), together)
                 grouped[axis] = tuple(sum(sizes[start : start + together]) for start in starts)
@@ -185,8 +185,7 @@ def sample(blocks: Blocks) -> np.ndarray:
     chosen = np.unique(np.linspace(0, len(alike) - 1, SAMPLED_BLOCKS).round().astype(int))
     few = (slice(SAMPLED_WIDTH),) * len(shapes[0])
     parts = [read(blocks.X[alike[number]][few]) for number in chosen]
-    masked = isinstance(parts[0], np.ma.MaskedArray)
-    return (np.ma if masked else np).concatenate(parts)
+    return (np.ma if isinstance(parts[0], np.ma.MaskedArray) else np).concatenate(parts)
 
 
 def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
@@ -238,11 +237,8 @@ class Lazy(BlockData):
     @cached_property
     def _number(self) -> np.ndarray | None:
         """The number of every pixel among those that take part, -1 elsewhere; None where all do."""
-        if self.selection.rows is None:
-            return None
-        number = np.full(self.layout.n, -1)
-        number[self.selection.rows] = np.arange(len(self.selection.rows))
-        return number
+        rows = self.selection.rows
+        return None if rows is None else placed(np.arange(len(rows)), rows, self.layout.n, -1, int)
 
     def a_pass(
         self, name: str, kernel: Callable[..., Any], arguments: Callable[[Rows], tuple[Any, ...]]

@@ -45,14 +45,11 @@ class Arrangement(ABC):
         The number of rows of every factor.
     """
 
+    #: The matrix of all spectra.
+    matrix: Data
     shape: tuple[int, ...]
     #: Whether column j of every factor belongs to component j.
     componentwise = True
-
-    @property
-    @abstractmethod
-    def matrix(self) -> Data:
-        """The matrix of all spectra."""
 
     @property
     def weighted(self) -> bool:
@@ -66,9 +63,8 @@ class Arrangement(ABC):
 
     def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         """Return ``X`` contracted with every factor but the one of ``mode``: ``X Z`` or ``Xᵀ F``."""
-        if mode == 0:
-            return self.matrix.dot(factors[1])
-        return self.matrix.transposed_dot(factors[0])
+        X = self.matrix
+        return X.dot(factors[1]) if mode == 0 else X.transposed_dot(factors[0])
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
@@ -119,7 +115,7 @@ class Arrangement(ABC):
     ) -> tuple[Entries, np.ndarray]:
         """Return the entries as factor number ``mode`` sees them, a row of them each, and the rest ``Z`` (m, k)."""
         entries = self.matrix.entries(dense)
-        return entries if mode == 0 else entries.transposed(), factors[1 - mode]
+        return entries if mode == 0 else entries.transposed, factors[1 - mode]
 
     def misfit(self, factors: Sequence[np.ndarray]) -> float:
         """Return ``½‖X − F Zᵀ‖²`` from the residual itself: slower than the products, and exact near zero."""
@@ -150,7 +146,7 @@ class Data(Arrangement):
     channels: np.ndarray | None = None
 
     @property
-    def matrix(self) -> Data:
+    def matrix(self) -> Data:  # type: ignore[override]
         return self
 
     @cached_property
@@ -181,13 +177,13 @@ class Data(Arrangement):
         """Return ``Xᵀ F``, (m, k)."""
 
     @abstractmethod
-    def rows(self, index: np.ndarray) -> np.ndarray:
+    def rows(self, index: Rows) -> np.ndarray:
         """Return the rows ``index`` as a dense float64 array."""
 
     def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
-        """Yield ``(rows, X[rows])`` as float64, in order."""
+        """Yield ``(rows, X[rows])`` as float64, in order; not to be changed."""
         for rows in row_blocks(*self.shape):
-            yield rows, self.rows(np.arange(rows.start, rows.stop))
+            yield rows, self.rows(rows)
 
     def residual_blocks(self, F: np.ndarray, Z: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield ``(rows, X − F Zᵀ)`` block by block."""
@@ -266,8 +262,7 @@ class Data(Arrangement):
     def totals(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sum of every row, (n,), and of every column, (m,)."""
         n, m = self.shape
-        rows = self.dot(np.ones((m, 1)))[:, 0]
-        return rows, self.transposed_dot(np.ones((n, 1)))[:, 0]
+        return self.dot(np.ones((m, 1)))[:, 0], self.transposed_dot(np.ones((n, 1)))[:, 0]
 
     def entries(self, dense: bool = False) -> Entries:
         """Return the data entry by entry, for losses that are no sum of squares.
@@ -305,10 +300,6 @@ class BlockData(Data):
     found: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
     #: Whether the directions are those of pixels weighted by their counts.
     by_counts = False
-
-    @abstractmethod
-    def blocks(self) -> Iterator[tuple[Rows, np.ndarray]]:
-        """Yield ``(rows, X[rows])`` as float64, in order."""
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.gather("X Z", _dot, lambda rows: (Z,))[0]
@@ -370,9 +361,11 @@ class Selection:
 
     def shape(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Return the shape of what is selected from a matrix of ``shape``."""
-        n = shape[0] if self.rows is None else len(self.rows)
-        m = shape[1] if self.columns is None else len(self.columns)
-        return n, m
+        n, m = shape
+        return (
+            n if self.rows is None else len(self.rows),
+            m if self.columns is None else len(self.columns),
+        )
 
     def take(self, X: Any, rows: slice | np.ndarray) -> Any:
         """Return the selected columns of the selected rows number ``rows``."""

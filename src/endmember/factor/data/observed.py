@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import placed
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
 from endmember.factor.data.inspection import (
@@ -135,8 +136,7 @@ class Observed:
     def _spread(
         self, F: np.ndarray, index: np.ndarray, size: int, mask: np.ndarray | None
     ) -> np.ndarray:
-        full = np.zeros((size, F.shape[1]), dtype=self.data.dtype)
-        full[index] = F
+        full = placed(F, index, size, 0.0, self.data.dtype)
         if mask is not None:
             full[mask.ravel()] = np.nan
         return full
@@ -189,8 +189,7 @@ def observe(
     found = survey(X, mask, channel_mask, wanted)
     if len(found.first_nonfinite) and weights is None:
         row, column = found.first_nonfinite
-        pixel = np.unravel_index(row, domain)
-        raise nonfinite(found.counts[0], "NaN or infinite", pixel, column)
+        raise nonfinite(found.counts[0], "NaN or infinite", np.unravel_index(row, domain), column)
     exponent = far_from_one(found.size, X.dtype)
     if exponent:
         near = replace(taken, array=times_two_to(taken.array, -exponent), hidden=None)
@@ -248,8 +247,7 @@ def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
 
 def stays_lazy(X: Any) -> bool:
     """Tell whether ``X`` is a Dask array so large that it is read block by block rather than kept."""
-    limit = current().memory or math.inf
-    return is_lazy(X) and (X.nbytes > KEPT_UP_TO or 32 * X.size > limit)
+    return is_lazy(X) and (X.nbytes > KEPT_UP_TO or 32 * X.size > (current().memory or math.inf))
 
 
 def blocks_of(X: Any) -> Blocks:
@@ -313,8 +311,8 @@ def _seems_sparse(X: np.ndarray) -> bool:
 
 
 def _selection(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Selection:
-    everywhere = len(rows) == shape[0], len(columns) == shape[1]
-    return Selection(None if everywhere[0] else rows, None if everywhere[1] else columns)
+    n, m = shape
+    return Selection(None if len(rows) == n else rows, None if len(columns) == m else columns)
 
 
 def _as_data(X: Any, found: Survey, rows: np.ndarray, columns: np.ndarray) -> Data:
@@ -396,8 +394,9 @@ def _refuse_infinite(
     infinite = np.argwhere(np.isinf(data.X))
     if len(infinite):
         row, column = infinite[0]
-        pixel = np.unravel_index(rows[row], domain)
-        raise nonfinite(len(infinite), "infinite", pixel, columns[column])
+        raise nonfinite(
+            len(infinite), "infinite", np.unravel_index(rows[row], domain), columns[column]
+        )
 
 
 def _why_nothing_is_left(mask: np.ndarray | None, channel_mask: np.ndarray | None) -> str:

@@ -3,8 +3,6 @@
 Files may take their data from other places: bytes that nobody gave are not read.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

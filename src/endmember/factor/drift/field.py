@@ -7,70 +7,17 @@ counts that they cannot follow: ``(I − P_C)`` times it times ``(I − P_S)``. 
 whole field, of which each pixel has its own information and all share a few directions.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from endmember.factor.columns import placed
 from endmember.factor.data.in_memory import Dense, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.drift.shifted import Shifted
 from endmember.factor.drift.smoothing import Lengths, SmoothField, right_side
 from endmember.factor.sketch.low_rank import sketch
-
-
-@dataclass
-class Evidence:
-    """What the data say of the shifts beyond those applied: ``A e = g`` with ``A = diag(a) − U Uᵀ``.
-
-    Attributes
-    ----------
-    a : ndarray, (n, q, q)
-        Information of every pixel, in units of the noise.
-    U : ndarray, (n, q, p)
-        What of it the factors use up.
-    g : ndarray, (n, q)
-    misfit : float
-        Mean square of what the factors leave, in scaled data.
-    """
-
-    a: np.ndarray
-    U: np.ndarray
-    g: np.ndarray
-    misfit: float
-
-    def field(
-        self,
-        smooth: SmoothField,
-        rows: np.ndarray,
-        applied: np.ndarray,
-        length: float | None,
-    ) -> tuple[np.ndarray, Lengths]:
-        """Return the shifts (pixels, q) of the image, and the lengths (q, axes) over which they are averaged.
-
-        Parameters
-        ----------
-        smooth : SmoothField
-            Of the image.
-        rows : ndarray of int, (n,)
-            The pixels of the image that take part; others are filled in from around them.
-        applied : ndarray, (n, q)
-            The shifts at which the data were read.
-        length : float, optional
-            Chosen by the data unless given.
-        """
-        n = int(np.prod(smooth.domain))
-
-        def spread(values: np.ndarray) -> np.ndarray:
-            whole = np.zeros((n, *values.shape[1:]))
-            whole[rows] = values
-            return whole
-
-        a, U, g, known = (spread(values) for values in (self.a, self.U, self.g, applied))
-        if length is None:
-            return smooth.best(a, U, g, known)
-        lengths = ((length,) * len(smooth.domain),) * applied.shape[1]
-        b = right_side(a, U, g, known)
-        return smooth.solve(a, U, b, lengths, judge=False)[0], lengths
 
 
 def weigh(data: Data, counts: bool) -> tuple[Data, np.ndarray, np.ndarray]:
@@ -97,8 +44,8 @@ def examine(
     channels: np.ndarray,
     along: np.ndarray,
     known: bool = False,
-) -> Evidence:
-    """Return what the data say of further shifts.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Return what the data say of further shifts ``e``: ``A e = g`` with ``A = diag(a) − U Uᵀ``; and the misfit.
 
     Parameters
     ----------
@@ -114,6 +61,16 @@ def examine(
         How far each channel goes with a shift of one.
     known : bool
         Whether ``S`` is known rather than estimated from these data.
+
+    Returns
+    -------
+    a : ndarray, (n, q, q)
+        Information of every pixel, in units of the noise.
+    U : ndarray, (n, q, p)
+        What of it the factors use up.
+    g : ndarray, (n, q)
+    misfit : float
+        Mean square of what the factors leave, in scaled data.
     """
     Y, r, c = weigh(data, counts)
     scaled = r * C
@@ -139,7 +96,7 @@ def examine(
         variance *= _excess(scaled, S, B, c, r, a)
     variance = max(variance, 1e-12 * float(Y.squared_norm) / (Y.shape[0] * Y.shape[1]))
     g = -np.einsum("ik,iqk->iq", scaled, V.reshape(n, q, k))
-    return Evidence(a / variance, U / np.sqrt(variance), g / variance, misfit)
+    return a / variance, U / np.sqrt(variance), g / variance, misfit
 
 
 def _projected(Y: Data, C: np.ndarray, S: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, float]:
@@ -164,8 +121,7 @@ def _excess(
     for course in range(B.shape[1] // k):
         slope = B[:, course * k : (course + 1) * k]
         cube = np.einsum("jk,jl,jp,j->klp", S, slope, slope, c[:, 0], optimize=True)
-        each = np.einsum("ik,il,ip,klp->i", C, C, C, cube, optimize=True)
-        own += float(each @ r[:, 0])
+        own += float(np.einsum("ik,il,ip,klp->i", C, C, C, cube, optimize=True) @ r[:, 0])
     total = float(np.einsum("iqq->", a))
     return max(own / (mean * total), 1.0) if mean > 0 and total > 0 else 1.0
 
@@ -225,12 +181,17 @@ class Search:
         known : bool
             Whether ``S`` is known rather than estimated; if not, the mean of the field is zero.
         """
-        there = data.columns
-        found = examine(
+        there, n = data.columns, math.prod(self.domain)
+        *found, self.misfit = examine(
             data, self.counts, C, S[there], self.channels[there], self.along[there], known
         )
-        self.misfit = found.misfit
-        field, lengths = found.field(self._smooth, self.rows, data.shifts, self.length)
+        a, U, g, applied = (placed(one, self.rows, n) for one in (*found, data.shifts))
+        if self.length is None:
+            field, lengths = self._smooth.best(a, U, g, applied)
+        else:
+            lengths = ((self.length,) * len(self.domain),) * applied.shape[1]
+            b = right_side(a, U, g, applied)
+            field = self._smooth.solve(a, U, b, lengths, judge=False)[0]
         if not known:
             field = field - field[self.rows].mean(axis=0)
         return self._within_reach(field), lengths
@@ -274,9 +235,8 @@ class Search:
         if known and S is not None and basis is not None:
             return scaled.dot(basis) @ np.linalg.pinv(basis.T @ basis) / r, S
         scores, basis = subspace(scaled, k, basis)
-        S = np.zeros((self.data.shape[1], k))
-        S[data.columns] = basis / c  # around gaps, other shifts leave other channels
-        return scores / r, S
+        # Around gaps, other shifts leave other channels.
+        return scores / r, placed(basis / c, data.columns, self.data.shape[1])
 
 
 def filled(data: Data, k: int, rounds: int = 20) -> Data:
@@ -298,7 +258,6 @@ def filled(data: Data, k: int, rounds: int = 20) -> Data:
     total = shares.sum()
     model = np.full(data.shape, known.sum() / total if total > 0 else 0.0)
     for _ in range(rounds):
-        whole = Dense(known + (1 - shares) * model)
-        low = sketch(whole, k, 0)
+        low = sketch(Dense(known + (1 - shares) * model), k, 0)
         model = low.Z @ low.V.T
     return Dense(known + (1 - shares) * model)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from endmember.factor.columns import placed
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
 from endmember.factor.data.matrix import BlockData, Data, Rows
@@ -139,8 +140,7 @@ def runs(groups: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     [(0, [1]), (3, [0, 2])]
     """
     order = np.argsort(groups, kind="stable")
-    ends = np.flatnonzero(np.diff(groups[order])) + 1
-    for where in np.split(order, ends):
+    for where in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         if len(where):
             yield int(groups[where[0]]), where
 
@@ -266,8 +266,8 @@ def reader(channels: np.ndarray, places: np.ndarray, points: int) -> sparse.csr_
     array([[-0.0625,  0.5625,  0.5625, -0.0625],
            [ 0.    ,  0.    ,  1.    ,  0.    ]])
     """
-    column = np.full(channels[-1] - channels[0] + 1, -1)
-    column[channels - channels[0]] = np.arange(len(channels))
+    span = channels[-1] - channels[0] + 1
+    column = placed(np.arange(len(channels)), channels - channels[0], span, -1, int)
     places = places - channels[0]
     below = np.floor(places).astype(int)
     f = places - below

@@ -125,8 +125,7 @@ def vertex_components(Y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     chosen: list[int] = []
     for i in range(k):
         drawn = rng.standard_normal(k)
-        direction = drawn - found @ (np.linalg.pinv(found) @ drawn)
-        reaches = np.abs(Y @ direction)
+        reaches = np.abs(Y @ (drawn - found @ (np.linalg.pinv(found) @ drawn)))
         reaches[chosen] = -1.0
         chosen.append(int(np.argmax(reaches)))
         found[:, i] = Y[chosen[-1]]
@@ -245,13 +244,11 @@ def candidates(
         seen = min(k, max(1, np.count_nonzero(s > edge)))
         Z = U[:, :seen] * s[:seen]
         directions = unit_columns(Z.T).T
-        mean = Z.mean(axis=0)
-        height = directions @ mean
+        height = directions @ Z.mean(axis=0)
         Y = directions * np.where(height > 0, 1 / np.where(height > 0, height, 1.0), 0.0)[:, None]
         for pixel in vertex_components(Y, rng):
             pixels.append(part[pixel])
-            alike = part[_alike(Z, directions, pixel, noise)]
-            spectra.append(data.rows(alike).mean(axis=0))
+            spectra.append(data.rows(part[_alike(Z, directions, pixel, noise)]).mean(axis=0))
     return np.array(pixels), np.array(spectra)
 
 

@@ -99,8 +99,7 @@ def interval(start: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
     """Return between which t no entry of ``start + t slope`` is negative."""
     with np.errstate(divide="ignore", invalid="ignore"):
         zero = -start / slope
-    low = np.max(zero[slope > 0], initial=-np.inf)
-    high = np.min(zero[slope < 0], initial=np.inf)
+    low, high = np.max(zero[slope > 0], initial=-np.inf), np.min(zero[slope < 0], initial=np.inf)
     return float(low), float(high)
 
 
@@ -192,9 +191,8 @@ class _Scene:
         offsets = np.maximum(
             (S[slanted, 0] + room[slanted]) / size[slanted], (self.inner @ normals.T).max(axis=0)
         )
-        centre = self.inner.mean(axis=0)
         # The polar dual: a half-plane at distance d from the centre is the point normal / d.
-        distances = np.maximum(offsets - normals @ centre, INSIDE)
+        distances = np.maximum(offsets - normals @ self.inner.mean(axis=0), INSIDE)
         seen = ConvexHull(normals / distances[:, None]).vertices
         self.normals, self.offsets = normals[seen], offsets[seen]
         self.outer = _crossings(self.normals, self.offsets)
@@ -280,8 +278,8 @@ class _Triangles:
         away = self.scene.inner[None, :, :] - corner[:, None, :]
         along = sense * np.einsum("ijx,ix->ij", away, self.u)
         depth = np.maximum(-np.einsum("ijx,ix->ij", away, self.n), 0.0)
-        near = np.hypot(along, depth) <= INSIDE
-        return np.where(near, 0.0, np.arctan2(depth, along)).max(axis=1)
+        angle = np.arctan2(depth, along)
+        return np.where(np.hypot(along, depth) <= INSIDE, 0.0, angle).max(axis=1)
 
     def functionals(self, chosen: np.ndarray) -> np.ndarray:
         """Return the dual vectors of the apex, nearest to the side and farthest from it; (2 n, 3)."""
@@ -333,8 +331,7 @@ def _apexes(triangles: _Triangles, angles: np.ndarray) -> tuple[np.ndarray, bool
     """
     feasible = triangles.feasible
     n = len(angles)
-    begins = feasible & ~np.roll(feasible, 1)
-    run = np.cumsum(begins)
+    run = np.cumsum(feasible & ~np.roll(feasible, 1))
     if feasible[0] and feasible[-1]:
         run[run == run[-1]] = run[0]
     own = np.searchsorted(angles, OWN_ANGLES - 1e-12) % n

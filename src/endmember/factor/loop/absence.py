@@ -9,8 +9,6 @@ itself then has no say in whether the pixel counts, so that neither absent nor p
 Called selectivity or local rank where it is given by hand: Tauler, Smilde and Kowalski, J. Chemom. 9 (1995) 31.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
@@ -127,7 +125,7 @@ def decided(problem: Problem, factors: Sequence[np.ndarray], tests: Mapping[int,
     """Return factors near those given, with zeros where the thresholds ``tests`` of each factor ask for them."""
     factors = problem.balanced(factors)
     variance = problem.noise_left(factors)
-    own = {f.name: getattr(problem, f.name) for f in fields(problem)}
+    own = {f.name: getattr(problem, f.name) for f in fields(problem) if f.init}
     tested = _Tested(**own, thresholds=tests, variance=variance)
     solvers = default_solvers(problem.loss, problem.penalties, factors[-1].shape[1])
     for _ in range(SWEEPS):
@@ -145,19 +143,16 @@ def absent(
     problem: Problem, factors: Sequence[np.ndarray], mode: int, threshold: float
 ) -> np.ndarray:
     """Return where a test finds the components of one factor absent, the others as they are, (n, k)."""
-    plain = problem.plain(factors, mode)
-    assert isinstance(plain, Quadratic)
-    variance = problem.noise_left(factors)
+    plain, variance = problem.touching(factors, mode), problem.noise_left(factors)
     return _absent(plain, variance, threshold, problem.grids[mode])
 
 
 def _absent(plain: Quadratic, variance: float, threshold: float, grid: Grid) -> np.ndarray:
     """Return where a test finds components absent, (n, k); nowhere for one that would be absent everywhere."""
     z = _in_standard_errors(plain, np.ones(plain.shape, dtype=bool), variance)
+    present = z >= threshold
     if grid.known:
         present = (_of_neighbours(z, grid) >= threshold) | (z >= threshold + BY_ITSELF)
-    else:
-        present = z >= threshold
     return ~(present | ~present.any(axis=0))
 
 
@@ -169,8 +164,7 @@ def _of_neighbours(z: np.ndarray, grid: Grid) -> np.ndarray:
     kernel[tuple(size // 2 for size in kernel.shape)] = 0.0
     total = convolve(grid.spread(z), kernel, mode="constant")
     count = convolve(grid.spread(np.ones((len(z), 1))), kernel, mode="constant")
-    scaled = total / np.sqrt(np.maximum(count, 1.0))
-    return scaled.reshape(-1, z.shape[1])[grid.index]
+    return (total / np.sqrt(np.maximum(count, 1.0))).reshape(-1, z.shape[1])[grid.index]
 
 
 def _in_standard_errors(plain: Quadratic, asked: np.ndarray, variance: float) -> np.ndarray:
@@ -206,7 +200,7 @@ def excess_of(
     """
     worst = np.zeros(factors[0].shape[1])
     for mode, held in absent.items():
-        plain = problem.loss.touching(problem.data, factors, mode)
+        plain = problem.touching(factors, mode)
         for j in range(held.shape[1]):
             asked = ~held
             asked[:, j] = True

@@ -14,8 +14,6 @@ Stein, Ann. Stat. 9 (1981) 1135; the sum by one perturbation: Ramani, Blu & Unse
 (2008) 1540.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -166,7 +164,7 @@ def risk(
     solvers = default_solvers(SquaredError(), problem.penalties, factors[-1].shape[1])
     total = problem.loss.misfit(problem.data, factors)
     for mode, solver in enumerate(solvers):
-        plain = problem.loss.touching(problem.data, factors, mode)
+        plain = problem.touching(factors, mode)
         nudge, weights = _noise(plain, NUDGE * variance**0.5, np.random.default_rng(mode))
         moved = replace(plain, H=plain.H + nudge)
         before = best_factor(problem, factors, mode, solver, plain, STILL, ROUNDS)
@@ -183,14 +181,13 @@ def risk(
 
 def _noise(
     plain: Quadratic, deviation: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray | float]:
     """Return noise of the data as it is in what they are contracted to, (n, k), and the weight of every row, (n, 1)."""
     size, axes = np.linalg.eigh(plain.G)
     root = axes * np.sqrt(np.maximum(size, 0.0))[..., None, :]
     drawn = rng.standard_normal(plain.shape)
-    weights = np.ones(len(drawn)) if plain.row_weights is None else plain.row_weights
     scaled = (root @ drawn[..., None])[..., 0]
-    return deviation * scaled / np.sqrt(weights)[:, None], weights[:, None]
+    return deviation * scaled / np.sqrt(plain.weights), plain.weights
 
 
 def _width(problem: Problem, factors: Sequence[np.ndarray], variance: float) -> np.ndarray:

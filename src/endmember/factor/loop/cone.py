@@ -10,8 +10,6 @@ same. At one end phases are as separate as the data allow, at the other spectra 
 which no spectrum is further below zero than noise takes it. The fit is the same all along the way.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +19,6 @@ from scipy.optimize import nnls
 from endmember.factor.loop.absence import BORNE
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import with_maps
-from endmember.factor.subproblems.base import Quadratic
 
 #: Directions of the spectra are kept apart by this fraction of their squared length.
 RIDGE = 1e-12
@@ -51,8 +48,7 @@ def excess_of_clipped(problem: Problem, S: np.ndarray) -> np.ndarray:
     S : ndarray, (m, k)
     """
     factors = with_maps(problem.data, S)
-    C, plain = factors[0], problem.plain(factors, 0)
-    assert isinstance(plain, Quadratic)
+    C, plain = factors[0], problem.touching(factors, 0)
     G, diagonal = plain.G, np.diag(plain.G)
     patterns, of_row = np.unique(C > 0, axis=0, return_inverse=True)
     present = patterns[:, None, :] * G
@@ -61,12 +57,11 @@ def excess_of_clipped(problem: Problem, S: np.ndarray) -> np.ndarray:
     ] * np.eye(len(G))
     explained = np.einsum("pja,pab,pjb->pj", present, np.linalg.inv(inner), present)
     rest = np.maximum(diagonal - explained, RIDGE * diagonal)[of_row.ravel()]
-    weights = 1.0 if plain.row_weights is None else plain.row_weights[:, None]
     variance = problem.noise_left(factors)
     if variance * problem.data.size <= 2 * RIDGE * problem.loss.reference(problem.data):
         return np.full(len(G), np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        squares = (plain.H - C @ G) ** 2 * weights / (variance * rest)
+        squares = (plain.H - C @ G) ** 2 * plain.weights / (variance * rest)
         return np.sum(squares, where=C <= 0, axis=0) / np.count_nonzero(C <= 0, axis=0)
 
 
@@ -81,11 +76,9 @@ def moved_apart(problem: Problem, factors: Sequence[np.ndarray]) -> tuple[list[n
         Maps and spectra at the other end, where zeros were decided.
     """
     C, S = factors
-    plain = problem.plain(factors, 1)
-    assert isinstance(plain, Quadratic)
-    weights = np.ones(len(S)) if plain.row_weights is None else plain.row_weights
+    plain = problem.touching(factors, 1)
     spread = problem.noise_left(factors) * np.abs(np.diag(np.linalg.pinv(plain.G, hermitian=True)))
-    errors = np.sqrt(spread / np.maximum(weights, np.finfo(float).tiny)[:, None])
+    errors = np.sqrt(spread / np.maximum(plain.weights, np.finfo(float).tiny))
     even = nnls(C, np.ones(len(C)))[0]  # the scale on which amounts sum to one
     mean = C.mean(axis=0)
     away = np.outer(S @ mean, even)

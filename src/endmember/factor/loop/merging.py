@@ -138,8 +138,7 @@ def _better(fit: Fit, refit: Refit) -> Fit:
     """Return a fit, or that from new starts with as many components, whichever has the lower objective."""
     if refit is None or fit.stopped:
         return fit
-    fresh = refit(fit.factors[0].shape[1])
-    return min((fit, fresh), key=lambda one: one.objective[-1])
+    return min((fit, refit(fit.factors[0].shape[1])), key=lambda one: one.objective[-1])
 
 
 def _accepted(fit: Fit, noise: Noise, improve: Improve) -> Fit | None:

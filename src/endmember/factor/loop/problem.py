@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -41,6 +41,10 @@ class Problem:
     settings: Sequence[Setting] | None = None
     noise: Noise | None = None
     valleys: bool = False
+    _scales: dict[int, Carriers] = field(init=False, default_factory=dict)
+    _boxes: dict[tuple[int, tuple[int, int]], tuple[Bound, Bound]] = field(
+        init=False, default_factory=dict
+    )
 
     @property
     def _all_penalties(self) -> list[Penalty]:
@@ -97,8 +101,8 @@ class Problem:
 
     def level(self, misfit: float, factors: Sequence[np.ndarray]) -> float:
         """Return the variance of the noise, in units of the misfit: twice what is left for each entry that is free."""
-        unknowns = sum(F.size for F in factors)
-        return 2.0 * max(misfit, 0.0) / max(self.data.size - unknowns, 1)
+        free = self.data.size - sum(F.size for F in factors)
+        return 2.0 * max(misfit, 0.0) / max(free, 1)
 
     def noise_left(self, factors: Sequence[np.ndarray]) -> float:
         """Return the variance of the noise as factors leave it in the data, in units of the misfit."""
@@ -115,10 +119,6 @@ class Problem:
         return self._scales[k]
 
     @cached_property
-    def _scales(self) -> dict[int, Carriers]:
-        return {}
-
-    @cached_property
     def _charged(self) -> list[int]:
         return np.flatnonzero(charged_factors(self.penalties)).tolist()
 
@@ -132,8 +132,7 @@ class Problem:
 
     def balanced(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the same model with all scale where it is carried, and shared at the least cost."""
-        scales = self.scales(factors[-1].shape[1])
-        factors = scales.balanced(factors)
+        factors = self.scales(factors[-1].shape[1]).balanced(factors)
         for _ in range(SHARING if self.shares_scale else 0):
             self.share(factors)
         return factors
@@ -141,8 +140,7 @@ class Problem:
     def share(self, factors: list[np.ndarray]) -> None:
         """Move scale between factors that are charged towards where they cost least together, in place."""
         size = self.settings[0].size if self.settings else 0.0
-        spent = self.spent(factors)
-        self.scales(factors[-1].shape[1]).share(factors, spent, FLED * size**2)
+        self.scales(factors[-1].shape[1]).share(factors, self.spent(factors), FLED * size**2)
 
     @property
     def shares_scale(self) -> bool:
@@ -155,6 +153,10 @@ class Problem:
     def plain(self, factors: Sequence[np.ndarray], mode: int) -> Subproblem:
         """Return what the data alone ask of factor number ``mode``."""
         return self.loss.subproblem(self.data, factors, mode)
+
+    def touching(self, factors: Sequence[np.ndarray], mode: int) -> Quadratic:
+        """Return the square that touches what the data alone ask of factor number ``mode``."""
+        return self.loss.touching(self.data, factors, mode)
 
     def penalised(self, plain: Subproblem, mode: int, factors: Sequence[np.ndarray]) -> Subproblem:
         """Return the subproblem of a factor with all that the penalties of all factors put into it at ``factors``."""
@@ -181,10 +183,6 @@ class Problem:
         if (mode, shape) not in self._boxes:
             self._boxes[mode, shape] = bounds_of(self.penalties[mode], shape, self.grids[mode])
         return self._boxes[mode, shape]
-
-    @cached_property
-    def _boxes(self) -> dict[tuple[int, tuple[int, int]], tuple[Bound, Bound]]:
-        return {}
 
     def penalty(self, factors: Sequence[np.ndarray]) -> float:
         """Return what all penalties add to the objective."""

@@ -81,9 +81,8 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
     U = low.Z[:, :k] / np.where(norms > 0, norms, 1.0)
     C, S = _stronger_parts(U, low.V[:, :k], norms)
     if zeros != "keep":
-        ones = np.ones((data.shape[1], 1))
-        mean = abs(float(data.dot(ones).mean())) / data.shape[1]
-        fill = np.sqrt(mean / k)
+        m = data.shape[1]
+        fill = np.sqrt(abs(float(data.dot(np.ones((m, 1))).mean())) / m / k)
         for F in (C, S):
             empty = F == 0
             F[empty] = fill if zeros == "mean" else fill * rng.random(int(empty.sum())) / 100
@@ -118,8 +117,7 @@ def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
 def successive_projection(data: Data, k: int) -> np.ndarray:
     """Return the indices of k rows, scaled to unit sum, that span the largest volume greedily; (k,) int."""
     totals = data.dot(np.ones((data.shape[1], 1)))[:, 0]
-    floor = 1e-3 * np.median(np.abs(totals))
-    usable = totals > floor
+    usable = totals > 1e-3 * np.median(np.abs(totals))
     scale = np.where(usable, 1.0 / np.where(usable, totals, 1.0), 0.0)
     left = data.squared_row_norms * scale**2
     chosen: list[int] = []
@@ -208,10 +206,8 @@ def start(
     locks = not problem.loss.makes.squares or any(solver.keeps_signs for solver in solvers)
     name = "nndsvda" if locks and name == "nndsvd" else name
     data = problem.data
-    if name == "random":
-        factors = random(data, k, rng)
-    else:
-        factors = data.unfolded(STARTS[name](data.matrix, k, rng))
+    drawn = name == "random"  # for every mode of its own
+    factors = random(data, k, rng) if drawn else data.unfolded(STARTS[name](data.matrix, k, rng))
     for mode, F in enumerate(factors):
         filled = np.maximum(F, MEAN_FRACTION * np.mean(F)) if locks else F
         factors[mode] = problem.clip(filled, mode)

@@ -8,7 +8,6 @@ how to make it white: `endmember.factor.noise.whitening`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
+from endmember.factor.columns import placed
+from endmember.factor.data.axis import Grid
 from endmember.factor.data.inspection import Given, far_from_one, given, left_in, left_out
 from endmember.factor.data.matrix import Data, Floats, Indices
 from endmember.factor.data.observed import Observed
@@ -282,9 +283,12 @@ def _noise_of_block(
             f"{block.shape[0]} pixels of {block.shape[1]} channels hold too many components to tell noise from them, "
             "and are no counts; at least three pixels and channels for each are needed"
         )
-    unknown = (math.nan, 0.0)
-    channel_correlation, channel_error = unknown if silent else _channel_correlation(fit, columns)
-    pixel_correlation, pixel_error = unknown if silent else _pixel_correlation(fit, pixels, domain)
+    axis = None if silent else Grid((int(columns[-1]) + 1,), columns)
+    image = None if silent or domain is None else Grid(domain, pixels)
+    channel_correlation, channel_error = _correlation(
+        fit.residual.T, fit.variance.T, fit.right, axis
+    )
+    pixel_correlation, pixel_error = _correlation(fit.residual, fit.variance, fit.left, image)
     return NoiseModel(
         **_line(slope, intercept),
         channel_correlation=channel_correlation,
@@ -339,8 +343,7 @@ def _noise_of_image(values: Floats, pixels: Indices, domain: tuple[int, ...]) ->
     """Return the constant noise of an image, from its mixed second differences; the image itself has hardly any."""
     if len(domain) != 2 or min(domain) < 3:
         return _unmeasured("a single channel needs an image of at least 3 x 3 pixels")
-    image = np.full(math.prod(domain), math.nan)
-    image[pixels] = values[:, 0]
+    image = placed(values[:, 0], pixels, math.prod(domain), math.nan)
     mixed = np.diff(np.diff(image.reshape(domain), axis=0), axis=1)
     deviation = 1.4826 * np.nanmedian(np.abs(mixed - np.nanmedian(mixed))) / 2.0
     return NoiseModel(gain=0.0, read_variance=float(deviation**2))
@@ -441,7 +444,7 @@ def _line(slope: float, intercept: float) -> dict[str, Any]:
 
 
 def _neighbour_correlation(
-    residual: Floats, spread: Floats, basis: Floats, pairs: tuple[Indices, Indices]
+    residual: Floats, spread: Floats, basis: Floats, pairs: Indices
 ) -> tuple[float, float]:
     """Correlation of the rows ``pairs[0]`` with ``pairs[1]`` of a residual, and its error.
 
@@ -459,34 +462,12 @@ def _neighbour_correlation(
     return float(np.sum(one * other)) / power + absorbed, error
 
 
-def _channel_correlation(fit: ResidualFit, channels: Indices) -> tuple[float, float]:
-    first = np.flatnonzero(np.diff(channels) == 1)
-    spread = (fit.variance + fit.variance.mean()).T
-    return _neighbour_correlation(fit.residual.T, spread, fit.right, (first, first + 1))
-
-
-def _pixel_correlation(
-    fit: ResidualFit, pixels: Indices, domain: tuple[int, ...] | None
+def _correlation(
+    residual: Floats, variance: Floats, basis: Floats, places: Grid | None
 ) -> tuple[float, float]:
-    """Of the axis of the image along which neighbours are most alike."""
-    if domain is None:
-        return math.nan, 0.0
-    spread = fit.variance + fit.variance.mean()
-    found = [
-        _neighbour_correlation(fit.residual, spread, fit.left, pairs)
-        for pairs in _neighbour_pairs(pixels, domain)
-    ]
+    """Correlation of neighbouring rows, and its error, along the axis along which they are most alike."""
+    spread = variance + variance.mean()
+    pairs = [places.neighbours(axis).T for axis in range(places.n_axes)] if places else []
+    found = [_neighbour_correlation(residual, spread, basis, pair) for pair in pairs]
     known = [pair for pair in found if not math.isnan(pair[0])]
     return max(known, key=lambda pair: abs(pair[0]), default=(math.nan, 0.0))
-
-
-def _neighbour_pairs(pixels: Indices, domain: tuple[int, ...]) -> Iterator[tuple[Indices, Indices]]:
-    """Positions in ``pixels`` (sorted flat indices) of neighbours, for every axis of the image."""
-    position = np.full(math.prod(domain), -1, dtype=np.intp)
-    position[pixels] = np.arange(pixels.size)
-    grid = position.reshape(domain)
-    for axis in range(len(domain)):
-        one = np.take(grid, np.arange(domain[axis] - 1), axis=axis).ravel()
-        other = np.take(grid, np.arange(1, domain[axis]), axis=axis).ravel()
-        both = (one >= 0) & (other >= 0)
-        yield one[both], other[both]

@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, Words, check_known
-from endmember.factor.columns import unit_columns
+from endmember.factor.columns import or_one, unit_columns
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
 from endmember.factor.subproblems.base import STEEP, Setting, Subproblem
@@ -164,8 +164,7 @@ class MinimumVolume(Penalty):
 
 def _squares(F: np.ndarray) -> np.ndarray:
     """Return the squared length of every column, (k,); 1 where it is none."""
-    squares = np.sum(F**2, axis=0)
-    return np.where(squares > 0, squares, 1.0)
+    return or_one(np.sum(F**2, axis=0))
 
 
 def _against_sums(own: Sequence[Penalty]) -> Words | None:
@@ -227,8 +226,7 @@ def close(C: np.ndarray, S: np.ndarray, total: float = 1.0) -> tuple[np.ndarray,
     """
     from scipy.optimize import nnls
 
-    size = np.linalg.norm(C, axis=0)
-    size[size == 0] = 1.0
+    size = or_one(np.linalg.norm(C, axis=0))
     d, _ = nnls(C / size, np.full(len(C), float(total)))
     d = d / size
     lost = np.flatnonzero(d == 0)

@@ -82,9 +82,8 @@ class Smooth(_OfNeighbours):
     def _differences(setting: Setting | None, n: int) -> tuple[sparse.csr_array, float]:
         """Return ``D`` and a bound on the square of its largest singular value."""
         grid = setting.grid if setting else Grid((n,))
-        if grid.n_axes == 1:
-            return grid.second_differences, 16.0
-        return grid.first_differences, 4.0 * grid.n_axes
+        n = grid.n_axes
+        return (grid.second_differences, 16.0) if n == 1 else (grid.first_differences, 4.0 * n)
 
 
 class TotalVariation(_OfNeighbours):
@@ -369,9 +368,8 @@ def isotonic(y: np.ndarray, weights: np.ndarray, rising: bool = True) -> np.ndar
     """Return the nearest rising (or falling) sequence, (n,)."""
     from sklearn.isotonic import isotonic_regression
 
-    if len(y) == 0:
-        return y
-    return isotonic_regression(y, sample_weight=weights, increasing=rising)
+    empty = len(y) == 0
+    return y if empty else isotonic_regression(y, sample_weight=weights, increasing=rising)
 
 
 def _errors_of_rising(y: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import or_one
 from endmember.factor.data.in_memory import count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import observe
@@ -263,8 +264,7 @@ class Refined(Data):
     def __init__(self, Z: np.ndarray, V: np.ndarray, squared_norm: float, dtype: Any) -> None:
         self.shape, self.dtype = (Z.shape[0], V.shape[0]), np.dtype(dtype)
         self.squared_norm = squared_norm
-        sizes = np.linalg.norm(Z, axis=0)
-        sizes[sizes == 0] = 1.0
+        sizes = or_one(np.linalg.norm(Z, axis=0))
         self._left, self._rows = [Z / sizes], [sizes[:, None] * V.T]
         self._right: list[np.ndarray] = []
         self._scores: list[np.ndarray] = []
@@ -318,8 +318,7 @@ def _extended(
     F, product : ndarray, (n, k), (m, k)
         New directions, and the data times each.
     """
-    size = np.linalg.norm(F, axis=0)
-    size[size == 0] = 1.0
+    size = or_one(np.linalg.norm(F, axis=0))
     F, product = F / size, product / size
     for _ in range(2):  # twice, since once leaves rounding where F is nearly known
         for directions, image in zip(known, images, strict=True):

@@ -144,8 +144,7 @@ def _ruled(
     def applied(column: np.ndarray) -> np.ndarray:
         column = np.minimum(column, upper)
         for rule in rules:
-            ruled = rule.column(column * d, d, F, j, subproblem.setting)
-            column = np.clip(ruled, lower, upper)
+            column = rule.column(column * d, d, F, j, subproblem.setting).clip(lower, upper)
         return column
 
     before, after = F[:, j], applied(target)

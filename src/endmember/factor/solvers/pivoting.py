@@ -76,8 +76,7 @@ def _best(subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
     else:
         in_threads(lambda first: solve(*given, first, min(first + CHUNK, n)), range(0, n, CHUNK))
     for i in np.flatnonzero(left) if left.any() else ():
-        gram = G if G.ndim == 2 else G[i]
-        solved[i] = _settled(gram, H[i], lower[i], upper[i])
+        solved[i] = _settled(G if G.ndim == 2 else G[i], H[i], lower[i], upper[i])
     return solved
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.columns import lengths
+from endmember.factor.columns import lengths, or_one
 from endmember.factor.data.axis import Grid
 
 #: An array of bounds, or one bound for every entry.
@@ -129,6 +129,11 @@ class Subproblem(ABC):
         that fall with it, near ``F``, below a square about ``F``.
         """
 
+    @property
+    def weights(self) -> np.ndarray | float:
+        """The weight of every row, (n, 1); 1 where all are."""
+        return 1.0 if self.row_weights is None else self.row_weights[:, None]
+
     def set_column(self, F: np.ndarray, j: int, column: np.ndarray) -> None:
         """Put a column (n,) into ``F``, in place."""
         F[:, j] = column
@@ -144,16 +149,14 @@ class Subproblem(ABC):
 
 def square_of_costs(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the curvature and the slope of the squares that stand in for costs of the length of columns, both (k,)."""
-    q = q / np.where(size > 0, size, 1.0) ** 2
+    q = q / or_one(size) ** 2
     falling = np.maximum(-q, 0.0)
     return np.maximum(q, 0.0) + STEEP * falling, (1.0 + STEEP) * falling
 
 
 def times_gram(F: np.ndarray, G: np.ndarray) -> np.ndarray:
     """Multiply every row of ``F`` (n, k) with one Gram matrix (k, k) or its own (n, k, k)."""
-    if G.ndim == 2:
-        return F @ G
-    return np.einsum("ik,ikl->il", F, G)
+    return F @ G if G.ndim == 2 else np.einsum("ik,ikl->il", F, G)
 
 
 @dataclass
@@ -216,32 +219,26 @@ class Quadratic(Subproblem):
         self.H = self.H + F * slope
 
     def add_linear(self, A: np.ndarray | float) -> None:
-        self.H = self.H - (A if self.row_weights is None else A / self.row_weights[:, None])
+        self.H = self.H - A / self.weights
 
     def add_quadratic(self, W: np.ndarray | float) -> None:
         matrix = np.asarray(W) * np.eye(self.shape[1]) if np.ndim(W) == 0 else np.asarray(W)
-        if self.row_weights is None:
-            self.G = self.G + matrix
-        else:
-            self.G = self.G + matrix / self.row_weights[:, None, None]
+        weights = 1.0 if self.row_weights is None else self.row_weights[:, None, None]
+        self.G = self.G + matrix / weights
 
     def curvature(self, F: np.ndarray | None = None) -> float:
         """Return ``trace(G) / k``, averaged over the rows."""
-        diagonal = self.diagonal()
-        if self.row_weights is not None:
-            diagonal = self.row_weights[:, None] * diagonal
-        return float(np.mean(diagonal))
+        return float(np.mean(self.weights * self.diagonal()))
 
     def slope_into_box(self) -> np.ndarray:
         """Return the slope of the misfit that drives an empty factor into its box, (n, k)."""
-        H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
+        H = self.weights * self.H
         least, most = np.less(self.lower, 0), np.greater(self.upper, 0)
         return np.where(most, np.maximum(H, 0.0), 0.0) + np.where(least, np.minimum(H, 0.0), 0.0)
 
     def peak(self, F: np.ndarray | None = None) -> float:
         """Return the largest slope at ``F = 0``, ``max |r H|``."""
-        H = self.H if self.row_weights is None else self.row_weights[:, None] * self.H
-        return float(np.max(np.abs(H), initial=0.0))
+        return float(np.max(np.abs(self.weights * self.H), initial=0.0))
 
     def optimality(self, F: np.ndarray, steps: Sequence[ProximalStep] = ()) -> float:
         r"""Return :math:`\|F - [F - \nabla]_{\rm box}\| / \|F\|`.
@@ -251,8 +248,7 @@ class Quadratic(Subproblem):
         step take it between the gradient's and the box, :math:`[{\rm prox}(F - \nabla)]_{\rm box}`: what
         they bear of the gradient, as a given sum does, is no residual.
         """
-        curvature = self.diagonal()
-        curvature = np.where(curvature > 0, curvature, 1.0)
+        curvature = or_one(self.diagonal())
         unit = np.sqrt(curvature)
         if steps:
             curvature = np.max(curvature)
