@@ -299,9 +299,8 @@ class Drifting(SpectralEstimator):
         values, vectors = np.linalg.eigh(G)
         root = np.sqrt(np.maximum(values, values.max(initial=0.0) * 1e-12))[:, None] * vectors.T
         side = np.linalg.lstsq(root.T, H, rcond=None)[0]
-        if np.nanmin(self.components_) < 0:
-            return np.linalg.lstsq(root, side, rcond=None)[0]
-        return nnls(root, side)[0]
+        signed = np.nanmin(self.components_) < 0
+        return np.linalg.lstsq(root, side, rcond=None)[0] if signed else nnls(root, side)[0]
 
     def _as_read(self, observed: Observed) -> Observed:
         """Return the data of the fit, read at the shifts found."""

@@ -376,9 +376,8 @@ class SpectralEstimator(
     @property
     def _axis(self) -> Axis:
         """The energy axis of the fit; channel numbers where a model has not learned it."""
-        if not hasattr(self, "energy_"):
-            return Axis.numbers(self.components_.shape[1])
-        return Axis(self.energy_, self.energy_units_)
+        channels = Axis.numbers(self.components_.shape[1])
+        return Axis(self.energy_, self.energy_units_) if hasattr(self, "energy_") else channels
 
     def _solved(self, observed: Observed) -> Explained:
         """Return data together with the maps that they ask for with the spectra held."""

@@ -311,9 +311,9 @@ class NMF(Alternating):
         if not tested and (few := observed.some_pixels()) is not None:
             observed, C = observed.of(few), C[few]
             problem = self._problem(observed)
-        squares = observed.judged
-        if squares is None:
-            squares = problem if lazy else self._in_squares(problem, [C, S], observed)
+        squares = observed.judged or (
+            problem if lazy else self._in_squares(problem, [C, S], observed)
+        )
         if not tested:
             self.excess_ = excess_of_clipped(squares, S)
         if any(isinstance(penalty, Absent) and penalty.mixed for penalty in maps):

@@ -11,7 +11,7 @@ from endmember.factor.data.in_memory import Centred, count_scaled
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.scale.carriers import rescale
-from endmember.factor.sketch.low_rank import LowRank, sketch
+from endmember.factor.sketch.low_rank import FINE_PASSES, LowRank, sketch
 from endmember.methods.checks import (
     check_fits,
     check_weights,
@@ -20,8 +20,6 @@ from endmember.methods.checks import (
 )
 from endmember.methods.estimator import SpectralEstimator
 
-#: Principal components of noise lie close together: this many passes tell them apart.
-POWER_PASSES = 8
 #: Of scikit-learn's FastICA.
 MAX_ITER, TOLERANCE = 500, 1e-6
 #: A direction whose variance is below this fraction of the largest does not vary.
@@ -144,7 +142,7 @@ def _principal(
     if centre:
         mean = data.transposed_dot(np.full((n, 1), 1.0 / n))[:, 0]
         data = Centred(data, mean)
-    return mean, sketch(data, k, generator(random_state), POWER_PASSES), data, (r, c)
+    return mean, sketch(data, k, generator(random_state), FINE_PASSES), data, (r, c)
 
 
 def _with_signs(C: np.ndarray, S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

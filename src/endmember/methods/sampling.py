@@ -204,10 +204,8 @@ class SubspaceSampling(SpectralEstimator):
 
     def _keep(self, observed: Observed, data: Data, F: np.ndarray) -> None:
         """Learn spectra and maps from what was found: spectra (m, k) or maps (n, k)."""
-        S = F
-        if self.on == "maps":
-            S = least_squares(data, [F, np.zeros((data.shape[1], F.shape[1]))], 1)
-        S = unit_columns(S)
+        empty = np.zeros((data.shape[1], F.shape[1]))
+        S = unit_columns(F if self.on == "spectra" else least_squares(data, [F, empty], 1))
         self._learn(observed, self._maps_of(observed, S), S)
 
     def _warn(self) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.matrix import Floats, Rescaled
-from endmember.factor.data.observed import logger, observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data.observed import observe
+from endmember.factor.data.resources import logger, one_blas_thread
 from endmember.factor.noise.model import (
     NoiseModel,
     counting_noise,

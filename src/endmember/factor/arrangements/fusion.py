@@ -224,12 +224,8 @@ class FusedData:
     weighted = False
 
     def __init__(self, terms: Sequence[SharedTerm], shape: Sequence[int], scales: Scales) -> None:
-        self.terms, self.shape, self.scales = list(terms), tuple(shape), scales
+        self.terms, self.shape, self.own_scales = list(terms), tuple(shape), scales
         self._beside: dict[int, Entries] = {}
-
-    def own_scales(self) -> Scales:
-        """Return who carries the scale."""
-        return self.scales
 
     @property
     def size(self) -> int:

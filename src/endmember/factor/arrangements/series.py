@@ -250,7 +250,7 @@ class WithCore(Arrangement):
 
     def __init__(self, tensor: Tensor, ranks: Sequence[int]) -> None:
         self.tensor, self.matrix, self.ranks = tensor, tensor.matrix, tuple(ranks)
-        self.shape = (1, *tensor.shape)
+        self.shape, self.own_scales = (1, *tensor.shape), CoreScales(self.ranks)
 
     def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         core, profiles = factors[0].reshape(self.ranks), factors[1:]
@@ -263,9 +263,6 @@ class WithCore(Arrangement):
         if mode == 0:
             return reduce(np.kron, grams)
         return unfold(multiplied(core, grams, mode - 1), mode - 1) @ unfold(core, mode - 1).T
-
-    def own_scales(self) -> CoreScales:
-        return CoreScales(self.ranks)
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of the core that goes with each profile, as a fraction of the whole core's."""

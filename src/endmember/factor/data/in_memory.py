@@ -65,7 +65,7 @@ class Sparse(Data):
         if selection is not None:
             X = selection.take(X, slice(None))
         self.X = canonical(X).astype(np.float64, copy=False)
-        self.shape = self.X.shape
+        self.shape, self._nonzeros = self.X.shape, SparseEntries(self.X)
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.X @ np.ascontiguousarray(Z)
@@ -89,10 +89,6 @@ class Sparse(Data):
 
     def entries(self, dense: bool = False) -> Entries:
         return DenseEntries(self.X.toarray()) if dense else self._nonzeros
-
-    @cached_property
-    def _nonzeros(self) -> Entries:
-        return SparseEntries(self.X)
 
 
 class Weighted(Data):

@@ -7,7 +7,6 @@ block may be computed twice, where a worker dies, and changes nothing. What bloc
 their order, so that sums have the same bits whatever thread or worker was first.
 """
 
-import logging
 import math
 import os
 import shutil
@@ -31,13 +30,12 @@ from endmember.factor.data.resources import (
     current,
     in_turn,
     in_words,
+    logger,
     n_threads,
     one_blas_thread,
     ordered,
 )
 from endmember.factor.data.watched import unchanged
-
-logger = logging.getLogger("endmember")
 
 #: Neighbouring chunks are read together up to this size, in bytes.
 SMALL_BLOCK = 2**25
@@ -208,9 +206,8 @@ def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
 
 def tight(index: np.ndarray) -> Any:
     """Return increasing numbers as a slice where they are one."""
-    if len(index) and index[-1] - index[0] + 1 == len(index):
-        return slice(int(index[0]), int(index[-1]) + 1)
-    return index
+    gapless = len(index) and index[-1] - index[0] + 1 == len(index)
+    return slice(int(index[0]), int(index[-1]) + 1) if gapless else index
 
 
 class Lazy(BlockData):
@@ -321,11 +318,9 @@ def in_memory(X: Any, layout: Blocks, sparse_from: float | None = None) -> Any:
             whole[rows] = part
         return whole.reshape(X.shape)
     session.check(28 * (1 - share) * X.size, why)
-    numbers, blocks = [], []
-    for rows, part in parts:
-        numbers.append(np.arange(data.shape[0])[rows])
-        blocks.append(sparse.csr_array(part))
-    return sparse.vstack(blocks, format="csr")[np.argsort(np.concatenate(numbers))]
+    everything, n = [(rows, sparse.csr_array(part)) for rows, part in parts], data.shape[0]
+    order = np.argsort(np.concatenate([np.arange(n)[rows] for rows, _ in everything]))
+    return sparse.vstack([block for _, block in everything], format="csr")[order]
 
 
 def read(part: Any) -> np.ndarray:

@@ -50,6 +50,8 @@ class Arrangement(ABC):
     shape: tuple[int, ...]
     #: Whether column j of every factor belongs to component j.
     componentwise = True
+    #: Who carries the scale, where the data know; None where the penalties decide.
+    own_scales: Any = None
 
     @property
     def weighted(self) -> bool:
@@ -83,10 +85,6 @@ class Arrangement(ABC):
     def size(self) -> int:
         """The number of entries."""
         return math.prod(self.shape)
-
-    def own_scales(self) -> Any:
-        """Return who carries the scale, where the data know; None where the penalties decide."""
-        return None
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of every component as a fraction of that of the longest, (k,)."""

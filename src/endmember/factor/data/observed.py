@@ -5,7 +5,6 @@ A spectrum image has the shape ``(*domain, channels)``. Here it becomes
 way back to the domain.
 """
 
-import logging
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,10 +30,8 @@ from endmember.factor.data.inspection import (
 )
 from endmember.factor.data.lazy import Blocks, Lazy, in_memory
 from endmember.factor.data.matrix import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
-from endmember.factor.data.resources import current, fingerprint
+from endmember.factor.data.resources import current, fingerprint, logger
 from endmember.factor.sketch.passes import FirstPass, Seen, Survey, Wanted, first_pass, largest_size
-
-logger = logging.getLogger("endmember")
 
 #: Dense counts with more zeros than this are turned into sparse ones, once.
 SPARSE_FROM = 0.8
@@ -108,9 +105,8 @@ class Observed:
     def some_pixels(self, most: int = 2048) -> np.ndarray | None:
         """Return the numbers of at most so many pixels, drawn once; None for all of few, and of data not in memory."""
         n = self.data.shape[0]
-        if n <= most or not isinstance(self.data, Dense | Sparse):
-            return None
-        return np.sort(np.random.default_rng(0).choice(n, most, replace=False))
+        many = n > most and isinstance(self.data, Dense | Sparse)
+        return np.sort(np.random.default_rng(0).choice(n, most, replace=False)) if many else None
 
     def of(self, pixels: np.ndarray) -> Self:
         """Return the same of some of the pixels."""

@@ -287,12 +287,12 @@ def reader(channels: np.ndarray, places: np.ndarray, points: int) -> sparse.csr_
     between = f > 0
     simple = (there(0) >= 0) & ((there(1) >= 0) | ~between)
     full = simple & between & (there(-1) >= 0) & (there(2) >= 0) & (points == 4)
-    rows, columns, values = [], [], []
-    for which, weights in ((full, cubic), (simple & ~full, lines)):
-        for step, weight in weights.items():
-            use = which & (weight != 0)
-            rows.append(np.flatnonzero(use))
-            columns.append(there(step)[use])
-            values.append(weight[use])
-    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    return sparse.csr_array(entries, shape=(len(places), len(channels)))
+    taps = [
+        (step, weight, np.flatnonzero(which & (weight != 0)))
+        for which, weights in ((full, cubic), (simple & ~full, lines))
+        for step, weight in weights.items()
+    ]
+    values = np.concatenate([weight[use] for _, weight, use in taps])
+    columns = np.concatenate([there(step)[use] for step, _, use in taps])
+    rows = np.concatenate([use for *_, use in taps])
+    return sparse.csr_array((values, (rows, columns)), shape=(len(places), len(channels)))

@@ -13,10 +13,8 @@ from scipy.stats import chi2
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.in_memory import Centred
 from endmember.factor.data.matrix import Data
-from endmember.factor.sketch.low_rank import sketch
+from endmember.factor.sketch.low_rank import FINE_PASSES, sketch
 
-#: Passes of the sketch: directions of noise lie close together.
-POWER_PASSES = 8
 #: Pixels whose height in the projective projection is below this fraction of the largest are dark.
 DARK = 1e-6
 #: A vertex is exchanged where the volume grows by more than this fraction.
@@ -72,10 +70,10 @@ def project(
     """
     n, m = data.shape
     mean = data.transposed_dot(np.full((n, 1), 1.0 / n))[:, 0]
-    about = sketch(Centred(data, mean), k, random_state, POWER_PASSES)
+    about = sketch(Centred(data, mean), k, random_state, FINE_PASSES)
     ratio = _signal_to_noise(data, about.squared_row_norms.sum() / n + mean @ mean, k, noise)
     if noise == "low" or (noise != "high" and ratio >= 15 + 10 * np.log10(k)):
-        low = sketch(data, k, random_state, POWER_PASSES)
+        low = sketch(data, k, random_state, FINE_PASSES)
         Y = _in_perspective(low.Z)
         if np.count_nonzero(Y.any(axis=1)) >= k:
             return Projection(Y, low.V, np.zeros(m), ratio)

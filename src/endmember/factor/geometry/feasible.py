@@ -141,15 +141,15 @@ def _regions(scene: _Scene) -> Feasible | None:
         return Feasible([_spread(corners[0])] * 3, duals * 3, exact=True, touching=True)
     if {0, 1, 2} - set(apex[triangles.feasible]):
         return None
-    corners = []
-    for k in range(3):
-        parts = [
+    parts = [
+        [
             where[triangles.feasible & (apex == (k - shift) % 3)]
             for shift, where in enumerate((triangles.apex, triangles.a, triangles.b))
         ]
-        corners.append(_spread(np.vstack(parts)))
+        for k in range(3)
+    ]
     duals = [np.vstack(part) for part in _duals(scene, angles, apex)]
-    return Feasible(corners, duals, exact=True)
+    return Feasible([_spread(np.vstack(part)) for part in parts], duals, exact=True)
 
 
 def _duals(scene: _Scene, angles: np.ndarray, apex: np.ndarray) -> list[Points]:

@@ -15,10 +15,8 @@ from scipy.spatial import HalfspaceIntersection
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.matrix import Data
 from endmember.factor.geometry.feasible import interval
-from endmember.factor.sketch.low_rank import sketch
+from endmember.factor.sketch.low_rank import FINE_PASSES, sketch
 
-#: Passes of the sketch: directions of noise lie close together.
-POWER_PASSES = 8
 #: Rounding of the subspace, relative to its largest entry.
 ROUNDING = 1e-9
 #: Up to this many components corners are enumerated, beyond it searched in random directions,
@@ -73,7 +71,7 @@ def subspaces(
     weights are decomposed with these.
     """
     scaled, (r, c) = data.scaled, data.scales
-    low = sketch(scaled, k, random_state, POWER_PASSES)
+    low = sketch(scaled, k, random_state, FINE_PASSES)
     size = np.where(low.singular_values > 0, low.singular_values, np.inf)
     rows, columns = _unexplained(scaled, low.Z, low.V)
     return (

@@ -111,7 +111,7 @@ class Problem:
     def scales(self, k: int) -> Carriers:
         """Return who carries the scale of each of ``k`` components."""
         if k not in self._scales:
-            self._scales[k] = self.data.own_scales() or Scales(
+            self._scales[k] = self.data.own_scales or Scales(
                 self.penalties,
                 pinned_columns(self.penalties, self.data.shape, self.grids, k),
                 row_weights=[self.data.row_weights(mode) for mode in range(len(self.grids))],

@@ -334,9 +334,8 @@ def _unmeasured(why: str) -> NoiseModel:
 
 def counting_noise(block: Floats) -> NoiseModel | None:
     """Return the noise of counts, unmeasured, or None for data that are none."""
-    if _count_tolerance(block) == 0:
-        return None
-    return NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
+    noise = NoiseModel(poisson=True, pixel_correlation=math.nan, gain_error=math.inf)
+    return noise if _count_tolerance(block) > 0 else None
 
 
 def _noise_of_image(values: Floats, pixels: Indices, domain: tuple[int, ...]) -> NoiseModel:

@@ -97,12 +97,13 @@ def _low_rank_fit(
     long = wide.T @ short / np.sqrt(np.maximum(values[:rank], 1e-300))
     left, right = (long, short) if tall else (short, long)
     fit = left @ (left.T @ scaled) * np.sqrt(rows)[:, None] * np.sqrt(columns)
-    return left, right, fit, _is_noise(values[rank:])
-
-
-def _is_noise(values: Floats) -> bool:
-    """Tell whether eigenvalues are noise alone: where they are few, a component among them dwarfs the last."""
-    return values.size >= _FEW or (values.size > 3 and values.mean() < _UNEVEN * values[-1])
+    rest = values[rank:]  # where they are few, a component among them dwarfs the last
+    return (
+        left,
+        right,
+        fit,
+        rest.size >= _FEW or (rest.size > 3 and rest.mean() < _UNEVEN * rest[-1]),
+    )
 
 
 def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int:

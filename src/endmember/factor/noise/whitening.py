@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from endmember.factor.columns import or_one
 from endmember.factor.data.matrix import Data, Floats
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.noise.photon_transfer import rank_one_variance
@@ -92,4 +93,4 @@ def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
 
 
 def _reciprocal_root(variance: Floats) -> Floats:
-    return np.where(variance > 0, 1 / np.sqrt(np.where(variance > 0, variance, 1)), 0.0)
+    return np.where(variance > 0, 1 / np.sqrt(or_one(variance)), 0.0)

@@ -305,14 +305,9 @@ class SoftOrthogonal(Penalty):
         """Whether a larger factor costs more: only as a penalty."""
         return self.mode == "penalty" and self.weight > 0
 
-    @property
-    def _rules(self) -> bool:
-        """Whether columns are steered by a rule."""
-        return self.mode != "penalty" and self.weight > 0
-
     def offers(self) -> set[str]:
         """Return what it offers to solvers: what the penalty adds, or a rule for columns."""
-        return {"column"} if self._rules else {"add"}
+        return {"add"} if self.has_objective else {"column"}
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         check_known("mode", self.mode, "shiga", "exact", "penalty")
@@ -336,7 +331,7 @@ class SoftOrthogonal(Penalty):
         target = h / d
         unit = unit_columns(F)
         others = unit.sum(axis=1) - unit[:, j]
-        if not self._rules or not np.any(others > 0):
+        if self.has_objective or not np.any(others > 0):
             return target
         push = others / d
         if self.mode == "shiga":

@@ -21,7 +21,8 @@ from endmember.factor.sketch.passes import OVERSAMPLING, Wanted, sketched
 
 #: Up to this many channels the Gram matrix of the channels is cheaper than random projections.
 GRAM_CHANNELS = 512
-POWER_PASSES = 2
+#: Passes of random projections; so many where directions lie as close together as those of noise.
+POWER_PASSES, FINE_PASSES = 2, 8
 
 
 class LowRank(Data):
@@ -154,10 +155,11 @@ def sketch(
     data, (n, m) = data.plain, data.shape
     rank = min(rank, n, m)
     size = min(rank + OVERSAMPLING, n, m)
-    if m <= GRAM_CHANNELS or size == min(n, m):
-        V = _gram_basis(data, size)
-    else:
-        V = _random_basis(data, size, power_passes, np.random.default_rng(random_state))
+    V = (
+        _gram_basis(data, size)
+        if m <= GRAM_CHANNELS or size == min(n, m)
+        else _random_basis(data, size, power_passes, np.random.default_rng(random_state))
+    )
     Z = data.dot(V)
     rotation = np.linalg.svd(Z, full_matrices=False)[2][:rank].T
     return LowRank(Z @ rotation, V @ rotation, data.squared_norm, data.dtype)

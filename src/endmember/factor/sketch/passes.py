@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.factor.columns import placed
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.lazy import Blocks, Lazy
 from endmember.factor.data.matrix import (
@@ -144,38 +145,31 @@ def first_pass(
     """
 
     def compute() -> dict[str, np.ndarray]:
-        n, m = shape
-        size = min(wanted.directions, *data.shape)
-        omega = _random_directions(data, size)
+        (n, m), size = shape, min(wanted.directions, *data.shape)
+        arguments = _random_directions(data, size), wanted.by_counts
+        filled, wrong, pixels, sizes, filled_columns, counts, channels, directions = data.gather(
+            "first look", _first_of_block, lambda _: arguments
+        )
+        first = np.flatnonzero(wrong >= 0)[:1]
         found = FirstPass(
-            np.zeros(n, bool), np.zeros(m, bool), np.zeros(3, int), np.empty(0, int),
-            data.X.dtype.kind in "iub", 0.0, np.zeros(n), np.zeros(m), np.zeros((m, size)),
+            placed(filled, rows, n, False, bool), placed(filled_columns, columns, m, False, bool),
+            counts, np.concatenate([rows[first], columns[wrong[first].astype(int)]]),
+            data.X.dtype.kind in "iub", sizes.max(), placed(pixels, rows, n),
+            placed(channels, columns, m), placed(directions, columns, m),
         )  # fmt: skip
-        arguments = (omega, wanted.by_counts)
-        for where, part in data.a_pass("first look", _first_of_block, lambda _: arguments):
-            filled, filled_columns, counts, first, pixels, channels, directions, largest = part
-            found.size = np.maximum(found.size, largest)
-            here = rows[where]
-            found.filled_rows[here], found.pixels[here] = filled, pixels
-            found.filled_columns[columns] |= filled_columns
-            found.counts += counts
-            found.channels[columns] += channels
-            found.directions[columns] += directions
-            if len(first) and not len(found.first_nonfinite):
-                found.first_nonfinite = np.array([here[first[0]], columns[first[1]]])
         return vars(found)
 
     inputs = [shape, rows, columns, wanted.directions, wanted.by_counts]
     return FirstPass(**_kept(data, "look", inputs, compute))
 
 
-def _first_of_block(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[np.ndarray, ...]:
+def _first_of_block(block: Block, omega: np.ndarray, by_counts: bool) -> ByRowAndSums:
     n, m = block.shape
     filled, filled_columns = np.zeros(n, bool), np.zeros(m, bool)
-    counts, first, pixels = np.zeros(3, int), np.empty(0, int), np.empty(n)
+    counts, wrong, pixels, sizes = np.zeros(3, int), np.full(n, -1), np.empty(n), np.zeros(n)
     signed, may_be_wrong = block.raw.dtype.kind in "fi", block.raw.dtype.kind == "f"
     with_sum = np.column_stack([omega, np.ones(m)]).astype(block.quick)
-    found, empty, size = np.zeros(with_sum.T.shape), np.arange(m), 0.0
+    found, empty = np.zeros(with_sum.T.shape), np.arange(m)
     for piece, X in block.pieces(block.quick):
         something = X != 0
         filled[piece] = something.any(axis=1)
@@ -185,20 +179,19 @@ def _first_of_block(block: Block, omega: np.ndarray, by_counts: bool) -> tuple[n
         counts[2] += X.size - np.count_nonzero(something)
         if signed and not X.min() >= 0:
             counts[1] += np.count_nonzero(X < 0)
-        size = max(size, largest_size(X)) if may_be_wrong else size
+        sizes[piece] = largest_size(X) if may_be_wrong else 0.0
         with np.errstate(invalid="ignore", over="ignore"):
             scores = X @ with_sum
             totals = pixels[piece] = scores[:, -1]
             if may_be_wrong and not np.isfinite(totals).all():
-                wrong = np.argwhere(~np.isfinite(X))
-                counts[0] += len(wrong)
-                if len(wrong) and not len(first):
-                    first = wrong[0] + [piece.start, 0]
+                bad = ~np.isfinite(X)
+                counts[0] += np.count_nonzero(bad)
+                wrong[piece] = np.where(bad.any(axis=1), bad.argmax(axis=1), -1)
             if by_counts:
                 scores /= np.maximum(totals, FAINT * np.mean(np.abs(totals)) or 1.0)[:, None]
             scores[:, -1] = 1.0
             found += scores.T @ X
-    return filled, filled_columns, counts, first, pixels, found[-1], found[:-1].T, np.array(size)
+    return [filled, wrong, pixels, sizes], [filled_columns, counts, found[-1], found[:-1].T]
 
 
 def largest_size(X: np.ndarray) -> float:
@@ -264,8 +257,7 @@ def _start(X: Data, size: int, r: np.ndarray | None) -> np.ndarray:
     if isinstance(X, BlockData):
         if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None):
             return X.found[2]
-        inputs = [X.shape, size, r]
-        return _kept(X, "directions", inputs, lambda: _find(X, size, r))["found"]
+        return _kept(X, "directions", [X.shape, size, r], lambda: _find(X, size, r))["found"]
     scores = X.dot(_random_directions(X, size))
     return X.transposed_dot(scores if r is None else r[:, None] ** 2 * scores)
 
@@ -279,10 +271,10 @@ def _random_directions(X: Data, size: int) -> np.ndarray:
 
 def _find(X: BlockData, size: int, r: np.ndarray | None) -> dict[str, np.ndarray]:
     omega = _random_directions(X, size)
-    (found,) = X.gather(
+    found = X.gather(
         "directions", _directions, lambda rows: (omega, None if r is None else r[rows] ** 2)
     )
-    return {"found": found}
+    return {"found": found[0]}
 
 
 def _directions(block: Block, omega: np.ndarray, weights: np.ndarray | None) -> ByRowAndSums:
@@ -319,13 +311,10 @@ def _scores(
     block: Block, right: np.ndarray, r: np.ndarray | None, squares: np.ndarray | None
 ) -> ByRowAndSums:
     Z, crossed = np.empty((block.shape[0], right.shape[1])), np.zeros(right.T.shape)
-    norm, right = 0.0, right.astype(block.quick)
+    norm, right, weights = 0.0, right.astype(block.quick), () if squares is None else (squares,)
     for piece, X in block.pieces(block.quick):
         Z[piece] = scores = X @ right
-        if squares is None:
-            size = np.einsum("ij,ij->i", X, X).astype(np.float64)
-        else:
-            size = np.einsum("ij,ij,j->i", X, X, squares)
+        size = np.einsum("ij,ij->i" if squares is None else "ij,ij,j->i", X, X, *weights)
         if r is not None:
             Z[piece] *= r[piece, None]
             size *= r[piece] ** 2

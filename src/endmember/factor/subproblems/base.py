@@ -191,8 +191,7 @@ class Quadratic(Subproblem):
 
     @property
     def shape(self) -> tuple[int, int]:
-        n, k = self.H.shape
-        return n, k
+        return self.H.shape[0], self.H.shape[1]
 
     def value(self, F: np.ndarray) -> float:
         """Return the objective at ``F``."""
