@@ -294,9 +294,8 @@ class BetaDivergence(Loss):
         entries = data.entries(dense=self.beta != 1)
         n, m = entries.shape
         totals = entries.dot(entries.x, np.ones((m, 1)))
-        flat = self.misfit(data, [totals / m, np.ones((m, 1))])
         # No divergence is negative: what rounding leaves below zero is an exact fit.
-        return max(flat, 0.0) or float(totals.sum())
+        return max(self.misfit(data, [totals / m, np.ones((m, 1))]), 0.0) or float(totals.sum())
 
     def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.entries_for(factors, mode, dense=self.beta != 1)

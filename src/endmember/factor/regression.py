@@ -65,8 +65,7 @@ class Limits:
         """
         e = self.shares
         if e is not None:
-            along = times_gram(H, np.linalg.pinv(G))
-            constant = np.einsum("ik,ik->i", H, along)
+            constant = np.einsum("ik,ik->i", H, times_gram(H, np.linalg.pinv(G)))
             weight = constant + np.trace(G, axis1=-2, axis2=-1) / (e @ e)
             cross = H[:, :, None] * e
             whole = (constant + weight)[:, None, None] * np.outer(e, e)
@@ -259,8 +258,7 @@ def errors_of_information(G: np.ndarray, F: np.ndarray, limits: Limits) -> np.nd
     G, free = G / size[:, :, None] / size[:, None, :], limits.lower < F
 
     def variances(rows: Any, freed: np.ndarray) -> np.ndarray:
-        inverse = limits.scaled(size[rows]).covariance(G[rows], freed)
-        return np.diagonal(inverse, axis1=1, axis2=2)
+        return np.diagonal(limits.scaled(size[rows]).covariance(G[rows], freed), axis1=1, axis2=2)
 
     errors = np.array(variances(slice(None), free))
     for j in range(F.shape[1]):

@@ -195,7 +195,7 @@ class Assembly:
             Grid(domain, known=len(domain) > 1 or channels)
             for domain, channels in zip(self.domains, self.channels, strict=True)
         ]
-        data: Any = FusedData(self.parts, self.sizes, self._scales(grids))
+        data = FusedData(self.parts, self.sizes, self._scales(grids))
         self.problem = Problem(data, self.loss, self.penalties, grids, valleys=True)
 
     def _adds_up(self) -> bool:

@@ -191,9 +191,8 @@ class VCA(_PurePixels):
         self, observed: Observed, energy: np.ndarray, k: int, rng: np.random.Generator
     ) -> None:
         """Learn what the sampling finds with as many components, starts and the same seed."""
-        seed = int(rng.integers(2**31))
         sampling = clone(self.sampling).set_params(
-            n_components=k, n_starts=self.n_starts, random_state=seed
+            n_components=k, n_starts=self.n_starts, random_state=int(rng.integers(2**31))
         )
         sampling._check_parameters()
         sampling._fit(observed, energy, None)

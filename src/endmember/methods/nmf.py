@@ -342,8 +342,7 @@ class NMF(Alternating):
         whole = self._in_squares(full, factors, observed)
         if whole is full:
             return full, quick
-        k = factors[-1].shape[1]
-        return whole, replace(whole, data=self._compressed(whole.data.matrix, k))
+        return whole, replace(whole, data=self._compressed(whole.data.matrix, factors[-1].shape[1]))
 
     def _in_squares(
         self, problem: Problem, factors: Sequence[np.ndarray], observed: Observed

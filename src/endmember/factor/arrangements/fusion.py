@@ -208,7 +208,7 @@ class Touching(Quadratic):
         return bool(self.misfit(new) <= allowed + ROUNDING * abs(start))
 
 
-class FusedData:
+class FusedData(Arrangement):
     """The data of all terms, as the loop sees them.
 
     Parameters
@@ -221,7 +221,7 @@ class FusedData:
     """
 
     componentwise = False
-    weighted = False
+    weighted = False  # that is inside the terms
 
     def __init__(self, terms: Sequence[SharedTerm], shape: Sequence[int], scales: Scales) -> None:
         self.terms, self.shape, self.own_scales = list(terms), tuple(shape), scales
@@ -235,12 +235,6 @@ class FusedData:
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of every component as a fraction of the longest, in the term where it is most, (k,)."""
         return np.max([term.data.shares(term.modes(factors)) for term in self.terms], axis=0)
-
-    def row_weights(self, mode: int) -> None:
-        """Return None: weights of pixels and channels are inside the terms."""
-
-    def halves(self) -> None:
-        """Return None: terms are not compressed as one."""
 
     def of(self, mode: int) -> list[tuple[SharedTerm, int, Summand]]:
         """Return ``(term, mode of its data, summand)`` wherever a factor stands."""

@@ -136,8 +136,7 @@ class Weighted(Data):
 
     def entries(self, dense: bool = False) -> Entries:
         # What is missing gets a harmless value: no divergence may stumble over its zero.
-        harmless = np.mean(self.X[self.W > 0])
-        return DenseEntries(np.where(self.W > 0, self.X, harmless), self.W)
+        return DenseEntries(np.where(self.W > 0, self.X, np.mean(self.X[self.W > 0])), self.W)
 
 
 def weighted_gram(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:

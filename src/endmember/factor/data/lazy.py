@@ -195,8 +195,7 @@ def _copied(X: Any, chunks: tuple[int, ...]) -> Any:
     handle, name = tempfile.mkstemp(prefix="endmember-", suffix=".hdf5")
     os.close(handle)
     pieces = (*chunks[:-1], min(max(X.chunks[-1]), chunks[-1]))
-    file = h5py.File(name, "w")
-    copy = file.create_dataset("data", shape=X.shape, dtype=X.dtype, chunks=pieces)
+    copy = h5py.File(name, "w").create_dataset("data", shape=X.shape, dtype=X.dtype, chunks=pieces)
     weakref.finalize(copy, Path(name).unlink, missing_ok=True)
     with unchanged(X):
         for place in slices_from_chunks(X.chunks):

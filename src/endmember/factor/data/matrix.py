@@ -70,8 +70,7 @@ class Arrangement(ABC):
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         """Return the Gram matrix that goes with :meth:`contract`: the product of the others' Grams."""
-        others = (F.T @ F for other, F in enumerate(factors) if other != mode)
-        return reduce(np.multiply, others)
+        return reduce(np.multiply, (F.T @ F for other, F in enumerate(factors) if other != mode))
 
     def row_weights(self, mode: int) -> np.ndarray | None:
         """Return the weight of every row of factor number ``mode``, or None where all are 1."""

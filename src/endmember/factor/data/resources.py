@@ -168,8 +168,7 @@ def parse_memory(memory: Any) -> int | None:
         raise EndmemberError(
             Argument.of("memory", memory), ' is no amount of memory; give one such as "1GB"'
         )
-    step = 1024 if found[3] else 1000
-    return int(float(found[1]) * step ** _PREFIXES.index(found[2].lower()))
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** _PREFIXES.index(found[2].lower()))
 
 
 def in_words(size: float) -> str:

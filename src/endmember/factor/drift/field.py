@@ -190,8 +190,7 @@ class Search:
             field, lengths = self._smooth.best(a, U, g, applied)
         else:
             lengths = ((self.length,) * len(self.domain),) * applied.shape[1]
-            b = right_side(a, U, g, applied)
-            field = self._smooth.solve(a, U, b, lengths, judge=False)[0]
+            field = self._smooth.solve(a, U, right_side(a, U, g, applied), lengths, judge=False)[0]
         if not known:
             field = field - field[self.rows].mean(axis=0)
         return self._within_reach(field), lengths

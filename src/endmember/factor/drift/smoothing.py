@@ -192,8 +192,7 @@ class SmoothField:
 
         A window does not see how a field goes on: in its middle, a drift of the whole scan may be a plane.
         """
-        shortest = np.min(lengths, axis=0)
-        widths = 2 ** np.floor(np.log2(np.maximum(BIN * shortest, 1.0))).astype(int)
+        widths = 2 ** np.floor(np.log2(np.maximum(BIN * np.min(lengths, axis=0), 1.0))).astype(int)
         shape = tuple(int(size) for size in -(-np.array(self.domain) // widths))
         if np.prod(shape) > 2 * ASKED:
             return lengths
@@ -214,8 +213,7 @@ class SmoothField:
 
 def right_side(a: np.ndarray, U: np.ndarray, g: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return ``A known + g``, (n, q)."""
-    used = np.einsum("iqp,iq->p", U, known)
-    return np.einsum("iqr,ir->iq", a, known) - U @ used + g
+    return np.einsum("iqr,ir->iq", a, known) - U @ np.einsum("iqp,iq->p", U, known) + g
 
 
 def central_window(domain: Sequence[int], most: int) -> np.ndarray:

@@ -278,8 +278,7 @@ class _Triangles:
         away = self.scene.inner[None, :, :] - corner[:, None, :]
         along = sense * np.einsum("ijx,ix->ij", away, self.u)
         depth = np.maximum(-np.einsum("ijx,ix->ij", away, self.n), 0.0)
-        angle = np.arctan2(depth, along)
-        return np.where(np.hypot(along, depth) <= INSIDE, 0.0, angle).max(axis=1)
+        return np.where(np.hypot(along, depth) <= INSIDE, 0.0, np.arctan2(depth, along)).max(axis=1)
 
     def functionals(self, chosen: np.ndarray) -> np.ndarray:
         """Return the dual vectors of the apex, nearest to the side and farthest from it; (2 n, 3)."""

@@ -150,8 +150,7 @@ def polytope(space: Subspace, slack: float, at: np.ndarray | None = None) -> Pol
     error = np.sqrt(np.mean(space.errors(points) ** 2, axis=0))
     least = ROUNDING * np.max(np.abs(space.V @ space.typical))
     delta = np.maximum(slack * error, least - 1.01 * (space.V @ space.typical))
-    direction = space.total / space.scales
-    along = np.linalg.svd(direction[None])[2][1:].T / space.scales[:, None]
+    along = np.linalg.svd((space.total / space.scales)[None])[2][1:].T / space.scales[:, None]
     return Polytope(
         space.V, delta, space.typical, along * np.linalg.norm(space.typical * space.scales)
     )

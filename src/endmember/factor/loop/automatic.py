@@ -186,8 +186,7 @@ def _noise(
     size, axes = np.linalg.eigh(plain.G)
     root = axes * np.sqrt(np.maximum(size, 0.0))[..., None, :]
     drawn = rng.standard_normal(plain.shape)
-    scaled = (root @ drawn[..., None])[..., 0]
-    return deviation * scaled / np.sqrt(plain.weights), plain.weights
+    return deviation * (root @ drawn[..., None])[..., 0] / np.sqrt(plain.weights), plain.weights
 
 
 def _width(problem: Problem, factors: Sequence[np.ndarray], variance: float) -> np.ndarray:

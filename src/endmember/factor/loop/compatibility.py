@@ -109,14 +109,13 @@ def _way_out(loss: Loss, penalties: Sequence[Sequence[Penalty]], burden: str) ->
         return "use ", *among(solvers), " to have it chosen"
     if solvers := _named(SquaredError(), penalties):
         squared = Argument("loss", "SquaredError", "em.SquaredError()")
-        this = Argument.part("loss", loss)
         return (
             "use ",
             squared,
             " with ",
             solvers[0],
             " instead of ",
-            this,
+            Argument.part("loss", loss),
             f", or leave {burden} out",
         )
     return (f"leave {burden} out, for no solver can apply all penalties",)

@@ -85,8 +85,7 @@ def stands_still(objective: Sequence[float], floor: float, least: float, window:
     """Tell whether the objective is at its floor, or a sweep of the window brings less than the least that counts."""
     if objective[-1] <= floor:
         return True
-    known = len(objective) > window
-    return known and objective[-1 - window] - objective[-1] <= least * window
+    return len(objective) > window and objective[-1 - window] - objective[-1] <= least * window
 
 
 class Standstill:

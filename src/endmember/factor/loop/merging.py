@@ -193,8 +193,7 @@ def merged(factors: Sequence[np.ndarray], i: int, j: int) -> list[np.ndarray]:
     u = C @ a
     size = float(a @ G @ a)
     v = S @ (G @ a) / (size if size > 0 else 1.0)
-    rest = without(factors, [i, j])
-    return [np.column_stack([F, f]) for F, f in zip(rest, (u, v), strict=True)]
+    return [np.column_stack([F, f]) for F, f in zip(without(factors, [i, j]), (u, v), strict=True)]
 
 
 def without(factors: Sequence[np.ndarray], deleted: Sequence[int]) -> list[np.ndarray]:

@@ -101,8 +101,7 @@ class Problem:
 
     def level(self, misfit: float, factors: Sequence[np.ndarray]) -> float:
         """Return the variance of the noise, in units of the misfit: twice what is left for each entry that is free."""
-        free = self.data.size - sum(F.size for F in factors)
-        return 2.0 * max(misfit, 0.0) / max(free, 1)
+        return 2.0 * max(misfit, 0.0) / max(self.data.size - sum(F.size for F in factors), 1)
 
     def noise_left(self, factors: Sequence[np.ndarray]) -> float:
         """Return the variance of the noise as factors leave it in the data, in units of the misfit."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from endmember.factor.columns import lengths, unit_columns
+from endmember.factor.columns import lengths, or_one, unit_columns
 from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.loop.alternate import alternate
 from endmember.factor.loop.fit import Callback, Fit
@@ -78,8 +78,7 @@ def nndsvd(data: Data, k: int, rng: np.random.Generator, zeros: str = "keep") ->
     scales, data = data.scales, data.scaled
     low = data if isinstance(data, LowRank) and data.rank >= k else sketch(data, k, rng)
     norms = low.singular_values[:k]
-    U = low.Z[:, :k] / np.where(norms > 0, norms, 1.0)
-    C, S = _stronger_parts(U, low.V[:, :k], norms)
+    C, S = _stronger_parts(low.Z[:, :k] / or_one(norms), low.V[:, :k], norms)
     if zeros != "keep":
         m = data.shape[1]
         fill = np.sqrt(abs(float(data.dot(np.ones((m, 1))).mean())) / m / k)
@@ -110,8 +109,7 @@ def pure_pixels(data: Data, k: int, rng: np.random.Generator) -> Start:
     Chemom. Intell. Lab. Syst. 57 (2001) 65; Gillis & Vavasis, IEEE TPAMI 36 (2014) 698). Exact
     for noise-free data with a pure pixel of every component.
     """
-    S = np.maximum(data.rows(successive_projection(data.scaled, k)), 0.0).T
-    return with_maps(data, S)
+    return with_maps(data, np.maximum(data.rows(successive_projection(data.scaled, k)), 0.0).T)
 
 
 def successive_projection(data: Data, k: int) -> np.ndarray:
@@ -266,8 +264,7 @@ def multistart(
             break
     order = np.argsort([fit.objective[-1] for fit in fits], kind="stable")
     for number in order[: max(FINALISTS, n_starts // 2)]:
-        stopped = any(fit.stopped for fit in fits)
-        if first < short and not fits[number].converged and not stopped:
+        if first < short and not fits[number].converged and not any(fit.stopped for fit in fits):
             fits[number] = run(number, fits[number], short - first)
     best = min(fits, key=lambda fit: fit.objective[-1])
     best.stopped = any(fit.stopped for fit in fits)

@@ -131,8 +131,7 @@ class NoiseModel:
             )
         rest = "and no read noise is seen"
         if self.read_variance > 0:
-            deviation = math.sqrt(self.read_variance)
-            rest = f"on top of a read noise of {deviation:.3g} (standard deviation)"
+            rest = f"on top of a read noise of {math.sqrt(self.read_variance):.3g} (standard deviation)"
         elif self.offset != 0:
             rest = f"counted from an offset of {self.offset:.3g} data units"
         return f"The variance grows with the signal by {self.gain:.3g} data units per data unit, {rest}."
@@ -303,8 +302,7 @@ def _noise_of_block(
 
 def _hides_counts(fit: ResidualFit, block: Floats) -> bool:
     """Tell whether whole numbers are so few, where the fit leaves noise, that what it leaves says nothing of counts."""
-    trusted = fit.valid & (fit.share >= LEAST_SHARE)
-    left = float(np.sum(fit.share * block, where=trusted))
+    left = float(np.sum(fit.share * block, where=fit.valid & (fit.share >= LEAST_SHARE)))
     return bool(np.nanmax(block) > 0) and left < _FEW_COUNTS and _count_tolerance(block) > 0
 
 

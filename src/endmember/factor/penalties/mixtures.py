@@ -154,8 +154,7 @@ class MinimumVolume(Penalty):
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         mu = self.weight * (setting.strength if setting else 1.0)
         F = F / np.sqrt(_squares(F))
-        gram = np.eye(F.shape[1]) + F.T @ F / self.delta
-        return 0.5 * mu * float(np.linalg.slogdet(gram)[1])
+        return 0.5 * mu * float(np.linalg.slogdet(np.eye(F.shape[1]) + F.T @ F / self.delta)[1])
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         if not self.delta > 0:

@@ -116,8 +116,7 @@ class Relevance(Penalty):
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
         if setting is None or setting.noise is None:
             return 0.0
-        b = self.scale(setting)
-        nats = self._count(len(F)) * np.log1p(self._use(F) / b).sum()
+        nats = self._count(len(F)) * np.log1p(self._use(F) / self.scale(setting)).sum()
         return float(setting.noise.variance * nats)
 
     def _use(self, F: np.ndarray) -> np.ndarray:

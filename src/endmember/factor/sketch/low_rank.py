@@ -234,8 +234,7 @@ def compress(
     wanted = Wanted(rank + OVERSAMPLING, scaling is not None)
     with session(memory), one_blas_thread():
         observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain, wanted=wanted)
-        data = observed.data if scaling is None else count_scaled(observed.data)
-        low = sketch_of(data, rank)
+        low = sketch_of(observed.data if scaling is None else count_scaled(observed.data), rank)
     low.origin = observed
     return low
 

@@ -370,8 +370,7 @@ def examined(data: Data, C: np.ndarray, S: np.ndarray) -> Seen:
         In the unit of the unscaled data.
     """
     X, r, c = unscaled(data)
-    inputs = [X.shape, C, S, r, c]
-    return Seen(**_kept(X, "full-data", inputs, lambda: _examine(X, C, S, r, c)))
+    return Seen(**_kept(X, "full-data", [X.shape, C, S, r, c], lambda: _examine(X, C, S, r, c)))
 
 
 def _examine(
@@ -397,8 +396,7 @@ def _compare(
         maps = C[piece]
         np.matmul(X, both, out=products[piece])
         norms = np.einsum("ij,ij->i", X, X)
-        explained = np.einsum("ik,ik->i", maps, 2 * products[piece, :k] - maps @ G)
-        rest = norms - explained
+        rest = norms - np.einsum("ik,ik->i", maps, 2 * products[piece, :k] - maps @ G)
         exact = rest.sum() < EXPLICIT_BELOW * norms.sum()
         if exact or r is not None:
             difference = X - maps @ S.T

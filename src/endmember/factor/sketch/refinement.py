@@ -88,8 +88,7 @@ def _with_best_maps(
     if problem.scales(S.shape[1]).unit[0].any():
         return fit, optimality, seen
     factors = [best_maps(problem, [C, S]), S]
-    plain = problem.plain(factors, 0)
-    misfit = problem.loss.misfit(problem.data, factors, 0, plain)
+    misfit = problem.loss.misfit(problem.data, factors, 0, problem.plain(factors, 0))
     objective = misfit + problem.penalty(factors)
     if not objective <= fit.objective[-1]:
         return fit, optimality, seen

@@ -59,8 +59,7 @@ class ALS(Solver):
         penalties: Sequence[Any] = (),
         memory: Memory | None = None,
     ) -> np.ndarray:
-        free = solve_rows(subproblem.G, subproblem.H)
-        return put_right(free, subproblem, penalties, self.floor)
+        return put_right(solve_rows(subproblem.G, subproblem.H), subproblem, penalties, self.floor)
 
 
 class MALS(Solver):
