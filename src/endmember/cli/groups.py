@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -128,6 +129,13 @@ class Fitting(Sweeps):
         return model, reasons, panel
 
 
+class Part(StrEnum):
+    """What a model is made of."""
+
+    MAPS = "maps"
+    SPECTRA = "spectra"
+
+
 def weight_of(text: str) -> float | str:
     """Return the weight that a text says: a number, or "auto", which lets the data choose."""
     if text == "auto":
@@ -177,7 +185,7 @@ class Penalties(_Weights):
         ),
     ] = None
     free: Annotated[
-        list[Literal["maps", "spectra"]] | None,
+        list[Part] | None,
         typer.Option(metavar="maps|spectra", help="Let them be negative; may be given for both."),
     ] = None
 
