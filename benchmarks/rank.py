@@ -243,6 +243,108 @@ def timing(_seeds):
         )
 
 
+NOISES = ("Gaussian", "Poisson", "gain", "correlated")
+DOSES = (0.02, 0.1, 0.5, 2.5, 15.0, 100.0)
+EXTRAS = ("nothing", "spikes", "drift")
+
+
+def draws(first, step):
+    """200 draws: k of 1 to 8, 0.02 to 100 counts a voxel, four kinds of noise, spikes and drift."""
+    right, left_out = {}, 0
+    for seed in range(first, first + 200, step):
+        k, noise, extra = 1 + seed % 8, NOISES[seed // 8 % 4], EXTRAS[seed // 3 % 3]
+        data, weakest = drawn(seed, k, noise, seed // 32 % 5, extra)
+        if data is None:
+            left_out += 1
+            continue
+        report = rank(data, 14, stability=False)
+        hit = report.suggested == k
+        for stratum in (f"k = {k}", noise, extra, "all"):
+            right.setdefault(stratum, []).append(hit)
+        if not hit:
+            votes = ", ".join(f"{vote.criterion} {vote.count}" for vote in report.table)
+            print(
+                f"seed {seed}: {report.suggested} {report.range} for {k}; {noise}, {extra}, mean "
+                f"{data.mean():.3g}, weakest {weakest:.1f} x limit; {votes}"
+            )
+    for stratum, hits in sorted(right.items()):
+        print(f"{stratum}: {np.mean(hits):.0%} right of {len(hits)}")
+    print(f"left out, since no phantom of the dose had its weakest at 1.5 x the limit: {left_out}")
+
+
+def drawn(seed, k, noise, stratum, extra):
+    """Draw an image of k phases whose weakest reaches 1.5 times the limit; None where 30 trials gave none."""
+    rng = np.random.default_rng([seed, 2])
+    low, high = DOSES[stratum : stratum + 2]
+    for _ in range(30):
+        shape = (32, 40) if rng.random() < 0.5 else (48, 48)
+        m, start = int(rng.choice([96, 160, 240])), int(rng.integers(1 << 30))
+        drift = float(rng.uniform(0.1, 1.0)) if extra == "drift" else 0.0
+        phantom = synthetic.mixed_phases(shape, m, k, dose=1, drift=drift, seed=start)
+        shares = phantom.maps.reshape(-1, k)
+        spectra = phantom.spectra
+        if not drift and rng.random() < 0.5:  # lines, as of X-rays
+            spectra = _lines(k, m, rng)
+        still = shares @ spectra
+        dose = math.exp(rng.uniform(math.log(low), math.log(high)))
+        clean = (phantom.clean.reshape(still.shape) if drift else still) * dose / still.mean()
+        still *= dose / still.mean()
+        model = NoiseModel(poisson=True)
+        if noise in ("Gaussian", "correlated"):
+            model = NoiseModel(gain=0.0, read_variance=dose)
+        weakest = strength_over_limit(still, model)[k - 1]
+        if weakest >= 1.5:
+            break
+    else:
+        return None, 0.0
+    data = _noisy(clean.reshape(*shape, m), noise, dose, rng)
+    if extra == "spikes":
+        hit = rng.choice(data.size, 5, replace=False)
+        height = np.round(30 * math.sqrt(dose + 1) * rng.uniform(1, 3, 5))
+        data.flat[hit] += height.astype(data.dtype)
+    return data, weakest
+
+
+def _lines(k, m, rng):
+    """Spectra of lines on a falling background."""
+    x = np.arange(m)
+    spectra = np.tile(0.3 * np.exp(-x / (0.6 * m)), (k, 1))
+    for spectrum in spectra:
+        for place in rng.uniform(0.05 * m, 0.95 * m, rng.integers(2, 6)):
+            spectrum += rng.uniform(0.2, 2.0) * np.exp(-0.5 * ((x - place) / 1.5) ** 2)
+    return spectra
+
+
+def _noisy(clean, noise, dose, rng):
+    """Add noise of a kind, white noise with the variance that counts of this dose would have."""
+    if noise == "Poisson":
+        return rng.poisson(clean)
+    if noise == "gain":
+        gain = rng.uniform(0.3, 5.0)
+        return gain * rng.poisson(clean)
+    hiss = rng.standard_normal(clean.shape)
+    if noise == "correlated":
+        hiss = lfilter([1], [1, -rng.uniform(0.2, 0.7)], hiss, axis=2)
+        hiss /= hiss.std()
+    return clean + math.sqrt(dose) * hiss
+
+
+def alone(first, step):
+    """200 draws of noise alone: Gaussian, correlated, counts and counts with gain, around a constant or nothing."""
+    wrong, total = 0, 0
+    for seed in range(first, first + 200, step):
+        rng, noise = np.random.default_rng([seed, 1]), NOISES[seed % 4]
+        dose = math.exp(rng.uniform(math.log(0.02), math.log(100)))
+        shape = [(24, 30), (40, 40)][seed // 4 % 2]
+        data = _noisy(np.full((*shape, int(rng.choice([60, 160]))), dose), noise, dose, rng)
+        report = rank(data, 12, stability=False)
+        total += 1
+        if report.suggested > 1:
+            wrong += 1
+            print(f"seed {seed}: {report.suggested} in {noise} noise, mean {dose:.3g}")
+    print(f"more than the constant in {wrong} of {total}")
+
+
 def _tally(found):
     values, counts = np.unique(found, return_counts=True)
     return ", ".join(f"{v} ({c} x)" for v, c in zip(values, counts, strict=True))
@@ -281,6 +383,8 @@ BLOCKS = {
     "gain": gain,
     "correlated": correlated,
     "timing": timing,
+    "draws": draws,
+    "alone": alone,
 }
 
 
@@ -289,6 +393,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("blocks", nargs="*", choices=[*BLOCKS, []], default=list(BLOCKS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--first", type=int, default=0, help="seed of 'draws' and 'alone': 0 reports"
+    )
+    parser.add_argument("--step", type=int, default=1, help="of 'draws' and 'alone': every so many")
     parser.add_argument("--figure", help="file for the detection curve of the block 'weak'")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -297,6 +405,8 @@ def main():
         print(f"== {name}: {BLOCKS[name].__doc__}", flush=True)
         if name == "weak":
             weak(arguments.seeds, arguments.figure)
+        elif name in ("draws", "alone"):
+            BLOCKS[name](arguments.first, arguments.step)
         else:
             BLOCKS[name](arguments.seeds)
 

@@ -13,7 +13,7 @@ import endmember as em
 from endmember import synthetic
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
-from endmember.assess.detection import detectability, local_rank, smallest_amplitude
+from endmember.assess.detection import detectability, local_rank
 from endmember.assess.number import rank
 from endmember.assess.surrogates import decompose, map_structure, thinning, whitened
 from endmember.factor.noise.model import NoiseModel
@@ -38,22 +38,12 @@ def votes_of(report):
 # --- identities -----------------------------------------------------------------------------------
 
 
-def test_malinowski_errors_add_in_squares_and_recover_the_noise():
-    errors = criteria.malinowski(scree_of(gaussian_mixture(0.1)))
-    np.testing.assert_allclose(errors["RE"] ** 2, errors["IE"] ** 2 + errors["XE"] ** 2)
-    assert errors["RE"][4] == pytest.approx(0.1, rel=0.02)
-
-
-def test_f_test_is_the_definition_written_out():
-    scree = scree_of(gaussian_mixture(0.1, n=40, m=12))
-    n, m = scree.shape
-    weight = [(n - j) * (m - j) for j in range(m)]
-    k = 2
-    statistic = sum(weight[k:]) / weight[k - 1] * scree.values[k - 1] / sum(scree.values[k:])
-    from scipy.stats import f
-
-    significant = f.sf(statistic, 1, m - k) < 0.05
-    assert significant == (criteria.f_test(scree, 2) == 2)
+def test_the_indicator_is_the_definition_written_out():
+    scree = scree_of(gaussian_mixture(0.01, n=40, m=12))
+    rest = [sum(scree.values[k:]) for k in range(12)]
+    errors = [math.sqrt(rest[k] / (40 * (12 - k))) / (12 - k) ** 2 for k in range(12)]
+    assert criteria.indicator(scree, 11) == int(np.argmin(errors)) == 4
+    assert math.sqrt(scree_of(gaussian_mixture(0.1)).level()[4]) == pytest.approx(0.1, rel=0.02)
 
 
 def test_square_threshold_is_four_over_root_three():
@@ -153,6 +143,18 @@ def test_diode_has_three_and_is_scale_free():
     np.testing.assert_allclose(one.visibility, other.visibility, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dose", [0.5, 1, 2])
+def test_what_is_suggested_stands_above_its_line_and_dissent_is_said(dose):
+    data = synthetic.mixed_phases((40, 40), 128, 4, dose=dose, seed=3).data
+    report = rank(data, 10, stability=False)
+    assert (report.visibility[: report.suggested] > 1).all()
+    assert not (report.visibility[report.suggested : report.suggested + 1] > 1).any()
+    counts = np.array([vote.count for vote in report.table if vote.count is not None])
+    for word, other in (("fewer", counts < report.suggested), ("more", counts > report.suggested)):
+        said = f"{other.sum()} of {counts.size} criteria count {word}" in report.sentence
+        assert said == (2 * other.sum() > counts.size)
+
+
 def test_two_halves_give_the_same_spectra_only_for_the_right_number():
     report = rank(synthetic.diode(seed=3).data)
     assert votes_of(report)["NMF stability"] == 3
@@ -181,8 +183,31 @@ def test_correlated_noise_is_named_and_not_counted(axis):
     noise = lfilter([1], [1, -0.6], np.random.default_rng(3).standard_normal(clean.shape), axis)
     report = rank(clean + 3 * noise, stability=False)
     assert report.suggested == 4
-    assert votes_of(report)["noise edge"] > 4
+    assert votes_of(report)["noise edge"] == votes_of(report)["bi-cross-validation"] == 4
     assert any("correlated" in sentence for sentence in report.warnings)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weak_phases_are_seen_in_noise_that_is_correlated(seed):
+    clean = synthetic.mixed_phases((32, 32), 160, 4, dose=2, seed=seed).clean
+    noise = lfilter([1], [1, -0.6], np.random.default_rng(seed).standard_normal(clean.shape), 2)
+    report = rank(clean + 0.35 * noise, 10, stability=False)
+    assert report.suggested == 4 and min(report.visibility[:4]) > 1
+
+
+def test_a_drift_of_the_axis_is_named_and_not_counted():
+    phantom = synthetic.mixed_phases((24, 24), 160, 1, dose=20000, drift=1.0, seed=1)
+    report = rank(phantom.data, 10, stability=False)
+    assert report.visibility[2] > 1 == report.suggested
+    assert "shifted along the energy axis by 0." in report.sentence and "align" in report.sentence
+
+
+def test_an_edge_that_chemistry_has_moved_is_a_phase():
+    energy, place = np.arange(100.0), np.arange(20) < 10
+    spectra = [np.exp(-0.5 * ((energy - centre) / 4) ** 2) for centre in (48, 50)]
+    clean = np.where(place[:, None, None], spectra[0], spectra[1]) * np.ones((20, 20, 1))
+    counts = np.random.default_rng(0).poisson(100 * clean + 5)
+    assert rank(counts, 8, stability=False).suggested == 2
 
 
 def test_exact_data_have_their_exact_rank():
@@ -276,6 +301,15 @@ def test_spikes_and_a_flickering_channel_are_named_and_not_counted():
     assert report.suggested == 4 and any("One channel" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_spikes_no_stronger_than_phases_are_not_counted(seed):
+    counts = synthetic.mixed_phases((28, 28), 96, 3, dose=8, seed=seed).data.astype(float)
+    rng = np.random.default_rng(seed)
+    counts.flat[rng.choice(counts.size, 4, replace=False)] += rng.integers(30, 60, 4)
+    report = rank(counts, 10, stability=False)
+    assert report.suggested == 3 and any("alone" in warning for warning in report.warnings)
+
+
 def test_a_line_that_is_one_channel_of_a_coarse_axis_is_a_component():
     maps = synthetic.mixed_phases((20, 20), 60, 3, seed=1).maps
     spectra = np.full((3, 40), 2.0)
@@ -312,7 +346,7 @@ def test_detectability_agrees_with_the_formula_for_a_lone_component():
     maps[:90] = 1.0
     spectrum = np.ones((1, m)) / math.sqrt(m)
     noise = NoiseModel(gain=0.0, read_variance=sigma**2)
-    amplitude = smallest_amplitude(0.1, sigma, n, m)
+    amplitude = sigma * math.sqrt(math.sqrt(m / n) / 0.1)
     found = detectability(amplitude * maps, spectrum, noise)
     assert found.strengths[0] == pytest.approx(found.limit)
     assert detectability(1.01 * amplitude * maps, spectrum, noise).detectable.all()

@@ -186,9 +186,14 @@ def ambiguity(
         if explained.C.shape[1] == 1:
             return _alone(model)
         observed, answer = explained.observed, _Answer(explained)
-        fixed = _fixed(model, observed, answer)
+        entries = known_entries(model, observed, answer.k, "ambiguity")
+        fixed = Fixed(spectra=entries[1], maps=np.any(entries[0], axis=0))
         tell(Progress("feasible spectra", 1, math.nan))
-        found = answer.feasible(fixed, slack, np.random.default_rng(random_state))
+        found = answer.feasible(
+            fixed if fixed.spectra.any() or fixed.maps.any() else None,
+            slack,
+            np.random.default_rng(random_state),
+        )
         tell(Progress("bands", 2, math.nan))
         return answer.bands(found, observed)
 
@@ -308,19 +313,6 @@ class _Answer:
             observed.spectra(self.S), found.exact, found.touching,
             width, np.array(angle),
         )  # fmt: skip
-
-
-def _fixed(model: Any, observed: Observed, answer: _Answer) -> Fixed | None:
-    """Return which entries the model holds, or None where it holds none.
-
-    Raises
-    ------
-    ValueError
-        If a factor may be negative.
-    """
-    entries = known_entries(model, observed, answer.k, "ambiguity")
-    fixed = Fixed(spectra=entries[1], maps=np.any(entries[0], axis=0))
-    return fixed if fixed.spectra.any() or fixed.maps.any() else None
 
 
 def known_entries(model: Any, observed: Observed, k: int, asked: str) -> list[np.ndarray]:

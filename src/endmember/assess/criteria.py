@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from endmember.factor.data.matrix import Floats
 from endmember.factor.noise.photon_transfer import safe_rank
@@ -87,56 +86,11 @@ def elbow(values: Floats, length: int = 20) -> int:
     return int(np.argmax(np.linspace(logs[0], logs[-1], logs.size) - logs))
 
 
-def malinowski(scree: Scree) -> dict[str, Floats]:
-    """Malinowski's error functions for 0, 1, … components.
-
-    With the larger and smaller side g and s: the real error ``RE = √(rest / (g (s − k)))``, the
-    imbedded error ``IE = RE √(k/s)``, the extracted error ``XE = RE √((s − k)/s)`` and the
-    indicator ``IND = RE / (s − k)²``; ``RE² = IE² + XE²``.
-
-    Parameters
-    ----------
-    scree : Scree
-        Singular values.
-
-    Returns
-    -------
-    dict of ndarray
-        ``RE``, ``IE``, ``XE``, ``IND``; index k is for k components. IND is smallest at the number
-        of components.
-
-    References
-    ----------
-    E. R. Malinowski, *Factor Analysis in Chemistry*, Wiley (2002); *Anal. Chem.* **49** (1977) 612.
-
-    Examples
-    --------
-    >>> errors = malinowski(Scree(np.array([90.0, 5.0, 4.0, 1.0]), 100.0, (6, 4)))
-    >>> bool(np.allclose(errors["RE"] ** 2, errors["IE"] ** 2 + errors["XE"] ** 2))
-    True
-    """
-    small, large = min(scree.shape), max(scree.shape)
-    rest = scree.rest()
-    k = np.arange(rest.size)
-    real = np.sqrt(rest / (large * (small - k)))
-    return {
-        "RE": real,
-        "IE": real * np.sqrt(k / small),
-        "XE": real * np.sqrt((small - k) / small),
-        "IND": real / (small - k) ** 2,
-    }
-
-
 def indicator(scree: Scree, max_rank: int) -> int:
-    """Count by the minimum of Malinowski's indicator function among 0 … max_rank components."""
-    return int(np.argmin(malinowski(scree)["IND"][: max_rank + 1]))
+    """Count by the minimum of Malinowski's indicator function among 0 … max_rank components.
 
-
-def f_test(scree: Scree, max_rank: int, significance: float = 0.05) -> int:
-    """Count by Malinowski's F-test of reduced eigenvalues.
-
-    ``F(1, s − k) = [Σ_{j>k} w_j / w_k] λ_k / rest_k`` with ``w_j = (n − j + 1)(m − j + 1)``; the
-    count is the largest k that is significant. Known to be conservative.
+    With the larger and smaller side g and s: ``IND = RE / (s − k)²``, with the real error
+    ``RE = √(rest / (g (s − k)))``, which is the noise if k components are signal.
 
     Parameters
     ----------
@@ -144,8 +98,6 @@ def f_test(scree: Scree, max_rank: int, significance: float = 0.05) -> int:
         Singular values.
     max_rank : int
         Largest number considered.
-    significance : float
-        Level of the test.
 
     Returns
     -------
@@ -154,26 +106,17 @@ def f_test(scree: Scree, max_rank: int, significance: float = 0.05) -> int:
 
     References
     ----------
-    E. R. Malinowski, *J. Chemometrics* **3** (1989) 49.
+    E. R. Malinowski, *Factor Analysis in Chemistry*, Wiley (2002); *Anal. Chem.* **49** (1977) 612.
 
     Examples
     --------
-    >>> f_test(Scree(np.array([1e4, 1.1, 1.0, 0.9]), 1e4 + 3.0, (8, 4)), 3)
+    >>> indicator(Scree(np.array([1e4, 1.1, 1.0, 0.9]), 1e4 + 3.0, (8, 4)), 3)
     1
     """
-    n, m = scree.shape
-    j = np.arange(1, min(n, m) + 1)
-    weights = (n - j + 1.0) * (m - j + 1.0)
-    later = weights[::-1].cumsum()[::-1] - weights
-    rest = scree.rest()
-    count = 0
-    for k in range(1, min(max_rank, rest.size - 1) + 1):
-        if rest[k] <= 0:
-            return k
-        statistic = later[k - 1] / weights[k - 1] * scree.values[k - 1] / rest[k]
-        if stats.f.sf(statistic, 1, min(n, m) - k) < significance:
-            count = k
-    return count
+    small, large = min(scree.shape), max(scree.shape)
+    rest = scree.rest()[: max_rank + 1]
+    left = small - np.arange(rest.size)
+    return int(np.argmin(np.sqrt(rest / (large * left)) / left**2))
 
 
 def noise_edge(n: int, m: int, deviations: float = 2.0) -> float:

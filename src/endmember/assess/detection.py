@@ -132,41 +132,6 @@ def _pca_warnings(strengths: Floats, limit: float, overlaps: Floats) -> tuple[st
     return tuple(found)
 
 
-def smallest_amplitude(fraction: float, sigma: float, n_pixels: int, n_channels: int) -> float:
-    """Weakest visible amplitude of a component that is present in a fraction of the pixels.
-
-    A spectrum of unit norm and amplitude a has the strength ``ℓ = fraction · a² / σ²``, and is seen
-    from ``ℓ = √γ``: ``a = σ (γ)^(1/4) / √fraction``.
-
-    Parameters
-    ----------
-    fraction : float
-        Share of the pixels that hold the component, above 0 and up to 1.
-    sigma : float
-        Standard deviation of the noise of one entry, in data units.
-    n_pixels, n_channels : int
-        Size of the data.
-
-    Returns
-    -------
-    float
-        Norm of the spectrum (over channels), in data units.
-
-    Raises
-    ------
-    ValueError
-        If ``fraction`` is not above 0 and up to 1.
-
-    Examples
-    --------
-    >>> smallest_amplitude(0.01, 1.0, 10_000, 100)
-    3.1622776601683795
-    """
-    if not 0 < fraction <= 1:
-        raise EndmemberError(f"fraction={fraction} is no share of pixels; give one in (0, 1].")
-    return sigma * math.sqrt(detection_limit(n_channels / n_pixels) / fraction)
-
-
 def local_rank(
     X: Any,
     window: int = 3,
@@ -264,6 +229,14 @@ _ALONE = 0.5  # share of a component's power above which one pixel or channel ca
 _CROWD = 30  # pixels or channels below which any of them may carry a component
 _ROUNDS = 10  # of looking for such pixels and channels
 _NAMED = 6  # of them are named
+_USUAL = 5  # times the share of a pixel on average
+_LARGE = 20_000_000  # entries up to which spikes are looked for
+_FAR = (
+    6.0  # standard deviations of noise, and as many counts besides, from which on a value is none
+)
+_MUCH = 0.1  # of the power of a component in one pixel
+_NARROW = 2  # channels of a spike, which is no particle
+_RARE = 0.1  # share of the pixels up to which they are spiked, and not badly explained
 
 
 def without_single_carriers(white: WhiteData, most: int) -> tuple[WhiteData, tuple[str, ...]]:
@@ -283,17 +256,37 @@ def without_single_carriers(white: WhiteData, most: int) -> tuple[WhiteData, tup
 
 
 def _single_carriers(white: WhiteData, most: int) -> tuple[Indices, Indices]:
-    """Return the pixels and channels that hold most of a component above the noise.
+    """Return the pixels and channels that hold most of a component above the noise, and pixels with a spike.
 
+    A pixel that carries a component alone may have its share of several, so that the sum over all counts.
     Few pixels or channels hold much of anything, and so do those of a coarse axis, on which a line is one channel.
     """
     U, scree, V = white.decomposition
     count = criteria.marchenko_pastur(scree, min(most, V.shape[1]))
-    powers = [F[:, :count] ** 2 * (len(F) >= _CROWD) for F in (U, V)]
-    pixel, channel = (power.argmax(axis=0) for power in powers)
-    alone, narrow = (power.max(axis=0, initial=0.0) > _ALONE for power in powers)
-    narrow &= ~alone & np.array([_stands_alone(V, j) for j in channel], dtype=bool)
-    return np.unique(pixel[alone]), np.unique(channel[narrow])
+    share = np.sum(U[:, :count] ** 2, axis=1) * (len(U) >= _CROWD)
+    pixels = np.flatnonzero(share > max(_ALONE, _USUAL * count / len(U)))
+    power = V[:, :count] ** 2 * (len(V) >= _CROWD)
+    narrow = np.unique(power.argmax(axis=0)[power.max(axis=0, initial=0.0) > _ALONE])
+    alone = [j for j in narrow if not pixels.size and _stands_alone(V, j)]
+    return np.union1d(pixels, _spiked(white, count)), np.array(alone, dtype=int)
+
+
+def _spiked(white: WhiteData, count: int) -> Indices:
+    """Return the pixels with a value that noise cannot explain, unless they are many or the data large.
+
+    Components of which the pixel has much do not say what to expect of it: they may be the spike.
+    """
+    n, m = white.Y.shape
+    if n * m > _LARGE:
+        return np.empty(0, dtype=int)
+    U, scree, V = white.decomposition
+    shared = np.where(U[:, :count] ** 2 < _MUCH, U[:, :count], 0.0)
+    rows, columns = (np.maximum(weights, 1e-300) for weights in white.weights)
+    fit = (shared * np.sqrt(scree.values[:count])) @ V[:, :count].T / rows[:, None] / columns
+    limit = _FAR * (np.sqrt(white.noise.variance(fit)) + white.noise.gain)
+    beyond = np.count_nonzero(np.abs(white.raw - fit) > limit, axis=1)
+    pixels = np.flatnonzero((beyond > 0) & (beyond <= _NARROW))
+    return pixels if pixels.size <= _RARE * n else pixels[:0]
 
 
 def _stands_alone(V: Floats, channel: int) -> bool:

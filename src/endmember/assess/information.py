@@ -76,9 +76,9 @@ class Information:
         whole = np.zeros((self.k, self.m, self.k, self.m))
         diagonal = np.arange(self.m)
         if self.weights.of_model is None:
-            for pixels, _, basis in self._patterns():
+            for pixels, root, _, _ in self._patterns():
                 gram = (self.C[pixels] * self.weights.rows[pixels, None]).T @ self.C[pixels]
-                known = np.diag(self.weights.columns) - basis @ basis.T
+                known = np.diag(self.weights.columns) - root.T @ root
                 whole += gram[:, None, :, None] * known[None, :, None, :]
             return whole
         for rows, W in self._blocks():
@@ -136,18 +136,13 @@ class Information:
         ----------
         norm : ndarray, (m, k)
         """
-        k, covariance = self.k, self.covariance.copy()
         along = norm / np.sum(norm * self.S, axis=0)
-        if not covariance.any():
-            return covariance
-        for q in range(k):  # T = 1 - s gᵀ / gᵀ s from the left, then from the right
-            covariance[q] -= np.multiply.outer(
-                self.S[:, q], np.tensordot(along[:, q], covariance[q], 1)
-            )
-        for q in range(k):
-            across = np.tensordot(covariance[:, :, q, :], along[:, q], axes=(2, 0))
-            covariance[:, :, q, :] -= across[:, :, None] * self.S[:, q]
-        return covariance
+        moved = np.einsum(
+            "jq,qjrh->qrh", along, self.covariance
+        )  # T = 1 - s gᵀ / gᵀ s from the left
+        covariance = self.covariance - np.einsum("iq,qrh->qirh", self.S, moved)
+        moved = np.einsum("qirh,hr->qir", covariance, along)  # then from the right
+        return covariance - np.einsum("qir,hr->qirh", moved, self.S)
 
     def spectra_errors(self, covariance: np.ndarray) -> np.ndarray:
         """Return the standard errors of the spectra, (m, k)."""
@@ -158,8 +153,7 @@ class Information:
         """Return the standard errors of the maps, their own noise and that of the spectra, (n, k)."""
         variance = np.zeros(self.C.shape)
         if self.weights.of_model is None:
-            for pixels, solve, _ in self._patterns():
-                own = np.diagonal((solve / self.weights.columns) @ solve.T)
+            for pixels, _, solve, own in self._patterns():
                 spread = np.einsum("lj,qjrh,lh->lqr", solve, covariance, solve, optimize=True)
                 C = self.C[pixels]
                 variance[pixels] = own / self.weights.rows[pixels, None]
@@ -189,29 +183,25 @@ class Information:
         for rows in row_blocks(len(self.C), self.m * self.k, BLOCK):
             yield rows, self.weights.block(rows, self.C[rows] @ self.S.T)
 
-    def _patterns(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Return for every pattern of fixed maps its pixels, what turns data to maps, and the explained part."""
-        found = []
+    def _patterns(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yield the pixels of every pattern of fixed maps, with what `_solved` says of them."""
         patterns, label = np.unique(self.fixed_maps, axis=0, return_inverse=True)
         for number, fixed in enumerate(patterns):
-            A = self.S * ~fixed
-            weighted = self.weights.columns[:, None] * A
-            inverse = np.linalg.pinv(A.T @ weighted, hermitian=True)
-            values, vectors = np.linalg.eigh(inverse)
-            basis = weighted @ (vectors * np.sqrt(np.maximum(values, 0.0)))
-            found.append((np.flatnonzero(label.ravel() == number), inverse @ weighted.T, basis))
-        return found
+            pixels = np.flatnonzero(label.ravel() == number)
+            yield pixels, *_solved(self.S.T * ~fixed[:, None], self.weights.columns)
 
-    def _explained(self, rows: slice, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for every pixel the root of what its maps explain (k, m), what solves for them, and their variance."""
-        A = self.S.T[None, :, :] * ~self.fixed_maps[rows][:, :, None]
-        weighted = A * W[:, None, :]
-        inverse = np.linalg.pinv(weighted @ A.transpose(0, 2, 1), hermitian=True)
-        values, vectors = np.linalg.eigh(inverse)
-        root = (vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :]).transpose(
-            0, 2, 1
-        ) @ weighted
-        return root, inverse @ weighted, np.diagonal(inverse, axis1=1, axis2=2)
+    def _explained(self, rows: slice, W: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return what `_solved` says of every pixel."""
+        return _solved(self.S.T * ~self.fixed_maps[rows][:, :, None], W[:, None, :])
+
+
+def _solved(A: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the root of what maps beside spectra ``A`` (…, k, m) explain, what solves for them, and their variance."""
+    weighted = A * W
+    inverse = np.linalg.pinv(weighted @ A.swapaxes(-1, -2), hermitian=True)
+    values, vectors = np.linalg.eigh(inverse)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]).swapaxes(-1, -2) @ weighted
+    return root, inverse @ weighted, np.diagonal(inverse, axis1=-2, axis2=-1)
 
 
 def _product(A: np.ndarray, B: np.ndarray) -> np.ndarray:

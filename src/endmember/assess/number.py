@@ -13,11 +13,10 @@ from endmember.assess.criteria import Scree
 from endmember.assess.detection import without_single_carriers
 from endmember.assess.surrogates import (
     STABLE_ANGLE,
-    Colour,
     WhiteData,
+    decorrelated,
     largest_value,
     map_structure,
-    measure_colour,
     stable_number,
     thinning,
     whitened,
@@ -33,6 +32,11 @@ _JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be
 _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
 _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is itself measured
 _CLEAR = 1.05  # times the noise line: a component that nobody would call noise tomorrow
+_LOWEST = 4.0  # below the mean edge: where a component starts to sink into the bulk of the noise
+_EXPLAINED = 0.5  # share of the power of components that shifts have to explain
+_BARELY = (
+    0.25  # channels: so small a shift is a drift of the axis, and no edge that chemistry has moved
+)
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
 
 
@@ -77,8 +81,8 @@ class RankReport:
     noise : NoiseModel
         Noise that the data were judged by.
     visibility : ndarray
-        Squared singular values of the whitened data in units of what noise alone reaches; above 1
-        is a component.
+        Squared singular values of the whitened data in units of what noise alone reaches, which is
+        less where neighbouring pixels of the map are alike; above 1 is a component.
     strengths, overlaps : ndarray of shape (suggested,)
         Strength of each component (variance / noise variance) and how much of its principal
         component is right (cos²), by the spiked model.
@@ -193,6 +197,7 @@ def rank(
     if white.noise.unknown or (white.noise.gain == 0 and white.noise.read_variance == 0):
         return _numerical_rank(white, int(max_rank))
     white, lone = without_single_carriers(white, int(max_rank))
+    white = decorrelated(white, int(max_rank))
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
     if most < 1:
         raise EndmemberError(
@@ -200,19 +205,21 @@ def rank(
             "at least 2 of each are needed"
         )
     rng = np.random.default_rng(random_state)
-    visibility, surprise, colour = _visibility(white, most, rng)
-    count = _leading(visibility)
+    edge = _drawn_edge(white, rng)
     structure = map_structure(white, most)
+    count = _leading(_above(white.scree, edge, np.full(most, _DEVIATIONS)))
     votes = [
-        Vote("parallel analysis", count, "above noise of the same variance and correlation"),
+        Vote("parallel analysis", count, "above noise of the same variance"),
         *_scree_votes(white.scree, most, count),
         _structure_vote(structure),
         *_resampling_votes(white, most, count, rng, stability, callback),
     ]
-    evidence = surprise / _DEVIATIONS
+    needed = np.full(most, _DEVIATIONS)
     if structure is not None:
-        evidence = (surprise + structure) / math.sqrt(2) / _JOINT_DEVIATIONS
-    return _conclude(white, tuple(votes), visibility, _leading(evidence), colour, lone)
+        needed = np.clip(math.sqrt(2) * _JOINT_DEVIATIONS - structure, -_LOWEST, None)
+    visibility = _above(white.scree, edge, needed)
+    moved = _shifted(white, _leading(visibility), white.noise_like(rng))
+    return _conclude(white, tuple(votes), visibility, moved, lone)
 
 
 def _leading(visibility: Floats) -> int:
@@ -223,63 +230,59 @@ def _leading(visibility: Floats) -> int:
 # --- parallel analysis ----------------------------------------------------------------------------
 
 
-def _visibility(
-    white: WhiteData, most: int, rng: np.random.Generator
-) -> tuple[Floats, Floats, Colour | None]:
-    """Squared singular values over the noise edge, and by how many deviations above noise.
-
-    Correlation is measured on what the components beyond doubt leave: a component of noise taken
-    out as well would hide correlation. If it vanishes with the weaker ones, it was theirs.
-    """
-    scree, plain = white.scree, _compare(white.scree, _drawn_edge(white, rng, None), most)
-    if white.counting:
-        return *plain, None
-    count = min(scree.safe_rank(), criteria.elbow(scree.values), most)
-    while True:
-        colour = measure_colour(white, count)
-        if colour.white:
-            return *plain, None
-        compared = _compare(scree, _drawn_edge(white, rng, colour), most)
-        found = _leading(compared[0])
-        if found >= count:
-            break
-        count = found
-    if found > count and measure_colour(white, found).white:
-        return *plain, None
-    return *compared, colour
-
-
-def _drawn_edge(
-    white: WhiteData, rng: np.random.Generator, colour: Colour | None
-) -> tuple[float, float]:
+def _drawn_edge(white: WhiteData, rng: np.random.Generator) -> tuple[float, float]:
     """Mean and deviation of the largest squared singular value of noise of mean variance one."""
     n, m = white.Y.shape
     found = []
     for _ in range(10 if n * m <= _SMALL else 4):
-        drawn = white.noise_like(rng, colour)
+        drawn = white.noise_like(rng)
         power = drawn.multiply(drawn).sum() if sp.issparse(drawn) else np.vdot(drawn, drawn)
         found.append(largest_value(drawn) * n * m / float(power))
     mean = float(np.mean(found))
     ideal = criteria.noise_edge(n, m, 0.0)
     deviation = (criteria.noise_edge(n, m, 1.0) - ideal) * mean / ideal
     deviation = max(float(np.std(found, ddof=1)), deviation)
-    if colour is not None:
+    if white.spread is not None:
         deviation = math.hypot(deviation, _COLOUR_ERROR * mean)
     return mean, deviation
 
 
-def _compare(scree: Scree, edge: tuple[float, float], most: int) -> tuple[Floats, Floats]:
-    """Values over the edge (above 1: signal), and their distance from its mean in deviations.
+def _above(scree: Scree, edge: tuple[float, float], needed: Floats) -> Floats:
+    """Values over what noise reaches (above 1: signal), ``needed`` deviations above its mean.
 
     The noise variance of what is left after each component is used, so that only the shape of the
     noise matters and not its scale; the edge shrinks with the components taken out.
     """
-    mean, deviation = edge
     n, m = scree.shape
-    k = np.arange(most)
+    k = np.arange(needed.size)
     side = (np.sqrt(n - k) + np.sqrt(m - k)) ** 2 / (math.sqrt(n) + math.sqrt(m)) ** 2
-    relative = scree.values[:most] / np.maximum(scree.level()[:most] * side, 1e-300)
-    return relative / (mean + _DEVIATIONS * deviation), (relative - mean) / deviation
+    line = scree.level()[: k.size] * side * (edge[0] + needed * edge[1])
+    return scree.values[: k.size] / np.maximum(line, 1e-300)
+
+
+def _shifted(white: WhiteData, count: int, noise: Any) -> tuple[int, float]:
+    """Return how many components there are if the rest is their spectra shifted, and by how many channels they are.
+
+    A shift δ adds ``−δ s'``. The rest is that if one δ for each pixel explains most of it, more than it does of drawn
+    noise; a single component more could be a phase whose edge chemistry has moved, unless the shift is small.
+    """
+    if sp.issparse(white.Y) or white.Y.shape[1] < 3:
+        return count, 0.0
+    weights = np.maximum(white.weights[1], 1e-300)
+    powers = white.scree.level()[count] * _strengths(white, count)[0]
+    for k in range(1, count):
+        fit = white.fit(k)
+        slope = np.gradient(fit / weights, white.columns, axis=1) * weights
+        power = np.maximum(np.sum(slope**2, axis=1), 1e-300)
+        explained, by_chance = (
+            np.mean(np.sum(left * slope, axis=1) ** 2 / power) for left in (white.Y - fit, noise)
+        )
+        gone = float(explained - by_chance)
+        size = math.sqrt(max(gone, 0.0) / float(power.mean()))
+        mostly = gone > _EXPLAINED * powers[k:].sum()
+        if mostly and (count - k > 1 or size < _BARELY):
+            return k, size
+    return count, 0.0
 
 
 # --- the other criteria ---------------------------------------------------------------------------
@@ -290,7 +293,6 @@ def _scree_votes(scree: Scree, most: int, count: int) -> list[Vote]:
     return [
         Vote("scree elbow", criteria.elbow(scree.values), "bend of the logarithmic scree plot"),
         Vote("indicator", criteria.indicator(scree, most), "minimum of Malinowski's IND"),
-        Vote("F-test", criteria.f_test(scree, most), "Malinowski, 5 %; cautious"),
         Vote(
             "noise edge",
             criteria.marchenko_pastur(scree, most),
@@ -357,8 +359,7 @@ def _conclude(
     white: WhiteData,
     votes: tuple[Vote, ...],
     visibility: Floats,
-    visible: int,
-    colour: Colour | None,
+    moved: tuple[int, float],
     lone: tuple[str, ...],
 ) -> RankReport:
     """Suggest what is visible; let the other votes bound the range.
@@ -368,6 +369,7 @@ def _conclude(
     by one component at most. If every component looked at is visible, those after the elbow as well,
     the noise model does not hold and the elbow is suggested.
     """
+    visible, shift = moved
     count = {vote.criterion: vote.count for vote in votes}
     cautious = [count.get(name) for name in ("optimal threshold", "thinning", "scree elbow")]
     generous = [count.get(name) or 0 for name in ("parallel analysis", "map structure")]
@@ -381,8 +383,9 @@ def _conclude(
         suggested=suggested,
         range=(low, high),
         table=votes,
-        sentence=_sentence(suggested, low, high, visibility, saturated),
-        warnings=(*lone, *_warnings(white.noise, colour, overlaps)),
+        sentence=_sentence(suggested, low, high, visibility, saturated, shift)
+        + _dissent(votes, suggested),
+        warnings=(*lone, *_warnings(white, overlaps)),
         clear=min(max(_leading(visibility / _CLEAR), count["map structure"] or 0, 1), suggested),
         noise=white.noise.times(white.unit),
         visibility=visibility,
@@ -399,7 +402,17 @@ def _strengths(white: WhiteData, count: int) -> tuple[Floats, Floats]:
     return strengths, spiked_overlap(strengths, m / n)
 
 
-def _sentence(suggested: int, low: int, high: int, visibility: Floats, saturated: bool) -> str:
+def _sentence(
+    suggested: int, low: int, high: int, visibility: Floats, saturated: bool, shift: float
+) -> str:
+    if shift:
+        number, what = (
+            ("One component", "it") if suggested == 1 else (f"{suggested} components", "them")
+        )
+        return (
+            f"{number}: what else stands above the noise is {what} shifted along the energy axis by {shift:.2g} "
+            "channels (standard deviation), a drift that em.preprocess.align takes out and em.Drifting fits."
+        )
     if saturated:
         return (
             f"All {visibility.size} components looked at stand above the noise, so something other "
@@ -429,13 +442,23 @@ def _sentence(suggested: int, low: int, high: int, visibility: Floats, saturated
     return text + "."
 
 
-def _warnings(noise: NoiseModel, colour: Colour | None, overlaps: Floats) -> tuple[str, ...]:
-    found = noise.warnings()
-    if colour is not None:
+def _dissent(votes: tuple[Vote, ...], suggested: int) -> str:
+    """Say how many criteria count otherwise, where most do."""
+    counts = [vote.count for vote in votes if vote.count is not None]
+    for word, number in (
+        ("fewer", sum(count < suggested for count in counts)),
+        ("more", sum(count > suggested for count in counts)),
+    ):
+        if 2 * number > len(counts):
+            return f" {number} of {len(counts)} criteria count {word}."
+    return ""
+
+
+def _warnings(white: WhiteData, overlaps: Floats) -> tuple[str, ...]:
+    found = white.noise.warnings()
+    if white.spread is not None:
         found.append(
-            "The noise that components are compared with was drawn with the measured correlation; "
-            "criteria for independent noise (noise edge, optimal threshold, description length, "
-            "bi-cross-validation, thinning) count too many here."
+            "The correlation of the noise was measured and taken out before anything was counted."
         )
     weak = [k + 1 for k, overlap in enumerate(overlaps) if overlap < 0.8]
     if weak:

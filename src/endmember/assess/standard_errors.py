@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import chndtrix
 from scipy.stats import norm
 from sklearn.base import clone
 
@@ -34,7 +35,7 @@ MOST_ENTRIES = 8000
 AT_ZERO = 1e-8
 #: The limit of an entry at zero has this much of the probability below it, as one standard error has.
 BELOW = float(norm.cdf(1.0))
-#: Relative distances from an answer, in standard errors, up to which the error of a folded normal number is tabled.
+#: Distance of two answers, in standard errors, from which on noise adds the same to it.
 FAR = 8.0
 #: White noise is taken for what a loss says it is, unless its variance grows with the signal by so many errors.
 GROWS = 5.0
@@ -382,16 +383,14 @@ class NoisyAnswer:
         """Return one over the variance of every entry, and whether that is exact."""
         n, m = self.observed.data.shape
         noise = self.noise
-        if noise.gain == 0:
-            return Weights(np.full(n, 1.0 / noise.read_variance), np.ones(m)), True
         floor = FAINTEST * float(np.max(self.C.sum(axis=1)) * np.max(self.S))
-        if work <= MOST_WORK:
+        if noise.gain > 0 and work <= MOST_WORK:
             return Weights(
                 np.ones(n), np.ones(m), lambda model: 1 / noise.variance(np.maximum(model, floor))
             ), True
         by_pixel = noise.variance(np.maximum(self.C @ self.S.mean(axis=0), floor))
         by_channel = noise.variance(np.maximum(self.S @ self.C.mean(axis=0), floor))
-        return Weights(1 / by_pixel, np.mean(by_channel) / by_channel), False
+        return Weights(1 / by_pixel, np.mean(by_channel) / by_channel), noise.gain == 0
 
     def _limits(self, known: Information) -> list[np.ndarray]:
         """Return below which value entries at zero lie, all others held: of maps (n, k) and of spectra (m, k)."""
@@ -450,16 +449,8 @@ def solution(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _together(distance: np.ndarray, error: np.ndarray) -> np.ndarray:
     """Return what the size of a normal number of this mean and error stays below in 68 of 100 cases."""
-    away = np.linspace(0.0, FAR, 81)
-    low, high = np.zeros(81), away + 2.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        enough = norm.cdf(middle - away) - norm.cdf(-middle - away) >= 2 * BELOW - 1
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        far = np.where(error > 0, np.abs(distance) / error, np.inf)
-    near = error * np.interp(far, away, high)
-    return np.where(far <= FAR, near, np.abs(distance) + (high[-1] - FAR) * error)
+    away = np.minimum(np.abs(distance) / np.maximum(error, 1e-300), FAR)
+    return np.abs(distance) + (np.sqrt(chndtrix(2 * BELOW - 1, 1, away**2)) - away) * error
 
 
 def _upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.linalg import cholesky_banded, solve_banded
 from scipy.sparse.linalg import svds
 
-from endmember.assess.criteria import Scree
+from endmember.assess.criteria import Scree, elbow
 from endmember.errors import EndmemberError
 from endmember.factor.data.in_memory import Sparse
 from endmember.factor.data.inspection import Given, given
@@ -30,6 +31,9 @@ _FULL_SIDE = 1100  # with a shorter side than this, all singular values are comp
 _N_LARGEST = 31  # singular values computed otherwise
 _MAX_LAG = 12
 _LEAST_CORRELATION = 0.01
+_MORE = 8  # components more, which hold whatever of the signal the first leave
+_PASSES = 3  # of measuring the correlation and taking it out
+_FAINTEST = 0.1  # of the mean: noise that is weaker at a frequency is not enlarged to it
 
 
 @dataclass
@@ -54,6 +58,8 @@ class WhiteData:
         How precise the data are.
     unit : float
         What one in ``raw`` stands for.
+    spread : ndarray of shape (n, m), optional
+        Standard deviation of the whitened noise, where it does not follow from the rest.
     """
 
     Y: Any
@@ -65,6 +71,7 @@ class WhiteData:
     columns: NDArray[np.integer]
     dtype: Any = np.dtype(float)
     unit: float = 1.0
+    spread: Floats | None = None
 
     @cached_property
     def decomposition(self) -> tuple[Floats, Scree, Floats]:
@@ -79,7 +86,8 @@ class WhiteData:
     @property
     def counting(self) -> bool:
         """Whether noise is drawn by splitting counts; correlated counts are treated as floats."""
-        return self.noise.poisson and (self.noise.white or sp.issparse(self.raw))
+        counts = self.noise.poisson and self.spread is None
+        return counts and (self.noise.white or sp.issparse(self.raw))
 
     def scaled(self, raw: Any) -> Any:
         """Whiten other data of the same pixels and channels."""
@@ -107,24 +115,26 @@ class WhiteData:
 
     @cached_property
     def deviation(self) -> Floats:
-        """Standard deviation (n, m) of the whitened noise, from a low-rank fit of the data."""
+        """Standard deviation (n, m) of the whitened noise: halfway to that of a low-rank fit, which is noisy itself."""
+        if self.spread is not None:
+            return self.spread
         rows, columns = self.weights
         fit = self.fit(self.scree.safe_rank())
-        variance = self.noise.variance(fit / rows[:, None] / columns)
-        variance = np.maximum(variance, 1e-3 * variance.mean())
-        return np.sqrt(variance) * rows[:, None] * columns
+        variance = (
+            self.noise.variance(fit / rows[:, None] / columns) * (rows[:, None] * columns) ** 2
+        )
+        return np.sqrt((variance + variance.mean()) / 2)
 
-    def noise_like(self, rng: np.random.Generator, colour: Colour | None = None) -> Any:
+    def noise_like(self, rng: np.random.Generator) -> Any:
         """Draw noise without signal, whitened.
 
         Counts are split in two by a fair coin for each: the difference of the halves has mean zero
         and, given the data, the variance of the data. Otherwise Gaussian noise of the right
-        variance and correlation is drawn.
+        variance is drawn.
         """
         if self.counting:
             return self.scaled(2.0 * _binomial_half(self.raw, rng) - self.raw)
-        white = rng.standard_normal(self.Y.shape)
-        return (white if colour is None else colour.paint(white, rng)) * self.deviation
+        return rng.standard_normal(self.Y.shape) * self.deviation
 
     def halves(self, rng: np.random.Generator) -> tuple[Any, Any]:
         """Split the data into two independent repeats, each with twice the noise variance.
@@ -278,71 +288,64 @@ def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
 # --- correlated noise -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Colour:
-    """Correlation of whitened noise along the channels and along the axes of the image.
+def decorrelated(white: WhiteData, most: int) -> WhiteData:
+    """Return data whose noise is white along channels and image: their own where no correlation is found.
 
-    Attributes
-    ----------
-    channels : ndarray
-        Correlation at lags 1, 2, … channels (empty: none).
-    pixels : tuple of ndarray
-        The same along every axis of the image.
+    Correlation is measured on what the components beyond doubt leave. What is gone where many more are taken out was
+    that of weak components, which is no reason to take the data for correlated.
     """
+    for _ in range(_PASSES):
+        if white.counting:
+            return white
+        count = min(white.scree.safe_rank(), elbow(white.scree.values), most)
+        lags = [
+            near[: near.size * (far.size > 0)]
+            for near, far in zip(
+                correlation(white, count), correlation(white, count + _MORE), strict=True
+            )
+        ]
+        if not any(one.size for one in lags):
+            return white
+        Y = _filtered(white.Y, lags[0], 1)
+        if any(one.size for one in lags[1:]):
+            image = np.nan_to_num(white.grid(Y))
+            for axis, one in enumerate(lags[1:]):
+                image = _filtered(image, one, axis)
+            Y = image.reshape(-1, Y.shape[1])[white.rows]
+        white = replace(white, Y=Y, spread=white.deviation)
+    return white
 
-    channels: Floats
-    pixels: tuple[Floats, ...]
-    domain: tuple[int, ...]
-    rows: NDArray[np.integer]
 
-    @property
-    def white(self) -> bool:
-        """Whether there is no correlation."""
-        return self.channels.size == 0 and all(lags.size == 0 for lags in self.pixels)
-
-    def paint(self, white: Floats, rng: np.random.Generator) -> Floats:
-        """Give white noise (n, m) these correlations, keeping its variance."""
-        if any(lags.size for lags in self.pixels):
-            shape = (*self.domain, white.shape[1])
-            image: Floats = rng.standard_normal(shape)
-            for axis, lags in enumerate(self.pixels):
-                image = _filtered(image, lags, axis)
-            white = image.reshape(-1, white.shape[1])[self.rows]
-        return _filtered(white, self.channels, 1)
-
-
-def _filtered(white: Floats, lags: Floats, axis: int) -> Floats:
-    """Noise with the given correlation along one axis, by shaping its Fourier spectrum."""
+def _filtered(Y: Floats, lags: Floats, axis: int) -> Floats:
+    """Make noise with the given correlation along one axis white, by the root of its covariance."""
     if lags.size == 0:
-        return white
-    size = white.shape[axis]
-    angle = 2 * math.pi * np.fft.rfftfreq(size)
+        return Y
+    angle = np.linspace(0.0, math.pi, 512)
     power = 1 + 2 * np.cos(np.outer(angle, np.arange(1, lags.size + 1))) @ lags
-    power = np.maximum(power, 1e-3)
-    full = np.concatenate([power, power[1 : (size + 1) // 2]])
-    gain = np.sqrt(power / full.mean())
-    shape = [1] * white.ndim
-    shape[axis] = gain.size
-    return np.fft.irfft(np.fft.rfft(white, axis=axis) * gain.reshape(shape), n=size, axis=axis)
+    bands = np.tile(np.append(1.0, lags)[:, None], Y.shape[axis])
+    bands[0] += max(_FAINTEST - float(power.min()), 0.0)
+    root = cholesky_banded(bands, lower=True)
+    moved = np.moveaxis(Y, axis, 0)
+    solved = solve_banded((lags.size, 0), root, moved.reshape(len(moved), -1))
+    return np.moveaxis(solved.reshape(moved.shape), 0, axis)
 
 
-def measure_colour(white: WhiteData, rank: int) -> Colour:
-    """Measure the correlation of what a fit with ``rank`` components leaves.
+def correlation(white: WhiteData, rank: int) -> list[Floats]:
+    """Measure the correlation of what a fit with ``rank`` components leaves, at lags 1, 2, … while it is there.
 
-    Correlation is followed to larger lags until it falls below one percent.
+    Along the channels first, then along every axis of the image; empty where there is none.
     """
     U, V = (vectors[:, :rank] for vectors in white.decomposition[::2])
-    residual = (white.Y - white.fit(rank)) / white.deviation
-    channels = lagged_correlation(residual.T, V, np.ones(V.shape[0]))
+    residual = white.Y - white.fit(rank)
     everywhere = np.ones((len(U), 1))
     image, maps, present = (np.nan_to_num(white.grid(F)) for F in (residual, U, everywhere))
-    pixels = tuple(
+    along = [
         lagged_correlation(
             *(np.moveaxis(array, axis, 0) for array in (image, maps, present[..., 0]))
         )
         for axis in range(len(white.domain))
-    )
-    return Colour(channels, pixels, white.domain, white.rows)
+    ]
+    return [lagged_correlation(residual.T, V, np.ones(V.shape[0])), *along]
 
 
 def lagged_correlation(residual: Floats, basis: Floats, present: Floats) -> Floats:
@@ -378,7 +381,7 @@ def _diagonal_sums(basis: Floats, present: Floats, shift: int, number: int) -> l
     if shift:
         ends = np.zeros((shift, *basis.shape[1:]))
         moved = np.concatenate([ends, basis[:-shift]]) + np.concatenate([basis[shift:], ends])
-    flat = basis.reshape(-1, basis.shape[-1])
+    flat = basis.reshape(math.prod(basis.shape[:-1]), basis.shape[-1])
     twice = basis @ (flat.T @ moved.reshape(flat.shape))
     sums = [
         _lagged(twice, basis, lag) - _lagged(basis, moved, lag) - _lagged(moved, basis, lag)
@@ -417,7 +420,8 @@ def map_structure(white: WhiteData, most: int) -> Floats | None:
     Components of noise give the value that maps without structure have (it is not 0 if the noise
     of neighbours is slightly correlated): the median of the later half of those looked at.
     """
-    if len(white.domain) < 2 or not white.noise.white or min(white.domain) < 3:
+    correlated = white.counting and not white.noise.white
+    if len(white.domain) < 2 or min(white.domain) < 3 or correlated:
         return None
     maps = white.grid(white.decomposition[0])
     number = maps.shape[-1]
