@@ -298,10 +298,8 @@ class Grid:
     def neighbours(self, axis: int, count: int = 2) -> np.ndarray:
         """Return the rows of all places in a row of ``count`` along an axis that all take part, (any, count)."""
         rows = placed(np.arange(len(self.index)), self.index, math.prod(self.shape), -1, int)
-        starts = range(max(self.shape[axis] - count + 1, 0))
-        along = [
-            rows.reshape(self.shape).take(np.add(starts, i), axis).ravel() for i in range(count)
-        ]
+        starts = np.arange(max(self.shape[axis] - count + 1, 0))
+        along = [rows.reshape(self.shape).take(starts + i, axis).ravel() for i in range(count)]
         found = np.stack(along, axis=1)
         return found[(found >= 0).all(axis=1)]
 

@@ -359,7 +359,12 @@ class SparseEntries(Entries):
         return sums
 
     def counts(self, floor: float) -> Counts:
-        return Counts(self.X.indptr.astype(np.int64), self.X.indices, self.x, floor)
+        return Counts(
+            self.X.indptr.astype(np.int64),
+            self.X.indices.astype(np.int32, copy=False),
+            self.x,
+            floor,
+        )
 
     def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
         sums = np.empty(F.shape)
