@@ -35,11 +35,6 @@ class Scree:
     total: float
     shape: tuple[int, int]
 
-    @property
-    def complete(self) -> bool:
-        """Whether all singular values are listed."""
-        return self.values.size == min(self.shape)
-
     def rest(self) -> Floats:
         """Sum of what is left after 0, 1, … components."""
         left = self.total - np.concatenate([[0.0], np.cumsum(self.values)])

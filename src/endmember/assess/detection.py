@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess import criteria
-from endmember.assess.surrogates import WhiteData, whitened
+from endmember.assess.surrogates import WhiteData, decorrelated, whitened
 from endmember.errors import EndmemberError
 from endmember.factor.data.matrix import Floats, Indices, row_blocks
 from endmember.factor.noise.model import NoiseModel
@@ -239,14 +239,19 @@ _NARROW = 2  # channels of a spike, which is no particle
 _RARE = 0.1  # share of the pixels up to which they are spiked, and not badly explained
 
 
-def without_single_carriers(white: WhiteData, most: int) -> tuple[WhiteData, tuple[str, ...]]:
-    """Leave out pixels and channels that carry a component each by themselves; with the sentences that name them."""
-    whole = white
+def judged(whole: WhiteData, most: int) -> tuple[WhiteData, tuple[str, ...]]:
+    """Return data whose noise is white, without the pixels and channels that carry a component each by themselves.
+
+    With the sentences that name these.
+    """
+    left = whole
     for _ in range(_ROUNDS):
+        white = decorrelated(left, most)
         pixels, channels = _single_carriers(white, most)
+        pixels = np.union1d(pixels, _spiked(left, most))
         if not (pixels.size or channels.size):
             break
-        white = white.without(pixels, channels)
+        left = left.without(pixels, channels)
     gone = np.setdiff1d(whole.rows, white.rows), np.setdiff1d(whole.columns, white.columns)
     places = [tuple(map(int, np.unravel_index(row, white.domain))) for row in gone[0]]
     return white, (
@@ -256,7 +261,7 @@ def without_single_carriers(white: WhiteData, most: int) -> tuple[WhiteData, tup
 
 
 def _single_carriers(white: WhiteData, most: int) -> tuple[Indices, Indices]:
-    """Return the pixels and channels that hold most of a component above the noise, and pixels with a spike.
+    """Return the pixels and channels that hold most of a component above the noise.
 
     A pixel that carries a component alone may have its share of several, so that the sum over all counts.
     Few pixels or channels hold much of anything, and so do those of a coarse axis, on which a line is one channel.
@@ -268,10 +273,10 @@ def _single_carriers(white: WhiteData, most: int) -> tuple[Indices, Indices]:
     power = V[:, :count] ** 2 * (len(V) >= _CROWD)
     narrow = np.unique(power.argmax(axis=0)[power.max(axis=0, initial=0.0) > _ALONE])
     alone = [j for j in narrow if not pixels.size and _stands_alone(V, j)]
-    return np.union1d(pixels, _spiked(white, count)), np.array(alone, dtype=int)
+    return pixels, np.array(alone, dtype=int)
 
 
-def _spiked(white: WhiteData, count: int) -> Indices:
+def _spiked(white: WhiteData, most: int) -> Indices:
     """Return the pixels with a value that noise cannot explain, unless they are many or the data large.
 
     Components of which the pixel has much do not say what to expect of it: they may be the spike.
@@ -280,6 +285,7 @@ def _spiked(white: WhiteData, count: int) -> Indices:
     if n * m > _LARGE:
         return np.empty(0, dtype=int)
     U, scree, V = white.decomposition
+    count = criteria.marchenko_pastur(scree, min(most, V.shape[1]))
     shared = np.where(U[:, :count] ** 2 < _MUCH, U[:, :count], 0.0)
     rows, columns = (np.maximum(weights, 1e-300) for weights in white.weights)
     fit = (shared * np.sqrt(scree.values[:count])) @ V[:, :count].T / rows[:, None] / columns

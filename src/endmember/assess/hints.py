@@ -198,7 +198,7 @@ def _edges_near(
     ranked = []
     for edge in found:
         element, shell = edge.split("_")
-        onsets = _onsets_of(element)
+        onsets = _energies(element, "Binding_energies", "onset_energy (eV)")
         onset = onsets[shell.replace(",", "")]  # the table keeps "L2,3" as "L23"
         before = onsets.get(_AFTER.get(shell, ""))
         if before is not None and before > ends[0] and not _is_seen(before, seen, NEAR["EELS"]):
@@ -218,7 +218,7 @@ def _lines_near(
     ranked = []
     for name in get_xray_lines_near_energy(energy, width=2 * NEAR["EDS"]):
         element, line = name.split("_")
-        lines = _lines_of(element)
+        lines = _energies(element, "Xray_lines", "energy (keV)")
         main = lines.get(f"{line[0]}a")
         inside = main is not None and ends[0] <= main <= ends[1]
         if line not in _MAIN and not (inside and _is_seen(main, seen, NEAR["EDS"])):
@@ -250,23 +250,13 @@ def _share_seen(
     return float(np.mean([_is_seen(one, seen, near) for one in inside])) if inside else 0.0
 
 
-def _atomic(element: str) -> Any:
+def _energies(element: str, table: str, unit: str) -> dict[str, float]:
+    """Return the energies of an element's lines, or the onsets of its major edges."""
     from exspy.material import elements
 
-    return elements[element]["Atomic_properties"]
-
-
-def _onsets_of(element: str) -> dict[str, float]:
-    """Return the onsets of an element's major edges in eV."""
-    edges = _atomic(element)["Binding_energies"]
+    known = elements[element]["Atomic_properties"][table]
     return {
-        name: float(edges[name]["onset_energy (eV)"])
-        for name in edges.keys()  # noqa: SIM118 (no dictionary)
-        if edges[name]["relevance"] == "Major"
+        name: float(known[name][unit])
+        for name in known.keys()  # noqa: SIM118 (no dictionary)
+        if known[name].get_item("relevance", "Major") == "Major"
     }
-
-
-def _lines_of(element: str) -> dict[str, float]:
-    """Return the energies of an element's lines in keV."""
-    lines = _atomic(element)["Xray_lines"]
-    return {name: float(lines[name]["energy (keV)"]) for name in lines.keys()}  # noqa: SIM118

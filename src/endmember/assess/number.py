@@ -10,11 +10,10 @@ import scipy.sparse as sp
 
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
-from endmember.assess.detection import without_single_carriers
+from endmember.assess.detection import judged
 from endmember.assess.surrogates import (
     STABLE_ANGLE,
     WhiteData,
-    decorrelated,
     largest_value,
     map_structure,
     stable_number,
@@ -196,8 +195,7 @@ def rank(
     )
     if white.noise.unknown or (white.noise.gain == 0 and white.noise.read_variance == 0):
         return _numerical_rank(white, int(max_rank))
-    white, lone = without_single_carriers(white, int(max_rank))
-    white = decorrelated(white, int(max_rank))
+    white, lone = judged(white, int(max_rank))
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
     if most < 1:
         raise EndmemberError(
@@ -211,14 +209,18 @@ def rank(
     votes = [
         Vote("parallel analysis", count, "above noise of the same variance"),
         *_scree_votes(white.scree, most, count),
-        _structure_vote(structure),
+        Vote(
+            "map structure",
+            None if structure is None else _leading(structure / _STRUCTURED),
+            "neighbouring pixels are alike in the component's map; needs an image with independent pixels",
+        ),
         *_resampling_votes(white, most, count, rng, stability, callback),
     ]
     needed = np.full(most, _DEVIATIONS)
     if structure is not None:
         needed = np.clip(math.sqrt(2) * _JOINT_DEVIATIONS - structure, -_LOWEST, None)
     visibility = _above(white.scree, edge, needed)
-    moved = _shifted(white, _leading(visibility), white.noise_like(rng))
+    moved = _shifted(white, _leading(visibility))
     return _conclude(white, tuple(votes), visibility, moved, lone)
 
 
@@ -260,27 +262,30 @@ def _above(scree: Scree, edge: tuple[float, float], needed: Floats) -> Floats:
     return scree.values[: k.size] / np.maximum(line, 1e-300)
 
 
-def _shifted(white: WhiteData, count: int, noise: Any) -> tuple[int, float]:
+def _shifted(white: WhiteData, count: int) -> tuple[int, float]:
     """Return how many components there are if the rest is their spectra shifted, and by how many channels they are.
 
-    A shift δ adds ``−δ s'``. The rest is that if one δ for each pixel explains most of it, more than it does of drawn
-    noise; a single component more could be a phase whose edge chemistry has moved, unless the shift is small.
+    A shift δ adds ``−δ s'``. The rest is that if one δ for each pixel explains most of it, beyond what noise is along
+    ``s'`` outside of all components. A single component more could be a phase whose edge chemistry has moved, unless
+    the shift is small.
     """
     if sp.issparse(white.Y) or white.Y.shape[1] < 3:
         return count, 0.0
     weights = np.maximum(white.weights[1], 1e-300)
+    noise, V = white.Y - white.fit(count), white.decomposition[2][:, :count]
     powers = white.scree.level()[count] * _strengths(white, count)[0]
     for k in range(1, count):
         fit = white.fit(k)
         slope = np.gradient(fit / weights, white.columns, axis=1) * weights
-        power = np.maximum(np.sum(slope**2, axis=1), 1e-300)
+        steep = np.maximum(np.linalg.norm(slope, axis=1), 1e-300)
+        slope /= steep[:, None]
         explained, by_chance = (
-            np.mean(np.sum(left * slope, axis=1) ** 2 / power) for left in (white.Y - fit, noise)
+            np.mean(np.sum(left * slope, axis=1) ** 2) for left in (white.Y - fit, noise)
         )
-        gone = float(explained - by_chance)
-        size = math.sqrt(max(gone, 0.0) / float(power.mean()))
-        mostly = gone > _EXPLAINED * powers[k:].sum()
-        if mostly and (count - k > 1 or size < _BARELY):
+        outside = 1 - np.mean(np.sum((slope @ V) ** 2, axis=1))
+        gone = float(explained - by_chance / max(outside, 1e-6))
+        size = math.sqrt(max(gone, 0.0) / float(np.mean(steep**2)))
+        if gone > _EXPLAINED * powers[k:].sum() and (count - k > 1 or size < _BARELY):
             return k, size
     return count, 0.0
 
@@ -308,16 +313,9 @@ def _scree_votes(scree: Scree, most: int, count: int) -> list[Vote]:
             criteria.description_length(scree, most),
             "Wax–Kailath, for independent Gaussian noise",
         )
-        if scree.complete
+        if scree.values.size == min(scree.shape)
         else Vote("description length", None, "too large"),
     ]
-
-
-def _structure_vote(structure: Floats | None) -> Vote:
-    if structure is None:
-        return Vote("map structure", None, "needs an image with noise independent between pixels")
-    count = _leading(structure / _STRUCTURED)
-    return Vote("map structure", count, "neighbouring pixels are alike in the component's map")
 
 
 def _resampling_votes(

@@ -355,23 +355,23 @@ def lagged_correlation(residual: Floats, basis: Floats, present: Floats) -> Floa
     ``(I − P) Σ (I − P)`` with ``Σ = Σ_l ρ_l T_l``, T_l the shifts by ± l. The sums along its
     diagonals are linear in ρ and are solved for it.
     """
-    size = residual.shape[0]
     repeats = residual.size / present.size
-    sums = [_lagged(residual, residual, 0) / repeats]
-    for lag in range(1, min(_MAX_LAG, size // 3) + 1):
+    lags = range(min(_MAX_LAG, residual.shape[0] // 3) + 1)
+    sums = [_lagged(residual, residual, lag) / repeats for lag in lags]
+    number = 1
+    for lag in lags[1:]:
         pairs = _lagged(present, present, lag)
-        sums.append(_lagged(residual, residual, lag) / repeats)
         expected = sums[0] / present.sum() * pairs
         limit = max(_LEAST_CORRELATION, 4 / math.sqrt(max(pairs * repeats, 1)))
         absorbed = _lagged(basis, basis, lag)
-        if pairs == 0 or abs(sums[-1] / max(expected, 1e-300) + absorbed / pairs) < limit:
-            sums.pop()
+        if pairs == 0 or abs(sums[lag] / max(expected, 1e-300) + absorbed / pairs) < limit:
             break
-    number = len(sums)
+        number = lag + 1
     if number == 1 or sums[0] == 0:
         return np.empty(0)
+    number = min(2 * number, len(sums))  # more are needed where the fit has taken many
     system = np.array([_diagonal_sums(basis, present, shift, number) for shift in range(number)])
-    found = np.linalg.solve(system.T, sums)
+    found = np.linalg.lstsq(system.T, sums[:number])[0]
     return found[1:] / found[0]
 
 
