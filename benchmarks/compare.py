@@ -4,6 +4,7 @@ python benchmarks/compare.py                the newest tag or, without one, the 
 python benchmarks/compare.py abc1234        another commit
 python benchmarks/compare.py --keep         write the seconds to benchmarks/results/, to be compared later
 python benchmarks/compare.py kept.json      ratios to what a file holds, both divided by a product timed in the same run
+python benchmarks/compare.py --only rank "NMF, small"   some of them
 
 Both sources run on the same data in interpreters of their own, first one and then the other, several rounds; the
 table gives the ratio of the fastest rounds. A ratio above one is slower than before.
@@ -65,13 +66,15 @@ def tasks() -> dict[str, Callable[[], object]]:
     }
 
 
-def timed() -> dict[str, float]:
-    """Return the seconds of every task, after one call that is not counted."""
+def timed(only: list[str]) -> dict[str, float]:
+    """Return the seconds of every task, or of those asked for, after one call that is not counted."""
     import warnings
 
     warnings.simplefilter("ignore")
     seconds = {}
     for name, task in tasks().items():
+        if only and name not in ["product", *only]:
+            continue
         task()
         best = float("inf")
         for _ in range(3):
@@ -82,10 +85,10 @@ def timed() -> dict[str, float]:
     return seconds
 
 
-def run(source: Path) -> dict[str, float]:
+def run(source: Path, only: list[str]) -> dict[str, float]:
     """Return what a fresh interpreter measures with a source."""
     environment = {**os.environ, "PYTHONPATH": str(source / "src")}
-    command = [sys.executable, str(HERE / "compare.py"), "--print"]
+    command = [sys.executable, str(HERE / "compare.py"), "--print", "--only", *only]
     return json.loads(subprocess.check_output(command, env=environment, text=True))
 
 
@@ -104,7 +107,7 @@ def show(before: dict[str, float], after: dict[str, float]) -> None:
     print(f"\nMedian of the ratios: {statistics.median(ratios):.3f}")
 
 
-def against_commit(commit: str, rounds: int) -> dict[str, float]:
+def against_commit(commit: str, rounds: int, only: list[str]) -> dict[str, float]:
     """Compare with a commit, in turns; return the seconds of what is here."""
     with tempfile.TemporaryDirectory() as folder:
         earlier = Path(folder) / "earlier"
@@ -113,7 +116,7 @@ def against_commit(commit: str, rounds: int) -> dict[str, float]:
             [*git, "worktree", "add", "-q", "--detach", str(earlier), commit], check=True
         )
         try:
-            pairs = [(run(earlier), run(ROOT)) for _ in range(rounds)]
+            pairs = [(run(earlier, only), run(ROOT, only)) for _ in range(rounds)]
         finally:
             subprocess.run([*git, "worktree", "remove", "--force", str(earlier)], check=True)
     before, after = (fastest(list(side)) for side in zip(*pairs, strict=True))
@@ -121,10 +124,10 @@ def against_commit(commit: str, rounds: int) -> dict[str, float]:
     return after
 
 
-def against_file(path: Path, rounds: int) -> dict[str, float]:
+def against_file(path: Path, rounds: int, only: list[str]) -> dict[str, float]:
     """Compare with kept seconds, on the scale of the product timed beside them."""
     kept = json.loads(path.read_text())
-    after = fastest([run(ROOT) for _ in range(rounds)])
+    after = fastest([run(ROOT, only) for _ in range(rounds)])
     scale = after["product"] / kept["product"]
     show({name: seconds * scale for name, seconds in kept.items()}, after)
     return after
@@ -145,17 +148,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("against", nargs="?", help="a commit, or a file of kept seconds")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="of the table")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--print", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.print:
-        print(json.dumps(timed()))
+        print(json.dumps(timed(asked.only)))
         return
     against = asked.against or first_release()
     if Path(against).suffix == ".json":
-        after = against_file(Path(against), asked.rounds)
+        after = against_file(Path(against), asked.rounds, asked.only)
     else:
-        after = against_commit(against, asked.rounds)
+        after = against_commit(against, asked.rounds, asked.only)
     if asked.keep:
         commit = subprocess.check_output(
             ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], text=True

@@ -29,6 +29,8 @@ from endmember.app.work.scheduler import Cancelled, Lane
 from endmember.app.work.storage import store
 from endmember.catalogue import PENALTIES, PenaltyRow
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -155,6 +155,7 @@ def test_a_weight_is_a_number_or_auto(phases):
         em.CP(2, modes={0: em.Smooth("auto")}).fit(phases.data)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_command_line_lets_the_data_choose(phases, tmp_path):
     phases.signal.save(tmp_path / "cube.hspy")
     words = [str(tmp_path / "cube.hspy"), "-k", "3", "--starts", "4", "--minimum-volume", "auto"]

@@ -163,7 +163,7 @@ def test_readers_say_nothing_on_the_terminal(capfd, caplog):
 def test_reading_leaves_no_warnings_to_the_end_of_python():
     files = [str(real(f"e{name}")) for name in ("els/NMC_TM_O.dm3", "dxs/two_phase_50x50.bcf")]
     code = "import sys, endmember as em; [em.load(file) for file in sys.argv[1:]]"
-    command = [sys.executable, "-W", "default", "-c", code, *files]
+    command = [sys.executable, "-W", "default::ResourceWarning", "-c", code, *files]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("", "")
 

@@ -7,6 +7,8 @@ import endmember as em
 from endmember.cli import main
 from endmember.signals.result.provenance import steps
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PHANTOM = em.synthetic.mixed_phases((12, 12), channels=256, k=2, drift=2.0, stretch=0.008)
 
 

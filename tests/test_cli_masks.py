@@ -10,6 +10,8 @@ import pytest
 import endmember as em
 from endmember.cli import commands, main, several, targets
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 UNMIX = ("unmix", "cube.hspy", "-k", 2, "--starts", 1, "--overwrite", "-o", "kept")
 
 

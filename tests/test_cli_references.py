@@ -9,6 +9,8 @@ import pytest
 import endmember as em
 from endmember.cli import main
 
+pytestmark = pytest.mark.usefixtures("without_report")
+
 PHANTOM = em.synthetic.mixed_phases((12, 10), channels=64, k=2)
 
 

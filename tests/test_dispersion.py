@@ -36,7 +36,10 @@ def angle(model, truth=PHANTOM):
     return em.spectral_angle(model.components_[order], truth.spectra).max()
 
 
-FITTED = drifting().fit(PHANTOM.data)
+@pytest.fixture(scope="module")
+def fitted():
+    """Return the model of the phantom, fitted once."""
+    return drifting().fit(PHANTOM.data)
 
 
 @pytest.mark.parametrize("kind", [Dense, Sparse])
@@ -84,14 +87,14 @@ def test_fields_that_do_not_know_of_each_other_are_found_as_each_alone():
     np.testing.assert_allclose(evidence, sum(found for _, found in alone), atol=1e-5)
 
 
-def test_planted_stretches_come_back_with_their_sign_and_the_spectra_with_them():
-    shift, end = errors(FITTED)
+def test_planted_stretches_come_back_with_their_sign_and_the_spectra_with_them(fitted):
+    shift, end = errors(fitted)
     assert shift < 0.05 and end < 0.07
     assert np.ptp(HALF * PHANTOM.stretch) > 1.2
-    assert abs(FITTED.shifts_.mean()) < 1e-12 and abs(FITTED.stretches_.mean()) < 1e-12
+    assert abs(fitted.shifts_.mean()) < 1e-12 and abs(fitted.stretches_.mean()) < 1e-12
     still = em.synthetic.mixed_phases(shape=SIZE, k=2, dose=300, channels=CHANNELS)
     best = angle(drifting().model.fit(still.data))
-    assert angle(FITTED) < 1.2 * best
+    assert angle(fitted) < 1.2 * best
     idle = drifting().fit(still.data)
     assert angle(idle) < 1.05 * best
     assert idle.shifts_.std() < 0.03 and HALF * idle.stretches_.std() < 0.03
@@ -108,14 +111,14 @@ def test_with_many_counts_shifts_alone_leave_an_error_that_stretches_remove():
     assert angle(model, bright) < 0.5 * angle(em.Drifting(nmf).fit(bright.data), bright)
 
 
-def test_lazy_sparse_and_flat_data_give_the_same_stretches(monkeypatch):
+def test_lazy_sparse_and_flat_data_give_the_same_stretches(monkeypatch, fitted):
     flat = sparse.csr_array(PHANTOM.data.reshape(400, -1).astype(np.int64))
     counts = drifting().fit(flat, domain=SIZE)
     monkeypatch.setattr(inputs, "KEPT_UP_TO", 0)  # lazy data are read block by block
     lazy = drifting().fit(da.from_array(PHANTOM.data, chunks=(7, 6, CHANNELS)))
     for other in (lazy, counts):
-        np.testing.assert_allclose(other.shifts_, FITTED.shifts_, atol=1e-9)
-        np.testing.assert_allclose(other.stretches_, FITTED.stretches_, atol=1e-9)
+        np.testing.assert_allclose(other.shifts_, fitted.shifts_, atol=1e-9)
+        np.testing.assert_allclose(other.stretches_, fitted.stretches_, atol=1e-9)
 
 
 def test_masks_missing_entries_and_poisson_find_the_same_stretches():
@@ -131,14 +134,14 @@ def test_masks_missing_entries_and_poisson_find_the_same_stretches():
     assert max(errors(poisson)) < 0.07 and poisson.components_[:, 5:-5].min() >= 0
 
 
-def test_transform_and_the_way_back_to_what_was_recorded():
-    largest = FITTED.maps_.max()
-    np.testing.assert_allclose(FITTED.transform(PHANTOM.data), FITTED.maps_, atol=0.01 * largest)
+def test_transform_and_the_way_back_to_what_was_recorded(fitted):
+    largest = fitted.maps_.max()
+    np.testing.assert_allclose(fitted.transform(PHANTOM.data), fitted.maps_, atol=0.01 * largest)
     np.testing.assert_allclose(
-        FITTED.transform(PHANTOM.data[:2]), FITTED.maps_[:2], atol=0.01 * largest
+        fitted.transform(PHANTOM.data[:2]), fitted.maps_[:2], atol=0.01 * largest
     )
-    still = FITTED.inverse_transform(FITTED.maps_)
-    recorded = FITTED.drifted(still)
+    still = fitted.inverse_transform(fitted.maps_)
+    recorded = fitted.drifted(still)
     known = np.isfinite(recorded)
     assert known.mean() > 0.95
     assert np.std((recorded - PHANTOM.clean)[known]) < 0.3 * np.std(still - PHANTOM.clean)

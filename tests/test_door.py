@@ -88,6 +88,7 @@ def test_what_judges_an_answer_takes_the_data_of_the_fit_alone(call, k):
             call(model, other)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_the_axis_is_kept_with_the_answer(tmp_path):
     em.unmix(on(COUNTS), em.NMF(3, random_state=0)).save(tmp_path / "answer")
     with pytest.raises(ValueError, match="another axis"):

@@ -22,6 +22,7 @@ def result():
     return result
 
 
+@pytest.mark.usefixtures("without_report")
 def test_errors_and_bands_read_back_as_they_were(result, tmp_path):
     again = em.open(result.save(tmp_path / "kept"))
     for kept, given in ((again.errors, result.errors), (again.bands, result.bands)):
@@ -32,6 +33,7 @@ def test_errors_and_bands_read_back_as_they_were(result, tmp_path):
     assert (again.save(tmp_path / "again") / "bands.hspy").exists()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_others_can_read_errors_and_bands_on_the_axes_of_the_answer(result, tmp_path):
     folder = result.save(tmp_path / "kept")
     parts = {part.metadata.General.title: part for part in hs.load(folder / "bands.hspy")}
@@ -99,6 +101,7 @@ def test_flags_of_the_command_line(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(found.bands.spectra_high, direct.spectra_high, atol=1e-9)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_what_cannot_be_judged_loses_no_answer(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     em.synthetic.mixed_phases((10, 10), channels=48, k=2).signal.save("two.hspy")

@@ -30,7 +30,10 @@ def error(shifts, truth=PHANTOM.drift):
     return np.nanstd(difference)
 
 
-FITTED = drifting().fit(PHANTOM.data)
+@pytest.fixture(scope="module")
+def fitted():
+    """Return the model of the phantom, fitted once."""
+    return drifting().fit(PHANTOM.data)
 
 
 def matrix_of(data):
@@ -137,7 +140,7 @@ def test_planes_cost_nothing_and_all_else_is_in_the_determinant(domain):
     np.testing.assert_allclose(field.log_determinant(strengths), expected)
 
 
-def test_drift_is_found_and_the_spectra_are_those_of_a_still_axis():
+def test_drift_is_found_and_the_spectra_are_those_of_a_still_axis(fitted):
     still = em.synthetic.mixed_phases(shape=(20, 20), k=2, dose=300, channels=256)
     plain = em.NMF(2, n_starts=3, random_state=0)
 
@@ -145,10 +148,10 @@ def test_drift_is_found_and_the_spectra_are_those_of_a_still_axis():
         order = em.match_components(model.components_, PHANTOM.spectra)
         return em.spectral_angle(model.components_[order], PHANTOM.spectra).max()
 
-    assert error(FITTED.shifts_) < 0.04
-    assert abs(FITTED.shifts_.mean()) < 1e-12
+    assert error(fitted.shifts_) < 0.04
+    assert abs(fitted.shifts_.mean()) < 1e-12
     best = angle(plain.fit(still.data))
-    assert angle(FITTED) < 1.2 * best < angle(plain.fit(PHANTOM.data)) / 1.3
+    assert angle(fitted) < 1.2 * best < angle(plain.fit(PHANTOM.data)) / 1.3
     assert angle(drifting().fit(still.data)) < 1.05 * best
 
 
@@ -162,21 +165,21 @@ def test_the_error_of_the_field_falls_with_the_dose(dose, largest):
     assert error(model.fit(phantom.data).shifts_, phantom.drift) < largest
 
 
-def test_lazy_sparse_and_two_dimensional_data_give_the_same_shifts():
+def test_lazy_sparse_and_two_dimensional_data_give_the_same_shifts(fitted):
     flat = PHANTOM.data.reshape(400, -1)
     lazy = drifting().fit(da.from_array(PHANTOM.data, chunks=(7, 20, 256)))
     counts = drifting().fit(sparse.csr_array(flat.astype(np.int64)), domain=(20, 20))
     for other in (lazy, counts):
-        np.testing.assert_allclose(other.shifts_, FITTED.shifts_, atol=1e-9)
-        np.testing.assert_allclose(other.components_, FITTED.components_, atol=1e-6)
+        np.testing.assert_allclose(other.shifts_, fitted.shifts_, atol=1e-9)
+        np.testing.assert_allclose(other.components_, fitted.components_, atol=1e-6)
 
 
-def test_data_that_stay_on_disk_give_the_same_shifts(monkeypatch):
+def test_data_that_stay_on_disk_give_the_same_shifts(monkeypatch, fitted):
     monkeypatch.setattr(inputs, "KEPT_UP_TO", 0)  # else data this small are read once and kept
     chunks = da.from_array(PHANTOM.data, chunks=(7, 6, 256))
     lazy = drifting().fit(chunks)
-    np.testing.assert_allclose(lazy.shifts_, FITTED.shifts_, atol=1e-9)
-    np.testing.assert_allclose(lazy.transform(chunks), FITTED.transform(PHANTOM.data), rtol=1e-6)
+    np.testing.assert_allclose(lazy.shifts_, fitted.shifts_, atol=1e-9)
+    np.testing.assert_allclose(lazy.transform(chunks), fitted.transform(PHANTOM.data), rtol=1e-6)
 
 
 def test_a_drifting_model_is_an_estimator_like_any_other():
@@ -255,17 +258,17 @@ def test_shifts_that_jump_from_line_to_line_are_averaged_along_the_lines_alone()
     np.testing.assert_array_equal(np.rint(model.shifts_ - model.shifts_[0]), truth - truth[0])
 
 
-def test_transform_finds_shifts_for_spectra_that_are_held():
+def test_transform_finds_shifts_for_spectra_that_are_held(fitted):
     np.testing.assert_allclose(
-        FITTED.transform(PHANTOM.data), FITTED.maps_, atol=0.01 * FITTED.maps_.max()
+        fitted.transform(PHANTOM.data), fitted.maps_, atol=0.01 * fitted.maps_.max()
     )
 
 
-def test_the_model_moved_back_is_what_was_recorded():
-    recorded = FITTED.drifted(FITTED.inverse_transform(FITTED.maps_))
+def test_the_model_moved_back_is_what_was_recorded(fitted):
+    recorded = fitted.drifted(fitted.inverse_transform(fitted.maps_))
     known = np.isfinite(recorded)
     wrong = np.std((recorded - PHANTOM.clean)[known])
-    still = np.std(FITTED.inverse_transform(FITTED.maps_) - PHANTOM.clean)
+    still = np.std(fitted.inverse_transform(fitted.maps_) - PHANTOM.clean)
     assert known.mean() > 0.97 and wrong < 0.4 * still
 
 

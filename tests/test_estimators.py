@@ -70,7 +70,7 @@ PAIRED = {"PLS", "CCA"}
 SPATIAL = {"Drifting", "Drifting, centred"}
 every = pytest.mark.parametrize("name", MODELS)
 every_of_one = pytest.mark.parametrize("name", [name for name in MODELS if name not in PAIRED])
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("without_report")]
 
 
 def fitted(name, change=lambda image: image, **options):
@@ -187,11 +187,6 @@ def test_an_earlier_fit_leaves_nothing_behind(name, earlier):
     again = model.set_params(**clone(MODELS[name]).get_params(deep=False)).fit(X)
     assert again.learned().keys() == fresh.learned().keys()
     np.testing.assert_array_equal(again.components_, fresh.components_)
-
-
-@pytest.fixture(autouse=True)
-def without_pictures(monkeypatch):
-    monkeypatch.setattr(storage, "add_report", lambda result, file: None)
 
 
 @every_of_one

@@ -71,7 +71,6 @@ def test_empty_pixels_say_nothing_of_the_noise():
     assert estimate_noise(sp.csr_array(counts.reshape(-1, 200)), domain=(87, 100)).poisson
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("spectrum", [np.ones(9), -np.ones(9), np.arange(9.0), np.zeros(9)])
 def test_one_spectrum_at_every_pixel_is_free_of_noise(spectrum):
     noise = estimate_noise(np.tile(spectrum, (6, 6, 1)))

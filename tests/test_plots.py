@@ -66,7 +66,6 @@ def test_drawing_does_without_pyplot():
 SHAPES = [(48, 48, 3), (2, 21, 3), (21, 2, 2), (10, 2), (2304, 1), (2,), (4, 6, 5, 2)]
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_kind_of_domain_is_laid_out_and_drawn(shape):
     figure = drawn(components(picture(*shape, title="a.dm3")))
@@ -356,7 +355,6 @@ def misfit(*shape, channels=50, **more):
     return Misfit(map=maps_of(*shape), **{**spectra, **more})
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", [(6, 8), (2, 21), (30, 3), (10,), (), (3, 4, 5)])
 @pytest.mark.parametrize("noise", [None, 4.0])
 def test_the_residual_of_any_domain_is_drawn(shape, noise):
@@ -412,7 +410,6 @@ def test_the_curve_does_not_depend_on_the_scale_of_the_data(factor):
     np.testing.assert_allclose(curves[1], curves[0])
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("objective", "starts"),
     [

@@ -199,6 +199,7 @@ def test_an_unseeded_fit_can_be_repeated_too():
     np.testing.assert_array_equal(again.spectra.data, result.spectra.data)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_data_are_found_again_with_their_steps(tmp_path):
     from endmember.signals.cropping import crop_energy
 
@@ -218,6 +219,7 @@ def test_data_are_found_again_with_their_steps(tmp_path):
         saved.reproduce()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_masks_are_kept_with_the_answer(tmp_path):
     mask = np.zeros((9, 12), bool)
     mask[0, 3] = True
@@ -228,6 +230,7 @@ def test_masks_are_kept_with_the_answer(tmp_path):
     np.testing.assert_array_equal(again.reproduce(PHANTOM.signal).spectra.data, result.spectra.data)
 
 
+@pytest.mark.usefixtures("without_report")
 def test_array_parameters_are_kept(tmp_path):
     start = (RESULT.model.maps_, RESULT.model.components_)
     model = em.NMF(
@@ -308,6 +311,7 @@ def save_until_killed(result, target, trap, now):
     result.save(target, overwrite=True)
 
 
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("moment", [while_writing, between_renames])
 def test_killed_while_saving_one_whole_answer_is_there(moment, folder, tmp_path):
@@ -326,6 +330,7 @@ def test_killed_while_saving_one_whole_answer_is_there(moment, folder, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["answer"]
 
 
+@pytest.mark.usefixtures("without_report")
 def test_nothing_to_open_and_damaged_answers_are_said(tmp_path, folder):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         em.open(tmp_path / "nowhere")
@@ -401,6 +406,7 @@ def test_a_report_can_be_written_anywhere(tmp_path):
     assert Path(file).read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.usefixtures("without_report")
 def test_an_answer_in_memory_knows_its_data_until_they_change(tmp_path):
     signal = em.synthetic.diode(shape=(8, 8), channels=40).signal
     result = em.unmix(signal, em.NMF(3, random_state=0, n_starts=2))

@@ -12,7 +12,10 @@ import endmember as em
 from endmember.cli import main
 from endmember.factor.data import lazy, observed
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="forks and kills")
+pytestmark = [
+    pytest.mark.usefixtures("without_report"),
+    pytest.mark.skipif(os.name != "posix", reason="forks and kills"),
+]
 
 FORK = multiprocessing.get_context("fork") if os.name == "posix" else None
 
