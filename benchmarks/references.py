@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 import endmember as em
-from endmember.signals.bridge import region
+from endmember.signals.cropping import crop_energy
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CHANNELS = np.arange(200)
@@ -154,7 +154,7 @@ def real():
     iron = hs.signals.BaseSignal(
         density, axes=[*axes, {"axis": energy, "units": "eV", "navigate": False}]
     )
-    nmc = region(em.load(DATA / "eels/NMC_TM_O.dm3"), (470.0, 1000.0))
+    nmc = crop_energy(em.load(DATA / "eels/NMC_TM_O.dm3"), 470.0, 1000.0)
     edges = [DATA / f"reference/NMC_{name}_edge.msa" for name in ("oxygen", "Mn", "Co", "Ni")]
     images = {
         "Fe L of plume particles": (iron, {"references": references, "background": "constant"}),

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,33 @@ def test_no_module_bears_the_name_of_a_public_name():
 def test_every_public_name_resolves_and_is_documented(name):
     value = getattr(endmember, name)
     assert name == "__version__" or (value.__doc__ and len(value.__doc__) > 40)
+
+
+@cache
+def names_in(module: str) -> set[str]:
+    """Return what can be imported from a module: names that it gives or imports, and the modules of a folder."""
+    place = SOURCE.parent.joinpath(*module.split("."))
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    found = {inside.stem for inside in place.iterdir()} if place.is_dir() else set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # names told lazily
+            found.add(node.value)
+    return found
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "docs", "examples", "tests", "tools"])
+def test_what_scripts_import_is_where_they_look_for_it(folder):
+    for file in (SOURCE.parents[1] / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("endmember"):
+                missing = {alias.name for alias in node.names} - names_in(node.module)
+                assert not missing, f"{file}: {node.module} has no {missing}"
 
 
 def loaded_after(code: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import cache
 
 import dask.array as da
 import hyperspy.api as hs
@@ -81,14 +82,26 @@ def fitted(name, change=lambda image: image, **options):
         return clone(MODELS[name]).fit(change(X), *second, **options)
 
 
-FITTED = {}
-
-
+@cache
 def answer(name):
     """Return the model fitted to the data as they are, once."""
-    if name not in FITTED:
-        FITTED[name] = fitted(name)
-    return FITTED[name]
+    return fitted(name)
+
+
+def flat(image):
+    return image.reshape(-1, image.shape[-1])
+
+
+@cache
+def answer_of_a_table(name):
+    """Return the model fitted to the data as a table of pixels, once."""
+    return fitted(name, flat)
+
+
+@cache
+def unmixed(name):
+    """Return what ``em.unmix`` makes of the data, once."""
+    return em.unmix(X, MODELS[name])
 
 
 def assert_same_spectra(found, expected, angle=1e-3):
@@ -150,7 +163,7 @@ def test_a_pickled_copy_and_what_is_written_down_are_the_model(name):
 
 @every_of_one
 def test_an_opened_answer_is_the_answer(name, tmp_path):
-    result = em.unmix(X, MODELS[name])
+    result = unmixed(name)
     again = em.open(result.save(tmp_path / "answer"))
     assert set(again.model.learned()) == set(result.model.learned())
     for called in ("transform", "score"):
@@ -183,7 +196,7 @@ TESTED = {
     ],
 )
 def test_an_earlier_fit_leaves_nothing_behind(name, earlier):
-    fresh, model = clone(MODELS[name]).fit(X), clone((MODELS | TESTED)[earlier]).fit(X)
+    fresh, model = answer(name), clone((MODELS | TESTED)[earlier]).fit(X)
     again = model.set_params(**clone(MODELS[name]).get_params(deep=False)).fit(X)
     assert again.learned().keys() == fresh.learned().keys()
     np.testing.assert_array_equal(again.components_, fresh.components_)
@@ -192,7 +205,7 @@ def test_an_earlier_fit_leaves_nothing_behind(name, earlier):
 @every_of_one
 def test_the_misfit_is_what_the_model_leaves_of_the_data(name):
     """Drift is inside of the data, which are read where the model says."""
-    result = em.unmix(X, MODELS[name])
+    result = unmixed(name)
     model, misfit = result.model, result.misfit()
     explained = model.explained(observe(X, keep_empty=True))
     observed = explained.observed
@@ -241,16 +254,15 @@ def test_every_kind_of_image_gives_the_same_answer(name, kind):
 
 
 FLAT = {
-    "sparse": lambda image: sparse.csr_array(image.reshape(-1, image.shape[-1])),
-    "data frame": lambda image: pd.DataFrame(image.reshape(-1, image.shape[-1])),
+    "sparse": lambda image: sparse.csr_array(flat(image)),
+    "data frame": lambda image: pd.DataFrame(flat(image)),
 }
 
 
 @every
 @pytest.mark.parametrize("kind", FLAT)
 def test_every_kind_of_table_gives_the_same_answer(name, kind):
-    plain = fitted(name, lambda image: image.reshape(-1, image.shape[-1]))
-    assert_same(fitted(name, FLAT[kind]), plain, rtol=1e-5)
+    assert_same(fitted(name, FLAT[kind]), answer_of_a_table(name), rtol=1e-5)
 
 
 @every
@@ -259,10 +271,6 @@ def test_masked_pixels_are_pixels_that_are_not_there(name):
         pytest.skip("pixels have neighbours, or must all be there")
     mask = np.zeros(X.shape[0] * X.shape[1], bool)
     mask[[5, 17, 30]] = True
-
-    def flat(image):
-        return image.reshape(-1, image.shape[-1])
-
     assert_same_spectra(
         fitted(name, flat, mask=mask), fitted(name, lambda image: flat(image)[~mask])
     )
@@ -287,7 +295,7 @@ def test_the_unit_of_the_data_is_that_of_the_answer(name, power):
 
 
 CHANGES = {
-    "permuted pixels": lambda image: image.reshape(-1, image.shape[-1])[
+    "permuted pixels": lambda image: flat(image)[
         np.random.default_rng(5).permutation(X[..., 0].size)
     ],
     "tiled image": lambda image: np.tile(image, (2, 1, 1)),
@@ -309,9 +317,8 @@ DEPENDS = {
     [(name, change) for change in CHANGES for name in MODELS if name not in DEPENDS[change]],
 )
 def test_the_order_and_number_of_pixels_change_no_spectrum(name, change):
-    whole = fitted(name, lambda image: image.reshape(-1, image.shape[-1]))
-    model = fitted(name, lambda image: CHANGES[change](image).reshape(-1, image.shape[-1]))
-    assert_same_spectra(model, whole)
+    model = fitted(name, lambda image: flat(CHANGES[change](image)))
+    assert_same_spectra(model, answer_of_a_table(name))
 
 
 @pytest.mark.parametrize("loss", [None, em.PoissonScaled(), em.Poisson()], ids=repr)

@@ -121,8 +121,8 @@ def draw_map(
     --------
     >>> from endmember.show.page import blank_figure
     >>> axes = blank_figure(2, 2, "").add_subplot()
-    >>> draw_map(axes, [[0.0, 1.0], [2.0, np.nan]]).get_array()[1, 0]
-    np.float64(2.0)
+    >>> draw_map(axes, [[0.0, 1.0], [2.0, np.nan]]).get_array()[1, 0].item()
+    2.0
     """
     import matplotlib
 
