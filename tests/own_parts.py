@@ -4,7 +4,7 @@ import numpy as np
 
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Penalty
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 
 
 class Huber(Loss):

@@ -8,7 +8,7 @@ from endmember.factor.data.observed import observe
 from endmember.factor.sketch.low_rank import OVERSAMPLING
 from endmember.factor.sketch.passes import Wanted, sketched
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 
 RNG = np.random.default_rng(0)
 

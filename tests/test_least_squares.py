@@ -8,7 +8,7 @@ from endmember.factor.data.in_memory import Dense
 from endmember.factor.losses import SquaredError
 from endmember.factor.solvers import ALS, MALS
 from endmember.factor.solvers.least_squares import LARGEST, SMALLEST, START, put_right, solve_rows
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 
 RNG = np.random.default_rng(0)
 C_TRUE = RNG.random((80, 3)) + 0.05

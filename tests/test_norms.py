@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 import endmember as em
 from endmember.factor.data.axis import Grid
-from endmember.factor.subproblems.base import Quadratic, Setting
+from endmember.factor.subproblems import Quadratic, Setting
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from endmember.factor.data.axis import Grid
 from endmember.factor.loop.compatibility import CANDIDATES, can_obey
 from endmember.factor.penalties import Penalty, bounds_of, check_together
 from endmember.factor.penalties.mixtures import close, onto_simplex
-from endmember.factor.subproblems.base import Quadratic, Setting
+from endmember.factor.subproblems import Quadratic, Setting
 
 #: A line of twelve channels and an image of 5 by 4 pixels, some of which take no part.
 LINE = Grid((12,), np.delete(np.arange(12), [0, 5, 6]))

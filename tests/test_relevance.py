@@ -14,7 +14,7 @@ from endmember.factor.data.in_memory import Dense
 from endmember.factor.loop import merging as moves
 from endmember.factor.losses import Poisson, SquaredError
 from endmember.factor.penalties import Relevance
-from endmember.factor.subproblems.base import Noise, Quadratic, Setting
+from endmember.factor.subproblems import Noise, Quadratic, Setting
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RNG = np.random.default_rng(0)

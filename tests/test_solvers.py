@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.solvers import ANLS, HALS, pivoting, rows
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 
 SOLVERS = [ANLS(), HALS(), HALS(inner=1)]
 

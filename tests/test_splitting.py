@@ -7,7 +7,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.solvers import ADMM, ANLS
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 
 RNG = np.random.default_rng(0)
 Z = RNG.random((40, 3))

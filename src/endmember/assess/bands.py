@@ -21,7 +21,7 @@ from endmember.factor.matching import spectral_angle
 from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
 
 #: A component whose band takes less than this share of its spectrum is fixed by the data.

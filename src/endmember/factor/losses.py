@@ -15,8 +15,7 @@ from endmember.factor.data.kernels import DenseEntries
 from endmember.factor.data.matrix import Arrangement, Data, row_blocks
 from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
-from endmember.factor.subproblems.base import Quadratic, Subproblem, times_gram
-from endmember.factor.subproblems.ratio import Counted, Ratio, floor_of
+from endmember.factor.subproblems import Counted, Quadratic, Ratio, Subproblem, floor_of, times_gram
 
 #: Below this fraction of ``½‖X‖²`` the misfit is taken from the residual: the difference of
 #: products has no digits left.

@@ -15,7 +15,7 @@ from endmember.factor.data.matrix import Data
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups
-from endmember.factor.subproblems.base import Quadratic, times_gram
+from endmember.factor.subproblems import Quadratic, times_gram
 
 #: With fewer pixels or channels the residual does not tell noise from what the references miss.
 FEW = 16

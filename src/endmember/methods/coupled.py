@@ -236,9 +236,8 @@ class Coupled(Learning, BaseEstimator):
             fit[N] if N is not None and N in fit.arrays else None for N in plan.deviations
         ]
         self.gamma_, self.n_components_ = gamma, self.maps_.shape[-1]
-        self.weights_, self.misfits_ = fit.weights_, fit.misfits_
-        self.objective_, self.n_iter_ = fit.objective_, fit.n_iter_
-        self.converged_, self.optimality_ = fit.converged_, fit.optimality_
+        left = "arrays", "starts_"
+        self.restored({name: value for name, value in vars(fit).items() if name not in left})
 
 
 class Seen(SpectralEstimator):

@@ -234,8 +234,7 @@ class Drifting(SpectralEstimator):
         else:
             data = Shifted(observed.data, shifts, observed.columns, along=along)
             columns = observed.columns[data.columns]
-        missing = np.ones(observed.n_channels, bool)
-        missing[columns] = False
+        missing = ~np.isin(np.arange(observed.n_channels), columns)
         data.origin = replace(observed, columns=columns, channel_mask=missing)
         return data
 

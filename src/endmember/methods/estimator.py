@@ -151,6 +151,8 @@ class SpectralEstimator(
     #: The values that parameters may have, by their names, and the parameters that are whole numbers of at least 1.
     _choices: Mapping[str, tuple[Any, ...]] = {}
     _whole: tuple[str, ...] = ()
+    #: What is learned in the unit of the data besides the objective, and with which power of it.
+    _in_units: Mapping[str, float] = {"maps_": 1, "mean_spectrum_": 1}
     #: What the method does, for the methods paragraph of a report; may name parameters in braces.
     in_words = ""
     #: Where the method comes from.
@@ -334,7 +336,7 @@ class SpectralEstimator(
     def _powers(self) -> dict[str, float]:
         """Return what is learned in the unit of the data, and with which power of it."""
         grade = 2 - (self.own_loss().power or 0)
-        return {"maps_": 1, "mean_spectrum_": 1, "objective_": grade, "starts_": grade}
+        return {**self._in_units, "objective_": grade, "starts_": grade}
 
     def _scale(self, unit: float) -> Self:
         """Give all that was learned from data in so large a unit in the unit of the user."""

@@ -16,7 +16,7 @@ from endmember.factor.data.observed import Observed, checked_masks, observe
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise.model import estimate_noise
 from endmember.factor.penalties import Penalty, is_free, resolve
-from endmember.factor.subproblems.base import Bound
+from endmember.factor.subproblems import Bound
 from endmember.methods.checks import check_number_of_components
 
 #: Noise is never taken for less than this fraction of the mean square of the data.

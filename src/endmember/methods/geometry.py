@@ -24,6 +24,7 @@ class _PurePixels(SpectralEstimator):
     """What the searches for pure pixels share: spectra of the pixels found, and maps by least squares."""
 
     unit_of_spectra = ""
+    _in_units = {"components_": 1}
     takes_weights = False
 
     _choices = {"closure": (True, False)}
@@ -43,9 +44,6 @@ class _PurePixels(SpectralEstimator):
         S = np.asarray(spectra, dtype=np.float64).T
         self.unique_ = bool(np.linalg.matrix_rank(S) == S.shape[1])
         self._learn(observed, self._maps_of(observed, S), S)
-
-    def _powers(self) -> dict[str, float]:
-        return {"components_": 1}
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         if not self.closure:

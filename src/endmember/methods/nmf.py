@@ -34,7 +34,7 @@ from endmember.factor.sketch.low_rank import is_compressed, sketch_of
 from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
-from endmember.factor.subproblems.base import Setting
+from endmember.factor.subproblems import Setting
 from endmember.methods.alternating import START_PIXELS, Alternating, fitted_start, given_start
 from endmember.methods.checks import (
     check_fits,

@@ -35,6 +35,7 @@ class _Paired(SpectralEstimator):
     """Components that two signals of the same area share."""
 
     unit_of_spectra = "for each unit of the maps"
+    _in_units = {"mean_spectrum_": 1, "components_": 1, "rotations_": -1}
     signed = True
     takes_weights = False
 
@@ -100,9 +101,6 @@ class _Paired(SpectralEstimator):
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
         return True
-
-    def _powers(self) -> dict[str, float]:
-        return {"mean_spectrum_": 1, "components_": 1, "rotations_": -1}
 
     def _second(self, y: Any, first: Observed) -> Observed:
         y, self.flat_ = unwrap(y), False

@@ -95,6 +95,7 @@ class PCA(_Projection):
     array([[0. , 0.6, 0.8]])
     """
 
+    _in_units = {**_Projection._in_units, "singular_values_": 1}
     in_words = "The data were projected on {n_components} principal components (PCA)"
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
 
@@ -123,9 +124,6 @@ class PCA(_Projection):
         self.explained_variance_ratio_ = ratio.astype(observed.data.dtype)
         self.mean_spectrum_ = observed.spectra(mean[:, None] / c)[0]
         self._keep(observed, C, S, c)
-
-    def _powers(self) -> dict[str, float]:
-        return {**super()._powers(), "singular_values_": 1}
 
     def _offset(self) -> np.ndarray | None:
         return self.mean_spectrum_ if self.centre else None

@@ -115,6 +115,7 @@ class MLLS(SpectralEstimator):
     )
 
     unit_of_spectra = "as given"
+    _in_units = {"maps_": 1, "maps_error_": 1}
 
     def __init__(
         self,
@@ -211,9 +212,6 @@ class MLLS(SpectralEstimator):
             R = self._with_extra(observed, F, R, noise, energy)
             F = self._maps(observed, R, weights)
         self._keep(observed, F, R, weights, noise)
-
-    def _powers(self) -> dict[str, float]:
-        return {"maps_": 1, "maps_error_": 1}
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         return self._maps(

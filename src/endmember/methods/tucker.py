@@ -18,7 +18,7 @@ from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
 from endmember.methods.nmf import NMF
@@ -133,8 +133,7 @@ class Tucker(Alternating):
         warn_of_negatives(observed, *penalties)
         loss = SquaredError()
         names = ["core", *layout.names]
-        for own, name in zip(penalties[1:], layout.names, strict=True):
-            _check_scale(own, name)
+        _check_scales(penalties[1:], layout.names)
         check_combination(loss, self._solvers(loss, penalties, 1), penalties, names)
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
         problem = Problem(data, loss, penalties, [Grid((1,)), *layout.grids(observed)])
@@ -242,19 +241,17 @@ class Tucker(Alternating):
         self.factors_ = [*(F.astype(dtype) for F in profiles[:-1]), self.components_.T]
         self.n_components_ = data.ranks[-1]
 
-    def _powers(self) -> dict[str, float]:
-        return {**super()._powers(), "core_": 1}
-
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         free = np.any(self.maps_ < 0)
         return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
 
 
-def _check_scale(penalties: Sequence[Penalty], name: str) -> None:
+def _check_scales(penalties: Sequence[Sequence[Penalty]], names: Sequence[str]) -> None:
     """Refuse penalties on profiles that depend on their scale."""
-    wrong = next((penalty for penalty in penalties if penalty.has_scale), None)
-    if wrong is not None:
-        raise EndmemberError(
-            f"{wrong!r} on the {name} would flee into the core, which carries the scale; give it to "
-            "core=, or use em.CP()"
-        )
+    placed = [(p, name) for own, name in zip(penalties, names, strict=True) for p in own]
+    for penalty, name in placed:
+        if penalty.has_scale:
+            raise EndmemberError(
+                f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
+                "core=, or use em.CP()"
+            )

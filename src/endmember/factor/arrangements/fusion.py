@@ -23,7 +23,7 @@ from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
 from endmember.factor.data.matrix import Arrangement
 from endmember.factor.losses import Loss
 from endmember.factor.scale.carriers import Scales
-from endmember.factor.subproblems.base import Quadratic, times_gram
+from endmember.factor.subproblems import Quadratic, times_gram
 
 #: A square is made steeper by this factor until it lies above the divergence, so often at most.
 STEEPER, TRIALS = 4.0, 20

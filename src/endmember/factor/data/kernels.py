@@ -116,9 +116,7 @@ def newton_steps(
     relaxation: float, inner: int, first: int, last: int,
 ) -> None:  # fmt: skip
     """Improve every row of ``F`` (n, k) by ``inner`` Newton steps, in place, for the other factor ``Z`` (k, m)."""
-    k, longest = F.shape[1], 1
-    for i in range(first, last):
-        longest = max(longest, counts.pointers[i + 1] - counts.pointers[i])
+    k, longest = F.shape[1], max(np.diff(counts.pointers[first : last + 1]).max(), 1)
     z, v = np.empty((k, longest)), np.empty(longest)
     work, inverse = np.empty(longest), np.empty(longest)
     H, g, step = np.empty((k, k)), np.empty(k), np.empty(k)
@@ -203,8 +201,7 @@ def steepest_fall(
 ) -> float:
     """Fill ``work`` with the change of the model of a row, and return the largest relative fall where counts are."""
     n = len(x)
-    for e in range(n):
-        work[e] = 0.0
+    work[:n] = 0.0
     for c in range(len(step)):
         zc, size = z[c], step[c]
         for e in range(n):

@@ -96,15 +96,12 @@ class Blocks:
         self.threads = max(1, min(n_threads(), fitting))
 
     def __iter__(self) -> Iterator[tuple[tuple[slice, ...], Any]]:
+        numbers = np.arange(self.n).reshape(self.domain)
         for place in self.places:
-            yield place, tight(self._numbers[place].ravel())
+            yield place, tight(numbers[place].ravel())
 
     def __len__(self) -> int:
         return math.prod(map(len, self.sizes))
-
-    @cached_property
-    def _numbers(self) -> np.ndarray:
-        return np.arange(self.n).reshape(self.domain)
 
     @property
     def places(self) -> list[tuple[slice, ...]]:

@@ -277,9 +277,9 @@ def _survey_of_nonzeros(
     integer: bool,
 ) -> Survey:  # fmt: skip
     """Return what a matrix of these rows and columns holds; no zero is stored in it."""
-    filled_rows, filled_columns = (np.zeros(size, bool) for size in shape)
-    filled_rows[rows] = np.diff(X.indptr) > 0
-    filled_columns[columns[X.indices]] = True
+    n, m = shape
+    filled_rows = placed(np.diff(X.indptr) > 0, rows, n, False, bool)
+    filled_columns = np.isin(np.arange(m), columns[X.indices])
     wrong = np.flatnonzero(~np.isfinite(X.data))
     row_of = np.searchsorted(X.indptr, wrong[:1], side="right") - 1
     first = np.concatenate([rows[row_of], columns[X.indices[wrong[:1]]]])

@@ -18,7 +18,7 @@ from endmember.factor.data.axis import Grid
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Absent
-from endmember.factor.subproblems.base import Quadratic, Subproblem
+from endmember.factor.subproblems import Quadratic, Subproblem
 
 #: Sweeps at most, and the movement of the factors of unit length at which the zeros stand still.
 SWEEPS, STILL = 30, 1e-4

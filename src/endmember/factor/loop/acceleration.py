@@ -23,7 +23,7 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import NonNegative
 from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.solvers.pivoting import groups, inverses
-from endmember.factor.subproblems.base import Quadratic
+from endmember.factor.subproblems import Quadratic
 
 #: Sweeps that bring less than this fraction of the objective are slow: where more is asked, leaps take their place,
 SLOW = 1e-6

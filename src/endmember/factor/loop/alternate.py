@@ -20,7 +20,7 @@ from endmember.factor.loop.fit import (
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import bounds_of, steers_columns
 from endmember.factor.solvers import Memory, Solver
-from endmember.factor.subproblems.base import Subproblem
+from endmember.factor.subproblems import Subproblem
 
 #: A fit whose misfit is below this fraction of the reference is exact.
 EXACT = 1e-14

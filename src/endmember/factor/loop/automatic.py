@@ -27,7 +27,7 @@ from endmember.factor.loop.fit import Fit
 from endmember.factor.loop.problem import Problem
 from endmember.factor.losses import SquaredError
 from endmember.factor.penalties.base import Automatic, Penalty
-from endmember.factor.subproblems.base import Quadratic, times_gram
+from endmember.factor.subproblems import Quadratic, times_gram
 
 #: Weights are tried in these steps, in quarters of a decade, and so many of each at most.
 STEPS, MOST = (2, -2, 1, -1), 4

@@ -17,7 +17,7 @@ from endmember.factor.data.matrix import Data
 from endmember.factor.loop.fit import Fit
 from endmember.factor.losses import Loss
 from endmember.factor.sketch.low_rank import sketch
-from endmember.factor.subproblems.base import Noise
+from endmember.factor.subproblems import Noise
 
 #: Entries on which the edge of the noise is drawn, and how often it is drawn.
 DRAWN_ENTRIES, DRAWS = 2_000_000, 4

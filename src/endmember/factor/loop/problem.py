@@ -16,7 +16,7 @@ from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Memory, Solver
-from endmember.factor.subproblems.base import Bound, Noise, Quadratic, Setting, Subproblem
+from endmember.factor.subproblems import Bound, Noise, Quadratic, Setting, Subproblem
 
 #: A cost below this fraction of the data's square is none.
 FLED = 1e-9

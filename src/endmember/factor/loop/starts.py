@@ -17,7 +17,7 @@ from endmember.factor.loop.problem import Problem
 from endmember.factor.matching import mean_angle
 from endmember.factor.sketch.low_rank import LowRank, sketch, sketch_of
 from endmember.factor.solvers import ALS, ANLS, Solver
-from endmember.factor.subproblems.base import Quadratic, times_gram
+from endmember.factor.subproblems import Quadratic, times_gram
 
 Start = list[np.ndarray]
 #: Sweeps of the first sweeps, at least; so many starts run to the end, at least.

@@ -167,21 +167,17 @@ def _photon_transfer(
 
 
 def _line_through(data: Floats, square: Floats, bins: Indices, use: Bools) -> tuple[Floats, Floats]:
-    """Fit ``mean square = slope · mean + intercept`` over the bins; with the standard errors of the two."""
+    """Fit ``mean square = slope · mean + intercept`` over the bins by reweighting; with the standard errors of the two.
+
+    A square of variance v scatters with variance 2 v² + gain² v (Gauss plus the Poisson tail).
+    """
     weight = use.ravel().astype(float)
     count, sums, squares = (
         np.bincount(bins, weight * values, _N_BINS).astype(float)
         for values in (1.0, data.ravel(), square.ravel())
     )
-    used = count > 0
-    return _weighted_line(sums[used] / count[used], squares[used] / count[used], count[used])
-
-
-def _weighted_line(mean: Floats, power: Floats, count: Floats) -> tuple[Floats, Floats]:
-    """Fit ``power = slope · mean + intercept`` by reweighting; with standard errors of the two.
-
-    A square of variance v scatters with variance 2 v² + gain² v (Gauss plus the Poisson tail).
-    """
+    count, sums, squares = (values[count > 0] for values in (count, sums, squares))
+    mean, power = sums / count, squares / count
     if not np.any(power):
         return np.zeros(2), np.zeros(2)
     unit = max(float(power.mean()), 1e-300)

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from endmember.errors import Argument, Words
-from endmember.factor.subproblems.base import Quadratic, Setting
+from endmember.factor.subproblems import Quadratic, Setting
 
 #: Lengths are changed by this fraction to see what that costs.
 NUDGE = 1e-4

@@ -11,7 +11,7 @@ from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Automatic, Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative
-from endmember.factor.subproblems.base import Bound
+from endmember.factor.subproblems import Bound
 
 
 def steers_columns(penalties: Iterable[Penalty]) -> bool:

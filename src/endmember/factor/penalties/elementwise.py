@@ -9,7 +9,7 @@ import numpy as np
 from endmember.errors import Argument, EndmemberError, Words
 from endmember.factor.data.axis import Axis, Grid, is_signal, on_axis
 from endmember.factor.penalties.base import Penalty, worded
-from endmember.factor.subproblems.base import Bound, Setting, Subproblem
+from endmember.factor.subproblems import Bound, Setting, Subproblem
 
 
 class NonNegative(Penalty):
@@ -56,7 +56,7 @@ class Ridge(Penalty):
 
     Examples
     --------
-    >>> from endmember.factor.subproblems.base import Quadratic
+    >>> from endmember.factor.subproblems import Quadratic
     >>> sub = Quadratic(np.eye(1), np.array([[3.0]]))
     >>> Ridge(2.0).add(sub, np.zeros((1, 1)))
     >>> sub.G
@@ -90,7 +90,7 @@ class Sparse(Penalty):
 
     Examples
     --------
-    >>> from endmember.factor.subproblems.base import Quadratic
+    >>> from endmember.factor.subproblems import Quadratic
     >>> sub = Quadratic(np.eye(1), np.array([[4.0], [1.0]]))
     >>> Sparse(0.5).add(sub, np.zeros((2, 1)))
     >>> sub.H

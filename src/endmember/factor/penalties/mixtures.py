@@ -10,7 +10,7 @@ from endmember.errors import Argument, EndmemberError, Words, check_known
 from endmember.factor.columns import or_one, unit_columns
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
-from endmember.factor.subproblems.base import STEEP, Setting, Subproblem
+from endmember.factor.subproblems import STEEP, Setting, Subproblem
 
 logger = logging.getLogger("endmember")
 

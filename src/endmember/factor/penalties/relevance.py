@@ -8,7 +8,7 @@ from scipy.special import gammaln
 from endmember.errors import Argument, EndmemberError, Words, check_known
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
-from endmember.factor.subproblems.base import Quadratic, Setting, Subproblem
+from endmember.factor.subproblems import Quadratic, Setting, Subproblem
 
 
 class Relevance(Penalty):

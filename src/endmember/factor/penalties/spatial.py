@@ -10,7 +10,7 @@ from endmember.errors import EndmemberError, check_known
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
-from endmember.factor.subproblems.base import Setting, Subproblem
+from endmember.factor.subproblems import Setting, Subproblem
 
 #: The proximal step of the total variation ends at this duality gap, as a fraction of its
 #: objective, or after so many rounds; the gap costs as much as a round and is seldom looked at.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, check_known
 from endmember.factor.columns import or_one
 from endmember.factor.data.in_memory import count_scaled
 from endmember.factor.data.matrix import Data
@@ -229,8 +229,7 @@ def compress(
     rank = 20 if rank is None else rank
     if rank < 1:
         raise EndmemberError(f"rank={rank} keeps nothing; give a whole number of at least 1")
-    if scaling not in (None, "poisson"):
-        raise EndmemberError(f'scaling={scaling!r} is not known; allowed: None, "poisson"')
+    check_known("scaling", scaling, None, "poisson")
     wanted = Wanted(rank + OVERSAMPLING, scaling is not None)
     with session(memory), one_blas_thread():
         observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain, wanted=wanted)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.factor.subproblems.base import Quadratic, Subproblem
+from endmember.factor.subproblems import Quadratic, Subproblem
 
 #: Bounds count as met, and multipliers as zero, within this fraction of the largest entry.
 TOLERANCE = 1e-12

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems.base import Quadratic, Subproblem
-from endmember.factor.subproblems.ratio import Ratio
+from endmember.factor.subproblems import Quadratic, Ratio, Subproblem
 
 #: A step that makes a divergence worse is halved so often, then left out.
 HALVINGS = 10

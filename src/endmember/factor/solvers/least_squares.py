@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
-from endmember.factor.subproblems.base import Quadratic, times_gram
+from endmember.factor.subproblems import ProximalStep, Quadratic, times_gram
 
 #: Weights of MALS start here, never exceed LARGEST, and are dropped below SMALLEST.
 START, LARGEST, SMALLEST = 1.0, 10.0, 1e-8
@@ -171,7 +171,8 @@ class ADMM(Solver):
         memory: Memory | None = None,
     ) -> np.ndarray:
         memory = {} if memory is None else memory
-        steps = [penalty for penalty in penalties if hasattr(penalty, "prox")] or [None]
+        given = [penalty.prox for penalty in penalties if hasattr(penalty, "prox")]
+        steps: list[ProximalStep] = given or [lambda Z, step, setting: Z]
         rho = subproblem.curvature()
         if rho <= 0:  # nothing depends on this factor
             return subproblem.clip(F)
@@ -183,11 +184,8 @@ class ADMM(Solver):
             near = replace(damped)
             near.add_linear(-rho * sum(Z - U for Z, U in zip(copies, apart, strict=True)))
             F = solve_rows(near.G, near.H)
-            for p, penalty in enumerate(steps):
-                Z = F + apart[p]
-                if penalty is not None:
-                    Z = penalty.prox(Z, 1.0 / rho, subproblem.setting)
-                copies[p] = subproblem.clip(Z)
+            for p, prox in enumerate(steps):
+                copies[p] = subproblem.clip(prox(F + apart[p], 1.0 / rho, subproblem.setting))
                 apart[p] = apart[p] + F - copies[p]
         return copies[-1]
 

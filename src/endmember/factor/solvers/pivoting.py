@@ -9,7 +9,7 @@ import numpy as np
 from endmember.factor.data.resources import in_threads
 from endmember.factor.solvers.base import TOLERANCE, Memory, Solver
 from endmember.factor.solvers.rows import loops
-from endmember.factor.subproblems.base import Bound, Quadratic
+from endmember.factor.subproblems import Bound, Quadratic
 
 #: Rows that a thread solves at a time.
 CHUNK = 2**14

@@ -7,8 +7,7 @@ import numpy as np
 
 from endmember.factor.data.kernels import Rest, run
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems.base import Quadratic, Subproblem, times_gram
-from endmember.factor.subproblems.ratio import Counted, Ratio
+from endmember.factor.subproblems import Counted, Quadratic, Ratio, Subproblem, times_gram
 
 
 class MultiplicativeUpdate(Solver):

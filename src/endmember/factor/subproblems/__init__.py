@@ -1,1 +1,0 @@
-"""What a solver is given instead of the data."""
