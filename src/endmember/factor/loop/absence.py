@@ -14,12 +14,16 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
+from endmember.factor.columns import or_one
 from endmember.factor.data.axis import Grid
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Absent
-from endmember.factor.subproblems import Quadratic, Subproblem
+from endmember.factor.solvers.pivoting import patterns_of
+from endmember.factor.subproblems import Quadratic, Subproblem, times_gram
 
+#: Directions of the other factor are kept apart by this fraction of their squared length.
+RIDGE = 1e-12
 #: Sweeps at most, and the movement of the factors of unit length at which the zeros stand still.
 SWEEPS, STILL = 30, 1e-4
 #: Neighbours that are asked on either side, by the number of axes: about as many whatever the domain.
@@ -167,24 +171,31 @@ def _of_neighbours(z: np.ndarray, grid: Grid) -> np.ndarray:
     return (total / np.sqrt(np.maximum(count, 1.0))).reshape(-1, z.shape[1])[grid.index]
 
 
-def _in_standard_errors(plain: Quadratic, asked: np.ndarray, variance: float) -> np.ndarray:
-    """Return the amounts of least squares without bounds on the entries asked for, in their standard errors, (n, k)."""
-    n, k = asked.shape
-    z = np.zeros((n, k))
-    weights = np.ones(n) if plain.row_weights is None else plain.row_weights
-    patterns, of_row = np.unique(asked @ (1 << np.arange(k)), return_inverse=True)
-    for number, pattern in enumerate(patterns):
-        rows, on = np.flatnonzero(of_row == number), np.flatnonzero(pattern >> np.arange(k) & 1)
-        if len(on) == 0:
-            continue
-        G = plain.G[np.ix_(on, on)] if plain.G.ndim == 2 else plain.G[rows][:, on[:, None], on]
-        inverse = np.linalg.pinv(G, hermitian=True)
-        amounts = np.einsum(
-            "...ij,nj->ni" if G.ndim == 2 else "nij,nj->ni", inverse, plain.H[np.ix_(rows, on)]
-        )
-        error = np.sqrt(variance * np.diagonal(inverse, axis1=-2, axis2=-1) / weights[rows, None])
-        z[np.ix_(rows, on)] = amounts / np.where(error > 0, error, np.inf)
-    return z
+def _in_standard_errors(plain: Quadratic, present: np.ndarray, variance: float) -> np.ndarray:
+    r"""Return the amounts of least squares without bounds, each beside those present in its row, in standard errors.
+
+    With :math:`A` the components present in a row, :math:`c` their amounts and :math:`g = h - G c`, the amount of
+    another component j beside them would be :math:`g_j / r_j` with
+    :math:`r_j = G_{jj} - G_{jA} G_{AA}^{-1} G_{Aj}`, and its standard error :math:`\sigma / \sqrt{r_j}`.
+
+    Parameters
+    ----------
+    plain : Quadratic
+        What data whose noise is white ask of the factor.
+    present : ndarray of bool, (n, k)
+    variance : float
+        That of the noise.
+    """
+    first, of_row = patterns_of(present) if plain.G.ndim == 2 else [np.arange(len(present))] * 2
+    patterns, diagonal = present[first], plain.diagonal()
+    both = patterns[:, :, None] & patterns[:, None, :]
+    inverse = np.linalg.pinv(np.where(both, plain.G, 0.0), hermitian=True)
+    explained = np.einsum("...ja,...ab,...jb->...j", plain.G, inverse, plain.G, optimize=True)
+    rest = np.maximum(diagonal - explained, RIDGE * diagonal)
+    size = np.where(patterns, np.diagonal(inverse, axis1=1, axis2=2), rest)[of_row]
+    amounts = np.einsum("nij,nj->ni", inverse[of_row], plain.H)
+    found = np.where(present, amounts, plain.H - times_gram(amounts, plain.G))
+    return found / np.sqrt(np.where(size > 0, variance * size / plain.weights, np.inf))
 
 
 def excess_of(
@@ -200,11 +211,6 @@ def excess_of(
     """
     worst = np.zeros(factors[0].shape[1])
     for mode, held in absent.items():
-        plain = problem.touching(factors, mode)
-        for j in range(held.shape[1]):
-            asked = ~held
-            asked[:, j] = True
-            z = _in_standard_errors(plain, asked, variance)[:, j]
-            negative = z[z < 0]
-            worst[j] = max(worst[j], float(np.mean(negative**2)) if len(negative) else 0.0)
+        z = np.minimum(_in_standard_errors(problem.touching(factors, mode), ~held, variance), 0.0)
+        worst = np.maximum(worst, np.sum(z**2, axis=0) / or_one(np.count_nonzero(z, axis=0)))
     return worst

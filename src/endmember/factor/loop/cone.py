@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from endmember.factor.loop.absence import BORNE
+from endmember.factor.loop.absence import BORNE, RIDGE, excess_of
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import with_maps
 
-#: Directions of the spectra are kept apart by this fraction of their squared length.
-RIDGE = 1e-12
 #: A cone is wider than the noise allows where components leave less than this of it on average.
 WIDE = 0.6
 #: Shares of the mean that are tried.
@@ -35,11 +33,8 @@ SEEN = 5.0
 def excess_of_clipped(problem: Problem, S: np.ndarray) -> np.ndarray:
     r"""Return the mean square of the amounts that clipping takes to zero, in standard errors, (k,); NaN for none.
 
-    Of non-negative maps, with :math:`A` the components present in a pixel and :math:`g = h - G c`, the amount of
-    an absent component j beside them would be :math:`g_j / r_j` with
-    :math:`r_j = G_{jj} - G_{jA} G_{AA}^{-1} G_{Aj}`, and its standard error :math:`\sigma / \sqrt{r_j}`. Where phases
-    are absent this scatters as the negative half of noise does, with a mean square of 1; a cone that has widened to
-    explain clipped noise leaves less.
+    Each would be the amount beside those present in its pixel. Where phases are absent it scatters as the negative
+    half of noise does, with a mean square of 1; a cone that has widened to explain clipped noise leaves less.
 
     Parameters
     ----------
@@ -48,21 +43,11 @@ def excess_of_clipped(problem: Problem, S: np.ndarray) -> np.ndarray:
     S : ndarray, (m, k)
     """
     factors = with_maps(problem.data, S)
-    C, plain = factors[0], problem.touching(factors, 0)
-    G, diagonal = plain.G, np.diag(plain.G)
-    patterns, of_row = np.unique(C > 0, axis=0, return_inverse=True)
-    present = patterns[:, None, :] * G
-    inner = np.where(patterns[:, :, None], present, 0.0) + (RIDGE * diagonal + ~patterns)[
-        :, :, None
-    ] * np.eye(len(G))
-    explained = np.einsum("pja,pab,pjb->pj", present, np.linalg.inv(inner), present)
-    rest = np.maximum(diagonal - explained, RIDGE * diagonal)[of_row.ravel()]
-    variance = problem.noise_left(factors)
+    variance, clipped = problem.noise_left(factors), factors[0] <= 0
     if variance * problem.data.size <= 2 * RIDGE * problem.loss.reference(problem.data):
-        return np.full(len(G), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        squares = (plain.H - C @ G) ** 2 * plain.weights / (variance * rest)
-        return np.sum(squares, where=C <= 0, axis=0) / np.count_nonzero(C <= 0, axis=0)
+        return np.full(clipped.shape[1], np.nan)
+    excess = excess_of(problem, factors, {0: clipped}, variance)
+    return np.where(clipped.any(axis=0), excess, np.nan)
 
 
 def moved_apart(problem: Problem, factors: Sequence[np.ndarray]) -> tuple[list[np.ndarray], float]:

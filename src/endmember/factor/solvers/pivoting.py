@@ -125,12 +125,17 @@ def _under_norm(subproblem: Quadratic, F: np.ndarray, cost: float) -> np.ndarray
     return at(float(np.exp(root)))
 
 
-def groups(free: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return ``(rows, pattern)`` for every pattern of free entries that occurs."""
+def patterns_of(free: np.ndarray) -> list[np.ndarray]:
+    """Return where each pattern of free entries (n, k) comes first, (p,), and which of them every row has, (n,)."""
     packed = np.packbits(free, axis=1)
     if packed.shape[1] > 1:
         packed = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}")
-    _, first, label = np.unique(packed.ravel(), return_index=True, return_inverse=True)
+    return list(np.unique(packed.ravel(), return_index=True, return_inverse=True)[1:])
+
+
+def groups(free: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return ``(rows, pattern)`` for every pattern of free entries that occurs."""
+    first, label = patterns_of(free)
     order = np.argsort(label, kind="stable")
     edges = np.searchsorted(label[order], np.arange(1, len(first)))
     return [
