@@ -16,6 +16,7 @@ import numpy as np
 
 from endmember.factor.columns import or_one
 from endmember.factor.data.axis import Grid
+from endmember.factor.data.matrix import row_blocks
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Absent
@@ -193,7 +194,9 @@ def _in_standard_errors(plain: Quadratic, present: np.ndarray, variance: float) 
     explained = np.einsum("...ja,...ab,...jb->...j", plain.G, inverse, plain.G, optimize=True)
     rest = np.maximum(diagonal - explained, RIDGE * diagonal)
     size = np.where(patterns, np.diagonal(inverse, axis1=1, axis2=2), rest)[of_row]
-    amounts = np.einsum("nij,nj->ni", inverse[of_row], plain.H)
+    amounts = np.empty(present.shape)
+    for rows in row_blocks(len(present), inverse[0].size):
+        amounts[rows] = np.einsum("nij,nj->ni", inverse[of_row[rows]], plain.H[rows])
     found = np.where(present, amounts, plain.H - times_gram(amounts, plain.G))
     return found / np.sqrt(np.where(size > 0, variance * size / plain.weights, np.inf))
 
