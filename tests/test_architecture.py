@@ -177,14 +177,14 @@ MOST_STATEMENTS = {
     "app": 2237,
     "assess": 1959,
     "catalogue": 42,
-    "cli": 1074,
+    "cli": 1060,
     "errors": 50,
     "factor": 6334,
     "methods": 2363,
-    "preprocess": 1151,
-    "show": 790,
-    "signals": 2106,
-    "synthetic": 408,
+    "preprocess": 1142,
+    "show": 782,
+    "signals": 1972,
+    "synthetic": 401,
 }
 
 

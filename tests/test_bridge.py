@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 import endmember as em
+from endmember.cli import info
 from endmember.factor.data.inspection import unwrap
 from endmember.signals import bridge, cropping
-from endmember.signals.files import reading, source, summary
+from endmember.signals.files import reading, source
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -138,7 +139,7 @@ def test_a_file_without_spectrum_image_is_refused_with_what_it_holds(tmp_path, d
 
 def test_descriptions_tell_every_signal_of_a_velox_file():
     signals = reading.read_cheaply(real("edxs/velox_16x16.emd"))
-    found = [summary.describe_signal(one, number) for number, one in enumerate(signals)]
+    found = [source.describe_signal(one, number) for number, one in enumerate(signals)]
     images = [one for one in found if one.is_spectrum_image]
     assert len(found) == 10 and [one.number for one in images] == [9]
     said = [str(one).rpartition("detector ")[2] for one in found[:4]]
@@ -384,8 +385,8 @@ def test_a_reader_that_never_ends_is_an_unreadable_file(saved, monkeypatch):
                 continue
 
     monkeypatch.setattr(hs, "load", endless)
-    with reading.guard(seconds=0.05):
-        assert "not done after 0.05 seconds" in fault(saved).cause
+    with reading.guard(seconds=0.5):
+        assert "not done after 0.5 seconds" in fault(saved).cause
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited on Linux only")
@@ -421,7 +422,7 @@ def test_describe_agrees_with_numpy(chunks):
     signal = hs.signals.Signal1D(data)
     if chunks:
         signal = signal.as_lazy(chunks=chunks)
-    found, finite = summary.describe(signal), data[np.isfinite(data)]
+    found, finite = info.describe(signal), data[np.isfinite(data)]
     assert (found.zeros, found.negatives) == ((data == 0).mean(), (data < 0).mean())
     assert (found.non_finite, found.counts) == (3, False)
     assert (found.minimum, found.maximum) == (finite.min(), finite.max())
@@ -431,23 +432,23 @@ def test_describe_agrees_with_numpy(chunks):
 def test_counts_are_told_by_their_values_not_their_type():
     whole = np.arange(40).reshape(4, 10)
     for data, counts in ((whole, True), (whole.astype("f4"), True), (whole + 0.5, False)):
-        assert summary.describe(hs.signals.Signal1D(data)).counts is counts
-    assert not summary.describe(hs.signals.Signal1D(whole - 1)).counts
+        assert info.describe(hs.signals.Signal1D(data)).counts is counts
+    assert not info.describe(hs.signals.Signal1D(whole - 1)).counts
 
 
 @pytest.mark.parametrize("name", ["edxs/low_dose_TEM.bcf", "eels/NMC_Si.dm3"])
 def test_lazy_and_eager_summaries_of_real_files_are_equal(name):
-    eager, lazy = (summary.describe(em.load(real(name), lazy=lazy)) for lazy in (False, True))
+    eager, lazy = (info.describe(em.load(real(name), lazy=lazy)) for lazy in (False, True))
     assert eager.mean == pytest.approx(lazy.mean, rel=1e-12)
     assert {**vars(eager), "mean": 0} == {**vars(lazy), "mean": 0}
 
 
 def test_real_counts_and_real_negatives_are_recognised():
     signal = em.load(real("edxs/low_dose_TEM.bcf"))
-    counts = summary.describe(signal)
+    counts = info.describe(signal)
     assert counts.counts and counts.zeros > 0.99
     assert counts.mean * signal.data.size == pytest.approx(26005, rel=1e-12)
-    read_noise = summary.describe(em.load(real("eels/NMC_Si.dm3")))
+    read_noise = info.describe(em.load(real("eels/NMC_Si.dm3")))
     assert not read_noise.counts and read_noise.negatives == pytest.approx(0.094, abs=0.001)
 
 
@@ -538,34 +539,17 @@ def test_uneven_axes_are_kept(tmp_path):
     signal = hs.signals.Signal1D(np.ones((3, 30)), axes=[{"navigate": True, **a} for a in axes])
     signal.axes_manager[-1].navigate = False
     bridge.wrap_maps(np.ones((3, 2)), signal).save(tmp_path / "maps.hspy")
-    bridge.wrap_spectra(np.ones((2, 10)), signal, channels=(5, 15)).save(tmp_path / "s.hspy")
+    bridge.wrap_spectra(np.ones((2, len(energy))), signal).save(tmp_path / "s.hspy")
     (kept,) = hs.load(tmp_path / "maps.hspy").axes_manager.signal_axes
     np.testing.assert_array_equal(kept.axis, places)
     (kept,) = hs.load(tmp_path / "s.hspy").axes_manager.signal_axes
-    np.testing.assert_array_equal(kept.axis, energy[5:15])
-
-
-def test_spectra_of_some_channels_start_where_those_do():
-    (axis,) = bridge.wrap_spectra(np.ones((2, 20)), eels(), (10, 30)).axes_manager.signal_axes
-    np.testing.assert_allclose(axis.axis, eels().axes_manager.signal_axes[0].axis[10:30])
+    np.testing.assert_array_equal(kept.axis, energy)
 
 
 def test_residuals_are_wrapped_on_the_axes_they_belong_to():
     signal = eels()
-    energy, pixels = axes_of(signal)[-1], axes_of(signal)[:2]
-    image, spectrum = (
-        bridge.wrap_like(signal.data.mean(axis), signal, "residual") for axis in (-1, (0, 1))
-    )
-    assert axes_of(spectrum) == (energy,) and spectrum.metadata.Signal.signal_type == "EELS"
-    assert [a.name for a in axes_of(image)] == [a.name for a in pixels]
     whole = bridge.wrap_like(signal.data, signal, "residual")
     assert axes_of(whole) == axes_of(signal) and type(whole) is type(signal)
-    line = eels((7,), channels=7)
-    with pytest.raises(ValueError, match="name one with over="):
-        bridge.wrap_like(np.ones(7), line, "residual")
-    assert axes_of(bridge.wrap_like(np.ones(7), line, "residual", over="channels")) == (
-        axes_of(line)[-1],
-    )
 
 
 def test_shapes_that_do_not_belong_are_refused():

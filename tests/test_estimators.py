@@ -18,7 +18,7 @@ from endmember.factor.data.observed import observe
 from endmember.factor.loop.starts import with_maps
 from endmember.factor.penalties import Penalty
 from endmember.methods.estimator import SpectralEstimator
-from endmember.signals.result import described, doubts, reporting, storage
+from endmember.signals.result import doubts, reporting, storage
 
 RNG = np.random.default_rng(0)
 K, DOMAIN, CHANNELS = 2, (6, 8), 24
@@ -410,7 +410,7 @@ def test_a_users_own_class_is_kept_opened_and_compared(name, tmp_path, monkeypat
     left = result.model.explained(observe(X, keep_empty=True)).squares() / X.size
     assert compared.misfit[0] == pytest.approx(np.sqrt(left), rel=0.1)
 
-    monkeypatch.setattr(described, "_BASES", ())  # as where nothing has imported the class
+    monkeypatch.setattr(storage, "_BASES", ())  # as where nothing has imported the class
     again = em.open(folder)
     np.testing.assert_array_equal(again.maps.data, result.maps.data)
     np.testing.assert_array_equal(again.misfit().map, result.misfit().map)

@@ -14,7 +14,7 @@ import typer
 import endmember as em
 from effects import differ, numbers
 from endmember.catalogue import METHODS, PARAMETERS
-from endmember.cli import commands, main, preprocess, several, source
+from endmember.cli import commands, main, preprocess, several
 
 COMMANDS = typer.main.get_command(commands.app).commands
 #: Words that stand for the place of a file among those of a call.
@@ -300,7 +300,7 @@ def outcome(files, known, monkeypatch, capsys):
         prepare=lambda *what: what[-1],
     )
     monkeypatch.setattr(server, "make_store", lambda: store)
-    monkeypatch.setattr(source, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr("endmember.cli.options.ANSWER_SECONDS", 0.1)
 
     def run(words: list[str]) -> tuple[int, str, list[Any]]:
         if tuple(words) in known:

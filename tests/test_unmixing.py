@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import endmember as em
-from endmember.signals.result import described, storage
+from endmember.signals.result import storage
 
 PHANTOM = em.synthetic.mixed_phases(shape=(9, 12), channels=70, k=3, dose=400, seed=1)
 RESULT = em.unmix(PHANTOM.signal, em.NMF(3, random_state=0))
@@ -122,7 +122,7 @@ class Weighted(em.SquaredError):
 
 def test_a_report_says_which_loss_it_needs_and_a_folder_is_kept_without(tmp_path, monkeypatch):
     folder = counted(em.NMF(3, loss=Weighted(3.0), random_state=0)).save(tmp_path / "answer")
-    monkeypatch.setattr(described, "_BASES", ())  # as where nothing has imported the class
+    monkeypatch.setattr(storage, "_BASES", ())  # as where nothing has imported the class
     again = em.open(folder)
     with pytest.raises(TypeError, match=r"classes=\[Weighted\]"):
         again.report(tmp_path / "report.html")

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-PACKAGES = ("endmember", "endmember.assess", "endmember.preprocess")
+PACKAGES = ("endmember", "endmember.assess", "endmember.preprocess", "endmember.signals")
 
 
 def stub_of(package: ModuleType) -> str:

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import typer
 
 import endmember as em
+from endmember import signals
 from endmember.catalogue import penalties
 from endmember.errors import EndmemberError
+from endmember.signals.result.folders import existing, refuse_foreign
 
 from .console import Watch, note
 from .groups import Doubts, Fitting, Penalties, Varied
 from .options import (
+    LOAD_SECONDS,
     ComponentsOption,
     CropOption,
     FileArgument,
@@ -22,8 +25,10 @@ from .options import (
     OutputOption,
     OverwriteOption,
     PictureOption,
+    Reading,
     SeedOption,
     SignalOption,
+    Source,
     WeightsOption,
     dashed,
     only_with,
@@ -31,7 +36,6 @@ from .options import (
 from .preprocess import Cleaning, screened
 from .preprocess import preprocess as preprocess_command
 from .program import app
-from .source import LOAD_SECONDS, Reading, Source
 from .targets import (
     check_folder,
     check_room,
@@ -57,8 +61,6 @@ def demo() -> None:
 
     Leaves the result in ./endmember-demo, in place of that of an earlier run.
     """
-    from endmember.signals.result.folders import refuse_foreign
-
     refuse_foreign(DEMO_FOLDER)
     check_folder(Path.cwd(), "go to a folder of your own")
     phantom = em.synthetic.mixed_phases()
@@ -82,13 +84,11 @@ def info(file: FileArgument) -> None:
     For every signal: shape, axes with units, kind of data, zeros, negative
     values, noise, and the memory that a fit will need.
     """
-    from endmember.signals.files.reading import free_memory, guard, read_cheaply
-
     from .info import describe_file
 
-    free = free_memory()
-    with guard(seconds=LOAD_SECONDS, memory=free):
-        for line in describe_file(file, read_cheaply(file), free):
+    free = signals.free_memory()
+    with signals.guard(seconds=LOAD_SECONDS, memory=free):
+        for line in describe_file(file, signals.read_cheaply(file), free):
             typer.echo(line)
 
 
@@ -116,14 +116,11 @@ def unmix(
     parameters = fitting.parameters(context)
     folder = folder_for(file, "unmixed", output, overwrite)
     with reading.session():
-        from endmember.signals.plan import plan
-        from endmember.signals.result.unmixing import unmix_one
-
         entries = fitting.takes_single_values() and not known.relevance
         whole, masks = source.open(file, lazy=reading.lazy, weights=weights)
         image = screened(whole, cleaning, crop=source.crop, missing=source.missing, entries=entries)
         check_room(folder, image, components or _MOST_SUGGESTED)
-        planned = plan(image, components)
+        planned = signals.plan_in_words(image, components)
         if planned is not None:
             typer.echo(planned)
         elif reading.resume:
@@ -136,7 +133,7 @@ def unmix(
             typer.echo(panel.sentence)
         passes = folder.with_name(f"{folder.name}.passes") if planned else None
         with Watch() as watch:
-            result = unmix_one(
+            result = signals.unmix_one(
                 image, model, callback=watch, reasons=reasons, **masks,
                 left_open=fitting.left_open(parameters),
                 checkpoint=passes, resume=reading.resume and planned is not None,
@@ -186,11 +183,10 @@ def path(
             f"say which weight to vary: one of {', '.join(map(dashed, vars(varied)))}"
         )
     picture = picture_for(file, "path", output)
-    from endmember.signals.choosing import choose_model
 
     image, masks = source.read(file)
     (penalty,) = penalties(False, (), **{chosen[0]: True})["maps"]
-    model, _, _ = choose_model(image, components, random_state=seed, maps=penalty, **masks)
+    model, _, _ = signals.choose_model(image, components, random_state=seed, maps=penalty, **masks)
     along = em.assess.path(model, image, "maps__weight", _WEIGHTS, **masks)
     typer.echo(along.sentence)
     typer.echo("weight    misfit  overlap  movement")
@@ -259,10 +255,9 @@ def workbench(
     share_memory()
     store = make_store()
     first = None if file is None else _first(file, signal, crop, store)
-    limit = upload_limit * 2**20
     try:
         server = make_server(
-            Path.cwd(), store, first, address=address, port=port, limit=limit, public=public_url,
+            Path.cwd(), store, first, address=address, port=port, limit=upload_limit * 2**20, public=public_url,
             workspace=workspace.resolve(),
         )  # fmt: skip
     except OSError as problem:
@@ -306,9 +301,8 @@ def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
     """Read a file now, so that what is wrong with it is said here, and return what opens it in a session."""
     from endmember.app.core.steps import Step
     from endmember.app.work.scheduler import Ticket
-    from endmember.signals.files.reading import guard
 
-    with guard(seconds=LOAD_SECONDS):
+    with signals.guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)
     steps = [Step("crop_energy", {"start": start, "stop": stop}) for start, stop in windows or ()]
     prepared = [(step, store.prepare(Ticket(), image, (step,))) for step in steps]
@@ -328,8 +322,6 @@ def report(
     ],
 ) -> None:
     """Write report.html and components.png of a saved result anew."""
-    from endmember.signals.result.folders import existing
-
     place = existing(folder)
     folder = folder if place == folder.resolve() else place
     check_folder(folder, "copy the result to a folder of your own")

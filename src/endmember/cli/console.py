@@ -240,8 +240,7 @@ class Watch(ExitStack):
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            before = signal.signal(signal.SIGINT, self._stop)
-            self.callback(signal.signal, signal.SIGINT, before)
+            self.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, self._stop))
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn

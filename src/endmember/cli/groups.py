@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 import endmember as em
+from endmember import signals
 from endmember.catalogue import (
     METHODS,
     PARAMETERS,
@@ -117,11 +118,9 @@ class Fitting(Sweeps):
         self, image: Any, components: int | None, parameters: dict[str, Any], masks: dict[str, Any]
     ) -> tuple[Any, list[str], Any]:
         """Return the model with these parameters, the reasons for it, and the rank panel where that was asked."""
-        from endmember.signals.choosing import choose_model
-
         solver = self.solver and named(SOLVERS, self.solver.lower(), "solver")
         own = {"loss": self.loss, "solver": solver and solver()}
-        model, reasons, panel = choose_model(
+        model, reasons, panel = signals.choose_model(
             image, components, method=self.method, assume=self.assume, **masks, **(parameters | own)
         )
         if self.drift is not None:
@@ -250,13 +249,11 @@ def read_spectrum(path: Path, *, image: bool = False) -> Any:
     ValueError
         If the file holds none, or more.
     """
-    from endmember.signals.files.reading import read
-
-    managers = [(one, one.axes_manager) for one in read(path)]
     found = [
         one
-        for one, axes in managers
-        if axes.signal_dimension == 1 and (image or axes.navigation_size <= 1)
+        for one in signals.read(path)
+        if one.axes_manager.signal_dimension == 1
+        and (image or one.axes_manager.navigation_size <= 1)
     ]
     if len(found) != 1:
         what = "signals of spectra and a low loss" if image else "single spectra and a reference"
@@ -309,13 +306,10 @@ class Doubts:
 
 def _compared(result: Any, image: Any) -> Any:
     """Fit other methods to the same pixels and channels."""
-    from endmember.signals.choosing import choose_model, choose_models
-
     own, options = result.model, result.options
     seed = getattr(own, "random_state", 0)
-    plain, _, _ = choose_model(image, own.n_components_, random_state=seed, **options)
+    plain, _, _ = signals.choose_model(image, own.n_components_, random_state=seed, **options)
+    others = signals.choose_models(image, plain).items()
     models = {f"{type(own).__name__} (this)": own}
-    for name, model in choose_models(image, plain).items():
-        if repr(model) != repr(own):
-            models[name] = model
+    models |= {name: model for name, model in others if repr(model) != repr(own)}
     return em.compare(image, models, bands=False, **options)

@@ -3,25 +3,44 @@
 import math
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from endmember.errors import EndmemberError
 from endmember.factor.data.axis import text_of
+from endmember.factor.data.fingerprint import blocks_in_order
 from endmember.factor.data.inspection import unwrap
-from endmember.factor.data.observed import SPARSE_FROM
+from endmember.factor.data.lazy import sample
+from endmember.factor.data.observed import SPARSE_FROM, blocks_of, stays_lazy
 from endmember.factor.data.resources import in_words
 from endmember.factor.noise.model import estimate_noise
-from endmember.signals.files.summary import Summary, describe, describe_signal
+from endmember.signals.files.source import describe_signal
 
 from .console import counted
 
 #: Components that the memory is reckoned for and the next command asks for.
 _EXAMPLE = 3
-#: Lazy data larger than this are sampled to judge their noise, in bytes.
-_WHOLE_UP_TO = 2**28
-_SAMPLED_PIXELS = 4000
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a signal's values are like.
+
+    ``counts`` is true when every value is a non-negative integer, whatever the data type; ``zeros``
+    and ``negatives`` are fractions of all values; ``minimum``, ``maximum`` and ``mean`` leave
+    non-finite values out, and are NaN when nothing else is there.
+    """
+
+    counts: bool
+    zeros: float
+    negatives: float
+    non_finite: int
+    minimum: float
+    maximum: float
+    mean: float
 
 
 def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterator[str]:
@@ -67,6 +86,60 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
         yield "Nothing here can be unmixed: that takes a spectrum at each of several pixels."
 
 
+def describe(signal: Any) -> Summary:
+    """Summarise the values of a spectrum image, block by block.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        With one signal axis; eager or lazy. One block of it is in memory at a time.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    ValueError
+        The signal has not exactly one signal axis, or holds complex numbers or records.
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> summary = describe(hs.signals.Signal1D([[0.0, 2.0], [0.0, 0.0], [0.0, 4.0]]))
+    >>> summary.counts, summary.zeros, summary.mean
+    (True, 0.6666666666666666, 1.0)
+    """
+    data = unwrap(signal)
+    if data.dtype.kind not in "biuf":
+        raise EndmemberError(
+            f"the signal holds values of type {data.dtype}, where real numbers are needed; "
+            "take the real part or the modulus first"
+        )
+    tallies = map(_tally, blocks_in_order(data))
+    zeros, negatives, finite, fractional, minima, maxima, sums = zip(*tallies, strict=True)
+    n_finite = sum(finite)
+    return Summary(
+        counts=not (any(fractional) or any(negatives) or data.size > n_finite),
+        zeros=sum(zeros) / data.size,
+        negatives=sum(negatives) / data.size,
+        non_finite=data.size - n_finite,
+        minimum=min(minima) if n_finite else math.nan,
+        maximum=max(maxima) if n_finite else math.nan,
+        mean=math.fsum(sums) / n_finite if n_finite else math.nan,
+    )
+
+
+def _tally(block: np.ndarray) -> tuple[Any, ...]:
+    """Count and add up one block; see the names in `describe`."""
+    finite = block[np.isfinite(block)] if block.dtype.kind == "f" else block
+    ends = (finite.min(), finite.max()) if finite.size else (math.inf, -math.inf)
+    return (
+        int((block == 0).sum()), int((block < 0).sum()), finite.size, bool((finite % 1).any()),
+        *map(float, ends), float(finite.sum(dtype=np.float64)),
+    )  # fmt: skip
+
+
 def _line(name: str, words: str) -> str:
     return f"  {name:<12} {words}"
 
@@ -84,8 +157,7 @@ def _extent(axis: Any) -> str:
     step = f"{size} of {abs(axis.scale):.4g}{unit or ' (not calibrated)'}"
     if axis.navigate:
         return step
-    last = axis.offset + (axis.size - 1) * axis.scale
-    return f"{step}, from {axis.offset + 0.0:.6g} to {last:.6g}{unit}"
+    return f"{step}, from {axis.offset + 0.0:.6g} to {axis.offset + (axis.size - 1) * axis.scale:.6g}{unit}"
 
 
 def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:
@@ -105,13 +177,9 @@ def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:
 
 
 def _noise(data: Any) -> Iterator[str]:
-    """Estimate the noise, from some pixels of large lazy data, and say what it is like."""
-    if not isinstance(data, np.ndarray):
-        rows = data.reshape(-1, data.shape[-1])
-        step = 1 if data.nbytes <= _WHOLE_UP_TO else math.ceil(rows.shape[0] / _SAMPLED_PIXELS)
-        data = rows[::step].compute().reshape(data.shape if step == 1 else (-1, data.shape[-1]))
+    """Estimate the noise, from some blocks of large lazy data, and say what it is like."""
     try:
-        noise = estimate_noise(data)
+        noise = estimate_noise(sample(blocks_of(data)) if stays_lazy(data) else data)
     except ValueError as error:
         yield _line("noise", f"not estimated: {error}")
         return
@@ -123,11 +191,9 @@ def _noise(data: Any) -> Iterator[str]:
 def memory_for_fit(data: Any, summary: Summary) -> float:
     """Bytes that a fit takes: the data, their sparse copy if they get one, factors and sketch."""
     pixels, channels = math.prod(data.shape[:-1]), data.shape[-1]
-    rank = max(2 * _EXAMPLE, _EXAMPLE + 10)
-    factors = 8 * (pixels + channels) * (10 * _EXAMPLE + 3 * rank)
+    factors = 8 * (pixels + channels) * (10 * _EXAMPLE + 3 * max(2 * _EXAMPLE, _EXAMPLE + 10))
     sparsely = data.dtype.kind != "f" and summary.zeros > SPARSE_FROM
-    sparse = 28 * (1 - summary.zeros) * data.size if sparsely else 0
-    return data.nbytes + sparse + factors
+    return data.nbytes + (28 * (1 - summary.zeros) * data.size if sparsely else 0) + factors
 
 
 def _share(fraction: float) -> str:

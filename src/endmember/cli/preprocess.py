@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import endmember as em
+from endmember import signals
 from endmember.errors import EndmemberError
 
 from .console import counted
@@ -22,11 +23,12 @@ from .options import (
     MissingOption,
     OverwriteOption,
     SignalOption,
+    narrowed,
     only_with,
+    open_image,
     parse_window,
 )
-from .source import narrowed, open_image
-from .targets import check_folder, check_name, make_folder, refuse_earlier
+from .targets import check_place, make_folder, refuse_earlier
 
 #: What the folder of a .zspy store holds.
 _STORE = {".zattrs", ".zgroup", ".zmetadata", "zarr.json", "Experiments"}
@@ -141,12 +143,10 @@ def preprocess(
         raise FileExistsError(
             f"{target} holds something else than an image and is not replaced; name another with -o"
         )
-    check_name(target)
-    check_folder(target.absolute().parent)
+    check_place(target)
     image = open_image(file, lazy, signal)
-    low = None
-    if steps.low_loss is not None:
-        low = narrowed(open_image(steps.low_loss, lazy, None), None, missing, entries=True)
+    low = None if steps.low_loss is None else open_image(steps.low_loss, lazy, None)
+    low = None if low is None else narrowed(low, None, missing, entries=True)
     align = partial(_aligned, low_loss=low, dispersion=steps.dispersion) if steps.align else None
     method = steps.method or "ml"
     image = screened(image, steps, crop=crop, missing=missing, method=method, align=align)
@@ -173,13 +173,14 @@ def screened(
     It is cropped first; a window of the background that lies outside is kept until the background is subtracted.
     """
     from endmember.factor.data.axis import Axis
-    from endmember.signals.cropping import channels_within
 
     window = cleaning.background
     first = crop
     if window is not None:
-        base = channels_within(image, window, "background")  # refuses one that leaves the axis
-        kept = {channel for one in crop or () for channel in channels_within(image, one)}
+        base = signals.channels_within(
+            image, window, "background"
+        )  # refuses one that leaves the axis
+        kept = {channel for one in crop or () for channel in signals.channels_within(image, one)}
         first = crop if not crop or kept.issuperset(base) else _joined(crop, window)
     image = narrowed(image, first, missing, entries)
     if cleaning.spikes:

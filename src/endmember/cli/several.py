@@ -6,7 +6,9 @@ from typing import Annotated, Any
 import typer
 
 import endmember as em
+from endmember import signals
 from endmember.errors import Argument, EndmemberError
+from endmember.signals.result.folders import replacing
 
 from .console import Watch
 from .groups import Sweeps, read_spectrum
@@ -22,10 +24,12 @@ from .options import (
     OverwriteOption,
     PictureOption,
     SeedOption,
+    Source,
     WeightsOption,
+    narrowed,
+    open_image,
 )
 from .program import app
-from .source import Source, narrowed, open_image
 from .targets import beside, check_room, draw, folder_for, keep_result, picture_for
 
 #: What may relate two signals, by what the command line calls it.
@@ -70,27 +74,25 @@ def compare(
     if others:
         _compare_results(first, others[0], output)
         return
-    from endmember.signals.choosing import choose_model, choose_models
 
     picture = picture_for(first, "compare", output)
     image, masks = source.read(first)
-    model, _, panel = choose_model(image, components, random_state=seed, **masks)
+    model, _, panel = signals.choose_model(image, components, random_state=seed, **masks)
     if panel is not None:
         typer.echo(panel.sentence)
-    found = em.compare(image, choose_models(image, model), bands=bands, **masks)
+    found = em.compare(image, signals.choose_models(image, model), bands=bands, **masks)
     typer.echo(str(found))
     draw(found, picture)
 
 
 def _compare_results(first: Path, second: Path, output: Path | None) -> None:
-    from endmember.signals.result.differences import differences
 
     names: Any = (first.name or str(first), second.name or str(second))
     if names[0] == names[1]:
         names = (str(first), str(second))
     name = f"{first.resolve().name}-{second.resolve().name}-compare.png"
     picture = picture_for(first, "compare", output or beside(first, name))
-    found = differences(em.open(first), em.open(second), names)
+    found = signals.differences(em.open(first), em.open(second), names)
     typer.echo(str(found))
     draw(found.comparison, picture)
 
@@ -138,12 +140,10 @@ def fuse(
         )
     numbers: list[Any] = list(signal) if signal else [None] * len(files)
     _refuse_twice(files, numbers, "--signal")
-    from endmember.signals.choosing import named_loss
-    from endmember.signals.result.coupling import unmix_together
 
-    chosen = None if loss == "auto" else named_loss(loss)
+    chosen = None if loss == "auto" else signals.named_loss(loss)
     folder = folder_for(files[0], "fused", output, overwrite)
-    signals = [
+    images = [
         narrowed(open_image(file, False, number), None, missing, entries=True)
         for file, number in zip(files, numbers, strict=True)
     ]
@@ -152,7 +152,7 @@ def fuse(
         max_iter=sweeps.max_iter, tol=sweeps.tol, random_state=sweeps.seed,
     )  # fmt: skip
     with Watch() as watch:
-        result = unmix_together(signals, model, callback=watch)
+        result = signals.unmix_together(images, model, callback=watch)
         weights = ", ".join(f"{weight:.3g}" for weight in result.model.weights_)
         watch.conclude(result.model, f" of {len(result.spectra)} detectors (weights {weights})")
         keep_result(result, folder, overwrite)
@@ -207,15 +207,13 @@ def correlate(
 def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> None:
     """Write maps and both kinds of spectra, and a picture of the first."""
     from endmember.factor.data.axis import Axis
-    from endmember.signals.bridge import wrap_maps, wrap_spectra
-    from endmember.signals.result.folders import replacing
 
     with replacing(folder, overwrite) as new:
-        spectra = wrap_spectra(model.components_, first, unit=model.unit_of_spectra)
+        spectra = signals.wrap_spectra(model.components_, first, unit=model.unit_of_spectra)
         axis = Axis.of(spectra)
-        wrap_maps(model.maps_, first).save(new / "maps.hspy")
+        signals.wrap_maps(model.maps_, first).save(new / "maps.hspy")
         spectra.save(new / "spectra.hspy")
-        second = wrap_spectra(model.components_y_, other, unit=model.unit_of_spectra)
+        second = signals.wrap_spectra(model.components_y_, other, unit=model.unit_of_spectra)
         second.save(new / "spectra_2.hspy")
         figure = em.show.components(model, energy=axis.energy, energy_units=axis.units)
         figure.savefig(new / "components.png", dpi=150)
@@ -267,11 +265,10 @@ def mlls(
     """
     folder = folder_for(file, "mlls", output, overwrite)
     kind = _background(background)
-    from endmember.signals.choosing import chosen_loss
 
     image, masks = source.read(file, lazy=lazy, entries=loss != "scaled", weights=weights)
     check_room(folder, image, len(reference) + 5)
-    chosen, why = chosen_loss(image, loss, **masks)
+    chosen, why = signals.chosen_loss(image, loss, **masks)
     model = em.MLLS(
         [read_spectrum(path) for path in reference],
         loss=chosen, background=kind, shift=shift,

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from endmember.errors import EndmemberError
+from endmember.signals.result.folders import refuse_foreign, written
 
 from .console import note
 
@@ -27,13 +28,10 @@ def beside(file: Path, name: str) -> Path:
 
 def folder_for(file: Path, kind: str, output: Path | None, overwrite: bool) -> Path:
     """Return the folder of a result, FILE-kind unless given; refused, before any work, where it cannot take one."""
-    from endmember.signals.result.folders import refuse_foreign
-
     folder = output or beside(file, f"{file.stem}-{kind}")
     refuse_earlier(folder, overwrite, "folder")
     refuse_foreign(folder)
-    check_name(folder)
-    check_folder(folder.absolute().parent)
+    check_place(folder)
     return folder
 
 
@@ -55,13 +53,15 @@ def picture_for(file: Path, kind: str, output: Path | None) -> Path:
         )
     if picture.is_dir() or (picture.exists() and not os.access(picture, os.W_OK)):
         raise PermissionError(f"{picture} cannot be written to; name another file with -o")
-    check_name(picture)
-    check_folder(picture.absolute().parent)
+    check_place(picture)
     return picture
 
 
-def check_name(place: Path) -> None:
-    """Refuse, before any work, a circle of links, and a name too long for the system or for what is written beside."""
+def check_place(place: Path) -> None:
+    """Refuse, before any work, a folder that cannot be written, a circle of links, and a name too long for the system.
+
+    The name is that of what is written beside the place as well.
+    """
     place = place.absolute()
     for name in (place, place.with_name(f".endmember-{place.name}-{'0' * 16}")):
         try:
@@ -71,6 +71,7 @@ def check_name(place: Path) -> None:
         except OSError as problem:
             why = f"{place} cannot be written to ({problem.strerror}); name another place with -o"
             raise PermissionError(why) from problem
+    check_folder(place.parent)
 
 
 def check_folder(folder: Path, advice: str = "name another place with -o") -> None:
@@ -112,8 +113,6 @@ def check_room(folder: Path, image: Any, k: int) -> None:
 
 def keep_result(result: Any, folder: Path, overwrite: bool) -> None:
     """Save the result and draw it; say so where an interrupt comes when it is saved already."""
-    from endmember.signals.result.folders import written
-
     before = written(folder)
     try:
         _save_or_rescue(result, folder, overwrite)

@@ -111,8 +111,7 @@ def _align(
     X: Any, low_loss: Any, *, method: str, shifts: Any, window: Any, max_shift: Any, smooth: int,
     interpolate: bool, ends: str, energy: Any, dispersion: bool, stretches: Any,
 ) -> Any:  # fmt: skip
-    if ends not in ("crop", "nan"):
-        raise EndmemberError(f'ends={ends!r} is not known; allowed: "crop", "nan"')
+    check_known("ends", ends, "crop", "nan")
     if ends == "nan" and X.dtype.kind != "f" and not interpolate:
         raise EndmemberError('counts cannot hold NaN; give ends="crop", or the data as floats')
     domain = X.shape[:-1]
@@ -326,8 +325,7 @@ def _from_median(moves: Floats, filled: NDArray[np.bool_], reach: float) -> Floa
     if filled.any():
         moves = moves - np.median(moves[filled], axis=0)
     largest = np.abs(moves).reshape(len(moves), -1).sum(axis=1)
-    within = np.minimum(1.0, reach / np.maximum(largest, reach))
-    return np.where(filled, moves.T * within, 0.0).T
+    return np.where(filled, moves.T * np.minimum(1.0, reach / np.maximum(largest, reach)), 0.0).T
 
 
 def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:
@@ -374,8 +372,7 @@ def _vertex(y: Floats, top: int) -> float:
         return float(top)
     x = np.arange(start, stop) - top
     square, slope, _ = np.polyfit(x, np.log(y[start:stop] / y[top]), 2, w=np.sqrt(y[start:stop]))
-    vertex = -slope / (2 * square) if square < 0 else 0.0
-    return top + float(np.clip(vertex, -len(x), len(x)))
+    return top + float(np.clip(-slope / (2 * square) if square < 0 else 0.0, -len(x), len(x)))
 
 
 def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats:

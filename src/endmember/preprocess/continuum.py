@@ -201,8 +201,7 @@ def _exponent_of_mean(
     wanted, left = np.nan_to_num(mean).ravel(), np.flatnonzero(~np.isnan(mean).ravel())
     known = known.reshape(-1, len(L))
     for _ in range(_STEPS):
-        weights = np.exp(np.multiply.outer(-r[left], L)) * known[left]
-        area, first, second = (weights @ powers).T
+        area, first, second = ((np.exp(np.multiply.outer(-r[left], L)) * known[left]) @ powers).T
         centre = first / area
         new = np.clip(r[left] + (centre - wanted[left]) / (second / area - centre**2), LEAST, MOST)
         step = np.abs(new - r[left])
@@ -347,8 +346,7 @@ def fit_shapes(Y: Floats, energy: Floats, shapes: Callable[[Floats], Floats]) ->
     data = data if known.all() else Weighted(data, known.astype(float))
     B = shapes(energy)
     start = least_squares(data, B, np.ones(len(energy)), Limits())
-    amounts = poisson(data, B, start, Limits())
-    return ShapeBackground(amounts.reshape(*Y.shape[:-1], -1), shapes)
+    return ShapeBackground(poisson(data, B, start, Limits()).reshape(*Y.shape[:-1], -1), shapes)
 
 
 def influence_of_shapes(fit: ShapeBackground, energy: Floats, known: NDArray[np.bool_]) -> Floats:
@@ -386,6 +384,5 @@ def snip(Y: Floats, width: int) -> Floats:
     scale[scale == 0] = 1.0
     v = np.log(np.log(np.sqrt(filled / scale + 1) + 1) + 1)
     for p in range(min(width, (v.shape[-1] - 1) // 2), 0, -1):
-        middle = (v[..., : -2 * p] + v[..., 2 * p :]) / 2
-        v[..., p:-p] = np.minimum(v[..., p:-p], middle)
+        v[..., p:-p] = np.minimum(v[..., p:-p], (v[..., : -2 * p] + v[..., 2 * p :]) / 2)
     return ((np.exp(np.exp(v) - 1) - 1) ** 2 - 1) * scale

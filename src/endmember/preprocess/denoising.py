@@ -207,8 +207,7 @@ def _weights(data: Any, noise: NoiseModel) -> tuple[Floats, Floats]:
     """Return the weights of pixels and channels that make the noise white, lone counts held below its edge."""
     n, m = data.shape
     counts = float(data.dot(np.ones((m, 1))).mean()) / m / (noise.gain or 1.0)
-    floor = lone_count_floor(counts, n, m) if noise.gain > 0 else 0.0
-    return whitening_weights(data, noise, floor)
+    return whitening_weights(data, noise, lone_count_floor(counts, n, m) if noise.gain > 0 else 0.0)
 
 
 def _warn(low: LowRank, noise: NoiseModel, n: int, m: int) -> None:

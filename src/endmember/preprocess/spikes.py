@@ -148,11 +148,9 @@ def remove_spikes(
     array([[1, 2, 3, 4]])
     """
     if mask is None:
-        options = {"probability": probability, "grow": grow, "afterglow": afterglow}
-        spikes = find_spikes(X, noise=noise, **options)
-        if not is_lazy(spikes):
-            _tell(spikes)
-        return map_pixels(_bridge, X, spikes)
+        mask = find_spikes(X, probability=probability, grow=grow, afterglow=afterglow, noise=noise)
+        if not is_lazy(mask):
+            _tell(mask)
     mask = unwrap(mask)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
     if mask.shape != X.shape or mask.dtype != bool:

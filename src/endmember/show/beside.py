@@ -74,8 +74,7 @@ def draw_beside(content: Beside) -> Figure:
     5
     """
     n, k = content.spectra.shape[:2]
-    values = drawing.flatten_domain(content.maps[0][..., 0])[0]
-    space = Space.of(values, None, None, 0.72)
+    space = Space.of(drawing.flatten_domain(content.maps[0][..., 0])[0], None, None, 0.72)
     row = max(space.height + 0.25, 1.25)
     figure = page.blank_figure(
         n * (space.width + 0.55) + _SPECTRUM_WIDTH,
@@ -91,8 +90,7 @@ def draw_beside(content: Beside) -> Figure:
     right = None
     for j in range(k):
         for i, colour in enumerate(colours):
-            axes = above.add_subplot(grid[j, i])
-            _draw_map(axes, space, content, i, j, colour)
+            _draw_map(above.add_subplot(grid[j, i]), space, content, i, j, colour)
         right = above.add_subplot(grid[j, n], sharex=right)
         _draw_spectra(right, content, j, colours)
         label_below(right, content.energy_label, j == k - 1)

@@ -130,10 +130,9 @@ def draw_map(
     ratio, _ = map_proportions(values.shape, np.full(2, np.nan) if steps is None else steps)
     reach = float(np.abs(values).max()) if values.count() else 0.0
     lowest, highest = limits or (-reach if values.min() < 0 else 0.0, reach)
-    signed = limits is None and lowest < 0
     image = axes.imshow(
         values,
-        cmap=matplotlib.colormaps[_DIVERGING if signed else _PERCEPTUAL],
+        cmap=matplotlib.colormaps[_DIVERGING if (limits is None and lowest < 0) else _PERCEPTUAL],
         vmin=lowest,
         vmax=highest if highest > lowest else lowest + 1.0,
         aspect=ratio * values.shape[1] / values.shape[0],

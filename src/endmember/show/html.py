@@ -50,8 +50,7 @@ class Section:
     @property
     def alternative(self) -> str:
         """What stands for the figure where it is not seen."""
-        described = str(self.figure.get_label()) if self.figure else ""
-        return described or f"Figure: {self.title}"
+        return (str(self.figure.get_label()) if self.figure else "") or f"Figure: {self.title}"
 
     @property
     def width(self) -> int:

@@ -352,10 +352,9 @@ def _draw_starts(axes: Axes, excess: np.ndarray) -> None:
     """Draw the ends of all starts as ticks at the right edge; the best lie at the bottom."""
     if excess.size == 0:
         return
-    lowest = axes.get_ylim()[0]
     axes.plot(
         np.full(excess.size, 1.0),
-        np.where(np.isfinite(excess), excess, lowest),
+        np.where(np.isfinite(excess), excess, axes.get_ylim()[0]),
         transform=axes.get_yaxis_transform(),
         linestyle="none",
         marker="_",

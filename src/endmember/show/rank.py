@@ -10,8 +10,7 @@ def draw_rank(report: Any, axes: Any = None) -> Any:
     if axes is None:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(7.0, 3.0), layout="constrained")
-        axes = figure.subplots(1, 2, width_ratios=[3, 2])
+        axes = Figure(figsize=(7.0, 3.0), layout="constrained").subplots(1, 2, width_ratios=[3, 2])
     scree, counted = axes
     numbers = np.arange(1, report.visibility.size + 1)
     signal = numbers <= report.suggested

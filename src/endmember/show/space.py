@@ -54,9 +54,9 @@ class Space:
     ) -> Space:
         """Take the axes that are drawn out of those of the domain."""
         known = pixel_size is not None and len(pixel_size) >= values.ndim
-        sizes = np.array(pixel_size if known else [np.nan] * values.ndim, dtype=float)
-        steps = np.abs(sizes[-values.ndim :])  # an axis that runs backwards has the same scale
-        steps = np.where(np.isfinite(steps) & (steps > 0), steps, np.nan)
+        # An axis that runs backwards has the same scale.
+        sizes = np.abs(np.array(pixel_size if known else [np.nan] * values.ndim, dtype=float))
+        steps = np.where(np.isfinite(sizes) & (sizes > 0), sizes, np.nan)[-values.ndim :]
         if pixel_units is None or isinstance(pixel_units, str):
             return cls(values.shape, steps, pixel_units, scale)
         units = list(pixel_units)[-values.ndim :] or [None]
@@ -104,8 +104,7 @@ class Space:
         """Label of the position axis; an image has none."""
         if self.is_image:
             return ""
-        calibrated = np.isfinite(self.steps[-1])
-        return page.with_units("Position", self.units) if calibrated else "Pixel"
+        return page.with_units("Position", self.units) if np.isfinite(self.steps[-1]) else "Pixel"
 
     def draw(
         self,

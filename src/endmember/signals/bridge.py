@@ -65,9 +65,7 @@ def with_values(maps: Any, values: np.ndarray, title: str) -> Any:
     return copy
 
 
-def wrap_spectra(
-    spectra: np.ndarray, like: Any, channels: tuple[int, int] | None = None, unit: str = ""
-) -> Any:
+def wrap_spectra(spectra: np.ndarray, like: Any, unit: str = "") -> Any:
     """Wrap spectra as a signal of the same kind as the one that was unmixed.
 
     Parameters
@@ -77,8 +75,6 @@ def wrap_spectra(
     like : hyperspy.api.signals.BaseSignal
         The spectrum image that was unmixed: gives the signal axis, the signal type, and what the
         metadata say of instrument and sample.
-    channels : (start, stop), optional
-        The channels of ``like``, as indices, that the spectra cover; all by default.
     unit : str
         What the numbers are, such as "unit length": ``metadata.Signal.quantity`` says it in place of the quantity of
         ``like``, which is kept as ``metadata.Signal.quantity_of_data``. Nothing for spectra in the unit of ``like``.
@@ -100,8 +96,6 @@ def wrap_spectra(
     >>> wrap_spectra(np.ones((3, 60)), cube)
     <Signal1D, title: spectra, dimensions: (3|60)>
     """
-    if channels is not None:
-        like = like.isig[channels[0] : channels[1]]
     _check_shape("spectra", spectra.shape[1:], unwrap(like).shape[-1:])
     axes = [
         _component_axis(spectra.shape[0]),
@@ -114,61 +108,38 @@ def wrap_spectra(
     return _new_signal(np.ascontiguousarray(spectra), axes, metadata)
 
 
-def in_counts(spectra: Any, maps: Any) -> Any:
-    """Return a signal of spectra (k, channels), each with what its map (k, *domain) holds in all pixels together."""
-    total = np.nansum(maps.data, axis=tuple(range(1, maps.data.ndim)), dtype=float)
-    copy = spectra.deepcopy()
-    copy.data = (copy.data * total[:, None]).astype(copy.data.dtype)
-    if copy.metadata.has_item("Signal.quantity_of_data"):
-        copy.metadata.Signal.quantity = copy.metadata.Signal.quantity_of_data
-    return copy
-
-
-def wrap_like(array: np.ndarray, like: Any, title: str, over: str | None = None) -> Any:
-    """Wrap one value a pixel, one value a channel, or both, such as a residual.
+def wrap_like(array: np.ndarray, like: Any, title: str) -> Any:
+    """Wrap a whole spectrum image, such as a residual.
 
     Parameters
     ----------
-    array : ndarray, shape (*domain), (channels,) or (*domain, channels)
+    array : ndarray, shape (*domain, channels)
         What to wrap.
     like : hyperspy.api.signals.BaseSignal
         The spectrum image that the array belongs to.
     title : str
         Added to the title of ``like``.
-    over : {"pixels", "channels", "both"}, optional
-        Which of the three it is; told from the shape by default.
 
     Returns
     -------
     hyperspy.api.signals.BaseSignal
-        An image on the domain's axes, a spectrum of the same signal type, or a spectrum image.
+        A spectrum image of the same signal type.
 
     Raises
     ------
     ValueError
-        The shape fits none of the three, or two of them without ``over``.
+        The array does not have the shape of ``like``.
 
     Examples
     --------
     >>> import hyperspy.api as hs
-    >>> wrap_like(np.ones((4, 5)), hs.signals.Signal1D(np.zeros((4, 5, 60))), "residual")
-    <Signal2D, title: residual, dimensions: (|5, 4)>
+    >>> wrap_like(np.ones((4, 5, 60)), hs.signals.Signal1D(np.zeros((4, 5, 60))), "residual")
+    <Signal1D, title: residual, dimensions: (5, 4|60)>
     """
-    pixels = _domain_axes(like)
-    channels = [like.axes_manager.signal_axes[0].get_axis_dictionary()]
-    images = [{**axis, "navigate": True} for axis in pixels]
-    axes = {"pixels": pixels, "channels": channels, "both": [*images, *channels]}
-    shape = tuple(unwrap(like).shape)
-    shapes = {"pixels": shape[:-1], "channels": shape[-1:], "both": shape}
-    fitting = [name for name, shape in shapes.items() if shape == array.shape]
-    if over is None and len(fitting) == 1:
-        over = fitting[0]
-    if over not in fitting:
-        allowed = ", ".join(f"{shape} over {name}" for name, shape in shapes.items())
-        raise EndmemberError(
-            f"an array of shape {array.shape} can be {allowed}; name one with over="
-        )
-    return _new_signal(array, axes[over], _metadata(like, title, own=over != "pixels"))
+    _check_shape(title, array.shape, unwrap(like).shape)
+    axes = [{**axis, "navigate": True} for axis in _domain_axes(like)]
+    axes.append(like.axes_manager.signal_axes[0].get_axis_dictionary())
+    return _new_signal(array, axes, _metadata(like, title, own=True))
 
 
 def fill_learning_results(
@@ -244,13 +215,13 @@ def _domain_axes(like: Any) -> list[dict[str, Any]]:
 def _metadata(like: Any, title: str, own: bool = False) -> dict[str, Any]:
     """Return what the metadata of ``like`` also say of its parts; ``own``: and of its spectra."""
     known = like.metadata.as_dictionary()
-    metadata = {name: known[name] for name in ("Acquisition_instrument", "Sample") if name in known}
     before = known.get("General", {}).get("title", "")
-    metadata["General"] = {"title": f"{before} {title}".strip()}
     of_signal = known.get("Signal", {}) if own else {}
-    kept = ("signal_type", "quantity")
-    metadata["Signal"] = {name: of_signal[name] for name in kept if name in of_signal}
-    return metadata
+    return {
+        **{name: known[name] for name in ("Acquisition_instrument", "Sample") if name in known},
+        "General": {"title": f"{before} {title}".strip()},
+        "Signal": {key: of_signal[key] for key in ("signal_type", "quantity") if key in of_signal},
+    }
 
 
 def _new_signal(data: np.ndarray, axes: list[dict[str, Any]], metadata: dict[str, Any]) -> Any:

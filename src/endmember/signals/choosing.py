@@ -92,9 +92,7 @@ def choose_model(
         reasons.append(_on_number(report, None if judged is signal else judged[..., 0].size))
     noise = report.noise.times(1 / observed.unit) if report else estimate_noise(observed)
     chosen, why = _suited(noise, weighted) if loss == "auto" else (named_loss(loss), [])
-    free = (
-        model is None and loss == "auto" and not parameters.keys() & {"maps", "spectra", "solver"}
-    )
+    free = model is None and loss == "auto" and not {"maps", "spectra", "solver"} & {*parameters}
     if assume != "pure_maps" and (weighted or not free):
         raise EndmemberError(
             Argument("assume", assume),
@@ -115,12 +113,15 @@ def choose_model(
             chosen, why, few, signed, parameters, n_components, weighted, assume
         )
     found = NMF(n_components, loss=chosen, **parameters)
-    if loss == "auto" and weighted and chosen.counts and not _can_work(found):
-        found.set_params(loss=SquaredError())
-        why = [
-            "Loss: squared error, because single values have weights or are missing, which weights by counts do not "
-            "go with, nor does the likelihood of Poisson with the penalties given."
-        ]
+    if loss == "auto" and weighted and chosen.counts:
+        try:
+            found._check_parameters()
+        except EndmemberError:
+            found.set_params(loss=SquaredError())
+            why = [
+                "Loss: squared error, because single values have weights or are missing, which weights by counts do "
+                "not go with, nor does the likelihood of Poisson with the penalties given."
+            ]
     return found, [*reasons, *why], report
 
 
@@ -166,15 +167,6 @@ def _left_open(
         parameters["maps"] = Absent("auto", mixed=assume == "distinct_spectra")
         why.append(ZEROS if assume == "pure_maps" else APART)
     return chosen, why
-
-
-def _can_work(model: NMF) -> bool:
-    """Tell whether loss, solver and penalties of a model go together."""
-    try:
-        model._check_parameters()
-    except EndmemberError:
-        return False
-    return True
 
 
 def _mean(observed: Observed) -> float:
@@ -317,8 +309,9 @@ def _without_gaps(judged: Any, mask: Any, channel_mask: Any, weights: Any) -> tu
         If all of them do.
     """
     taken = given(judged)
-    masks = checked_masks(taken, taken.shape[:-1], mask, channel_mask, weights)
-    mask, channel_mask, weights = masks
+    mask, channel_mask, weights = checked_masks(
+        taken, taken.shape[:-1], mask, channel_mask, weights
+    )
     if weights is None:
         return judged, mask
     missing = (weights == 0) & ~(False if channel_mask is None else channel_mask)

@@ -219,8 +219,7 @@ def rebin(signal: Any, pixels: int = 1, channels: int = 1) -> Any:
             raise EndmemberError(
                 f"{what}={number} cannot become one; give a whole number from 1 to {size}"
             )
-    scale = [pixels] * manager.navigation_dimension + [channels]
-    binned = signal.rebin(scale=scale)
+    binned = signal.rebin(scale=[pixels] * manager.navigation_dimension + [channels])
     return record(binned, {"step": "rebin", "pixels": pixels, "channels": channels})
 
 
@@ -285,11 +284,4 @@ def do_again(signal: Any, step: dict[str, Any]) -> Any:
     raise EndmemberError(
         f"the step {step['step']!r} cannot be done again from its record; give the data: "
         "result.reproduce(data)"
-    )
-
-
-def are_signals(signal: Any) -> bool:
-    """Tell whether several signals or cubes were given, and not one array as nested lists."""
-    return isinstance(signal, list | tuple) and any(
-        hasattr(one, "axes_manager") or np.ndim(one) > 2 for one in signal
     )

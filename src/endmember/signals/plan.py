@@ -15,7 +15,7 @@ PASSES = 4
 MOST_COMPONENTS = 10
 
 
-def plan(signal: Any, n_components: int | None = None) -> str | None:
+def plan_in_words(signal: Any, n_components: int | None = None) -> str | None:
     """Say what a least-squares fit to a lazy signal takes; None where the data are in memory or small.
 
     One block is read to learn how long that takes.
@@ -36,8 +36,7 @@ def plan(signal: Any, n_components: int | None = None) -> str | None:
     blocks, needed = blocks_of(X), check_memory(signal, n_components)
     start = time.perf_counter()
     place, _ = next(iter(blocks))
-    part = read(blocks.X[place])
-    seconds = (time.perf_counter() - start) * X.size / max(part.size, 1)
+    seconds = (time.perf_counter() - start) * X.size / max(read(blocks.X[place]).size, 1)
     client = cluster()
     threads = blocks.threads if client is None else sum(client.nthreads().values())
     where = "thread" if client is None else "worker thread"

@@ -450,8 +450,7 @@ def _weights(tilt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _wavy(tilt: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return smooth curves (tilts, 2) of zero mean and unit root mean square."""
-    harmonics = np.arange(1, 5)
-    waves = np.cos(np.outer(tilt, harmonics)[:, :, None] + rng.uniform(0, 2 * np.pi, (4, 2)))
+    waves = np.cos(np.outer(tilt, np.arange(1, 5))[:, :, None] + rng.uniform(0, 2 * np.pi, (4, 2)))
     curves = (waves * rng.uniform(0.5, 1.0, (4, 2))).sum(axis=1)
     curves -= curves.mean(axis=0)
     return curves / np.sqrt(np.mean(curves**2, axis=0))

@@ -235,19 +235,15 @@ def mixed_phases(
     shape, (layout, chemistry, course, hiss) = begin(shape, channels, seed, 4)
     check_whole("k", k, 1 if pure else 2, min(shape[0] * shape[1], channels))
     check_amounts(drift=drift, stretch=stretch)
-    maps = fields.phase_maps(shape, k, layout, pure=pure, spread=0.1)
-    spectra = dict(_oxide(i, chemistry, background) for i in range(k))
-    shifts = fields.drift_course(shape, drift, course)
-    drawn = fields.drift_course(shape, stretch, course) if stretch else None
     return counted(
         "Mixed oxides",
-        maps,
-        spectra,
+        fields.phase_maps(shape, k, layout, pure=pure, spread=0.1),
+        dict(_oxide(i, chemistry, background) for i in range(k)),
         (440.0, 256.0, channels),
         dose,
         hiss,
-        drift=shifts,
-        stretch=drawn,
+        drift=fields.drift_course(shape, drift, course),
+        stretch=fields.drift_course(shape, stretch, course) if stretch else None,
     )
 
 

@@ -78,8 +78,7 @@ def interface_maps(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarr
     course = nx * (0.5 + rng.uniform(-0.06, 0.06) + 0.06 * smooth_field((ny,), rng, 0.12))
     row = rng.integers(round(0.3 * ny), max(round(0.7 * ny), 1) + 1) % ny
     right = 0.5 + 0.5 * np.tanh((x - course[:, None]) / 4)
-    distance = np.hypot(y - row, x - course[row])
-    inside = 0.5 - 0.5 * np.tanh((distance - 0.17 * min(shape)) / 2)
+    inside = 0.5 - 0.5 * np.tanh((np.hypot(y - row, x - course[row]) - 0.17 * min(shape)) / 2)
     return np.stack([(1 - inside) * (1 - right), (1 - inside) * right, inside], -1)
 
 
@@ -100,8 +99,7 @@ def drift_course(shape: tuple[int, int], span: float, rng: np.random.Generator) 
     time = np.linspace(0, 1, shape[0] * shape[1])
     harmonics = np.arange(1, 4)
     amplitudes = rng.uniform(0.5, 1, 3) / harmonics**2
-    phases = rng.uniform(0, 2 * np.pi, 3)
-    course = np.cos(np.pi * np.outer(time, harmonics) + phases) @ amplitudes
+    course = np.cos(np.pi * np.outer(time, harmonics) + rng.uniform(0, 2 * np.pi, 3)) @ amplitudes
     scaled = (course - course.mean()) * (span / (np.ptp(course) or 1.0))
     return scaled.reshape(shape) + 0.0  # without negative zeros
 

@@ -53,7 +53,6 @@ def header_fault(path: Path) -> str | None:
     ...     header_fault(file)
     'it is truncated: 12 bytes of the 4,096 that its header declares'
     """
-    extension = path.suffix[1:].lower()
     elsewhere = companion_elsewhere(path)
     if elsewhere is not None:
         return elsewhere
@@ -62,7 +61,7 @@ def header_fault(path: Path) -> str | None:
     length = path.stat().st_size
     if length == 0:
         return "it is empty (0 bytes)"
-    check = _CHECKS.get(extension)
+    check = _CHECKS.get(path.suffix[1:].lower())
     if check is None:
         return None
     try:
@@ -175,8 +174,7 @@ def _value_size(codes: list[int]) -> int:
         _refuse_if(not 1 <= n_fields <= len(codes), f"a record declares {n_fields:,} fields")
         return sum(_field_size(codes) for _ in range(n_fields))
     if code == _DM_ARRAY:
-        element = _value_size(codes)
-        return element * _next(codes)
+        return _value_size(codes) * _next(codes)
     raise _Fault(f"a tag's value has type {code}, which does not exist")
 
 
@@ -301,14 +299,20 @@ def _check_bruker(file: BinaryIO, length: int) -> None:
     _refuse_if(
         not 1 <= n_entries <= length // _BCF_ENTRY, f"its table declares {n_entries:,} inner files"
     )
-    parents = []
-    for entry in _bruker_entries(file, table, chunk, n_entries, n_chunks):
-        size, parent = struct.unpack("<4xQ28xi", entry[:44])
-        _refuse_if(
-            size > length, f"an inner file declares {size:,} bytes, more than the whole file"
-        )
-        parents.append(parent)
-    _check_no_cycle(parents)
+    entries = _bruker_entries(file, table, chunk, n_entries, n_chunks)
+    sizes, parents = zip(*(struct.unpack("<4xQ28xi", entry[:44]) for entry in entries), strict=True)
+    _refuse_if(
+        max(sizes) > length,
+        f"an inner file declares {max(sizes):,} bytes, more than the whole file",
+    )
+    _refuse_if(
+        not all(-1 <= parent < len(parents) for parent in parents),
+        "an inner file lies in a folder that does not exist",
+    )
+    above = [*parents, -1]  # the place -1, above all folders, lies in itself
+    for _ in range(len(parents).bit_length()):  # the folder above, two above, four above ...
+        above = [above[parent] for parent in above]
+    _refuse_if(any(place != -1 for place in above), "its inner folders lie inside one another")
     _check_bruker_pixels(Path(file.name))
 
 
@@ -322,21 +326,8 @@ def _bruker_entries(
         _refuse_if(table >= n_chunks, "its table of inner files lies beyond its end")
         file.seek(_BCF_START + table * chunk)
         (table,) = _take(file, "<I28x")
-        for _ in range(min(per_chunk, n_entries - len(entries))):
-            entries.append(_take(file, f"{_BCF_ENTRY}s")[0])
+        entries += _take(file, f"{_BCF_ENTRY}s" * min(per_chunk, n_entries - len(entries)))
     return entries
-
-
-def _check_no_cycle(parents: list[int]) -> None:
-    for parent in parents:
-        for _ in range(len(parents)):
-            if parent == -1:
-                break
-            _refuse_if(
-                not 0 <= parent < len(parents), "an inner file lies in a folder that does not exist"
-            )
-            parent = parents[parent]
-        _refuse_if(parent != -1, "its inner folders lie inside one another")
 
 
 class _Stream:
@@ -405,9 +396,8 @@ def _check_ripple(file: BinaryIO, length: int) -> None:
 def _check_msa(file: BinaryIO, length: int) -> None:
     """Compare the number of values with the ``#NPOINTS`` line, and see that they are numbers."""
     lines = file.read().decode("latin-1").splitlines()
-    first = next((line for line in lines if line.strip()), "")
     _refuse_if(
-        not first.upper().startswith("#FORMAT"),
+        not next((line for line in lines if line.strip()), "").upper().startswith("#FORMAT"),
         "its first line is not the '#FORMAT' line of an EMSA/MSA file",
     )
     keywords = dict(line[1:].split(":", 1) for line in lines if line[:1] == "#" and ":" in line)

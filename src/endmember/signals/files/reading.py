@@ -106,20 +106,23 @@ def read(
     except NotImplementedError as problem:
         if not lazy:
             raise _unreadable(path, _stumbled(kind, problem)) from problem
-        cause = f"the {kind} reader cannot leave the data on disk"
-        raise _unreadable(path, cause, ("load it without ", Argument("lazy", True))) from problem
+        raise _unreadable(
+            path,
+            f"the {kind} reader cannot leave the data on disk",
+            ("load it without ", Argument("lazy", True)),
+        ) from problem
     except MemoryError as problem:
-        cause = "it declares more data than there is memory for"
-        advice: Any = (
-            "load it with ", Argument("lazy", True), f" if it is that large, else {_COPY_AGAIN}"
-        )  # fmt: skip
-        raise _unreadable(path, cause, advice) from problem
+        raise _unreadable(
+            path,
+            "it declares more data than there is memory for",
+            ("load it with ", Argument("lazy", True), f" if it is that large, else {_COPY_AGAIN}"),
+        ) from problem
     except ImportError as problem:
-        cause = (
-            f"the {kind} reader needs a package that is not installed ({problem.name or problem})"
-        )
-        advice = "install what the readers need: pip install 'rosettasciio[all]'"
-        raise _unreadable(path, cause, advice) from problem
+        raise _unreadable(
+            path,
+            f"the {kind} reader needs a package that is not installed ({problem.name or problem})",
+            "install what the readers need: pip install 'rosettasciio[all]'",
+        ) from problem
     except (Exception, OutOfTime) as problem:
         advice = f"leave out the options {dict(reader)}" if reader else _COPY_AGAIN
         raise _unreadable(path, _stumbled(kind, problem), advice) from problem
@@ -152,8 +155,11 @@ def existing(path: str | Path) -> Path:
         if path.is_file():
             path.open("rb").close()
     except PermissionError as problem:
-        cause = "you do not have the right to read it"
-        raise _unreadable(path, cause, "ask its owner, or copy it to your own folder") from problem
+        raise _unreadable(
+            path,
+            "you do not have the right to read it",
+            "ask its owner, or copy it to your own folder",
+        ) from problem
     return path
 
 
@@ -175,26 +181,29 @@ def _check_one_reader(path: Path) -> str:
     extension = path.suffix[1:].lower()
     readers = [reader["name"] for reader in IO_PLUGINS if extension in reader["file_extensions"]]
     if not readers:
-        cause = f"no reader knows files ending in {path.suffix!r}"
-        raise _unreadable(path, cause, "open it with NumPy and wrap it as a HyperSpy signal")
-    if len(readers) > 1:
-        cause = f"several formats share this ending ({', '.join(readers)})"
-        advice = (
-            "rename it to .hspy if HyperSpy wrote it, "
-            "or open it with hyperspy.api.load(path, file_format=...) and save it as .hspy"
+        raise _unreadable(
+            path,
+            f"no reader knows files ending in {path.suffix!r}",
+            "open it with NumPy and wrap it as a HyperSpy signal",
         )
-        raise _unreadable(path, cause, advice)
+    if len(readers) > 1:
+        raise _unreadable(
+            path,
+            f"several formats share this ending ({', '.join(readers)})",
+            "rename it to .hspy if HyperSpy wrote it, "
+            "or open it with hyperspy.api.load(path, file_format=...) and save it as .hspy",
+        )
     return readers[0]
 
 
 def _check_size(path: Path, signal: Any) -> None:
     """Refuse a signal larger than its file can hold; lazy data have reserved nothing yet."""
-    if path.is_dir():
-        return
-    if absurd_size(signal.data.nbytes, path.stat().st_size, path.suffix[1:].lower()):
+    size = path.stat().st_size
+    if path.is_file() and absurd_size(signal.data.nbytes, size, path.suffix[1:].lower()):
         shape = " x ".join(map(str, signal.data.shape))
-        cause = f"it declares {shape} values, more than its {path.stat().st_size:,} bytes can hold"
-        raise _unreadable(path, cause)
+        raise _unreadable(
+            path, f"it declares {shape} values, more than its {size:,} bytes can hold"
+        )
 
 
 def _unreadable(path: Path, cause: str, advice: Any = _COPY_AGAIN) -> UnreadableFileError:
@@ -226,9 +235,8 @@ class _Forward(logging.Handler):
 
 
 def _forward(message: str) -> None:
-    important = _IMPORTANT.search(message) is not None
     _log.log(
-        logging.WARNING if important else logging.DEBUG,
+        logging.WARNING if (_IMPORTANT.search(message) is not None) else logging.DEBUG,
         "%s",
         _PLEA.split(" ".join(message.split()))[0],
     )
@@ -306,9 +314,8 @@ def guard(seconds: float | None = None, memory: float | None = None) -> Iterator
 
 @contextlib.contextmanager
 def _time_limit(seconds: float | None) -> Iterator[None]:
-    possible = hasattr(signal, "setitimer")
-    possible = possible and threading.current_thread() is threading.main_thread()
-    if seconds is None or not possible:
+    alone = threading.current_thread() is threading.main_thread()
+    if seconds is None or not (alone and hasattr(signal, "setitimer")):
         yield
         return
     said = f"not done after {seconds:g} seconds"

@@ -1,4 +1,4 @@
-"""Where a spectrum image comes from: a file, which of its signals, and how it is read."""
+"""Where a spectrum image comes from: a file, what that holds, which of its signals, and how it is read."""
 
 import json
 import logging
@@ -12,7 +12,6 @@ import numpy as np
 from endmember.errors import Argument, EndmemberError, among
 from endmember.factor.data.watched import files_of, state_of, watch
 from endmember.signals.files.reading import existing, read
-from endmember.signals.files.summary import Description, describe_signal
 
 #: Where the metadata of a signal say what it was loaded from.
 _NOTE = "Endmember.source"
@@ -30,6 +29,22 @@ class SeveralSignalsError(EndmemberError):
     """
 
     choices: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Description:
+    """One signal of a file, as far as it is known without reading its data.
+
+    ``number`` counts from 0 within the file and is what `load` takes as ``signal``; ``words`` say its title, kind,
+    shape, type, and the detector where the file names it.
+    """
+
+    number: int
+    words: str
+    is_spectrum_image: bool
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -72,8 +87,7 @@ class Source:
         number = _choose(self.path, found, self.signal)
         others = [str(one) for one in found if one.number != number]
         if others:
-            taken = found[number]
-            _log.info("%s: taken %s; left aside %s", self.path, taken, "; ".join(others))
+            _log.info("%s: taken %s; left aside %s", self.path, found[number], "; ".join(others))
         known = Source(str(Path(self.path).absolute()), number, self.lazy, self.reader)
         signals[number].metadata.set_item(_NOTE, json.dumps(known.record()))
         if self.lazy:
@@ -172,3 +186,59 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
             *among([Argument("signal", one.number) for one in images]),
         )
     return int(number)
+
+
+def describe_signal(signal: Any, number: int = 0) -> Description:
+    """Describe one signal by its axes and metadata, without reading its data.
+
+    Parameters
+    ----------
+    signal : hyperspy.api.signals.BaseSignal
+        Of any kind.
+    number : int
+        Its place in its file, counted from 0.
+
+    Returns
+    -------
+    Description
+
+    Examples
+    --------
+    >>> import hyperspy.api as hs
+    >>> print(describe_signal(hs.signals.Signal1D(np.zeros((4, 5, 60)))))
+    0: untitled, Signal1D, 4 x 5 pixels of 60 channels, float64
+    """
+    manager = signal.axes_manager
+    domain, own = (
+        " x ".join(str(axis.size) for axis in reversed(axes))
+        for axes in (manager.navigation_axes, manager.signal_axes)
+    )
+    detector = _detector(signal)
+    words = [
+        str(signal.metadata.get_item("General.title", default="")) or "untitled",
+        type(signal).__name__.removeprefix("Lazy"),
+        (f"{domain} pixels of " if domain else "")
+        + f"{own} {'channels' if manager.signal_dimension == 1 else 'pixels'}",
+        str(signal.data.dtype),
+        *([f"detector {detector}"] if detector else []),
+    ]
+    one_spectrum_a_pixel = manager.navigation_dimension >= 1 and manager.signal_dimension == 1
+    return Description(
+        number, ", ".join(words), one_spectrum_a_pixel and signal.data.dtype.kind in "biuf"
+    )
+
+
+def _detector(signal: Any) -> str | None:
+    """Find the detector's name where the readers of Velox, Bruker and Gatan files put it.
+
+    A Velox spectrum image may be the sum over several detectors but bears the name of one of them.
+    """
+    metadata = signal.metadata
+    names = [
+        metadata.get_item(f"Acquisition_instrument.{instrument}.Detector.{entry}")
+        for instrument in ("TEM", "SEM")
+        for entry in ("EDS.detector_type", "EELS.spectrometer")
+    ]
+    if signal.axes_manager.navigation_dimension == 0:
+        names.insert(0, signal.original_metadata.get_item("BinaryResult.Detector"))
+    return next((str(name) for name in names if name), None)

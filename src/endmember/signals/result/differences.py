@@ -9,8 +9,7 @@ import numpy as np
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis
-from endmember.signals.result.answer import Answer
-from endmember.signals.result.coupling import CoupledUnmixing
+from endmember.signals.result.unmixing import Unmixing
 
 #: Parts of a record that are compared, by the names that are said.
 _OF_DATA = {"title": "title", "hash": "data", "shape": "shape", "dtype": "type", "energy": "axis"}
@@ -53,9 +52,7 @@ class Differences:
         return "\n".join([*lines, self.comparison.table, self.sentence])
 
 
-def differences(
-    first: Answer | CoupledUnmixing, second: Answer | CoupledUnmixing, names: tuple[str, str]
-) -> Differences:
+def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
     """Compare two answers.
 
     Parameters
@@ -75,7 +72,7 @@ def differences(
     ValueError
         If their energy axes have no channel in common, or other units.
     """
-    if isinstance(first, CoupledUnmixing) or isinstance(second, CoupledUnmixing):
+    if not (isinstance(first, Unmixing) and isinstance(second, Unmixing)):
         raise EndmemberTypeError(
             "answers about several detectors are not compared; unmix each detector by itself"
         )
@@ -102,7 +99,7 @@ def differences(
     )  # fmt: skip
 
 
-def _at_energies(answer: Answer, own: np.ndarray, wanted: np.ndarray, other: np.ndarray) -> Any:
+def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: np.ndarray) -> Any:
     """Return the model with its spectra at the wanted energies, NaN outside of those of both answers."""
     if np.array_equal(own, wanted) and np.array_equal(own, other):
         return answer.model
@@ -112,8 +109,7 @@ def _at_energies(answer: Answer, own: np.ndarray, wanted: np.ndarray, other: np.
         for spectrum in np.asarray(answer.model.components_, dtype=float)
     ]
     shared = (wanted >= other.min()) & (wanted <= other.max())
-    components = np.where(shared, spectra, np.nan)
-    return copy(answer.model).restored({"components_": components})
+    return copy(answer.model).restored({"components_": np.where(shared, spectra, np.nan)})
 
 
 def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple[str, str]) -> None:
@@ -130,7 +126,7 @@ def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple
         )
 
 
-def _data_of(answer: Answer) -> dict[str, str]:
+def _data_of(answer: Unmixing) -> dict[str, str]:
     record = answer.record
     found = {said: str(record["data"][name]) for name, said in _OF_DATA.items()}
     source = record["data"]["source"]
@@ -139,7 +135,7 @@ def _data_of(answer: Answer) -> dict[str, str]:
     return found
 
 
-def _parameters_of(answer: Answer) -> dict[str, str]:
+def _parameters_of(answer: Unmixing) -> dict[str, str]:
     found = {"model": type(answer.model).__name__}
     parameters = answer.model.get_params(deep=False)
     found |= {name: " ".join(repr(value).split()) for name, value in parameters.items()}

@@ -19,7 +19,6 @@ from endmember.factor.noise.model import NoiseModel
 from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
 from endmember.signals.bridge import with_values
-from endmember.signals.result.answer import Answer
 from endmember.signals.result.misfits import open_together, save_together
 
 #: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name.
@@ -50,7 +49,7 @@ HARDLY = 1.5
 _MOST_ENTRIES = 3e7
 
 
-def save_doubts(folder: Path, result: Answer) -> dict[str, Any]:
+def save_doubts(folder: Path, result: Any) -> dict[str, Any]:
     """Write ``errors.hspy`` and ``bands.hspy`` where they were computed; return what the record keeps of them."""
     record: dict[str, Any] = {}
     for name, (_, titles) in _KEPT.items():
@@ -113,7 +112,7 @@ def _components_first(name: str, values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.astype(np.uint8) if values.dtype == bool else values)
 
 
-def assumed_in_words(result: Answer) -> str:
+def assumed_in_words(result: Any) -> str:
     """Say how wide the cone of the spectra is, what an answer assumes, and how far the widest other lies."""
     learned, comparison = result.model.learned(), result.comparison
     said = [cone_in_words(learned)]
@@ -137,26 +136,27 @@ def _assumed(learned: dict[str, Any]) -> str:
     return "no more than that amounts are not negative"
 
 
-def doubts_in_words(result: Answer) -> list[Section]:
+def doubts_in_words(result: Any) -> list[Section]:
     """Return the sections of the report that say how far every component can be trusted."""
     rows = [(name, " ".join(said)) for name, said in verdicts(result).items() if said]
-    words = [part.sentence for part in (result.bands, result.errors) if part is not None]
-    words += [assumed_in_words(result)]
+    judged = (part for part in (result.bands, result.errors) if part is not None)
+    words = [*(part.sentence for part in judged), assumed_in_words(result)]
     sections = []
     if rows:
         sections.append(Section("How sure", table=rows, text="\n\n".join(words)))
     if result.intervals:
-        table = [(name, interval.sentence) for name, interval in result.intervals.items()]
-        sections.append(Section("Intervals", table=table))
+        said = [(name, interval.sentence) for name, interval in result.intervals.items()]
+        sections.append(Section("Intervals", table=said))
     if result.bands is not None:
         axis = Axis.of(result.spectra)
-        caption = "Spectra of unit sum, and between which spectra the data cannot tell."
-        figure = result.bands.plot(axis.energy, axis.label)
-        sections.append(Section("Bands", figure=figure, caption=caption))
+        sections.append(
+            Section("Bands", figure=result.bands.plot(axis.energy, axis.label),
+                    caption="Spectra of unit sum, and between which spectra the data cannot tell.")
+        )  # fmt: skip
     return sections
 
 
-def verdicts(result: Answer) -> dict[str, list[str]]:
+def verdicts(result: Any) -> dict[str, list[str]]:
     """Return for every component, by name, one sentence on each thing that is known of its certainty."""
     names = result.picture().names or ()
     errors, bands, comparison = result.errors, result.bands, result.comparison
@@ -164,13 +164,13 @@ def verdicts(result: Answer) -> dict[str, list[str]]:
         _strengths(result),
         [] if errors is None else _precisions(result, errors),
         [] if bands is None else _freedoms(bands),
-        [] if comparison is None else _agreements(comparison, len(names)),
+        [] if comparison is None else _agreements(comparison),
         _elements(result),
     ]
     return {name: [part[j] for part in parts if part] for j, name in enumerate(names)}
 
 
-def _strengths(result: Answer) -> list[str]:
+def _strengths(result: Any) -> list[str]:
     """Say how far every component stands above the limit of detection."""
     C, S = np.asarray(result.model.maps_, dtype=float), np.asarray(result.spectra.data, dtype=float)
     if C.shape[-1] != len(S) or C[..., 0].size * S.shape[1] > _MOST_ENTRIES:
@@ -183,27 +183,26 @@ def _strengths(result: Answer) -> list[str]:
         return []
     found = detectability(C, S, None if counts else NoiseModel(gain=0.0, read_variance=variance))
     # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
-    times = found.strengths / (1 + found.limit) ** 2
     return [
         f"{t:.{0 if t >= 10 else 1}f} times as strong as noise alone would make it."
         + ("" if t > HARDLY else " It may be noise.")
-        for t in times
+        for t in (found.strengths / (1 + found.limit) ** 2)
     ]
 
 
-def _precisions(result: Answer, errors: Errors) -> list[str]:
+def _precisions(result: Any, errors: Errors) -> list[str]:
     """Say what noise alone leaves uncertain."""
-    maps = np.moveaxis(np.asarray(result.maps.data, dtype=float), 0, -1)
-    k = maps.shape[-1]
     return [
-        f"Noise leaves its spectrum uncertain by {_relative(result.spectra.data[j], errors.spectra[j]):.2g} %, "
-        f"its map by {_relative(maps[..., j], errors.maps[..., j]):.2g} %."
-        for j in range(k)
+        f"Noise leaves its spectrum uncertain by {_relative(spectrum, errors.spectra[j]):.2g} %, "
+        f"its map by {_relative(amounts, errors.maps[..., j]):.2g} %."
+        for j, (spectrum, amounts) in enumerate(
+            zip(result.spectra.data, result.maps.data, strict=True)
+        )
     ]
 
 
 def _relative(values: np.ndarray, errors: np.ndarray) -> float:
-    size = np.sqrt(np.nansum(np.square(values)))
+    size = np.sqrt(np.nansum(np.square(values, dtype=float)))
     return float(100 * np.sqrt(np.nansum(np.square(errors))) / size) if size > 0 else np.inf
 
 
@@ -218,19 +217,19 @@ def _freedoms(bands: Bands) -> list[str]:
     ]
 
 
-def _agreements(comparison: Comparison, k: int) -> list[str]:
+def _agreements(comparison: Comparison) -> list[str]:
     """Say what other methods find."""
-    said = []
-    for j in range(k):
-        parts = [
-            f"{name} nothing like it" if np.isnan(angles[j]) else f"{name} {angles[j]:.1f}° away"
-            for name, angles in zip(comparison.names[1:], comparison.angles[0, 1:], strict=True)
+    found = [
+        [
+            f"{name} nothing like it" if np.isnan(angle) else f"{name} {angle:.1f}° away"
+            for angle in angles
         ]
-        said.append(f"Others find it: {', '.join(parts)}.")
-    return said
+        for name, angles in zip(comparison.names[1:], comparison.angles[0, 1:], strict=True)
+    ]
+    return [f"Others find it: {', '.join(said)}." for said in zip(*found, strict=True)]
 
 
-def _elements(result: Answer) -> list[str]:
+def _elements(result: Any) -> list[str]:
     """Name candidate edges or lines."""
     try:
         hints = element_hints(result)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from endmember.factor.data.inspection import left_in
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.sketch.passes import Seen
 from endmember.methods.estimator import Explained
@@ -68,8 +69,8 @@ def _measured(explained: Explained) -> dict[str, np.ndarray]:
 def _of_last_pass(explained: Explained, seen: Seen) -> dict[str, np.ndarray]:
     """Return the same from what the last pass of the fit has seen; what is empty has no residual."""
     observed = explained.observed
-    pixels = _n_left(observed.mask, int(np.prod(observed.domain)))
-    channels = _n_left(observed.channel_mask, observed.n_channels)
+    pixels = left_in(observed.mask, int(np.prod(observed.domain))).size
+    channels = left_in(observed.channel_mask, observed.n_channels).size
     return _misfit(explained, np.sqrt(seen.squares / channels), seen.residual / pixels, pixels)
 
 
@@ -89,10 +90,6 @@ def _misfit(
         "map": observed.maps(per_pixel[:, None])[..., 0],
         **{name: observed.spectra(one[:, None])[0] for name, one in spectra.items()},
     }
-
-
-def _n_left(mask: np.ndarray | None, size: int) -> int:
-    return size if mask is None else int(size - mask.sum())
 
 
 def save_together(

@@ -72,5 +72,4 @@ def fingerprint_of(signal: Any) -> str:
     X = unwrap(signal)
     if not stays_lazy(X):
         return data_hash(signal)
-    part = data_hash(sample(blocks_of(X)))
-    return f"sample of {tuple(int(size) for size in X.shape)} {part}"
+    return f"sample of {tuple(int(size) for size in X.shape)} {data_hash(sample(blocks_of(X)))}"

@@ -11,7 +11,6 @@ from endmember.factor.data.axis import is_signal
 from endmember.factor.data.inspection import unwrap
 from endmember.methods.drift import Drifting
 from endmember.show.html import Report, Section
-from endmember.signals.result.answer import Answer
 from endmember.signals.result.doubts import doubts_in_words
 
 #: Starts whose cost is within this fraction of the best count as equally good,
@@ -20,10 +19,9 @@ EQUAL_COST = 0.01
 DIFFERENT = 5.0
 
 
-def compose(result: Answer) -> Report:
+def compose(result: Any) -> Report:
     """Return the report of an answer."""
     model, data = result.model, result.record["data"]
-    source = data["source"]
     return Report(
         title=data["title"] or "Unmixed spectrum image",
         subtitle=f"{model.n_components_} components by {type(model).__name__}",
@@ -39,7 +37,7 @@ def compose(result: Answer) -> Report:
             *_relevance(model),
             *_convergence(model),
             *_standard_errors(model),
-            Section("Data", table=_about_data(data, source)),
+            Section("Data", table=_about_data(data)),
             *_preprocessing(result.record["steps"]),
             Section("Parameters", table=_parameters(result)),
         ],
@@ -49,7 +47,7 @@ def compose(result: Answer) -> Report:
     )  # fmt: skip
 
 
-def methods_paragraph(result: Answer) -> str:
+def methods_paragraph(result: Any) -> str:
     """Return how the answer was made, in sentences to paste into a paper."""
     model, data = result.model, result.record["data"]
     *domain, channels = data["shape"]
@@ -89,8 +87,7 @@ def _cited(part: Any, works: list[str]) -> str:
 
 def phrase(part: Any) -> str:
     """Return a part of a model in words, with the values of its parameters."""
-    words = getattr(part, "in_words", type(part).__name__)
-    return words.format(**part.get_params(deep=False))
+    return getattr(part, "in_words", type(part).__name__).format(**part.get_params(deep=False))
 
 
 def _outcome(model: Any) -> str:
@@ -108,7 +105,7 @@ def _steps_in_words(steps: list[dict[str, Any]]) -> str:
     return f" Before that, it was treated as follows: {'; '.join(said)}." if said else ""
 
 
-def _findings(result: Answer) -> list[str]:
+def _findings(result: Any) -> list[str]:
     model, misfit = result.model, result.misfit()
     k = model.n_components_
     found = [f"The data were separated into {k} component{'s' if k > 1 else ''}."]
@@ -161,7 +158,7 @@ def doubts(model: Any) -> list[str]:
     return said
 
 
-def _drift(result: Answer) -> list[Section]:
+def _drift(result: Any) -> list[Section]:
     """Return the shift of every pixel, where the model has let the energy axis drift."""
     if not isinstance(result.model, Drifting):
         return []
@@ -186,8 +183,10 @@ def _drift(result: Answer) -> list[Section]:
 def _relevance(model: Any) -> list[Section]:
     if "relevance_" not in model.learned():
         return []
-    caption = "How much every component contributes; those in grey were merged or dropped."
-    return [Section("Relevance", figure=show.relevance(model), caption=caption)]
+    return [
+        Section("Relevance", figure=show.relevance(model),
+                caption="How much every component contributes; those in grey were merged or dropped."),
+    ]  # fmt: skip
 
 
 def _convergence(model: Any) -> list[Section]:
@@ -195,11 +194,7 @@ def _convergence(model: Any) -> list[Section]:
     if len(learned.get("objective_", [])) == 0:
         return []
     starts = learned.get("starts_", [])
-    figure = show.convergence(
-        model.objective_,
-        starts=[start.objective for start in starts] or None,
-        converged=model.converged_,
-    )
+    ends = [start.objective for start in starts] or None
     table = [
         (
             f"Start {number}, {start.init.replace('_', ' ')}",
@@ -208,8 +203,12 @@ def _convergence(model: Any) -> list[Section]:
         )
         for number, start in enumerate(starts, 1)
     ]
-    caption = "Objective after every sweep above its last value; ticks: where short runs from the other starts ended."
-    return [Section("Convergence", table=table or None, figure=figure, caption=caption)]
+    return [
+        Section("Convergence", table=table or None,
+                figure=show.convergence(model.objective_, starts=ends, converged=model.converged_),
+                caption="Objective after every sweep above its last value; ticks: where short runs from the other "
+                "starts ended."),
+    ]  # fmt: skip
 
 
 def _standard_errors(model: Any) -> list[Section]:
@@ -224,8 +223,9 @@ def _standard_errors(model: Any) -> list[Section]:
         said = f"mean {_finite(np.mean, amounts):.4g}, median standard error {_finite(np.median, errors):.3g}"
         table.append((name, said + (f", moved by {shift:+.3g}" if shift else "")))
     middle = _finite(np.median, model.chi2_)
-    judged = "not known" if np.isnan(middle) else f"median {middle:.3g}"
-    table.append(("Reduced chi-square", judged))
+    table.append(
+        ("Reduced chi-square", "not known" if np.isnan(middle) else f"median {middle:.3g}")
+    )
     if len(model.shifts_) > 1:
         table.append(("Condition number of the references", f"{model.condition_:.3g}"))
     return [Section("Fit of the references", table=table)]
@@ -237,8 +237,8 @@ def _finite(middle: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
     return float(middle(known)) if known.size else np.nan
 
 
-def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tuple[object, object]]:
-    energy = data["energy"]
+def _about_data(data: dict[str, Any]) -> list[tuple[object, object]]:
+    energy, source = data["energy"], data["source"]
     axis = f"{energy['name'] or 'channel'}, {energy['first']:.6g} to {energy['last']:.6g} {energy['units']}"
     return [
         ("File", source["path"] if source else "in memory"),
@@ -249,14 +249,18 @@ def _about_data(data: dict[str, Any], source: dict[str, Any] | None) -> list[tup
     ]
 
 
-def _parameters(result: Answer) -> list[tuple[object, object]]:
+def _parameters(result: Any) -> list[tuple[object, object]]:
     rows: list[tuple[object, object]] = [("Model", type(result.model).__name__)]
     taken: dict[str, list[str]] = {}
     for role, part in result.model.parts():
         taken.setdefault(role, []).append(_said(part))
-    for name, value in result.model.get_params(deep=False).items():
-        left_open = value is None and name in taken
-        rows.append((name, f"None: {', '.join(taken[name])}" if left_open else _said(value)))
+    rows += [
+        (
+            name,
+            f"None: {', '.join(taken[name])}" if value is None and name in taken else _said(value),
+        )
+        for name, value in result.model.get_params(deep=False).items()
+    ]
     rows += [(name, f"array of shape {np.shape(value)}") for name, value in result.options.items()]
     return rows
 

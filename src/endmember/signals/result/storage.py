@@ -13,19 +13,22 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
+import endmember
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.loop.starts import StartReport
-from endmember.methods.estimator import Learning
+from endmember.factor.losses import Loss
+from endmember.factor.penalties import Penalty
+from endmember.factor.solvers import Solver
+from endmember.methods.estimator import Learning, SpectralEstimator
 from endmember.signals.files.reading import free_memory
-from endmember.signals.result.described import class_called, made, name_of
 from endmember.signals.result.folders import FILES, RECORD, replacing
 from endmember.signals.result.misfits import MISFIT_TITLES, save_together
 from endmember.signals.result.reporting import phrase
@@ -34,8 +37,6 @@ from endmember.signals.result.reporting import phrase
 LARGE = {"residual.hspy"}
 #: What is kept of a comparison besides its models; the rest follows from these.
 _COMPARED = ("names", "misfit", "seconds", "excess")
-#: What reading a record that somebody has changed may end in: zip, zlib and HDF5 have classes of their own.
-DAMAGES = (Exception,)
 
 
 def written(
@@ -124,11 +125,11 @@ def _encode_array(value: np.ndarray, arrays: dict[str, np.ndarray], name: str) -
 
 def _encode_model(value: Any, arrays: dict[str, np.ndarray], name: str) -> dict[str, Any]:
     """Return the class of a model or a part of one, its parameters, and what it says of itself."""
-    parameters = value.get_params(deep=False)
     return {
         "class": name_of(value),
         "parameters": {
-            key: encode(item, arrays, f"{name}.{key}") for key, item in parameters.items()
+            key: encode(item, arrays, f"{name}.{key}")
+            for key, item in value.get_params(deep=False).items()
         },
         "in_words": phrase(value),
         "references": list(getattr(type(value), "references", ())),
@@ -231,7 +232,7 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             _check_file(folder / name, known.get(name))
         stored = folder / "arrays.npz"
         arrays = _read_arrays(stored) if stored.exists() else {}
-    except DAMAGES as problem:
+    except Exception as problem:  # of zip, zlib and HDF5, which have classes of their own
         raise damaged(folder, problem) from problem
     return record, arrays
 
@@ -253,8 +254,7 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
         for member in members:
             with stored.open(member) as content:
                 major, _ = np.lib.format.read_magic(content)
-                read_header = getattr(np.lib.format, f"read_array_header_{major}_0")
-                shape, _, dtype = read_header(content)
+                shape, _, dtype = getattr(np.lib.format, f"read_array_header_{major}_0")(content)
                 if content.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
                     raise EndmemberError(f"{file.name} declares other sizes than it holds")
     with np.load(file, allow_pickle=False) as arrays:
@@ -336,3 +336,124 @@ def _sum_of_record(record: dict[str, Any]) -> str:
 def _sum(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+class Described(SpectralEstimator):
+    """A model, or a part of one, of which there is all that its file says but not the class.
+
+    Maps, spectra and all else that it has learned are there; what needs the class says which one to give.
+    """
+
+    _name: str
+    _parameters: dict[str, Any]
+    #: The names of the classes that are not at hand.
+    _missing: list[str]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters that the file says."""
+        return self._parameters
+
+    def parts(self) -> list[tuple[str, Any]]:
+        found = self._parameters.items()
+        return [(role, part) for role, part in found if isinstance(part, BaseEstimator)]
+
+    def __repr__(self, *args: Any) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in self._parameters.items())
+        return f"{type(self).__name__}({told})"
+
+    def __sklearn_clone__(self) -> Self:
+        return self
+
+    def own_loss(self) -> Loss:
+        if isinstance(self._parameters.get("loss"), Described):
+            self._refuse()
+        return super().own_loss()
+
+    def _refuse(self, *args: Any, **options: Any) -> NoReturn:
+        short = ", ".join(name.rpartition(".")[2] for name in self._missing)
+        raise EndmemberTypeError(
+            f"{type(self).__name__} was made with {' and '.join(self._missing)}, which is not at hand as it was then: "
+            f"import it first, or give it, em.open(folder, classes=[{short}])"
+        )
+
+    fit = inverse_transform = explained = _refuse
+    _explained_anew = _fit = _maps_of = _refuse
+
+
+def name_of(part: Any) -> str:
+    """Return the name by which a file calls the class of a model or a part of one: short if the package offers it."""
+    if isinstance(part, Described):
+        return part._name
+    kind = type(part)
+    return kind.__name__ if getattr(endmember, kind.__name__, None) is kind else _full_name(kind)
+
+
+def class_called(name: str, classes: Collection[type]) -> type | None:
+    """Return the class of that name: one that the package offers, one of ``classes``, or one that exists already.
+
+    Raises
+    ------
+    ValueError
+        If it would be a class of the package, which has none of that name.
+    """
+    if "." not in name:
+        kind = getattr(endmember, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
+            raise EndmemberError(f"{name!r} is no model of this version of endmember")
+        return kind
+    known = {_full_name(kind): kind for base in _BASES for kind in _below(base)}
+    given = {kind.__name__: kind for kind in classes}
+    exactly = {_full_name(kind): kind for kind in classes}
+    return exactly.get(name) or given.get(name.rpartition(".")[2]) or known.get(name)
+
+
+_BASES = (Loss, Penalty, Solver, SpectralEstimator)
+
+
+def _below(base: type) -> list[type]:
+    """Return all classes that exist below one; of those of one name, defined again, the last is the latest."""
+    children: list[type] = base.__subclasses__()
+    return [kind for child in children for kind in (child, *_below(child))]
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def made(name: str, kind: type | None, parameters: dict[str, Any], words: str, works: Any) -> Any:
+    """Return an instance of a class, described where the class or that of a parameter is not at hand.
+
+    Parameters
+    ----------
+    name : str
+        By which the file calls the class.
+    kind : type or None
+        The class, where it is at hand.
+    parameters : dict
+    words, works : str, sequence of str
+        What it says of itself in a report, and where it comes from.
+    """
+    missing = [one for value in parameters.values() for one in _missing(value)]
+    if kind is not None and not missing:
+        try:
+            return kind(**parameters)
+        except TypeError:  # a class of that name that takes other parameters
+            kind = None
+    said = {"in_words": words.replace("{", "{{").replace("}", "}}"), "references": tuple(works)}
+    bases = (Described,) if kind is None else (Described, kind)
+    model: Described = object.__new__(type(name.rpartition(".")[2], bases, said))
+    model.__dict__.update(
+        parameters, _name=name, _parameters=parameters, _missing=missing or [name]
+    )
+    return model
+
+
+def _missing(value: Any) -> list[str]:
+    """Return the names of the classes that a parameter lacks."""
+    if isinstance(value, Described):
+        return value._missing
+    if isinstance(value, dict):
+        value = list(value.values())
+    return (
+        [one for item in value for one in _missing(item)] if isinstance(value, list | tuple) else []
+    )
