@@ -166,7 +166,9 @@ def test_reading_leaves_no_warnings_to_the_end_of_python():
     code = "import sys, endmember as em; [em.load(file) for file in sys.argv[1:]]"
     command = [sys.executable, "-W", "default::ResourceWarning", "-c", code, *files]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert (ended.stdout, ended.stderr) == ("", "")
+    # An old Matplotlib tells of a new pyparsing.
+    said = [line for line in ended.stderr.splitlines() if ".mplstyle: " not in line]
+    assert (ended.stdout, said) == ("", [])
 
 
 def test_what_concerns_the_data_is_a_warning(caplog):
