@@ -182,7 +182,7 @@ class Drifting(SpectralEstimator):
                 stopped.append(True)
             return bool(stopped)
 
-        self.model_ = clone(self.model).fit(self._moved(observed, field, energy), callback=watch)
+        self.model_ = clone(self.model).fit(self._moved(observed, field), callback=watch)
         self.restored(self.model_.learned())
         for _ in range(REFITS):
             if stopped or self.components_.shape[0] != k:
@@ -196,7 +196,7 @@ class Drifting(SpectralEstimator):
             field = new
             if moved < UNNOTICED:
                 break
-            self._go_on(self._moved(observed, field, energy), watch)
+            self._go_on(self._moved(observed, field), watch)
         self.smooth_ = np.array(lengths if self.dispersion else lengths[0])
         self._keep(observed, field)
 
@@ -225,7 +225,7 @@ class Drifting(SpectralEstimator):
         """Return how far each channel goes with shift and stretch, (m, 1) or (m, 2)."""
         return courses(observed.columns, observed.n_channels, self.dispersion)
 
-    def _moved(self, observed: Observed, field: np.ndarray, energy: np.ndarray) -> Any:
+    def _moved(self, observed: Observed, field: np.ndarray) -> Any:
         """Return the data read at the shifts of a field, knowing the way back to the image."""
         shifts, along = field[observed.rows], self._courses(observed)
         if observed.data.weighted:
@@ -307,7 +307,7 @@ class Drifting(SpectralEstimator):
 
     def _aligned(self, observed: Observed, field: np.ndarray) -> Observed:
         """Return data read at the shifts of a field: what maps and spectra multiply to."""
-        data = self._moved(observed, field, np.empty(0))
+        data = self._moved(observed, field)
         return replace(data.origin, data=data)
 
     def drifted(self, spectra: np.ndarray) -> np.ndarray:

@@ -114,9 +114,8 @@ class Standstill:
     def scale(self, fit: Fit) -> float:
         """Return of what the tolerance is a fraction."""
         whole = max(abs(fit.objective[-1]), self.floor)
-        if not self.problem.creeps:
-            return whole
-        return min(whole, NOTICED * self.problem.level(fit.misfit[-1], fit.factors))
+        noticed = NOTICED * self.problem.level(fit.misfit[-1], fit.factors)
+        return min(whole, noticed) if self.problem.creeps else whole
 
     def is_met(self, fit: Fit, factors: Sequence[np.ndarray], window: int | None = None) -> bool:
         """Tell whether a run of which ``fit`` is the best iterate, now at ``factors``, is at its end."""
