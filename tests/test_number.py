@@ -195,6 +195,14 @@ def test_weak_phases_are_seen_in_noise_that_is_correlated(seed):
     assert report.suggested == 4 and min(report.visibility[:4]) > 1
 
 
+def test_a_band_of_noisy_channels_is_no_component():
+    clean = synthetic.mixed_phases((24, 24), 100, 3, dose=1, seed=4).clean
+    deviation = np.where((np.arange(100) > 70) & (np.arange(100) < 82), 0.2, 0.02)
+    noise = deviation * np.random.default_rng(0).standard_normal(clean.shape)
+    report = rank(clean + noise, 15, stability=False)
+    assert report.suggested == 3 and any("differs from its model" in one for one in report.warnings)
+
+
 def test_a_drift_of_the_axis_is_named_and_not_counted():
     phantom = synthetic.mixed_phases((24, 24), 160, 1, dose=20000, drift=1.0, seed=1)
     report = rank(phantom.data, 10, stability=False)
@@ -207,7 +215,8 @@ def test_an_edge_that_chemistry_has_moved_is_a_phase():
     spectra = [np.exp(-0.5 * ((energy - centre) / 4) ** 2) for centre in (48, 50)]
     clean = np.where(place[:, None, None], spectra[0], spectra[1]) * np.ones((20, 20, 1))
     counts = np.random.default_rng(0).poisson(100 * clean + 5)
-    assert rank(counts, 8, stability=False).suggested == 2
+    report = rank(counts, 8, stability=False)
+    assert report.suggested == 2 and any("chemistry" in warning for warning in report.warnings)
 
 
 def test_exact_data_have_their_exact_rank():

@@ -36,6 +36,10 @@ _EXPLAINED = 0.5  # share of the power of components that shifts have to explain
 _BARELY = (
     0.25  # channels: so small a shift is a drift of the axis, and no edge that chemistry has moved
 )
+_MOVED = (
+    "A shift of the energy axis for each pixel explains most of the weaker components: a drift, which "
+    "em.preprocess.align takes out, or edges that chemistry has moved.",
+)
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
 
 
@@ -266,8 +270,7 @@ def _shifted(white: WhiteData, count: int) -> tuple[int, float]:
     """Return how many components there are if the rest is their spectra shifted, and by how many channels they are.
 
     A shift δ adds ``−δ s'``. The rest is that if one δ for each pixel explains most of it, beyond what noise is along
-    ``s'`` outside of all components. A single component more could be a phase whose edge chemistry has moved, unless
-    the shift is small.
+    ``s'`` outside of all components.
     """
     if sp.issparse(white.Y) or white.Y.shape[1] < 3:
         return count, 0.0
@@ -285,7 +288,7 @@ def _shifted(white: WhiteData, count: int) -> tuple[int, float]:
         outside = 1 - np.mean(np.sum((slope @ V) ** 2, axis=1))
         gone = float(explained - by_chance / max(outside, 1e-6))
         size = math.sqrt(max(gone, 0.0) / float(np.mean(steep**2)))
-        if gone > _EXPLAINED * powers[k:].sum() and (count - k > 1 or size < _BARELY):
+        if gone > _EXPLAINED * powers[k:].sum():
             return k, size
     return count, 0.0
 
@@ -367,7 +370,11 @@ def _conclude(
     by one component at most. If every component looked at is visible, those after the elbow as well,
     the noise model does not hold and the elbow is suggested.
     """
-    visible, shift = moved
+    visible = _leading(visibility)
+    unshifted, shift = moved
+    # Chemistry may move an edge of every phase, which adds as many components, and noise one that no model knows.
+    drift = shift > 0 and (shift < _BARELY or visible > 2 * unshifted + 1)
+    visible = unshifted if drift else visible
     count = {vote.criterion: vote.count for vote in votes}
     cautious = [count.get(name) for name in ("optimal threshold", "thinning", "scree elbow")]
     generous = [count.get(name) or 0 for name in ("parallel analysis", "map structure")]
@@ -381,9 +388,9 @@ def _conclude(
         suggested=suggested,
         range=(low, high),
         table=votes,
-        sentence=_sentence(suggested, low, high, visibility, saturated, shift)
+        sentence=_sentence(suggested, low, high, visibility, saturated, shift * drift)
         + _dissent(votes, suggested),
-        warnings=(*lone, *_warnings(white, overlaps)),
+        warnings=(*lone, *_warnings(white, overlaps), *(_MOVED if shift and not drift else ())),
         clear=min(max(_leading(visibility / _CLEAR), count["map structure"] or 0, 1), suggested),
         noise=white.noise.times(white.unit),
         visibility=visibility,
@@ -456,7 +463,8 @@ def _warnings(white: WhiteData, overlaps: Floats) -> tuple[str, ...]:
     found = white.noise.warnings()
     if white.spread is not None:
         found.append(
-            "The correlation of the noise was measured and taken out before anything was counted."
+            "The noise differs from its model between channels or neighbours; how was measured and taken out before "
+            "anything was counted."
         )
     weak = [k + 1 for k, overlap in enumerate(overlaps) if overlap < 0.8]
     if weak:

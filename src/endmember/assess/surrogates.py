@@ -32,7 +32,8 @@ _N_LARGEST = 31  # singular values computed otherwise
 _MAX_LAG = 12
 _LEAST_CORRELATION = 0.01
 _MORE = 8  # components more, which hold whatever of the signal the first leave
-_PASSES = 3  # of measuring the correlation and taking it out
+_SURELY = 12.0  # times 1/√n, above one: five errors of a median of squares
+_PASSES = 6  # of measuring the correlation and taking it out
 _FAINTEST = 0.1  # of the mean: noise that is weaker at a frequency is not enlarged to it
 
 
@@ -294,26 +295,38 @@ def decorrelated(white: WhiteData, most: int) -> WhiteData:
     Correlation is measured on what the components beyond doubt leave. What is gone where many more are taken out was
     that of weak components, which is no reason to take the data for correlated.
     """
-    for _ in range(_PASSES):
-        if white.counting:
-            return white
+    for _ in range(0 if white.counting or sp.issparse(white.Y) else _PASSES):
         count = min(white.scree.safe_rank(), elbow(white.scree.values), most)
+        before, white = white, _evened(white, count)
         lags = [
             near[: near.size * (far.size > 0)]
             for near, far in zip(
                 correlation(white, count), correlation(white, count + _MORE), strict=True
             )
         ]
-        if not any(one.size for one in lags):
-            return white
-        Y = _filtered(white.Y, lags[0], 1)
-        if any(one.size for one in lags[1:]):
+        if any(one.size for one in lags):
+            Y = _filtered(white.Y, lags[0], 1)
             image = np.nan_to_num(white.grid(Y))
             for axis, one in enumerate(lags[1:]):
                 image = _filtered(image, one, axis)
             Y = image.reshape(-1, Y.shape[1])[white.rows]
-        white = replace(white, Y=Y, spread=white.deviation)
+            white = replace(white, Y=Y, spread=white.deviation)
+        if white is before:
+            break
     return white
+
+
+def _evened(white: WhiteData, count: int) -> WhiteData:
+    """Return data without channels that are noisier than the noise model says, as bands of a sensor may be."""
+    residual = white.Y - white.fit(count)
+    power = np.median(residual**2, axis=0)
+    power /= max(float(np.median(power)), 1e-300)
+    noisy = power > 1 + _SURELY / math.sqrt(len(residual))
+    if white.noise.read_variance == 0 or not noisy.any():
+        return white
+    less = np.where(noisy, 1 / np.sqrt(np.maximum(power, 1e-300)), 1.0)
+    weights = white.weights[0], white.weights[1] * less
+    return replace(white, Y=white.Y * less, weights=weights, spread=white.deviation)
 
 
 def _filtered(Y: Floats, lags: Floats, axis: int) -> Floats:
