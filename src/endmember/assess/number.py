@@ -33,12 +33,10 @@ _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is it
 _CLEAR = 1.05  # times the noise line: a component that nobody would call noise tomorrow
 _LOWEST = 4.0  # below the mean edge: where a component starts to sink into the bulk of the noise
 _EXPLAINED = 0.5  # share of the power of components that shifts have to explain
-_BARELY = (
-    0.25  # channels: so small a shift is a drift of the axis, and no edge that chemistry has moved
-)
+_BARELY = 0.25  # channels: so small a shift is that of the axis, and no edge moved by chemistry
 _MOVED = (
-    "A shift of the energy axis for each pixel explains most of the weaker components: a drift, which "
-    "em.preprocess.align takes out, or edges that chemistry has moved.",
+    "A shift of the energy axis for each pixel explains most of the weaker components: an energy drift, or edges moved "
+    "by chemistry (em.preprocess.align takes drift out).",
 )
 _SMALL = 3_000_000  # entries up to which noise is drawn 10 times
 
@@ -372,7 +370,7 @@ def _conclude(
     """
     visible = _leading(visibility)
     unshifted, shift = moved
-    # Chemistry may move an edge of every phase, which adds as many components, and noise one that no model knows.
+    # Chemistry may move an edge of every phase, which adds as many components; noise may add one more.
     drift = shift > 0 and (shift < _BARELY or visible > 2 * unshifted + 1)
     visible = unshifted if drift else visible
     count = {vote.criterion: vote.count for vote in votes}
@@ -463,8 +461,7 @@ def _warnings(white: WhiteData, overlaps: Floats) -> tuple[str, ...]:
     found = white.noise.warnings()
     if white.spread is not None:
         found.append(
-            "The noise differs from its model between channels or neighbours; how was measured and taken out before "
-            "anything was counted."
+            "The noise differs from its model between channels or neighbours; that was taken out before counting."
         )
     weak = [k + 1 for k, overlap in enumerate(overlaps) if overlap < 0.8]
     if weak:
