@@ -182,7 +182,7 @@ MOST_STATEMENTS = {
     "factor": 6333,
     "methods": 2363,
     "preprocess": 1142,
-    "show": 782,
+    "show": 781,
     "signals": 1972,
     "synthetic": 401,
 }

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from endmember.show import Components, Report, Section, components, render, write
-from endmember.show.page import blank_figure
+from endmember.show import Components, Report, Section, components, relevance, render, write
+from endmember.show.page import blank_figure, svg
 
 HOSTILE = '<script>alert("1")</script> & "quoted" {{ 7 * 7 }}.dm3'
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,6 +67,11 @@ def report():
 @pytest.fixture(scope="module")
 def page(report):
     return Page(render(report))
+
+
+def test_the_same_picture_gives_the_same_text():
+    first, second = (svg(relevance([8.0, 0.1], kept=1), dpi=60) for _ in range(2))
+    assert first == second
 
 
 def test_nothing_is_loaded_from_outside(page, report):

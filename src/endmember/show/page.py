@@ -171,7 +171,7 @@ def svg(figure: Figure, dpi: float) -> str:
     # What ``savefig`` would write, which draws twice where there is a layout.
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     text = writable(buffer.getvalue())
-    for number, name in enumerate(dict.fromkeys(re.findall(r'id="([A-Za-z]+[0-9a-f]{10})"', text))):
+    for number, name in enumerate(dict.fromkeys(re.findall(r'id="(\w+?[0-9a-f]{10})"', text))):
         text = text.replace(name, f"n{number}")
     return text
 

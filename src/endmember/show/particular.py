@@ -177,7 +177,6 @@ def _draw_course(axes: Axes, field: np.ndarray) -> None:
     drawing.draw_profile(axes, field.ravel())
     _mark_zero(axes)
     axes.set_xlabel("pixel, in the order of the scan", fontsize=page.NORMAL)
-    page.quiet_axes(axes)
     page.head(axes, "In scan order")
 
 
