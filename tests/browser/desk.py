@@ -358,10 +358,7 @@ class Desk:
 
     def slide(self, label: str, steps: int = 1) -> None:
         """Move a slider by so many steps."""
-        slider = self.page.get_by_role("slider")
-        handle = (
-            self.page.locator("div", has_text=label).filter(has=slider).last.get_by_role("slider")
-        )
+        handle = self.page.get_by_role("slider", name=label, exact=True)
         for _ in range(abs(steps)):
             handle.press("ArrowRight" if steps > 0 else "ArrowLeft")
 
@@ -394,7 +391,10 @@ class Desk:
 
     def begin_drag(self, words: str, start: tuple[float, float]) -> dict:
         """Press the mouse on a drawing, and return where its axes lie on the screen."""
-        frame = self.page.evaluate(_FRAME, self.drawing(words))
+        frame = None
+        while frame != (now := self.page.evaluate(_FRAME, self.drawing(words))):
+            frame = now
+            self.page.wait_for_timeout(500)  # the map becomes as high as the window lets it
         self.page.mouse.move(*_place(start, frame))
         self.page.mouse.down()
         return frame

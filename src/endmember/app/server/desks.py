@@ -1,4 +1,4 @@
-"""How long a desk, the session of one browser, waits for its user, and what its page says without a server."""
+"""How long a desk, the session of one browser, waits for its user, and what its page does without a server."""
 
 from typing import Any
 
@@ -49,6 +49,53 @@ _WATCH = """{% block postamble %}
     };
     look();
     setInterval(look, 2000);
+  })();
+</script>
+<script>
+  // Bokeh names no handle of a slider, no half of a pair of fields, no tool and no drawing; its tabs want a mouse.
+  (() => {
+    let words = "", said = "", fields = 0;
+    const name = view => {
+      const {title, text, value} = view.model, root = view.shadow_el;
+      if (view.frame) {
+        [view.el.role, view.el.ariaLabel] = ["figure", title.text];
+        for (const tool of view.toolbar_panel?.toolbar_view?.shadow_el.querySelectorAll("[tabindex]") ?? [])
+          [tool.role, tool.ariaLabel] = ["button", tool.title || "More tools"];
+        return;
+      }
+      if (title) [words, said] = [title, ""];
+      else if (/^[^<>]+:/.test(text)) {  // it stands above what has no title of its own
+        [words, said] = text.replace(/<[^>]*>/g, "").split(/: */);
+        fields = 0;
+      }
+      root?.querySelectorAll("[role=slider]").forEach((handle, n, all) => {
+        handle.ariaLabel = all.length > 1 ? `${words}, ${n ? "to" : "from"}` : words;
+        handle.ariaValueText = said || [value].flat()[n];
+      });
+      for (const button of root?.querySelectorAll(".bk-spin-btn") ?? []) {
+        if (!title) button.parentElement.querySelector("input").ariaLabel = `${words}, ${fields++ > 1 ? "to" : "from"}`;
+        button.ariaLabel = `${words}, ${button.matches(".bk-spin-btn-up") ? "more" : "less"}`;
+        button.tabIndex = -1;  // the arrow keys of its field do the same
+      }
+      for (const tab of root?.querySelectorAll(".bk-tab") ?? []) {
+        const active = tab.matches(".bk-active");
+        [tab.role, tab.parentElement.role] = ["tab", "tablist"];
+        [tab.ariaSelected, tab.tabIndex] = [active, active ? 0 : -1];
+      }
+      for (const one of root?.querySelectorAll(".bk-btn-group > button") ?? [])
+        one.ariaPressed = one.matches(".bk-active");
+      view.child_views?.forEach(name);
+    };
+    const all = () => window.Bokeh?.index?.roots?.forEach(name);
+    addEventListener("keydown", event => {
+      const tab = event.composedPath()[0], turn = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+      if (!turn || !tab.matches?.(".bk-tab")) return;
+      const tabs = [...tab.parentElement.children], next = tabs.at((tabs.indexOf(tab) + turn) % tabs.length);
+      next.click();
+      next.focus();
+    });
+    addEventListener("keyup", all);
+    setInterval(all, 300);
   })();
 </script>
 {% endblock %}
