@@ -70,7 +70,7 @@ def main():
         picture = live.unmix(choices, shown.append, lambda: None)
         firsts.append(shown[0].seconds)
         ends.append(picture.seconds)
-        settled = "settled" if picture.converged else "still moving when its time was over"
+        settled = "settled" if picture.settled else "still moving when its time was over"
         line(f"{choices.label}: first picture", shown[0].seconds, FIRST)
         line(f"{choices.label}: answer", picture.seconds, ANSWER, settled)
     print(
@@ -88,7 +88,7 @@ def cancelling(signal):
     session.run(Choices(4, starts=1))  # the process is awake and the file is mapped
     seconds, run = timed(lambda: session.run(Choices(4)))
     print(
-        f"a run takes {run.seconds:.2f} s in its process and {seconds - run.seconds:.2f} s besides"
+        f"a run takes {run.fitted.seconds:.2f} s in its process and {seconds - run.fitted.seconds:.2f} s besides"
     )
     ticket, begun = Ticket(), threading.Event()
     ticket.show = lambda words: begun.set()

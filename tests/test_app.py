@@ -21,13 +21,13 @@ from endmember.app.core.choices import Choices
 from endmember.app.core.live import Live, Sketches
 from endmember.app.core.session import Session, side_by_side
 from endmember.app.core.steps import Step
-from endmember.app.core.sums import Sums
 from endmember.app.server.files import Upload, inside, listing
 from endmember.app.server.shared import Store
 from endmember.app.work.pool import WorkerLostError, Workers
 from endmember.app.work.scheduler import Cancelled, Lane
 from endmember.app.work.storage import store
 from endmember.catalogue import PENALTIES, PenaltyRow
+from endmember.errors import EndmemberError
 
 pytestmark = pytest.mark.usefixtures("without_report")
 
@@ -62,25 +62,6 @@ def angle(a, b):
 
 
 # Looking ------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_sums_are_those_of_the_cube(dtype):
-    rng = np.random.default_rng(0)
-    cube = rng.integers(0, 200, (70, 41, 83)).astype(dtype)
-    sums = Sums(cube, step=8)
-    for (y0, y1), (x0, x1) in (
-        ((0, 70), (0, 41)),
-        ((3, 67), (5, 6)),
-        ((9, 10), (0, 41)),
-        ((8, 64), (1, 40)),
-    ):
-        expected = cube[y0:y1, x0:x1].astype(float).mean(axis=(0, 1))
-        np.testing.assert_allclose(sums.spectrum((y0, y1), (x0, x1)), expected, rtol=1e-12)
-    for window in ((0, 83), (3, 5), (7, 81), (16, 40)):
-        np.testing.assert_allclose(
-            sums.map(window), cube[..., slice(*window)].astype(float).sum(-1), rtol=1e-12
-        )
-
-
 def test_a_region_dragged_beyond_the_image_ends_at_its_edge(session):
     assert session.data.region((17.5, 99.0), (-5.0, 0.2)) == ((0, 1), (17, 18))
 
@@ -171,7 +152,7 @@ def test_a_line_scan_is_an_image_of_one_row(tmp_path):
 
     data = np.arange(30.0).reshape(5, 6)
     image = store(hs.signals.Signal1D(data), tmp_path)
-    np.testing.assert_array_equal(image.sums.spectrum((0, 1), (1, 3)), data[1:3].mean(axis=0))
+    np.testing.assert_array_equal(image.spectrum((0, 1), (1, 3)), data[1:3].mean(axis=0))
 
 
 def test_the_page_cannot_change_the_data(session):
@@ -222,6 +203,10 @@ def test_what_a_sketch_cannot_answer_is_said():
         Choices(2, "counts, exact", penalties={"relevance": True}), lambda one: None, lambda: None
     )
     assert "not exact" in picture.left_out and "none is dropped" in picture.left_out
+    picture = live.unmix(
+        Choices(2, penalties={"smooth": "auto", "sparse": 0.01}), lambda one: None, lambda: None
+    )
+    assert "chooses the weight of: Smooth maps" in picture.left_out and not picture.settled
 
 
 def test_a_sketch_is_made_once_for_all_who_look(monkeypatch):
@@ -303,13 +288,43 @@ def test_data_that_stay_on_disk_give_the_same_answers(folder):
     large.close()
 
 
-def test_a_preview_is_of_means_over_squares(tmp_path, monkeypatch):
+@pytest.mark.parametrize("harm", ["gone", "cut"])
+@pytest.mark.parametrize("ending", ["hspy", "zspy"])
+def test_a_file_that_vanishes_or_breaks_gives_a_sentence_instead_of_an_answer(
+    tmp_path, ending, harm
+):
+    file = tmp_path / f"diode.{ending}"
+    em.synthetic.diode(shape=(16, 18), channels=60).signal.save(file, chunks=(8, 9, 60))
+    session = Session(tmp_path, store=Store(most=1000))
+    session.use(session.read(file.name))
+    for part in sorted([file, *file.rglob("*")], reverse=True):
+        if part.is_file():
+            part.unlink() if harm == "gone" else part.write_bytes(part.read_bytes()[:100])
+        elif harm == "gone":
+            part.rmdir()
+    said = "vanished while" if harm == "gone" else "changed while"
+    for ask in (
+        lambda: session.data.spectrum((0, 9), (0, 9), exact=True),
+        lambda: session.data.map((0, 9), exact=True),
+        lambda: session.run(Choices(2, starts=1)),
+    ):
+        with pytest.raises(EndmemberError, match=said):
+            ask()
+    with pytest.raises((FileNotFoundError, EndmemberError), match="does not exist|cannot be read"):
+        session.read(file.name)
+    session.close()
+
+
+@pytest.mark.parametrize("most", [1000, None], ids=["on disk", "in memory"])
+def test_a_preview_is_of_means_over_squares(tmp_path, monkeypatch, most):
     from endmember.app.work import storage
 
     monkeypatch.setattr(storage, "PREVIEW", 9 * 9 * 60 * 8)
     em.synthetic.diode(shape=(18, 18), channels=60).signal.save(tmp_path / "diode.hspy")
-    image = Store(most=1000).open(tmp_path / "diode.hspy")
+    shared = Store(most=most)
+    image = shared.open(tmp_path / "diode.hspy")
     data = np.asarray(image.signal.data)
+    assert data.shape == image.shape and image.is_preview and bool(image.stays) == bool(most)
     assert image.bin == 2 and image.cube.shape == (9, 9, 60)
     np.testing.assert_allclose(image.cube[1, 2], data[2:4, 4:6].mean(axis=(0, 1)), rtol=1e-6)
     np.testing.assert_allclose(
@@ -945,7 +960,7 @@ def test_the_page_shows_what_the_session_holds(session):
     data, model = page.panel("Data"), page.panel("Unmix")
     data._region_moved((2.0, 9.0), (3.0, 8.0))
     wait_for(page.drag)
-    shown = data._plots[False]._lines.data["y"]
+    shown = data._plot._lines.data["y"]
     np.testing.assert_allclose(shown[1], session.data.cube[3:9, 2:10].mean(axis=(0, 1)), rtol=1e-10)
     wait_for(page.live)
     choices, before = model.choices(), model._spectra._lines.data

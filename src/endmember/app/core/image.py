@@ -10,15 +10,15 @@ import numpy as np
 
 from endmember.app.core.live import Sketches
 from endmember.app.core.steps import Step
-from endmember.app.core.sums import Sums
 from endmember.factor.data.axis import EVEN, Axis, text_of
 from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.watched import unchanged
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.show.page import readable_units, with_units
 from endmember.signals.files.source import Source
 
-#: Files in the folder of an image: the spectra that the pages draw, and their running sums.
-CUBE, ROWS, CHANNELS = "cube.npy", "rows.npy", "channels.npy"
+#: Files in the folder of an image: the spectra that are drawn at once, and the data where those are others.
+CUBE, DATA = "cube.npy", "data.npy"
 #: Units of length that a side is told in, and their powers of ten.
 LENGTHS = {"pm": -12, "nm": -9, "µm": -6, "mm": -3, "m": 0}
 
@@ -60,7 +60,7 @@ class Image:
     Attributes
     ----------
     folder : str
-        Holds the spectra that the pages draw, (rows, columns, channels), and their running sums.
+        Holds the spectra that are drawn at once, (rows, columns, channels).
     kind : type
         The class of the signal.
     axes : list of dict
@@ -105,7 +105,8 @@ class Image:
     def signal(self) -> Any:
         """The data as a HyperSpy signal: mapped, or lazy where they stay on disk."""
         if self.stays is None:
-            data = self.cube if len(self.axes) > 2 else self.cube[0]
+            cube = self._mapped(CUBE if self.bin == 1 else DATA)
+            data = cube if len(self.axes) > 2 else cube[0]
             return self.kind(
                 data, axes=self.axes, metadata=self.metadata,
                 original_metadata=self.original_metadata,
@@ -121,11 +122,6 @@ class Image:
         return self._mapped(CUBE)
 
     @cached_property
-    def sums(self) -> Sums:
-        """The sums over any region of the cube."""
-        return Sums(self.cube, running=(self._mapped(ROWS), self._mapped(CHANNELS)))
-
-    @cached_property
     def sketches(self) -> Sketches:
         """For live answers."""
         return Sketches.of(self.signal)
@@ -133,7 +129,8 @@ class Image:
     @cached_property
     def noise(self) -> NoiseModel:
         """How the variance of a value follows from its mean."""
-        return estimate_noise(self.signal)
+        with unchanged(self.signal.data):
+            return estimate_noise(self.signal)
 
     @cached_property
     def axis(self) -> Axis:
@@ -145,8 +142,8 @@ class Image:
 
     @property
     def is_preview(self) -> bool:
-        """Whether what is drawn at once stands for data that stay on disk."""
-        return self.stays is not None
+        """Whether what is drawn at once stands for data that are larger, or stay on disk."""
+        return self.bin > 1 or self.stays is not None
 
     @property
     def title(self) -> str:
@@ -203,25 +200,28 @@ class Image:
     ) -> np.ndarray:
         """Return the mean spectrum of a region, (channels,).
 
-        At once, of a preview where there is one, unless it must be ``exact``: that reads data which stay on disk.
+        At once, of a preview where there is one, unless it must be ``exact``: that reads all the data.
         """
-        if exact and self.is_preview:
-            cube = unwrap(self.signal)
-            cube = cube[None] if cube.ndim == 2 else cube
-            return np.asarray(cube[slice(*rows), slice(*columns)].mean(axis=(0, 1), dtype=float))
-        ny, nx, _ = self.cube.shape
-        part = self.bin if self.shape[0] > 1 else 1
-        return self.sums.spectrum(
-            _whole((rows[0] / part, rows[1] / part), ny),
-            _whole((columns[0] / self.bin, columns[1] / self.bin), nx),
+        cube, bins = self._drawn(exact), (1, 1)
+        if not exact:
+            bins = (self.bin if self.shape[0] > 1 else 1, self.bin)
+        down, across = (
+            slice(*_whole((ends[0] / bin, ends[1] / bin), size))
+            for ends, bin, size in zip((rows, columns), bins, cube.shape[:2], strict=True)
         )
+        with unchanged(cube):
+            return np.asarray(cube[down, across].mean(axis=(0, 1), dtype=float))
 
     def map(self, channels: tuple[int, int], exact: bool = False) -> np.ndarray:
         """Return the sum over some channels at every pixel; at once or exactly, as :meth:`spectrum`."""
-        if exact and self.is_preview:
-            total = unwrap(self.signal)[..., slice(*channels)].sum(axis=-1, dtype=float)
-            return np.atleast_2d(np.asarray(total))
-        return self.sums.map(channels)
+        cube = self._drawn(exact)
+        with unchanged(cube):
+            return np.asarray(cube[..., slice(*channels)].sum(axis=-1, dtype=float))
+
+    def _drawn(self, exact: bool) -> Any:
+        """Return the spectra that are drawn at once, or all."""
+        cube = unwrap(self.signal) if exact else self.cube
+        return cube[None] if cube.ndim == 2 else cube
 
     def mean_spectrum(self) -> np.ndarray:
         """Return the mean spectrum of all pixels, (channels,)."""

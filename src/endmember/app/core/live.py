@@ -14,6 +14,7 @@ import numpy as np
 
 import endmember as em
 from endmember.app.core.choices import MOST_COMPONENTS, Choices
+from endmember.catalogue import PENALTIES
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.starts import with_maps
@@ -25,7 +26,7 @@ DIRECTIONS = 2 * MOST_COMPONENTS
 #: Pixels of the first picture, about: a regular grid of those of the image.
 FEW_PIXELS = 2304
 #: Seconds for the starts of the first picture, for finishing it on few pixels, and for all together.
-FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.10, 0.40, 0.75
+FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.05, 0.40, 0.75
 #: Seconds for all starts of a run, on the sketch; what takes longer is left to the run.
 STARTS_SECONDS = 8.0
 #: Seconds between two questions whether a sketch is still waited for.
@@ -180,8 +181,16 @@ def _quick(choices: Choices) -> tuple[Choices, str]:
         choices = replace(choices, loss="counts, weighted")
         left_out.append("counts are weighted, not exact")
     if choices.penalties.get("relevance"):
-        choices = replace(choices, penalties={**choices.penalties, "relevance": False})
         left_out.append("all components are shown, none is dropped yet")
+    chosen = [PENALTIES[name].words for name, one in choices.penalties.items() if one == "auto"]
+    if chosen:
+        left_out.append(f"a run chooses the weight of: {', '.join(chosen)}; 0 here")
+    known = {
+        name: weight
+        for name, weight in choices.penalties.items()
+        if weight != "auto" and name != "relevance"
+    }
+    choices = replace(choices, penalties=known)
     return choices, "; ".join(left_out)
 
 

@@ -25,13 +25,13 @@ class DataPanel(Panel):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._map = map_plot(page.session.data, 440, 440, self._region_moved, log=True)
-        self._plots = {False: SpectrumPlot("", 400, 500, drag=self._window_moved)}
         self._log = Tick("logarithmic intensities", margin=(12, 10))
+        self._plot = self._new_plot()
         self._all = pn.widgets.Button(
             label="All pixels, all energies", width=180, on_click=lambda _: self._reset()
         )
         self._log.param.watch(lambda _: self._scale_changed(), "value")
-        self._spectra = wide(self._plots[False])
+        self._spectra = wide(self._plot, height="max(500px, calc(100vh - 230px))")
         self._box: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._window: tuple[int, int] = (0, 1)
         self._mean = self._region = np.zeros(0)
@@ -44,6 +44,17 @@ class DataPanel(Panel):
             sizing_mode="stretch_width",
         )  # fmt: skip
 
+    def _new_plot(self) -> SpectrumPlot:
+        plot = SpectrumPlot("", 400, 500, drag=self._window_moved, log=self._log.on)
+        plot.figure.on_change("inner_height", lambda name, old, new: self._fit(new))
+        return plot
+
+    def _fit(self, height: int | None) -> None:
+        """Draw the map as high as the spectra, which are as high as the window lets them."""
+        if height and (height, height) != self._map.most:
+            self._map.most = (height, height)
+            self._draw_map(self._values)
+
     def data_changed(self) -> None:
         """Show all pixels and all energies."""
         data = self._page.session.data
@@ -54,8 +65,7 @@ class DataPanel(Panel):
 
     def _reset(self) -> None:
         self._map.clear()
-        for plot in self._plots.values():
-            plot.clear()
+        self._plot.clear()
         self.data_changed()
 
     def _region_moved(
@@ -69,7 +79,7 @@ class DataPanel(Panel):
         self._ask((data.window(energies),), data.map, self._show_window, final)
 
     def _ask(self, where: Any, answer: Any, show: Any, final: bool) -> None:
-        """Show the answer at once; once the mouse is let go, what stands for data on disk gives way to them."""
+        """Show the answer at once; once the mouse is let go, what stands for larger data gives way to them."""
         preview = self._page.session.data.is_preview
 
         def work(ticket: Ticket) -> np.ndarray:
@@ -91,12 +101,10 @@ class DataPanel(Panel):
         self._draw_map(values)
 
     def _scale_changed(self) -> None:
-        log = self._log.on
-        if log not in self._plots:
-            self._plots[log] = SpectrumPlot("", 400, 500, drag=self._window_moved, log=log)
+        self._plot = self._new_plot()  # it is made for one scale
         self._draw_spectrum()
-        self._spectra.object = self._plots[log].figure
-        self._draw_map(self._page.session.data.map(self._window))
+        self._spectra.object = self._plot.figure
+        self._draw_map(self._values)
 
     def _draw_spectrum(self) -> None:
         data = self._page.session.data
@@ -106,15 +114,14 @@ class DataPanel(Panel):
             names.append("region")
             spectra.append(self._region)
             title = f"Mean spectrum of columns {x0} to {x1 - 1}, rows {y0} to {y1 - 1}"
-        plot = self._plots[self._log.on]
-        plot.show(
+        self._plot.show(
             data.energy, spectra, names, data.axis.label, data.quantity,
             colours=[_GREY, _ORANGE][: len(names)],
         )  # fmt: skip
-        plot.figure.title.text = title
+        self._plot.figure.title.text = title
 
     def _draw_map(self, values: np.ndarray) -> None:
-        data = self._page.session.data
+        data, self._values = self._page.session.data, values
         first, end = self._window
         low, high = data.energy[first], data.energy[end - 1]
         title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()

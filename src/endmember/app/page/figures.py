@@ -17,7 +17,7 @@ from bokeh.models import (
     Range1d,
 )
 from bokeh.models.annotations.dimensional import Metric
-from bokeh.models.annotations.geometry import BoxAnnotation, Span
+from bokeh.models.annotations.geometry import BoxAnnotation
 from bokeh.models.annotations.labels import Title
 from bokeh.models.annotations.legends import ColorBar, ScaleBar
 from bokeh.plotting import figure
@@ -29,6 +29,8 @@ from endmember.show.page import palette
 LEAST, SHORT = 60, (-2, 5)
 #: Screen pixels left and right of a frame, above and below it: axes, colour bar, title.
 LEFT, RIGHT, ABOVE, BELOW = 58, 92, 34, 56
+#: Names in a row of a legend, and screen pixels that every further row takes.
+COLUMNS, ROW = 4, 18
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: The style of a text that is not code.
 PLAIN = "pre { font-family: inherit; font-size: 13px; white-space: pre-wrap; margin: 0; }"
@@ -43,14 +45,6 @@ def _blank(title: str, tools: str, **more: Any) -> Any:
     return plot
 
 
-def _wide(title: str, width: int, height: int, tools: str, log: bool, **more: Any) -> Any:
-    """Return an empty figure for curves, which takes the room that its row leaves."""
-    return _blank(
-        title, tools, height=height, min_width=width, sizing_mode="stretch_width",
-        y_axis_type="log" if log else "linear", x_range=_unset(), y_range=_unset(), **more,
-    )  # fmt: skip
-
-
 def _shortened(values: Sequence[np.ndarray], quantity: str) -> tuple[float, str]:
     """Return by what to divide values so that the numbers along an axis stay short, and the quantity that says so."""
     largest = max((float(np.nanmax(np.abs(one), initial=0.0)) for one in values), default=0.0)
@@ -59,10 +53,6 @@ def _shortened(values: Sequence[np.ndarray], quantity: str) -> tuple[float, str]
         return 1.0, quantity
     power -= power % 3
     return 10.0**power, f"{quantity} × 10{str(-power).translate(_RAISED)}"
-
-
-def _unset() -> Range1d:
-    return Range1d(start=1.0, end=10.0, reset_start=1.0, reset_end=10.0)
 
 
 def _reach(plot: Any, x: Sequence[np.ndarray], y: Sequence[np.ndarray], log: bool) -> None:
@@ -141,7 +131,7 @@ class _PixelPlot:
             frame_align=False,  # else it moves where curves beside it get a legend
             x_range=Range1d(start=0, end=1), y_range=Range1d(start=1, end=0),
         )  # fmt: skip
-        self.pane, self._most = pn.pane.Bokeh(self.figure), (width, height)
+        self.pane, self.most = pn.pane.Bokeh(self.figure), (width, height)
         self._source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")})
 
     def _place(self, data: Image) -> None:
@@ -149,7 +139,7 @@ class _PixelPlot:
         sides, plot = data.sides, self.figure
         spans = np.array([np.ptp(side.edges) for side in sides])
         lengths = spans if sides[0].units == sides[1].units else np.array(data.shape[1::-1])
-        scale = min(self._most / lengths)
+        scale = min(self.most / lengths)
         frame = np.maximum(np.round(scale * lengths), LEAST)
         room = (
             (frame / (scale * lengths) - 1) / 2 * spans
@@ -245,8 +235,11 @@ class MapPlot(_PixelPlot):
         scale, words = (1.0, quantity) if log else _shortened([seen], quantity)
         low, high = (float(seen.min()), float(seen.max())) if seen.size else (float(log), 1.0)
         self._quantity.text = words
-        mapper = self._bar.color_mapper = self._mappers[log]
+        mapper = self._mappers[log]
         mapper.update(low=low / scale, high=(high if high > low else low + 1.0) / scale)
+        self._bar.color_mapper = (
+            mapper  # which has its ends by now: the room for their numbers is measured once
+        )
         for image, own in zip(self._images, self._mappers, strict=True):
             image.visible = own is mapper
         self._draw((values / scale).astype(np.float32), data)
@@ -285,16 +278,25 @@ class SpectrumPlot:
         Called with ``(low, high)`` in the unit of the axis while a window is dragged, and whether it was let go.
     log : bool
         Whether intensities are drawn on a logarithmic axis; it is made for one or the other.
+    dots : bool
+        Whether the first curve has a dot at every value.
     """
 
     def __init__(
         self, title: str, width: int = 420, height: int = 360,
-        drag: Callable[[tuple[float, float], bool], None] | None = None, log: bool = False,
+        drag: Callable[[tuple[float, float], bool], None] | None = None, log: bool = False, dots: bool = False,
     ) -> None:  # fmt: skip
-        self.figure = _wide(title, width, height, "pan,wheel_zoom,box_zoom,save,reset", log)
-        self._log = log
+        x, y = (Range1d(1, 10, reset_start=1, reset_end=10) for _ in range(2))
+        self.figure = _blank(
+            title, "pan,wheel_zoom,box_zoom,save,reset", height=height, min_width=width, sizing_mode="stretch_width",
+            y_axis_type="log" if log else "linear", x_range=x, y_range=y,
+        )  # fmt: skip
+        self._log, self._height = log, height
         self._lines = ColumnDataSource({"x": [], "y": [], "colour": [], "name": []})
         self._bands = ColumnDataSource({"x": [], "y": [], "colour": []})
+        self._dots = ColumnDataSource({"x": [], "y": []}) if dots else None
+        if self._dots:
+            self.figure.scatter("x", "y", source=self._dots, color=palette(1)[0], size=5)
         self.figure.patches("x", "y", source=self._bands, color="colour", alpha=0.25, line_width=0)
         drawn = self.figure.multi_line(
             "x", "y", source=self._lines, color="colour", line_width=1.6, legend_field="name"
@@ -305,7 +307,7 @@ class SpectrumPlot:
         # Above the curves, where it hides none of them.
         legend = self.figure.legend[0]
         legend.update(
-            ncols=4, label_text_font_size="11px", border_line_alpha=0, padding=2, margin=0
+            ncols=COLUMNS, label_text_font_size="11px", border_line_alpha=0, padding=2, margin=0
         )
         self.figure.add_layout(legend, "above")
         self.clear: Any = drag and _listen(
@@ -329,15 +331,18 @@ class SpectrumPlot:
         if self._log:
             shown = [np.where(s > 0, s, np.nan) for s in shown]
         self.figure.xaxis.axis_label, self.figure.yaxis.axis_label = label, words
-        _reach(
-            self.figure, energies, [*shown, *(edge for band in bands for edge in band)], self._log
-        )
+        room = 0.5 if self._dots else 0.0
+        ends = [one + side for one in energies for side in (-room, room)]
+        _reach(self.figure, ends, [*shown, *(edge for band in bands for edge in band)], self._log)
         self.figure.legend[0].visible = len(shown) > 1
+        self.figure.height = self._height + ROW * ((len(shown) - 1) // COLUMNS)
         self._bands.data = {
             "x": [np.concatenate([e, e[::-1]]) for e, _ in zip(energies, bands, strict=False)],
             "y": [np.nan_to_num(np.concatenate([low, high[::-1]])) for low, high in bands],
             "colour": colours[: len(bands)],
         }
+        if self._dots:
+            self._dots.data = {"x": energies[0], "y": shown[0]}
         self._lines.data = {
             "x": energies, "y": shown, "colour": colours[: len(shown)], "name": list(names)
         }  # fmt: skip
@@ -354,7 +359,7 @@ class LinePlot:
     """
 
     def __init__(self, width: int = 300, height: int = 280, drag: Any = None) -> None:
-        self._column = False
+        self.most, self._column = (width, height), False
         boxed = drag and (lambda ends, final: drag(*self.box(ends), final))
         self._plot = SpectrumPlot("", width, height, boxed)
         self.pane = wide(self._plot)
@@ -374,37 +379,6 @@ class LinePlot:
         curves = list(values.reshape(len(side.centres), -1).T)
         self._plot.show(side.centres, curves, names, side.label, quantity, colours=colours)
         self._plot.figure.title.text = names[0] if len(names) == 1 else "Along the line"
-
-
-class CurvePlot:
-    """One curve with dots, such as a scree or the course of a fit."""
-
-    def __init__(
-        self, title: str, x: str, y: str, width: int = 420, height: int = 300, log: bool = True,
-        level: float | None = None,
-    ) -> None:  # fmt: skip
-        self.figure = _wide(
-            title, width, height, "pan,wheel_zoom,save,reset", log, x_axis_label=x, y_axis_label=y
-        )
-        self._log = log
-        self._range = BoxAnnotation(fill_color="#009E73", fill_alpha=0.15, visible=False)
-        self.figure.add_layout(self._range)
-        if level is not None:
-            self.figure.add_layout(
-                Span(location=level, dimension="width", line_dash="dashed", line_color="#D55E00")
-            )
-        self._source = ColumnDataSource({"x": [], "y": []})
-        self.figure.line("x", "y", source=self._source, color="#0072B2")
-        self.figure.scatter("x", "y", source=self._source, color="#0072B2", size=5)
-
-    def show(
-        self, x: np.ndarray, y: np.ndarray, between: tuple[float, float] | None = None
-    ) -> None:
-        """Draw another curve, and a band between two places on its axis."""
-        if between is not None:
-            self._range.update(left=between[0], right=between[1], visible=True)
-        _reach(self.figure, [x - 0.5, x + 0.5], [y], self._log)
-        self._source.data = {"x": np.asarray(x, dtype=float), "y": np.asarray(y, dtype=float)}
 
 
 def map_plot(
@@ -436,9 +410,9 @@ def wrapped(*parts: Any, **more: Any) -> pn.Row:
     return pn.Row(*parts, sizing_mode="fixed", styles=styles, **more)
 
 
-def wide(plot: SpectrumPlot | CurvePlot) -> pn.pane.Bokeh:
+def wide(plot: SpectrumPlot, **styles: str) -> pn.pane.Bokeh:
     """Return curves as a part of a row that takes the room that the others leave, or a row of its own."""
     least = plot.figure.min_width
-    return pn.pane.Bokeh(
-        plot.figure, sizing_mode="stretch_width", min_width=least, styles={"flex": f"1 1 {least}px"}
-    )
+    styles = {"flex": f"1 1 {least}px", **styles}
+    plot.figure.styles = styles  # Panel hands on those of another figure alone
+    return pn.pane.Bokeh(plot.figure, sizing_mode="stretch_width", min_width=least, styles=styles)

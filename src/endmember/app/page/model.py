@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import panel as pn
+from bokeh.models.annotations.geometry import BoxAnnotation, Span
 
 import endmember as em
 from endmember.app.core.choices import METHODS, MOST_COMPONENTS, Choices
@@ -12,7 +13,6 @@ from endmember.app.core.live import Picture
 from endmember.app.core.session import Run, paired
 from endmember.app.page.figures import (
     PLAIN,
-    CurvePlot,
     LinePlot,
     OverlayPlot,
     Panel,
@@ -41,7 +41,9 @@ class NumberPanel(Panel):
             label="How many components?",
             color="primary",
             width=220,
-            on_click=lambda _: self._start(),
+            on_click=lambda _: page.background(
+                "Asking every criterion ...", page.session.rank, self._show
+            ),
         )
         self._take = pn.widgets.Button(
             label="Use the suggestion",
@@ -53,10 +55,13 @@ class NumberPanel(Panel):
         self._table = pn.pane.DataFrame(
             None, width=530, index=False, justify="left", stylesheets=[_LEFT]
         )
-        self._curve = CurvePlot(
-            "Above noise (green: what can be defended)",
-            "Component", "Times what noise alone may reach (dashed line)", 420, 380, level=1.0,
-        )  # fmt: skip
+        self._curve = SpectrumPlot(
+            "Above noise (green: what can be defended)", 420, 380, log=True, dots=True
+        )
+        noise = Span(location=1.0, dimension="width", line_dash="dashed", line_color="#D55E00")
+        self._range = BoxAnnotation(fill_color="#009E73", fill_alpha=0.15)
+        for part in (noise, self._range):
+            self._curve.figure.add_layout(part)
         self._found = wrapped(self._table, wide(self._curve), visible=False)
         self._report: Any = None
         self.layout = pn.Column(
@@ -67,14 +72,6 @@ class NumberPanel(Panel):
         """Forget what was said of other data."""
         self._report, self._take.disabled, self._verdict.object = None, True, ""
         self._found.visible = False
-
-    def _start(self) -> None:
-        page = self._page
-        page.background(
-            "Asking every criterion ...",
-            lambda ticket: page.session.rank(ticket),
-            self._show,
-        )
 
     def _show(self, report: Any) -> None:
         import pandas as pd
@@ -99,7 +96,11 @@ class NumberPanel(Panel):
             }
         )
         shown = report.visibility[:20]
-        self._curve.show(np.arange(1, len(shown) + 1), shown, (low - 0.4, high + 0.4))
+        self._range.update(left=low - 0.4, right=high + 0.4)
+        self._curve.show(
+            np.arange(1, len(shown) + 1), [shown], ["visibility"], "Component",
+            "Times what noise alone may reach (dashed line)",
+        )  # fmt: skip
         self._found.visible = True
         self._take.disabled = report.suggested < 1
         self._page.say(report.sentence)
@@ -180,9 +181,7 @@ class ModelPanel(Panel):
         """Make the pictures of what a run leaves unexplained, once."""
         self._residual = map_plot(self._page.session.data, colours="Cividis256")
         self._means, self._misfit = (SpectrumPlot("", 300, 280) for _ in range(2))
-        self._course = CurvePlot(
-            "Convergence", "Sweep", "Relative change of the objective", 260, 280
-        )
+        self._course = SpectrumPlot("Convergence", 260, 280, log=True, dots=True)
         self._after[:] = [
             self._residual.pane,
             wide(self._means),
@@ -249,14 +248,16 @@ class ModelPanel(Panel):
         )
         self._picture, self._after.visible = picture, False
         names = [f"Component {j + 1}" for j in range(choices.k)]
-        self.draw(picture.maps, picture.spectra, names, "Intensity (unit length)")
+        ahead = picture.stage == "all pixels" and not self._page.session.data.is_line
+        self.draw(picture.maps, picture.spectra, names, "Intensity (unit length)", ahead)
 
     def draw(
-        self, maps: np.ndarray, spectra: np.ndarray, names: Sequence[str] | None, quantity: str
-    ) -> None:
+        self, maps: np.ndarray, spectra: np.ndarray, names: Sequence[str] | None, quantity: str, ahead: int = 0,
+    ) -> None:  # fmt: skip
         """Draw maps (*domain, k) and spectra (k, channels), each where and as its likeness was drawn last.
 
-        Without names they keep the numbers of their order.
+        Without names they keep the numbers of their order. Pictures of so many more maps ``ahead`` are made, which
+        takes longer than all else, and not seen yet.
         """
         data, k = self._page.session.data, len(spectra)
         order, colours = self._placed(spectra)
@@ -269,13 +270,15 @@ class ModelPanel(Panel):
         amounts = data.quantity.replace("Intensity", "Amount")
         self._overlay.show(images, data, names, amounts, colours)
         shown = 0 if data.is_line else k  # on a line the maps are curves in one picture
-        self._maps += [map_plot(data) for _ in range(len(self._maps), shown)]
-        for j in range(shown):
-            self._maps[j].show(images[..., j], data, names[j], amounts, [colours[j]])
-        # Every map has its place from when it is first drawn.
-        self._grid.extend([plot.pane for plot in self._maps[len(self._grid) :]])
-        for j, pane in enumerate(self._grid):
-            pane.visible = j < shown
+        ready = min(shown + ahead, MOST_COMPONENTS)
+        self._maps += [map_plot(data) for _ in range(len(self._maps), ready)]
+        for j in [*range(shown), *range(len(self._grid), ready)]:
+            n = min(j, k - 1)
+            self._maps[j].show(images[..., n], data, names[n], amounts, [colours[n]])
+        for j, plot in enumerate(self._maps):
+            plot.pane.visible = j < shown
+        if len(self._grid) < len(self._maps):  # Panel takes long over none, too
+            self._grid.extend([plot.pane for plot in self._maps[len(self._grid) :]])
         self._pictures.styles = CURRENT
 
     def _placed(self, spectra: np.ndarray) -> tuple[list[int], list[str]]:
@@ -293,11 +296,6 @@ class ModelPanel(Panel):
 
     def _run(self) -> None:
         page, choices = self._page, self.choices()
-        try:
-            choices.model()
-        except ValueError as problem:
-            page.complain(problem)
-            return
         state = page.session.state
         page.background(
             f"Running {choices.label} ...",
@@ -364,5 +362,8 @@ class ModelPanel(Panel):
         self._misfit.figure.title.text = "Mean residual"
         course = np.asarray(result.model.objective_)
         change = np.abs(np.diff(course)) / np.maximum(np.abs(course[1:]), 1e-300)
-        self._course.show(2 + np.flatnonzero(change > 0), change[change > 0])
+        self._course.show(
+            2 + np.flatnonzero(change > 0), [change[change > 0]], ["change"], "Sweep",
+            "Relative change of the objective",
+        )  # fmt: skip
         self._after.visible = True

@@ -152,8 +152,10 @@ class Page:
                 options={"...": None, **problem.choices}, value=None, visible=True
             )
             return
-        said = " ".join(str(problem).split()) or type(problem).__name__
-        said = html.escape(self._without_folders(said))
+        said = str(problem) or type(problem).__name__
+        if isinstance(problem, OSError) and problem.strerror:  # the system itself said so
+            said = f"{problem.filename}: {problem.strerror}"
+        said = html.escape(self._without_folders(" ".join(said.split())))
         self.message.value = f'<span style="color:#b00020">{said}</span>'
 
     def _without_folders(self, said: str) -> str:
@@ -194,15 +196,6 @@ class Page:
         self.say("Cancelled; nothing was changed.")
 
     # Data -----------------------------------------------------------------------------------
-    def begin(self, first: Callable[[], None]) -> None:
-        """Open what a new page starts with."""
-        try:
-            first()
-        except (ValueError, OSError) as problem:
-            self.complain(problem)
-            return
-        self.data_changed()
-
     def _try(self) -> None:
         """Look at a phantom."""
         self.read(
@@ -221,12 +214,11 @@ class Page:
             self._is_line, self._panels, self._unseen = data.is_line, {}, {}
             for place in self._places.values():
                 place.clear()
-        more = (
-            f" They stay on disk: while you drag, means of {data.bin} x {data.bin} pixels stand for them."
-            if data.is_preview
-            else ""
+        stay = "They stay on disk: while" if data.stays else "While"
+        more = f" {stay} you drag, means of {data.bin} x {data.bin} pixels stand for them."
+        self.say(
+            f"{data.title or 'Data'}: {ny} x {nx} pixels, {channels} channels.{more * data.is_preview}"
         )
-        self.say(f"{data.title or 'Data'}: {ny} x {nx} pixels, {channels} channels.{more}")
         self.tell("data_changed")
 
     def _header(self) -> pn.viewable.Viewable:

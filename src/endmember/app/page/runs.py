@@ -15,6 +15,7 @@ _NOTHING, _BANDS, _ERRORS = "nothing", "ambiguity bands", "standard errors"
 _EMPTY = (
     "No runs yet: press Run on the full data in the Unmix panel. Every run is kept and listed here."
 )
+_ALONE = "Two different runs, one left and one right, are compared component by component."
 _KEYS = {_BANDS: "bands", _ERRORS: "errors"}
 
 
@@ -25,13 +26,14 @@ class RunsPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._choice = [pn.widgets.Select(label=name, width=290) for name in ("Left", "Right")]
+        self._choice = [pn.widgets.Select(label=name, width=380) for name in ("Left", "Right")]
         self._doubt = pn.widgets.RadioButtonGroup(
             options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=350, margin=(26, 10, 5, 10)
         )
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._rows: Any = pn.Column(sizing_mode="stretch_width")
-        self._plots: list[tuple[Any, Any, SpectrumPlot]] = []
+        self._plots: list[tuple[list[Any], SpectrumPlot]] = []
+        self._drawn: list[Run] = []
         self._kept = pn.widgets.Select(label="Kept before", width=260)
         reopen = pn.widgets.Button(
             label="Open again", width=110, margin=(26, 10, 5, 10), on_click=lambda _: self._reopen()
@@ -93,96 +95,83 @@ class RunsPanel(Panel):
             for run in chosen:
                 page.session.judge(run, _KEYS[doubt], ticket)
 
-        self._page.background(f"Working out {doubt} ...", work, lambda _: self._tell(doubt))
+        def done(_: Any) -> None:
+            page.say(f"Drawn with {doubt}.")
+            self._show()
 
-    def _tell(self, doubt: str) -> None:
-        self._page.say(f"Drawn with {doubt}.")
-        self._show()
+        page.background(f"Working out {doubt} ...", work, done)
 
     def _show(self) -> None:
+        """Draw the chosen runs, or the one that was chosen twice; the pictures are made anew for others."""
         chosen = self._chosen()
-        if len(chosen) < 2:
-            self._lay_out(0, False)
-            self._verdict.object = _EMPTY
-            return
-        left, right = chosen
-        try:
-            in_left, in_right, angles = side_by_side(left, right)
-        except ValueError as problem:
-            self._verdict.object = str(problem)
-            self._lay_out(0, False)
-            return
-        alone = left is right
-        said = (
-            "Two different runs, one left and one right, are compared component by component."
-            if alone
-            else f"Mean angle between paired spectra: {np.mean(angles):.2f} degrees."
-        )
-        self._verdict.object = "\n".join([said, *self._sentences(list(dict.fromkeys(chosen)))])
-        while len(self._plots) < len(angles):
-            one, other = (map_plot(run.image, 190, 200) for run in chosen)
-            self._plots.append((one, other, SpectrumPlot("", 300, 290)))
-        for plots, a, b, angle in zip(self._plots, in_left, in_right, angles, strict=False):
-            self._draw(plots, (left, int(a)), None if alone else (right, int(b)), float(angle))
-        self._lay_out(len(angles), not alone)
-
-    def _lay_out(self, n: int, pairs: bool) -> None:
-        """Show so many rows, with one map each or two; rows are made once, when they are filled."""
-        for plots in self._plots[len(self._rows) : n]:
-            panes = [plot.pane for plot in plots[:2]]
-            self._rows.append(wrapped(*panes, wide(plots[2])))
-        for j, row in enumerate(self._rows):
-            row.visible = j < n
-            row[1].visible = pairs
-
-    def _sentences(self, runs: list[Run]) -> list[str]:
-        key = _KEYS.get(self._doubt.value)
-        return [
-            f"{run.name}: {run.fitted.judged[key].sentence}"
-            for run in runs
-            if key in run.fitted.judged
-        ]
+        runs, pairs, said = list(dict.fromkeys(chosen)), list[Any](), [_EMPTY]
+        if chosen:
+            try:
+                pairs = list(zip(*side_by_side(*chosen), strict=True))
+                mean = f"Mean angle between paired spectra: {np.mean([one[2] for one in pairs]):.2f} degrees."
+                said = [mean if len(runs) > 1 else _ALONE]
+                said += [
+                    f"{run.name}: {one.sentence}" for run in runs if (one := self._judged(run))
+                ]
+            except ValueError as problem:
+                said = [str(problem)]
+        self._verdict.object = "\n".join(said)
+        others = runs != self._drawn
+        if others:
+            self._drawn = runs
+            self._plots = [
+                ([map_plot(run.image, 190, 200) for run in runs], SpectrumPlot("", 300, 290))
+                for _ in pairs
+            ]
+        for plots, (*components, angle) in zip(self._plots, pairs, strict=False):
+            self._draw(*plots, list(zip(runs, components, strict=False)), angle)
+        if others:
+            self._rows[:] = [
+                wrapped(*[plot.pane for plot in maps], wide(spectra))
+                for maps, spectra in self._plots
+            ]
 
     def _draw(
-        self,
-        plots: tuple[Any, Any, SpectrumPlot],
-        left: tuple[Run, int],
-        right: tuple[Run, int] | None,
-        angle: float,
+        self, maps: list[Any], plot: SpectrumPlot, pair: list[tuple[Run, int]], angle: float
     ) -> None:
+        """Draw one component of one run, or a pair."""
         spectra, bands, names = [], [], []
-        for plot, one in zip(plots[:2], (left, right), strict=True):
-            if one is None:
-                continue
-            run, j = one
+        for place, (run, j) in zip(maps, pair, strict=True):
             image, short = np.atleast_2d(run.result.maps.data[j]), "-".join(run.name.split("-")[:2])
-            plot.show(image, run.image, f"{short}, component {j + 1}", "Amount")
+            place.show(image, run.image, f"{short}, component {j + 1}", "Amount")
             spectrum = np.asarray(run.result.spectra.data[j], dtype=float)
             scale = max(float(np.abs(np.nan_to_num(spectrum)).max()), 1e-300)
             spectra.append(spectrum / scale)
             names.append(f"{short}, {j + 1}")
             bands += self._band(run, j, spectrum, scale)
-        title = f"Component {left[1] + 1}"
-        if right is not None:
-            title = f"Pair {left[1] + 1} and {right[1] + 1}: {angle:.2f} degrees apart"
-        plots[2].figure.title.text = title
-        data = left[0].image
-        plots[2].show(data.energy, spectra, names, data.axis.label, "Intensity, largest 1", bands)
+        numbers = " and ".join(str(j + 1) for _, j in pair)
+        plot.figure.title.text = (
+            f"Pair {numbers}: {angle:.2f} degrees apart"
+            if len(pair) > 1
+            else f"Component {numbers}"
+        )
+        data = pair[0][0].image
+        plot.show(data.energy, spectra, names, data.axis.label, "Intensity, largest 1", bands)
+
+    def _judged(self, run: Run) -> Any:
+        """Return bands or errors of a run, whichever are asked for; None where they are not known."""
+        return run.fitted.judged.get(_KEYS.get(self._doubt.value, ""))
 
     def _band(
         self, run: Run, j: int, spectrum: np.ndarray, scale: float
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return low and high of a spectrum, drawn with its largest value at one."""
-        if self._doubt.value == _BANDS and "bands" in run.fitted.judged:
-            bands = run.fitted.judged["bands"]
+        judged = self._judged(run)
+        if judged is None:
+            return []
+        if self._doubt.value == _BANDS:
             total = float(np.nansum(spectrum)) / scale
-            return [(bands.spectra_low[j] * total, bands.spectra_high[j] * total)]
-        if self._doubt.value == _ERRORS and "errors" in run.fitted.judged:
-            error = run.fitted.judged["errors"].spectra[j]
-            return [((spectrum - error) / scale, (spectrum + error) / scale)]
-        return []
+            return [(judged.spectra_low[j] * total, judged.spectra_high[j] * total)]
+        error = judged.spectra[j]
+        return [((spectrum - error) / scale, (spectrum + error) / scale)]
 
 
+_SCRIPT = "The script that does again what was clicked"
 _CODE = {"background": "#f6f6f6", "padding": "0 14px", "border-radius": "4px", "overflow-x": "auto"}
 
 
@@ -198,14 +187,14 @@ class ExportPanel(Panel):
         self._name = w.TextInput(
             label="Folder, in the one that the workbench was started in", width=420
         )
-        self._save = w.Button(
+        save = w.Button(
             label="Save the result folder",
             color="primary",
             width=200,
             margin=(26, 10, 5, 10),
             on_click=lambda _: self._keep(),
         )
-        downloads = [
+        downloads: list[Any] = [
             w.FileDownload(
                 callback=self._fetch(make), filename=name, label=label, color="default", width=200
             )
@@ -219,10 +208,11 @@ class ExportPanel(Panel):
                 ),
             )
         ]
-        self._title = pn.pane.Str("", stylesheets=[PLAIN], styles={"font-weight": "600"})
+        self._ways = [save, *downloads]
+        title = pn.pane.Str(_SCRIPT, stylesheets=[PLAIN], styles={"font-weight": "600"})
         self._shown = pn.pane.Str("", sizing_mode="stretch_width", styles=_CODE)
         self.layout = pn.Column(
-            self._run, pn.Row(self._name, self._save), pn.Row(*downloads), self._title, self._shown,
+            self._run, pn.Row(self._name, save), pn.Row(*downloads), title, self._shown,
             sizing_mode="stretch_width",
         )  # fmt: skip
 
@@ -233,21 +223,15 @@ class ExportPanel(Panel):
         newest = session.runs[-1].name if session.runs else None
         self._run.param.update(options=options, value=newest)
         self._name.value = newest or ""
-        self._title.object = (
-            "The script that does again what was clicked"
-            if session.runs
-            else "There is no run yet."
-        )
-        self._shown.object = session.script() if session.runs else ""
+        for way in self._ways:
+            way.disabled = not session.runs
+        self._shown.object = session.script() if session.runs else "There is no run yet."
 
     def _fetch(self, make: Callable[[Run], bytes]) -> Any:
         """Return what a click on a download calls; it makes the file off the event loop."""
         page = self._page
 
         async def callback() -> io.BytesIO:
-            if self._run.value is None:
-                page.say("There is no run yet; press Run first.")
-                return io.BytesIO(b"")
             run = page.session.find(self._run.value)
             page.say(f"Writing {run.name} ...")
             try:
@@ -262,9 +246,6 @@ class ExportPanel(Panel):
 
     def _keep(self) -> None:
         page = self._page
-        if self._run.value is None:
-            page.say("There is no run yet; press Run first.")
-            return
         run, name = page.session.find(self._run.value), self._name.value or ""
         page.background(
             f"Saving {name} ...",

@@ -1,5 +1,6 @@
 """Which files the workbench may touch: those of one folder, and uploads up to a limit."""
 
+import contextlib
 from pathlib import Path
 
 from rsciio import IO_PLUGINS
@@ -68,22 +69,14 @@ def listing(root: Path, folder: str = "") -> tuple[list[str], list[str]]:
         Sorted; what is hidden or leads out of ``root`` is left out.
     """
     folders, files = [], []
-    for entry in sorted(inside(root, folder).iterdir()):
-        if entry.name.startswith(".") or not _leads_inside(root, entry):
-            continue
-        if entry.suffix.lower() in ENDINGS:
-            files.append(entry.name)
-        elif entry.is_dir():
-            folders.append(entry.name)
+    for entry in sorted(e for e in inside(root, folder).iterdir() if not e.name.startswith(".")):
+        with contextlib.suppress(PermissionError):
+            inside(root, entry)
+            if entry.suffix.lower() in ENDINGS:
+                files.append(entry.name)
+            elif entry.is_dir():
+                folders.append(entry.name)
     return folders, files
-
-
-def _leads_inside(root: Path, entry: Path) -> bool:
-    try:
-        inside(root, entry)
-    except PermissionError:
-        return False
-    return True
 
 
 class Upload:

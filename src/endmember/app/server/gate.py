@@ -99,7 +99,9 @@ class Gate(Router):
             request.headers.get("Upgrade", "").lower() == "websocket",
             request.headers.get("Origin"),
         )
-        desk = self._desk or _known_desk(request)
+        cookie = request.cookies.get(_COOKIE)
+        known = cookie.value if cookie and re.fullmatch(r"[\w-]{32}", cookie.value) else ""
+        desk = self._desk or known
         if reason or request.path.endswith("/favicon.ico"):
             # There is no icon. The page asks for it to learn whether the server is there, and it the newest.
             said: dict[str, Any] = {"status": 204, "visit": self._visits[desk]}
@@ -137,9 +139,3 @@ class Gate(Router):
         if websocket and origin not in (f"http://{host}", self._origin):
             return "This page comes from elsewhere."
         return ""
-
-
-def _known_desk(request: HTTPServerRequest) -> str:
-    """Return the desk that a browser has been given before; "" where it brings none."""
-    cookie = request.cookies.get(_COOKIE)
-    return cookie.value if cookie and re.fullmatch(r"[\w-]{32}", cookie.value) else ""

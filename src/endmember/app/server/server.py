@@ -80,11 +80,11 @@ def make_server(
         page = Page(session)
         furnish(state.curdoc)
         if first is not None:
-            page.begin(lambda: first(session))
+            first(session)
+            page.data_changed()
         return page.layout
 
-    token, port = secrets.token_urlsafe(24), port or _free_port(address)
-    names = _names(address)
+    token, names = secrets.token_urlsafe(24), _names(address)
     server: Server = get_server(
         application, address=address, port=port, start=False, show=False, title="Endmember",
         prefix=f"/{token}", websocket_max_message_size=MESSAGE_LIMIT, include_headers=[], include_cookies=[],
@@ -98,7 +98,9 @@ def make_server(
         logging.getLogger(name).addFilter(_without(token))
     PeriodicCallback(Round(server), EVERY).start()
     shown = f"[{address}]" if ":" in address else address
-    return Workbench(server, f"{public.rstrip('/') or f'http://{shown}:{port}'}/{token}/", store)
+    return Workbench(
+        server, f"{public.rstrip('/') or f'http://{shown}:{server.port}'}/{token}/", store
+    )
 
 
 def _names(address: str) -> set[str]:
@@ -138,9 +140,3 @@ def make_store() -> Store:
     store.workers = workers = Workers(room=store.room)
     workers.start()
     return store
-
-
-def _free_port(address: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])

@@ -73,11 +73,11 @@ class Store:
         if known is not None:
             return known
         answer = self.workers.call(ticket, "read", path, number, self.room, self._most)
-        return _from_file(self._image(answer, key))
+        return self._image(answer, key)
 
     def open(self, path: Path, number: int | None = None) -> Image:
         """Return the image of a file, read in this process: before there are others."""
-        return _from_file(self._image(storage.read(path, number, self.room, self._most), None))
+        return self._image(storage.read(Ticket(), path, number, self.room, self._most), None)
 
     def keep(self, signal: Any) -> Image:
         """Return the image of a signal in memory; a lazy one is read."""
@@ -89,7 +89,7 @@ class Store:
         return self._image(answer, None)
 
     def _image(self, image: Image, key: Any) -> Image:
-        if image.is_preview:
+        if image.stays is not None:
             data = copy.copy(image)  # an image that held itself would not be forgotten at once
             image.sketches = Sketches(
                 lambda scaling: self.workers.call(Ticket(), "sketch", data, DIRECTIONS, scaling)
@@ -99,9 +99,3 @@ class Store:
             return image
         with self._lock:  # two users may have read the same file at the same time
             return self._known.setdefault(key, image)
-
-
-def _from_file(image: Image) -> Image:
-    """Note where an image was read from: a script can read it there again."""
-    image.source = Source.of(image.signal)
-    return image

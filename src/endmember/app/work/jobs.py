@@ -69,11 +69,6 @@ class Fitted:
         return result
 
 
-def read(ticket: Ticket, path: Path, number: int | None, room: Path, most: int | None) -> Image:
-    """Read a file into the store."""
-    return storage.read(path, number, room, most)
-
-
 def prepare(ticket: Ticket, data: Image, steps: tuple[Step, ...], room: Path) -> Image:
     """Do steps to data, and store what comes of them."""
     signal = data.signal
@@ -196,32 +191,24 @@ def _progress(ticket: Ticket) -> Any:
     return callback
 
 
-class _Ear(logging.Handler):
-    """Shows what the log says."""
-
-    def __init__(self, ticket: Ticket) -> None:
-        super().__init__(logging.INFO)
-        self._ticket = ticket
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Show one line."""
-        self._ticket.show(Remark(record.getMessage()))
-
-
 def _heard(job: Callable[..., Any]) -> Callable[..., Any]:
     """Return a job that also shows what the library says on the way, in its log and in warnings."""
 
     @functools.wraps(job)
     def call(ticket: Ticket, *arguments: Any) -> Any:
-        ear, level = _Ear(ticket), logger.level
-        logger.addHandler(ear)
+        def hear(record: logging.LogRecord) -> bool:
+            ticket.show(Remark(record.getMessage()))
+            return True
+
+        level = logger.level
+        logger.addFilter(hear)
         logger.setLevel(logging.INFO)
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 answer = job(ticket, *arguments)
         finally:
-            logger.removeHandler(ear)
+            logger.removeFilter(hear)
             logger.setLevel(level)
         for one in caught:
             if HOME in Path(one.filename).parents:
@@ -234,5 +221,5 @@ def _heard(job: Callable[..., Any]) -> Callable[..., Any]:
 #: By the names that a process is asked for them.
 JOBS: dict[str, Any] = {
     job.__name__: _heard(job)
-    for job in (read, prepare, fit, rank, judge, sketch, save, report, archive)
+    for job in (storage.read, prepare, fit, rank, judge, sketch, save, report, archive)
 }

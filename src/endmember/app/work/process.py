@@ -7,7 +7,6 @@ import os
 import queue
 import shutil
 import signal
-import struct
 import sys
 import threading
 import warnings
@@ -16,7 +15,8 @@ from typing import IO, Any
 
 from endmember.app.work.scheduler import Ticket
 
-_LENGTH = struct.Struct("<Q")
+#: Bytes that tell the length of a value.
+LENGTH = 8
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def _portable(problem: Exception) -> Exception:
 def send(stream: IO[bytes], value: Any) -> None:
     """Write one value, encoded as :mod:`multiprocessing` does, behind its length."""
     body = ForkingPickler.dumps(value)
-    stream.write(_LENGTH.pack(len(body)))
+    stream.write(len(body).to_bytes(LENGTH, "little"))
     stream.write(body)
     stream.flush()
 
@@ -89,15 +89,11 @@ def receive(stream: IO[bytes]) -> Any:
     EOFError
         If the other side has gone.
     """
-    (length,) = _LENGTH.unpack(_exactly(stream, _LENGTH.size))
-    return ForkingPickler.loads(_exactly(stream, length))
-
-
-def _exactly(stream: IO[bytes], size: int) -> bytes:
-    body = stream.read(size)
-    if len(body) < size:
+    length = int.from_bytes(stream.read(LENGTH), "little")
+    body = stream.read(length)
+    if not 0 < len(body) == length:
         raise EOFError("the other process has gone")
-    return body
+    return ForkingPickler.loads(body)
 
 
 if __name__ == "__main__":

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from endmember.app.core.image import CHANNELS, CUBE, ROWS, Image
+from endmember.app.core.image import CUBE, DATA, Image
 from endmember.app.core.steps import Step
-from endmember.app.core.sums import running_sums
+from endmember.app.work.scheduler import Ticket
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import unwrap
-from endmember.signals.files.reading import free_memory
+from endmember.signals.files.reading import existing, free_memory
 from endmember.signals.files.source import Source
 
-#: Bytes of the preview of data that stay on disk, about.
-PREVIEW = 64 * 2**20
+#: Bytes that are summed in a tenth of a second, about: of more, means over squares are drawn while a box is dragged.
+PREVIEW = 256 * 2**20
 #: Files from this size in bytes are looked at before they are read.
 LOOK_FROM = 64 * 2**20
 #: Parts of the memory that is free which one image may take; larger ones stay where they are.
@@ -23,7 +23,7 @@ SHARE = 1 / 4
 
 
 def store(signal: Any, room: Path, steps: tuple[Step, ...] = ()) -> Image:
-    """Put a signal into a new folder of ``room``; of a lazy one only a preview.
+    """Put a signal into a new folder of ``room``, with a preview if it is large; of a lazy one only that.
 
     Parameters
     ----------
@@ -45,26 +45,25 @@ def store(signal: Any, room: Path, steps: tuple[Step, ...] = ()) -> Image:
             "energy: unmix it with em.unmix"
         )
     cube = cube[None] if cube.ndim == 2 else cube
-    seen, size, place = cube, 1, dict[str, Any]()
-    if getattr(signal, "_lazy", False):
-        size = max(1, int(np.ceil(np.sqrt(cube.nbytes / PREVIEW))))
-        size = min(size, *(cube.shape[:2] if cube.shape[0] > 1 else cube.shape[1:2]))
-        seen = binned(cube, size)
-        place = {"stays": Source.of(signal), "steps": steps}
-    if seen.dtype.kind in "fc" and not all(np.isfinite(row).all() for row in seen):
+    lazy = getattr(signal, "_lazy", False)
+    size = max(1, int(np.ceil(np.sqrt(cube.nbytes / PREVIEW))))
+    size = min(size, *(cube.shape[:2] if cube.shape[0] > 1 else cube.shape[1:2]))
+    seen = binned(cube, size) if lazy or size > 1 else cube
+    checked = seen if lazy else cube
+    if checked.dtype.kind in "fc" and not all(np.isfinite(row).all() for row in checked):
         raise EndmemberError(
             "the data hold NaN or infinite values; crop them away, or unmix with a mask in Python"
         )
     folder = room / uuid.uuid4().hex
     folder.mkdir()
-    rows, channels = running_sums(seen)
-    for name, array in ((CUBE, seen), (ROWS, rows), (CHANNELS, channels)):
-        np.save(folder / name, np.ascontiguousarray(array))
+    np.save(folder / CUBE, np.ascontiguousarray(seen))
+    if size > 1 and not lazy:
+        np.save(folder / DATA, np.ascontiguousarray(cube))
     counts = cube.dtype.kind == "u" or (cube.dtype.kind == "i" and bool(cube.min() >= 0))
     return Image(
         str(folder), type(signal), list(signal.axes_manager.as_dictionary().values()),
         signal.metadata.as_dictionary(), signal.original_metadata.as_dictionary(),
-        cube.shape, size, counts, **place,
+        cube.shape, size, counts, Source.of(signal) if lazy else None, steps if lazy else (),
     )  # fmt: skip
 
 
@@ -95,31 +94,35 @@ def _most() -> int:
 
 
 def binned(cube: Any, size: int) -> np.ndarray:
-    """Return the mean spectra of squares of pixels of a Dask array (ny, nx, channels), float32.
+    """Return the mean spectra of squares of pixels of an array (ny, nx, channels), float32.
 
     Remainders at the edges are left out; a single row stays one.
     """
     import dask.array as da
 
     squares = {0: size if cube.shape[0] > 1 else 1, 1: size}
-    return da.coarsen(np.mean, cube.astype(np.float32), squares, trim_excess=True).compute()
+    means = da.coarsen(np.mean, da.asarray(cube).astype(np.float32), squares, trim_excess=True)
+    return means.compute()
 
 
-def read(path: Path, number: int | None, room: Path, most: int | None = None) -> Image:
+def read(ticket: Ticket, path: Path, number: int | None, room: Path, most: int | None) -> Image:
     """Read a file and store its spectrum image; what takes more than ``most`` bytes stays where it is.
 
     Parameters
     ----------
+    ticket : Ticket
     path : Path
     number : int or None
         Which signal of the file.
     room : Path
-    most : int, optional
+    most : int or None
         A quarter of the memory that is free unless given.
     """
-    most = most or _most()
-    if path.is_dir() or path.stat().st_size > min(LOOK_FROM, most):
-        signal = Source(path, number, lazy=True).load()
-        if signal._lazy and signal.data.nbytes > most:
-            return store(signal, room)
-    return store(Source(path, number).load(), room)
+    path, most = existing(path), most or _most()
+    large = path.is_dir() or path.stat().st_size > min(LOOK_FROM, most)
+    signal = Source(path, number, lazy=large).load()
+    if large and not (signal._lazy and signal.data.nbytes > most):
+        signal = Source(path, number).load()
+    image = store(signal, room)
+    image.source = Source.of(signal)  # where a script can read it again
+    return image

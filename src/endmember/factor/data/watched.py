@@ -61,7 +61,8 @@ def check_unchanged(X: Any) -> None:
     for file, files, state in watched(X):
         if state_of(files) != state:
             raise EndmemberError(
-                f"{file} changed while it was being read, so that no answer would be that of its content",
+                f"{file} {'changed' if file.exists() else 'vanished'} while it was being read, so that no answer "
+                "would be that of its content",
                 way_out="wait until whatever writes it has ended, then load it again",
             )
 
