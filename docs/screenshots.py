@@ -54,8 +54,8 @@ def look(desk: Desk) -> None:
     """Show Data, Prepare and Number."""
     desk.reads("Mixed oxides: 48 x 64 pixels")
     desk.drag("Energy loss", (526.0, 20.0), (560.0, 20.0))
-    desk.drag("x (nm)", (43.5, 2.5), (55.5, 16.5))
-    desk.drawing("rows 2 to 16")
+    desk.drag("x (nm)", (44.0, 3.0), (55.0, 16.0))
+    desk.drawing("rows 3 to 16")
     keep(desk.page, "data")
     desk.panel("Prepare")
     desk.choose("Step", "Bin")

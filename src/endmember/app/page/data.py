@@ -7,7 +7,17 @@ import panel as pn
 
 from endmember.app.core.image import Image
 from endmember.app.core.steps import Step
-from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, Tick, map_plot, wide, wrapped
+from endmember.app.page.figures import (
+    ABOVE,
+    BELOW,
+    PLAIN,
+    Panel,
+    SpectrumPlot,
+    Tick,
+    map_plot,
+    wide,
+    wrapped,
+)
 from endmember.app.work.scheduler import Ticket
 
 _HINT = (
@@ -24,7 +34,7 @@ class DataPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._map = map_plot(page.session.data, 440, 440, self._region_moved, log=True)
+        self._map = map_plot(page.session.data, 410, 410, self._region_moved, log=True)
         self._log = Tick("logarithmic intensities", margin=(12, 10))
         self._plot = self._new_plot()
         self._all = pn.widgets.Button(
@@ -46,13 +56,14 @@ class DataPanel(Panel):
 
     def _new_plot(self) -> SpectrumPlot:
         plot = SpectrumPlot("", 400, 500, drag=self._window_moved, log=self._log.on)
-        plot.figure.on_change("inner_height", lambda name, old, new: self._fit(new))
+        plot.figure.on_change("outer_height", lambda name, old, new: self._fit(new))
         return plot
 
     def _fit(self, height: int | None) -> None:
         """Draw the map as high as the spectra, which are as high as the window lets them."""
-        if height and (height, height) != self._map.most:
-            self._map.most = (height, height)
+        most = ((height or 500) - ABOVE - BELOW,) * 2
+        if most != self._map.most:
+            self._map.most = most
             self._draw_map(self._values)
 
     def data_changed(self) -> None:

@@ -90,6 +90,7 @@ class Store:
 
     def _image(self, image: Image, key: Any) -> Image:
         if image.stays is not None:
+            image.signal  # noqa: B018 - loaded now, a change of its file is noticed from here on
             data = copy.copy(image)  # an image that held itself would not be forgotten at once
             image.sketches = Sketches(
                 lambda scaling: self.workers.call(Ticket(), "sketch", data, DIRECTIONS, scaling)
