@@ -12,12 +12,7 @@ from endmember.signals.cropping import crop_energy
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 #: Of the largest a part of the energies: all of the file is read, and the rest is only more of the same.
-LARGE = {
-    "dust_particle_tilt0.bcf",
-    "FePt_bare_core.hspy",
-    "mineral_71GPa.hspy",
-    "SiO2_on_carbon.hspy",
-}
+LARGE = {"dust_particle_tilt0.bcf", "mineral_71GPa.hspy", "SiO2_on_carbon.hspy"}
 PART = (0.5, 2.5)
 FILES = sorted(
     file for suffix in ("dm3", "hspy", "bcf", "emd") for file in DATA.glob(f"e*s/*.{suffix}")
