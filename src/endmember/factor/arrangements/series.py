@@ -153,7 +153,7 @@ class Tensor(Arrangement):
         n, m, size = self._n, self.shape[-1], self.domain[mode]
         if isinstance(entries, SparseEntries) and self._places is None:
             found = sparse.coo_array(entries.X)
-            rows, columns = found.coords
+            rows, columns = found.row, found.col
             index = np.stack(np.unravel_index(rows, self.domain))
             others = np.zeros(len(rows), dtype=np.int64)
             for other, length in enumerate(self.domain):
