@@ -174,7 +174,7 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2168,
+    "app": 2169,
     "assess": 1973,
     "catalogue": 42,
     "cli": 1060,

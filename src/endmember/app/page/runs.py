@@ -105,7 +105,9 @@ class RunsPanel(Panel):
         """Draw the chosen runs, or the one that was chosen twice; the pictures are made anew for others."""
         chosen = self._chosen()
         runs, pairs, said = list(dict.fromkeys(chosen)), list[Any](), [_EMPTY]
-        if len(chosen) == 2:
+        if len(chosen) < 2:  # the other follows at once
+            runs = []
+        else:
             try:
                 pairs = list(zip(*side_by_side(*chosen), strict=True))
                 mean = f"Mean angle between paired spectra: {np.mean([one[2] for one in pairs]):.2f} degrees."
