@@ -139,7 +139,7 @@ def non_negative(D, S):
     ours("non-negative, em.ALS()", D, S, start, solver=em.ALS())
     ours("non-negative, em.ANLS()", D, S, start)
     ours("non-negative, ten starts", D, S, start, init="multistart", random_state=0)
-    ours("minimum volume", D, S, start, spectra=em.MinimumVolume())
+    ours("minimum volume", D, S, start, spectra=em.MinimumVolume(0.001))
 
 
 def closed(D, S, C):
@@ -265,7 +265,7 @@ COMBINATIONS = [
     ("smooth spectra", lambda: {"spectra": em.Smooth(0.1)}, True),
     ("total variation", lambda: {"maps": em.TotalVariation(0.01)}, False),
     ("closure", lambda: {"maps": em.SumToOne()}, True),
-    ("volume", lambda: {"spectra": em.MinimumVolume()}, True),
+    ("volume", lambda: {"spectra": em.MinimumVolume(0.001)}, True),
 ]
 
 

@@ -79,6 +79,16 @@ def test_scale_changes_nothing(phases):
     np.testing.assert_allclose(larger.components_, model.components_, atol=1e-6)
 
 
+def test_a_component_whose_cone_is_narrow_already_keeps_no_weight_from_the_others():
+    phases = em.synthetic.mixed_phases((32, 32), 128, k=3, dose=1000, pure=False, seed=13)
+    maps = em.SumToOne(mode="scale")
+    plain, tight = (
+        fitted(phases, maps=maps, spectra=spectra) for spectra in (None, em.MinimumVolume())
+    )
+    assert plain.excess_.max() > 0.8  # the other two are wide
+    assert worst(tight, phases.spectra) < 0.5 * worst(plain, phases.spectra)
+
+
 def specks(seed):
     """Two phases, and single pixels of a third."""
     spectra = em.synthetic.mixed_phases((8, 8), 96, k=3, dose=100, seed=seed).spectra

@@ -464,7 +464,7 @@ TOGETHER_SPECTRA = [
     [em.Unimodal(), em.ZeroOutside(2, 9)],
     [em.Monotone(), em.Smooth(0.3)],
     em.PowerLaws(ENERGY, columns=[0]),
-    [em.MinimumVolume(), em.Absent(ABSENT["line"])],
+    [em.MinimumVolume(0.001), em.Absent(ABSENT["line"])],
 ]
 
 

@@ -35,8 +35,10 @@ STEPS, MOST = (2, -2, 1, -1), 4
 NUDGE = 0.3
 #: A factor stands still when a step moves it by less than this fraction; so many steps at most.
 STILL, ROUNDS = 1e-4, 100
-#: No weight may widen the cone of spectra: amounts that noise makes negative keep this much of their mean square.
+#: No weight may widen the cone of spectra: amounts that noise makes negative keep this much of their mean square,
 KEPT = 0.9
+#: or of this, where it was larger: a cone as narrow as that is none that clipped noise has widened.
+NARROW = 0.5
 #: None may narrow it so far that this mean square exceeds that of noise.
 BORNE = 1.0
 
@@ -148,7 +150,8 @@ class _Tried:
             fit = self.improve(this, begun.factors)
             value, parts = risk(this, fit.factors, self.variance, self.groups)
             width = _width(self.problem, fit.factors, self.variance)
-            wide, narrow = width < KEPT * self.width, width > np.maximum(self.width / KEPT, BORNE)
+            wide = width < KEPT * np.minimum(self.width, NARROW)
+            narrow = width > np.maximum(self.width / KEPT, BORNE)
             fair = not np.any((parts > self.parts) | wide | narrow)
             self.found[number] = value, fit, fair
         return self.found[number][0]

@@ -64,7 +64,7 @@ def resolve(
             )
     left = iter(weights)
     given = [
-        p.weighing(Automatic(next(left, type(p)().weight)))
+        p.weighing(Automatic(next(left, getattr(p, "first", type(p)().weight))))
         if getattr(p, "weight", 0) == "auto"
         else p
         for p in given

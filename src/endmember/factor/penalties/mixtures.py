@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -111,9 +112,9 @@ class MinimumVolume(Penalty):
 
     Parameters
     ----------
-    weight : float
-        ``w``; too much draws the columns into the data. Several values that give about the same
-        answer are a good sign.
+    weight : float or "auto"
+        ``w``; too much draws the columns into the data, and the right one is the smaller the better the counts. With
+        "auto", which :class:`NMF` alone can do, the data choose.
     delta : float
         :math:`\delta`: below about this squared sine of an angle, columns count as alike.
 
@@ -131,17 +132,19 @@ class MinimumVolume(Penalty):
     Examples
     --------
     >>> apart, close = np.eye(3, 2), np.array([[1.0, 0.8], [0.0, 0.6], [0.0, 0.0]])
-    >>> MinimumVolume().value(close, None) < MinimumVolume().value(apart, None)
+    >>> MinimumVolume(1).value(close, None) < MinimumVolume(1).value(apart, None)
     True
     """
 
+    creeps = True
+    first = 0.001
     in_words = "of minimum volume (w = {weight})"
     references = (
         "V. Leplat, A. M. S. Ang and N. Gillis, ICASSP (2019) 3402.",
         "X. Fu et al., IEEE Trans. Signal Process. 64 (2016) 6254.",
     )
 
-    def __init__(self, weight: float = 0.001, delta: float = 0.1) -> None:
+    def __init__(self, weight: Any = "auto", delta: float = 0.1) -> None:
         self.weight, self.delta = weight, delta
 
     def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
