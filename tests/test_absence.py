@@ -66,6 +66,17 @@ def test_zeros_are_taken_back_where_small_amounts_are_not_zero():
     np.testing.assert_array_equal(tested.components_, plain.components_)
 
 
+def test_no_zero_found_is_not_called_small_amounts():
+    spectra = em.synthetic.mixed_phases((8, 8), 64, k=2, dose=100, seed=3).spectra
+    share = np.random.default_rng(3).uniform(0.02, 0.98, (6, 7, 1))
+    clean = np.concatenate([share, 1 - share], axis=-1) @ spectra
+    data = np.random.default_rng(3).poisson(20000 * clean / clean.max())
+    model = em.NMF(2, loss=em.PoissonScaled(), maps=AUTO, random_state=0).fit(data)
+    assert not model.absent_.any()
+    assert model.excess_.max() < 1.8
+    assert "found no amount absent" in cone_in_words(model.learned())
+
+
 def test_zeros_that_the_likelihood_of_counts_denies_are_taken_back(phases, monkeypatch):
     plain = em.NMF(3, loss=em.Poisson(), n_starts=4, random_state=0).fit(phases.data)
     tested = em.NMF(3, loss=em.Poisson(), maps=AUTO, n_starts=4, random_state=0)

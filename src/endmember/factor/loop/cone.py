@@ -98,6 +98,8 @@ def cone_in_words(learned: Mapping[str, Any]) -> str:
     if any(mask.any() for mask in masks):
         share = np.mean([mask.mean() for mask in masks])
         return f"A test found {share:.0%} of the amounts absent; they scatter around zero as they should ({q})."
+    if masks and most <= BORNE:
+        return f"A test found no amount absent ({q}), so spectra keep what bias the clipping of noise gives them."
     if masks:
         return (
             f"Small amounts are not zero here: what a test would call zero scatters more than noise ({q}), so no zeros "
