@@ -438,3 +438,10 @@ def test_noise_is_in_the_unit_of_the_data_where_a_pixel_was_left_out():
     near, far = (em.assess.rank(X, 5, stability=False) for X in (counts, counts * tiny))
     assert any("carries components alone" in warning for warning in far.warnings)
     assert far.noise.variance(10.0 * tiny) == pytest.approx(near.noise.variance(10.0) * tiny**2)
+
+
+def test_steep_edges_are_no_spikes():
+    clean = em.synthetic.mixed_phases((64, 64), channels=512, k=4).signal
+    report = em.assess.rank(clean, stability=False)
+    assert report.suggested == 4
+    assert not any("alone" in said for said in report.warnings)

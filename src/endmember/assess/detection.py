@@ -288,8 +288,11 @@ def _spiked(white: WhiteData, most: int) -> Indices:
     count = criteria.marchenko_pastur(scree, min(most, V.shape[1]))
     shared = np.where(U[:, :count] ** 2 < _MUCH, U[:, :count], 0.0)
     rows, columns = (np.maximum(weights, 1e-300) for weights in white.weights)
-    fit = (shared * np.sqrt(scree.values[:count])) @ V[:, :count].T / rows[:, None] / columns
-    limit = _FAR * (np.sqrt(white.noise.variance(fit)) + white.noise.gain)
+    scale = rows[:, None] * columns
+    fit = (shared * np.sqrt(scree.values[:count])) @ V[:, :count].T / scale
+    own = np.sum(shared**2, axis=1)[:, None] + np.sum(V[:, :count] ** 2, axis=1)
+    variance = white.noise.variance(fit) + own / scale**2  # of the value, and of the fit
+    limit = _FAR * (np.sqrt(variance) + white.noise.gain)
     beyond = np.count_nonzero(np.abs(white.raw - fit) > limit, axis=1)
     pixels = np.flatnonzero((beyond > 0) & (beyond <= _NARROW))
     return pixels if pixels.size <= _RARE * n else pixels[:0]
