@@ -33,8 +33,8 @@ _MAX_LAG = 12
 _LEAST_CORRELATION = 0.01
 _MORE = 8  # components more, which hold whatever of the signal the first leave
 _SURELY = 12.0  # times 1/√n, above one: five errors of a median of squares
-_PASSES = 6  # of measuring the correlation and taking it out
-_FAINTEST = 0.1  # of the mean: noise that is weaker at a frequency is not enlarged to it
+_PASSES = 3  # of measuring the correlation and taking it out
+_FAINTEST = 0.5  # of the mean: noise that is weaker at a frequency is not enlarged to it
 
 
 @dataclass
