@@ -11,13 +11,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import endmember as em
-from endmember.signals.cropping import crop_energy
 
 phantom = em.synthetic.mixed_phases(shape=(48, 48), channels=256, k=3, dose=100, seed=1)
 step = phantom.energy[1] - phantom.energy[0]
 references = em.unmix(phantom.signal, em.MLLS(phantom.spectra)).spectra
 references.axes_manager.signal_axes[0].offset -= 1.5
-image = crop_energy(phantom.signal, phantom.energy[3], phantom.energy[-3] - 1.5)
+image = phantom.signal.isig[phantom.energy[3] : phantom.energy[-3] - 1.5]
 models = {
     "as measured": em.MLLS(references, loss=em.Poisson()),
     "shift fitted": em.MLLS(references, loss=em.Poisson(), shift=3.0),

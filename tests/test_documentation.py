@@ -3,9 +3,11 @@
 import ast
 import importlib.util
 import inspect
+import os
 import re
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import endmember as em
 
 ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
 DOCS = ROOT / "docs"
 ROOMS = ("assess", "preprocess", "show", "synthetic")
 BUILT = ("_build", "gallery", "generated")
@@ -191,6 +194,31 @@ def test_the_tour_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     printed = apart_from_numbers(capsys.readouterr().out)
     for block in re.findall(r"```text\n(.*?)```", (DOCS / "tour.md").read_text(), re.DOTALL):
         assert apart_from_numbers(block) in printed
+
+
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+PASTED = [page for page in PAGES if "```python" in page.read_text() and page.stem != "tour"]
+
+
+@pytest.mark.parametrize("page", PASTED, ids=lambda page: page.stem)
+def test_every_block_of_a_page_runs_as_pasted(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text, names = page.read_text(), {}
+    if "LSMO_STO_linescan.hspy" in text:
+        real = DATA / "eels" / "LSMO_STO_linescan.hspy"
+        if not real.exists():
+            pytest.skip("the real data are not here (ENDMEMBER_DATA)")
+        (tmp_path / real.name).symlink_to(real)
+    with warnings.catch_warnings(action="ignore"):
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(block, names)
+
+
+def test_examples_show_what_users_may_call():
+    for script in (ROOT / "examples").glob("*.py"):
+        assert not re.findall(r"^(?:from|import) endmember\.", script.read_text(), re.MULTILINE), (
+            script
+        )
 
 
 def apart_from_numbers(text):

@@ -23,6 +23,7 @@ from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblems import Quadratic
 from endmember.methods.estimator import Explained, SpectralEstimator
+from endmember.show.shown import Shown
 
 #: A component whose band takes less than this share of its spectrum is fixed by the data.
 FIXED = 0.05
@@ -36,8 +37,8 @@ ROUNDING = 2e-7
 BLOCK = 2**22
 
 
-@dataclass(frozen=True, eq=False)
-class Bands:
+@dataclass(frozen=True, eq=False, repr=False)
+class Bands(Shown):
     """Between which spectra and maps the data cannot tell.
 
     Every spectrum has unit sum, and maps have the scale that goes with it. The bands are pointwise:

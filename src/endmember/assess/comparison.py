@@ -16,6 +16,7 @@ from endmember.factor.data.observed import observe
 from endmember.factor.loop.fit import Callback
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.methods.estimator import Explained, SpectralEstimator
+from endmember.show.shown import Shown
 
 logger = logging.getLogger("endmember")
 
@@ -31,8 +32,8 @@ WIDE = 5.0
 LOOSE = 30.0
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Shown):
     """Several answers to one question, their components in one order.
 
     Attributes

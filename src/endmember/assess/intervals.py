@@ -25,6 +25,7 @@ from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.scale.carriers import rescale
+from endmember.show.shown import Shown
 
 #: Sweeps of least squares without bounds that bring an answer to the directions of the data.
 SWEEPS = 5
@@ -48,8 +49,8 @@ MOST, BORNE, STEP = 100, 1e-3, 1e-4
 Quantity = Callable[[np.ndarray, np.ndarray], Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Interval:
+@dataclass(frozen=True, eq=False, repr=False)
+class Interval(Shown):
     """Between which values a quantity lies.
 
     Attributes

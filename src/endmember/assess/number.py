@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from endmember.factor.data.matrix import Floats
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
+from endmember.show.shown import Shown
 
 _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about once in 100 times
 _JOINT_DEVIATIONS = 3.0  # of size and map structure together, where both can be judged
@@ -60,8 +61,8 @@ class Vote:
     note: str
 
 
-@dataclass(frozen=True)
-class RankReport:
+@dataclass(frozen=True, repr=False)
+class RankReport(Shown):
     """How many components the data hold.
 
     Attributes
@@ -96,12 +97,11 @@ class RankReport:
     warnings: tuple[str, ...]
     clear: int
     noise: NoiseModel
-    visibility: Floats = field(repr=False)
-    strengths: Floats = field(repr=False)
-    overlaps: Floats = field(repr=False)
+    visibility: Floats
+    strengths: Floats
+    overlaps: Floats
 
     def __str__(self) -> str:
-        """Suggestion, votes and warnings as text."""
         width = max(len(vote.criterion) for vote in self.table)
         lines = [self.sentence, self.noise.sentence(), ""]
         for vote in self.table:

@@ -26,6 +26,7 @@ from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
 from endmember.methods.estimator import Explained
 from endmember.methods.nmf import NMF
+from endmember.show.shown import Shown
 
 #: Above this many steps the variances are taken for a product of one of the pixel and one of the channel.
 MOST_WORK = 3e11
@@ -54,8 +55,8 @@ TESTED = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Errors:
+@dataclass(frozen=True, eq=False, repr=False)
+class Errors(Shown):
     """Standard errors of an answer, in the unit of its spectra and maps.
 
     Attributes

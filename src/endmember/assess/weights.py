@@ -18,13 +18,14 @@ from endmember.factor.loop.fit import Callback
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.sketch.low_rank import sketch
 from endmember.methods.coupled import Coupled
+from endmember.show.shown import Shown
 
 #: Share of what a fit gains by following noise that a penalty may cost.
 AFFORDABLE = 0.5
 
 
-@dataclass(frozen=True)
-class Path:
+@dataclass(frozen=True, repr=False)
+class Path(Shown):
     """What a weight does to an answer.
 
     Attributes

@@ -44,8 +44,9 @@ def refuse_earlier(place: Path, overwrite: bool, what: str) -> None:
 
 
 def picture_for(file: Path, kind: str, output: Path | None) -> Path:
-    """Return a picture, FILE-kind.png unless given; refused, before any work, where it cannot be drawn."""
+    """Return a picture, FILE-kind.png unless given, a .png unless named so; refused early where none can be drawn."""
     picture = output or beside(file, f"{file.stem}-{kind}.png")
+    picture = picture if picture.suffix else picture.with_suffix(".png")
     if picture.suffix.lower() not in _PICTURES:
         raise EndmemberError(
             f"no picture can be drawn as {picture}; name one with -o that ends in "

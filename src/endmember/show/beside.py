@@ -111,8 +111,8 @@ def _draw_map(axes: Axes, space: Space, content: Beside, i: int, j: int, colour:
         axes.axis("off")
         axes.text(0.5, 0.5, "none", ha="center", fontsize=page.SMALL, color=page.GREY)
     if j == 0:
-        page.head(axes, content.names[i])
-        axes.set_title(axes.get_title(loc="left"), loc="left", color=colour)
+        name = textwrap.fill(content.names[i], 17)
+        axes.set_title(name, loc="left", color=colour, fontsize=page.NORMAL)
     label_below(axes, space.position_text, j == content.spectra.shape[1] - 1)
 
 
@@ -138,7 +138,8 @@ def _draw_agreement(axes: Axes, content: Beside) -> None:
     """Draw the largest angle between every two models, in bold where they agree."""
     n = len(content.names)
     axes.imshow(np.where(content.agree, 0.25, 0.0), cmap="Greens", vmin=0, vmax=1, aspect="auto")
-    ticks: dict[str, Any] = {"ticks": range(n), "labels": content.names, "fontsize": page.SMALL}
+    labels = [textwrap.fill(name, 17) for name in content.names]
+    ticks: dict[str, Any] = {"ticks": range(n), "labels": labels, "fontsize": page.SMALL}
     axes.set_xticks(**ticks)
     axes.set_yticks(**ticks)
     axes.tick_params(length=0, top=True, bottom=False, labeltop=True, labelbottom=False)

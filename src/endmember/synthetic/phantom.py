@@ -4,6 +4,7 @@ Also here, because every phantom needs them: the checks of what a caller may ask
 of maps and spectra, and counting noise.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,7 +99,8 @@ class Phantom:
 
         The navigation axes x and y are in nm, the energy axis is in eV (EELS) or keV (EDXS).
         """
-        import exspy.signals
+        with warnings.catch_warnings(action="ignore"):  # names that eXSpy and HyperSpy will change
+            import exspy.signals
 
         kind = {"EELS": exspy.signals.EELSSpectrum, "EDS_TEM": exspy.signals.EDSTEMSpectrum}
         dense = self.data.toarray() if sparse.issparse(self.data) else self.data.copy()

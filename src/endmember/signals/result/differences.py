@@ -9,6 +9,7 @@ import numpy as np
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis
+from endmember.show.shown import Shown
 from endmember.signals.result.unmixing import Unmixing
 
 #: Parts of a record that are compared, by the names that are said.
@@ -17,8 +18,8 @@ _OF_DATA = {"title": "title", "hash": "data", "shape": "shape", "dtype": "type",
 _LONGEST = 60
 
 
-@dataclass(frozen=True, eq=False)
-class Differences:
+@dataclass(frozen=True, eq=False, repr=False)
+class Differences(Shown):
     """What differs between two answers.
 
     Attributes

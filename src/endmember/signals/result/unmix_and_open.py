@@ -19,6 +19,7 @@ from endmember.methods.estimator import SpectralEstimator
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
 from endmember.show.particular import detectors
+from endmember.show.shown import Shown
 from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
 from endmember.signals.cropping import describe_data, source_of
 from endmember.signals.files.reading import read
@@ -252,7 +253,7 @@ def unmix_together(
     )
 
 
-class CoupledUnmixing:
+class CoupledUnmixing(Shown):
     """What came out of several detectors over one area.
 
     Attributes

@@ -27,6 +27,7 @@ from endmember.factor.penalties import Automatic
 from endmember.factor.scale.carriers import area
 from endmember.show.contents import Components, Misfit
 from endmember.show.html import write
+from endmember.show.shown import Shown
 from endmember.signals.bridge import (
     as_signal,
     fill_learning_results,
@@ -154,7 +155,7 @@ def timed(fit: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     }
 
 
-class Unmixing:
+class Unmixing(Shown):
     """What came out of a spectrum image.
 
     Attributes
@@ -211,6 +212,9 @@ class Unmixing:
             f"{k} component{'s' * (k > 1)}, {size}, {type(self.model).__name__}{''.join(chosen)}"
         )
         return "\n".join(filter(None, [f"<{type(self).__name__}: {words}>", self.sentence]))
+
+    def __str__(self) -> str:
+        return "\n".join([repr(self), *self.record["reasons"]])
 
     @property
     def sentence(self) -> str:

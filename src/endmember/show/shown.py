@@ -1,0 +1,31 @@
+"""How an answer shows itself: in a line where somebody types, with its picture and a table in a notebook."""
+
+import base64
+import io
+from html import escape
+
+
+class Shown:
+    """What says itself in a sentence, and in a notebook shows its picture and, folded away, all that it tells as text.
+
+    The picture is that of ``plot()``, where there is one; the text is that of ``str``.
+    """
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.sentence}>"  # type: ignore[attr-defined]
+
+    def _repr_html_(self) -> str:
+        said = [f"<p>{escape(line)}</p>" for line in repr(self).splitlines()]
+        plot = getattr(self, "plot", None)
+        if plot is not None:
+            picture, figure = io.BytesIO(), plot()
+            figure.savefig(picture, format="png", dpi=100)
+            data = base64.b64encode(picture.getvalue()).decode("ascii")
+            said.append(
+                f'<img alt="{escape(figure.get_label())}" src="data:image/png;base64,{data}">'
+            )
+        if str(self) != repr(self):
+            said.append(
+                f"<details><summary>Details</summary><pre>{escape(str(self))}</pre></details>"
+            )
+        return "\n".join(said)
