@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.data.axis import Grid
+from endmember.factor.loop.amounts import Amounts
 from endmember.factor.loop.compatibility import CANDIDATES, can_obey
 from endmember.factor.penalties import Penalty, bounds_of, check_together
 from endmember.factor.penalties.mixtures import close, onto_simplex
@@ -99,7 +100,20 @@ def absent(domain):
     )
 
 
+def hats(grid):
+    return np.maximum(1 - np.abs(np.arange(12)[:, None] / 2.75 - np.arange(5)), 0)
+
+
 CASES = [
+    Case(
+        em.Basis(hats(LINE)),
+        "line",
+        lambda F, grid: all(
+            nnls(hats(grid)[grid.index], f)[1] <= 1e-9 * np.linalg.norm(f) for f in F.T
+        ),
+        lambda grid: hats(grid)[grid.index, 1:4],
+        zigzag,
+    ),
     Case(em.NonNegative(), "line", lambda F, grid: F.min() >= 0, ramp, lambda grid: -ramp(grid)),
     Case(em.Ridge(0.3), "line"),
     Case(em.Ridge(0.3), "image"),
@@ -243,6 +257,8 @@ def test_the_constraint_keeps_what_obeys_and_mends_what_does_not(case):
     def mend(F):
         if "prox" in case.penalty.offers():
             return case.penalty.prox(F, 1.0, setting)
+        if "basis" in case.penalty.offers():
+            return Amounts(case.penalty.basis(grid)).nearest(F)
         return np.clip(F, *bounds_of([case.penalty], F.shape, grid))
 
     np.testing.assert_allclose(mend(good), good, atol=1e-7)

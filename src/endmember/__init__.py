@@ -17,6 +17,7 @@ _NAMES_BY_MODULE = {
     "factor.losses": ["BetaDivergence", "Poisson", "PoissonScaled", "SquaredError"],
     "factor.penalties": [
         "Absent",
+        "Basis",
         "Free",
         "Known",
         "MinimumVolume",

@@ -4,6 +4,7 @@ from endmember.factor.solvers.least_squares import ADMM as ADMM
 from endmember.factor.solvers.least_squares import ALS as ALS
 from endmember.factor.solvers.pivoting import ANLS as ANLS
 from endmember.factor.penalties.elementwise import Absent as Absent
+from endmember.factor.penalties.basis import Basis as Basis
 from endmember.factor.losses import BetaDivergence as BetaDivergence
 from endmember.methods.pairs import CCA as CCA
 from endmember.methods.tensors import CP as CP
@@ -68,6 +69,7 @@ __all__ = [
     "ALS",
     "ANLS",
     "Absent",
+    "Basis",
     "BetaDivergence",
     "CCA",
     "CP",

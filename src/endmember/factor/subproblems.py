@@ -206,6 +206,10 @@ class Quadratic(Subproblem):
         """Return ``F G − H``, (n, k): the gradient but for the weight of each row."""
         return times_gram(F, self.G) - self.H
 
+    def bend(self, F: np.ndarray) -> np.ndarray:
+        """Return the curvature but for the weight of each row: ``G``, (k, k) or (n, k, k)."""
+        return self.G
+
     def of_column(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Return slope and curvature in column ``j``, but for the weight of each row: (n,), and (n,) or ()."""
         G = self.G[..., j]
@@ -337,10 +341,36 @@ class Ratio(Subproblem):
     def rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
         """Return by how much the objective of every row rises with ``step`` (n,) added to column ``j``, (n,)."""
         bend = 0.5 * self.quadratic[j, j] * step
-        return self._rise(F, j, step) + step * (self._slope_of_penalties(F, j) + bend)
+        change = np.zeros(F.shape)
+        change[:, j] = step
+        own = self._risen(*self._moved(F, j, step), change)
+        return own + step * (self._slope_of_penalties(F, j) + bend)
 
-    def _rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-        (V, moved), x, beta = self._moved(F, j, step), self.entries.x, self.beta
+    def rise_along(self, F: np.ndarray, step: np.ndarray) -> Callable[[float], float]:
+        """Return by how much the objective rises with ``t`` times a step (n, k), as a function of t."""
+        V, change = self._model(F), self.entries.model(step, self.Z)
+        slope = np.sum(step * (self.linear + F @ self.quadratic))
+        bend = 0.5 * np.sum(step * (step @ self.quadratic))
+
+        def rise(t: float) -> float:
+            own = self._risen(V, np.maximum(V + t * change, self.floor), t * step)
+            return float(np.sum(own) + t * slope + t**2 * bend)
+
+        return rise
+
+    def bend(self, F: np.ndarray) -> np.ndarray:
+        r"""Return a curvature in every row, (n, k, k): that of misfit and penalties for Poisson.
+
+        Of entries :math:`v^{\beta-2}(\max(\beta - 1, 0) + \max(2 - \beta, 0)\,x / v)`.
+        """
+        V, Z, beta, k = self._model(F), self.Z, self.beta, self.shape[1]
+        values = V ** (beta - 2) * (max(beta - 1, 0.0) + max(2 - beta, 0.0) * self.entries.x / V)
+        products = (Z[:, :, None] * Z[:, None]).reshape(-1, k * k)
+        return self.entries.dot(values, products).reshape(-1, k, k) + self.quadratic
+
+    def _risen(self, V: np.ndarray, moved: np.ndarray, change: np.ndarray) -> np.ndarray:
+        """Return by how much the misfit of every row rises from one model to another, by a change of ``F``."""
+        x, beta = self.entries.x, self.beta
         if beta == 0:
             terms = np.log(moved / V) + x / moved - x / V
         else:
@@ -419,11 +449,10 @@ class Counted(Ratio):
         slope = self.everywhere[:, j] - entries.dot(entries.x / self._followed(F), z)
         return slope, entries.over_model(F, self.Z, self.floor, z**2)
 
-    def _rise(self, F: np.ndarray, j: int, step: np.ndarray) -> np.ndarray:
-        V, moved = self._moved(F, j, step)
+    def _risen(self, V: np.ndarray, moved: np.ndarray, change: np.ndarray) -> np.ndarray:
         logarithms = self.entries.x * np.log(moved / V)
         ones = np.ones(self.entries.shape[1])
-        return step * self.everywhere[:, j] - self.entries.dot(logarithms, ones)
+        return np.sum(change * self.everywhere, axis=1) - self.entries.dot(logarithms, ones)
 
     @cached_property
     def everywhere(self) -> np.ndarray:

@@ -1,6 +1,6 @@
 """What models share whose factors are improved in turn: starts, the best of them, and how the fit goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError
+from endmember.factor.columns import placed
 from endmember.factor.data.observed import Observed
 from endmember.factor.loop.alternate import EXACT, alternate
 from endmember.factor.loop.automatic import Placed, choose, weighed
@@ -25,7 +26,7 @@ from endmember.factor.loop.starts import (
     various,
 )
 from endmember.factor.losses import Loss
-from endmember.factor.penalties import Penalty
+from endmember.factor.penalties import Basis, Penalty
 from endmember.factor.sketch.low_rank import some_pixels
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import SpectralEstimator
@@ -157,6 +158,25 @@ class Alternating(SpectralEstimator):
         self.objective_, self.n_iter_ = np.array(fit.objective), len(fit.objective)
         self.converged_ = fit.converged
         return fit
+
+
+def learned_columns(penalties: Sequence[Penalty], observed: Observed) -> dict[str, Any]:
+    """Return what is learned of the columns that spectra are put together from; nothing where they are not."""
+    for penalty in penalties:
+        if isinstance(penalty, Basis):
+            total = placed(observed.data.totals()[1], observed.columns, observed.n_channels)
+            return penalty.learned_from(total, observed.axis)
+    return {}
+
+
+def holding(
+    penalties: Mapping[str, list[Penalty]], columns: np.ndarray
+) -> dict[str, list[Penalty]]:
+    """Return the penalties of every factor with the columns (p, channels) that a fit has learned."""
+    return {
+        name: [p.holding(columns) if isinstance(p, Basis) else p for p in own]
+        for name, own in penalties.items()
+    }
 
 
 def few_pixels(problem: Problem, rng: np.random.Generator, most: int = START_PIXELS) -> Problem:

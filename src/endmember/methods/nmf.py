@@ -22,6 +22,7 @@ from endmember.factor.loop.absence import (
     with_zeros,
 )
 from endmember.factor.loop.alternate import best_factor
+from endmember.factor.loop.amounts import Amounts
 from endmember.factor.loop.automatic import set_aside, weighed
 from endmember.factor.loop.compatibility import check_combination
 from endmember.factor.loop.cone import excess_of_clipped, moved_apart
@@ -35,7 +36,14 @@ from endmember.factor.sketch.passes import OVERSAMPLING, Wanted
 from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblems import Setting
-from endmember.methods.alternating import START_PIXELS, Alternating, fitted_start, given_start
+from endmember.methods.alternating import (
+    START_PIXELS,
+    Alternating,
+    fitted_start,
+    given_start,
+    holding,
+    learned_columns,
+)
 from endmember.methods.checks import (
     check_fits,
     check_number_of_components,
@@ -88,12 +96,10 @@ class NMF(Alternating):
 
     Attributes
     ----------
-    components_ : ndarray, (k, n_channels)
-        The spectra; NaN at masked channels.
-    maps_ : ndarray, (*domain, k)
-        The maps; NaN at masked pixels.
-    n_components_ : int
-        How many components there are in the answer.
+    components_, maps_ : ndarray, (k, n_channels), (*domain, k)
+        The spectra, NaN at masked channels; the maps, NaN at masked pixels.
+    n_components_, n_features_in_ : int
+        How many components there are in the answer, and channels in the data, masked ones included.
     relevance_ : ndarray, (n_components,)
         With ``em.Relevance()``: the level of every component that was kept, in their order, then the lowest
         there can be for each that was not.
@@ -101,27 +107,23 @@ class NMF(Alternating):
         With ``em.PoissonScaled()``: the weight of every channel, with which other data are met as well.
     objective_ : ndarray, (n_iter_,)
         The chosen start's penalised objective after every sweep, on the scale of the full data.
-    n_iter_ : int
-        Sweeps of the chosen start.
-    converged_ : bool
-        Whether ``tol`` was reached within ``max_iter`` sweeps at a minimum, ``optimality_`` being at most
-        max(1e-5, 10 tol^(2/3)), where something is left of every component.
+    n_iter_, converged_ : int, bool
+        Sweeps of the chosen start; whether ``tol`` was reached within ``max_iter`` at a minimum, ``optimality_`` being
+        at most max(1e-5, 10 tol^(2/3)), where something is left of every component.
     optimality_ : float
         Unit-free KKT residual on the full data: 0 at a stationary point.
     starts_ : list of StartReport
         Cost and spectra of every start.
-    n_features_in_ : int
-        Channels of the data, masked ones included.
     absent_, absent_spectra_ : ndarray of bool, (*domain, k), (k, n_channels)
         With ``em.Absent("auto")`` on maps or spectra, where the data bear zeros: the entries that were decided.
     excess_ : ndarray, (k,)
         Q: the mean square of the negative amounts that were clipped or tested, in standard errors; NaN for none, and
         not known for free maps and weighted entries. About 1 where zeros are zeros, less where the cone of the spectra
         is wider than the noise allows, more where small amounts are not zero; above 1.8 no tested zeros are kept.
+    columns_, amounts_ : ndarray, (p, n_channels), (k, p)
+        With ``em.Basis``, columns called ``column_names_`` and their amounts: ``components_ = amounts_ @ columns_``.
     mixed_, other_end_ : float, ndarray (k, n_channels)
-        With ``em.Absent("auto", mixed=True)``: the share of the mean image that was put into every pixel, and the
-        spectra, of unit length, as they were before.
-
+        With ``em.Absent("auto", mixed=True)``: the share of the mean image put into every pixel; spectra before that.
     penalty_weights_ : ndarray
         The weights that the data chose where ``weight="auto"`` was given, on ``maps`` first; 0 where without is best.
 
@@ -206,7 +208,10 @@ class NMF(Alternating):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_fits(self, observed)
         rng = generator(self.random_state)
-        full, aside = set_aside(self._problem(observed))
+        full = self._problem(observed)
+        if known := learned_columns(full.penalties[1], observed):
+            full = self.restored(known)._problem(observed)
+        full, aside = set_aside(full)
         self._check_noise(full, bool(aside), observed)
         warn_of_negatives(observed, *full.penalties)
         for mode, penalty in aside:
@@ -371,7 +376,7 @@ class NMF(Alternating):
         held = any(np.any(penalty.fixes_scale(k)) for penalty in self._penalties()["maps"])
         if held or (self.normalise is not None and self.normalise[0] == "maps"):
             powers["components_"] = powers.pop("maps_")
-        return powers
+        return {**powers, "amounts_": powers.get("components_", 0)}
 
     def _keep_relevance(self, problem: Problem, fit: Fit, k: int) -> None:
         if problem.chooses:
@@ -393,9 +398,10 @@ class NMF(Alternating):
 
     def _penalties(self) -> dict[str, list[Penalty]]:
         weights = iter(self.learned().get("penalty_weights_", ()))
-        return {
+        found = {
             name: resolve(getattr(self, name), name, True, weights) for name in ("maps", "spectra")
         }
+        return found if (columns := vars(self).get("columns_")) is None else holding(found, columns)
 
     def _problem(self, observed: Observed) -> Problem:
         grids = [
@@ -465,6 +471,8 @@ class NMF(Alternating):
                 C, S = penalty.finish([C, S], mode)
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
         self.n_components_ = C.shape[1]
+        if "columns_" in vars(self):
+            self.amounts_ = Amounts(self.columns_.T[observed.columns]).of(S).T
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         weights = self.learned().get("penalty_weights_", ())

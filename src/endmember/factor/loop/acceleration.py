@@ -50,7 +50,7 @@ def can_leap(problem: Problem, solvers: Sequence[Solver]) -> bool:
         and problem.data.halves() is not None
         and all(isinstance(solver, ANLS) for solver in solvers)
         and all(type(penalty) is NonNegative for penalty in problem.penalties[0])
-        and not any("norm" in p.offers() or p.has_scale for p in problem.penalties[1])
+        and not any(p.offers() & {"basis", "norm"} or p.has_scale for p in problem.penalties[1])
     )
 
 

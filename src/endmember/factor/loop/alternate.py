@@ -122,7 +122,7 @@ def best_factor(
 
     ``plain`` is what is asked of it in place of what the data ask; ``most`` are the steps at most.
     """
-    here, memory = list(factors), Memory(mode=mode)
+    here, memory, solver = list(factors), Memory(mode=mode), problem.behind(mode, solver)
     for _ in range(most):
         before = here[mode]
         subproblem = problem.penalised(plain or problem.plain(here, mode), mode, here)
@@ -169,3 +169,5 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
             for mode, index in enumerate(problem.data.place(int(row))):
                 factors[mode][:, k] = 0.0
                 factors[mode][index, k] = size if mode == 0 else 1.0
+    if problem.known:
+        factors[-1] = problem.clip(factors[-1], len(factors) - 1)

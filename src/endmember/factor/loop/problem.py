@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from endmember.factor.columns import lengths
 from endmember.factor.data.axis import Grid
 from endmember.factor.data.matrix import Arrangement
+from endmember.factor.loop.amounts import Amounts
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of
 from endmember.factor.scale.carriers import Carriers, Scales, charged_factors, pinned_columns
@@ -20,6 +22,8 @@ from endmember.factor.subproblems import Bound, Noise, Quadratic, Setting, Subpr
 
 #: A cost below this fraction of the data's square is none.
 FLED = 1e-9
+#: No amount of a column begins below this fraction of their mean under a divergence, which holds on to zeros.
+LEAST_AMOUNT = 0.01
 #: Rounds in which scale is shared between factors that are charged, before the first sweep.
 SHARING = 30
 
@@ -173,9 +177,25 @@ class Problem:
             subproblem.add_costs_elsewhere(costs, F)
         return subproblem
 
+    @cached_property
+    def known(self) -> dict[int, Amounts]:
+        """The known columns that stand before a factor, by its number."""
+        return {
+            mode: Amounts(penalty.basis(self.grids[mode]))
+            for mode, own in enumerate(self.penalties)
+            for penalty in own
+            if hasattr(penalty, "basis")
+        }
+
+    def behind(self, mode: int, solver: Solver) -> Any:
+        """Return a solver of factor number ``mode``: the one given, or with it one of the amounts of known columns."""
+        return replace(self.known[mode], solver=solver) if mode in self.known else solver
+
     def clip(self, F: np.ndarray, mode: int) -> np.ndarray:
-        """Return the nearest values of factor number ``mode`` that keep all bounds."""
-        return np.clip(F, *self._box(mode, F.shape))
+        """Return values of factor number ``mode`` near those given, or the nearest, that keep all constraints."""
+        if mode not in self.known:
+            return np.clip(F, *self._box(mode, F.shape))
+        return self.known[mode].nearest(F, 0.0 if self.loss.makes.squares else LEAST_AMOUNT)
 
     def _box(self, mode: int, shape: tuple[int, int]) -> tuple[Bound, Bound]:
         """Return the bounds of factor number ``mode``."""
@@ -204,6 +224,9 @@ class Problem:
             for penalty in self.penalties[mode]:
                 if "norm" in penalty.offers():
                     subproblem.add_linear(penalty.slope(subproblem, F))
+            if mode in self.known:
+                residuals.append(self.known[mode].optimality(subproblem, F))
+                continue
             steps = [p.prox for p in self.penalties[mode] if "prox" in p.offers()]
             residuals.append(subproblem.optimality(F, steps))
         return max(residuals)
@@ -228,8 +251,9 @@ class Problem:
         for mode in reversed(range(len(factors))):
             plain = self.plain(factors, mode)
             subproblem = self.penalised(plain, mode, factors)
+            solver = self.behind(mode, solvers[mode]) if self.known else solvers[mode]
             factors[mode] = subproblem.improved_by(
-                solvers[mode], factors[mode], self.data.n_others(mode),
+                solver, factors[mode], self.data.n_others(mode),
                 penalties=self.penalties[mode], memory=memory[mode],
             )  # fmt: skip
             if mode == 0:

@@ -1,6 +1,7 @@
 """Penalties on one factor, to be combined freely."""
 
 from endmember.factor.penalties.base import Automatic, Penalty
+from endmember.factor.penalties.basis import Basis
 from endmember.factor.penalties.combining import (
     bounds_of,
     check_together,
@@ -24,6 +25,7 @@ from endmember.factor.penalties.spatial import Monotone, PowerLaws, Smooth, Tota
 __all__ = [
     "Absent",
     "Automatic",
+    "Basis",
     "Free",
     "Known",
     "MinimumVolume",

@@ -34,6 +34,8 @@ class Penalty(BaseEstimator):
         Returns column ``j`` that is best for ``½ d f² − h f``, one column at a time.
     ``prox(F, step, setting)``
         Returns the point that is best for the penalty plus ``½‖· − F‖² / step``.
+    ``basis(grid)``
+        Returns the known columns (n, p) that every column of the factor is a non-negative combination of.
     ``norm`` and ``slope(subproblem, F)``
         Says how much an unsquared norm costs, and its slope at ``F``.
     ``value(F, setting)``
@@ -65,8 +67,9 @@ class Penalty(BaseEstimator):
     references: tuple[str, ...] = ()
 
     def offers(self) -> set[str]:
-        """Return what it offers to solvers, of "add", "bounds", "column", "norm" and "prox"."""
-        return {name for name in ("add", "bounds", "column", "norm", "prox") if hasattr(self, name)}
+        """Return what it offers to solvers, of "add", "basis", "bounds", "column", "norm" and "prox"."""
+        hooks = "add", "basis", "bounds", "column", "norm", "prox"
+        return {name for name in hooks if hasattr(self, name)}
 
     def fixes_scale(self, k: int) -> np.ndarray:
         """Return for each component whether its scale in this factor is given, (k,) bool."""

@@ -10,6 +10,7 @@ import numpy as np
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Automatic, Penalty, worded
+from endmember.factor.penalties.basis import Basis
 from endmember.factor.penalties.elementwise import Free, NonNegative
 from endmember.factor.subproblems import Bound
 
@@ -46,6 +47,8 @@ def resolve(
                 f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
                 "them, or None"
             )
+        if name == "maps" and isinstance(penalty, Basis):
+            raise EndmemberError(worded(penalty), " is about spectra; give it as spectra=")
         weight = getattr(penalty, "weight", 0)
         chosen = isinstance(weight, str) and weight == "auto"
         if (penalty.tested or chosen) and not tested:

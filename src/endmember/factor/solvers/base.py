@@ -24,7 +24,7 @@ class Solver(BaseEstimator):
 
     #: The kinds of subproblem it solves.
     solves: tuple[type[Subproblem], ...] = (Quadratic,)
-    #: What penalties may ask of it besides ``add`` and ``bounds``: "column", "prox", "project".
+    #: What penalties may ask of it besides ``add`` and ``bounds``: "basis", "column", "prox", "project".
     obeys: tuple[str, ...] = ()
     #: Whether the objective never rises; if it may, the best iterate is kept.
     monotone = True

@@ -52,7 +52,7 @@ class HALS(Solver):
     """
 
     solves: tuple[type[Subproblem], ...] = (Quadratic, Ratio)
-    obeys = ("column",)
+    obeys = ("basis", "column")
     in_words = "hierarchical alternating least squares (HALS)"
     references = (
         "A. Cichocki and A.-H. Phan, IEICE Trans. Fundam. E92-A (2009) 708.",

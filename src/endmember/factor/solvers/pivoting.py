@@ -43,7 +43,7 @@ class ANLS(Solver):
     array([[1.5, 0. ]])
     """
 
-    obeys = ("norm",)
+    obeys = ("basis", "norm")
     short_sweeps = 20
     in_words = "alternating non-negative least squares (ANLS) by block principal pivoting"
     references = ("J. Kim and H. Park, SIAM J. Sci. Comput. 33 (2011) 3261.",)

@@ -102,6 +102,7 @@ class Newton(Solver):
     """
 
     solves: tuple[type[Subproblem], ...] = (Counted,)
+    obeys = ("basis",)
     short_sweeps = 30
     in_words = "over-relaxed Newton steps"
     references = (
@@ -123,7 +124,7 @@ class Newton(Solver):
         memory: Memory | None = None,
     ) -> np.ndarray:
         F = np.array(subproblem.clip(F), order="C")
-        relaxation = self._relaxation(subproblem, penalties, memory)
+        relaxation = self.relaxed(subproblem, penalties, memory)
         lower = np.array(np.broadcast_to(subproblem.lower, F.shape), float, order="C")
         upper = np.array(np.broadcast_to(subproblem.upper, F.shape), float, order="C")
         slopes = np.ascontiguousarray(subproblem.everywhere + subproblem.linear)
@@ -135,7 +136,7 @@ class Newton(Solver):
         run("newton_steps", counts, Z, F, rest, relaxation, self.inner)
         return F
 
-    def _relaxation(
+    def relaxed(
         self, subproblem: Counted, penalties: Sequence[Any], memory: Memory | None
     ) -> float:
         """Return how far to go: further only where the other factor has moved, and an objective says what is better."""
