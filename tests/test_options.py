@@ -30,6 +30,7 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
     "demo": ("", {}),
     "info": ("cube.hspy", {}),
     "report": ("a", {}),
+    "export": ("result -o kept.csv", {"output": "-o other.csv", "overwrite": "--overwrite"}),
     "unmix": (
         ANY,
         {
@@ -239,6 +240,8 @@ def files(tmp_path_factory):
     phantom = em.synthetic.mixed_phases((7, 6), channels=48, k=3, seed=1)
     cube, rng = phantom.signal, np.random.default_rng(0)
     cube.save(folder / "cube.hspy")
+    em.unmix(cube, em.NMF(2, random_state=0)).save(folder / "result")
+    (folder / "kept.csv").touch()
     other = em.synthetic.mixed_phases((7, 6), channels=48, k=3, seed=2, dose=900).signal
     other.save(folder / "other.hspy")
     two(folder, cube, other)

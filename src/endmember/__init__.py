@@ -12,7 +12,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _NAMES_BY_MODULE = {
-    "assess.comparison": ["Comparison", "compare"],
+    "assess.comparison": ["Comparison"],
     "errors": ["EndmemberError"],
     "factor.losses": ["BetaDivergence", "Poisson", "PoissonScaled", "SquaredError"],
     "factor.penalties": [
@@ -51,6 +51,7 @@ _NAMES_BY_MODULE = {
     "methods.tucker": ["Tucker"],
     "signals.files.reading": ["UnreadableFileError"],
     "signals.files.source": ["load"],
+    "signals.result.differences": ["compare"],
     "signals.result.unmix_and_open": ["unmix"],
     "signals.result.unmix_and_open:open_folder": ["open"],
     "signals.result.unmixing": ["Unmixing"],

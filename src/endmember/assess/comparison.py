@@ -259,6 +259,7 @@ def compare(
     Parameters
     ----------
     X : array_like, sparse matrix, Dask array or HyperSpy signal, (*domain, n_channels)
+        Or an :class:`em.Unmixing` (``em.compare(a, b)``): then ``models`` is another, and what differs is returned.
     models : dict of str to estimator
         At least two; copies are fitted. The first gives the order of the components and the bands.
     mask, channel_mask, weights, domain, callback
@@ -274,11 +275,12 @@ def compare(
     Returns
     -------
     Comparison
+        Of two answers ``Differences``: as text (``str``), as a dict (``as_dict()``), with a ``comparison``.
 
     Raises
     ------
     ValueError
-        If fewer than two models are given.
+        If fewer than two models are given, or two answers cannot be compared.
 
     References
     ----------

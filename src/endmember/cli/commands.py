@@ -43,6 +43,7 @@ from .targets import (
     folder_for,
     keep_result,
     picture_for,
+    refuse_earlier,
     show_where,
 )
 
@@ -328,3 +329,31 @@ def report(
     result = em.open(folder)
     result.report(folder / "report.html")
     show_where(result, folder)
+
+
+@app.command()
+def export(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A result, as 'endmember unmix' leaves it.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="NAME.csv or NAME.msa (spectra), NAME.tif (maps), NAME.json (all), NAME.pdf, NAME.svg or NAME.png.",
+        ),
+    ],
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write spectra, maps or the picture of a saved result as a file that other programs open."""
+    refuse_earlier(output, overwrite, "file")
+    result = em.open(folder)
+    if not isinstance(result, em.Unmixing):
+        raise EndmemberError(
+            f"{folder} is about several detectors, which are not exported together; take its maps.hspy and spectra "
+            "from the folder"
+        )
+    for file in result.export(output):
+        typer.echo(f"Written: {file}")

@@ -94,7 +94,7 @@ def _compare_results(first: Path, second: Path, output: Path | None) -> None:
     picture = picture_for(first, "compare", output or beside(first, name))
     found = signals.differences(em.open(first), em.open(second), names)
     typer.echo(str(found))
-    draw(found.comparison, picture)
+    draw(found, picture)
 
 
 @app.command()

@@ -1,12 +1,14 @@
-"""Two saved answers side by side: what differs in their data, their parameters and what they found."""
+"""Two answers side by side: what differs in their data, their parameters and what they found."""
 
 from copy import copy
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import numpy as np
 
 from endmember.assess.comparison import Comparison, side_by_side
+from endmember.assess.comparison import compare as compare_models
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Axis
 from endmember.show.shown import Shown
@@ -44,6 +46,19 @@ class Differences(Shown):
         by = f"different {', '.join(changed)}" if changed else "the same model and parameters"
         return f"{about}, {by}. {self.comparison.sentence}"
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what differs: values of data and parameters in both, and the largest angle of each component."""
+        return {
+            "names": self.names,
+            "data": {what: values for what, *values in self.data},
+            "parameters": {what: values for what, *values in self.parameters},
+            "degrees": self.comparison.angles[0, 1].tolist(),
+        }
+
+    def plot(self) -> Any:
+        """Draw maps and spectra of both side by side; returns a matplotlib Figure."""
+        return self.comparison.plot()
+
     def __str__(self) -> str:
         rows = [("", *self.names), *self.data, *self.parameters]
         widths = [max(len(row[i]) for row in rows) for i in range(2)]
@@ -51,6 +66,18 @@ class Differences(Shown):
             "  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2])) for row in rows
         ]
         return "\n".join([*lines, self.comparison.table, self.sentence])
+
+
+@wraps(compare_models)
+def compare(X: Any, models: Any, **options: Any) -> Any:
+    """Compare models of the same data, or two answers."""
+    if not isinstance(X, Shown):
+        return compare_models(X, models, **options)
+    if options:
+        raise EndmemberError(
+            f"two answers are compared as they are, so {', '.join(options)} has no effect; leave it out"
+        )
+    return differences(X, models, ("first", "second"))
 
 
 def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
@@ -75,7 +102,8 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
     """
     if not (isinstance(first, Unmixing) and isinstance(second, Unmixing)):
         raise EndmemberTypeError(
-            "answers about several detectors are not compared; unmix each detector by itself"
+            "an answer of em.unmix about one spectrum image is compared with another such answer; give two, and unmix "
+            "several detectors each by itself"
         )
     axes = [Axis.of(answer.spectra) for answer in (first, second)]
     energies = [axis.energy for axis in axes]

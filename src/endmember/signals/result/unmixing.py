@@ -42,6 +42,7 @@ from endmember.signals.files.source import Source
 from endmember.signals.plan import check_memory
 from endmember.signals.result import storage
 from endmember.signals.result.doubts import assumed_in_words, save_doubts
+from endmember.signals.result.exporting import export
 from endmember.signals.result.misfits import misfit_of
 from endmember.signals.result.provenance import about, fingerprint_of, versions
 from endmember.signals.result.reporting import compose
@@ -338,6 +339,31 @@ class Unmixing(Shown):
             Replaced if it exists.
         """
         return write(compose(self), file)
+
+    def export(self, path: str | Path) -> list[Path]:
+        """Write a file that other programs open; what is in it follows from the ending of its name.
+
+        Parameters
+        ----------
+        path : str or Path
+            Replaced if it exists. ``.csv``: a table of the spectra. ``.msa``: each spectrum, such as for
+            DigitalMicrograph, in ``NAME-1.msa`` and so on where there are several. ``.tif``: the maps as pages of
+            32-bit numbers with the pixel size, as ImageJ reads them. ``.json``: maps, spectra, energies and the
+            record. ``.pdf``, ``.svg``, ``.png``: the picture, its letters left as letters that can be edited.
+
+        Returns
+        -------
+        list of Path
+            The files that were written.
+
+        Raises
+        ------
+        ValueError
+            If the name ends in none of these.
+        FileNotFoundError
+            If there is no folder of that name.
+        """
+        return export(self, path)
 
     def save(self, folder: str | Path, *, overwrite: bool = False, residual: bool = False) -> Path:
         """Keep the answer in formats that others read.
