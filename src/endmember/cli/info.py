@@ -11,6 +11,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import text_of
+from endmember.factor.data.events import counts_of, is_list
 from endmember.factor.data.fingerprint import blocks_in_order
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.lazy import sample
@@ -21,6 +22,8 @@ from endmember.signals.files.source import describe_signal
 
 from .console import counted
 
+#: Where a list of events has no event.
+_NOTHING = np.zeros(1)
 #: Components that the memory is reckoned for and the next command asks for.
 _EXAMPLE = 3
 
@@ -116,8 +119,11 @@ def describe(signal: Any) -> Summary:
             f"the signal holds values of type {data.dtype}, where real numbers are needed; "
             "take the real part or the modulus first"
         )
-    tallies = map(_tally, blocks_in_order(data))
+    counts = counts_of(data) if is_list(data) else None
+    tallies = map(_tally, blocks_in_order(data) if counts is None else [counts.data, _NOTHING])
     zeros, negatives, finite, fractional, minima, maxima, sums = zip(*tallies, strict=True)
+    if counts is not None:
+        zeros, finite = (data.size - counts.nnz,), (data.size,)
     n_finite = sum(finite)
     return Summary(
         counts=not (any(fractional) or any(negatives) or data.size > n_finite),
@@ -193,7 +199,8 @@ def memory_for_fit(data: Any, summary: Summary) -> float:
     pixels, channels = math.prod(data.shape[:-1]), data.shape[-1]
     factors = 8 * (pixels + channels) * (10 * _EXAMPLE + 3 * max(2 * _EXAMPLE, _EXAMPLE + 10))
     sparsely = data.dtype.kind != "f" and summary.zeros > SPARSE_FROM
-    return data.nbytes + (28 * (1 - summary.zeros) * data.size if sparsely else 0) + factors
+    dense = 0 if is_list(data) else data.nbytes
+    return dense + (28 * (1 - summary.zeros) * data.size if sparsely else 0) + factors
 
 
 def _share(fraction: float) -> str:

@@ -420,7 +420,7 @@ class NMF(Alternating):
 
     def _wants_sketch(self, data: Data, k: int) -> bool:
         least = PAYS_FROM[data.shape[0] > START_PIXELS] * _rank(k) * sum(data.shape)
-        pays = data.size >= least or isinstance(data.plain, Lazy)
+        pays = data.work >= least or isinstance(data.plain, Lazy)
         return pays if self.compress == "auto" else bool(self.compress)
 
     def _start(

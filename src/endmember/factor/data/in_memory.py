@@ -28,6 +28,8 @@ from endmember.factor.data.matrix import (
 )
 from endmember.factor.data.resources import one_blas_thread, ordered
 
+#: What a multiplication of sparse data takes, in those of dense data.
+SPARSE_WORK = 4
 #: Entries that one thread works on at a time.
 PASS_ENTRIES = 2**22
 
@@ -66,6 +68,10 @@ class Sparse(Data):
             X = selection.take(X, slice(None))
         self.X = canonical(X).astype(np.float64, copy=False)
         self.shape, self._nonzeros = self.X.shape, SparseEntries(self.X)
+
+    @property
+    def work(self) -> int:
+        return SPARSE_WORK * self.X.nnz
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.X @ np.ascontiguousarray(Z)
@@ -201,6 +207,10 @@ class Reweighted(Data):
         self._scaled, self.scales = scaled, (r[:, None], c[:, None])
         self._plain = plain or Rescaled(scaled, 1 / r, 1 / c)
         self.shape, self.dtype = scaled.shape, scaled.dtype
+
+    @property
+    def work(self) -> int:
+        return self.plain.work
 
     def with_scaled(self, scaled: Data, rows: Rows = slice(None)) -> Data:
         r, c = self.scales

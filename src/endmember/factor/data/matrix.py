@@ -85,6 +85,11 @@ class Arrangement(ABC):
         """The number of entries."""
         return math.prod(self.shape)
 
+    @property
+    def work(self) -> int:
+        """What a product with a vector takes, in multiplications of dense data."""
+        return self.size
+
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of every component as a fraction of that of the longest, (k,)."""
         each = [lengths(F, self.row_weights(mode)) for mode, F in enumerate(factors)]

@@ -16,6 +16,7 @@ from scipy import sparse
 from endmember.errors import EndmemberError
 from endmember.factor.columns import placed
 from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.events import counts_of, is_list
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
 from endmember.factor.data.inspection import (
     Given,
@@ -234,6 +235,8 @@ def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Obser
 
 def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
     """Return lazy data as they are, or in memory where they are small or every entry is asked for."""
+    if is_list(X) and not weighted:
+        return counts_of(X)
     if not stays_lazy(X):
         return in_memory(X, blocks_of(X))
     if not (wanted.entries or weighted):
@@ -243,7 +246,8 @@ def _kept(X: Any, wanted: Wanted, weighted: bool) -> Any:
 
 def stays_lazy(X: Any) -> bool:
     """Tell whether ``X`` is a Dask array so large that it is read block by block rather than kept."""
-    return is_lazy(X) and (X.nbytes > KEPT_UP_TO or 32 * X.size > (current().memory or math.inf))
+    large = is_lazy(X) and (X.nbytes > KEPT_UP_TO or 32 * X.size > (current().memory or math.inf))
+    return large and not is_list(X)
 
 
 def blocks_of(X: Any) -> Blocks:

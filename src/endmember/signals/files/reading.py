@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any
 
 from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words
+from endmember.factor.data.events import as_events
+from endmember.factor.data.observed import KEPT_UP_TO
 from endmember.signals.files.headers import absurd_size, header_fault
 
 _log = logging.getLogger("endmember")
@@ -27,6 +29,7 @@ FORMATS = {
     "dm3": "Gatan DigitalMicrograph 3",
     "dm4": "Gatan DigitalMicrograph 4",
     "emd": "EMD (Velox or NCEM)",
+    "pts": "JEOL events",
     "bcf": "Bruker",
     "rpl": "Ripple",
     "h5": ".h5 file",
@@ -34,6 +37,8 @@ FORMATS = {
     "wdf": "Renishaw",
     "msa": "EMSA/MSA text",
 }
+#: Where the metadata say how many detectors a list of events is the sum of.
+DETECTORS = "Endmember.detectors"
 _COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
 
 
@@ -102,7 +107,10 @@ def read(
     kind = _check_one_reader(path)
     try:
         with _quiet():
-            loaded = hs.load(path, lazy=lazy, **(reader or {}))
+            listed = lists_events(path)
+            loaded = hs.load(path, lazy=lazy or listed, **(reader or {}))
+            if listed and path.suffix.lower() == ".pts" and _is_tall(loaded):
+                loaded = hs.load(path, **(reader or {}))
     except NotImplementedError as problem:
         if not lazy:
             raise _unreadable(path, _stumbled(kind, problem)) from problem
@@ -129,7 +137,34 @@ def read(
     signals = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
     for one in signals:
         _check_size(path, one)
+        if listed:
+            _take_events(one, lazy)
     return signals
+
+
+def lists_events(path: Path) -> bool:
+    """Tell whether a file of JEOL or Velox lists its counts one by one."""
+    if path.suffix.lower() != ".emd":
+        return path.suffix.lower() == ".pts"
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return "Data/SpectrumStream" in file
+
+
+def _is_tall(loaded: Any) -> bool:
+    """Tell whether the list of a JEOL map lacks rows: RosettaSciIO drops those beyond the number of columns."""
+    signals = loaded if isinstance(loaded, list) else [loaded]
+    return any(one.data.ndim > 2 and one.data.shape[-3] > one.data.shape[-2] for one in signals)
+
+
+def _take_events(signal: Any, lazy: bool) -> None:
+    """Keep a list of events as one, and all else that a reader has left on disk in memory, unless that was asked."""
+    if signal._lazy:
+        signal.data, n_lists = as_events(signal.data)
+        signal.metadata.set_item(DETECTORS, n_lists)
+        if not (lazy or (n_lists and signal.data.nbytes > KEPT_UP_TO)):
+            signal.compute(close_file=False, show_progressbar=False)
 
 
 def read_cheaply(path: str | Path) -> list[Any]:

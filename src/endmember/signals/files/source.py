@@ -11,7 +11,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError, among
 from endmember.factor.data.watched import files_of, state_of, watch
-from endmember.signals.files.reading import existing, read
+from endmember.signals.files.reading import DETECTORS, existing, read
 
 #: Where the metadata of a signal say what it was loaded from.
 _NOTE = "Endmember.source"
@@ -90,7 +90,7 @@ class Source:
             _log.info("%s: taken %s; left aside %s", self.path, found[number], "; ".join(others))
         known = Source(str(Path(self.path).absolute()), number, self.lazy, self.reader)
         signals[number].metadata.set_item(_NOTE, json.dumps(known.record()))
-        if self.lazy:
+        if self.lazy and signals[number]._lazy:
             watch(signals[number].data, files, state)
         return signals[number]
 
@@ -124,7 +124,8 @@ def load(
         A file that HyperSpy reads (dm3, dm4, emd, bcf, hspy, rpl ...) or the folder of a ``.zspy``
         store.
     lazy : bool
-        Leave the data on disk, as a Dask array, where the format allows it.
+        Leave the data on disk, as a Dask array, where the format allows it. Large lists of single events (JEOL
+        ``.pts``, Velox ``.emd``) stay lists, as Dask arrays that fits read as sparse counts, even without.
     signal : int, optional
         Which signal of the file, counted from 0; needed only where a file holds several spectrum
         images.
@@ -229,11 +230,11 @@ def describe_signal(signal: Any, number: int = 0) -> Description:
 
 
 def _detector(signal: Any) -> str | None:
-    """Find the detector's name where the readers of Velox, Bruker and Gatan files put it.
-
-    A Velox spectrum image may be the sum over several detectors but bears the name of one of them.
-    """
+    """Find the detector's name where the readers of Velox, Bruker and Gatan files put it, or how many are summed."""
     metadata = signal.metadata
+    summed = metadata.get_item(DETECTORS, default=0)
+    if summed > 1:
+        return f"sum of {summed}"
     names = [
         metadata.get_item(f"Acquisition_instrument.{instrument}.Detector.{entry}")
         for instrument in ("TEM", "SEM")

@@ -6,6 +6,7 @@ import platform
 from typing import Any
 
 from endmember import __version__
+from endmember.factor.data.events import counts_of, is_list
 from endmember.factor.data.fingerprint import data_hash
 from endmember.factor.data.inspection import steps, unwrap
 from endmember.factor.data.lazy import sample
@@ -71,5 +72,5 @@ def fingerprint_of(signal: Any) -> str:
     """
     X = unwrap(signal)
     if not stays_lazy(X):
-        return data_hash(signal)
+        return data_hash(counts_of(X) if is_list(X) else X)
     return f"sample of {tuple(int(size) for size in X.shape)} {data_hash(sample(blocks_of(X)))}"

@@ -1,0 +1,95 @@
+"""Files as laboratories have them: each is read, described, unmixed and reported as its user types it."""
+
+import struct
+
+import numpy as np
+import pytest
+
+import endmember as em
+from endmember.cli import main
+from endmember.factor.data.events import counts_of, is_list
+
+RNG = np.random.default_rng(0)
+
+
+def jeol_events(cube):
+    """Return the bytes of a JEOL ``.pts`` file of counts (ny, nx, 4096): the smallest header and single events."""
+
+    def entry(name, raw=b"", code=0, inside=b""):
+        head = name.encode() + b"\0"
+        sizes = struct.pack("<i", len(head)), struct.pack("<ii", code, len(raw))
+        return b"\1" + sizes[0] + head + sizes[1] + raw + inside + b"\xff"
+
+    def number(name, value):
+        return entry(name, struct.pack("<f", value), 4)
+
+    def text(name, value, inside=b""):
+        return entry(name, value.encode() + b"\0", 20, inside)
+
+    ny, nx, _ = cube.shape
+    scan = text("DetT", "SDD") + b"".join(
+        number(name, 128.0) for name in ("ScanSize", "DirAng", "ElevAng", "MnKaRES")
+    )
+    pages = text("PARAMPAGE0", "SEM", scan)
+    pages += text("PARAMPAGE1", "EDXRF", entry("Tpl", inside=entry("T1", inside=number("DigZ", 0))))
+    doc = number("CoefA", 0.01) + number("CoefB", 0) + number("DwellTime(msec)", 0.1)
+    doc += number("RealTime", 1) + entry("Sweep", struct.pack("<i", 1), 3)
+    conditions = entry(
+        "Meas Cond", inside=text("Pixels", f"{nx}x{ny}") + text("Tpl", "T1")
+    ) + entry("MeasCond", inside=number("Mag", 1000) + number("AccKV", 200))
+    parts = conditions + entry("Doc", inside=doc)
+    header = bytes(12) + entry("PTTD Param", inside=entry("Params", inside=pages))
+    header += entry("PTTD Data", inside=entry("AnalyzableMap MeasData", inside=parts)) + b"\xff"
+    events = []
+    for y, x in np.ndindex(ny, nx):
+        events += [0x9000 | y * 4096 // ny, 0x8000 | x * 4096 // nx]
+        events += [0xB000 | channel for channel in np.repeat(np.arange(4096), cube[y, x])]
+    start = 4 + 8 + 24 + 128 + 132 + 8
+    sizes = struct.pack("<6I", 0, 0, start, len(header), start + len(header), 2 * len(events))
+    begin = struct.pack("<I", 304) + bytes(8) + sizes + bytes(260) + struct.pack("<d", 44000.0)
+    return begin + header + np.array(events, "<u2").tobytes()
+
+
+@pytest.fixture
+def counts():
+    energy = np.arange(4096)
+    peaks = [np.exp(-((energy - at) ** 2) / 50) for at in (174, 640)]
+    maps = RNG.dirichlet([0.4, 0.4], (8, 16))
+    return RNG.poisson(30 * maps @ (np.array(peaks) / np.sum(peaks[0]))).astype(np.uint16)
+
+
+def test_single_events_are_counts_however_they_are_kept(counts, tmp_path, monkeypatch):
+    file = tmp_path / "map.pts"
+    file.write_bytes(jeol_events(counts))
+    small = em.load(file)
+    assert not small._lazy and np.array_equal(small.data, counts)
+    monkeypatch.setattr("endmember.signals.files.reading.KEPT_UP_TO", 0)
+    large = em.load(file)
+    for signal, cube in ((large, counts), (large.isig[100:700], counts[..., 100:700])):
+        assert is_list(signal.data) and np.array_equal(signal.data.compute(), cube)
+        assert np.array_equal(counts_of(signal.data).toarray().reshape(cube.shape), cube)
+    model = em.NMF(2, loss=em.Poisson(), random_state=0)
+    for one, other in zip(
+        em.unmix(large, model).spectra.data, em.unmix(small, model).spectra.data, strict=True
+    ):
+        assert em.spectral_angle(one, other) < 0.01
+
+
+def test_no_row_of_a_tall_map_is_lost(counts, tmp_path):
+    file = tmp_path / "tall.pts"
+    file.write_bytes(jeol_events(counts.transpose(1, 0, 2)))
+    for lazy in (False, True):
+        assert np.array_equal(em.load(file, lazy=lazy).data, counts.transpose(1, 0, 2))
+
+
+def test_events_are_described_unmixed_and_reported(counts, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("endmember.signals.files.reading.KEPT_UP_TO", 0)
+    file = tmp_path / "map.pts"
+    file.write_bytes(jeol_events(counts))
+    assert main(["info", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert f"counts; 0 to {counts.max()}, mean {counts.mean():.4g}" in said
+    words = said.splitlines()[-1].split()
+    assert main([*words[1:3], *words[3:], "-o", str(tmp_path / "out")]) == 0
+    assert main(["report", str(tmp_path / "out")]) == 0
+    assert em.open(tmp_path / "out").maps.data.shape == (3, 8, 16)
