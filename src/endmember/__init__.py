@@ -33,6 +33,7 @@ _NAMES_BY_MODULE = {
         "SumToOne",
         "TotalVariation",
         "Unimodal",
+        "XRayLines",
         "ZeroOutside",
     ],
     "factor.solvers": ["ADMM", "ALS", "ANLS", "HALS", "MALS", "MultiplicativeUpdate", "Newton"],

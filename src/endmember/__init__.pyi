@@ -50,6 +50,7 @@ from endmember.factor.penalties.spatial import Unimodal as Unimodal
 from endmember.signals.result.unmixing import Unmixing as Unmixing
 from endmember.signals.files.reading import UnreadableFileError as UnreadableFileError
 from endmember.methods.geometry import VCA as VCA
+from endmember.factor.penalties.elements import XRayLines as XRayLines
 from endmember.factor.penalties.elementwise import ZeroOutside as ZeroOutside
 __version__: str
 from endmember import assess as assess
@@ -115,6 +116,7 @@ __all__ = [
     "Unmixing",
     "UnreadableFileError",
     "VCA",
+    "XRayLines",
     "ZeroOutside",
     "__version__",
     "assess",

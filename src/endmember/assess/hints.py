@@ -12,6 +12,7 @@ from scipy.signal import find_peaks
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import unwrap
+from endmember.factor.penalties.elements import known_of
 
 #: Windows before and after an onset, in eV.
 WINDOW = 12.0
@@ -198,7 +199,7 @@ def _edges_near(
     ranked = []
     for edge in found:
         element, shell = edge.split("_")
-        onsets = _energies(element, "Binding_energies", "onset_energy (eV)")
+        onsets = known_of(element, "Binding_energies", "onset_energy (eV)")
         onset = onsets[shell.replace(",", "")]  # the table keeps "L2,3" as "L23"
         before = onsets.get(_AFTER.get(shell, ""))
         if before is not None and before > ends[0] and not _is_seen(before, seen, NEAR["EELS"]):
@@ -218,7 +219,7 @@ def _lines_near(
     ranked = []
     for name in get_xray_lines_near_energy(energy, width=2 * NEAR["EDS"]):
         element, line = name.split("_")
-        lines = _energies(element, "Xray_lines", "energy (keV)")
+        lines = known_of(element, "Xray_lines", "energy (keV)")
         main = lines.get(f"{line[0]}a")
         inside = main is not None and ends[0] <= main <= ends[1]
         if line not in _MAIN and not (inside and _is_seen(main, seen, NEAR["EDS"])):
@@ -248,15 +249,3 @@ def _share_seen(
     """Return which share of the energies that the axis covers is seen."""
     inside = [one for one in energies if ends[0] + near < one < ends[1] - near]
     return float(np.mean([_is_seen(one, seen, near) for one in inside])) if inside else 0.0
-
-
-def _energies(element: str, table: str, unit: str) -> dict[str, float]:
-    """Return the energies of an element's lines, or the onsets of its major edges."""
-    from exspy.material import elements
-
-    known = elements[element]["Atomic_properties"][table]
-    return {
-        name: float(known[name][unit])
-        for name in known.keys()  # noqa: SIM118 (no dictionary)
-        if known[name].get_item("relevance", "Major") == "Major"
-    }

@@ -348,7 +348,7 @@ class Ratio(Subproblem):
 
     def rise_along(self, F: np.ndarray, step: np.ndarray) -> Callable[[float], float]:
         """Return by how much the objective rises with ``t`` times a step (n, k), as a function of t."""
-        V, change = self._model(F), self.entries.model(step, self.Z)
+        V, change = self._followed(F), self.entries.model(step, self.Z)
         slope = np.sum(step * (self.linear + F @ self.quadratic))
         bend = 0.5 * np.sum(step * (step @ self.quadratic))
 
@@ -363,7 +363,7 @@ class Ratio(Subproblem):
 
         Of entries :math:`v^{\beta-2}(\max(\beta - 1, 0) + \max(2 - \beta, 0)\,x / v)`.
         """
-        V, Z, beta, k = self._model(F), self.Z, self.beta, self.shape[1]
+        V, Z, beta, k = self._followed(F), self.Z, self.beta, self.shape[1]
         values = V ** (beta - 2) * (max(beta - 1, 0.0) + max(2 - beta, 0.0) * self.entries.x / V)
         products = (Z[:, :, None] * Z[:, None]).reshape(-1, k * k)
         return self.entries.dot(values, products).reshape(-1, k, k) + self.quadratic

@@ -5,7 +5,7 @@ from endmember.preprocess.denoising import Separated as Separated
 from endmember.preprocess.continuum import ShapeBackground as ShapeBackground
 from endmember.preprocess.alignment import align as align
 from endmember.preprocess.detector import bad_channels as bad_channels
-from endmember.preprocess.continuum import bremsstrahlung_shapes as bremsstrahlung_shapes
+from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
 from endmember.preprocess.detector import correct_detector as correct_detector
 from endmember.preprocess.denoising import denoise as denoise
 from endmember.preprocess.alignment import find_shifts as find_shifts

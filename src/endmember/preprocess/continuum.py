@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from endmember.errors import EndmemberError
 from endmember.factor.data.in_memory import Dense, Weighted, weighted_gram
 from endmember.factor.data.matrix import Data, Floats
+from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
 from endmember.factor.regression import Limits, least_squares, poisson
 
 LEAST, MOST = 0.5, 10.0  # exponents that a background of electrons can have
@@ -273,62 +274,6 @@ def power_law_shapes(exponents: ArrayLike, reference: float) -> Callable[[Floats
     if r.ndim != 1 or not r.size or not np.isfinite(r).all():
         raise EndmemberError(f"exponents={exponents!r} are no numbers; give a list such as [2, 4]")
     return lambda energy: (energy[:, None] / reference) ** -r
-
-
-def bremsstrahlung_shapes(
-    energy: ArrayLike,
-    beam_energy: float | None = None,
-    efficiency: ArrayLike | None = None,
-) -> Floats:
-    r"""Return the two shapes of the bremsstrahlung of a thin specimen.
-
-    With :math:`u = 1 - E / E_0` they are :math:`\varepsilon(E)\, u` and
-    :math:`\varepsilon(E)\, u^2 / E`, the terms of Lifshin's formula. Far below the beam energy they
-    are a constant and :math:`1 / E`, the first terms of Chapman's.
-
-    Parameters
-    ----------
-    energy : array_like, (channels,)
-        Positive where the shapes are wanted; they are 0 at and below zero and above the beam energy.
-    beam_energy : float, optional
-        ``E_0`` in the unit of ``energy``; far above the axis unless given.
-    efficiency : array_like, (channels,), optional
-        What detector and specimen let through; 1 unless given.
-
-    Returns
-    -------
-    ndarray, (channels, 2)
-        Fixed columns of a model as they are, ``em.Known({k - 1: shapes[:, 0]})``.
-
-    Raises
-    ------
-    ValueError
-        If the beam energy is not positive, or the efficiency not one a channel.
-
-    References
-    ----------
-    Chapman, Gray, Robertson & Nicholson, X-Ray Spectrom. 12 (1983) 153. Teurtrie, Perraudin, Holvoet,
-    Chen, Alexander, Obozinski & Hébert, Ultramicroscopy 249 (2023) 113719, for Lifshin's formula.
-
-    Examples
-    --------
-    >>> bremsstrahlung_shapes([1.0, 2.0], beam_energy=4.0)
-    array([[0.75  , 0.5625],
-           [0.5   , 0.125 ]])
-    """
-    E = np.asarray(energy, dtype=float)
-    if beam_energy is not None and not beam_energy > 0:
-        raise EndmemberError(
-            f"beam_energy={beam_energy} is not positive; give it in the axis' own unit"
-        )
-    through = np.ones(E.shape) if efficiency is None else np.asarray(efficiency, dtype=float)
-    if through.shape != E.shape:
-        raise EndmemberError(
-            f"efficiency has the shape {through.shape} and the axis {E.shape}; give one value a channel"
-        )
-    u = np.ones(E.shape) if beam_energy is None else np.maximum(1 - E / beam_energy, 0)
-    positive = E > 0
-    return np.stack([u, u**2 / np.where(positive, E, 1.0)], axis=-1) * (through * positive)[:, None]
 
 
 def fit_shapes(Y: Floats, energy: Floats, shapes: Callable[[Floats], Floats]) -> ShapeBackground:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,17 +33,21 @@ def text_of(value: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Axis:
-    """The energy of every channel, (channels,), in its unit; mere channel numbers for an array."""
+    """The energy of every channel, (channels,), in its unit; mere channel numbers for an array.
+
+    ``metadata`` are those of the signal, which tell of instrument and sample.
+    """
 
     energy: np.ndarray
     units: str | None = None
     name: str = ""
+    metadata: Any = None
 
     @classmethod
     def of(cls, X: Any) -> Axis:
         """Return the spectral axis of a signal, the columns of a data frame if numbers, or mere channel numbers."""
         if is_signal(X):
-            return cls.read(X.axes_manager.signal_axes[0])
+            return replace(cls.read(X.axes_manager.signal_axes[0]), metadata=X.metadata)
         columns, n_channels = np.asarray(getattr(X, "columns", ())), np.shape(X)[-1]
         numbered = columns.dtype.kind in "iuf" and columns.shape == (n_channels,)
         return cls(columns.astype(float)) if numbered else cls.numbers(n_channels)
@@ -63,6 +67,11 @@ class Axis:
     def numbers(cls, channels: int) -> Axis:
         """Return the axis of an array."""
         return cls(np.arange(channels, dtype=float))
+
+    def told(self, *places: str) -> Any:
+        """Return what the metadata say at the first of some places that they have; None at none."""
+        found = (self.metadata.get_item(place) for place in places if self.metadata is not None)
+        return next((value for value in found if value is not None), None)
 
     @property
     def calibrated(self) -> bool:

@@ -328,18 +328,13 @@ class SparseEntries(Entries):
         self.X, self.x, self.shape = X, X.data, X.shape
 
     @cached_property
-    def _row(self) -> np.ndarray:
-        return np.repeat(np.arange(self.shape[0]), np.diff(self.X.indptr))
-
-    @cached_property
     def transposed(self) -> SparseEntries:  # type: ignore[override]
         return SparseEntries(sparse.csr_array(self.X.T))
 
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
-        values = np.empty(len(self.x))
-        for start in range(0, len(values), CHUNK):
-            part = slice(start, start + CHUNK)
-            np.einsum("ek,ek->e", F[self._row[part]], Z[self.X.indices[part]], out=values[part])
+        values, counts = np.zeros(len(self.x)), np.diff(self.X.indptr)
+        for f, z in zip(F.T, Z.T, strict=True):
+            values += np.repeat(f, counts) * z[self.X.indices]
         return values
 
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:

@@ -19,6 +19,8 @@ from endmember.factor.columns import lengths, or_one
 from endmember.factor.solvers import ANLS, Memory, Newton, Solver
 from endmember.factor.subproblems import Quadratic, Ratio, Subproblem
 
+#: Factors are the same that differ by less than this fraction of the largest entry.
+SAME = 1e-12
 #: Steps down a divergence are made shorter by this factor, so often at most, until they keep this share of what
 #: they promise.
 SHORTER, TIMES, ENOUGH = 0.7, 60, 0.25
@@ -86,18 +88,32 @@ class Amounts:
         memory: Memory | None = None,
     ) -> np.ndarray:
         """Return a better factor; the parameters are those of a solver."""
-        W = self._of(F)
+        memory = {} if memory is None else memory
+        W = self._kept(F, memory)
         F = self.columns @ W
-        asked, row = self.asked(subproblem, F, W), W.reshape(1, -1)
+        asked = self.asked(subproblem, F, W)
+        unit = np.sqrt(or_one(asked.diagonal()))
+        row = W.reshape(1, -1) * unit
+        asked = Quadratic(asked.G / np.outer(unit, unit), asked.H / unit)
         solver = self.solver if self.solver.can_solve(Quadratic) else ANLS()
-        step = (solver.improve(asked, row, n_others) - row).reshape(W.shape)
-        if not isinstance(subproblem, Ratio):
-            return self.columns @ np.maximum(W + step, 0.0)
-        newton = isinstance(self.solver, Newton)
-        most = self.solver.relaxed(subproblem, penalties, memory) if newton else 1.0
-        far = np.min(W / np.where(step < 0, -step, 1.0), where=step < 0, initial=most)
-        t = _length(subproblem, F, self.columns @ step, max(float(far), 1.0))
-        return self.columns @ np.maximum(W + t * step, 0.0)
+        step = ((solver.improve(asked, row, n_others) - row) / unit).reshape(W.shape)
+        t = 1.0
+        if isinstance(subproblem, Ratio):
+            newton = isinstance(self.solver, Newton)
+            most = self.solver.relaxed(subproblem, penalties, memory) if newton else 1.0
+            far = np.min(W / np.where(step < 0, -step, 1.0), where=step < 0, initial=most)
+            t = _length(subproblem, F, self.columns @ step, max(float(far), 1.0))
+        memory["amounts"] = W = np.maximum(W + t * step, 0.0)
+        return self.columns @ W
+
+    def _kept(self, F: np.ndarray, memory: Memory) -> np.ndarray:
+        """Return the amounts of a factor made here, though its columns were scaled since; of another, the nearest."""
+        if "amounts" in memory and memory["amounts"].shape[1] == F.shape[1]:
+            made = self.columns @ memory["amounts"]
+            scale = lengths(F) / or_one(lengths(made))
+            if np.allclose(made * scale, F, rtol=0, atol=SAME * np.abs(F).max()):
+                return memory["amounts"] * scale
+        return self._of(F)
 
 
 def _length(subproblem: Ratio, F: np.ndarray, step: np.ndarray, t: float) -> float:

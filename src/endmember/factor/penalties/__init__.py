@@ -9,6 +9,7 @@ from endmember.factor.penalties.combining import (
     resolve,
     steers_columns,
 )
+from endmember.factor.penalties.elements import XRayLines
 from endmember.factor.penalties.elementwise import (
     Absent,
     Free,
@@ -42,6 +43,7 @@ __all__ = [
     "SumToOne",
     "TotalVariation",
     "Unimodal",
+    "XRayLines",
     "ZeroOutside",
     "bounds_of",
     "check_together",

@@ -61,7 +61,7 @@ class Basis(Penalty):
         if self.found is not None:
             return self.found.T[grid.index]
         axis = grid.axis or Axis.numbers(grid.shape[0])
-        return self.learned_from(np.ones(len(axis.energy)), axis)["columns_"].T[grid.index]
+        return self.columns_on(axis)[0].T[grid.index]
 
     def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
         """Return what a model learns of the columns before its fit, by name.
@@ -72,11 +72,13 @@ class Basis(Penalty):
             The sum of all pixels.
         axis : Axis
         """
+        columns, names = self.columns_on(axis)
+        return {"columns_": columns, "column_names_": names}
+
+    def columns_on(self, axis: Axis) -> tuple[np.ndarray, list[str]]:
+        """Return the columns (p, channels) on an axis, and their names."""
         columns = self._given(axis)
-        return {
-            "columns_": columns,
-            "column_names_": [f"column {number + 1}" for number in range(len(columns))],
-        }
+        return columns, [f"column {number + 1}" for number in range(len(columns))]
 
     def _given(self, axis: Axis) -> np.ndarray:
         """Return the columns that were given, (p, channels)."""
