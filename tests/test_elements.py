@@ -80,3 +80,104 @@ def test_few_counts_suffice_where_lines_are_known_and_zeros_tested(dose):
 def test_what_is_not_known_is_said(lines, says):
     with pytest.raises(ValueError, match=says):
         em.NMF(2, spectra=lines).fit(np.ones((4, 5, len(ENERGY))))
+
+
+def composed(seed=0, shape=(16, 16), counts=300):
+    """Return counts of two phases whose lines are columns themselves, their shares of main lines, and a fit."""
+    energy = ENERGY[::2]
+    elements = ["O", "Si", "Fe", "Cu"]
+    columns, names = em.XRayLines(elements, energy=energy).columns_on(Axis(energy, "keV"))
+    lines = columns[[names.index(f"{one}_K") for one in elements]]
+    amounts = np.array([[50.0, 40.0, 0.0, 10.0], [20.0, 5.0, 60.0, 15.0]])
+    spectra = amounts @ lines + 0.3 * columns[names.index("continuum 5")]
+    x = np.indices(shape)[1] / shape[1]
+    maps = np.clip(np.stack([1.3 - 2 * x, 2 * x - 0.6], axis=-1), 0, 1)
+    X = np.random.default_rng(seed).poisson(maps @ spectra * counts / spectra.sum(axis=1).mean())
+    model = em.NMF(
+        2, loss=em.Poisson(), maps=em.Absent("auto"), random_state=0, n_starts=3,
+        spectra=em.XRayLines(elements, energy=energy),
+    )  # fmt: skip
+    return X, amounts, spectra, model.fit(X)
+
+
+@pytest.fixture(scope="module")
+def one():
+    return composed()
+
+
+def test_shares_of_counts_are_found_within_their_errors():
+    away = []
+    for seed in range(4):
+        X, amounts, spectra, fitted = composed(seed)
+        found = em.assess.composition(fitted, X)
+        order = em.match_components(fitted.components_, spectra)
+        error = found.atomic_error[order]
+        away.append(((found.atomic[order] - amounts) / error)[amounts > 0])
+        assert (found.atomic_error < 2).all() and found.method == "ratios"
+        assert (found.atomic[order][amounts == 0] < found.limits[order][amounts == 0]).all()
+    assert 0.5 < np.mean(np.abs(away) < 1) < 0.9 and np.abs(np.mean(away)) < 0.5
+
+
+def test_per_cent_are_those_of_exspy(one):
+    import exspy.signals
+    import hyperspy.api as hs
+
+    X, _, _, fitted = one
+    factors = {"O": 2.1, "Si": 1.0, "Fe_Ka": 1.4, "Cu": 1.7}
+    lines = [f"{element}_Ka" for element in fitted.elements_]
+    columns = [fitted.column_names_.index(f"{element}_K") for element in fitted.elements_]
+    counts = 1e6 * fitted.amounts_[:, columns].T
+    signal = exspy.signals.EDSTEMSpectrum(np.ones((2, 2, 100)))
+    signal.axes_manager.signal_axes[0].units = "keV"
+    signal.set_elements(fitted.elements_)
+    signal.set_lines(lines)
+    intensities = [
+        hs.signals.BaseSignal(np.tile(row, (2, 1))).T for row in counts
+    ]  # one axis fails there
+    for intensity, line in zip(intensities, lines, strict=True):
+        intensity.metadata.set_item("Sample.elements", [line.split("_")[0]])
+        intensity.metadata.set_item("Sample.xray_lines", [line])
+    weights = signal.quantification(
+        intensities, "CL", list(factors.values()), composition_units="weight", navigation_mask=None
+    )
+    found = em.assess.composition(fitted, X, factors=factors)
+    theirs = np.stack([one.data[0] for one in weights], axis=1)
+    np.testing.assert_allclose(found.weight, theirs, atol=1e-6)
+    atoms = em.assess.composition(fitted, X, method="cross-section", factors=factors)
+    ours = counts.T / list(factors.values())
+    np.testing.assert_allclose(
+        atoms.atomic, 100 * ours / ours.sum(axis=1, keepdims=True), atol=1e-6
+    )
+
+
+def test_a_result_shows_and_keeps_its_composition(tmp_path):
+    phantom = em.synthetic.edxs_phases(shape=(16, 16), dose=5)
+    model = em.NMF(2, loss=em.Poisson(), spectra=em.XRayLines(ELEMENTS), random_state=0)
+    result = em.unmix(phantom.signal, model)
+    found = result.composition()
+    assert found.maps.data.shape == (len(ELEMENTS), 16, 16)
+    np.testing.assert_allclose(np.nansum(found.maps.data, axis=0), 100)
+    np.testing.assert_allclose(found.weight.sum(axis=1), 100)
+    result.save(tmp_path / "kept")
+    table = (tmp_path / "kept" / "composition.csv").read_text().splitlines()
+    assert len(table) == 1 + 2 * len(ELEMENTS) and table[1].startswith("1,O_K,")
+    assert "no factors were given" in (tmp_path / "kept" / "report.html").read_text()
+    again = em.assess.composition(em.open(tmp_path / "kept"), phantom.signal)
+    np.testing.assert_allclose(again.atomic, found.atomic, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"thickness": 50}, "absorption is not corrected; leave it out"),
+        ({"factors": {"O": 1.0}}, "no factor for Si, Fe, Cu; give one"),
+        ({"method": "zeta"}, "'zeta' is not known; allowed"),
+        ({"method": "ratios", "factors": {"O": 1}}, "ratios of counts take none"),
+        ({"factors": {"O_La": 1, "Si": 1, "Fe": 1, "Cu": 1}}, "no line of O_L; leave"),
+    ],
+)
+def test_what_cannot_be_composed_is_said(one, options, says):
+    with pytest.raises(ValueError, match=says):
+        em.assess.composition(one[3], one[0], **options)
+    with pytest.raises(ValueError, match="fit em.NMF"):
+        em.assess.composition(em.NMF(2).fit(one[0]), one[0])

@@ -63,6 +63,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "dispersion": "--drift 1 | --dispersion",
             "closure": "--closure",
             "known": "--known 1=pure.hspy",
+            "elements": "FILE xray.hspy | --elements Fe,O,Si",
+            "quantify": "FILE xray.hspy --elements Fe,O,Si | --quantify",
             "minimum_volume": "--minimum-volume 0.1",
             "solver": "--loss squared | --solver multiplicativeupdate",
             "starts": "--starts 7",
@@ -247,6 +249,7 @@ def files(tmp_path_factory):
     two(folder, cube, other)
     np.save(folder / "pixels.npy", np.arange(42).reshape(7, 6) < 3)
     np.save(folder / "channels.npy", np.arange(48) > 44)
+    em.synthetic.edxs_phases((7, 6), channels=256).signal.save(folder / "xray.hspy")
     np.save(folder / "weights.npy", rng.uniform(0.1, 1.0, (7, 6, 48)))
     holed = cube.data.astype(float)
     holed[2, 3, 5] = np.nan

@@ -123,6 +123,7 @@ PARAMETERS = {
     **{name: row.factor for name, row in PENALTIES.items()},
     "closure": "maps",
     "known": "spectra",
+    "elements": "spectra",
     "free": "maps",
     "loss": "loss",
     "solver": "solver",

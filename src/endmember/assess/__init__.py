@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazily(
     {
         "bands": ["Bands", "ambiguity"],
         "intervals": ["Interval", "displacement"],
+        "percentages": ["Composition", "composition"],
         "number": ["RankReport", "rank"],
         "hints": ["Hint", "element_hints"],
         "detection": ["Detectability", "detectability", "local_rank"],

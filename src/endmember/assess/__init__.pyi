@@ -1,6 +1,7 @@
 """Public names, written by tools/stubs.py."""
 
 from endmember.assess.bands import Bands as Bands
+from endmember.assess.percentages import Composition as Composition
 from endmember.assess.detection import Detectability as Detectability
 from endmember.assess.standard_errors import Errors as Errors
 from endmember.assess.hints import Hint as Hint
@@ -8,6 +9,7 @@ from endmember.assess.intervals import Interval as Interval
 from endmember.assess.weights import Path as Path
 from endmember.assess.number import RankReport as RankReport
 from endmember.assess.bands import ambiguity as ambiguity
+from endmember.assess.percentages import composition as composition
 from endmember.assess.detection import detectability as detectability
 from endmember.assess.intervals import displacement as displacement
 from endmember.assess.hints import element_hints as element_hints
@@ -17,6 +19,7 @@ from endmember.assess.number import rank as rank
 from endmember.assess.standard_errors import uncertainty as uncertainty
 __all__ = [
     "Bands",
+    "Composition",
     "Detectability",
     "Errors",
     "Hint",
@@ -24,6 +27,7 @@ __all__ = [
     "Path",
     "RankReport",
     "ambiguity",
+    "composition",
     "detectability",
     "displacement",
     "element_hints",

@@ -93,6 +93,18 @@ class Information:
                         whole[r, :, q, :] += part.T
         return whole
 
+    def of_amounts(self, columns: np.ndarray) -> np.ndarray:
+        """Return the information on the amounts of known columns (m, p) in the spectra, (k, p, k, p)."""
+        k, p = self.k, columns.shape[1]
+        whole = np.zeros((k, p, k, p))
+        for rows, W in self._blocks():
+            root, C = self._explained(rows, W)[0] @ columns, self.C[rows]
+            for q, r in np.ndindex(k, k):
+                both = C[:, q] * C[:, r]
+                known = columns.T @ (columns * (both @ W)[:, None])
+                whole[q, :, r] += known - _product(root * both[:, None, None], root)
+        return whole
+
     @cached_property
     def rotations(self) -> np.ndarray:
         """The free rotations beyond scale that leave all fixed entries at zero, (number, k, k)."""

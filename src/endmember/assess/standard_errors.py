@@ -16,6 +16,7 @@ from endmember.assess.bands import fixed_entries, given_fit
 from endmember.assess.information import Information, Weights
 from endmember.assess.surrogates import lagged_correlation
 from endmember.errors import Argument, EndmemberError, Sentence, Words
+from endmember.factor.columns import or_one
 from endmember.factor.data.matrix import row_blocks
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
@@ -46,6 +47,10 @@ UNLIKE = 0.1
 MOST_PAINTED = 2e7
 #: Expected counts are never taken for less than this fraction of the largest.
 FAINTEST = 1e-9
+
+
+#: Directions of amounts of which so little of the most is known are those of scale.
+SINGULAR = 1e-9
 
 
 #: What is said of the bias of clipped noise.
@@ -271,6 +276,21 @@ class NoisyAnswer:
             spectra * times[1], maps * times[0], len(known.rotations), "cramer-rao", exact
         )
         return replace(found, misfit=self.misfit)
+
+    def covariance_of_amounts(self, kept: Sequence[int]) -> np.ndarray:
+        """Return the bound on the covariance of the amounts of known columns, (k, p, k, p).
+
+        Amounts at zero are held, but for those of the columns ``kept``, which have the error that they would have free.
+        """
+        amounts, columns = self.model.amounts_, self.model.columns_.T[self.observed.columns]
+        free = amounts > AT_ZERO * amounts.max(axis=1, keepdims=True)
+        free[:, kept] = True
+        known = Information(self.C, self.S, self._weights(0.0)[0], *self.fixed)
+        information = known.of_amounts(columns).reshape(amounts.size, amounts.size)
+        size = np.sqrt(or_one(np.diag(information))) * np.where(free.ravel(), 1.0, np.inf)
+        scaled = information / np.outer(size, size)
+        inverse = np.linalg.pinv(scaled, rcond=SINGULAR, hermitian=True) / np.outer(size, size)
+        return inverse.reshape(*amounts.shape, *amounts.shape)
 
     def with_distance(self, errors: Errors) -> Errors:
         """Return the errors of the answer with its distance from one whose zeros a test decides, where there is one."""

@@ -188,6 +188,15 @@ class Penalties(_Weights):
         typer.Option(metavar="maps|spectra", help="Let them be negative; may be given for both."),
     ] = None
 
+    elements: Annotated[
+        str | None,
+        typer.Option(
+            help="X-ray lines of these elements and a continuum make up the spectra; auto adds what is in the data "
+            "to the file's list. Zeros of maps are tested, unless another penalty is on them.",
+            metavar="Fe,Pt,O|auto",
+        ),
+    ] = None
+
     def parameters(self, image: Any, *, closure: bool = True) -> dict[str, list[Any] | None]:
         """Return them as the parameters ``maps`` and ``spectra`` of a model, None for none.
 
@@ -211,6 +220,10 @@ class Penalties(_Weights):
         weights = {name: getattr(self, name) for name in PENALTIES}
         asked = penalties(self.closure and closure, self.free or (), **weights)
         asked["spectra"] = known_spectra(self.known or [], image) + asked["spectra"]
+        if self.elements is not None:
+            auto = self.elements == "auto"
+            asked["spectra"].append(em.XRayLines("auto" if auto else self.elements.split(",")))
+            asked["maps"] = asked["maps"] or [em.Absent("auto")]
         return {part: chosen or None for part, chosen in asked.items()}
 
 
@@ -276,6 +289,10 @@ class Doubts:
             "--ambiguity", help="Bands of all spectra and maps that fit as well, in the report."
         ),
     ] = False
+    quantify: Annotated[
+        bool,
+        typer.Option("--quantify", help="With --elements: per cent of each, in composition.csv."),
+    ] = False
     crosscheck: Annotated[
         bool, typer.Option("--crosscheck", help="Fit other methods too and say where they agree.")
     ] = False
@@ -300,6 +317,8 @@ class Doubts:
             result.errors = said(em.assess.uncertainty)
         if self.ambiguity:
             result.bands = said(em.assess.ambiguity)
+        if self.quantify:
+            result.percentages = said(em.assess.composition)
         if self.crosscheck:
             result.comparison = said(_compared) or result.comparison
 

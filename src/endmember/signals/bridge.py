@@ -58,11 +58,11 @@ def wrap_maps(maps: np.ndarray, like: Any) -> Any:
 
 
 def with_values(maps: Any, values: np.ndarray, title: str) -> Any:
-    """Return a copy of a signal of maps with other values ``(*domain, k)`` and another title."""
-    copy = maps.deepcopy()
-    copy.data = np.ascontiguousarray(np.moveaxis(values, -1, 0))
-    copy.metadata.General.title = title
-    return copy
+    """Return a signal of other maps ``(*domain, any)`` with the axes of a signal of maps, and another title."""
+    data = np.ascontiguousarray(np.moveaxis(values, -1, 0))
+    axes = [axis.get_axis_dictionary() for axis in reversed(maps.axes_manager.signal_axes)]
+    known = {"Signal": {}, **maps.metadata.as_dictionary(), "General": {"title": title}}
+    return _new_signal(data, [_component_axis(len(data)), *axes], known)
 
 
 def wrap_spectra(spectra: np.ndarray, like: Any, unit: str = "") -> Any:

@@ -208,11 +208,11 @@ class XRayLines(Basis):
         for _ in range(ROUNDS):
             unlisted = spectrum.missing(elements, off)
             off = spectrum.off([*elements, *unlisted], off)
-        names = ", ".join(unlisted)
-        if self.elements == "auto":
-            elements = [*elements, *unlisted]
-        elif names:
-            warnings.warn(f"in the data, not in your list: {names}", UserWarning, stacklevel=6)
+        auto = isinstance(self.elements, str) and self.elements == "auto"
+        if unlisted:
+            said = f"in the data, not in your list: {', '.join(unlisted)}{'; added' * auto}"
+            warnings.warn(said, UserWarning, stacklevel=6)
+        elements = [*elements, *unlisted] if auto else elements
         columns, names_ = spectrum.columns(elements, off)
         return {
             "columns_": columns, "column_names_": names_, "elements_": elements, "unlisted_": unlisted,

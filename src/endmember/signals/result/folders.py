@@ -21,7 +21,7 @@ RECORD = "unmixing.json"
 #: Everything that a saved result may hold.
 FILES = {
     RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
-    "errors.hspy", "bands.hspy", "report.html", "components.png",
+    "errors.hspy", "bands.hspy", "composition.csv", "report.html", "components.png",
     *(f"{part}_{detector}.hspy" for part in ("spectra", "misfit") for detector in range(1, 10)),
 }  # fmt: skip
 #: So often a folder is swapped again that another process put in its place in between.

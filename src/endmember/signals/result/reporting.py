@@ -31,6 +31,7 @@ def compose(result: Any) -> Report:
             Section("Components", figure=result.plot(),
                     caption="Every component: its map or profiles, and its spectrum."),
             *doubts_in_words(result),
+            *_composition(result),
             Section("Residual", figure=show.residual(result),
                     caption="What the components leave unexplained, in space and in energy."),
             *_drift(result),
@@ -209,6 +210,18 @@ def _convergence(model: Any) -> list[Section]:
                 caption="Objective after every sweep above its last value; ticks: where short runs from the other "
                 "starts ended."),
     ]  # fmt: skip
+
+
+def _composition(result: Any) -> list[Section]:
+    """Say what the components hold of each element."""
+    if getattr(result, "percentages", None) is None:
+        return []
+    said, (_, *rows) = result.percentages.sentence.split("\n")[0], result.percentages.rows()
+    table: list[tuple[object, object]] = [
+        (f"component {q}, {line}", f"{at} ± {a} at.%, {wt} ± {w} wt.%, limit {limit} at.%")
+        for q, line, at, a, wt, w, limit in rows
+    ]
+    return [Section("Composition", table=table, text=said)]
 
 
 def _standard_errors(model: Any) -> list[Section]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from endmember.assess.bands import Bands
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.intervals import Interval
 from endmember.assess.opinions import second_opinions
+from endmember.assess.percentages import Composition, composition
 from endmember.assess.standard_errors import Errors
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
@@ -178,6 +180,8 @@ class Unmixing(Shown):
         Set it to what :func:`em.assess.ambiguity` returns.
     intervals : dict of str to Interval
         Put in what :func:`em.assess.displacement` returns, by the name of the quantity.
+    percentages : Composition, optional
+        What :meth:`composition` found last: the report shows it, and the folder keeps it as ``composition.csv``.
     comparison : Comparison, optional
         This answer beside second opinions on the same data; made where the model was left open.
     """
@@ -200,6 +204,7 @@ class Unmixing(Shown):
         self.bands: Bands | None = None
         self.intervals: dict[str, Interval] = {}
         self.comparison: Comparison | None = None
+        self.percentages: Composition | None = None
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
@@ -270,6 +275,15 @@ class Unmixing(Shown):
         with np.errstate(invalid="ignore", divide="ignore"):
             fractions = np.where(total > 0, amounts / total, np.nan)
         return with_values(self.maps, fractions, "fractions")
+
+    def composition(
+        self, method: str | None = None, factors: Any = None, thickness: Any = None
+    ) -> Composition:
+        """Return what every component holds of each element, with errors; as :func:`em.assess.composition`."""
+        found = composition(self, method=method, factors=factors, thickness=thickness)
+        maps = with_values(self.maps, np.moveaxis(found.maps, 0, -1), "atomic per cent")
+        self.percentages = replace(found, maps=maps)
+        return self.percentages
 
     def spectra_in_counts(self) -> Any:
         """Return the spectra in the unit of the data: how much each component has of the sum of all pixels.
@@ -390,6 +404,9 @@ class Unmixing(Shown):
         def more(new: Path) -> dict[str, Any]:
             if residual:
                 self._residual().save(new / "residual.hspy")
+            if self.percentages:
+                lines = [",".join(row) for row in self.percentages.rows()]
+                (new / "composition.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
             return {"doubts": save_doubts(new, self)}
 
         one = {"": (self.spectra, self._misfit)}

@@ -1,0 +1,204 @@
+"""What components hold of each element, in per cent, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from endmember.assess.bands import given_fit
+from endmember.assess.standard_errors import NoisyAnswer
+from endmember.errors import EndmemberError, check_known
+from endmember.factor.data.observed import observe
+from endmember.factor.data.resources import one_blas_thread
+
+#: The family that stands for an element is the first of K, L and M with this share of the counts of the strongest.
+SHARE = 0.1
+#: No channel holds less than so many counts of a component.
+LEAST = 0.1
+#: What every method assumes.
+ASSUMED = {
+    "cliff-lorimer": "by Cliff and Lorimer's formula, of a specimen that absorbs nothing",
+    "cross-section": "by cross-sections, of a specimen that absorbs nothing",
+    "ratios": "shares of the counts of main lines, no composition: no factors were given",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """The elements of every component, all in per cent.
+
+    Attributes
+    ----------
+    elements : list of str
+    atomic, weight : ndarray, (k, elements)
+    atomic_error, weight_error : ndarray, (k, elements)
+        Standard errors from counting alone.
+    limits : ndarray, (k, elements)
+        Three standard errors of an element that is not there on what else the component holds, atomic.
+    lines : list of str
+        The family of lines that stood for each element.
+    method : str
+    maps : HyperSpy signal or ndarray, (elements, *domain)
+        Atomic; NaN where nothing is.
+    """
+
+    elements: list[str]
+    atomic: np.ndarray
+    atomic_error: np.ndarray
+    weight: np.ndarray
+    weight_error: np.ndarray
+    limits: np.ndarray
+    lines: list[str]
+    method: str
+    maps: Any = field(repr=False)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return a table with its head: component, line, atomic and weight per cent with their errors, and limits."""
+        head = ("component", "line", "at.%", "± at.%", "wt.%", "± wt.%", "limit at.%")
+        values = self.atomic, self.atomic_error, self.weight, self.weight_error, self.limits
+        return [head] + [
+            (str(q + 1), line, *(f"{one[q, e]:.2f}" for one in values))
+            for q in range(len(self.atomic))
+            for e, line in enumerate(self.lines)
+        ]
+
+    @property
+    def sentence(self) -> str:
+        """What it assumes, and the table."""
+        table = "\n".join("".join(f"{cell:>11}" for cell in row) for row in self.rows())
+        return f"Composition: {ASSUMED[self.method]}; errors from counting alone\n{table}"
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def composition(
+    fitted: Any,
+    X: Any = None,
+    *,
+    method: str | None = None,
+    factors: Mapping[str, float] | None = None,
+    thickness: Any = None,
+    **options: Any,
+) -> Composition:
+    r"""Return what every component holds of each element, from the amounts of its lines.
+
+    With the counts :math:`I_e` of the main line of each element, weight fractions are in proportion to
+    :math:`k_e I_e` (Cliff & Lorimer) and atomic ones to :math:`I_e / \sigma_e` (cross-sections).
+
+    Parameters
+    ----------
+    fitted : Unmixing, or fitted em.NMF with em.XRayLines as its spectra
+    X : array_like or HyperSpy signal, optional
+        The data; those of an Unmixing unless given.
+    method : "cliff-lorimer", "cross-section" or "ratios", optional
+        The first where there are factors, else the last, which gives shares of counts and says so.
+    factors : mapping of str to float
+        By element or line, such as ``{"Fe_Ka": 1.3, "O": 2.1}``: k-factors, or cross-sections in one unit.
+    thickness : None
+        Nothing that lines ask for: absorption is not corrected, and a thickness is refused.
+    **options
+        Masks and weights of the fit.
+
+    Returns
+    -------
+    Composition
+
+    Raises
+    ------
+    ValueError
+        If the spectra are not made of lines, or a factor is missing.
+
+    References
+    ----------
+    Cliff & Lorimer, J. Microsc. 103 (1975) 203.
+    """
+    masks = (options.get(name) for name in ("mask", "channel_mask", "weights"))
+    model, X, options = given_fit(fitted, X, *masks)
+    model = getattr(model, "model_", model)
+    if "elements_" not in model.learned():
+        raise EndmemberError(
+            "the spectra are not made of lines of elements; fit em.NMF(k, spectra=em.XRayLines(elements)) first"
+        )
+    if thickness is not None:
+        raise EndmemberError(
+            f"thickness={thickness!r} has no effect, as absorption is not corrected; leave it out"
+        )
+    method = method or ("cliff-lorimer" if factors else "ratios")
+    check_known("method", method, *ASSUMED)
+    if (method == "ratios") != (not factors):
+        raise EndmemberError(
+            f"method={method!r} with factors={factors!r} cannot be: ratios of counts take none, all else needs them"
+        )
+    given = {name.split("_")[0]: (name, float(value)) for name, value in (factors or {}).items()}
+    missing = [one for one in model.elements_ if one not in given and factors]
+    if missing:
+        raise EndmemberError(
+            f"there is no factor for {', '.join(missing)}; give one for each of {', '.join(model.elements_)}"
+        )
+    with one_blas_thread():
+        answer = NoisyAnswer(model, model.explained(observe(X, **options, keep_empty=True)), None)
+        total = answer.C.sum(axis=0)
+        chosen = [_line(model, one, given.get(one, ("", 0))[0], total) for one in model.elements_]
+        covariance = answer.covariance_of_amounts(chosen)
+    values = np.array([given.get(one, ("", 1.0))[1] for one in model.elements_])
+    return _composed(model, chosen, covariance, method, values, total)
+
+
+def _line(model: Any, element: str, named: str, total: np.ndarray) -> int:
+    """Return the column that stands for an element: the one named, or the first strong one of K, L, M."""
+    names = [f"{element}_{shell}" for shell in (named.partition("_")[2][:1] or "KLM")]
+    found = [model.column_names_.index(name) for name in names if name in model.column_names_]
+    if not found:
+        raise EndmemberError(
+            f"the axis holds no line of {' or '.join(names)}; leave {element} out or name another line"
+        )
+    counts = total @ model.amounts_[:, found]
+    return found[int(np.argmax(counts >= SHARE * counts.max()))]
+
+
+def _composed(
+    model: Any, chosen: Sequence[int], covariance: np.ndarray, method: str, factors: np.ndarray,
+    total: np.ndarray,
+) -> Composition:  # fmt: skip
+    """Return the composition from the amounts of the chosen columns and their covariance (k, p, k, p)."""
+    from exspy.material import elements as table
+
+    mass = np.array([table[one].General_properties.atomic_weight for one in model.elements_])
+    times = {"cliff-lorimer": factors / mass, "cross-section": 1 / factors}.get(method, factors)
+    amounts = model.amounts_[:, chosen]
+    own = np.stack([covariance[q, chosen][:, q, chosen] for q in range(len(amounts))])
+    atomic, atomic_error = _shares(amounts, own, times)
+    weight, weight_error = _shares(amounts, own, times * mass)
+    at_zero = np.maximum(
+        np.einsum("qee->qe", own) - amounts / total[:, None], 1 / total[:, None] ** 2
+    )
+    limits = 300 * np.sqrt(at_zero) * times / np.sum(amounts * times, axis=1, keepdims=True)
+    atoms = np.moveaxis(model.maps_ @ (amounts * times), -1, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        maps = 100 * atoms / atoms.sum(axis=0)
+    lines = [model.column_names_[one] for one in chosen]
+    return Composition(
+        list(model.elements_),
+        atomic,
+        atomic_error,
+        weight,
+        weight_error,
+        limits,
+        lines,
+        method,
+        maps,
+    )
+
+
+def _shares(
+    amounts: np.ndarray, covariance: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the shares in per cent of amounts (k, e) times a factor each, and their standard errors."""
+    whole = np.sum(amounts * times, axis=1)[:, None]
+    shares = amounts * times / whole
+    J = (np.eye(len(times)) - shares[:, :, None]) * times / whole[:, :, None]
+    return 100 * shares, 100 * np.sqrt(np.einsum("qae,qef,qaf->qa", J, covariance, J))
