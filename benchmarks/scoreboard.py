@@ -115,7 +115,7 @@ def drift(level, seed):
     told = level.split() if isinstance(level, str) else [level]
     shift, channels = float(told[0]), 4 * CHANNELS if len(told) > 1 else CHANNELS
     phantom = em.synthetic.mixed_phases(SHAPE, channels, k=PHASES, dose=100, drift=shift, seed=seed)
-    fine = em.synthetic.mixed_phases(SHAPE, FINE * channels, k=PHASES, seed=seed).spectra
+    fine = em.synthetic.mixed_phases((8, 8), FINE * channels, k=PHASES, seed=seed).spectra
     return Scene(phantom.data, phantom.maps, phantom.spectra, fine=fine)
 
 
@@ -224,7 +224,7 @@ def interface(level, seed):
         fine = CubicSpline(np.arange(spectra.shape[1]), spectra, axis=1)(at)
         return Scene(data, maps, spectra, fine=fine, shares=True)
     phantom = em.synthetic.oxide_interface(drift=level, seed=seed)
-    fine = em.synthetic.oxide_interface(channels=FINE * 200, seed=seed).spectra
+    fine = em.synthetic.oxide_interface((8, 8), FINE * 200, seed=seed).spectra
     return Scene(phantom.data, phantom.maps, phantom.spectra, fine=fine, shares=True)
 
 
