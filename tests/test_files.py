@@ -2,8 +2,10 @@
 
 import struct
 
+import hyperspy.api as hs
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import endmember as em
 from endmember.cli import main
@@ -93,3 +95,54 @@ def test_events_are_described_unmixed_and_reported(counts, tmp_path, capsys, mon
     assert main([*words[1:3], *words[3:], "-o", str(tmp_path / "out")]) == 0
     assert main(["report", str(tmp_path / "out")]) == 0
     assert em.open(tmp_path / "out").maps.data.shape == (3, 8, 16)
+
+
+@pytest.fixture
+def scan():
+    """A scan of 9 x 7 pixels with patterns of 12 x 10, and the patterns of its phases."""
+    y, x = np.mgrid[:12, :10]
+    phases = np.stack(
+        [np.exp(-((y - a) ** 2 + (x - b) ** 2) / 4.0) for a, b in ((3, 2), (8, 5), (5, 8))]
+    )
+    maps = RNG.dirichlet(np.full(3, 0.3), (9, 7))
+    return RNG.poisson(200 * np.tensordot(maps, phases, 1)).astype(np.float32), phases
+
+
+def test_patterns_are_spectra_with_two_axes(scan, tmp_path):
+    data, phases = scan
+    model = em.NMF(3, random_state=0)
+    flat = model.fit(data.reshape(9, 7, -1)).components_.reshape(3, 12, 10)
+    mask = phases.sum(axis=0) < 0.01
+    signal = hs.signals.Signal2D(data)
+    ways = {
+        "signal": em.unmix(signal, model).model,
+        "array": em.unmix(data, model, pattern=(12, 10)).model,
+        "lazy": em.unmix(signal.as_lazy(), model).model,
+        "rows": clone(model).fit(data.reshape(9, 7, -1), pattern=(12, 10)),
+    }
+    for fitted in ways.values():
+        np.testing.assert_allclose(fitted.components_, flat, atol=1e-6)
+        np.testing.assert_allclose(fitted.transform(data), fitted.maps_, rtol=1e-3, atol=1e-3)
+        assert fitted.inverse_transform(fitted.maps_).shape == data.shape
+    masked = em.unmix(signal, model, channel_mask=mask).spectra.data
+    assert np.array_equal(np.isnan(masked), np.broadcast_to(mask, (3, 12, 10)))
+    result = em.unmix(signal, model)
+    result.errors, result.bands = em.assess.uncertainty(result), em.assess.ambiguity(result)
+    again = em.open(result.save(tmp_path / "out"))
+    assert again.spectra.data.shape == again.model.components_.shape == (3, 12, 10)
+    assert again.misfit().spectrum.shape == (12, 10)
+    assert em.compare(signal, {"NMF": model, "VCA": em.VCA(3)}).spectra.shape == (2, 3, 120)
+
+
+def test_patterns_are_described_unmixed_and_reported(scan, tmp_path, capsys):
+    file = tmp_path / "scan.hspy"
+    hs.signals.Signal2D(scan[0]).save(file)
+    assert main(["info", str(file)]) == 0
+    words = capsys.readouterr().out.splitlines()[-1].split()
+    assert main([*words[1:], "-o", str(tmp_path / "out")]) == 0
+    found = em.open(tmp_path / "out").spectra.data
+    assert all(
+        min(em.spectral_angle(one.ravel(), true.ravel()) for one in found) < 5 for true in scan[1]
+    )
+    assert main(["unmix", str(file), "-k", "3", "--crop", "1:5"]) == 2
+    assert "--channel-mask" in capsys.readouterr().err

@@ -342,6 +342,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "channel_mask": CHANNELS,
             "weights": WEIGHTS,
             "domain": Refused((5, 6)),
+            "pattern": Refused((8, 5)),
             "callback": stop,
             "reasons": Same(["because"]),
             "memory": Same("1GB"),

@@ -226,7 +226,7 @@ def given_fit(
 
 def _alone(model: Any) -> Bands:
     """Return the bands of a single component, which nothing can be mixed with."""
-    spectrum = model.components_ / np.nansum(model.components_)
+    spectrum = model.flat_components / np.nansum(model.components_)
     maps = model.maps_ * np.nansum(model.components_)
     return Bands(
         spectrum, spectrum, maps, maps, spectrum, exact=True, touching=False,

@@ -354,7 +354,7 @@ def side_by_side(
         Whether misfits can be compared.
     """
     true = None if truth is None else np.asarray(getattr(truth, "spectra", truth), dtype=float)
-    anchor = np.asarray(models[0].components_, dtype=float) if true is None else true
+    anchor = np.asarray(models[0].flat_components, dtype=float) if true is None else true
     spectra, maps, noise = [], [], []
     for model, size in zip(models, misfit, strict=True):
         S, C = _scaled(model)
@@ -423,7 +423,7 @@ def _excess(misfit: Sequence[float], n: int, m: int, k: int) -> np.ndarray:
 
 def _scaled(model: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return spectra of unit length (k, m) and the maps (*domain, k) that go with them."""
-    S, C = np.asarray(model.components_, dtype=float), np.asarray(model.maps_, dtype=float)
+    S, C = np.asarray(model.flat_components, dtype=float), np.asarray(model.maps_, dtype=float)
     return _of_unit_length(S), C * np.sqrt(np.nansum(S**2, axis=1))
 
 

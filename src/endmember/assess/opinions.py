@@ -59,7 +59,7 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
     non-negative in all of them. What cannot be found is left out.
     """
     problem, k = observed.judged, model.n_components_
-    S = np.asarray(model.components_.T[observed.columns], dtype=float)
+    S = np.asarray(model.flat_components.T[observed.columns], dtype=float)
     C = model.maps_.reshape(-1, k)[observed.rows] / observed.unit
     if k < 2 or observed.data.weighted or (problem is None and isinstance(observed.data, Lazy)):
         return {}

@@ -303,7 +303,9 @@ class NoisyAnswer:
         other = NoisyAnswer(model, model.explained(self.observed), self.noise)
         order = match_components(other.S.T, self.S.T)
         own, there = other.bound(), self.model
-        spectra = _together(there.components_ - model.components_[order], own.spectra[order])
+        spectra = _together(
+            there.flat_components - model.flat_components[order], own.spectra[order]
+        )
         maps = _together(there.maps_ - model.maps_[..., order], own.maps[..., order])
         known = [self.fixed[mode] & ~self.at_zero[mode] for mode in (0, 1)]
         return replace(
@@ -325,7 +327,7 @@ class NoisyAnswer:
         own["maps"].append(Absent("auto"))
         with warnings.catch_warnings(), suppress(EndmemberError):
             warnings.simplefilter("ignore")
-            start = np.nan_to_num(model.maps_), np.nan_to_num(model.components_)
+            start = np.nan_to_num(model.maps_), np.nan_to_num(model.flat_components)
             again = clone(model).set_params(n_components=k, init=start, **own)
             return again.fit(self.observed)
         return None

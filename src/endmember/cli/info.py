@@ -18,7 +18,7 @@ from endmember.factor.data.lazy import sample
 from endmember.factor.data.observed import SPARSE_FROM, blocks_of, stays_lazy
 from endmember.factor.data.resources import in_words
 from endmember.factor.noise.model import estimate_noise
-from endmember.signals.files.source import describe_signal
+from endmember.signals.files.source import describe_signal, images_among
 
 from .console import counted
 
@@ -63,12 +63,13 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
         A line.
     """
     found = [describe_signal(one, number) for number, one in enumerate(signals)]
-    images = [one for one in found if one.is_spectrum_image]
-    yield f"{file.name}: {counted(len(found), 'signal')}, {counted(len(images), 'spectrum image')}"
+    images = images_among(found)
+    kind = "pattern scan" if images and images[0].holds_patterns else "spectrum image"
+    yield f"{file.name}: {counted(len(found), 'signal')}, {counted(len(images), kind)}"
     commands = []
     for one, signal in zip(found, signals, strict=True):
         yield f"signal {one}"
-        if not one.is_spectrum_image:
+        if one not in images:
             continue
         axes = signal.axes_manager
         for axis in (*reversed(axes.navigation_axes), *reversed(axes.signal_axes)):

@@ -174,7 +174,7 @@ class Source:
         self, file: Path, *, lazy: bool = False, weights: Path | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Return the whole image, and the masks and weights given with it as the library takes them after cropping."""
-        from endmember.factor.data.inspection import unwrap
+        from endmember.factor.data.inspection import pattern_of, unwrap
 
         image = open_image(file, lazy, self.signal)
         inside = [
@@ -185,7 +185,8 @@ class Source:
         if self.mask is not None:
             masks["mask"] = _mask("--mask", self.mask, shape[:-1], "pixels")
         if self.channel_mask is not None:
-            mask = _mask("--channel-mask", self.channel_mask, shape[-1:], "channels")
+            own = pattern_of(image) or shape[-1:]
+            mask = _mask("--channel-mask", self.channel_mask, own, "channels")
             masks["channel_mask"] = mask[kept]
         if weights is not None:
             masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]

@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_feature_names, _check_n_features, ch
 
 from endmember.errors import EndmemberError, check_known
 from endmember.factor.data.axis import Axis
-from endmember.factor.data.inspection import Given, given, left_out
+from endmember.factor.data.inspection import Given, given, in_patterns
 from endmember.factor.data.matrix import Arrangement, Data
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.data.resources import one_blas_thread, session
@@ -181,6 +181,7 @@ class SpectralEstimator(
         channel_mask: Any = None,
         weights: Any = None,
         domain: tuple[int, ...] | None = None,
+        pattern: tuple[int, ...] | None = None,
         callback: Any = None,
     ) -> Self:
         """Learn spectra and maps.
@@ -199,6 +200,10 @@ class SpectralEstimator(
             Weight of every entry; with weights, NaN data and entries of weight 0 are missing.
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
+        pattern : tuple of int, optional
+            The pattern ``(py, px)`` at every pixel of an array ``(…, py, px)``, or of one whose channels hold it row by
+            row; a HyperSpy signal of two signal axes says it itself. ``components_`` is ``(k, py, px)`` then, and
+            masks of channels are patterns.
         callback : callable, optional
             Called after every sweep with ``stage``, ``sweep``, ``objective`` and
             ``seconds_left``; returning True stops and keeps the best so far.
@@ -214,20 +219,36 @@ class SpectralEstimator(
         """
         with session():
             observed = X if isinstance(X, Observed) else self.observed(
-                X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain
+                X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, pattern=pattern
             )  # fmt: skip
             for name in self.learned().keys() - OF_DATA:  # an earlier fit has no say in this one
                 delattr(self, name)
             with one_blas_thread():
                 self._fit(observed, observed.axis.energy, callback)
-        return self._scale(observed.unit)
+        self._scale(observed.unit)
+        return self if isinstance(X, Observed) else self.with_patterns(observed.pattern)
+
+    def with_patterns(self, pattern: tuple[int, ...] | None) -> Self:
+        """Give the spectra the shape of patterns, ``(k, *pattern)``, where they are ones."""
+        self.components_ = in_patterns(self.components_, pattern)
+        return self
+
+    @property
+    def flat_components(self) -> np.ndarray:
+        """The spectra (k, n_channels), patterns row by row."""
+        return np.reshape(self.components_, (len(self.components_), -1))
 
     def observed(
-        self, X: Any, *, domain: tuple[int, ...] | None = None, **left_out: Any
+        self,
+        X: Any,
+        *,
+        domain: tuple[int, ...] | None = None,
+        pattern: tuple[int, ...] | None = None,
+        **left_out: Any,
     ) -> Observed:
         """Return data read for a fit of this model, which :meth:`fit` then takes; parameters as there."""
         self._check_parameters()
-        taken = self._read(X, reset=True)
+        taken = self._read(X, True, pattern)
         self.energy_, self.energy_units_ = taken.axis.energy, taken.axis.units
         axes = len(domain or taken.domain or (None,))
         return observe(
@@ -272,8 +293,9 @@ class SpectralEstimator(
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""
         check_is_fitted(self)
-        mixed, offset = np.asarray(X) @ self.components_, self._offset()
-        return mixed if offset is None else mixed + offset
+        mixed, offset = np.asarray(X) @ self.flat_components, self._offset()
+        mixed = mixed if offset is None else mixed + offset
+        return mixed.reshape(*mixed.shape[:-1], *self.components_.shape[1:])
 
     def score(self, X: Any, y: Any = None, *, resample: bool = False) -> float:
         r"""Return the explained share of the squares of ``X`` with the learned spectra held, at most 1.
@@ -314,7 +336,7 @@ class SpectralEstimator(
         """
         self._axis.check(observed.axis, "the data lie", "give the data of the fit")
         shape = *observed.domain, observed.n_channels
-        fitted = *self.maps_.shape[:-1], self.components_.shape[1]
+        fitted = *self.maps_.shape[:-1], self.flat_components.shape[1]
         listed = min(len(shape), len(fitted)) == 2 and shape[-1] == fitted[-1]
         if shape != fitted and not (listed and np.prod(shape) == np.prod(fitted)):
             raise EndmemberError(
@@ -359,7 +381,9 @@ class SpectralEstimator(
     ) -> Explained:
         """Return other data together with what the model says of them with its spectra held."""
         check_is_fitted(self)
-        taken = given(X)
+        learned = self.components_.shape[1:]
+        pattern = learned if len(learned) > 1 else None
+        taken = given(X, pattern=pattern)
         if not self._axis.agrees(taken.axis):
             if not resample or weights is not None:
                 self._axis.check(
@@ -367,9 +391,11 @@ class SpectralEstimator(
                     "reads them at its channels: counts are no counts then and their noise is correlated",
                 )  # fmt: skip
             X, channel_mask = taken.resampled(self._axis, channel_mask)
-        taken = self._read(X, reset=False)
-        n_channels, unknown = len(taken.axis.energy), np.isnan(self.components_).any(axis=0)
-        left = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
+        taken = self._read(X, False, pattern)
+        unknown, left = (
+            np.isnan(self.flat_components).any(axis=0),
+            taken.channels_left_out(channel_mask),
+        )
         unknown = unknown if left is None else unknown | left
         observed = observe(taken, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True)
         with one_blas_thread():
@@ -378,17 +404,17 @@ class SpectralEstimator(
     @property
     def _axis(self) -> Axis:
         """The energy axis of the fit; channel numbers where a model has not learned it."""
-        channels = Axis.numbers(self.components_.shape[1])
+        channels = Axis.numbers(self.flat_components.shape[1])
         return Axis(self.energy_, self.energy_units_) if hasattr(self, "energy_") else channels
 
     def _solved(self, observed: Observed) -> Explained:
         """Return data together with the maps that they ask for with the spectra held."""
-        S = np.asarray(self.components_.T[observed.columns], dtype=np.float64)
+        S = np.asarray(self.flat_components.T[observed.columns], dtype=np.float64)
         return self._explaining(observed, self._maps_of(observed, S))
 
     def _explaining(self, observed: Observed, C: np.ndarray) -> Explained:
         """Return data together with the mixtures that maps (n, k) of them stand for."""
-        S, offset = np.asarray(self.components_, dtype=np.float64).T, self._offset()
+        S, offset = np.asarray(self.flat_components, dtype=np.float64).T, self._offset()
         return Explained(
             observed, C, S[observed.columns],
             None if offset is None else np.asarray(offset, dtype=np.float64)[observed.columns],
@@ -445,9 +471,9 @@ class SpectralEstimator(
         self.n_components_ = S.shape[1]
         self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
 
-    def _read(self, X: Any, reset: bool) -> Given:
+    def _read(self, X: Any, reset: bool, pattern: tuple[int, ...] | None = None) -> Given:
         """Return the spectra of ``X``, and check or learn the number of channels and the names of a data frame's."""
-        taken = given(X)
+        taken = given(X, pattern=pattern)
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, np.empty((0, len(taken.axis.energy))), reset=reset)
         return taken

@@ -406,7 +406,7 @@ class NMF(Alternating):
     def _problem(self, observed: Observed) -> Problem:
         grids = [
             Grid(observed.domain, observed.rows, observed.domain_known),
-            Grid((observed.n_channels,), observed.columns, axis=observed.axis),
+            Grid(observed.pattern or (observed.n_channels,), observed.columns, axis=observed.axis),
         ]
         loss, penalties = self.own_loss(), list(self._penalties().values())
         data = loss.prepare(observed.data)

@@ -48,6 +48,7 @@ class _Paired(SpectralEstimator):
         channel_mask: Any = None,
         weights: Any = None,
         domain: tuple[int, ...] | None = None,
+        pattern: tuple[int, ...] | None = None,
         callback: Any = None,
     ) -> Self:
         """Learn what two signals of one area share.
@@ -65,6 +66,8 @@ class _Paired(SpectralEstimator):
             Not possible here.
         domain : tuple of int, optional
             The image that the rows of a 2-D ``X`` form.
+        pattern : tuple of int, optional
+            As in :meth:`em.NMF.fit`, of ``X``.
         callback : None
             Not used.
 
@@ -79,7 +82,7 @@ class _Paired(SpectralEstimator):
                 "the area, fit(eels, edxs)"
             )
         first = self.observed(
-            X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain
+            X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, pattern=pattern
         )
         k, second = check_fits(self, first), self._second(y, first)
         if second.data.weighted or len(first.rows) != len(second.rows):
@@ -97,7 +100,7 @@ class _Paired(SpectralEstimator):
         A, B = (one.data.rows(np.arange(one.data.shape[0])) for one in (first, second))
         means = A.mean(axis=0), B.mean(axis=0)
         self._keep(first, second, means, self._share(A - means[0], B - means[1], k))
-        return self._scale(first.unit)
+        return self._scale(first.unit).with_patterns(first.pattern)
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
         return True

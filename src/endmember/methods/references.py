@@ -177,13 +177,13 @@ class MLLS(SpectralEstimator):
                 "a free component needs maps that are not negative; leave out extra=1 or non_negative=False"
             )
 
-    def _read(self, X: Any, reset: bool) -> Given:
+    def _read(self, X: Any, reset: bool, pattern: tuple[int, ...] | None = None) -> Given:
         if isinstance(X, Data):
             raise EndmemberError(
                 "a fit of references reads the data once or twice and judges their noise, so it takes no compressed "
                 "data; give the data themselves"
             )
-        return super()._read(X, reset)
+        return super()._read(X, reset, pattern)
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         axis = observed.axis

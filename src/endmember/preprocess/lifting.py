@@ -142,6 +142,10 @@ def as_array(X: Any, counts: bool = False, missing: bool = False) -> Any:
 
 def _entered(taken: Given, counts: bool, missing: bool) -> Any:
     """Return the array of what was given, with NaN where it is missing."""
+    if taken.pattern:
+        raise EndmemberError(
+            "a pattern at every pixel is no spectrum, and this step works along an energy axis; do without it"
+        )
     array = taken.array.toarray() if sparse.issparse(taken.array) else taken.array
     if array.dtype != np.float32 and not (counts and array.dtype.kind in "iu"):
         array = array.astype(np.float64, copy=False)

@@ -1,5 +1,6 @@
 """What pictures are drawn from: plain arrays with their names and units, checked once."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ class Components:
     ----------
     maps : array (*domain, k)
         NaN where a pixel was left out.
-    spectra : array (k, channels)
+    spectra : array (k, channels), or patterns (k, py, px)
         NaN where a channel was left out.
     energy : array (channels,), optional
         Energy of each channel, in `energy_units`; channel numbers if not given.
@@ -64,12 +65,12 @@ class Components:
 
     def __post_init__(self) -> None:
         maps, spectra = _floats(self.maps), _floats(self.spectra)
-        if spectra.ndim != 2 or maps.ndim < 1 or len(spectra) != maps.shape[-1]:
+        if spectra.ndim not in (2, 3) or maps.ndim < 1 or len(spectra) != maps.shape[-1]:
             raise EndmemberError(
                 f"maps of shape {maps.shape} and spectra of shape {spectra.shape} do not belong "
                 "together: give maps (*domain, k) and spectra (k, channels) with the same k"
             )
-        n_components, n_channels = spectra.shape
+        n_components, n_channels = len(spectra), math.prod(spectra.shape[1:])
         names = tuple(self.names or (f"Component {j + 1}" for j in range(n_components)))
         if len(names) != n_components:
             raise EndmemberError(
@@ -88,7 +89,7 @@ class Misfit:
         Root-mean-square residual of each pixel over its channels; NaN where left out.
     spectrum : array (channels,)
         Mean over pixels of data minus model; NaN where left out.
-    data_spectrum, model_spectrum : array (channels,)
+    data_spectrum, model_spectrum : array (channels,), or patterns (py, px) like `spectrum`
         Means over pixels of the data and of the model.
     energy, energy_label, energy_units, pixel_size, pixel_units, title
         As in `Components`.
@@ -125,13 +126,17 @@ class Misfit:
         names = ("spectrum", "data_spectrum", "model_spectrum")
         spectra: dict[str, Any] = {name: _floats(getattr(self, name)) for name in names}
         shape = spectra["spectrum"].shape
-        if len(shape) != 1 or any(spectrum.shape != shape for spectrum in spectra.values()):
+        if len(shape) not in (1, 2) or any(
+            spectrum.shape != shape for spectrum in spectra.values()
+        ):
             raise EndmemberError(
                 "the residual, data and model spectra of a misfit differ in shape: "
                 "give three arrays (channels,)"
             )
         noise = None if self.noise is None else np.broadcast_to(_floats(self.noise), shape)
-        _settle(self, np.ndim(self.map), *shape, map=_floats(self.map), noise=noise, **spectra)
+        _settle(
+            self, np.ndim(self.map), math.prod(shape), map=_floats(self.map), noise=noise, **spectra
+        )
 
 
 def _floats(values: Any) -> np.ndarray:

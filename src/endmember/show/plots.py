@@ -208,20 +208,22 @@ def convergence(
 
 def _draw_components(picture: Components) -> Figure:
     """Set the rows, in one or two columns, and fill them."""
-    n_components, n_channels = picture.spectra.shape
+    n_components, *own = picture.spectra.shape
+    patterns = Space.of(picture.spectra[0], None, None) if len(own) == 2 else None
     flat = [drawing.flatten_domain(picture.maps[..., j]) for j in range(n_components)]
     n_columns = 1 if n_components <= _ONE_COLUMN else 2
     n_rows = -(-n_components // n_columns)
     scale = 1.0 if n_columns == 1 else 0.75
     space = Space.of(flat[0][0], picture.pixel_size, picture.pixel_units, scale)
-    energy, energy_text = _energy_axis(picture, n_channels)
+    energy, energy_text = ((), "") if patterns else _energy_axis(picture, *own)
+    width = patterns.width + 0.4 if patterns else scale * _SPECTRUM_WIDTH
     figure = page.blank_figure(
-        n_columns * (space.width + scale * _SPECTRUM_WIDTH + 1.0),
+        n_columns * (space.width + width + 1.0),
         n_rows * (max(space.height, scale * PROFILE_HEIGHT) + 0.3) + 0.7,
         f"Maps and spectra of {n_components} components: " + ", ".join(picture.names or ()),
     )
     grid = figure.add_gridspec(
-        n_rows, 2 * n_columns, width_ratios=[space.width + 0.4, scale * _SPECTRUM_WIDTH] * n_columns
+        n_rows, 2 * n_columns, width_ratios=[space.width + 0.4, width] * n_columns
     )
     panels: list[tuple[Axes, Axes]] = []
     for j, colour in enumerate(page.palette(n_components)):
@@ -233,7 +235,10 @@ def _draw_components(picture: Components) -> Figure:
         panels.append((left, right))
         space.draw(left, flat[j][0], colour, _map_text(picture))
         page.head(left, (picture.names or ())[j])
-        drawing.draw_spectrum(right, energy, picture.spectra[j], colour=colour)
+        if patterns:
+            patterns.draw(right, picture.spectra[j], colour, "")
+        else:
+            drawing.draw_spectrum(right, energy, picture.spectra[j], colour=colour)
         above_gap = j == n_components - 1 and row < n_rows - 1
         for axes, text in ((left, space.position_text), (right, energy_text)):
             label_below(axes, text, row == n_rows - 1)
@@ -251,6 +256,13 @@ def _draw_components(picture: Components) -> Figure:
 
 def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
     """Draw mean data and model, and under them what is left."""
+    if misfit.spectrum.ndim == 2:
+        for axes, name, values in (
+            (above, "Mean pattern", misfit.data_spectrum), (below, "Mean residual", misfit.spectrum),
+        ):  # fmt: skip
+            drawing.draw_map(axes, values, np.full(2, np.nan), limits=_limits_with(values, None))
+            page.head(axes, name)
+        return
     below.sharex(above)
     energy, energy_text = _energy_axis(misfit, misfit.spectrum.size)
     model_colour = page.palette(2)[1]

@@ -6,11 +6,16 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.data.axis import is_signal
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data.inspection import in_patterns, pattern_of, unwrap
 from endmember.show.page import writable
 
 
-def as_signal(X: Any, array: Any, domain: tuple[int, ...] | None = None) -> Any:
+def as_signal(
+    X: Any,
+    array: Any,
+    domain: tuple[int, ...] | None = None,
+    pattern: tuple[int, ...] | None = None,
+) -> Any:
     """Return a signal: the one given, or its array as one."""
     if is_signal(X):
         return X
@@ -19,7 +24,8 @@ def as_signal(X: Any, array: Any, domain: tuple[int, ...] | None = None) -> Any:
     array = array.toarray() if hasattr(array, "toarray") else array
     if domain is not None:
         array = array.reshape(*domain, array.shape[-1])
-    signal = hs.signals.Signal1D(array)
+    kind = hs.signals.Signal1D if pattern is None else hs.signals.Signal2D
+    signal = kind(in_patterns(array, pattern))
     return signal.as_lazy() if hasattr(array, "dask") and not signal._lazy else signal
 
 
@@ -71,7 +77,7 @@ def wrap_spectra(spectra: np.ndarray, like: Any, unit: str = "") -> Any:
     Parameters
     ----------
     spectra : ndarray, shape (k, channels)
-        As an estimator's ``components_``.
+        As an estimator's ``components_``; patterns row by row or ``(k, *pattern)``.
     like : hyperspy.api.signals.BaseSignal
         The spectrum image that was unmixed: gives the signal axis, the signal type, and what the
         metadata say of instrument and sample.
@@ -96,16 +102,15 @@ def wrap_spectra(spectra: np.ndarray, like: Any, unit: str = "") -> Any:
     >>> wrap_spectra(np.ones((3, 60)), cube)
     <Signal1D, title: spectra, dimensions: (3|60)>
     """
+    spectra = spectra.reshape(len(spectra), -1)
     _check_shape("spectra", spectra.shape[1:], unwrap(like).shape[-1:])
-    axes = [
-        _component_axis(spectra.shape[0]),
-        like.axes_manager.signal_axes[0].get_axis_dictionary(),
-    ]
+    axes = [_component_axis(spectra.shape[0]), *_signal_axes(like)]
     metadata = _metadata(like, "spectra", own=True)
     quantity = metadata["Signal"].setdefault("quantity", "Intensity (unit of the data)")
     if unit:
         metadata["Signal"] |= {"quantity": f"Intensity ({unit})", "quantity_of_data": quantity}
-    return _new_signal(np.ascontiguousarray(spectra), axes, metadata)
+    spectra = in_patterns(np.ascontiguousarray(spectra), pattern_of(like))
+    return _new_signal(spectra, axes, metadata)
 
 
 def wrap_like(array: np.ndarray, like: Any, title: str) -> Any:
@@ -138,8 +143,8 @@ def wrap_like(array: np.ndarray, like: Any, title: str) -> Any:
     """
     _check_shape(title, array.shape, unwrap(like).shape)
     axes = [{**axis, "navigate": True} for axis in _domain_axes(like)]
-    axes.append(like.axes_manager.signal_axes[0].get_axis_dictionary())
-    return _new_signal(array, axes, _metadata(like, title, own=True))
+    axes += _signal_axes(like)
+    return _new_signal(in_patterns(array, pattern_of(like)), axes, _metadata(like, title, own=True))
 
 
 def fill_learning_results(
@@ -210,6 +215,11 @@ def _domain_axes(like: Any) -> list[dict[str, Any]]:
     """Return the navigation axes, in array order, as dictionaries of signal axes."""
     axes = reversed(like.axes_manager.navigation_axes)
     return [{**axis.get_axis_dictionary(), "navigate": False} for axis in axes]
+
+
+def _signal_axes(like: Any) -> list[dict[str, Any]]:
+    """Return the signal axes, in array order, as dictionaries."""
+    return [axis.get_axis_dictionary() for axis in reversed(like.axes_manager.signal_axes)]
 
 
 def _metadata(like: Any, title: str, own: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from endmember import preprocess
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.axis import Axis, text_of
-from endmember.factor.data.inspection import given, is_lazy, unwrap
+from endmember.factor.data.inspection import given, is_lazy, pattern_of, unwrap
 from endmember.factor.data.observed import stays_lazy
 from endmember.preprocess.lifting import record
 from endmember.signals.files.source import Source
@@ -57,7 +57,13 @@ def channels_within(
     signal: Any, window: tuple[float | None, float | None], name: str = "crop"
 ) -> np.ndarray:
     """Return the numbers of the channels in a window of the signal axis; refused, by that name, as by `crop_energy`."""
-    (axis,) = signal.axes_manager.signal_axes
+    axis, *others = signal.axes_manager.signal_axes
+    if others:
+        raise EndmemberError(
+            Argument(name),
+            " takes a window of an energy axis, and these data hold patterns; leave out pixels of the pattern with ",
+            Argument("channel_mask"),
+        )
     low, high = float(axis.low_value), float(axis.high_value)
     unit = f" {text_of(axis.units)}".rstrip()
     here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
@@ -236,7 +242,10 @@ def describe_data(signal: Any) -> dict[str, Any]:
         "title": signal.metadata.get_item("General.title", default="") or "",
         "source": source_of(signal),
         "hash": fingerprint_of(signal),
-        "shape": [int(size) for size in unwrap(signal).shape],
+        "shape": [
+            *map(int, unwrap(signal).shape[:-1]),
+            *(pattern_of(signal) or unwrap(signal).shape[-1:]),
+        ],
         "dtype": str(signal.data.dtype),
         "energy": {
             "name": axis.name, "units": axis.units or "",

@@ -7,6 +7,7 @@ Estimators, ``em.assess``, ``em.preprocess`` and ``em.compare`` take spectra by 
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -44,14 +45,14 @@ def steps(signal: Any) -> list[dict[str, Any]]:
 
 
 def unwrap(X: Any) -> Any:
-    """Return the array of a HyperSpy signal with the spectra on the last axis; anything else as it is.
+    """Return the array of a HyperSpy signal with spectra, or patterns row by row, on the last axis; else ``X`` itself.
 
     Raises
     ------
     TypeError
         If it is the name of a file.
     ValueError
-        If the signal does not have exactly one signal axis.
+        If the signal has neither one signal axis, nor two at every pixel of a scan.
     """
     if isinstance(X, str | os.PathLike):
         raise EndmemberTypeError(
@@ -60,13 +61,44 @@ def unwrap(X: Any) -> Any:
     if not is_signal(X):
         return X
     axes = X.axes_manager
-    if axes.signal_dimension != 1:
+    if axes.signal_dimension != 1 and pattern_of(X) is None:
         raise EndmemberError(
             f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
-            "choose the energy axis with signal.as_signal1D(axis)"
+            "choose the energy axis with signal.as_signal1D(axis)",
+            Argument(
+                "",
+                says=", or give signal.data with pattern= if every image is the pattern of a pixel",
+            ),
         )
-    (spectral,) = axes.signal_indices_in_array
-    return X.data if spectral == X.data.ndim - 1 else np.moveaxis(X.data, spectral, -1)
+    places = sorted(axes.signal_indices_in_array)
+    last = list(range(X.data.ndim - len(places), X.data.ndim))
+    array = X.data if places == last else np.moveaxis(X.data, places, last)
+    return array if len(places) == 1 else _in_rows(array)
+
+
+def _in_rows(X: Any) -> Any:
+    """Return patterns (*domain, py, px) row by row, (*domain, py·px)."""
+    whole = X.rechunk({X.ndim - 2: -1, X.ndim - 1: -1}) if is_lazy(X) else X
+    return whole.reshape(*X.shape[:-2], X.shape[-2] * X.shape[-1])
+
+
+def pattern_of(X: Any) -> tuple[int, ...] | None:
+    """Return the shape of the pattern at every pixel of a signal; None for all else.
+
+    One image after the other is no scan: they may as well be taken at energies.
+    """
+    if (
+        not is_signal(X)
+        or X.axes_manager.signal_dimension != 2
+        or X.axes_manager.navigation_dimension < 2
+    ):
+        return None
+    return tuple(len(axis.energy) for axis in Axis.in_data_order(X.axes_manager.signal_axes))
+
+
+def in_patterns(S: Any, pattern: tuple[int, ...] | None) -> Any:
+    """Return spectra (…, channels) as patterns (…, py, px) where they are ones."""
+    return S if pattern is None else S.reshape(*S.shape[:-1], *pattern)
 
 
 #: Data whose largest value lies within these powers of two come in as they are: products of a few stay exact.
@@ -91,6 +123,8 @@ class Given:
         The entries that a masked array hides.
     history : tuple of dict
         The processing steps that a signal went through.
+    pattern : tuple of int, or None
+        The shape of the pattern that the channels of every pixel form.
     """
 
     array: Any
@@ -98,6 +132,7 @@ class Given:
     pixels: tuple[Axis, ...] | None = None
     hidden: np.ndarray | None = None
     history: tuple[dict[str, Any], ...] = ()
+    pattern: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,11 +152,17 @@ class Given:
             return self.array.origin.domain if self.array.origin else None
         return None if self.pixels is None and len(self.shape) < 3 else self.shape[:-1]
 
+    def channels_left_out(self, mask: Any) -> np.ndarray | None:
+        """Return a mask of channels, or of patterns, (channels,); None where nothing is left out."""
+        shaped = self.pattern if is_signal(mask) or np.ndim(mask) != 1 else None
+        shape, axes = shaped or (len(self.axis.energy),), None if shaped else (self.axis,)
+        left = left_out(mask, shape, axes, "channel_mask", "channels")
+        return None if left is None else left.ravel()
+
     def resampled(self, axis: Axis, channel_mask: Any = None) -> tuple[Given, np.ndarray]:
         """Return the spectra at other energies, and which channels they do not reach or are left out."""
         matrix, covered = self.axis.onto(axis)
-        n_channels = (len(self.axis.energy),)
-        left = left_out(channel_mask, n_channels, (self.axis,), "channel_mask", "channels")
+        left = self.channels_left_out(channel_mask)
         if left is not None:
             covered &= left @ matrix == 0
         matrix = matrix.astype(np.float32 if self.array.dtype == np.float32 else np.float64)
@@ -145,7 +186,7 @@ def _product(X: Any, matrix: sparse.csr_array) -> Any:
     return (X.reshape(-1, X.shape[-1]) @ matrix).reshape(*X.shape[:-1], -1)
 
 
-def given(X: Any, least: int = 2) -> Given:
+def given(X: Any, least: int = 2, pattern: tuple[int, ...] | None = None) -> Given:
     """Take spectra of any kind, or say in one sentence why they are none.
 
     Parameters
@@ -154,6 +195,8 @@ def given(X: Any, least: int = 2) -> Given:
         Never copied but to fill what a masked array hides, never changed.
     least : int
         Axes that there must be: 1 where a single spectrum will do.
+    pattern : tuple of int, optional
+        The shape of the pattern at every pixel of an array, whose last axes they are, or row by row its last axis.
 
     Raises
     ------
@@ -175,6 +218,15 @@ def given(X: Any, least: int = 2) -> Given:
         array = sparse.csr_array(array)
     elif not is_lazy(array):
         array = _as_ndarray(array)
+    own = pattern_of(X)
+    if pattern is not None:
+        pattern = tuple(int(size) for size in pattern)
+        if is_signal(X) and own != pattern:
+            raise EndmemberError(
+                f"pattern={pattern} is not that of the signal, {own or 'which holds spectra'}; leave it out, or give "
+                "signal.data"
+            )
+        array = array if is_signal(X) else _with_pattern(array, pattern)
     _check(array, least)
     pixels = Axis.in_data_order(X.axes_manager.navigation_axes) if is_signal(X) else None
     if is_lazy(array) and isinstance(array._meta, np.ma.MaskedArray):
@@ -186,7 +238,20 @@ def given(X: Any, least: int = 2) -> Given:
         hidden, array = np.ma.getmaskarray(array), array.filled(0)
     hidden = hidden if hidden is not None and hidden.any() else None
     axis = Axis.of(X if is_signal(X) or hasattr(X, "columns") else array)
-    return Given(array, axis, pixels, hidden, tuple(steps(X)) if is_signal(X) else ())
+    return Given(
+        array, axis, pixels, hidden, tuple(steps(X)) if is_signal(X) else (), pattern or own
+    )
+
+
+def _with_pattern(X: Any, pattern: tuple[int, ...]) -> Any:
+    """Return an array whose last axis holds patterns of that shape row by row."""
+    if len(pattern) == 2 and X.shape[-2:] == pattern:
+        return _in_rows(X)
+    if len(pattern) != 2 or X.shape[-1:] != (math.prod(pattern),):
+        raise EndmemberError(
+            f"pattern={pattern} is no shape of the last axes of the data, whose shape is {X.shape}; give (py, px)"
+        )
+    return X
 
 
 def _as_ndarray(X: Any) -> np.ndarray:

@@ -70,6 +70,8 @@ class Observed:
         The processing steps that a signal went through.
     seen : tuple, optional
         What the last pass over the data says of factors (:class:`~endmember.factor.sketch.passes.Seen`), and these.
+    pattern : tuple of int, optional
+        The shape of the pattern that all channels form, where they do.
     judged : Problem, optional
         The least squares of data whose noise is white on which a fit was judged.
     """
@@ -88,6 +90,7 @@ class Observed:
     unit: float = 1.0
     seen: tuple[Seen, np.ndarray, np.ndarray] | None = None
     judged: Any = None
+    pattern: tuple[int, ...] | None = None
 
     @cached_property
     def holds_counts(self) -> bool:
@@ -209,7 +212,7 @@ def observe(
         _refuse_infinite(data, rows, columns, domain)
     return Observed(
         data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known,
-        taken.history,
+        taken.history, pattern=taken.pattern,
     )  # fmt: skip
 
 
@@ -354,8 +357,7 @@ def checked_masks(
         If one does not belong to the data.
     """
     mask = left_out(mask, domain, taken.pixels, "mask", "pixels")
-    n_channels = len(taken.axis.energy)
-    channel_mask = left_out(channel_mask, (n_channels,), (taken.axis,), "channel_mask", "channels")
+    n_channels, channel_mask = len(taken.axis.energy), taken.channels_left_out(channel_mask)
     weights = _check_weights(weights, taken)
     if taken.hidden is None:
         return mask, channel_mask, weights
@@ -374,6 +376,8 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
     if is_signal(weights):
         taken.axis.check(Axis.of(weights), "weights lie", "give weights of these data")
     weights, shape = np.asarray(unwrap(weights), dtype=np.float64), taken.shape
+    if taken.pattern and weights.shape == (*shape[:-1], *taken.pattern):
+        weights = weights.reshape(shape)
     if weights.shape != shape:
         raise EndmemberError(
             f"weights have the shape {weights.shape} and X has {shape}; they must agree"

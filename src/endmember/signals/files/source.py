@@ -36,12 +36,13 @@ class Description:
     """One signal of a file, as far as it is known without reading its data.
 
     ``number`` counts from 0 within the file and is what `load` takes as ``signal``; ``words`` say its title, kind,
-    shape, type, and the detector where the file names it.
+    shape, type, and the detector where the file names it. A scan may hold patterns in place of spectra.
     """
 
     number: int
     words: str
     is_spectrum_image: bool
+    holds_patterns: bool = False
 
     def __str__(self) -> str:
         return f"{self.number}: {self.words}"
@@ -135,8 +136,8 @@ def load(
     Returns
     -------
     hyperspy.api.signals.BaseSignal
-        A signal with navigation axes and one signal axis. What else the file holds is named on the
-        logger ``endmember`` at level INFO.
+        A signal with navigation axes and one signal axis, or two where a file holds patterns alone. What else the
+        file holds is named on the logger ``endmember`` at level INFO.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def load(
 
 def _choose(path: str | Path, found: Sequence[Description], number: int | None) -> int:
     """Return the number of the spectrum image to take, or say why there is no telling."""
-    images = [one for one in found if one.is_spectrum_image]
+    images = images_among(found)
     if number is None and len(images) == 1:
         return images[0].number
     listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
@@ -181,12 +182,18 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         raise EndmemberError(
             f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}"
         )
-    if not found[number].is_spectrum_image:
+    if not (found[number].is_spectrum_image or found[number].holds_patterns):
         raise EndmemberError(
             f"signal {number} of {path} is no spectrum image ({found[number]}); take ",
             *among([Argument("signal", one.number) for one in images]),
         )
     return int(number)
+
+
+def images_among(found: Sequence[Description]) -> list[Description]:
+    """Return the spectrum images of a file, or where it has none the scans with a pattern at every pixel."""
+    spectra = [one for one in found if one.is_spectrum_image]
+    return spectra or [one for one in found if one.holds_patterns]
 
 
 def describe_signal(signal: Any, number: int = 0) -> Description:
@@ -223,10 +230,10 @@ def describe_signal(signal: Any, number: int = 0) -> Description:
         str(signal.data.dtype),
         *([f"detector {detector}"] if detector else []),
     ]
-    one_spectrum_a_pixel = manager.navigation_dimension >= 1 and manager.signal_dimension == 1
-    return Description(
-        number, ", ".join(words), one_spectrum_a_pixel and signal.data.dtype.kind in "biuf"
-    )
+    real, n_axes = signal.data.dtype.kind in "biuf", manager.signal_dimension
+    # One image after the other may as well be taken at energies: only a scan over two axes is one of patterns.
+    kinds = (real and n_axes == n and manager.navigation_dimension >= n for n in (1, 2))
+    return Description(number, ", ".join(words), *kinds)
 
 
 def _detector(signal: Any) -> str | None:

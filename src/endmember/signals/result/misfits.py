@@ -100,7 +100,10 @@ def save_together(
 
     for name, title in titles.items():
         part = (maps if name.startswith("map") else spectra).deepcopy()
-        part.data, part.metadata.General.title = values[name], title
+        axes = reversed(part.axes_manager.signal_axes)
+        own = values[name].shape[-1:] if name.startswith("map") else (axis.size for axis in axes)
+        part.data = values[name].reshape(*values[name].shape[:-1], *own)
+        part.metadata.General.title = title
         single = file.with_name(f"{file.stem}-part.hspy")
         part.save(single if file.exists() else file)
         if single.exists():

@@ -43,6 +43,7 @@ def unmix(
     channel_mask: Any = None,
     weights: Any = None,
     domain: tuple[int, ...] | None = None,
+    pattern: tuple[int, ...] | None = None,
     callback: Any = None,
     reasons: Sequence[str] = (),
     memory: int | str | None = None,
@@ -64,7 +65,7 @@ def unmix(
     assume : "pure_maps" or "distinct_spectra"
         Mixed pixels and like spectra are the same data. Without a model, phases are taken to be as separate as
         the data allow, or with "distinct_spectra" spectra to be as different.
-    mask, channel_mask, weights, domain, callback
+    mask, channel_mask, weights, domain, pattern, callback
         As in ``em.NMF.fit``.
     reasons : sequence of str, optional
         Why this model, for the report.
@@ -99,7 +100,7 @@ def unmix(
         "mask": mask, "channel_mask": channel_mask, "weights": weights, "callback": callback,
     }  # fmt: skip
     of_one: dict[str, Any] = {
-        "n_components": n_components, "domain": domain, "reasons": reasons, "memory": memory,
+        "n_components": n_components, "domain": domain, "pattern": pattern, "reasons": reasons, "memory": memory,
         "checkpoint": checkpoint, "resume": resume,
     }  # fmt: skip
     several = isinstance(signal, list | tuple) and any(  # and not one array as nested lists

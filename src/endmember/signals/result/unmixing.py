@@ -66,6 +66,7 @@ def unmix_one(
     channel_mask: Any = None,
     weights: Any = None,
     domain: tuple[int, ...] | None = None,
+    pattern: tuple[int, ...] | None = None,
     callback: Any = None,
     reasons: Sequence[str] = (),
     memory: int | str | None = None,
@@ -74,7 +75,7 @@ def unmix_one(
     left_open: bool = False,
 ) -> Unmixing:
     """Separate one spectrum image, with the parameters of ``em.unmix``; ``left_open`` asks for second opinions."""
-    taken, reasons = given(signal), list(reasons)
+    taken, reasons = given(signal, pattern=pattern), list(reasons)
     if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
         raise EndmemberError(
             f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give signal.data"
@@ -87,7 +88,7 @@ def unmix_one(
         raise EndmemberError(
             "resume has no effect without checkpoint; give the file of the interrupted fit"
         )
-    signal = as_signal(signal, taken.array, domain)
+    signal = as_signal(signal, taken.array, domain, taken.pattern)
     if taken.hidden is not None:
         mask, channel_mask, weights = checked_masks(
             taken, domain or taken.shape[:-1], mask, channel_mask, weights
@@ -123,6 +124,7 @@ def _unmixed(
         return observed
 
     observed, record = timed(read_and_fit)
+    model.with_patterns(observed.pattern)
     record |= {
         "data": describe_data(signal),
         "steps": steps(signal),
@@ -208,7 +210,7 @@ class Unmixing(Shown):
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
-        size = f"{' x '.join(map(str, domain))} pixels, {self.spectra.data.shape[-1]} channels"
+        size = f"{' x '.join(map(str, domain))} pixels, {self.spectra.data[0].size} channels"
         chosen = [
             f", {type(part).__name__}({part.weight:.3g})"
             for _, part in self.model.parts()
@@ -263,7 +265,11 @@ class Unmixing(Shown):
                 "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
                 "compare areas over a window all the same"
             )
-        areas = area(self.spectra.data.T, Axis.of(self.spectra).energy, window)
+        areas = area(
+            np.reshape(self.spectra.data, (len(self.spectra.data), -1)).T,
+            Axis.of(self.spectra).energy,
+            window,
+        )
         if not (areas > 0).all():
             without = np.flatnonzero(~(areas > 0))[0] + 1
             raise EndmemberError(
@@ -309,7 +315,7 @@ class Unmixing(Shown):
             )
         total = np.nansum(self.maps.data, axis=tuple(range(1, self.maps.data.ndim)), dtype=float)
         spectra = self.spectra.deepcopy()
-        spectra.data = (spectra.data * total[:, None]).astype(spectra.data.dtype)
+        spectra.data = (spectra.data.T * total).T.astype(spectra.data.dtype)
         if spectra.metadata.has_item("Signal.quantity_of_data"):
             spectra.metadata.Signal.quantity = spectra.metadata.Signal.quantity_of_data
         return spectra
@@ -341,7 +347,11 @@ class Unmixing(Shown):
 
     def misfit(self) -> Misfit:
         """Return what :func:`endmember.show.residual` draws."""
-        arrays: dict[str, Any] = dict(self._misfit)
+        shape = self.spectra.data.shape[1:]
+        arrays: dict[str, Any] = {
+            name: value if name == "map" else np.reshape(value, shape)
+            for name, value in self._misfit.items()
+        }
         return Misfit(**arrays, **energy_of(self.spectra), **pixels_of(self.maps))
 
     def report(self, file: str | Path) -> Path:
