@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.inspection import left_in
+from endmember.factor.data.inspection import in_patterns, left_in
 from endmember.factor.data.observed import Observed, observe
 from endmember.factor.sketch.passes import Seen
 from endmember.methods.estimator import Explained
@@ -88,7 +88,10 @@ def _misfit(
     }
     return {
         "map": observed.maps(per_pixel[:, None])[..., 0],
-        **{name: observed.spectra(one[:, None])[0] for name, one in spectra.items()},
+        **{
+            name: in_patterns(observed.spectra(one[:, None])[0], observed.pattern)
+            for name, one in spectra.items()
+        },
     }
 
 
@@ -101,8 +104,9 @@ def save_together(
     for name, title in titles.items():
         part = (maps if name.startswith("map") else spectra).deepcopy()
         axes = reversed(part.axes_manager.signal_axes)
-        own = values[name].shape[-1:] if name.startswith("map") else (axis.size for axis in axes)
-        part.data = values[name].reshape(*values[name].shape[:-1], *own)
+        own, array = tuple(axis.size for axis in axes), values[name]
+        as_is = name.startswith("map") or array.shape[-len(own) :] == own
+        part.data = array if as_is else array.reshape(*array.shape[:-1], *own)
         part.metadata.General.title = title
         single = file.with_name(f"{file.stem}-part.hspy")
         part.save(single if file.exists() else file)

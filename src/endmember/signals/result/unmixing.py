@@ -347,13 +347,8 @@ class Unmixing(Shown):
 
     def misfit(self) -> Misfit:
         """Return what :func:`endmember.show.residual` draws."""
-        shape = self.spectra.data.shape[1:]
-        own: dict[str, Any] = {
-            name: one.reshape(shape) for name, one in self._misfit.items() if name != "map"
-        }
-        return Misfit(
-            map=self._misfit["map"], **own, **energy_of(self.spectra), **pixels_of(self.maps)
-        )
+        arrays: dict[str, Any] = dict(self._misfit)
+        return Misfit(**arrays, **energy_of(self.spectra), **pixels_of(self.maps))
 
     def report(self, file: str | Path) -> Path:
         """Write one self-contained HTML file: what was done, components, residual, convergence, a methods paragraph.
