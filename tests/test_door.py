@@ -164,8 +164,8 @@ ENERGY = np.arange(100.0, 140.0)
 FITTED = em.NMF(3, random_state=0).fit(COUNTS)
 #: Public names that take no spectrum image, and why.
 NO_WAY_IN = {
-    "Bands", "Detectability", "Errors", "Hint", "Interval", "Path", "PowerLawBackground", "RankReport", "Separated",
-    "ShapeBackground",  # answers
+    "Anomalies", "Bands", "Detectability", "Errors", "Hint", "Interval", "Path", "PowerLawBackground", "RankReport",
+    "Separated", "ShapeBackground",  # answers
     "bad_channels", "bremsstrahlung_shapes", "detectability", "element_hints",  # take spectra, maps, references
 }  # fmt: skip
 
@@ -215,6 +215,7 @@ def ways_in():
         ),
         "ambiguity": lambda X: em.assess.ambiguity(FITTED, X).maps_high,
         "uncertainty": lambda X: em.assess.uncertainty(FITTED, X).maps,
+        "anomalies": lambda X: em.assess.anomalies(FITTED, X).score,
         "displacement": lambda X: (
             em.assess.displacement(FITTED, X, of=("maps", 0), level=0.68).high
         ),
@@ -289,7 +290,9 @@ SPOILT = {
 
 
 #: What asks an answer for its own data where none are given.
-HAVE_DATA = {(f"assess.{name}", "None") for name in ("ambiguity", "uncertainty", "displacement")}
+HAVE_DATA = {
+    (f"assess.{name}", "None") for name in ("ambiguity", "uncertainty", "displacement", "anomalies")
+}
 
 
 @pytest.mark.parametrize(

@@ -388,6 +388,17 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "random_state": 1,
         },
     ),
+    "assess.anomalies": (
+        lambda **given: em.assess.anomalies(FITTED, X, **given),
+        {
+            "level": 0.9,
+            "noise": NOISE,
+            "mask": PIXELS,
+            "channel_mask": CHANNELS,
+            "weights": WEIGHTS,
+            "domain": Refused((5, 7)),
+        },
+    ),
     "assess.uncertainty": (
         lambda **given: em.assess.uncertainty(FITTED, X, **given),
         {

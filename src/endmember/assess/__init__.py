@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazily(
         "percentages": ["Composition", "composition"],
         "number": ["RankReport", "rank"],
         "hints": ["Hint", "element_hints"],
+        "odd_pixels": ["Anomalies", "anomalies"],
         "detection": ["Detectability", "detectability", "local_rank"],
         "standard_errors": ["Errors", "uncertainty"],
         "weights": ["Path", "path"],

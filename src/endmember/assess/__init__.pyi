@@ -1,5 +1,6 @@
 """Public names, written by tools/stubs.py."""
 
+from endmember.assess.odd_pixels import Anomalies as Anomalies
 from endmember.assess.bands import Bands as Bands
 from endmember.assess.percentages import Composition as Composition
 from endmember.assess.detection import Detectability as Detectability
@@ -9,6 +10,7 @@ from endmember.assess.intervals import Interval as Interval
 from endmember.assess.weights import Path as Path
 from endmember.assess.number import RankReport as RankReport
 from endmember.assess.bands import ambiguity as ambiguity
+from endmember.assess.odd_pixels import anomalies as anomalies
 from endmember.assess.percentages import composition as composition
 from endmember.assess.detection import detectability as detectability
 from endmember.assess.intervals import displacement as displacement
@@ -18,6 +20,7 @@ from endmember.assess.weights import path as path
 from endmember.assess.number import rank as rank
 from endmember.assess.standard_errors import uncertainty as uncertainty
 __all__ = [
+    "Anomalies",
     "Bands",
     "Composition",
     "Detectability",
@@ -27,6 +30,7 @@ __all__ = [
     "Path",
     "RankReport",
     "ambiguity",
+    "anomalies",
     "composition",
     "detectability",
     "displacement",
