@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "preprocess": {"factor"},
     "synthetic": {"factor"},
     "show": set(),
-    "assess": 2155{"factor", "methods", "show"},
+    "assess": {"factor", "methods", "show"},
     "signals": {"factor", "methods", "assess", "preprocess", "show"},
     "cli": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic", "app"},
     "app": {"factor", "methods", "assess", "preprocess", "show", "signals", "synthetic"},
