@@ -172,7 +172,7 @@ def test_a_result_shows_and_keeps_its_composition(tmp_path):
         ({"thickness": 50}, "absorption is not corrected; leave it out"),
         ({"factors": {"O": 1.0}}, "no factor for Si, Fe, Cu; give one"),
         ({"method": "zeta"}, "'zeta' is not known; allowed"),
-        ({"method": "ratios", "factors": {"O": 1}}, "ratios of counts take none"),
+        ({"method": "ratios", "factors": {"O": 1}}, "ratios of counts and edges take none"),
         ({"factors": {"O_La": 1, "Si": 1, "Fe": 1, "Cu": 1}}, "no line of O_L; leave"),
     ],
 )
@@ -181,3 +181,35 @@ def test_what_cannot_be_composed_is_said(one, options, says):
         em.assess.composition(one[3], one[0], **options)
     with pytest.raises(ValueError, match="fit em.NMF"):
         em.assess.composition(em.NMF(2).fit(one[0]), one[0])
+
+
+EV = np.arange(400.0, 800.0)
+MICROSCOPE = {"energy": EV, "beam_energy": 200, "convergence": 10, "collection": 20}
+
+
+def test_edges_are_counted_once_and_give_atomic_per_cent_though_fine_structure_differs():
+    edges = em.CoreLossEdges(["O_K", "Mn_L3", "Mn_L2"], **MICROSCOPE)
+    columns, names = edges.columns_on(Axis(EV, "eV"))
+    assert names[:2] == ["Mn_L", "O_K"]
+    shares = np.array([[0.5, 0.5], [0.2, 0.8]])  # of manganese and oxygen
+    spectra = 1e-2 * shares @ columns[:2] + 3 * (EV / 400) ** -3.0
+    white = np.exp(-0.5 * ((EV - 643) / 3) ** 2), np.exp(-0.5 * ((EV - 537) / 4) ** 2)
+    spectra += 5 * shares @ white
+    x = np.indices((12, 12))[1] / 12
+    maps = np.clip(np.stack([1.3 - 2 * x, 2 * x - 0.6], axis=-1), 0, 1)
+    X = np.random.default_rng(0).poisson(3000 * maps @ spectra).astype(float)
+    model = em.NMF(2, loss=em.Poisson(), spectra=edges, maps=em.Absent("auto"), random_state=0).fit(
+        X
+    )
+    found = em.assess.composition(model, X)
+    order = em.match_components(model.components_, spectra)
+    assert found.method == "edges" and found.elements == ["O", "Mn"]
+    np.testing.assert_allclose(found.atomic[order][:, ::-1], 100 * shares, atol=1)
+    assert (found.atomic_error < 1).all()
+
+
+def test_edges_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="La_M is no K or L edge"):
+        em.CoreLossEdges(["La_M5"], **MICROSCOPE).columns_on(Axis(EV, "eV"))
+    with pytest.raises(ValueError, match="both angles; give"):
+        em.CoreLossEdges(["O_K"]).columns_on(Axis(EV, "eV"))

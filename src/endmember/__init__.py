@@ -18,6 +18,7 @@ _NAMES_BY_MODULE = {
     "factor.penalties": [
         "Absent",
         "Basis",
+        "CoreLossEdges",
         "Free",
         "Known",
         "MinimumVolume",

@@ -9,6 +9,7 @@ from endmember.factor.losses import BetaDivergence as BetaDivergence
 from endmember.methods.pairs import CCA as CCA
 from endmember.methods.tensors import CP as CP
 from endmember.assess.comparison import Comparison as Comparison
+from endmember.factor.penalties.elements import CoreLossEdges as CoreLossEdges
 from endmember.methods.coupled import Coupled as Coupled
 from endmember.methods.drift import Drifting as Drifting
 from endmember.errors import EndmemberError as EndmemberError
@@ -75,6 +76,7 @@ __all__ = [
     "CCA",
     "CP",
     "Comparison",
+    "CoreLossEdges",
     "Coupled",
     "Drifting",
     "EndmemberError",

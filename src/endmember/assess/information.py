@@ -73,36 +73,29 @@ class Information:
     @cached_property
     def matrix(self) -> np.ndarray:
         """The information on all spectra, (k, m, k, m)."""
+        if self.weights.of_model is not None:
+            return self.of_amounts(None)
         whole = np.zeros((self.k, self.m, self.k, self.m))
-        diagonal = np.arange(self.m)
-        if self.weights.of_model is None:
-            for pixels, root, _, _ in self._patterns():
-                gram = (self.C[pixels] * self.weights.rows[pixels, None]).T @ self.C[pixels]
-                known = np.diag(self.weights.columns) - root.T @ root
-                whole += gram[:, None, :, None] * known[None, :, None, :]
-            return whole
-        for rows, W in self._blocks():
-            root, C = self._explained(rows, W)[0], self.C[rows]
-            for q in range(self.k):
-                for r in range(q, self.k):
-                    both = C[:, q] * C[:, r]
-                    part = -_product(root * both[:, None, None], root)
-                    part[diagonal, diagonal] += both @ W
-                    whole[q, :, r, :] += part
-                    if r > q:
-                        whole[r, :, q, :] += part.T
+        for pixels, root, _, _ in self._patterns():
+            gram = (self.C[pixels] * self.weights.rows[pixels, None]).T @ self.C[pixels]
+            known = np.diag(self.weights.columns) - root.T @ root
+            whole += gram[:, None, :, None] * known[None, :, None, :]
         return whole
 
-    def of_amounts(self, columns: np.ndarray) -> np.ndarray:
-        """Return the information on the amounts of known columns (m, p) in the spectra, (k, p, k, p)."""
-        k, p = self.k, columns.shape[1]
-        whole = np.zeros((k, p, k, p))
+    def of_amounts(self, columns: np.ndarray | None) -> np.ndarray:
+        """Return the information on the amounts of known columns (m, p), or of all channels, (k, p, k, p)."""
+        p = self.m if columns is None else columns.shape[1]
+        whole = np.zeros((self.k, p, self.k, p))
         for rows, W in self._blocks():
-            root, C = self._explained(rows, W)[0] @ columns, self.C[rows]
-            for q, r in np.ndindex(k, k):
+            root, C = self._explained(rows, W)[0], self.C[rows]
+            root = root if columns is None else root @ columns
+            for q, r in zip(*np.triu_indices(self.k), strict=True):
                 both = C[:, q] * C[:, r]
-                known = columns.T @ (columns * (both @ W)[:, None])
+                own = both @ W
+                known = np.diag(own) if columns is None else columns.T @ (columns * own[:, None])
                 whole[q, :, r] += known - _product(root * both[:, None, None], root)
+        for q, r in zip(*np.triu_indices(self.k), strict=True):
+            whole[r, :, q] = whole[q, :, r].T
         return whole
 
     @cached_property

@@ -22,6 +22,7 @@ LEAST = 0.1
 ASSUMED = {
     "cliff-lorimer": "by Cliff and Lorimer's formula, of a specimen that absorbs nothing",
     "cross-section": "by cross-sections, of a specimen that absorbs nothing",
+    "edges": "by hydrogenic cross-sections of the edges, of a specimen in which electrons lose energy once",
     "ratios": "shares of the counts of main lines, no composition: no factors were given",
 }
 
@@ -94,8 +95,9 @@ def composition(
     fitted : Unmixing, or fitted em.NMF with em.XRayLines as its spectra
     X : array_like or HyperSpy signal, optional
         The data; those of an Unmixing unless given.
-    method : "cliff-lorimer", "cross-section" or "ratios", optional
-        The first where there are factors, else the last, which gives shares of counts and says so.
+    method : "cliff-lorimer", "cross-section", "ratios" or "edges", optional
+        Of lines, the first where there are factors, else "ratios", which gives shares of counts and says so; of
+        em.CoreLossEdges always the last.
     factors : mapping of str to float
         By element or line, such as ``{"Fe_Ka": 1.3, "O": 2.1}``: k-factors, or cross-sections in one unit.
     thickness : None
@@ -106,6 +108,7 @@ def composition(
     Returns
     -------
     Composition
+        Whose ``maps`` are an array (elements, *domain).
 
     Raises
     ------
@@ -115,23 +118,33 @@ def composition(
     References
     ----------
     Cliff & Lorimer, J. Microsc. 103 (1975) 203.
+
+    Examples
+    --------
+    >>> import endmember as em
+    >>> phantom = em.synthetic.edxs_phases(shape=(8, 8), k=1, dose=20)
+    >>> model = em.NMF(1, spectra=em.XRayLines(["O", "Mg", "Al", "Si", "Ca", "Fe", "C", "Cu"]))
+    >>> found = composition(model.fit(phantom.signal), phantom.signal)
+    >>> found.elements[int(found.atomic[0].argmax())]
+    'O'
     """
     masks = (options.get(name) for name in ("mask", "channel_mask", "weights"))
     model, X, options = given_fit(fitted, X, *masks)
     model = getattr(model, "model_", model)
     if "elements_" not in model.learned():
         raise EndmemberError(
-            "the spectra are not made of lines of elements; fit em.NMF(k, spectra=em.XRayLines(elements)) first"
+            "the spectra are not made of lines or edges; fit em.NMF(k, spectra=em.XRayLines(elements)) first"
         )
     if thickness is not None:
         raise EndmemberError(
             f"thickness={thickness!r} has no effect, as absorption is not corrected; leave it out"
         )
-    method = method or ("cliff-lorimer" if factors else "ratios")
+    method = method or ("cliff-lorimer" if factors else model.made_of_)
     check_known("method", method, *ASSUMED)
-    if (method == "ratios") != (not factors):
+    if (method == model.made_of_) != (not factors) or (factors and model.made_of_ == "edges"):
         raise EndmemberError(
-            f"method={method!r} with factors={factors!r} cannot be: ratios of counts take none, all else needs them"
+            f"method={method!r} with factors={factors!r} cannot be: ratios of counts and edges take none, lines by "
+            "all else need them"
         )
     given = {name.split("_")[0]: (name, float(value)) for name, value in (factors or {}).items()}
     missing = [one for one in model.elements_ if one not in given and factors]

@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.columns import lengths, or_one
+from endmember.factor.data.kernels import ENOUGH, SHORTER, TIMES
 from endmember.factor.solvers import ANLS, Memory, Newton, Solver
 from endmember.factor.subproblems import Quadratic, Ratio, Subproblem
 
 #: Factors are the same that differ by less than this fraction of the largest entry.
 SAME = 1e-12
-#: Steps down a divergence are made shorter by this factor, so often at most, until they keep this share of what
-#: they promise.
-SHORTER, TIMES, ENOUGH = 0.7, 60, 0.25
 
 
 @dataclass

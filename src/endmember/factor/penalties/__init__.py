@@ -9,7 +9,7 @@ from endmember.factor.penalties.combining import (
     resolve,
     steers_columns,
 )
-from endmember.factor.penalties.elements import XRayLines
+from endmember.factor.penalties.elements import CoreLossEdges, XRayLines
 from endmember.factor.penalties.elementwise import (
     Absent,
     Free,
@@ -27,6 +27,7 @@ __all__ = [
     "Absent",
     "Automatic",
     "Basis",
+    "CoreLossEdges",
     "Free",
     "Known",
     "MinimumVolume",

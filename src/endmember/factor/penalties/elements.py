@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import least_squares, nnls
 from scipy.special import ndtr, xlogy
 
 from endmember.errors import EndmemberError
-from endmember.factor.columns import unit_columns
+from endmember.factor.columns import lengths, unit_columns
 from endmember.factor.data.axis import Axis
 from endmember.factor.penalties.basis import Basis
 
-#: Below this energy in keV there is the peak of the electronics, and no line.
-LOWEST = 0.2
-#: Bounds of what an axis may be off: of itself, in keV, and the width of lines of itself; and how far is likely.
-BOUNDS, LIKELY = np.array([0.01, 0.02, 0.3, 0.05]), 0.5
-#: Charge of soft X-rays is lost, so that their lines lie lower; less so from one such energy in keV to the next.
-SOFT = 0.5
+#: Energies in keV: below the first there is the peak of the electronics, and no line; below the second lines that
+#: leave the outermost electron out are taken for themselves; and charge of soft X-rays is lost, so that their lines
+#: lie lower, less so from one such energy as the third to the next.
+LOWEST, UNSURE, SOFT = 0.2, 1.2, 0.5
+#: Bounds of what an axis may be off: of itself, in keV, the width of lines of itself, soft lines in keV.
+BOUNDS = np.array([0.01, 0.02, 0.3, 0.05])
 #: The continuum falls towards low energies as behind layers that absorb below these energies, in keV.
 ABSORBED = (0.0, 0.4, 1.2)
-#: An element is in the data whose lines bring so much, in twice the logarithm of the likelihood,
-CLEAR = 25.0
-#: and so many times the scatter that the lines known leave; and so many at most are found.
-ABOVE, MOST, APART = 20.0, 12, 0.6
+#: An element is in the data whose lines bring so much, in twice the logarithm of the likelihood, and so many times
+#: the scatter that the lines known leave; no family counts that others make up but for this share.
+CLEAR, ABOVE, APART = 25.0, 400.0, 0.6
+#: Elements that are found at most, times that their list is completed, and that amounts are weighted by their model.
+MOST, ROUNDS, REWEIGHTED = 12, 3, 4
 #: Elements that are in no specimen by chance: gases without compounds, and those that decay.
-UNLIKELY = [
-    "H", "He", "Li", "Ne", "Ar", "Kr", "Xe", "Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa", "Np", "Pu", "Am",
-    "Cm", "Bk", "Cf", "Es",
-]  # fmt: skip
-#: Below this energy in keV the lines that leave the outermost electron out are taken for themselves.
-UNSURE = 1.2
+UNLIKELY = set("H He Li Ne Ar Kr Xe Tc Pm Po At Rn Fr Ra Ac Pa Np Pu Am Cm Bk Cf Es".split())  # noqa: SIM905
 #: Shells whose ionisation gives the lines of a family, in the table of edges.
 SHELLS = {"K": "K", "L": "L3", "M": "M5"}
-#: Times that the list is completed and the axis fitted.
-ROUNDS = 3
-#: Times that amounts are weighted anew by the model that they make.
-REWEIGHTED = 4
+
+
+class Family(NamedTuple):
+    """The lines of one shell of an element: energies (keV), intensities beside the main one, and the edge."""
+
+    name: str
+    energies: np.ndarray
+    weights: np.ndarray
+    edge: float
 
 
 @cache
@@ -55,16 +55,6 @@ def known_of(element: str, table: str, unit: str) -> dict[str, float]:
         for name in known.keys()  # noqa: SIM118 (no dictionary)
         if table == "Xray_lines" or known[name].get_item("relevance", "Major") == "Major"
     }
-
-
-@dataclass(frozen=True)
-class Family:
-    """The lines of one shell of an element: energies (keV), intensities beside the main one, and the edge."""
-
-    name: str
-    energies: np.ndarray
-    weights: np.ndarray
-    edge: float
 
 
 def families(elements: Collection[str], low: float, high: float) -> list[Family]:
@@ -199,8 +189,8 @@ class XRayLines(Basis):
         self.resolution = resolution
 
     def columns_on(self, axis: Axis) -> tuple[np.ndarray, list[str]]:
-        spectrum = _Spectrum(*self._setting(axis), np.ones(len(axis.energy)))
-        return spectrum.columns(self._listed(axis), np.zeros(4))
+        total = np.ones(len(axis.energy))
+        return _Spectrum(*self._setting(axis), total).columns(self._listed(axis), np.zeros(4))
 
     def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
         spectrum, elements = _Spectrum(*self._setting(axis), total), self._listed(axis)
@@ -208,41 +198,40 @@ class XRayLines(Basis):
         for _ in range(ROUNDS):
             unlisted = spectrum.missing(elements, off)
             off = spectrum.off([*elements, *unlisted], off)
-        auto = isinstance(self.elements, str) and self.elements == "auto"
+        added = unlisted if np.array_equal(self.elements, "auto") else []
         if unlisted:
-            said = f"in the data, not in your list: {', '.join(unlisted)}{'; added' * auto}"
+            said = f"in the data, not in your list: {', '.join(unlisted)}{'; added' * bool(added)}"
             warnings.warn(said, UserWarning, stacklevel=6)
-        elements = [*elements, *unlisted] if auto else elements
-        columns, names_ = spectrum.columns(elements, off)
+        columns, names = spectrum.columns([*elements, *added], off)
+        width = spectrum.resolution
         return {
-            "columns_": columns, "column_names_": names_, "elements_": elements, "unlisted_": unlisted,
-            "axis_fit_": off * BOUNDS * [1.0, 1e3, spectrum.resolution, 1e3] + [0.0, 0.0, spectrum.resolution, 0.0],
-            "deviance_": spectrum.deviance(columns.T),
+            "columns_": columns, "column_names_": names, "elements_": [*elements, *added],
+            "unlisted_": unlisted, "made_of_": "ratios", "deviance_": spectrum.deviance(columns.T),
+            "axis_fit_": off * BOUNDS * [1.0, 1e3, width, 1e3] + [0.0, 0.0, width, 0.0],
         }  # fmt: skip
 
     def _listed(self, axis: Axis) -> list[str]:
         """Return the elements that were given, or those of the metadata."""
         from exspy.material import elements as table
 
-        auto = isinstance(self.elements, str) and self.elements == "auto"
-        listed = axis.told("Sample.elements") if auto else self.elements
-        listed = [] if listed is None else [str(one) for one in np.atleast_1d(listed)]
-        for one in listed:
-            if one not in table:
-                raise EndmemberError(
-                    f'{one!r} is no element; give symbols such as ["Fe", "O"], or "auto"'
-                )
-        return list(dict.fromkeys(listed))
+        auto = np.array_equal(self.elements, "auto")
+        given = np.atleast_1d(axis.told("Sample.elements") if auto else self.elements)
+        listed = dict.fromkeys(str(one) for one in given if one is not None)
+        unknown = [one for one in listed if one not in table]
+        if unknown:
+            raise EndmemberError(
+                f'{unknown[0]!r} is no element; give symbols such as ["Fe", "O"], or "auto"'
+            )
+        return list(listed)
 
     def _setting(self, axis: Axis) -> tuple[np.ndarray, float | None, float]:
         """Return energies and beam energy in keV, and the width at Mn K-alpha in eV."""
-        energy = axis.energy * (1e-3 if axis.units == "eV" else 1.0)
-        if self.energy is not None:
-            energy = np.asarray(self.energy, dtype=float)
-        elif axis.units not in ("keV", "eV"):
+        if self.energy is None and axis.units not in ("keV", "eV"):
             raise EndmemberError(
-                "it is not known where the channels lie; give em.XRayLines(…, energy=energies in keV)"
+                "it is not known where the channels lie; give em.XRayLines(elements, energy=…) energies in keV"
             )
+        energy = axis.energy * (1e-3 if axis.units == "eV" else 1.0)
+        energy = energy if self.energy is None else np.asarray(self.energy, dtype=float)
         if energy.shape != axis.energy.shape:
             raise EndmemberError(
                 f"energy has the shape {energy.shape} for {len(axis.energy)} channels; give one for each"
@@ -253,6 +242,100 @@ class XRayLines(Basis):
         return energy, beam and float(beam), float(self.resolution or told or 130.0)
 
 
+class CoreLossEdges(Basis):
+    r"""Energy-loss spectra made of the ionisation edges of elements on sums of power laws.
+
+    From ``fine`` eV above its onset on an edge is its hydrogenic cross-section, from eXSpy; up to there it is free, in
+    triangles 3 eV apart, since no such curve knows fine structure. The background is a sum of the power laws
+    :math:`E^{-1}, \ldots, E^{-6}`.
+
+    Parameters
+    ----------
+    edges : list of str
+        Such as ``["O_K", "Mn_L"]``, of K and L shells; ``"Mn_L3"`` stands for the whole shell, which counts once.
+    fine : float
+        In eV.
+    energy : array_like, (channels,), optional
+        In eV; taken from a HyperSpy signal unless given.
+    beam_energy, convergence, collection : float, optional
+        In keV and mrad (semi-angles); from the metadata unless given.
+
+    Raises
+    ------
+    ValueError
+        If an edge or the microscope is not known, or it is not known where the channels lie.
+
+    References
+    ----------
+    Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, 3rd ed., Springer (2011), section 4.2.
+
+    Examples
+    --------
+    >>> energy = np.arange(400.0, 700.0)
+    >>> known = {"energy": energy, "beam_energy": 200, "convergence": 10, "collection": 20}
+    >>> CoreLossEdges(["O_K", "Mn_L3", "Mn_L2"], **known).columns_on(Axis(energy, "eV"))[1][:2]
+    ['O_K', 'Mn_L']
+    """
+
+    in_words = "ionisation edges on sums of power laws"
+    references: tuple[str, ...] = (
+        "R. F. Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, 3rd ed., "
+        "Springer (2011), section 4.2.",
+    )
+
+    def __init__(
+        self, edges: Any, *, fine: float = 30.0, energy: Any = None, beam_energy: float | None = None,
+        convergence: float | None = None, collection: float | None = None,
+    ) -> None:  # fmt: skip
+        self.edges, self.fine, self.energy = edges, fine, energy
+        self.beam_energy, self.convergence, self.collection = beam_energy, convergence, collection
+
+    def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
+        elements = list(dict.fromkeys(one.split("_")[0] for one in self.edges))
+        return {**super().learned_from(total, axis), "elements_": elements, "made_of_": "edges"}
+
+    def columns_on(self, axis: Axis) -> tuple[np.ndarray, list[str]]:
+        from exspy.components import EELSCLEdge
+
+        place = "Acquisition_instrument.TEM."
+        told = (
+            axis.told(place + one)
+            for one in ("beam_energy", "convergence_angle", "Detector.EELS.collection_angle")
+        )
+        given = (self.beam_energy, self.convergence, self.collection)
+        microscope = [one or other for one, other in zip(given, told, strict=True)]
+        if None in microscope or (self.energy is None and axis.units != "eV"):
+            raise EndmemberError(
+                "cross-sections ask for the energies of the channels in eV, the beam energy and both angles; give "
+                "em.CoreLossEdges(edges, energy=…, beam_energy=…, convergence=…, collection=…)"
+            )
+        E = axis.energy if self.energy is None else np.asarray(self.energy, dtype=float)
+        laws = (E[:, None] / E.max()) ** -np.arange(1.0, 7.0)
+        columns, names = [*laws.T], [f"power law {r}" for r in range(1, 7)]
+        for one in dict.fromkeys(
+            f"{element}_{shell[:1]}" for element, _, shell in (e.partition("_") for e in self.edges)
+        ):
+            try:
+                edge = EELSCLEdge(one if one[-1] == "K" else f"{one}3", GOS="hydrogenic")
+            except (ValueError, KeyError, AttributeError) as error:
+                raise EndmemberError(
+                    f"{one} is no K or L edge of an element; leave it out, or crop the axis below it"
+                ) from error
+            edge.set_microscope_parameters(*map(float, microscope), axis.step)
+            onset = edge.onset_energy.value
+            places = np.arange(onset - 3, onset + self.fine, 3.0)
+            columns = [
+                edge.function(E) * (places[-1] + 3 <= E),
+                *columns,
+                *np.maximum(1 - np.abs(E - places[:, None]) / 3, 0),
+            ]
+            names = [one, *names, *(f"{one} fine {number}" for number in range(len(places)))]
+        kept = [bool(np.any(column > 0)) for column in columns]
+        return np.array(columns)[kept], [
+            name for name, keep in zip(names, kept, strict=True) if keep
+        ]
+
+
 class _Spectrum:
     """The sum of all pixels, and what lines of elements make of it."""
 
@@ -260,12 +343,13 @@ class _Spectrum:
         self, energy: np.ndarray, beam: float | None, resolution: float, total: np.ndarray
     ) -> None:
         self.energy, self.beam, self.resolution, self.total = energy, beam, resolution, total
-        self.step = float(np.median(np.diff(energy)))
-        self.low = energy < LOWEST
+        self.step, self.low = float(np.median(np.diff(energy))), energy < LOWEST
 
     def families(self, elements: Collection[str]) -> list[Family]:
-        most = min(self.energy[-1], self.beam or np.inf)
-        return families(elements, max(LOWEST, self.energy[0]), most)
+        """Return the families of some elements on the axis that the beam can excite."""
+        return families(
+            elements, max(LOWEST, self.energy[0]), min(self.energy[-1], self.beam or np.inf)
+        )
 
     def deviations(self, energies: Any, off: np.ndarray) -> np.ndarray:
         """Return the standard deviation of lines, in keV."""
@@ -281,11 +365,11 @@ class _Spectrum:
         edges = np.append(self.energy - self.step / 2, self.energy[-1] + self.step / 2)
         soft = BOUNDS[3] * off[3] * np.exp(-np.maximum(edges, 0.0) / SOFT)
         edges = edges * (1 + BOUNDS[0] * off[0]) + BOUNDS[1] * off[1] + soft
-        made = []
-        for one in found:
-            below = ndtr((edges[:, None] - one.energies) / self.deviations(one.energies, off))
-            made.append(np.diff(below, axis=0) @ one.weights)
-        return np.stack(made, axis=1) if made else np.zeros((len(self.energy), 0))
+        below = [
+            ndtr((edges[:, None] - one.energies) / self.deviations(one.energies, off)) @ one.weights
+            for one in found
+        ]
+        return np.diff(np.reshape(below, (len(found), len(edges))).T, axis=0)
 
     def columns(self, elements: Collection[str], off: np.ndarray) -> tuple[np.ndarray, list[str]]:
         """Return all columns (p, channels) and their names."""
@@ -299,20 +383,16 @@ class _Spectrum:
             ndtr((E[:, None] - edge) / self.deviations(edge, off))
             * np.minimum(edge / positive, 1.0) ** 3
         )
-        steps = (behind[1].sum(axis=1)[:, None] * (1 - lost)) if found else np.zeros((len(E), 0))
+        steps = behind[1].sum(axis=1)[:, None] * (1 - lost)
         below = np.where(self.low, self.total, 0.0)[:, None]
         rest = np.hstack([self.lines(found, off), *behind, steps])
         rest[self.low] = 0.0
-        names = [one.name for one in found]
-        names_ = [
-            *names,
-            *(f"continuum {i + 1}" for i in range(3 * len(ABSORBED))),
-            *(f"edge {name}" for name in names),
-            "zero peak",
-        ]
+        lines = [one.name for one in found]
+        smooth = [f"continuum {number + 1}" for number in range(3 * len(ABSORBED))]
+        names = np.array([*lines, *smooth, *(f"edge {line}" for line in lines), "zero peak"])
         columns = np.hstack([rest, below])
         kept = np.any(columns > 0, axis=0)
-        return columns.T[kept], [name for name, keep in zip(names_, kept, strict=True) if keep]
+        return columns.T[kept], names[kept].tolist()
 
     def fitted(self, columns: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the model of the sum by columns (channels, p), the weight of every residual, the columns used."""
@@ -338,7 +418,7 @@ class _Spectrum:
         def residual(off: np.ndarray) -> np.ndarray:
             columns = self.columns(elements, off)[0].T
             model, root, _ = self.fitted(columns)
-            return np.append((model - self.total) * root, off / LIKELY)
+            return np.append((model - self.total) * root, 2 * off)  # half the bounds are likely
 
         start = np.clip(start, -0.9, 0.9) + 0.01
         return least_squares(
@@ -356,27 +436,24 @@ class _Spectrum:
         """Return the elements whose lines the sum holds besides those listed, the clearest first."""
         from exspy.material import elements as table
 
-        others = self.families(sorted({*table.keys()} - {*elements, *UNLIKELY}))
-        tried = self.lines(others, off)
         found: list[str] = []
-        tried[self.low] = 0.0
+        others = self.families(sorted({*table.keys()} - {*elements} - UNLIKELY))
+        tried = self.lines(others, off) * ~self.low[:, None]
         of = np.array([one.name.split("_")[0] for one in others])
         for _ in range(MOST):
             columns = self.columns([*elements, *found], off)[0].T
             model, root, used = self.fitted(columns)
             basis = np.linalg.qr(unit_columns(columns[:, used]) * root[:, None])[0]
             left, new = (self.total - model) * root, tried * root[:, None]
-            size = np.linalg.norm(new, axis=0)
-            new = new - basis @ (basis.T @ new)
-            alone = np.linalg.norm(new, axis=0)
-            along = np.where(alone > APART * size, left @ new / np.maximum(alone, 1e-300), 0.0)
-            gain = np.maximum(along, 0.0) ** 2
+            rest = new - basis @ (basis.T @ new)
+            alone = np.maximum(lengths(rest), 1e-300)
+            gain = np.maximum(left @ rest / alone, 0.0) ** 2 * (alone > APART * lengths(new))
             totals = {
                 one: gain[of == one].sum() for one in dict.fromkeys(of.tolist()) if one not in found
             }
             best = max(totals, key=lambda one: totals[one])
             scatter = np.mean(left**2) - 1 - totals[best] / len(left)
-            if totals[best] < max(CLEAR, ABOVE**2 * scatter):
+            if totals[best] < max(CLEAR, ABOVE * scatter):
                 break
             found.append(best)
         return found
