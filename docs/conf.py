@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from sphinx.addnodes import pending_xref
+
 import endmember
 
 HERE = Path(__file__).parent
@@ -27,7 +29,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",
+    "sphinx_copybutton",
+    "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
     "command_line",
     "method_references",
@@ -89,7 +93,7 @@ def as_written(app, what, name, value, options, lines):
             continue
         parts = line.split("``")
         parts[::2] = [
-            re.sub(r"(?<=\()\*(?=\w+[,)])|_(?=,?\))", r"\\\g<0>", part) for part in parts[::2]
+            re.sub(r"(?<=[( ])\*(?=\w+[,)])|_(?=,?\))", r"\\\g<0>", part) for part in parts[::2]
         ]
         lines[i] = "``".join(parts)
 
@@ -97,6 +101,13 @@ def as_written(app, what, name, value, options, lines):
 def underscores(app, what, name, value, options, lines):
     """Keep the last underscore of names such as components_, which markup would take for a link."""
     lines[:] = [re.sub(r"^(:ivar \w+)_:", r"\1\_:", line) for line in lines]
+
+
+def plain_shapes(app, doctree):
+    """Keep the channels of a shape from being taken for the property of a class that has this name."""
+    for node in [*doctree.findall(pending_xref)]:
+        if node.get("reftarget") == "channels":
+            node.replace_self(node.children)
 
 
 def all_pages(app, docname, source):
@@ -112,6 +123,7 @@ def all_pages(app, docname, source):
 def setup(app):
     """Connect what this file defines, before and after napoleon takes docstrings apart."""
     app.connect("source-read", all_pages)
+    app.connect("doctree-read", plain_shapes)
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", as_written, priority=400)
     app.connect("autodoc-process-docstring", underscores, priority=600)

@@ -214,6 +214,22 @@ def test_every_block_of_a_page_runs_as_pasted(page, tmp_path, monkeypatch):
             exec(block, names)
 
 
+def test_every_warning_that_is_explained_exists():
+    source = "".join(file.read_text() for file in (ROOT / "src").rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    for line in (DOCS / "troubleshooting.md").read_text().splitlines():
+        for words in re.findall('"([^"]+)"', line.split(" | ")[0]) if line.startswith("| ") else ():
+            assert words in source, f"no warning says {words!r}"
+
+
+def test_every_name_that_the_way_from_other_programs_gives_exists():
+    text = (DOCS / "coming_from.md").read_text()
+    for name in set(re.findall(r"\bem\.([\w.]+)", text)):
+        value = em
+        for part in name.split("."):
+            value = getattr(value, part)
+
+
 def test_examples_show_what_users_may_call():
     for script in (ROOT / "examples").glob("*.py"):
         assert not re.findall(r"^(?:from|import) endmember\.", script.read_text(), re.MULTILINE), (
