@@ -89,10 +89,10 @@ def test_the_unit_of_data_and_of_columns_plays_no_part(loss):
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 def test_sparse_and_lazy_data_are_the_same(loss):
     X = counts(3.0)
-    dense = model(loss=loss).fit(X)
+    dense = model(loss=loss, tol=1e-7).fit(X)
     flat = X.reshape(-1, CHANNELS)
-    counted = model(loss=loss).fit(sparse.csr_array(flat))
-    lazy = model(loss=loss).fit(da.from_array(X, chunks=(7, 15, CHANNELS)))
+    counted = model(loss=loss, tol=1e-7).fit(sparse.csr_array(flat))
+    lazy = model(loss=loss, tol=1e-7).fit(da.from_array(X, chunks=(7, 15, CHANNELS)))
     assert worst_angle(counted.components_, dense.components_) < 0.5
     assert worst_angle(lazy.components_, dense.components_) < 0.5
 

@@ -53,7 +53,15 @@ def test_an_element_that_is_missing_comes_first_and_none_is_claimed_else(seed):
             total, AXIS
         )
     assert missing["unlisted_"] == ["Cu"] and complete["unlisted_"] == []
-    assert [str(one.message) for one in said] == ["in the data, not in your list: Cu"]
+    heard = [str(one.message) for one in said if one.category is UserWarning]
+    assert heard == ["in the data, not in your list: Cu"]
+
+
+def test_a_list_that_is_empty_is_completed_by_what_is_in_the_data():
+    phantom = em.synthetic.edxs_phases(shape=(24, 24), dose=5)
+    with pytest.warns(UserWarning, match="in the data, not in your list: .*; added"):
+        fitted = em.NMF(2, spectra=em.XRayLines("auto"), n_starts=2).fit(phantom.signal)
+    assert set(fitted.elements_) == set(ELEMENTS)
 
 
 @pytest.mark.parametrize("dose", [2, 20])
@@ -116,6 +124,24 @@ def test_shares_of_counts_are_found_within_their_errors():
         assert (found.atomic_error < 2).all() and found.method == "ratios"
         assert (found.atomic[order][amounts == 0] < found.limits[order][amounts == 0]).all()
     assert 0.5 < np.mean(np.abs(away) < 1) < 0.9 and np.abs(np.mean(away)) < 0.5
+
+
+def test_the_limit_is_three_times_the_noise_of_what_else_is_there(one):
+    X, _, spectra, fitted = one
+    found, order = (
+        em.assess.composition(fitted, X),
+        em.match_components(fitted.components_, spectra),
+    )
+    first, iron = order[0], found.elements.index("Fe")
+    column = fitted.columns_[fitted.column_names_.index("Fe_K")]
+    peak = column > 0.4 * column.max()
+    total = np.nansum(fitted.maps_[..., first])
+    counts = (
+        total * fitted.amounts_[first, [fitted.column_names_.index(one) for one in found.lines]]
+    )
+    background = total * fitted.components_[first, peak].sum()
+    limit = 100 * 3 * np.sqrt(background) / column[peak].sum() / counts.sum()
+    assert found.limits[first, iron] == pytest.approx(limit, rel=0.3)
 
 
 def test_per_cent_are_those_of_exspy(one):

@@ -128,9 +128,7 @@ def composition(
     >>> found.elements[int(found.atomic[0].argmax())]
     'O'
     """
-    masks = (options.get(name) for name in ("mask", "channel_mask", "weights"))
-    model, X, options = given_fit(fitted, X, *masks)
-    model = getattr(model, "model_", model)
+    model, X, options = given_fit(fitted, X, *map(options.get, ("mask", "channel_mask", "weights")))
     if "elements_" not in model.learned():
         raise EndmemberError(
             "the spectra are not made of lines or edges; fit em.NMF(k, spectra=em.XRayLines(elements)) first"
@@ -157,8 +155,8 @@ def composition(
         total = answer.C.sum(axis=0)
         chosen = [_line(model, one, given.get(one, ("", 0))[0], total) for one in model.elements_]
         covariance = answer.covariance_of_amounts(chosen)
-    values = np.array([given.get(one, ("", 1.0))[1] for one in model.elements_])
-    return _composed(model, chosen, covariance, method, values, total)
+        values = np.array([given.get(one, ("", 1.0))[1] for one in model.elements_])
+        return _composed(model, chosen, covariance, method, values, total)
 
 
 def _line(model: Any, element: str, named: str, total: np.ndarray) -> int:
@@ -186,14 +184,14 @@ def _composed(
     own = np.stack([covariance[q, chosen][:, q, chosen] for q in range(len(amounts))])
     atomic, atomic_error = _shares(amounts, own, times)
     weight, weight_error = _shares(amounts, own, times * mass)
-    at_zero = np.maximum(
-        np.einsum("qee->qe", own) - amounts / total[:, None], 1 / total[:, None] ** 2
-    )
-    limits = 300 * np.sqrt(at_zero) * times / np.sum(amounts * times, axis=1, keepdims=True)
+    lines = model.columns_[chosen]
+    rest = model.components_[:, None] - amounts[:, :, None] * lines
+    known = np.nansum(lines**2 / np.maximum(rest, LEAST / total[:, None, None]), axis=-1)
+    whole = np.sum(amounts * times, axis=1, keepdims=True)
+    limits = 300 * times / np.sqrt(total[:, None] * known) / whole
     atoms = np.moveaxis(model.maps_ @ (amounts * times), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         maps = 100 * atoms / atoms.sum(axis=0)
-    lines = [model.column_names_[one] for one in chosen]
     return Composition(
         list(model.elements_),
         atomic,
@@ -201,7 +199,7 @@ def _composed(
         weight,
         weight_error,
         limits,
-        lines,
+        [model.column_names_[one] for one in chosen],
         method,
         maps,
     )

@@ -60,8 +60,7 @@ class Basis(Penalty):
             raise EndmemberError(f"em.{type(self).__name__} is about spectra; give it as spectra=")
         if self.found is not None:
             return self.found.T[grid.index]
-        axis = grid.axis or Axis.numbers(grid.shape[0])
-        return self.columns_on(axis)[0].T[grid.index]
+        return self.columns_on(grid.axis or Axis.numbers(grid.shape[0]))[0].T[grid.index]
 
     def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
         """Return what a model learns of the columns before its fit, by name.
@@ -77,11 +76,6 @@ class Basis(Penalty):
 
     def columns_on(self, axis: Axis) -> tuple[np.ndarray, list[str]]:
         """Return the columns (p, channels) on an axis, and their names."""
-        columns = self._given(axis)
-        return columns, [f"column {number + 1}" for number in range(len(columns))]
-
-    def _given(self, axis: Axis) -> np.ndarray:
-        """Return the columns that were given, (p, channels)."""
         try:
             G = np.atleast_2d(as_array(self.columns).astype(np.float64))
         except (TypeError, ValueError):
@@ -103,7 +97,7 @@ class Basis(Penalty):
                 "em.Basis needs columns that are finite, nowhere negative and not zero everywhere; clip or "
                 "leave out those that are not"
             )
-        return G
+        return G, [f"column {number + 1}" for number in range(len(G))]
 
     def holding(self, columns: np.ndarray) -> Self:
         """Return the same with the columns (p, channels) that a fit has found."""

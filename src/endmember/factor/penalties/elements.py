@@ -25,10 +25,11 @@ BOUNDS = np.array([0.01, 0.02, 0.3, 0.05])
 #: The continuum falls towards low energies as behind layers that absorb below these energies, in keV.
 ABSORBED = (0.0, 0.4, 1.2)
 #: An element is in the data whose lines bring so much, in twice the logarithm of the likelihood, and so many times
-#: the scatter that the lines known leave; no family counts that others make up but for this share.
-CLEAR, ABOVE, APART = 25.0, 400.0, 0.6
+#: the scatter that the lines known leave, cut at so many standard deviations; no family counts that others make up
+#: but for this share.
+CLEAR, ABOVE, FAR, APART = 25.0, 600.0, 5.0, 0.6
 #: Elements that are found at most, times that their list is completed, and that amounts are weighted by their model.
-MOST, ROUNDS, REWEIGHTED = 12, 3, 4
+MOST, ROUNDS, REWEIGHTED = 20, 3, 4
 #: Elements that are in no specimen by chance: gases without compounds, and those that decay.
 UNLIKELY = set("H He Li Ne Ar Kr Xe Tc Pm Po At Rn Fr Ra Ac Pa Np Pu Am Cm Bk Cf Es".split())  # noqa: SIM905
 #: Shells whose ionisation gives the lines of a family, in the table of edges.
@@ -183,10 +184,8 @@ class XRayLines(Basis):
         beam_energy: float | None = None,
         resolution: float | None = None,
     ) -> None:
-        self.elements = elements
-        self.energy = energy
-        self.beam_energy = beam_energy
-        self.resolution = resolution
+        self.elements, self.energy = elements, energy
+        self.beam_energy, self.resolution = beam_energy, resolution
 
     def columns_on(self, axis: Axis) -> tuple[np.ndarray, list[str]]:
         total = np.ones(len(axis.energy))
@@ -452,7 +451,7 @@ class _Spectrum:
                 one: gain[of == one].sum() for one in dict.fromkeys(of.tolist()) if one not in found
             }
             best = max(totals, key=lambda one: totals[one])
-            scatter = np.mean(left**2) - 1 - totals[best] / len(left)
+            scatter = np.mean(np.clip(left, -FAR, FAR) ** 2) - 1  # that of a line is no model's
             if totals[best] < max(CLEAR, ABOVE * scatter):
                 break
             found.append(best)
