@@ -519,6 +519,14 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             **BACKGROUND,
         },
     ),
+    "preprocess.absorbance": (
+        lambda **given: em.preprocess.absorbance(X + 1, 1e4, **given),
+        {"variance": "counts"},
+    ),
+    "preprocess.subtract_baseline": (
+        lambda **given: em.preprocess.subtract_baseline(X, **given),
+        {"method": "arpls", "energy": Same(ENERGY)},
+    ),
     "preprocess.remove_afterglow": (
         lambda **given: em.preprocess.remove_afterglow(X, 0.01, **given),
         {"axis": 0, "rests": False},

@@ -42,6 +42,14 @@ class Cleaning:
     spikes: Annotated[
         bool, typer.Option("--spikes", help="Find and repair hits of X-rays and cosmic rays.")
     ] = False
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="METHOD",
+            help="Subtract a baseline (asls, arpls, snip … of pybaselines), for Raman, CL, PL.",
+        ),
+    ] = None
     background: Annotated[
         Any,
         typer.Option(
@@ -92,9 +100,9 @@ class Steps(Cleaning):
 
     def check(self, crop: Sequence[Window] | None, missing: str | None) -> None:
         """Refuse what has no effect, and what does not go together."""
-        if not (self.spikes or self.align or self.background or self.denoise):
+        if not (self.spikes or self.align or self.baseline or self.background or self.denoise):
             raise EndmemberError(
-                "say what to do: --spikes, --align, --background START:STOP or --denoise K"
+                "say what to do: --spikes, --align, --baseline METHOD, --background START:STOP or --denoise K"
             )
         only_with("--align", self.align, low_loss=self.low_loss, dispersion=self.dispersion)
         only_with("--background START:STOP", self.background, method=self.method)
@@ -127,7 +135,7 @@ def preprocess(
     ] = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Repair spikes, align, subtract the background, denoise: in this order, and keep what comes out.
+    """Repair spikes, align, subtract baseline or background, denoise: in this order, and keep what comes out.
 
     The steps stay in the file's history and appear in the report of 'endmember unmix'.
     """
@@ -188,6 +196,9 @@ def screened(
         image = em.preprocess.remove_spikes(image)  # no mask, so that the history says it all
     if align is not None:
         image = align(image)
+    if cleaning.baseline is not None:
+        image = em.preprocess.subtract_baseline(image, cleaning.baseline)
+        typer.echo(f"Baseline subtracted: {cleaning.baseline}")
     axis = Axis.of(image)
     if window is not None:
         ends = (float(axis.energy.min()), float(axis.energy.max()))

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazily(
             "remove_afterglow",
             "remove_fixed_pattern",
         ],
+        "transmission": ["absorbance", "subtract_baseline"],
         "spikes": ["find_spikes", "remove_spikes"],
     },
 )

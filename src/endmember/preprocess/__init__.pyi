@@ -3,6 +3,7 @@
 from endmember.preprocess.continuum import PowerLawBackground as PowerLawBackground
 from endmember.preprocess.denoising import Separated as Separated
 from endmember.preprocess.continuum import ShapeBackground as ShapeBackground
+from endmember.preprocess.transmission import absorbance as absorbance
 from endmember.preprocess.alignment import align as align
 from endmember.preprocess.detector import bad_channels as bad_channels
 from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
@@ -17,10 +18,12 @@ from endmember.preprocess.detector import remove_fixed_pattern as remove_fixed_p
 from endmember.preprocess.spikes import remove_spikes as remove_spikes
 from endmember.preprocess.denoising import separate_outliers as separate_outliers
 from endmember.preprocess.background import subtract_background as subtract_background
+from endmember.preprocess.transmission import subtract_baseline as subtract_baseline
 __all__ = [
     "PowerLawBackground",
     "Separated",
     "ShapeBackground",
+    "absorbance",
     "align",
     "bad_channels",
     "bremsstrahlung_shapes",
@@ -35,4 +38,5 @@ __all__ = [
     "remove_spikes",
     "separate_outliers",
     "subtract_background",
+    "subtract_baseline",
 ]

@@ -109,6 +109,7 @@ def lifted(
         parameters = {
             key: value for key, value in others.items() if key != "energy" and value is not None
         }
+        parameters |= parameters.pop("options", {})
         step = {"step": name or function.__name__, **parameters} if records else None
         return _each(result, lambda part: _give_back(part, X, taken, array, step))
 
