@@ -235,6 +235,9 @@ def test_edges_are_counted_once_and_give_atomic_per_cent_though_fine_structure_d
 
 
 def test_edges_that_cannot_be_are_refused():
+    losses = em.synthetic.mixed_phases((4, 5), channels=64, k=2).signal
+    with pytest.raises(ValueError, match="no X-ray spectra .*em.CoreLossEdges"):
+        em.NMF(2, spectra=em.XRayLines(["Fe"])).fit(losses)
     with pytest.raises(ValueError, match="La_M is no K or L edge"):
         em.CoreLossEdges(["La_M5"], **MICROSCOPE).columns_on(Axis(EV, "eV"))
     with pytest.raises(ValueError, match="both angles; give"):

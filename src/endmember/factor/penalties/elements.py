@@ -225,9 +225,11 @@ class XRayLines(Basis):
 
     def _setting(self, axis: Axis) -> tuple[np.ndarray, float | None, float]:
         """Return energies and beam energy in keV, and the width at Mn K-alpha in eV."""
-        if self.energy is None and axis.units not in ("keV", "eV"):
+        losses = axis.told("Signal.signal_type") == "EELS"
+        if losses or (self.energy is None and axis.units not in ("keV", "eV")):
             raise EndmemberError(
-                "it is not known where the channels lie; give em.XRayLines(elements, energy=…) energies in keV"
+                "these are no X-ray spectra of which it is known where the channels lie; give em.XRayLines(elements, "
+                "energy=…) energies in keV, or em.CoreLossEdges(edges) for energy losses"
             )
         energy = axis.energy * (1e-3 if axis.units == "eV" else 1.0)
         energy = energy if self.energy is None else np.asarray(self.energy, dtype=float)
