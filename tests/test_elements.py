@@ -80,8 +80,12 @@ def test_few_counts_suffice_where_lines_are_known_and_zeros_tested(dose):
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (em.XRayLines(["Fe", "Xx"], energy=ENERGY), "'Xx' is no element; give"),
-        (em.XRayLines(["Fe"]), "where the channels lie; give"),
+        (em.XRayLines(["Fe", "Xx"], energy=ENERGY), "'Xx' is no element with .*; give"),
+        (
+            em.XRayLines(["Fe", "H"], energy=ENERGY),
+            "'H' is no element with a line on this axis; give",
+        ),
+        (em.XRayLines(["Fe"]), "no X-ray spectra of which .*; give"),
         (em.XRayLines(["Fe"], energy=ENERGY[:5]), "one for each"),
     ],
 )

@@ -39,6 +39,7 @@ SHELLS = {"K": "K", "L": "L3", "M": "M5"}
 class Family(NamedTuple):
     """The lines of one shell of an element: energies (keV), intensities beside the main one, and the edge."""
 
+    element: str
     name: str
     energies: np.ndarray
     weights: np.ndarray
@@ -76,7 +77,9 @@ def families(elements: Collection[str], low: float, high: float) -> list[Family]
                 )
                 if len(chosen) and low < energies[np.argmax(sizes)] < high:
                     edge = 1e-3 * edges.get(name, 1e3 * max(lines[one] for one in own))
-                    found.append(Family(f"{element}_{kind}", energies, sizes / sizes.max(), edge))
+                    found.append(
+                        Family(element, f"{element}_{kind}", energies, sizes / sizes.max(), edge)
+                    )
     return found
 
 
@@ -188,11 +191,12 @@ class XRayLines(Basis):
         self.beam_energy, self.resolution = beam_energy, resolution
 
     def columns_on(self, axis: Axis) -> tuple[np.ndarray, list[str]]:
-        total = np.ones(len(axis.energy))
-        return _Spectrum(*self._setting(axis), total).columns(self._listed(axis), np.zeros(4))
+        spectrum = _Spectrum(*self._setting(axis), np.ones(len(axis.energy)))
+        return spectrum.columns(self._listed(axis, spectrum), np.zeros(4))
 
     def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
-        spectrum, elements = _Spectrum(*self._setting(axis), total), self._listed(axis)
+        spectrum = _Spectrum(*self._setting(axis), total)
+        elements = self._listed(axis, spectrum)
         off, unlisted = np.zeros(4), []
         for _ in range(ROUNDS):
             unlisted = spectrum.missing(elements, off)
@@ -209,19 +213,20 @@ class XRayLines(Basis):
             "axis_fit_": off * BOUNDS * [1.0, 1e3, width, 1e3] + [0.0, 0.0, width, 0.0],
         }  # fmt: skip
 
-    def _listed(self, axis: Axis) -> list[str]:
-        """Return the elements that were given, or those of the metadata."""
+    def _listed(self, axis: Axis, spectrum: _Spectrum) -> list[str]:
+        """Return the elements that were given, or those of the metadata that have lines there."""
         from exspy.material import elements as table
 
         auto = np.array_equal(self.elements, "auto")
         given = np.atleast_1d(axis.told("Sample.elements") if auto else self.elements)
         listed = dict.fromkeys(str(one) for one in given if one is not None)
-        unknown = [one for one in listed if one not in table]
-        if unknown:
+        known = spectrum.families([one for one in listed if one in table])
+        wrong = [one for one in listed if one not in {family.element for family in known}]
+        if wrong and not auto:
             raise EndmemberError(
-                f'{unknown[0]!r} is no element; give symbols such as ["Fe", "O"], or "auto"'
+                f'{wrong[0]!r} is no element with a line on this axis; give symbols such as ["Fe", "O"], or "auto"'
             )
-        return list(listed)
+        return [one for one in listed if one not in wrong]
 
     def _setting(self, axis: Axis) -> tuple[np.ndarray, float | None, float]:
         """Return energies and beam energy in keV, and the width at Mn K-alpha in eV."""
@@ -311,11 +316,9 @@ class CoreLossEdges(Basis):
                 "em.CoreLossEdges(edges, energy=…, beam_energy=…, convergence=…, collection=…)"
             )
         E = axis.energy if self.energy is None else np.asarray(self.energy, dtype=float)
-        laws = (E[:, None] / E.max()) ** -np.arange(1.0, 7.0)
-        columns, names = [*laws.T], [f"power law {r}" for r in range(1, 7)]
-        for one in dict.fromkeys(
-            f"{element}_{shell[:1]}" for element, _, shell in (e.partition("_") for e in self.edges)
-        ):
+        names = [f"power law {r}" for r in range(1, 7)]
+        columns = [(E / E.max()) ** -r for r in np.arange(1.0, 7.0)]
+        for one in dict.fromkeys(edge[: edge.find("_") + 2] for edge in self.edges):
             try:
                 edge = EELSCLEdge(one if one[-1] == "K" else f"{one}3", GOS="hydrogenic")
             except (ValueError, KeyError, AttributeError) as error:
@@ -323,18 +326,14 @@ class CoreLossEdges(Basis):
                     f"{one} is no K or L edge of an element; leave it out, or crop the axis below it"
                 ) from error
             edge.set_microscope_parameters(*map(float, microscope), axis.step)
-            onset = edge.onset_energy.value
-            places = np.arange(onset - 3, onset + self.fine, 3.0)
+            places = edge.onset_energy.value + np.arange(-3.0, self.fine, 3.0)
             columns = [
                 edge.function(E) * (places[-1] + 3 <= E),
                 *columns,
                 *np.maximum(1 - np.abs(E - places[:, None]) / 3, 0),
             ]
             names = [one, *names, *(f"{one} fine {number}" for number in range(len(places)))]
-        kept = [bool(np.any(column > 0)) for column in columns]
-        return np.array(columns)[kept], [
-            name for name, keep in zip(names, kept, strict=True) if keep
-        ]
+        return np.array(columns), names
 
 
 class _Spectrum:
@@ -440,7 +439,7 @@ class _Spectrum:
         found: list[str] = []
         others = self.families(sorted({*table.keys()} - {*elements} - UNLIKELY))
         tried = self.lines(others, off) * ~self.low[:, None]
-        of = np.array([one.name.split("_")[0] for one in others])
+        of = np.array([one.element for one in others])
         for _ in range(MOST):
             columns = self.columns([*elements, *found], off)[0].T
             model, root, used = self.fitted(columns)
