@@ -173,6 +173,8 @@ def test_per_cent_are_those_of_exspy(one):
     found = em.assess.composition(fitted, X, factors=factors)
     theirs = np.stack([one.data[0] for one in weights], axis=1)
     np.testing.assert_allclose(found.weight, theirs, atol=1e-6)
+    listed = em.assess.composition(fitted, X, method="CL", factors=list(factors.values()))
+    np.testing.assert_array_equal(listed.weight, found.weight)
     atoms = em.assess.composition(fitted, X, method="cross-section", factors=factors)
     ours = counts.T / list(factors.values())
     np.testing.assert_allclose(

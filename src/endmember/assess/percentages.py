@@ -81,7 +81,7 @@ def composition(
     X: Any = None,
     *,
     method: str | None = None,
-    factors: Mapping[str, float] | None = None,
+    factors: Mapping[str, float] | Sequence[float] | None = None,
     thickness: Any = None,
     **options: Any,
 ) -> Composition:
@@ -95,11 +95,12 @@ def composition(
     fitted : Unmixing, or fitted em.NMF with em.XRayLines as its spectra
     X : array_like or HyperSpy signal, optional
         The data; those of an Unmixing unless given.
-    method : "cliff-lorimer", "cross-section", "ratios" or "edges", optional
+    method : "cliff-lorimer", "cross-section" (eXSpy's "CL", "cross_section"), "ratios" or "edges", optional
         Of lines, the first where there are factors, else "ratios", which gives shares of counts and says so; of
         em.CoreLossEdges always the last.
-    factors : mapping of str to float
-        By element or line, such as ``{"Fe_Ka": 1.3, "O": 2.1}``: k-factors, or cross-sections in one unit.
+    factors : mapping of str to float, or sequence of float
+        By element or line, such as ``{"Fe_Ka": 1.3, "O": 2.1}``, or in the order of the elements: k-factors, or
+        cross-sections in one unit.
     thickness : None
         Nothing that lines ask for: absorption is not corrected, and a thickness is refused.
     **options
@@ -137,7 +138,10 @@ def composition(
         raise EndmemberError(
             f"thickness={thickness!r} has no effect, as absorption is not corrected; leave it out"
         )
+    if factors is not None and not isinstance(factors, Mapping):
+        factors = dict(zip(model.elements_, factors, strict=False))
     method = method or ("cliff-lorimer" if factors else model.made_of_)
+    method = {"CL": "cliff-lorimer", "cross_section": "cross-section"}.get(method, method)
     check_known("method", method, *ASSUMED)
     if (method == model.made_of_) != (not factors) or (factors and model.made_of_ == "edges"):
         raise EndmemberError(

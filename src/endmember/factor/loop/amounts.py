@@ -83,10 +83,9 @@ class Amounts:
         n_others: int,
         *,
         penalties: Sequence[Any] = (),
-        memory: Memory | None = None,
+        memory: Memory,
     ) -> np.ndarray:
         """Return a better factor; the parameters are those of a solver."""
-        memory = {} if memory is None else memory
         W = self._kept(F, memory)
         F = self.columns @ W
         asked = self.asked(subproblem, F, W)
@@ -97,8 +96,8 @@ class Amounts:
         step = ((solver.improve(asked, row, n_others) - row) / unit).reshape(W.shape)
         t = 1.0
         if isinstance(subproblem, Ratio):
-            newton = isinstance(self.solver, Newton)
-            most = self.solver.relaxed(subproblem, penalties, memory) if newton else 1.0
+            own = self.solver if isinstance(self.solver, Newton) else Newton(relaxation=1.0)
+            most = own.relaxed(subproblem, penalties, memory)
             far = np.min(W / np.where(step < 0, -step, 1.0), where=step < 0, initial=most)
             t = _length(subproblem, F, self.columns @ step, max(float(far), 1.0))
         memory["amounts"] = W = np.maximum(W + t * step, 0.0)
