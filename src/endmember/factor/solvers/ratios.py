@@ -136,9 +136,7 @@ class Newton(Solver):
         run("newton_steps", counts, Z, F, rest, relaxation, self.inner)
         return F
 
-    def relaxed(
-        self, subproblem: Counted, penalties: Sequence[Any], memory: Memory | None
-    ) -> float:
+    def relaxed(self, subproblem: Ratio, penalties: Sequence[Any], memory: Memory | None) -> float:
         """Return how far to go: further only where the other factor has moved, and an objective says what is better."""
         if memory is None or not all(penalty.has_objective for penalty in penalties):
             return 1.0
