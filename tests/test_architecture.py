@@ -182,7 +182,7 @@ MOST_STATEMENTS = {
     "factor": 6787,
     "methods": 2387,
     "preprocess": 1180,
-    "show": 809,
+    "show": 788,
     "signals": 2106,
     "synthetic": 403,
 }

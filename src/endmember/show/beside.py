@@ -5,16 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from endmember.show import drawing, page
+from endmember.show.page import Axes, Figure
 from endmember.show.space import Space, label_below
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _SPECTRUM_WIDTH = 4.3  # inches
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import ArrayLike
 
-from endmember.show.page import GREY, INK, NORMAL, SMALL, quiet_axes, readable_units
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.image import AxesImage
-    from matplotlib.lines import Line2D
-    from numpy.typing import ArrayLike
+from endmember.show.page import (
+    GREY,
+    INK,
+    NORMAL,
+    SMALL,
+    Axes,
+    AxesImage,
+    Line2D,
+    quiet_axes,
+    readable_units,
+)
 
 _PERCEPTUAL, _DIVERGING = "viridis", "RdBu_r"
 _FLATTEST, _TALLEST = 0.3, 3.5  # drawn height / width of a map; beyond, its pixels are stretched
@@ -267,15 +270,13 @@ def draw_profile(
     >>> draw_profile(axes, [1.0, 3.0, 2.0], step=0.5).get_xdata()
     array([0. , 0.5, 1. ])
     """
-    from matplotlib.ticker import MaxNLocator
-
     values = np.asarray(values, dtype=float)
     step = step if np.isfinite(step) else 1
     position = np.arange(values.size) * step
     line = draw_spectrum(axes, position, values, colour=colour, dots=values.size <= 60)
     axes.set_xlim(-0.5 * step, (values.size - 0.5) * step)
     if step == 1:
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+        axes.locator_params("x", nbins=6, steps=None, integer=True, min_n_ticks=1)
     return line
 
 
@@ -317,8 +318,6 @@ def draw_spectrum(
     >>> draw_spectrum(axes, [5.0, 6.0, 7.0], [1.0, np.nan, 2.0]).get_ydata()
     array([ 1., nan,  2.])
     """
-    from matplotlib.ticker import MaxNLocator
-
     energy, spectrum = np.asarray(energy, dtype=float), np.asarray(spectrum, dtype=float)
     spectrum = np.where(np.isfinite(spectrum), spectrum, np.nan)
     # A value between two gaps has no line to either side and shows only as a dot.
@@ -333,7 +332,7 @@ def draw_spectrum(
     axes.set_ylim(low, high)
     if low < 0 and not any(other.get_gid() == "zero" for other in axes.lines):
         axes.axhline(0, color=GREY, linewidth=0.5, zorder=0.5, gid="zero")
-    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.locator_params("y", nbins=3, steps=None)
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 5), useMathText=True)
     axes.yaxis.get_offset_text().set(fontsize=SMALL, color=GREY)
     quiet_axes(axes)

@@ -6,14 +6,9 @@ import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from endmember.show.page import svg, writable
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from endmember.show.page import Figure, svg, writable
 
 _DOTS_PER_INCH = 200  # of maps, sharp on paper and on fine screens; lines and letters are outlines
 
@@ -124,14 +119,13 @@ def render(report: Report) -> str:
     >>> html[:15], "<h1>&lt;b&gt;.dm3</h1>" in html
     ('<!doctype html>', True)
     """
-    from jinja2 import Environment, StrictUndefined
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = resources.files("endmember.show").joinpath("report.html.j2")
-    page = environment.from_string(template.read_text(encoding="utf-8"))
-    return writable(page.render(report=report))
+        loader=PackageLoader("endmember", "show"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return writable(environment.get_template("report.html.j2").render(report=report))
 
 
 def write(report: Report, path: str | os.PathLike[str]) -> Path:

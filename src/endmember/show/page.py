@@ -18,8 +18,12 @@ import numpy as np
 from endmember.errors import EndmemberTypeError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes as Axes
+    from matplotlib.figure import Figure as Figure
+    from matplotlib.image import AxesImage as AxesImage
+    from matplotlib.lines import Line2D as Line2D
+else:  # they stand in signatures alone, and Matplotlib is imported when something is drawn
+    Axes = Figure = AxesImage = Line2D = Any
 
 INK, GREY, FAINT = "#1a1a1a", "#666666", "#d0d0d0"
 SMALL, NORMAL, LARGE = 7.5, 8.5, 10.5  # points

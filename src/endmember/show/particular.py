@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from endmember.errors import EndmemberError
 from endmember.show import drawing, page
 from endmember.show.contents import Components
+from endmember.show.page import Axes, Figure
 from endmember.show.space import Space, label_below
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
 
 
 def relevance(levels: Any, *, kept: int | None = None) -> Figure:
@@ -53,8 +50,6 @@ def relevance(levels: Any, *, kept: int | None = None) -> Figure:
     >>> [line.get_ydata().tolist() for line in figure.axes[0].lines[:2]]
     [[8.0, 5.0], [0.1, 0.1]]
     """
-    from matplotlib.ticker import MaxNLocator
-
     if hasattr(levels, "relevance_"):
         kept = levels.n_components_ if kept is None else kept
         levels = levels.relevance_
@@ -87,7 +82,7 @@ def relevance(levels: Any, *, kept: int | None = None) -> Figure:
         page.remark(axes, "dashed: an empty map")
     axes.set_ylim(bottom, top)
     axes.set_xlim(0.4, len(values) + 0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+    axes.locator_params("x", nbins=10, steps=None, integer=True, min_n_ticks=1)
     axes.set_xlabel("Component", fontsize=page.NORMAL)
     axes.set_ylabel("Relevance", fontsize=page.NORMAL)
     page.quiet_axes(axes)
@@ -182,9 +177,7 @@ def _draw_course(axes: Axes, field: np.ndarray) -> None:
 
 def _mark_zero(axes: Axes) -> None:
     """Draw a line at zero, and label round numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.locator_params("y", nbins=5, steps=[1, 2, 5, 10])
     axes.axhline(0.0, color=page.FAINT, linewidth=0.6, zorder=0)
 
 

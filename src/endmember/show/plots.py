@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.show import drawing, page
 from endmember.show.contents import Components, Misfit
+from endmember.show.page import Axes, Figure
 from endmember.show.space import PROFILE_HEIGHT, Space, label_below, label_into_gap
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
 
 _SPECTRUM_WIDTH = 4.3  # inches
 _ONE_COLUMN = 6  # components, before the rows are set in two columns
@@ -315,8 +312,6 @@ def _limits_with(values: np.ndarray, noise: float | None) -> tuple[float, float]
 
 def _draw_convergence(objective: np.ndarray, starts: np.ndarray, converged: bool | None) -> Figure:
     """Draw the relative excess over the last value on a logarithmic axis."""
-    from matplotlib.ticker import MaxNLocator
-
     figure = page.blank_figure(5.2, 3.2, f"Objective over {objective.size} sweeps")
     axes = figure.add_subplot()
     excess, excess_of_starts = _relative_excess(objective, starts)
@@ -331,7 +326,7 @@ def _draw_convergence(objective: np.ndarray, starts: np.ndarray, converged: bool
         markersize=2 if objective.size <= 200 else 0,
     )
     axes.set_xlim(0.5, objective.size + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    axes.locator_params("x", nbins=6, steps=None, integer=True, min_n_ticks=1)
     axes.set_xlabel("Sweep", fontsize=page.NORMAL)
     if positive.size:
         axes.set_yscale("log")

@@ -1,8 +1,9 @@
 """How an answer shows itself: in a line where somebody types, with its picture and a table in a notebook."""
 
 import base64
-import io
 from html import escape
+
+from endmember.show.page import png
 
 
 class Shown:
@@ -18,9 +19,8 @@ class Shown:
         said = [f"<p>{escape(line)}</p>" for line in repr(self).splitlines()]
         plot = getattr(self, "plot", None)
         if plot is not None:
-            picture, figure = io.BytesIO(), plot()
-            figure.savefig(picture, format="png", dpi=100)
-            data = base64.b64encode(picture.getvalue()).decode("ascii")
+            figure = plot()
+            data = base64.b64encode(png(figure, 100)).decode("ascii")
             said.append(
                 f'<img alt="{escape(figure.get_label())}" src="data:image/png;base64,{data}">'
             )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from endmember.show import drawing, page
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from endmember.show.page import Axes
 
 _MAP_WIDTH, _MAP_HEIGHT = 1.8, 1.7  # inches, at most
 PROFILE_HEIGHT = 1.05  # inches
