@@ -56,6 +56,10 @@ def wait_for(lane):
     assert not lane.busy
 
 
+def do(session, step):
+    session.settle((*session.steps, step))
+
+
 def angle(a, b):
     order = em.match_components(a, b)
     return np.max(em.spectral_angle(a[order], b))
@@ -267,8 +271,8 @@ def test_data_that_stay_on_disk_give_the_same_answers(folder):
     small, large = Session(folder), Session(folder, store=Store(most=1000))
     for session in (small, large):
         session.use(session.read("diode.hspy"))
-        session.accept(Step("crop_pixels", {"rows": [0, 14], "columns": [1, 17]}))
-        session.accept(Step("rebin", {"channels": 2}))
+        do(session, Step("crop_pixels", {"rows": [0, 14], "columns": [1, 17]}))
+        do(session, Step("rebin", {"channels": 2}))
     few, many = small.data, large.data
     assert many.is_preview and many.signal._lazy and not few.is_preview
     assert many.shape == few.shape
@@ -362,7 +366,7 @@ def test_a_process_gives_the_answer_that_this_one_gives(workers, folder):
     for where in (None, Store(workers)):
         session = Session(folder, store=where)
         session.use(session.read("diode.hspy"))
-        session.accept(Step("align", {"method": "correlation"}))
+        do(session, Step("align", {"method": "correlation"}))
         run = session.run(Choices(2, penalties={"soft_orthogonal": 0.01}, starts=2))
         session.judge(run, "errors")
         answers.append((run.result, session.rank().suggested, session.script()))
@@ -382,7 +386,7 @@ def test_what_goes_wrong_in_a_process_is_said_here(workers, folder):
         session.read("broken.hspy")
     session.use(session.read("diode.hspy"))
     with pytest.raises(ValueError, match="rows"):
-        session.preview(Step("crop_pixels", {"rows": [5, 99], "columns": [0, 3]}))
+        session.prepared((Step("crop_pixels", {"rows": [5, 99], "columns": [0, 3]}),))
     session.close()
 
 
@@ -442,13 +446,13 @@ def test_a_second_user_does_not_wait_for_the_fit_of_the_first(workers, folder):
 def test_a_preview_changes_nothing_and_undo_takes_back(session):
     before = session.data.cube.copy()
     step = Step("rebin", {"pixels": 2})
-    image = session.preview(step)
+    image = session.prepared((step,))
     assert session.steps == ()
     np.testing.assert_array_equal(session.data.cube, before)
     np.testing.assert_allclose(image.cube[0, 0], before[:2, :2].sum(axis=(0, 1)))
-    session.accept(step, image)
+    session.settle((step,), image)
     assert session.data.shape == (8, 9, 60)
-    session.undo()
+    session.settle(session.steps[:-1])
     np.testing.assert_array_equal(session.data.cube, before)
 
 
@@ -457,15 +461,15 @@ def test_a_step_that_was_taken_back_is_done_again_unless_another_has_come(sessio
         Step("rebin", {"pixels": 2}),
         Step("crop_pixels", {"rows": [0, 8], "columns": [0, 9]}),
     )
-    session.accept(bin_)
-    session.accept(Step("rebin", {"channels": 2}))
-    session.undo()
-    session.undo()
+    do(session, bin_)
+    do(session, Step("rebin", {"channels": 2}))
+    session.settle(session.steps[:-1])
+    session.settle(session.steps[:-1])
     assert [step.parameters for step in session.undone] == [{"pixels": 2}, {"channels": 2}]
-    session.accept(session.undone[0])
+    do(session, session.undone[0])
     assert session.steps == (bin_,) and [s.parameters for s in session.undone] == [{"channels": 2}]
-    session.undo()
-    session.accept(crop)
+    session.settle(session.steps[:-1])
+    do(session, crop)
     assert session.steps == (crop,) and session.undone == ()
 
 
@@ -489,7 +493,7 @@ def test_a_run_is_on_disk_as_it_ends_and_comes_back_with_its_data(workers, folde
     workspace = folder / "kept"
     one = Session(folder, store=Store(workers), workspace=workspace)
     one.use(one.read("diode.hspy"))
-    one.accept(Step("rebin", {"pixels": 2}))
+    do(one, Step("rebin", {"pixels": 2}))
     run = one.run(Choices(2, starts=1))
     one.judge(run, "errors")
     assert (
@@ -529,10 +533,10 @@ def test_a_run_that_cannot_be_kept_is_not_lost(folder):
 )  # of 16 pixels
 def test_the_script_gives_the_same_spectra(session, tmp_path, monkeypatch):
     session.run(Choices(3, starts=2))
-    session.accept(Step("crop_pixels", {"rows": [0, 12], "columns": [2, 18]}))
-    session.accept(Step("rebin", {"pixels": 2}))
-    session.accept(Step("align", {"method": "correlation", "smooth": 3}))
-    session.accept(Step("crop_energy", {"start": float(session.data.energy[4]), "stop": 120.0}))
+    do(session, Step("crop_pixels", {"rows": [0, 12], "columns": [2, 18]}))
+    do(session, Step("rebin", {"pixels": 2}))
+    do(session, Step("align", {"method": "correlation", "smooth": 3}))
+    do(session, Step("crop_energy", {"start": float(session.data.energy[4]), "stop": 120.0}))
     session.run(Choices(2, penalties={"soft_orthogonal": 0.01}, starts=2, seed=3))
     file = tmp_path / "script.py"
     file.write_text(session.script())
@@ -569,8 +573,8 @@ def test_a_crop_on_the_command_line_is_in_the_script(folder):
 
 
 def test_a_saved_run_is_reproduced_from_its_folder(session, folder):
-    session.accept(Step("crop_pixels", {"rows": [1, 13], "columns": [0, 16]}))
-    session.accept(Step("rebin", {"pixels": 2, "channels": 3}))
+    do(session, Step("crop_pixels", {"rows": [1, 13], "columns": [0, 16]}))
+    do(session, Step("rebin", {"pixels": 2, "channels": 3}))
     run = session.run(Choices(2, starts=1))
     session.save(run, "kept")
     again = em.open(folder / "kept").reproduce()

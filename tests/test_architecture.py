@@ -174,10 +174,10 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2169,
+    "app": 2153,
     "assess": 2155,
     "catalogue": 42,
-    "cli": 1088,
+    "cli": 1087,
     "errors": 50,
     "factor": 6787,
     "methods": 2387,

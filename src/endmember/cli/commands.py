@@ -305,13 +305,14 @@ def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
 
     with signals.guard(seconds=LOAD_SECONDS):
         image = store.open(file, number)
-    steps = [Step("crop_energy", {"start": start, "stop": stop}) for start, stop in windows or ()]
-    prepared = [(step, store.prepare(Ticket(), image, (step,))) for step in steps]
+    steps = tuple(
+        Step("crop_energy", {"start": start, "stop": stop}) for start, stop in windows or ()
+    )
+    cropped = store.prepare(Ticket(), image, steps) if steps else image
 
     def first(session: Any) -> None:
         session.use(image)
-        for step, cropped in prepared:
-            session.accept(step, cropped)
+        session.settle(steps, cropped)
 
     return first
 

@@ -105,7 +105,6 @@ class Session:
         self.steps = self.undone = cast(tuple[Step, ...], ())
         self.runs: list[Run] = []
         self.live: Live | None = None
-        self._made = 0
         self._own = tempfile.TemporaryDirectory(dir=self.store.room)
 
     def close(self) -> None:
@@ -165,30 +164,22 @@ class Session:
         self.image, self.live = image, Live(image.sketches)
 
     # Before the fit -------------------------------------------------------------------------
-    def preview(self, step: Step, ticket: Ticket | None = None) -> Image:
-        """Return what a step would make of the data, and change nothing."""
-        return self.store.prepare(ticket or Ticket(), self.data, (step,))
+    def prepared(self, steps: tuple[Step, ...], ticket: Ticket | None = None) -> Image:
+        """Return what these steps, all since the data were read, would make of them; changes nothing."""
+        done = len(self.steps)
+        begun = steps[:done] == self.steps
+        image, left = (self.data, steps[done:]) if begun else (cast(Image, self.original), steps)
+        return self.store.prepare(ticket or Ticket(), image, left) if left else image
 
-    def accept(self, step: Step, image: Image | None = None) -> None:
-        """Do a step for good; ``image`` is its preview where that was made."""
-        self._look_at(self.preview(step) if image is None else image)
-        self.undone = self.undone[1:] if self.undone[:1] == (step,) else ()
-        self.steps = (*self.steps, step)
+    def settle(self, steps: tuple[Step, ...], image: Image | None = None) -> None:
+        """Have these steps done for good: one more, or the last one taken back, which may be done again.
 
-    def without_last_step(self, ticket: Ticket | None = None) -> Image:
-        """Return the data before the last step, by doing the others again; changes nothing."""
-        if self.original is None or not self.steps:
-            raise EndmemberError("there is no step to take back")
-        others = self.steps[:-1]
-        if not others:
-            return self.original
-        return self.store.prepare(ticket or Ticket(), self.original, others)
-
-    def undo(self, image: Image | None = None) -> None:
-        """Take the last step back; ``image`` is :meth:`without_last_step` where that was made."""
-        self._look_at(image or self.without_last_step())
-        *rest, last = self.steps
-        self.steps, self.undone = tuple(rest), (last, *self.undone)
+        ``image`` is what :meth:`prepared` gave for them, where that was asked.
+        """
+        known = (*self.steps, *self.undone)
+        self._look_at(image or self.prepared(steps))
+        self.undone = known[len(steps) :] if known[: len(steps)] == steps else ()
+        self.steps = steps
 
     # Runs -----------------------------------------------------------------------------------
     @property
@@ -215,9 +206,8 @@ class Session:
 
     def keep(self, run: Run) -> Run:
         """Enter a run into the list; one without a folder gets its name here."""
-        self._made += 1
         method = type(run.model).__name__.lower()
-        name = run.name or f"run-{self._made}-{method}-{run.result.model.n_components_}"
+        name = run.name or f"run-{len(self.runs) + 1}-{method}-{run.result.model.n_components_}"
         self.runs.append(replace(run, name=name))
         return self.runs[-1]
 
@@ -286,10 +276,6 @@ class Session:
 
     def _ask(self, ticket: Ticket | None, job: str, image: Image, *arguments: Any) -> Any:
         return self.store.workers.call(ticket or Ticket(), job, image, *arguments)
-
-    def find(self, name: str) -> Run:
-        """Return the run of that name."""
-        return next(run for run in self.runs if run.name == name)
 
     # To take home ---------------------------------------------------------------------------
     def script(self, brought: Image | None = None) -> str:

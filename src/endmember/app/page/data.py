@@ -1,5 +1,6 @@
 """The data: look at them, drag a region for its spectrum, an energy window for its map; prepare them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -224,7 +225,7 @@ class PreparePanel(Panel):
         self._maps = {name: map_plot(page.session.data, 330, 300) for name in ("Before", "After")}
         self._spectra = SpectrumPlot("Mean spectrum before and after", 420, 320)
         self._words = pn.pane.Str("", width=290, stylesheets=[PLAIN], styles={"color": "#666666"})
-        self._tried: tuple[Step, Image] | None = None
+        self._tried: tuple[tuple[Step, ...], Image] | None = None
         self._kind.param.watch(lambda _: self._offer(), "value")
         attempt = w.Button(label="Try", width=80, on_click=lambda _: self._start())
         controls = pn.Column(
@@ -288,52 +289,48 @@ class PreparePanel(Panel):
     def _start(self) -> None:
         step, session = self._step(), self._page.session
 
-        def done(image: Image) -> None:
+        def done(steps: tuple[Step, ...], image: Image) -> None:
             self._page.say(f"Tried {step.code}: keep it, or try another.")
             self._compare(session.data, image)
-            self._tried, self._keep.disabled = (step, image), False
+            self._tried, self._keep.disabled = (steps, image), False
 
-        self._ask(f"Trying {step.code} ...", lambda ticket: session.preview(step, ticket), done)
+        self._ask(f"Trying {step.code} ...", (*session.steps, step), done)
 
-    def _ask(self, sentence: str, work: Any, done: Any) -> None:
-        """Do long work on the data as they are; its answer is not for others."""
+    def _ask(
+        self,
+        sentence: str,
+        steps: tuple[Step, ...],
+        done: Callable[[tuple[Step, ...], Image], None],
+    ) -> None:
+        """Work out what steps make of the data; what comes of them is not for other data."""
         page, data = self._page, self._page.session.image
 
         def unless_changed(answer: Image) -> None:
             if page.session.image is data:
-                done(answer)
+                done(steps, answer)
             else:
                 page.say("The data have changed meanwhile, and nothing was done: ask again.")
 
-        page.background(sentence, work, unless_changed)
+        page.background(
+            sentence, lambda ticket: page.session.prepared(steps, ticket), unless_changed
+        )
 
     def _accept(self) -> None:
         if self._tried is not None:
-            self._take(*self._tried)
+            self._settle(*self._tried)
 
-    def _take(self, step: Step, image: Image) -> None:
-        self._page.session.accept(step, image)
+    def _settle(self, steps: tuple[Step, ...], image: Image) -> None:
+        self._page.session.settle(steps, image)
         self._page.data_changed()
 
     def _take_back(self) -> None:
-        session = self._page.session
-
-        def done(image: Image) -> None:
-            session.undo(image)
-            self._page.data_changed()
-
-        self._ask(
-            "Taking the last step back ...", lambda ticket: session.without_last_step(ticket), done
-        )
+        others = self._page.session.steps[:-1]
+        self._ask("Taking the last step back ...", others, self._settle)
 
     def _do_again(self) -> None:
         session = self._page.session
         step = session.undone[0]
-        self._ask(
-            f"Doing {step.code} again ...",
-            lambda ticket: session.preview(step, ticket),
-            lambda image: self._take(step, image),
-        )
+        self._ask(f"Doing {step.code} again ...", (*session.steps, step), self._settle)
 
     def _compare(self, before: Image, after: Image | None) -> None:
         for name, image in (("Before", before), ("After", after or before)):

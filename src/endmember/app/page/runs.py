@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,17 @@ import panel as pn
 from endmember.app.core.session import Run, side_by_side
 from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, map_plot, wide, wrapped
 
-_NOTHING, _BANDS, _ERRORS = "nothing", "ambiguity bands", "standard errors"
+#: What can be drawn of how sure a run is.
+_JUDGED = {"bands": "ambiguity bands", "errors": "standard errors"}
 _EMPTY = (
     "No runs yet: press Run on the full data in the Unmix panel. Every run is kept and listed here."
 )
 _ALONE = "Two different runs, one left and one right, are compared component by component."
-_KEYS = {_BANDS: "bands", _ERRORS: "errors"}
+
+
+def _listed(runs: Sequence[Run]) -> dict[str, Run]:
+    """Return runs as a list offers them."""
+    return {f"{run.name}: {run.label}": run for run in runs}
 
 
 class RunsPanel(Panel):
@@ -28,7 +33,10 @@ class RunsPanel(Panel):
         super().__init__(page)
         self._choice = [pn.widgets.Select(label=name, width=380) for name in ("Left", "Right")]
         self._doubt = pn.widgets.RadioButtonGroup(
-            options=[_NOTHING, _BANDS, _ERRORS], value=_NOTHING, width=350, margin=(26, 10, 5, 10)
+            options={"nothing": "", **{words: what for what, words in _JUDGED.items()}},
+            value="",
+            width=350,
+            margin=(26, 10, 5, 10),
         )
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._rows: Any = pn.Column(sizing_mode="stretch_width")
@@ -55,11 +63,10 @@ class RunsPanel(Panel):
         runs, kept = self._page.session.runs, self._page.session.kept()
         self._kept.param.update(options=kept, value=kept[0] if kept else None)
         self._before.visible = bool(kept)
-        options = {f"{run.name}: {run.label}": run.name for run in runs}
-        newest = [runs[-2:][0].name, runs[-1].name] if runs else [None, None]
-        for choice, name in zip(self._choice, newest, strict=True):
-            choice.param.update(options=options, value=name)
-        self._doubt.value = _NOTHING
+        newest = [runs[-2:][0], runs[-1]] if runs else [None, None]
+        for choice, run in zip(self._choice, newest, strict=True):
+            choice.param.update(options=_listed(runs), value=run)
+        self._doubt.value = ""
         self._show()
 
     def _reopen(self) -> None:
@@ -77,29 +84,24 @@ class RunsPanel(Panel):
             )
 
     def _chosen(self) -> list[Run]:
-        known = {run.name for run in self._page.session.runs}
-        return [
-            self._page.session.find(choice.value)
-            for choice in self._choice
-            if choice.value in known
-        ]
+        return [choice.value for choice in self._choice if choice.value is not None]
 
     def _ask(self) -> None:
         """Work out bands or errors of the chosen runs, then draw them."""
         page, chosen, doubt = self._page, self._chosen(), self._doubt.value
-        if doubt == _NOTHING or not chosen:
+        if not doubt or not chosen:
             self._show()
             return
 
         def work(ticket: Any) -> None:
             for run in chosen:
-                page.session.judge(run, _KEYS[doubt], ticket)
+                page.session.judge(run, doubt, ticket)
 
         def done(_: Any) -> None:
-            page.say(f"Drawn with {doubt}.")
+            page.say(f"Drawn with {_JUDGED[doubt]}.")
             self._show()
 
-        page.background(f"Working out {doubt} ...", work, done)
+        page.background(f"Working out {_JUDGED[doubt]} ...", work, done)
 
     def _show(self) -> None:
         """Draw the chosen runs, or the one that was chosen twice; the pictures are made anew for others."""
@@ -157,7 +159,7 @@ class RunsPanel(Panel):
 
     def _judged(self, run: Run) -> Any:
         """Return bands or errors of a run, whichever are asked for; None where they are not known."""
-        return run.fitted.judged.get(_KEYS.get(self._doubt.value, ""))
+        return run.fitted.judged.get(self._doubt.value)
 
     def _band(
         self, run: Run, j: int, spectrum: np.ndarray, scale: float
@@ -166,7 +168,7 @@ class RunsPanel(Panel):
         judged = self._judged(run)
         if judged is None:
             return []
-        if self._doubt.value == _BANDS:
+        if self._doubt.value == "bands":
             total = float(np.nansum(spectrum)) / scale
             return [(judged.spectra_low[j] * total, judged.spectra_high[j] * total)]
         error = judged.spectra[j]
@@ -221,10 +223,9 @@ class ExportPanel(Panel):
     def runs_changed(self) -> None:
         """List the runs and show the script."""
         session = self._page.session
-        options = {f"{run.name}: {run.label}": run.name for run in session.runs}
-        newest = session.runs[-1].name if session.runs else None
-        self._run.param.update(options=options, value=newest)
-        self._name.value = newest or ""
+        newest = session.runs[-1] if session.runs else None
+        self._run.param.update(options=_listed(session.runs), value=newest)
+        self._name.value = newest.name if newest else ""
         for way in self._ways:
             way.disabled = not session.runs
         self._shown.object = session.script() if session.runs else "There is no run yet."
@@ -234,7 +235,7 @@ class ExportPanel(Panel):
         page = self._page
 
         async def callback() -> io.BytesIO:
-            run = page.session.find(self._run.value)
+            run = self._run.value
             page.say(f"Writing {run.name} ...")
             try:
                 made = await asyncio.to_thread(make, run)
@@ -247,8 +248,7 @@ class ExportPanel(Panel):
         return callback
 
     def _keep(self) -> None:
-        page = self._page
-        run, name = page.session.find(self._run.value), self._name.value or ""
+        page, run, name = self._page, self._run.value, self._name.value or ""
         page.background(
             f"Saving {name} ...",
             lambda ticket: page.session.save(run, name, ticket=ticket),
