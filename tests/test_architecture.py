@@ -174,15 +174,15 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2153,
+    "app": 2131,
     "assess": 2155,
     "catalogue": 42,
-    "cli": 1087,
+    "cli": 1076,
     "errors": 50,
     "factor": 6787,
     "methods": 2387,
     "preprocess": 1180,
-    "show": 788,
+    "show": 769,
     "signals": 2106,
     "synthetic": 403,
 }

@@ -218,7 +218,7 @@ class Comparison(Shown):
 
     def plot(self) -> Any:
         """Draw maps and spectra of all models side by side, with their agreement; returns a matplotlib Figure."""
-        from endmember.show.beside import Beside, draw_beside
+        from endmember.show.beside import draw_beside
 
         band = None
         if self.bands is not None:
@@ -227,13 +227,7 @@ class Comparison(Shown):
             ends = self.bands.spectra_low, self.bands.spectra_high
             low, high = (_taken(end / length, order) for end in ends)
             band = low, high
-        return draw_beside(
-            Beside(
-                names=self.names, maps=self.maps, spectra=self.spectra, component_names=self.component_names,
-                energy=self.energy, energy_label=self.energy_label, band=band, agreement=self.agreement,
-                agree=self.agree, words=self.sentence,
-            )
-        )  # fmt: skip
+        return draw_beside(self, band)
 
 
 def compare(

@@ -245,12 +245,10 @@ class Watch(ExitStack):
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(24),
-                TextColumn("{task.fields[words]}"),
-            )
-            bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            bar = Progress(
+                TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[words]}"),
+                console=Console(stderr=True), transient=True,
+            )  # fmt: skip
             self._bar = self.enter_context(bar)
             self._task = bar.add_task("fitting", total=None, words="")
         return self

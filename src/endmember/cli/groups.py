@@ -221,8 +221,8 @@ class Penalties(_Weights):
         asked = penalties(self.closure and closure, self.free or (), **weights)
         asked["spectra"] = known_spectra(self.known or [], image) + asked["spectra"]
         if self.elements is not None:
-            auto = self.elements == "auto"
-            asked["spectra"].append(em.XRayLines("auto" if auto else self.elements.split(",")))
+            elements = "auto" if self.elements == "auto" else self.elements.split(",")
+            asked["spectra"].append(em.XRayLines(elements))
             asked["maps"] = asked["maps"] or [em.Absent("auto")]
         return {part: chosen or None for part, chosen in asked.items()}
 
@@ -303,24 +303,26 @@ class Doubts:
         What cannot be worked out is noted, in the options of the command, and left out: the answer itself is there
         and is kept.
         """
+        asked: dict[str, Any] = {
+            "errors": self.errors and em.assess.uncertainty,
+            "bands": self.ambiguity and em.assess.ambiguity,
+            "percentages": self.quantify and em.assess.composition,
+            "comparison": self.crosscheck and _compared,
+        }
+        for name, judge in asked.items():
+            if judge:
+                _judge(result, image, name, judge, command)
 
-        def said(judge: Any) -> Any:
-            try:
-                found = judge(result, image)
-            except ValueError as refusal:
-                note(f"Note: {in_options(refusal, command)}")
-                return None
-            typer.echo(in_options(found.sentence, command))
-            return found
 
-        if self.errors:
-            result.errors = said(em.assess.uncertainty)
-        if self.ambiguity:
-            result.bands = said(em.assess.ambiguity)
-        if self.quantify:
-            result.percentages = said(em.assess.composition)
-        if self.crosscheck:
-            result.comparison = said(_compared) or result.comparison
+def _judge(result: Any, image: Any, name: str, judge: Any, command: Any) -> None:
+    """Add what a judge finds to a result and say it, or note why it finds nothing."""
+    try:
+        found = judge(result, image)
+    except ValueError as refusal:
+        note(f"Note: {in_options(refusal, command)}")
+    else:
+        typer.echo(in_options(found.sentence, command))
+        setattr(result, name, found)
 
 
 def _compared(result: Any, image: Any) -> Any:

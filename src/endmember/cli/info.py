@@ -22,8 +22,6 @@ from endmember.signals.files.source import describe_signal, images_among
 
 from .console import counted
 
-#: Where a list of events has no event.
-_NOTHING = np.zeros(1)
 #: Components that the memory is reckoned for and the next command asks for.
 _EXAMPLE = 3
 
@@ -121,8 +119,11 @@ def describe(signal: Any) -> Summary:
             "take the real part or the modulus first"
         )
     counts = counts_of(data) if is_list(data) else None
-    tallies = map(_tally, blocks_in_order(data) if counts is None else [counts.data, _NOTHING])
-    zeros, negatives, finite, fractional, minima, maxima, sums = zip(*tallies, strict=True)
+    # Where a list of events has no event it is zero.
+    blocks = blocks_in_order(data) if counts is None else [counts.data, np.zeros(1)]
+    zeros, negatives, finite, fractional, minima, maxima, sums = zip(
+        *map(_tally, blocks), strict=True
+    )
     if counts is not None:
         zeros, finite = (data.size - counts.nnz,), (data.size,)
     n_finite = sum(finite)
@@ -174,8 +175,10 @@ def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:
     yield _line("data", f"{data.dtype}, {kind}; {spread}")
     yield _line("zeros", f"{_share(summary.zeros)}; negative {_share(summary.negatives)}")
     if summary.non_finite:
-        flaw = f"{summary.non_finite} values are NaN or infinite: leave them out or repair them"
-        yield _line("attention", flaw)
+        yield _line(
+            "attention",
+            f"{summary.non_finite} values are NaN or infinite: leave them out or repair them",
+        )
     elif summary.zeros == 1:
         yield _line("attention", "all values are zero: there is nothing to unmix")
     else:

@@ -186,8 +186,9 @@ class Source:
             masks["mask"] = _mask("--mask", self.mask, shape[:-1], "pixels")
         if self.channel_mask is not None:
             own = pattern_of(image) or shape[-1:]
-            mask = _mask("--channel-mask", self.channel_mask, own, "channels")
-            masks["channel_mask"] = mask[kept]
+            masks["channel_mask"] = _mask("--channel-mask", self.channel_mask, own, "channels")[
+                kept
+            ]
         if weights is not None:
             masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]
         return image, masks

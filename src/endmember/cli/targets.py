@@ -70,8 +70,9 @@ def check_place(place: Path) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as problem:
-            why = f"{place} cannot be written to ({problem.strerror}); name another place with -o"
-            raise PermissionError(why) from problem
+            raise PermissionError(
+                f"{place} cannot be written to ({problem.strerror}); name another place with -o"
+            ) from problem
     check_folder(place.parent)
 
 
@@ -81,8 +82,9 @@ def check_folder(folder: Path, advice: str = "name another place with -o") -> No
     try:
         tempfile.TemporaryFile(dir=first).close()
     except OSError as problem:
-        why = f"{first} cannot be written to ({problem.strerror or problem}); {advice}"
-        raise PermissionError(why) from problem
+        raise PermissionError(
+            f"{first} cannot be written to ({problem.strerror or problem}); {advice}"
+        ) from problem
 
 
 def _there(folder: Path) -> Path:

@@ -127,15 +127,13 @@ def draw_map(
     >>> draw_map(axes, [[0.0, 1.0], [2.0, np.nan]]).get_array()[1, 0].item()
     2.0
     """
-    import matplotlib
-
     values = np.ma.masked_invalid(np.asarray(values, dtype=float))
     ratio, _ = map_proportions(values.shape, np.full(2, np.nan) if steps is None else steps)
     reach = float(np.abs(values).max()) if values.count() else 0.0
     lowest, highest = limits or (-reach if values.min() < 0 else 0.0, reach)
     image = axes.imshow(
         values,
-        cmap=matplotlib.colormaps[_DIVERGING if (limits is None and lowest < 0) else _PERCEPTUAL],
+        cmap=_DIVERGING if limits is None and lowest < 0 else _PERCEPTUAL,
         vmin=lowest,
         vmax=highest if highest > lowest else lowest + 1.0,
         aspect=ratio * values.shape[1] / values.shape[0],
@@ -152,8 +150,8 @@ def _draw_colour_bar(
     axes: Axes, image: AxesImage, ticks: list[float], label: str, widen: float
 ) -> None:
     """Put a colour bar as high as the map beside it, with its ends as only ticks."""
-    figure = axes.figure
-    bar = figure.colorbar(image, cax=axes.inset_axes((1 + 0.04 * widen, 0.0, 0.05 * widen, 1.0)))
+    beside = axes.inset_axes((1 + 0.04 * widen, 0.0, 0.05 * widen, 1.0))
+    bar = axes.figure.colorbar(image, cax=beside)
     bar.set_ticks(ticks, labels=[f"{tick:.3g}".replace("-", "−") for tick in ticks])
     bar.ax.tick_params(labelsize=SMALL, length=0, pad=2, labelcolor=INK)
     labels = bar.ax.get_yticklabels()

@@ -83,8 +83,9 @@ def blank_figure(width: float, height: float, description: str) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06)
-    figure = Figure(figsize=(width, height), layout=layout, facecolor="white")
+    figure = Figure(
+        figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06), facecolor="white"
+    )  # fmt: skip
     figure.set_label(description)
     figure.draw = functools.partial(_draw_as_it_stands, figure)  # type: ignore[method-assign]
     # Notebooks draw a plain Figure only once pyplot is loaded; this one brings its own way.

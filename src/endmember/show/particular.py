@@ -77,8 +77,9 @@ def relevance(levels: Any, *, kept: int | None = None) -> Figure:
         axes.vlines(number[part], bottom, values[part], color=colours, linewidth=2.0)
         axes.scatter(number[part], values[part], color=colours, s=36, zorder=3)
     if dropped:
-        lowest = float(values[kept:].min())
-        axes.axhline(lowest, color=page.GREY, linewidth=0.8, linestyle=(0, (4, 3)), gid="lowest")
+        axes.axhline(
+            values[kept:].min(), color=page.GREY, linewidth=0.8, linestyle=(0, (4, 3)), gid="lowest"
+        )
         page.remark(axes, "dashed: an empty map")
     axes.set_ylim(bottom, top)
     axes.set_xlim(0.4, len(values) + 0.6)

@@ -196,8 +196,8 @@ def convergence(
             "no sweep to draw: the objective is empty; fit with at least one sweep"
         )
     ends = [getattr(start, "objective", start) for start in ([] if starts is None else starts)]
-    found = page.numbers(ends, "starts must be a sequence of numbers", advice)
-    return _draw_convergence(objective, found, converged)
+    starts = page.numbers(ends, "starts must be a sequence of numbers", advice)
+    return _draw_convergence(objective, starts, converged)
 
 
 # ---- components --------------------------------------------------------------------------------
@@ -263,8 +263,10 @@ def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
     below.sharex(above)
     energy, energy_text = _energy_axis(misfit, misfit.spectrum.size)
     model_colour = page.palette(2)[1]
-    data_line = drawing.draw_spectrum(above, energy, misfit.data_spectrum, label="data")
-    data_line.set(color=page.FAINT, linewidth=2.8)
+    data = drawing.draw_spectrum(
+        above, energy, misfit.data_spectrum, colour=page.FAINT, label="data"
+    )
+    data.set_linewidth(2.8)
     drawing.draw_spectrum(above, energy, misfit.model_spectrum, colour=model_colour, label="model")
     above.legend(fontsize=page.SMALL, frameon=False)
     page.head(above, "Mean spectrum")
@@ -335,9 +337,10 @@ def _draw_convergence(objective: np.ndarray, starts: np.ndarray, converged: bool
         _draw_starts(axes, excess_of_starts)
     else:
         words = "the only sweep" if objective.size == 1 else "no sweep ended above the last value"
-        style: Any = {"horizontalalignment": "center", "fontsize": page.NORMAL, "color": page.GREY}
         axes.set_yticks([])
-        axes.text(0.5, 0.5, words, transform=axes.transAxes, **style)
+        axes.text(
+            0.5, 0.5, words, transform=axes.transAxes, ha="center", fontsize=page.NORMAL, color=page.GREY
+        )  # fmt: skip
     page.quiet_axes(axes)
     ended = {None: "", True: "Converged after ", False: "Not converged after "}[converged]
     page.head(axes, f"{ended}{objective.size} sweep{'s' if objective.size > 1 else ''}")

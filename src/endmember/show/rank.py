@@ -23,9 +23,10 @@ def draw_rank(report: Any, axes: Any = None) -> Any:
     scree.set_ylabel("squared singular value / noise")
     scree.legend(frameon=False)
     votes = [vote for vote in report.table if vote.count is not None][::-1]
-    places = np.arange(len(votes))
-    counted.barh(places, [vote.count or 0 for vote in votes], color="0.75", height=0.7)
+    counted.barh(
+        range(len(votes)), [vote.count for vote in votes], color="0.75", height=0.7,
+        tick_label=[vote.criterion for vote in votes],
+    )  # fmt: skip
     counted.axvline(report.suggested, color="C0", lw=1.5)
-    counted.set_yticks(places, [vote.criterion for vote in votes])
     counted.set_xlabel("components counted")
     return scree.figure

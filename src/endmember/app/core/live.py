@@ -190,8 +190,7 @@ def _quick(choices: Choices) -> tuple[Choices, str]:
         for name, weight in choices.penalties.items()
         if weight != "auto" and name != "relevance"
     }
-    choices = replace(choices, penalties=known)
-    return choices, "; ".join(left_out)
+    return replace(choices, penalties=known), "; ".join(left_out)
 
 
 def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:

@@ -201,8 +201,9 @@ class Session:
         image.noise  # noqa: B018 - measured here, off the event loop
         about = {"label": choices.label, "steps": [[step.name, step.parameters] for step in steps]}
         fitted = self._ask(ticket, "fit", image, model, self.workspace, about)
-        result = fitted.result(image.signal)
-        return Run(fitted.name, choices.label, model, steps, image, fitted, result, original)
+        return Run(
+            fitted.name, choices.label, model, steps, image, fitted, fitted.result(image.signal), original
+        )  # fmt: skip
 
     def keep(self, run: Run) -> Run:
         """Enter a run into the list; one without a folder gets its name here."""
@@ -247,8 +248,9 @@ class Session:
         fitted = Fitted(
             result.model, result.record, result._misfit, result.record["fit_seconds"], judged, name
         )
-        model = clone(result.model)
-        return Run(name, about["label"], model, steps, image, fitted, result, original)
+        return Run(
+            name, about["label"], clone(result.model), steps, image, fitted, result, original
+        )
 
     def take(self, run: Run) -> None:
         """List a run that was reopened; where nothing is looked at yet, look at its data."""
@@ -320,22 +322,21 @@ class Session:
         """
         if not name.strip():
             raise EndmemberError("the folder has no name; type one, such as diode")
-        folder = inside(self.root, name.strip())
-        return self._ask(ticket, "save", run.image, run.fitted, str(folder), overwrite)
+        folder = str(inside(self.root, name.strip()))
+        return self._ask(ticket, "save", run.image, run.fitted, folder, overwrite)
 
     def archive(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return a zip of the result folder, the script and, where they came from no kept file, the data."""
         original = run.original if self._needs_data(run.original) else None
-        script = self.script(original)
-        place = str(Path(self._own.name) / f"{run.name}.zip")
         return self._ask(
-            ticket, "archive", run.image, run.fitted, run.name, script, original, place
-        )
+            ticket, "archive", run.image, run.fitted, run.name, self.script(original), original,
+            f"{self._own.name}/{run.name}.zip",
+        )  # fmt: skip
 
     def report(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return the report of a run in one HTML file."""
-        place = str(Path(self._own.name) / f"{run.name}.html")
-        return self._ask(ticket, "report", run.image, run.fitted, place)
+        file = f"{self._own.name}/{run.name}.html"
+        return self._ask(ticket, "report", run.image, run.fitted, file)
 
     def _needs_data(self, original: Image) -> bool:
         """Tell whether a script elsewhere would not find the data: they were uploaded or made in memory."""

@@ -215,12 +215,10 @@ class MapPlot(_PixelPlot):
             (self._scale, "center"),
         ):
             self.figure.add_layout(part, place)
-        if drag is not None:
-
-            def moved(box: dict[str, float], final: bool) -> None:
-                drag((box["x0"], box["x1"]), (box["y0"], box["y1"]), final)
-
-            self.clear = _listen(self.figure, "both", moved)
+        self.clear: Any = drag and _listen(
+            self.figure, "both",
+            lambda box, final: drag((box["x0"], box["x1"]), (box["y0"], box["y1"]), final),
+        )  # fmt: skip
 
     def show(
         self, values: np.ndarray, data: Image, title: str, quantity: str,
@@ -406,8 +404,9 @@ def wrapped(*parts: Any, **more: Any) -> pn.Row:
     """Return a row that goes on below where the page is too narrow for it."""
     # Fixed, or Panel would have it as wide at least as all its parts beside each other; the style says how wide.
     silence(FIXED_SIZING_MODE)
-    styles = {"flex-wrap": "wrap", "width": "100%"}
-    return pn.Row(*parts, sizing_mode="fixed", styles=styles, **more)
+    return pn.Row(
+        *parts, sizing_mode="fixed", styles={"flex-wrap": "wrap", "width": "100%"}, **more
+    )
 
 
 def wide(plot: SpectrumPlot, **styles: str) -> pn.pane.Bokeh:

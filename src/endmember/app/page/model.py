@@ -156,8 +156,7 @@ class ModelPanel(Panel):
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._grid: Any = wrapped()
         self._spectra = SpectrumPlot("Spectra", 300, 370)
-        data = page.session.data
-        self._overlay = LinePlot(300) if data.is_line else OverlayPlot()
+        self._overlay = LinePlot(300) if page.session.data.is_line else OverlayPlot()
         self._after = wrapped(visible=False)
         self._known: list[tuple[str, np.ndarray]] = []
         self._picture: Picture | None = None
@@ -191,11 +190,11 @@ class ModelPanel(Panel):
 
     def choices(self) -> Choices:
         """Return what the controls say."""
-        settings = {**self._settings, **self._of_a_run}
-        return Choices(
-            penalties={name: _said(control) for name, control in self._penalties.items()},
-            **{name: _said(control) for name, control in settings.items()},
+        settings, penalties = (
+            {name: _said(control) for name, control in controls.items()}
+            for controls in (self._settings | self._of_a_run, self._penalties)
         )
+        return Choices(penalties=penalties, **settings)
 
     def set_number(self, k: int) -> None:
         """Move the slider of k."""

@@ -120,10 +120,10 @@ class Page:
 
     def deliver(self, call: Callable[[], None]) -> None:
         """Call something on the event loop of this user's page, in the order of the requests."""
+        self._coming.append(call)  # of two callbacks either may come first
         if self._document is None or self._document.session_context is None:
-            call()
+            self._deliver_next()
         else:
-            self._coming.append(call)  # of two callbacks either may come first
             self._document.add_next_tick_callback(self._deliver_next)
 
     def _deliver_next(self) -> None:
@@ -137,6 +137,7 @@ class Page:
             except Exception as problem:  # a picture that cannot be drawn leaves the page alive
                 logger.exception("the workbench could not show an answer")
                 self.complain(problem)
+            self.cancel.visible = self.jobs.busy
 
     # What goes on ---------------------------------------------------------------------------
     def say(self, sentence: str) -> None:
@@ -145,7 +146,6 @@ class Page:
 
     def complain(self, problem: Exception) -> None:
         """Show why something could not be done; of a file that holds several signals, offer them."""
-        self.cancel.visible = self.jobs.busy
         if isinstance(problem, SeveralSignalsError):
             self.say("The file holds several spectrum images: choose one.")
             self._signal.param.update(
@@ -173,10 +173,6 @@ class Page:
             ticket.show(sentence)
             return work(ticket)
 
-        def finish(answer: Any) -> None:
-            self.cancel.visible = self.jobs.busy
-            done(answer)
-
         remarks: dict[str, None] = {}
 
         def show(words: str) -> None:
@@ -188,7 +184,7 @@ class Page:
 
         self.say(f"{'Waiting for the work before: ' if self.jobs.busy else ''}{sentence}")
         self.cancel.visible = True
-        self.jobs.submit(begin, finish, self.complain, show)
+        self.jobs.submit(begin, done, self.complain, show)
 
     def _cancel_job(self) -> None:
         self.jobs.cancel(first=True)

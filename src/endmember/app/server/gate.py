@@ -100,14 +100,15 @@ class Gate(Router):
             request.headers.get("Origin"),
         )
         cookie = request.cookies.get(_COOKIE)
-        known = cookie.value if cookie and re.fullmatch(r"[\w-]{32}", cookie.value) else ""
-        desk = self._desk or known
+        known = cookie and re.fullmatch(r"[\w-]{32}", cookie.value)
+        desk = self._desk or (known[0] if known else "")
         if reason or request.path.endswith("/favicon.ico"):
             # There is no icon. The page asks for it to learn whether the server is there, and it the newest.
-            said: dict[str, Any] = {"status": 204, "visit": self._visits[desk]}
-            said = {"status": 403, "words": f"{reason}\n"} if reason else said
-            rules, transforms = [(".*", _Answer, said)], self._application.transforms
-            answer = Application(rules, transforms=transforms, log_function=lambda handler: None)
+            here: dict[str, Any] = {"status": 204, "visit": self._visits[desk]}
+            said = {"status": 403, "words": f"{reason}\n"} if reason else here
+            answer = Application(
+                [(".*", _Answer, said)], transforms=self._application.transforms, log_function=lambda handler: None
+            )  # fmt: skip
             return answer.find_handler(request, **kwargs)
         if request.host.startswith("["):  # Panel takes the first colon for that of the port
             request.host = f"localhost:{request.host.rpartition(':')[2]}"
@@ -129,13 +130,14 @@ class Gate(Router):
     def refusal(self, host: str, path: str, websocket: bool, origin: str | None) -> str:
         """Return why a request is refused; "" where it is welcome."""
         name, _, port = host.rpartition(":")
-        if host != (self._host or None) and not (name in self._names and port.isdecimal()):
-            return "This server is not known by that name."
         _, token, room, *_ = [*path.split("/"), "", ""]
-        if not hmac.compare_digest(token.encode(), self._token.encode()):
-            return "Open the whole address that 'endmember workbench' printed: it ends in a token."
-        if room not in _ROOMS:
-            return "There is nothing of that name."
-        if websocket and origin not in (f"http://{host}", self._origin):
-            return "This page comes from elsewhere."
-        return ""
+        own_name = host == (self._host or None) or (name in self._names and port.isdecimal())
+        own_token = hmac.compare_digest(token.encode(), self._token.encode())
+        own_page = not websocket or origin in (f"http://{host}", self._origin)
+        demands = {
+            "This server is not known by that name.": own_name,
+            "Open the whole address that 'endmember workbench' printed: it ends in a token.": own_token,
+            "There is nothing of that name.": room in _ROOMS,
+            "This page comes from elsewhere.": own_page,
+        }
+        return next((reason for reason, met in demands.items() if not met), "")

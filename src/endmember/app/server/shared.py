@@ -72,8 +72,9 @@ class Store:
             known = self._known.get(key)
         if known is not None:
             return known
-        answer = self.workers.call(ticket, "read", path, number, self.room, self._most)
-        return self._image(answer, key)
+        return self._image(
+            self.workers.call(ticket, "read", path, number, self.room, self._most), key
+        )
 
     def open(self, path: Path, number: int | None = None) -> Image:
         """Return the image of a file, read in this process: before there are others."""
@@ -85,8 +86,7 @@ class Store:
 
     def prepare(self, ticket: Ticket, image: Image, steps: tuple[Step, ...]) -> Image:
         """Return what steps make of an image."""
-        answer = self.workers.call(ticket, "prepare", image, steps, self.room)
-        return self._image(answer, None)
+        return self._image(self.workers.call(ticket, "prepare", image, steps, self.room), None)
 
     def _image(self, image: Image, key: Any) -> Image:
         if image.stays is not None:

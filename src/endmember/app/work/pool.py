@@ -84,19 +84,17 @@ class Workers:
         self._changed = threading.Condition(threading.RLock())
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
-        self._closed = False
         self._end = weakref.finalize(self, _end, self._idle, self._busy)
 
     def start(self) -> None:
         """Have a process ready, without waiting for it."""
         with self._changed:
-            if not self._idle and len(self._busy) < self.most and not self._closed:
+            if not self._idle and len(self._busy) < self.most and self._end.alive:
                 self._idle.append(Worker(self._room))
 
     def close(self) -> None:
         """End all processes."""
         with self._changed:
-            self._closed = True
             self._end()
             self._changed.notify_all()
 
@@ -132,10 +130,10 @@ class Workers:
         with self._changed:
             if len(self._busy) >= self.most:
                 ticket.show("waiting until the work of others is done")
-            while len(self._busy) >= self.most and not self._closed:
+            while len(self._busy) >= self.most and self._end.alive:
                 self._changed.wait(WAIT)
                 ticket.check()
-            if self._closed:
+            if not self._end.alive:
                 raise WorkerLostError("the workbench is closing; start it again")
             self._idle[:] = [worker for worker in self._idle if worker.process.poll() is None]
             worker = self._idle.pop() if self._idle else Worker(self._room)
@@ -146,7 +144,7 @@ class Workers:
     def _give_back(self, worker: Worker, reusable: bool) -> None:
         with self._changed:
             self._busy.discard(worker)
-            keep = reusable and len(self._idle) < IDLE and not self._closed
+            keep = reusable and len(self._idle) < IDLE and self._end.alive
             if keep:
                 self._idle.append(worker)
             self._changed.notify_all()

@@ -101,8 +101,8 @@ def binned(cube: Any, size: int) -> np.ndarray:
     import dask.array as da
 
     squares = {0: size if cube.shape[0] > 1 else 1, 1: size}
-    means = da.coarsen(np.mean, da.asarray(cube).astype(np.float32), squares, trim_excess=True)
-    return means.compute()
+    spectra = da.asarray(cube).astype(np.float32)
+    return da.coarsen(np.mean, spectra, squares, trim_excess=True).compute()
 
 
 def read(ticket: Ticket, path: Path, number: int | None, room: Path, most: int | None) -> Image:
