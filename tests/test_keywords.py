@@ -12,6 +12,7 @@ import pytest
 
 import endmember as em
 from effects import Refused, Same, With, differ, numbers
+from endmember.factor.data.axis import Axis
 from endmember.factor.noise.model import NoiseModel
 
 PHANTOM = em.synthetic.mixed_phases((6, 5), channels=40, k=2, seed=1)
@@ -71,6 +72,16 @@ FITTED = nmf()
 ANSWER = cache(lambda: em.unmix(CUBE, em.NMF(2, **QUICK)))
 SQUARE = {"solver": em.HALS(), "max_iter": 3, "n_starts": 1}
 
+KEV, EV = np.arange(0.2, 8.0, 0.02), np.arange(450.0, 700.0, 2.0)
+
+
+@cache
+def COMPOSED():
+    phantom = em.synthetic.edxs_phases((6, 6), channels=512, k=1, dose=20)
+    lines = em.XRayLines(["O", "Mg", "Si", "Fe"])
+    return em.NMF(1, spectra=lines, **QUICK).fit(phantom.signal), phantom.signal
+
+
 HINT_ENERGY = np.arange(500.0, 600.0, 0.5)
 HINTED = [np.where(HINT_ENERGY < 532, 0.0, np.exp(-(HINT_ENERGY - 532) / 60))]
 DARK = RNG.normal(0.0, 1.0, 300)
@@ -115,6 +126,33 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"direction": "increasing", "columns": [0]},
     ),
     "Norm": (model_with(em.Norm, "maps"), {"gamma": 0.5}),
+    "XRayLines": (
+        lambda **given: em.XRayLines(
+            **{"elements": ["Fe", "O"], "energy": KEV, **given}
+        ).columns_on(Axis(KEV, "keV")),
+        {"elements": ["Si"], "energy": 1.01 * KEV, "beam_energy": 9.0, "resolution": 150.0},
+    ),
+    "CoreLossEdges": (
+        lambda **given: em.CoreLossEdges(
+            ["O_K"],
+            **{"energy": EV, "beam_energy": 200, "convergence": 10, "collection": 20, **given},
+        ).columns_on(Axis(EV, "eV")),
+        {
+            "fine": 60.0,
+            "energy": EV + 5,
+            "beam_energy": 100.0,
+            "convergence": 20.0,
+            "collection": 5.0,
+        },
+    ),
+    "assess.composition": (
+        lambda **given: vars(em.assess.composition(*COMPOSED(), **given)),
+        {
+            "method": With("cross-section", {"factors": [1.0, 2.0, 3.0, 4.0]}),
+            "factors": [1.0, 2.0, 3.0, 4.0],
+            "thickness": 50.0,
+        },
+    ),
     "PowerLaws": (
         lambda **given: nmf(FALLING, spectra=em.PowerLaws(ENERGY, **given)),
         {"exponents": [1.0, 6.0], "columns": [0]},
