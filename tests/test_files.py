@@ -146,3 +146,61 @@ def test_patterns_are_described_unmixed_and_reported(scan, tmp_path, capsys):
     )
     assert main(["unmix", str(file), "-k", "3", "--crop", "1:5"]) == 2
     assert "--channel-mask" in capsys.readouterr().err
+
+
+@pytest.fixture
+def areas():
+    """Two areas of other sizes with the same phases, as signals, and the spectra of these."""
+    spectra = em.synthetic.mixed_phases((4, 4), channels=60, k=3, seed=1).spectra
+    images = [
+        hs.signals.Signal1D(RNG.poisson(400 * RNG.dirichlet([0.3] * 3, size) @ spectra))
+        for size in ((7, 9), (12, 5))
+    ]
+    return images, spectra
+
+
+def test_several_images_share_their_spectra(areas, tmp_path):
+    images, true = areas
+    model = em.NMF(3, loss=em.Poisson(), random_state=0)
+    result = em.unmix(images, model)
+    row = np.concatenate([one.data.reshape(-1, 60) for one in images])
+    alone = clone(model).fit(row)
+    np.testing.assert_array_equal(result.spectra.data, alone.components_)
+    for maps, part in zip(result.maps, np.split(alone.maps_, [63]), strict=True):
+        np.testing.assert_array_equal(np.moveaxis(maps.data, 0, -1).reshape(-1, 3), part)
+    again = em.open(result.save(tmp_path / "both"))
+    assert [one.data.shape for one in again.maps] == [(3, 7, 9), (3, 12, 5)]
+    np.testing.assert_array_equal(again.model.maps_, alone.maps_)
+    for part, one in zip(again.images, images, strict=True):
+        assert part.misfit().map.shape == one.data.shape[:2]
+    lazy = em.unmix([images[0].as_lazy(), images[1]], model)
+    np.testing.assert_allclose(lazy.spectra.data, result.spectra.data, atol=1e-6)
+    masks = [np.arange(63).reshape(7, 9) < 5, None]
+    masked = em.unmix(images, model, mask=masks, channel_mask=np.arange(60) > 50)
+    assert (
+        np.isnan(masked.maps[0].data[:, masks[0]]).all()
+        and np.isnan(masked.spectra.data[:, 51:]).all()
+    )
+
+
+def test_a_list_is_told_what_it_can_mean(areas):
+    images, _ = areas
+    for call, said in (
+        (lambda: em.unmix(images), r"em.NMF\(k\).*em.Coupled\(k\).*numpy.stack"),
+        (lambda: em.unmix(images, em.Coupled(2)), r"em.NMF\(k\), which shares"),
+        (lambda: em.unmix(images, em.NMF(2, maps=em.Smooth(1.0))), "domain"),
+        (lambda: em.unmix([images[0], images[1].isig[2:]], em.NMF(2)), "image 2"),
+        (lambda: em.unmix(images, em.NMF(2), domain=(3, 4)), "domain"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_several_files_are_unmixed_together(areas, tmp_path, capsys):
+    files = [tmp_path / f"{name}.hspy" for name in "ab"]
+    for one, file in zip(areas[0], files, strict=True):
+        one.save(file)
+    words = ["unmix", *map(str, files), "-k", "3", "-o", str(tmp_path / "out")]
+    assert main(words) == 2 and "--together" in capsys.readouterr().err
+    assert main([*words, "--together"]) == 0 and (tmp_path / "out" / "components.png").exists()
+    assert main(["report", str(tmp_path / "out")]) == 0

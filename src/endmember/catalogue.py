@@ -95,7 +95,7 @@ PENALTIES = {
     "sparse": PenaltyRow(
         "Sparse",
         "maps",
-        "Weight of sparse maps (0.01: little, 1: none left).",
+        "Weight of sparse maps (0.01 is little).",
         "Sparse maps",
         "sparse",
     ),

@@ -96,8 +96,15 @@ def info(file: FileArgument) -> None:
 @app.command()
 def unmix(
     context: typer.Context,
-    file: FileArgument,
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file."),
+    ],
     *,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="Unmix several FILEs into one set of spectra."),
+    ] = False,
     components: ComponentsOption = None,
     fitting: Fitting,
     known: Penalties,
@@ -111,12 +118,30 @@ def unmix(
 ) -> None:
     """Separate a spectrum image into K pure spectra and their maps, by NMF or another method.
 
-    Ctrl-C ends the fit after the sweep and keeps the best result so far; before the fit, or pressed
-    twice, it keeps nothing: exit code 130.
+    Ctrl-C ends the fit and keeps the best so far; before the fit, or twice, nothing.
     """
     parameters = fitting.parameters(context)
+    file, *others = files
+    if bool(others) != together:
+        raise EndmemberError(
+            "several files are several images with --together, into one set of spectra; several detectors of one area "
+            "go to 'endmember fuse'"
+        )
     folder = folder_for(file, "unmixed", output, overwrite)
     with reading.session():
+        if others:
+            _unmix_images(
+                files,
+                folder,
+                overwrite,
+                components,
+                fitting,
+                known,
+                parameters,
+                source,
+                cleaning,
+            )
+            return
         entries = fitting.takes_single_values() and not known.relevance
         whole, masks = source.open(file, lazy=reading.lazy, weights=weights)
         image = screened(whole, cleaning, crop=source.crop, missing=source.missing, entries=entries)
@@ -148,6 +173,25 @@ def unmix(
                 typer.echo(result.sentence)
             doubts.add_to(result, image, context.command)
             keep_result(result, folder, overwrite)
+
+
+def _unmix_images(
+    files: list[Path], folder: Path, overwrite: bool, components: int | None, fitting: Fitting, known: Penalties,
+    parameters: dict[str, Any], source: Source, cleaning: Cleaning,
+) -> None:  # fmt: skip
+    """Unmix several images into one set of spectra; the loss is chosen by the first."""
+    if components is None or source.mask or source.channel_mask:
+        raise EndmemberError("--together needs -k, and takes no --mask and no --channel-mask")
+    images = [
+        screened(source.open(one)[0], cleaning, crop=source.crop, missing=source.missing)
+        for one in files
+    ]
+    parameters |= known.parameters(images[0], closure="closure" not in parameters)
+    model, _, _ = fitting.model(images[0], components, parameters, {})
+    with Watch() as watch:
+        result = signals.unmix_images(images, model, callback=watch)
+        watch.conclude(result.model, f" of {len(files)} images")
+        keep_result(result, folder, overwrite)
 
 
 @app.command()
@@ -353,7 +397,7 @@ def export(
     result = em.open(folder)
     if not isinstance(result, em.Unmixing):
         raise EndmemberError(
-            f"{folder} is about several detectors, which are not exported together; take its maps.hspy and spectra "
+            f"{folder} is about several detectors or images, which are not exported together; take maps and spectra "
             "from the folder"
         )
     for file in result.export(output):

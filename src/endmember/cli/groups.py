@@ -62,14 +62,14 @@ class Fitting(Sweeps):
     on: Annotated[
         str | None,
         typer.Option(
-            help="With sss: spectra (each has a peak of its own) or maps (each is alone somewhere).",
+            help="With sss: what has a part of its own.",
             metavar="spectra|maps",
         ),
     ] = None
     drift: Annotated[
         float | None,
         typer.Option(
-            help="Let the energy axis drift by up to CHANNELS; find the shifts too.",
+            help="Find the drift of the energy axis, up to CHANNELS.",
             metavar="CHANNELS",
         ),
     ] = None

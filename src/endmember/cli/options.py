@@ -83,14 +83,13 @@ MissingOption = Annotated[
     Literal["leave-out"] | None,
     typer.Option(
         metavar="leave-out",
-        help="Leave out values that are NaN or infinite: these alone where the fit can, else their "
-        "spectra; says which.",
+        help="Leave out NaN and infinite values; says which.",
     ),
 ]
 WeightsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Weights of all values before --crop, 0 to leave one out; for --loss squared or poisson.",
+        help="Weights of all values, before --crop; 0 leaves one out.",
         metavar="FILE",
     ),
 ]
@@ -108,7 +107,7 @@ ComponentsOption = Annotated[
         "--components",
         min=1,
         metavar="K",
-        help="How many pure spectra; the suggestion of 'endmember rank' unless given.",
+        help="How many; as 'endmember rank' suggests unless given.",
     ),
 ]
 LossOption = Annotated[
@@ -116,7 +115,7 @@ LossOption = Annotated[
     typer.Option(
         callback=lambda name: name.lower(),
         metavar="NAME",
-        help=f"Noise: {in_brackets(LOSSES)}, auto (scaled for counts, poisson for few, else squared).",
+        help=f"Noise: {in_brackets(LOSSES)}, auto (by the noise).",
     ),
 ]
 ClosureOption = Annotated[bool, typer.Option("--closure", help="Maps sum to one in every pixel.")]
@@ -158,7 +157,7 @@ class Source:
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Leave out the pixels where the array or picture of FILE (npy, tif …) is not zero.",
+            help="Leave out pixels where FILE (npy, tif …) is not zero.",
             metavar="FILE",
         ),
     ] = None

@@ -47,7 +47,7 @@ class Cleaning:
         typer.Option(
             "--baseline",
             metavar="METHOD",
-            help="Subtract a baseline (asls, arpls, snip … of pybaselines), for Raman, CL, PL.",
+            help="Subtract a baseline (asls … of pybaselines).",
         ),
     ] = None
     background: Annotated[

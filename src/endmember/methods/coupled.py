@@ -327,7 +327,8 @@ def same_pixels(X: Any) -> list[Any]:
                 f"{' x '.join(map(str, domain))}; rebin one to the other",
                 Argument(
                     "",
-                    says=", or write the known map between the two grids into em.Fusion (G @ maps)",
+                    says=", or write the known map between the two grids into em.Fusion (G @ maps); several images of "
+                    "other areas go with em.NMF(k), which shares their spectra",
                 ),
             )
         images.append(array)

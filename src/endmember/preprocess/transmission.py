@@ -103,6 +103,14 @@ def subtract_baseline(X: Any, method: str = "asls", *, energy: Any = None, **opt
     ValueError
         If pybaselines is not installed, has no such method, or refuses its options.
 
+    Examples
+    --------
+    >>> y, x = np.ones((3, 1)), np.linspace(0, 9, 50)
+    >>> peak = np.exp(-((x - 4) ** 2))
+    >>> found = subtract_baseline(y * (5 + x + peak), lam=1e4, p=1e-3)
+    >>> bool(np.abs(found - peak).max() < 0.1)
+    True
+
     References
     ----------
     Eilers & Boelens, Baseline correction with asymmetric least squares smoothing (2005). Erb, pybaselines,

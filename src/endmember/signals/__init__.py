@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazily(
         "cropping": ["channels_within", "crop_energy", "crop_windows", "leave_out_missing"],
         "files.reading": ["free_memory", "guard", "read", "read_cheaply"],
         "plan": ["plan_in_words"],
+        "result.joint": ["unmix_images"],
         "result.unmix_and_open": ["unmix_together"],
         "result.differences": ["differences"],
         "result.unmixing": ["unmix_one"],

@@ -14,6 +14,7 @@ from endmember.signals.choosing import named_loss as named_loss
 from endmember.signals.plan import plan_in_words as plan_in_words
 from endmember.signals.files.reading import read as read
 from endmember.signals.files.reading import read_cheaply as read_cheaply
+from endmember.signals.result.joint import unmix_images as unmix_images
 from endmember.signals.result.unmixing import unmix_one as unmix_one
 from endmember.signals.result.unmix_and_open import unmix_together as unmix_together
 from endmember.signals.bridge import wrap_maps as wrap_maps
@@ -33,6 +34,7 @@ __all__ = [
     "plan_in_words",
     "read",
     "read_cheaply",
+    "unmix_images",
     "unmix_one",
     "unmix_together",
     "wrap_maps",

@@ -26,6 +26,7 @@ from endmember.signals.files.reading import read
 from endmember.signals.result import reporting, storage
 from endmember.signals.result.doubts import open_doubts
 from endmember.signals.result.folders import existing
+from endmember.signals.result.joint import JointUnmixing, open_images, unmix_images
 from endmember.signals.result.misfits import MISFIT_TITLES, misfit_of, open_together
 from endmember.signals.result.unmixing import Unmixing, plain, seeded, timed, unmix_one
 
@@ -49,14 +50,15 @@ def unmix(
     memory: int | str | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
-) -> Unmixing | CoupledUnmixing:
+) -> Unmixing | CoupledUnmixing | JointUnmixing:
     """Separate a spectrum image into pure spectra and their maps.
 
     Parameters
     ----------
     signal : HyperSpy signal or array_like, (*domain, channels), or a list of them
         With one signal axis; an array gets axes without units. Never changed. Several detectors of one
-        area, ``[eels, edxs]``, go with ``em.Coupled(k)`` and give a :class:`CoupledUnmixing`.
+        area, ``[eels, edxs]``, go with ``em.Coupled(k)`` and give a :class:`CoupledUnmixing`; several images of any
+        size with shared spectra go with any other model and give a :class:`JointUnmixing`, with a mask for each.
     model : estimator, optional
         Such as ``em.NMF(3)``. A copy is fitted; the one given stays as it is. Without one, the rank
         panel says how many components, the noise which loss, a test where each is absent, and the report why.
@@ -79,7 +81,7 @@ def unmix(
 
     Returns
     -------
-    Unmixing, or CoupledUnmixing of several detectors
+    Unmixing, or CoupledUnmixing of several detectors, or JointUnmixing of several images
 
     Raises
     ------
@@ -111,11 +113,24 @@ def unmix(
     needless = [name for name, value in of_one.items() if value]
     needless += ["assume"] if assume != "pure_maps" else []
     if needless:
-        raise EndmemberError(f"several detectors take no {' and no '.join(needless)}; leave it out")
-    return unmix_together(signal, model, **of_all)
+        raise EndmemberError(f"a list of data takes no {' and no '.join(needless)}; leave it out")
+    if isinstance(model, Coupled):
+        return unmix_together(signal, model, **of_all)
+    if model is None:
+        raise EndmemberError(
+            "a list of data can mean several things; give em.NMF(k) for several images with shared spectra, "
+            "em.Coupled(k) for several detectors of one area, or one array, numpy.stack(images), for a series of it"
+        )
+    if of_all.pop("weights") is not None:
+        raise EndmemberError(
+            "several images take no weights; mask pixels and channels, or stack the images yourself"
+        )
+    return unmix_images(signal, model, **of_all)
 
 
-def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Unmixing | CoupledUnmixing:
+def open_folder(
+    folder: str | Path, *, classes: Sequence[type] = ()
+) -> Unmixing | CoupledUnmixing | JointUnmixing:
     """Read back an answer that :meth:`Unmixing.save` wrote; this is ``em.open``.
 
     Parameters
@@ -142,6 +157,8 @@ def open_folder(folder: str | Path, *, classes: Sequence[type] = ()) -> Unmixing
     record, arrays = storage.read_record(place)
     try:
         model, options = storage.read_model(record, arrays, classes)
+        if "images" in record:
+            return open_images(place, model, options, record)
         (maps,) = read(place / "maps.hspy")
         numbers = range(1, len(record.get("detectors", ())) + 1)
         endings = [f"_{number}" for number in numbers] or [""]
