@@ -20,6 +20,7 @@ from .options import (
     ComponentsOption,
     CropOption,
     FileArgument,
+    FilesArgument,
     LazyOption,
     NumberOption,
     OutputOption,
@@ -29,6 +30,7 @@ from .options import (
     SeedOption,
     SignalOption,
     Source,
+    TogetherOption,
     WeightsOption,
     dashed,
     only_with,
@@ -96,15 +98,9 @@ def info(file: FileArgument) -> None:
 @app.command()
 def unmix(
     context: typer.Context,
-    files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE…", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file."),
-    ],
+    files: FilesArgument,
     *,
-    together: Annotated[
-        bool,
-        typer.Option("--together", help="Unmix several FILEs into one set of spectra."),
-    ] = False,
+    together: TogetherOption = False,
     components: ComponentsOption = None,
     fitting: Fitting,
     known: Penalties,
@@ -118,41 +114,28 @@ def unmix(
 ) -> None:
     """Separate a spectrum image into K pure spectra and their maps, by NMF or another method.
 
-    Ctrl-C ends the fit and keeps the best so far; before the fit, or twice, nothing.
+    Ctrl-C ends the fit and keeps the best so far; twice, nothing.
     """
     parameters = fitting.parameters(context)
-    file, *others = files
-    if bool(others) != together:
-        raise EndmemberError(
-            "several files are several images with --together, into one set of spectra; several detectors of one area "
-            "go to 'endmember fuse'"
-        )
-    folder = folder_for(file, "unmixed", output, overwrite)
+    folder = folder_for(files[0], "unmixed", output, overwrite)
     with reading.session():
-        if others:
-            _unmix_images(
-                files,
-                folder,
-                overwrite,
-                components,
-                fitting,
-                known,
-                parameters,
-                source,
-                cleaning,
+        if together or len(files) > 1:
+            _check_several(
+                files, together, components, weights=weights, **vars(source), **vars(doubts)
             )
+            images = [
+                screened(source.open(one, lazy=reading.lazy)[0], cleaning, crop=source.crop, missing=source.missing)
+                for one in files
+            ]  # fmt: skip
+            parameters |= known.parameters(images[0], closure="closure" not in parameters)
+            model = fitting.model(images[0], components, parameters, {})[0]
+            _unmix_images(images, model, folder, overwrite)
             return
         entries = fitting.takes_single_values() and not known.relevance
-        whole, masks = source.open(file, lazy=reading.lazy, weights=weights)
+        whole, masks = source.open(files[0], lazy=reading.lazy, weights=weights)
         image = screened(whole, cleaning, crop=source.crop, missing=source.missing, entries=entries)
         check_room(folder, image, components or _MOST_SUGGESTED)
-        planned = signals.plan_in_words(image, components)
-        if planned is not None:
-            typer.echo(planned)
-        elif reading.resume:
-            note(
-                "Note: --resume has no effect: these data fit into the memory, so no passes are kept."
-            )
+        planned = _planned(image, components, reading)
         parameters |= known.parameters(image, closure="closure" not in parameters)
         model, reasons, panel = fitting.model(image, components, parameters, masks)
         if panel is not None:
@@ -175,22 +158,39 @@ def unmix(
             keep_result(result, folder, overwrite)
 
 
-def _unmix_images(
-    files: list[Path], folder: Path, overwrite: bool, components: int | None, fitting: Fitting, known: Penalties,
-    parameters: dict[str, Any], source: Source, cleaning: Cleaning,
-) -> None:  # fmt: skip
-    """Unmix several images into one set of spectra; the loss is chosen by the first."""
-    if components is None or source.mask or source.channel_mask:
-        raise EndmemberError("--together needs -k, and takes no --mask and no --channel-mask")
-    images = [
-        screened(source.open(one)[0], cleaning, crop=source.crop, missing=source.missing)
-        for one in files
+def _planned(image: Any, components: int | None, reading: Reading) -> str | None:
+    """Say what a fit to lazy data takes; None for data in memory."""
+    planned: str | None = signals.plan_in_words(image, components)
+    if planned is not None:
+        typer.echo(planned)
+    elif reading.resume:
+        note("Note: --resume has no effect: these data fit into the memory, so no passes are kept.")
+    return planned
+
+
+def _check_several(files: list[Path], together: bool, components: int | None, **given: Any) -> None:
+    """Refuse several files that are not said to be images, and what goes with one image alone."""
+    if not together or len(files) < 2:
+        raise EndmemberError(
+            "several files are several images with --together, into one set of spectra; several detectors of one area "
+            "go to 'endmember fuse'"
+        )
+    needless = [
+        dashed(name)
+        for name, value in given.items()
+        if value and name not in ("crop", "missing", "signal")
     ]
-    parameters |= known.parameters(images[0], closure="closure" not in parameters)
-    model, _, _ = fitting.model(images[0], components, parameters, {})
+    if components is None or needless:
+        raise EndmemberError(
+            f"--together needs -k, and takes no {' and no '.join(needless) or '--mask'}"
+        )
+
+
+def _unmix_images(images: list[Any], model: Any, folder: Path, overwrite: bool) -> None:
+    """Unmix several images into one set of spectra, and keep the answer."""
     with Watch() as watch:
         result = signals.unmix_images(images, model, callback=watch)
-        watch.conclude(result.model, f" of {len(files)} images")
+        watch.conclude(result.model, f" of {len(images)} images")
         keep_result(result, folder, overwrite)
 
 

@@ -65,6 +65,13 @@ def only_with(other: str, present: Any, **options: Any) -> None:
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file.")
 ]
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILE…", help="A dm3/dm4, hspy, zspy, bcf, emd, rpl … file."),
+]
+TogetherOption = Annotated[
+    bool, typer.Option("--together", help="Unmix several FILEs into one set of spectra.")
+]
 SignalOption = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Which signal of FILE (see 'endmember info')."),
@@ -121,7 +128,7 @@ LossOption = Annotated[
 ClosureOption = Annotated[bool, typer.Option("--closure", help="Maps sum to one in every pixel.")]
 DispersionOption = Annotated[
     bool,
-    typer.Option("--dispersion", help="With --drift, --align: let channels change width too."),
+    typer.Option("--dispersion", help="With --drift, --align: channels change width too."),
 ]
 SeedOption = Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the random starts.")]
 OutputOption = Annotated[
