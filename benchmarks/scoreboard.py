@@ -537,7 +537,9 @@ def shifted_angles(scene, spectra, places):
 
 def error_of_shares(scene, spectra, maps):
     """Root mean square error of maps whose pixels sum to one, of spectra scaled to the true ones."""
-    scale = (spectra * scene.spectra).sum(axis=1) / (scene.spectra**2).sum(axis=1)
+    seen = np.isfinite(spectra).all(axis=0)  # drift leaves none at an end of the axis
+    true = scene.spectra[:, seen]
+    scale = (spectra[:, seen] * true).sum(axis=1) / (true**2).sum(axis=1)
     found, true = scale * maps.T, scene.maps.reshape(maps.T.shape)
     found, true = (M / np.maximum(M.sum(axis=1, keepdims=True), 1e-12) for M in (found, true))
     return np.sqrt(np.mean((found - true) ** 2))
