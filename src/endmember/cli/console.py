@@ -170,6 +170,11 @@ def listening(debug: bool, command: Any = None) -> Iterator[None]:
         if ours or category.__name__ == "ConvergenceWarning":
             note(f"Note: {in_options(message.args[0], command)}")
 
+    def say(record: logging.LogRecord) -> bool:
+        said: Any = record.msg if isinstance(record.msg, Sentence) else record.getMessage()
+        note(in_options(said, command))
+        return False  # it is said, and not written to the log besides
+
     logger = logging.getLogger(None if debug else "endmember")
     levels = {logger: logging.INFO}
     if not debug:
@@ -180,25 +185,14 @@ def listening(debug: bool, command: Any = None) -> Iterator[None]:
             one.setLevel(level)
         stack.callback(setattr, logger, "propagate", logger.propagate)
         logger.propagate = False
-        handler = logging.StreamHandler() if debug else _Notes(command)
+        handler = logging.StreamHandler()
         stack.callback(logger.removeHandler, handler)
         logger.addHandler(handler)
         warnings.simplefilter("default")
         if not debug:
+            handler.addFilter(say)
             warnings.showwarning = pass_on
         yield
-
-
-class _Notes(logging.Handler):
-    """Writes log records as notes, in the options of a command."""
-
-    def __init__(self, command: Any) -> None:
-        super().__init__()
-        self._command = command
-
-    def emit(self, record: logging.LogRecord) -> None:
-        said: Any = record.msg if isinstance(record.msg, Sentence) else record.getMessage()
-        note(in_options(said, self._command))
 
 
 @contextmanager

@@ -153,11 +153,13 @@ def preprocess(
         )
     check_place(target)
     image = open_image(file, lazy, signal)
-    low = None if steps.low_loss is None else open_image(steps.low_loss, lazy, None)
-    low = None if low is None else narrowed(low, None, missing, entries=True)
+    low = steps.low_loss and narrowed(
+        open_image(steps.low_loss, lazy, None), None, missing, entries=True
+    )
     align = partial(_aligned, low_loss=low, dispersion=steps.dispersion) if steps.align else None
-    method = steps.method or "ml"
-    image = screened(image, steps, crop=crop, missing=missing, method=method, align=align)
+    image = screened(
+        image, steps, crop=crop, missing=missing, method=steps.method or "ml", align=align
+    )
     if steps.denoise is not None:
         image = em.preprocess.denoise(image, steps.denoise)
         typer.echo(f"Denoised: {steps.denoise} principal components kept")

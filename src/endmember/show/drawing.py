@@ -319,7 +319,8 @@ def draw_spectrum(
     energy, spectrum = np.asarray(energy, dtype=float), np.asarray(spectrum, dtype=float)
     spectrum = np.where(np.isfinite(spectrum), spectrum, np.nan)
     # A value between two gaps has no line to either side and shows only as a dot.
-    lonely = np.isfinite(spectrum) & np.isnan(_neighbours(spectrum)).all(axis=0)
+    known = np.pad(np.isfinite(spectrum), 1)
+    lonely = known[1:-1] & ~known[:-2] & ~known[2:]
     width = 1.0 if energy.size <= _DENSE else 0.6
     (line,) = axes.plot(energy, spectrum, color=colour, linewidth=width, label=label)
     if dots or lonely.any():
@@ -361,12 +362,6 @@ def line_values(axes: Axes) -> np.ndarray:
     drawn = [np.asarray(line.get_ydata(), float) for line in axes.lines if line.get_gid() is None]
     values = np.concatenate([np.empty(0), *drawn])
     return values[np.isfinite(values)]
-
-
-def _neighbours(values: np.ndarray) -> np.ndarray:
-    """Stack each value's left and right neighbour, NaN beyond the ends."""
-    padded = np.concatenate([[np.nan], values, [np.nan]])
-    return np.stack([padded[:-2], padded[2:]])
 
 
 def _padded_range(values: np.ndarray) -> tuple[float, float]:

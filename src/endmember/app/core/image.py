@@ -225,8 +225,7 @@ class Image:
 
     def mean_spectrum(self) -> np.ndarray:
         """Return the mean spectrum of all pixels, (channels,)."""
-        ny, nx, _ = self.shape
-        return self.spectrum((0, ny), (0, nx))
+        return self.spectrum((0, self.shape[0]), (0, self.shape[1]))
 
 
 def _metres(axis: Axis) -> float:

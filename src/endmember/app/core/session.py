@@ -80,6 +80,8 @@ class Session:
         Those that were taken back, the last one first.
     runs : list of Run
         Of all the data that were looked at.
+    uploads : Path
+        Where files that were dropped are kept, and what is handed to the browser.
     live : Live or None
         The sketch of what is looked at.
 
@@ -106,17 +108,13 @@ class Session:
         self.runs: list[Run] = []
         self.live: Live | None = None
         self._own = tempfile.TemporaryDirectory(dir=self.store.room)
+        self.uploads = Path(self._own.name)
 
     def close(self) -> None:
         """Forget the data and delete the uploads."""
         self.image = self.original = self.live = None
         self.runs = []
         self._own.cleanup()
-
-    @property
-    def folders(self) -> tuple[Path, Path]:
-        """Where files may lie: the folder of the workbench, and that of the uploads."""
-        return self.root, Path(self._own.name)
 
     # Data -----------------------------------------------------------------------------------
     def read(self, name: str, signal: int | None = None, ticket: Ticket | None = None) -> Image:
@@ -133,7 +131,7 @@ class Session:
 
     def receive(self, name: str) -> Upload:
         """Return where to write an upload that is called ``name``; then read it with :meth:`read_upload`."""
-        return Upload(Path(self._own.name), name, self.limit)
+        return Upload(self.uploads, name, self.limit)
 
     def read_upload(
         self, upload: Upload, signal: int | None = None, ticket: Ticket | None = None
@@ -245,9 +243,7 @@ class Session:
                 "em.open"
             )
         judged = {what: one for what in ("bands", "errors") if (one := getattr(result, what))}
-        fitted = Fitted(
-            result.model, result.record, result._misfit, result.record["fit_seconds"], judged, name
-        )
+        fitted = Fitted(result.model, result.record, result._misfit, judged, name)
         return Run(
             name, about["label"], clone(result.model), steps, image, fitted, result, original
         )
@@ -330,18 +326,18 @@ class Session:
         original = run.original if self._needs_data(run.original) else None
         return self._ask(
             ticket, "archive", run.image, run.fitted, run.name, self.script(original), original,
-            f"{self._own.name}/{run.name}.zip",
+            str(self.uploads / f"{run.name}.zip"),
         )  # fmt: skip
 
     def report(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return the report of a run in one HTML file."""
-        file = f"{self._own.name}/{run.name}.html"
+        file = str(self.uploads / f"{run.name}.html")
         return self._ask(ticket, "report", run.image, run.fitted, file)
 
     def _needs_data(self, original: Image) -> bool:
         """Tell whether a script elsewhere would not find the data: they were uploaded or made in memory."""
         source = original.source
-        return source is None or Path(self._own.name) in Path(source.path).parents
+        return source is None or self.uploads in Path(source.path).parents
 
 
 def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

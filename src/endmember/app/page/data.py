@@ -232,8 +232,10 @@ class PreparePanel(Panel):
             self._kind, self._words, *self._settings.values(), pn.Row(attempt, self._keep),
             pn.Row(self._undo, self._redo), self._done, width=310,
         )  # fmt: skip
-        maps = wrapped(*[plot.pane for plot in self._maps.values()])
-        pictures = pn.Column(maps, wide(self._spectra), sizing_mode="stretch_width")
+        pictures = pn.Column(
+            wrapped(*[plot.pane for plot in self._maps.values()]), wide(self._spectra),
+            sizing_mode="stretch_width",
+        )  # fmt: skip
         self.layout = pn.Row(controls, pictures, sizing_mode="stretch_width")
         self._offer()
 

@@ -169,8 +169,10 @@ class ModelPanel(Panel):
             self._method, self._settings["k"], self._settings["loss"], *sliders, self._settings["closure"], *switches,
             pn.Row(*self._of_a_run.values()), run, width=310,
         )  # fmt: skip
-        top = wrapped(self._overlay.pane, wide(self._spectra))
-        self._pictures = pn.Column(top, self._grid, self._after, sizing_mode="stretch_width")
+        self._pictures = pn.Column(
+            wrapped(self._overlay.pane, wide(self._spectra)), self._grid, self._after,
+            sizing_mode="stretch_width",
+        )  # fmt: skip
         self.layout = pn.Row(
             left, pn.Column(self._state, self._pictures, sizing_mode="stretch_width"),
             sizing_mode="stretch_width",
@@ -316,7 +318,8 @@ class ModelPanel(Panel):
         end = "converged" if model.converged_ else "not converged"
         self._page.live.cancel()
         self._state.object = (
-            f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, {kept.fitted.seconds:.2f} s, "
+            f"{kept.name}: {kept.label}; full data, {end} after {model.n_iter_} sweeps, "
+            f"{kept.result.record['fit_seconds']:.2f} s, "
             f"optimality {model.optimality_:.1e}{self._from_live(model.components_)}. {' '.join(doubts(model))}"
         )
         self.show_run(kept)

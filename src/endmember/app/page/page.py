@@ -160,7 +160,7 @@ class Page:
 
     def _without_folders(self, said: str) -> str:
         """Return words with files called by their names, which say enough."""
-        for folder in self.session.folders:
+        for folder in (self.session.root, self.session.uploads):
             said = said.replace(f"{folder}/", "")
         return said
 
@@ -230,15 +230,10 @@ class Page:
         self._signal.param.watch(
             lambda event: None if event.new is None else self._again(event.new), "value"
         )
-        megabytes = max(1, self.session.limit // 2**20)
         self._dropper = _Dropper(
-            self,
-            max_file_size=f"{megabytes}MB",
-            chunk_size=PIECE,
-            height=52,
-            width=270,
-            margin=(14, 10, 0, 10),
-        )
+            self, max_file_size=f"{max(1, self.session.limit // 2**20)}MB", chunk_size=PIECE,
+            height=52, width=270, margin=(14, 10, 0, 10),
+        )  # fmt: skip
         self._list("")
         return wrapped(
             pn.pane.HTML('<span style="font-size:22px;font-weight:600">Endmember</span>', margin=(24, 20, 0, 10)),

@@ -6,12 +6,12 @@ from bokeh.document import Document
 from bokeh.server.server import Server
 from panel.io.document import schedule_write_events
 
+from endmember.app.server.running import ENDED
+
 #: Milliseconds that a desk waits for its user to come back, and one at which nobody has sat yet.
 WAITS, UNUSED = 24 * 3600 * 1000, 15_000
 #: Desks that wait at the same time; of more, those go first that have waited longest.
 MOST = 30
-#: The title of a page whose server has ended.
-ENDED = "Endmember has ended"
 #: What watches from the page whether the server is there. It comes back by loading the page anew, at the same desk.
 _WATCH = """{% block postamble %}
 <div id="lost" role="alert" hidden style="position: fixed; inset: 0 0 auto 0; z-index: 9999; padding: 10px 20px;
@@ -140,9 +140,3 @@ def send_what_was_left(server: Server) -> None:
     """
     for session in server.get_sessions():
         schedule_write_events(session.document, [], [])
-
-
-async def say_goodbye(server: Server) -> None:
-    """Tell all pages that the server ends."""
-    for session in server.get_sessions():
-        await session.with_document_locked(setattr, session.document, "title", ENDED)

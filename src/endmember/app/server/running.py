@@ -8,6 +8,8 @@ from typing import Any
 
 #: Seconds that saying goodbye to the pages may take.
 GOODBYE = 2.0
+#: The title of a page whose server has ended.
+ENDED = "Endmember has ended"
 
 
 class Workbench:
@@ -45,12 +47,14 @@ class Workbench:
 
     async def _end(self) -> None:
         """Say goodbye to the pages, and stop."""
-        from endmember.app.server.desks import say_goodbye
-
         with contextlib.suppress(Exception):  # whoever does not hear it finds out
-            await asyncio.wait_for(say_goodbye(self._server), GOODBYE)
+            await asyncio.wait_for(self._say_goodbye(), GOODBYE)
         self._server.stop()
         self._server.io_loop.stop()
+
+    async def _say_goodbye(self) -> None:
+        for session in self._server.get_sessions():
+            await session.with_document_locked(setattr, session.document, "title", ENDED)
 
     def stop(self) -> None:
         """Stop serving, and end all work."""

@@ -41,7 +41,6 @@ class Fitted:
     record : dict
         As of :class:`Unmixing`.
     misfit : dict of ndarray
-    seconds : float
     judged : dict
         Bands and errors once they were asked for.
     name : str
@@ -53,7 +52,6 @@ class Fitted:
     model: Any
     record: dict[str, Any]
     misfit: dict[str, Any]
-    seconds: float
     judged: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     unsaved: str = ""
@@ -86,9 +84,7 @@ def fit(
     about: Mapping[str, Any] = {},
 ) -> Fitted:
     """Fit the full data, and keep the result folder at once, with what the workbench knows of it."""
-    began = time.perf_counter()
     result = unmix_one(data.signal, model, callback=_progress(ticket))
-    taken = time.perf_counter() - began
     result.record["workbench"] = dict(about)
     name = unsaved = ""
     if workspace is not None:
@@ -97,7 +93,7 @@ def fit(
             name = _keep(result, workspace)
         except (ValueError, OSError) as problem:  # the run is worth more than its folder
             unsaved = str(problem)
-    return Fitted(result.model, result.record, result._misfit, taken, name=name, unsaved=unsaved)
+    return Fitted(result.model, result.record, result._misfit, name=name, unsaved=unsaved)
 
 
 def _keep(result: Unmixing, workspace: Path) -> str:
