@@ -174,15 +174,15 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2131,
+    "app": 2123,
     "assess": 2151,
     "catalogue": 42,
-    "cli": 1099,
+    "cli": 1095,
     "errors": 50,
     "factor": 6782,
     "methods": 2387,
     "preprocess": 1180,
-    "show": 769,
+    "show": 767,
     "signals": 2226,
     "synthetic": 403,
 }
