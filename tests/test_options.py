@@ -291,7 +291,7 @@ def outcome(files, known, monkeypatch, capsys):
 
     def serve(root: Path, store: Any, first: Any, **also: Any) -> Any:
         if first is not None:
-            first(SimpleNamespace(use=keep, accept=keep))
+            first(SimpleNamespace(use=keep, settle=keep))
         kept.append(also)
         return SimpleNamespace(url="here", serve=keep)
 
