@@ -445,3 +445,34 @@ def test_nothing_is_imported_because_a_file_names_it(tmp_path, monkeypatch):
     assert repr(model) == "Model(n_components=2)"
     with pytest.raises(TypeError, match=r"trap\.Model"):
         model.fit(X)
+
+
+def test_weights_of_penalties_in_a_list_can_be_searched():
+    from sklearn.model_selection import GridSearchCV
+
+    X = em.synthetic.mixed_phases((12, 10), channels=40, k=2).data.reshape(-1, 40)
+    model = em.NMF(2, maps=[em.Ridge(0.1), em.Sparse(0.1)], random_state=0, n_starts=1)
+    search = GridSearchCV(model, {"maps__1__weight": [0.01, 0.5]}, cv=2).fit(X)
+    chosen = search.best_params_["maps__1__weight"]
+    assert search.best_estimator_.maps[1].weight == chosen
+    assert model.maps[1].weight == 0.1
+    assert clone(model).set_params(maps__0__weight=0.3).maps[0].weight == 0.3
+
+
+def test_a_weight_a_pixel_stands_for_one_at_every_entry():
+    X = em.synthetic.mixed_phases((6, 5), channels=40, k=2).data
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, (6, 5))
+    one = em.NMF(2, random_state=0).fit(X, weights=weights)
+    other = em.NMF(2, random_state=0).fit(X, weights=np.repeat(weights[..., None], 40, axis=2))
+    np.testing.assert_array_equal(one.components_, other.components_)
+
+
+def test_names_of_other_libraries_are_answered_with_ours():
+    signal = em.synthetic.mixed_phases((6, 5), channels=40, k=2).signal
+    result = em.unmix(signal, em.NMF(2, random_state=0))
+    for asked, name in (("W_", "maps_"), ("H_", "components_")):
+        with pytest.raises(AttributeError, match=f"it is called {name}"):
+            getattr(result.model, asked)
+    for asked, name in (("loadings", "maps"), ("factors", "spectra")):
+        with pytest.raises(AttributeError, match=f"it is called {name}"):
+            getattr(result, asked)

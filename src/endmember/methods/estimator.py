@@ -1,5 +1,6 @@
 """What all estimators share: reading spectrum images, giving maps and spectra back, telling what they learned."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from copy import copy
@@ -32,10 +33,21 @@ class UnknownPartError(EndmemberError, AttributeError):
     """Something that a fitted model has not learned, or that the file it came from does not hold."""
 
 
+#: What other libraries call the same things.
+ELSEWHERE = {
+    **dict.fromkeys(("H_", "ST_opt_", "endmembers_", "spectra"), "components_"),
+    **dict.fromkeys(("W_", "C_opt_", "abundances_", "loadings_", "maps"), "maps_"),
+}
+
+
 class Learning:
     """Something that learns: all it has learned is in attributes that end in an underscore."""
 
     def __getattr__(self, name: str) -> Any:
+        if name in ELSEWHERE:
+            raise AttributeError(
+                f"{type(self).__name__} has no {name}; it is called {ELSEWHERE[name]}"
+            )
         if _is_learned(name) and "components_" in vars(self):
             raise UnknownPartError(
                 f"this {type(self).__name__} does not know its {name}: it has not learned that, or comes from a folder "
@@ -158,6 +170,23 @@ class SpectralEstimator(
     #: Where the method comes from.
     references: tuple[str, ...] = ()
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name; those of penalties in a list too, such as ``maps__0__weight``."""
+        found = super().get_params(deep)
+        lists = [(name, value) for name, value in found.items() if deep and isinstance(value, list)]
+        for name, value in lists:
+            for i, one in enumerate(value):
+                told = one.get_params() if isinstance(one, BaseEstimator) else {}
+                found |= {f"{name}__{i}__{own}": it for own, it in told.items()}
+        return found
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name, as :meth:`get_params` tells them."""
+        for name in [name for name in params if re.search(r"__\d+__", name)]:
+            part, place, own = name.split("__", 2)
+            getattr(self, part)[int(place)].set_params(**{own: params.pop(name)})
+        return super().set_params(**params)
+
     def parts(self) -> list[tuple[str, Any]]:
         """Return ``(role, part)`` of everything the model is put together from."""
         return []
@@ -196,8 +225,8 @@ class SpectralEstimator(
             Pixels to leave out (True), in the order of the data. Their maps are NaN.
         channel_mask : array_like of bool or HyperSpy signal, (n_channels,), optional
             Channels to leave out (True). Their spectra are NaN.
-        weights : array_like, shape of X, optional
-            Weight of every entry; with weights, NaN data and entries of weight 0 are missing.
+        weights : array_like, shape of X or of its pixels, optional
+            Weight of every entry, or of every pixel; with weights, NaN data and entries of weight 0 are missing.
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
         pattern : tuple of int, optional

@@ -378,9 +378,11 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
     weights, shape = np.asarray(unwrap(weights), dtype=np.float64), taken.shape
     if taken.pattern and weights.shape == (*shape[:-1], *taken.pattern):
         weights = weights.reshape(shape)
+    if weights.shape == shape[:-1]:
+        weights = np.repeat(weights[..., None], shape[-1], axis=-1)
     if weights.shape != shape:
         raise EndmemberError(
-            f"weights have the shape {weights.shape} and X has {shape}; they must agree"
+            f"weights have the shape {weights.shape} and X has {shape}; they must agree, or give one a pixel"
         )
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise EndmemberError("weights must be finite and not negative; use 0 for a missing entry")

@@ -52,6 +52,11 @@ from endmember.signals.result.reporting import compose
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: What other libraries, and estimators, call the same things.
+ELSEWHERE = {
+    **dict.fromkeys(("factors", "endmembers", "components_"), "spectra"),
+    **dict.fromkeys(("loadings", "abundances", "scores", "maps_"), "maps"),
+}
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
 
@@ -207,6 +212,10 @@ class Unmixing(Shown):
         self.intervals: dict[str, Interval] = {}
         self.comparison: Comparison | None = None
         self.percentages: Composition | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        known = f"; it is called {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        raise AttributeError(f"{type(self).__name__} has no {name}{known}")
 
     def __repr__(self) -> str:
         k, *domain = self.maps.data.shape
