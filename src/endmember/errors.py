@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeAlias
 
+#: What other libraries call the parts of a fitted model, and what they are called here.
+NAMES_ELSEWHERE = {
+    **dict.fromkeys(("H_", "ST_opt_", "endmembers_", "spectra"), "components_"),
+    **dict.fromkeys(("W_", "C_opt_", "abundances_", "loadings_", "maps"), "maps_"),
+}
+#: The same of a result.
+NAMES_IN_RESULTS = {
+    **dict.fromkeys(("factors", "endmembers", "components_"), "spectra"),
+    **dict.fromkeys(("loadings", "abundances", "scores", "maps_"), "maps"),
+}
+
 
 class Argument:
     """An argument inside a sentence, which a caller without Python spells in its own words.

@@ -12,7 +12,7 @@ from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.axis import Grid
 from endmember.factor.data.inspection import given
 from endmember.factor.data.matrix import Data, row_blocks
-from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data.observed import Explained, Observed, observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.geometry.feasible import Feasible, three_components, two_components
 from endmember.factor.geometry.rotations import Fixed, sampled
@@ -22,7 +22,7 @@ from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.sketch.low_rank import sketch
 from endmember.factor.solvers import ANLS
 from endmember.factor.subproblems import Quadratic
-from endmember.methods.estimator import Explained, SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator
 from endmember.show.shown import Shown
 
 #: A component whose band takes less than this share of its spectrum is fixed by the data.

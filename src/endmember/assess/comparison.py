@@ -12,10 +12,10 @@ from sklearn.base import clone
 from endmember.assess.bands import Bands, ambiguity
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import observe
+from endmember.factor.data.observed import Explained, observe
 from endmember.factor.loop.fit import Callback
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.methods.estimator import Explained, SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator
 from endmember.show.shown import Shown
 
 logger = logging.getLogger("endmember")

@@ -18,14 +18,13 @@ from endmember.assess.surrogates import lagged_correlation
 from endmember.errors import Argument, EndmemberError, Sentence, Words
 from endmember.factor.columns import or_one
 from endmember.factor.data.matrix import row_blocks
-from endmember.factor.data.observed import observe
+from endmember.factor.data.observed import Explained, observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.loop.fit import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
-from endmember.methods.estimator import Explained
 from endmember.methods.nmf import NMF
 from endmember.show.shown import Shown
 

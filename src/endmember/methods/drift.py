@@ -12,7 +12,7 @@ from sklearn.base import clone
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.columns import placed
 from endmember.factor.data.in_memory import Dense
-from endmember.factor.data.observed import Observed
+from endmember.factor.data.observed import Explained, Observed
 from endmember.factor.drift.field import Search, filled
 from endmember.factor.drift.shifted import (
     Shifted,
@@ -25,7 +25,7 @@ from endmember.factor.drift.shifted import (
 )
 from endmember.factor.losses import Loss
 from endmember.methods.checks import check_fits
-from endmember.methods.estimator import Explained, SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator
 
 #: Rounds of field and low-rank model, and of field and model, at most.
 ROUNDS, REFITS = 12, 3

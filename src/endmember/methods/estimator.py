@@ -2,20 +2,20 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import NAMES_ELSEWHERE, EndmemberError, check_known
 from endmember.factor.data.axis import Axis
 from endmember.factor.data.inspection import Given, given, in_patterns
-from endmember.factor.data.matrix import Arrangement, Data
-from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data.matrix import Arrangement
+from endmember.factor.data.observed import Explained, Observed, observe
 from endmember.factor.data.resources import one_blas_thread, session
 from endmember.factor.loop.starts import StartReport, with_maps
 from endmember.factor.losses import Loss, given_loss
@@ -33,20 +33,13 @@ class UnknownPartError(EndmemberError, AttributeError):
     """Something that a fitted model has not learned, or that the file it came from does not hold."""
 
 
-#: What other libraries call the same things.
-ELSEWHERE = {
-    **dict.fromkeys(("H_", "ST_opt_", "endmembers_", "spectra"), "components_"),
-    **dict.fromkeys(("W_", "C_opt_", "abundances_", "loadings_", "maps"), "maps_"),
-}
-
-
 class Learning:
     """Something that learns: all it has learned is in attributes that end in an underscore."""
 
     def __getattr__(self, name: str) -> Any:
-        if name in ELSEWHERE:
+        if name in NAMES_ELSEWHERE:
             raise AttributeError(
-                f"{type(self).__name__} has no {name}; it is called {ELSEWHERE[name]}"
+                f"{type(self).__name__} has no {name}; it is called {NAMES_ELSEWHERE[name]}"
             )
         if _is_learned(name) and "components_" in vars(self):
             raise UnknownPartError(
@@ -89,53 +82,6 @@ class Learning:
 
 def _is_learned(name: str) -> bool:
     return name.isidentifier() and name.endswith("_") and not name.startswith("_")
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    r"""Data and what a model says of them: :math:`X \approx C S^\top + 1 \mu^\top`.
-
-    Drift is inside of the data, which are read where the model found their channels; cores and profiles along
-    several axes are inside of the maps.
-
-    Attributes
-    ----------
-    observed : Observed
-        The data, the pixels and channels that take part, and the way back to the image.
-    C : ndarray, (n, k)
-        Maps of the pixels that take part.
-    S : ndarray, (m, k)
-        Spectra at the channels that take part.
-    offset : ndarray, (m,), optional
-        A spectrum μ that is part of every pixel, such as the mean that a centred model takes off.
-    """
-
-    observed: Observed
-    C: np.ndarray
-    S: np.ndarray
-    offset: np.ndarray | None = None
-
-    @property
-    def factors(self) -> list[np.ndarray]:
-        """Maps and spectra whose product is the model, the offset among them: (n, q) and (m, q)."""
-        if self.offset is None:
-            return [self.C, self.S]
-        return [
-            np.column_stack([self.C, np.ones(len(self.C))]), np.column_stack([self.S, self.offset])
-        ]  # fmt: skip
-
-    @property
-    def weights(self) -> np.ndarray | None:
-        """The weight of every entry, (n, m); None where all weigh the same."""
-        return self.observed.data.W
-
-    def residual_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield ``(rows, residual)`` block by block, every entry times the root of its weight."""
-        return self.observed.data.residual_blocks(*self.factors)
-
-    def squares(self, data: Data | None = None) -> float:
-        """Return the sum of the squared residuals times their weights; with those of ``data`` if given."""
-        return 2.0 * (self.observed.data if data is None else data).misfit(self.factors)
 
 
 class SpectralEstimator(

@@ -6,6 +6,7 @@ way back to the domain.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -140,6 +141,53 @@ class Observed:
         if mask is not None:
             full[mask.ravel()] = np.nan
         return full
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    r"""Data and what a model says of them: :math:`X \approx C S^\top + 1 \mu^\top`.
+
+    Drift is inside of the data, which are read where the model found their channels; cores and profiles along
+    several axes are inside of the maps.
+
+    Attributes
+    ----------
+    observed : Observed
+        The data, the pixels and channels that take part, and the way back to the image.
+    C : ndarray, (n, k)
+        Maps of the pixels that take part.
+    S : ndarray, (m, k)
+        Spectra at the channels that take part.
+    offset : ndarray, (m,), optional
+        A spectrum μ that is part of every pixel, such as the mean that a centred model takes off.
+    """
+
+    observed: Observed
+    C: np.ndarray
+    S: np.ndarray
+    offset: np.ndarray | None = None
+
+    @property
+    def factors(self) -> list[np.ndarray]:
+        """Maps and spectra whose product is the model, the offset among them: (n, q) and (m, q)."""
+        if self.offset is None:
+            return [self.C, self.S]
+        return [
+            np.column_stack([self.C, np.ones(len(self.C))]), np.column_stack([self.S, self.offset])
+        ]  # fmt: skip
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """The weight of every entry, (n, m); None where all weigh the same."""
+        return self.observed.data.W
+
+    def residual_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield ``(rows, residual)`` block by block, every entry times the root of its weight."""
+        return self.observed.data.residual_blocks(*self.factors)
+
+    def squares(self, data: Data | None = None) -> float:
+        """Return the sum of the squared residuals times their weights; with those of ``data`` if given."""
+        return 2.0 * (self.observed.data if data is None else data).misfit(self.factors)
 
 
 def observe(

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.data.inspection import in_patterns, left_in
-from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data.observed import Explained, Observed, observe
 from endmember.factor.sketch.passes import Seen
-from endmember.methods.estimator import Explained
 from endmember.signals.files.reading import read
 
 #: The parts of a misfit and their titles in ``misfit.hspy``.

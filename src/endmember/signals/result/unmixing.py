@@ -19,7 +19,7 @@ from endmember.assess.intervals import Interval
 from endmember.assess.opinions import second_opinions
 from endmember.assess.percentages import Composition, composition
 from endmember.assess.standard_errors import Errors
-from endmember.errors import EndmemberError
+from endmember.errors import NAMES_IN_RESULTS, EndmemberError
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.inspection import given, steps, unwrap
 from endmember.factor.data.observed import Observed, checked_masks, observe
@@ -52,11 +52,6 @@ from endmember.signals.result.reporting import compose
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: What other libraries, and estimators, call the same things.
-ELSEWHERE = {
-    **dict.fromkeys(("factors", "endmembers", "components_"), "spectra"),
-    **dict.fromkeys(("loadings", "abundances", "scores", "maps_"), "maps"),
-}
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
 
@@ -214,7 +209,7 @@ class Unmixing(Shown):
         self.percentages: Composition | None = None
 
     def __getattr__(self, name: str) -> Any:
-        known = f"; it is called {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        known = f"; it is called {NAMES_IN_RESULTS[name]}" if name in NAMES_IN_RESULTS else ""
         raise AttributeError(f"{type(self).__name__} has no {name}{known}")
 
     def __repr__(self) -> str:
@@ -389,8 +384,6 @@ class Unmixing(Shown):
         ------
         ValueError
             If the name ends in none of these.
-        FileNotFoundError
-            If there is no folder of that name.
         """
         return export(self, path)
 
