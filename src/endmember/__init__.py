@@ -4,8 +4,6 @@ Public names are imported on first use, so that ``import endmember`` costs nothi
 neither scikit-learn nor numba, dask, HyperSpy, matplotlib or panel is imported before it is needed.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Second opinions: other answers to the same data, each from another assumption, on the few directions of a sketch."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """What components hold of each element, in per cent, and how sure that is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

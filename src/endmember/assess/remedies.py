@@ -1,7 +1,5 @@
 """What the widest other answer says: how far it lies from the first of a comparison, and what would decide."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

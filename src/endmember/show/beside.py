@@ -1,7 +1,5 @@
 """Several answers side by side: a row for each component, a column for each model."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any

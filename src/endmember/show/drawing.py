@@ -1,7 +1,5 @@
 """Drawing into one panel: a map with its colour bar and scale bar, a profile, a spectrum."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 

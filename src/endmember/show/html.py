@@ -1,7 +1,5 @@
 """The report: one HTML file that holds its text, its figures and its style, and loads nothing."""
 
-from __future__ import annotations
-
 import base64
 import os
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Figures are made without pyplot, so that drawing works in threads and without a 
 global setting is read or changed on the way.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import re

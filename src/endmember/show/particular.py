@@ -1,7 +1,5 @@
 """Pictures of what only some answers have: relevance, a drift, the modes of a series, several detectors."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -4,8 +4,6 @@ Each function takes either plain arrays in a small dataclass or an answer that h
 returns a Matplotlib figure made without pyplot: notebooks display it, ``savefig`` keeps it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Spectra that are put together from known columns."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import copy
 from typing import Any, Self
