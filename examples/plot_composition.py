@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 import endmember as em
 
 phantom = em.synthetic.edxs_phases(shape=(48, 48), dose=2)
-elements = ["O", "Mg", "Al", "Si", "Ca", "Fe", "C", "Cu"]
+elements = ["O", "Mg", "Al", "Si", "Ca", "Ti", "Fe", "C", "Cu"]
 options = {"loss": em.Poisson(), "random_state": 0}
 lines = em.XRayLines(elements)
 models = {

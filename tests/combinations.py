@@ -42,7 +42,16 @@ LOSSES = examples(Loss, [em.BetaDivergence(0.5), em.BetaDivergence(1.5)])
 SOLVERS = examples(Solver, [])
 _MAPS = [case.penalty for case in CASES if case.domain == "image"]
 _SPECTRA = [case.penalty for case in CASES if case.domain == "line"]
-_LEFT = [p for p in examples(Penalty, [*_MAPS, *_SPECTRA]) if p not in [*_MAPS, *_SPECTRA]]
+LINES = [
+    em.Basis(np.eye(2)),
+    em.XRayLines(),
+    em.CoreLossEdges(["O_K"]),
+]  # with data of their own: test_basis.py
+_LEFT = [
+    p
+    for p in examples(Penalty, [*_MAPS, *_SPECTRA, *LINES])
+    if p not in [*_MAPS, *_SPECTRA, *LINES]
+]
 MAPS = [None, *_MAPS, *_LEFT, em.SoftOrthogonal(0.1, "penalty")]
 SPECTRA = [None, *_SPECTRA, *_LEFT]
 ALL = (LOSSES, MAPS, SPECTRA, SOLVERS)

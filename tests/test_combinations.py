@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from combinations import (  # fmt: skip
+    LINES,
     ALL,
     LOSSES,
     MAPS,
@@ -37,7 +38,7 @@ def named(combination):
 
 
 def test_every_public_class_takes_part():
-    for base, examples in ((Loss, LOSSES), (Penalty, [*MAPS, *SPECTRA]), (Solver, SOLVERS)):
+    for base, examples in ((Loss, LOSSES), (Penalty, [*MAPS, *SPECTRA, *LINES]), (Solver, SOLVERS)):
         assert set(public(base)) <= {type(example) for example in examples}
 
 

@@ -80,6 +80,7 @@ class Fixed(Learning):
 
     def __init__(self, spectra, pixels=50):
         self.components_ = np.asarray(spectra, dtype=float)
+        self.flat_components = self.components_
         self.maps_ = np.eye(len(spectra)).repeat(pixels, axis=0)
 
 

@@ -76,7 +76,7 @@ def test_again_on_the_same_data_gives_the_same_answer(both, result):
 
 
 def test_several_signals_need_a_model_of_several(both):
-    with pytest.raises(TypeError, match="Coupled"):
+    with pytest.raises(ValueError, match="Coupled"):
         em.unmix([both.eels.signal, both.edxs.signal], em.NMF(2))
     with pytest.raises(TypeError, match="at least two"):
         em.unmix(both.eels.signal, em.Coupled(2))

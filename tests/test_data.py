@@ -126,7 +126,7 @@ def test_image_order_is_kept_on_a_square_image():
         ({"channel_mask": np.zeros(4, bool)}, r"channel_mask has the shape \(4,\)"),
         ({"mask": np.full((4, 5), 2)}, "True"),
         ({"mask": np.ones((4, 5), bool)}, "every pixel is masked"),
-        ({"weights": np.ones((4, 5))}, "weights have the shape"),
+        ({"weights": np.ones((4, 4))}, "weights have the shape"),
         ({"weights": -np.ones((4, 5, 6))}, "not negative"),
         ({"domain": (3, 3)}, "9 pixels and X has 20"),
     ],

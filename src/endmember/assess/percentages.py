@@ -125,7 +125,7 @@ def composition(
     >>> model = em.NMF(1, spectra=em.XRayLines(["O", "Mg", "Al", "Si", "Ca", "Fe", "C", "Cu"]))
     >>> found = composition(model.fit(phantom.signal), phantom.signal)
     >>> found.elements[int(found.atomic[0].argmax())]
-    'O'
+    'Si'
     """
     model, X, options = given_fit(fitted, X, *map(options.get, ("mask", "channel_mask", "weights")))
     if "elements_" not in model.learned():

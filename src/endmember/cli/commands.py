@@ -30,7 +30,6 @@ from .options import (
     SeedOption,
     SignalOption,
     Source,
-    TogetherOption,
     WeightsOption,
     dashed,
     only_with,
@@ -100,7 +99,6 @@ def unmix(
     context: typer.Context,
     files: FilesArgument,
     *,
-    together: TogetherOption = False,
     components: ComponentsOption = None,
     fitting: Fitting,
     known: Penalties,
@@ -119,9 +117,9 @@ def unmix(
     parameters = fitting.parameters(context)
     folder = folder_for(files[0], "unmixed", output, overwrite)
     with reading.session():
-        if together or len(files) > 1:
+        if reading.together or len(files) > 1:
             _check_several(
-                files, together, components, weights=weights, **vars(source), **vars(doubts)
+                files, reading.together, components, weights=weights, **vars(source), **vars(doubts)
             )
             images = [
                 screened(source.open(one, lazy=reading.lazy)[0], cleaning, crop=source.crop, missing=source.missing)

@@ -225,9 +225,10 @@ class Source:
 
 @dataclass
 class Reading:
-    """Data larger than memory."""
+    """Data larger than memory, or in several files."""
 
     lazy: LazyOption = False
+    together: TogetherOption = False
     memory: Annotated[
         str | None,
         typer.Option(

@@ -174,7 +174,7 @@ class XRayLines(Basis):
     >>> from endmember.factor.data.axis import Grid
     >>> energy = np.arange(0.2, 8.0, 0.01)
     >>> XRayLines(["Fe", "O"], energy=energy).columns_on(Axis(energy, "keV"))[1][:3]
-    ['Fe_K', 'Fe_L', 'O_K']
+    ['Fe_K', 'Fe_L', 'Fe_Ll']
     """
 
     in_words = "lines of the elements on a continuum"
@@ -280,7 +280,7 @@ class CoreLossEdges(Basis):
     >>> energy = np.arange(400.0, 700.0)
     >>> known = {"energy": energy, "beam_energy": 200, "convergence": 10, "collection": 20}
     >>> CoreLossEdges(["O_K", "Mn_L3", "Mn_L2"], **known).columns_on(Axis(energy, "eV"))[1][:2]
-    ['O_K', 'Mn_L']
+    ['Mn_L', 'O_K']
     """
 
     in_words = "ionisation edges on sums of power laws"

@@ -102,8 +102,8 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
     """
     if not (isinstance(first, Unmixing) and isinstance(second, Unmixing)):
         raise EndmemberTypeError(
-            "an answer of em.unmix about one spectrum image is compared with another such answer; give two, and unmix "
-            "several detectors each by itself"
+            "an answer of em.unmix about one spectrum image is compared with another such answer; give two, and of "
+            "several detectors unmix each detector by itself"
         )
     axes = [Axis.of(answer.spectra) for answer in (first, second)]
     energies = [axis.energy for axis in axes]

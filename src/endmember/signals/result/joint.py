@@ -64,7 +64,9 @@ def unmix_images(
         raise EndmemberError(f"mask needs one entry for each of the {len(taken)} images, or None")
     for number, one in enumerate(taken[1:], 2):
         first.axis.check(
-            one.axis, f"image {number} lies", "crop or resample it to that of the first"
+            one.axis,
+            f"image {number} lies",
+            "crop or resample it; detectors of one area need em.Coupled",
         )
         if one.shape[-1] != first.shape[-1]:
             raise EndmemberError(
