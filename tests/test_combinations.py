@@ -9,8 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from combinations import (  # fmt: skip
-    LINES,
     ALL,
+    LINES,
     LOSSES,
     MAPS,
     SOLVERS,
