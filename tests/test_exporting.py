@@ -7,10 +7,9 @@ import hyperspy.api as hs
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import endmember as em
-from endmember.cli.program import app
+from endmember.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +68,23 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(answer, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_the_command_exports_and_keeps_what_is_there(answer, tmp_path):
+def test_patterns_are_refused_where_they_do_not_fit(tmp_path):
+    scan = hs.signals.Signal2D(np.random.default_rng(0).poisson(5, (4, 5, 6, 7)).astype("uint16"))
+    answer = em.unmix(scan, em.NMF(2, random_state=0))
+    for kind in ("csv", "msa"):
+        with pytest.raises(ValueError, match="patterns"):
+            answer.export(tmp_path / f"a.{kind}")
+    (file,) = answer.export(tmp_path / "a.json")
+    assert np.shape(json.loads(file.read_text())["spectra"]) == (2, 6, 7)
+
+
+def test_the_command_exports_and_keeps_what_is_there(answer, tmp_path, capsys):
     folder, file = answer.save(tmp_path / "result"), tmp_path / "a.csv"
     call = ["export", str(folder), "-o", str(file)]
-    assert CliRunner().invoke(app, call).output == f"Written: {file}\n"
-    assert "exists already" in str(CliRunner().invoke(app, call).exception)
+    assert main(call) == 0
+    assert capsys.readouterr().out == f"Written: {file}\n"
+    assert main(call) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 def test_two_answers_differ_in_what_is_said(answer):
