@@ -17,6 +17,8 @@ def answers():
     return {
         "Unmixing": result,
         "CoupledUnmixing": em.unmix([signal, signal.deepcopy()], em.Coupled(2, random_state=0)),
+        "JointUnmixing": em.unmix([signal, signal.inav[:5]], model),
+        "Anomalies": em.assess.anomalies(result),
         "RankReport": em.assess.rank(signal),
         "Bands": em.assess.ambiguity(result, signal),
         "Errors": em.assess.uncertainty(result, signal),
@@ -26,19 +28,13 @@ def answers():
     }
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Unmixing",
-        "CoupledUnmixing",
-        "RankReport",
-        "Bands",
-        "Errors",
-        "Interval",
-        "Path",
-        "Comparison",
-    ],
-)
+SHOWN = (
+    "Unmixing", "CoupledUnmixing", "JointUnmixing", "RankReport", "Bands", "Errors", "Interval", "Path", "Comparison",
+    "Anomalies",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHOWN)
 def test_an_answer_shows_its_sentence_its_picture_and_folded_its_details(answers, name):
     one = answers[name]
     assert repr(one).startswith(f"<{name}: ")

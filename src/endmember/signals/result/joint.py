@@ -16,6 +16,7 @@ from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import Given, given, is_lazy, left_out, steps
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
+from endmember.show.shown import Shown
 from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
 from endmember.signals.cropping import describe_data, energy_of
 from endmember.signals.files.reading import read
@@ -135,7 +136,7 @@ def _split(maps: np.ndarray, domains: Sequence[tuple[int, ...]]) -> list[np.ndar
     return [part.reshape(*domain, -1) for part, domain in parts]
 
 
-class JointUnmixing:
+class JointUnmixing(Shown):
     """What came out of several images with shared spectra.
 
     Attributes
