@@ -183,7 +183,7 @@ MOST_STATEMENTS = {
     "methods": 2388,
     "preprocess": 1180,
     "show": 761,
-    "signals": 2230,
+    "signals": 2231,
     "synthetic": 403,
 }
 
