@@ -203,6 +203,8 @@ def test_a_result_shows_and_keeps_its_composition(tmp_path):
     [
         ({"thickness": 50}, "absorption is not corrected; leave it out"),
         ({"factors": {"O": 1.0}}, "no factor for Si, Fe, Cu; give one"),
+        ({"factors": [1.0] * 5}, "there are 5 factors for O, Si, Fe, Cu"),
+        ({"masks": 1}, "masks.* is not known; allowed"),
         ({"method": "zeta"}, "'zeta' is not known; allowed"),
         ({"method": "ratios", "factors": {"O": 1}}, "ratios of counts and edges take none"),
         ({"factors": {"O_La": 1, "Si": 1, "Fe": 1, "Cu": 1}}, "no line of O_L; leave"),

@@ -102,7 +102,7 @@ def composition(
     thickness : None
         Nothing that lines ask for: absorption is not corrected, and a thickness is refused.
     **options
-        Masks and weights of the fit.
+        mask, channel_mask and weights of the fit.
 
     Returns
     -------
@@ -127,7 +127,10 @@ def composition(
     >>> found.elements[int(found.atomic[0].argmax())]
     'Si'
     """
-    model, X, options = given_fit(fitted, X, *map(options.get, ("mask", "channel_mask", "weights")))
+    known = ("mask", "channel_mask", "weights")
+    for name in options:
+        check_known("option", name, *known)
+    model, X, options = given_fit(fitted, X, *map(options.get, known))
     if "elements_" not in model.learned():
         raise EndmemberError(
             "the spectra are not made of lines or edges; fit em.NMF(k, spectra=em.XRayLines(elements)) first"
@@ -137,6 +140,10 @@ def composition(
             f"thickness={thickness!r} has no effect, as absorption is not corrected; leave it out"
         )
     if factors is not None and not isinstance(factors, Mapping):
+        if len(factors) > len(model.elements_):
+            raise EndmemberError(
+                f"there are {len(factors)} factors for {', '.join(model.elements_)}; give one for each, or by name"
+            )
         factors = dict(zip(model.elements_, factors, strict=False))
     method = method or ("cliff-lorimer" if factors else model.made_of_)
     method = {"CL": "cliff-lorimer", "cross_section": "cross-section"}.get(method, method)
