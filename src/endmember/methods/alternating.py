@@ -46,21 +46,6 @@ class Alternating(SpectralEstimator):
     #: A fit whose misfit is below this fraction of that of nothing is exact.
     exact = EXACT
 
-    def __init__(
-        self,
-        *,
-        solver: Solver | None,
-        n_starts: int,
-        max_iter: int,
-        tol: float,
-        random_state: Any,
-    ) -> None:
-        self.solver = solver
-        self.n_starts = n_starts
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
-
     def _solvers(self, loss: Loss, penalties: Sequence[Sequence[Penalty]], k: int) -> list[Solver]:
         """Return the solver of each factor: the one given, or the one that measures best."""
         return (

@@ -16,7 +16,7 @@ from endmember.factor.loop.fit import Callback
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
 from endmember.methods.checks import check_number_of_components
-from endmember.methods.estimator import Learning, SpectralEstimator
+from endmember.methods.estimator import Learning, SpectralEstimator, stored
 from endmember.methods.expressions import is_image
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
 
@@ -91,6 +91,7 @@ class Coupled(Learning, BaseEstimator):
         "S. Muto and M. Shiga, Microscopy 69 (2020) 110.",
     )
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -106,17 +107,7 @@ class Coupled(Learning, BaseEstimator):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.coupling = coupling
-        self.gamma = gamma
-        self.loss = loss
-        self.weight = weight
-        self.maps = maps
-        self.spectra = spectra
-        self.n_starts = n_starts
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
+        """Keep the parameters."""
 
     def fit(
         self,

@@ -25,7 +25,7 @@ from endmember.factor.drift.shifted import (
 )
 from endmember.factor.losses import Loss
 from endmember.methods.checks import check_fits
-from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator, stored
 
 #: Rounds of field and low-rank model, and of field and model, at most.
 ROUNDS, REFITS = 12, 3
@@ -107,6 +107,7 @@ class Drifting(SpectralEstimator):
         "G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413.",
     )
 
+    @stored
     def __init__(
         self,
         model: Any = None,
@@ -114,10 +115,7 @@ class Drifting(SpectralEstimator):
         smooth: str | float = "auto",
         dispersion: bool = False,
     ) -> None:
-        self.model = model
-        self.max_shift = max_shift
-        self.smooth = smooth
-        self.dispersion = dispersion
+        """Keep the parameters."""
 
     @property
     def in_words(self) -> str:  # type: ignore[override]
@@ -144,12 +142,12 @@ class Drifting(SpectralEstimator):
             raise EndmemberTypeError(
                 f"model={self.model!r} is no model of spectra and maps; give one such as em.NMF(3)"
             )
-        if not isinstance(self.max_shift, Real) or not 0 < self.max_shift < np.inf:
+        if not isinstance(self.max_shift, Real) or not 0 < float(self.max_shift) < np.inf:
             raise EndmemberError(
                 Argument.of("max_shift", self.max_shift),
                 " must be a number of channels above zero, such as 3",
             )
-        known = isinstance(self.smooth, Real) and 0 <= self.smooth < np.inf
+        known = isinstance(self.smooth, Real) and 0 <= float(self.smooth) < np.inf
         if self.smooth != "auto" and not known:
             raise EndmemberError(
                 f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none'

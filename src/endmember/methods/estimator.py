@@ -1,11 +1,13 @@
 """What all estimators share: reading spectrum images, giving maps and spectra back, telling what they learned."""
 
+import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
-from typing import Any, Self
+from functools import wraps
+from typing import Any, ParamSpec, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -24,6 +26,8 @@ from endmember.methods.checks import (
     check_number_of_components,
     check_positive_whole,
 )
+
+Parameters = ParamSpec("Parameters")
 
 #: What is learned of data as they are read, before the fit.
 OF_DATA = {"n_features_in_", "energy_", "energy_units_"}
@@ -82,6 +86,21 @@ class Learning:
 
 def _is_learned(name: str) -> bool:
     return name.isidentifier() and name.endswith("_") and not name.startswith("_")
+
+
+def stored(init: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Make a constructor store every parameter untouched under its own name, as scikit-learn asks of estimators."""
+    signature = inspect.signature(init)
+
+    @wraps(init)
+    def store(*positional: Parameters.args, **named: Parameters.kwargs) -> None:
+        init(*positional, **named)  # refuses what is no parameter, in Python's own words
+        given = signature.bind(*positional, **named)
+        given.apply_defaults()
+        estimator, *parameters = given.arguments.items()
+        vars(estimator[1]).update(parameters)
+
+    return store
 
 
 class SpectralEstimator(

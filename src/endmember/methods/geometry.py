@@ -17,7 +17,7 @@ from endmember.methods.checks import (
     check_positive_whole,
     generator,
 )
-from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator, stored
 
 
 class _PurePixels(SpectralEstimator):
@@ -125,6 +125,7 @@ class VCA(_PurePixels):
     def unit_of_spectra(self) -> str:  # type: ignore[override]
         return "" if self.sampling is None else self.sampling.unit_of_spectra
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -136,13 +137,7 @@ class VCA(_PurePixels):
         closure: bool = False,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.sampling = sampling
-        self.segments = segments
-        self.noise = noise
-        self.n_starts = n_starts
-        self.closure = closure
-        self.random_state = random_state
+        """Keep the parameters."""
 
     def parts(self) -> list[tuple[str, Any]]:
         return [] if self.sampling is None else [("searched among", self.sampling)]
@@ -242,9 +237,9 @@ class SPA(_PurePixels):
         "N. Gillis and S. A. Vavasis, IEEE Trans. Pattern Anal. Mach. Intell. 36 (2014) 698.",
     )
 
+    @stored
     def __init__(self, n_components: int | None = None, *, closure: bool = False) -> None:
-        self.n_components = n_components
-        self.closure = closure
+        """Keep the parameters."""
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
@@ -306,6 +301,7 @@ class NFINDR(_PurePixels):
     references = ("M. E. Winter, Proc. SPIE 3753 (1999) 266.",)
     _whole = ("n_starts",)
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -315,11 +311,7 @@ class NFINDR(_PurePixels):
         closure: bool = False,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.noise = noise
-        self.n_starts = n_starts
-        self.closure = closure
-        self.random_state = random_state
+        """Keep the parameters."""
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)

@@ -51,6 +51,7 @@ from endmember.methods.checks import (
     generator,
     warn_of_negatives,
 )
+from endmember.methods.estimator import stored
 from endmember.methods.sampling import sampled_starts
 
 #: Compression pays from so many times the entries of the sketch, and from these where starts then take few pixels.
@@ -157,6 +158,7 @@ class NMF(Alternating):
         distinct = solvers if repr(solvers[0]) != repr(solvers[1]) else solvers[1:]
         return [*named, ("loss", self.own_loss()), *(("solver", solver) for solver in distinct)]
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -173,16 +175,7 @@ class NMF(Alternating):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
-        super().__init__(
-            solver=solver, n_starts=n_starts, max_iter=max_iter, tol=tol, random_state=random_state
-        )
-        self.n_components = n_components
-        self.loss = loss
-        self.maps = maps
-        self.spectra = spectra
-        self.init = init
-        self.normalise = normalise
-        self.compress = compress
+        """Keep the parameters."""
 
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)

@@ -12,7 +12,7 @@ from endmember.errors import Argument, EndmemberError
 from endmember.factor.data.inspection import is_lazy, unwrap
 from endmember.factor.data.observed import Observed, observe
 from endmember.methods.checks import check_fits, check_number_of_components, check_weights
-from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator, stored
 
 #: Of scikit-learn's NIPALS.
 MAX_ITER, TOLERANCE = 500, 1e-6
@@ -253,14 +253,14 @@ class PLS(_Paired):
         "S. Wold, M. Sjöström and L. Eriksson, Chemom. Intell. Lab. Syst. 58 (2001) 109.",
     )
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
         *,
         scale: bool = False,
     ) -> None:
-        self.n_components = n_components
-        self.scale = scale
+        """Keep the parameters."""
 
     def _share(self, A: np.ndarray, B: np.ndarray, k: int) -> _Shared:
         from sklearn.cross_decomposition import PLSRegression
@@ -335,9 +335,9 @@ class CCA(_Paired):
     )
     references = ("H. Hotelling, Biometrika 28 (1936) 321.",)
 
+    @stored
     def __init__(self, n_components: int | None = None, *, principal: int | None = None) -> None:
-        self.n_components = n_components
-        self.principal = principal
+        """Keep the parameters."""
 
     def _share(self, A: np.ndarray, B: np.ndarray, k: int) -> _Shared:
         most = max(k, min(MOST_PRINCIPAL, len(A) // PIXELS_EACH))

@@ -18,7 +18,7 @@ from endmember.methods.checks import (
     generator,
     of_this_size,
 )
-from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator, stored
 
 #: Of scikit-learn's FastICA.
 MAX_ITER, TOLERANCE = 500, 1e-6
@@ -99,6 +99,7 @@ class PCA(_Projection):
     in_words = "The data were projected on {n_components} principal components (PCA)"
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -107,10 +108,7 @@ class PCA(_Projection):
         scaling: str | None = None,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.centre = centre
-        self.scaling = scaling
-        self.random_state = random_state
+        """Keep the parameters."""
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
@@ -204,6 +202,7 @@ class ICA(_Projection):
     )
     _choices = {**_Projection._choices, "independent": ("maps", "spectra", "derivatives")}
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -212,10 +211,7 @@ class ICA(_Projection):
         scaling: str | None = None,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.independent = independent
-        self.scaling = scaling
-        self.random_state = random_state
+        """Keep the parameters."""
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         from sklearn.decomposition import FastICA

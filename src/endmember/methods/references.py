@@ -16,7 +16,7 @@ from endmember.factor.data.observed import Observed
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Free, Known, Penalty
 from endmember.factor.sketch.low_rank import sketch
-from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator, stored
 from endmember.methods.nmf import NMF
 from endmember.methods.standards import background, column, kernel, standards
 
@@ -117,6 +117,7 @@ class MLLS(SpectralEstimator):
     unit_of_spectra = "as given"
     _in_units = {"maps_": 1, "maps_error_": 1}
 
+    @stored
     def __init__(
         self,
         references: Any = None,
@@ -129,14 +130,7 @@ class MLLS(SpectralEstimator):
         extra: int = 0,
         maps: Any = None,
     ) -> None:
-        self.references = references
-        self.loss = loss
-        self.non_negative = non_negative
-        self.background = background
-        self.shift = shift
-        self.low_loss = low_loss
-        self.extra = extra
-        self.maps = maps
+        """Keep the parameters."""
 
     def parts(self) -> list[tuple[str, Any]]:
         return [("loss", self.own_loss())] + [("maps", self.maps)] * (self.maps is not None)
@@ -153,7 +147,7 @@ class MLLS(SpectralEstimator):
                 " does not go with a fit of references; allowed: em.SquaredError(), "
                 "em.PoissonScaled(), em.Poisson() or None",
             )
-        if not isinstance(self.shift, Real) or not 0 <= self.shift < np.inf:
+        if not isinstance(self.shift, Real) or not 0 <= float(self.shift) < np.inf:
             raise EndmemberError(
                 Argument.of("shift", self.shift),
                 " is not how far references may move; give a number of at least 0, in the unit of the energy axis",

@@ -22,7 +22,7 @@ from endmember.methods.checks import (
     generator,
     warn_of_negatives,
 )
-from endmember.methods.estimator import SpectralEstimator
+from endmember.methods.estimator import SpectralEstimator, stored
 
 #: Times that the search is repeated with the noise of what it found.
 ROUNDS = 3
@@ -121,6 +121,7 @@ class SubspaceSampling(SpectralEstimator):
     }
     _whole = ("n_samples", "n_starts")
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -134,15 +135,7 @@ class SubspaceSampling(SpectralEstimator):
         n_starts: int = 20,
         random_state: Any = None,
     ) -> None:
-        self.n_components = n_components
-        self.on = on
-        self.sampler = sampler
-        self.slack = slack
-        self.sharpen = sharpen
-        self.n_samples = n_samples
-        self.spread = spread
-        self.n_starts = n_starts
-        self.random_state = random_state
+        """Keep the parameters."""
 
     def _check_parameters(self) -> None:
         super()._check_parameters()

@@ -22,6 +22,7 @@ from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.carriers import rescale
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
+from endmember.methods.estimator import stored
 from endmember.methods.nmf import NMF
 
 #: Two components that are this alike, or this opposed, in all modes at once are degenerate.
@@ -100,6 +101,7 @@ class CP(Alternating):
         "S. Muto and M. Shiga, Microscopy 69 (2020) 110.",
     )
 
+    @stored
     def __init__(
         self,
         n_components: int | None = None,
@@ -115,15 +117,7 @@ class CP(Alternating):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
-        super().__init__(
-            solver=solver, n_starts=n_starts, max_iter=max_iter, tol=tol, random_state=random_state
-        )
-        self.n_components = n_components
-        self.modes = modes
-        self.joined = joined
-        self.loss = loss
-        self.init = init
-        self.compress = compress
+        """Keep the parameters."""
 
     def parts(self) -> list[tuple[str, Any]]:
         modes = self.modes if isinstance(self.modes, Mapping) else dict(enumerate(self.modes or ()))

@@ -21,6 +21,7 @@ from endmember.factor.solvers import ANLS, Solver
 from endmember.factor.subproblems import Quadratic
 from endmember.methods.alternating import Alternating
 from endmember.methods.checks import generator, warn_of_negatives
+from endmember.methods.estimator import stored
 from endmember.methods.nmf import NMF
 from endmember.methods.tensors import Layout, checked_joined
 
@@ -88,6 +89,7 @@ class Tucker(Alternating):
         "T. G. Kolda and B. W. Bader, SIAM Rev. 51 (2009) 455.",
     )
 
+    @stored
     def __init__(
         self,
         ranks: Any = None,
@@ -101,13 +103,7 @@ class Tucker(Alternating):
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
-        super().__init__(
-            solver=solver, n_starts=n_starts, max_iter=max_iter, tol=tol, random_state=random_state
-        )
-        self.ranks = ranks
-        self.modes = modes
-        self.core = core
-        self.joined = joined
+        """Keep the parameters."""
 
     def _check_parameters(self) -> None:
         if self.ranks is None:
