@@ -14,9 +14,9 @@ from endmember.signals.choosing import named_loss as named_loss
 from endmember.signals.plan import plan_in_words as plan_in_words
 from endmember.signals.files.reading import read as read
 from endmember.signals.files.reading import read_cheaply as read_cheaply
-from endmember.signals.result.joint import unmix_images as unmix_images
+from endmember.signals.result.several import unmix_images as unmix_images
 from endmember.signals.result.unmixing import unmix_one as unmix_one
-from endmember.signals.result.unmix_and_open import unmix_together as unmix_together
+from endmember.signals.result.several import unmix_together as unmix_together
 from endmember.signals.bridge import wrap_maps as wrap_maps
 from endmember.signals.bridge import wrap_spectra as wrap_spectra
 __all__ = [

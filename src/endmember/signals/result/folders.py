@@ -22,7 +22,7 @@ RECORD = "unmixing.json"
 FILES = {
     RECORD, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
     "errors.hspy", "bands.hspy", "composition.csv", "report.html", "components.png",
-    *(f"{part}_{detector}.hspy" for part in ("spectra", "misfit") for detector in range(1, 10)),
+    *(f"{part}_{number}.hspy" for part in ("maps", "spectra", "misfit") for number in range(1, 1000)),
 }  # fmt: skip
 #: So often a folder is swapped again that another process put in its place in between.
 _ATTEMPTS = 20

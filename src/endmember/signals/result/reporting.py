@@ -36,15 +36,15 @@ def compose(result: Any) -> Report:
                     caption="What the components leave unexplained, in space and in energy."),
             *_drift(result),
             *_relevance(model),
-            *_convergence(model),
+            *convergence(model),
             *_standard_errors(model),
-            Section("Data", table=_about_data(data)),
+            Section("Data", table=about_data(data)),
             *_preprocessing(result.record["steps"]),
             Section("Parameters", table=_parameters(result)),
         ],
         methods=methods_paragraph(result),
         references=references(model),
-        footer=_footer(result.record),
+        footer=footer(result.record),
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def methods_paragraph(result: Any) -> str:
         f"The spectrum image of {' × '.join(map(str, domain))} pixels and {channels} channels "
         f"({energy['first']:.6g} to {energy['last']:.6g}{units}) was unmixed with Endmember "
         f"{version}.{_steps_in_words(result.record['steps'])} "
-        f"{_in_words(model)}{_outcome(model)}"
+        f"{model_in_words(model)}{outcome(model)}"
     )
 
 
@@ -69,7 +69,7 @@ def references(model: Any) -> list[str]:
     return list(dict.fromkeys(works))
 
 
-def _in_words(model: Any) -> str:
+def model_in_words(model: Any) -> str:
     """Return one sentence on the model and one on everything it is put together from."""
     works = references(model)
     opening = f"{phrase(model)}{_cited(model, works)}."
@@ -91,7 +91,8 @@ def phrase(part: Any) -> str:
     return getattr(part, "in_words", type(part).__name__).format(**part.get_params(deep=False))
 
 
-def _outcome(model: Any) -> str:
+def outcome(model: Any) -> str:
+    """Return how a fit ended, in words."""
     if "n_iter_" not in model.learned():
         return ""
     end = "converged" if model.converged_ else "was stopped"
@@ -190,7 +191,8 @@ def _relevance(model: Any) -> list[Section]:
     ]  # fmt: skip
 
 
-def _convergence(model: Any) -> list[Section]:
+def convergence(model: Any) -> list[Section]:
+    """Return the section on how the objective fell."""
     learned = model.learned()
     if len(learned.get("objective_", [])) == 0:
         return []
@@ -250,7 +252,8 @@ def _finite(middle: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
     return float(middle(known)) if known.size else np.nan
 
 
-def _about_data(data: dict[str, Any]) -> list[tuple[object, object]]:
+def about_data(data: dict[str, Any]) -> list[tuple[object, object]]:
+    """Return the table of what is kept of the data."""
     energy, source = data["energy"], data["source"]
     axis = f"{energy['name'] or 'channel'}, {energy['first']:.6g} to {energy['last']:.6g} {energy['units']}"
     return [
@@ -315,6 +318,7 @@ def _said(value: Any) -> str:
         return " ".join(repr(value).split())
 
 
-def _footer(record: dict[str, Any]) -> str:
+def footer(record: dict[str, Any]) -> str:
+    """Return when and with what an answer was made."""
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     return f"Fitted {record['written']}. {versions}."

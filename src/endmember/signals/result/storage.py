@@ -10,7 +10,7 @@ import json
 import math
 import warnings
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -35,19 +35,19 @@ from endmember.signals.result.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
 LARGE = {"residual.hspy"}
+#: What models learn that files of their own hold.
+_BESIDE = {"maps_", "components_", "spectra_"}
 #: What is kept of a comparison besides its models; the rest follows from these.
 _COMPARED = ("names", "misfit", "seconds", "excess")
 
 
-def written(
-    model: Any, options: dict[str, Any], arrays: dict[str, np.ndarray], beside: Collection[str]
-) -> dict[str, Any]:
+def _written(model: Any, options: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return what ``unmixing.json`` says of a fitted model and the options of its fit; arrays go to ``arrays``.
 
     ``beside`` names what the model has learned that files of their own hold.
     """
     learned = model.learned()
-    rest = {name: value for name, value in learned.items() if name not in beside}
+    rest = {name: value for name, value in learned.items() if name not in _BESIDE}
     return {
         "model": _encode_model(model, arrays, "model"),
         "options": encode(options, arrays, "options"),
@@ -59,7 +59,7 @@ def written(
 def read_model(
     record: dict[str, Any], arrays: dict[str, np.ndarray], classes: Collection[type]
 ) -> tuple[Any, dict[str, Any]]:
-    """Take what :func:`written` returned out of a record, and return the model and the options of its fit."""
+    """Take what :func:`_written` returned out of a record, and return the model and the options of its fit."""
     model = decode(record.pop("model"), arrays, classes)
     learned = decode(record.pop("learned"), arrays, classes)
     objective = record.pop("objective")
@@ -273,39 +273,40 @@ def damaged(folder: Path, problem: Exception) -> EndmemberError:
 
 def save_answer(
     result: Any,
+    misfits: Any,
     folder: str | Path,
     overwrite: bool,
-    beside: Collection[str],
-    detectors: Mapping[str, tuple[Any, dict[str, np.ndarray] | None]],
     more: Callable[[Path], dict[str, Any]] = lambda new: {},
 ) -> Path:
     """Keep an answer, written beside and renamed: a crash leaves the old one.
 
     Parameters
     ----------
-    result : Unmixing or CoupledUnmixing
+    result : Unmixing, JointUnmixing or CoupledUnmixing
+        Its maps and spectra are a signal each, or a list of which each goes into a numbered file.
+    misfits : dict, or list of dict or None
+        As :func:`misfits.misfit_of` returns them, None for images.
     folder : str or Path
     overwrite : bool
         Replace an earlier answer of that name.
-    beside : collection of str
-        What the model has learned that files of their own hold.
-    detectors : mapping
-        Spectra and misfit, None for images, by how the names of their files end.
     more : callable, optional
         Writes what else there is into the new folder and returns what the record says of it.
     """
     folder = Path(folder)
     with replacing(folder, overwrite) as new:
-        result.maps.save(new / "maps.hspy")
-        for ending, (spectra, misfit) in detectors.items():
-            spectra.save(new / f"spectra{ending}.hspy")
+        signals: dict[str, Any] = {
+            "maps": _numbered(result.maps),
+            "spectra": _numbered(result.spectra),
+        }
+        for name, parts in signals.items():
+            for ending, one in parts.items():
+                one.save(new / f"{name}{ending}.hspy")
+        for ending, misfit in _numbered(misfits).items():
             if misfit is not None:
-                save_together(
-                    new / f"misfit{ending}.hspy", MISFIT_TITLES, misfit,
-                    result.maps.inav[0], spectra.inav[0],
-                )  # fmt: skip
+                like = (parts.get(ending, parts.get("")).inav[0] for parts in signals.values())
+                save_together(new / f"misfit{ending}.hspy", MISFIT_TITLES, misfit, *like)
         arrays: dict[str, np.ndarray] = {}
-        said = more(new) | written(result.model, result.options, arrays, beside)
+        said = more(new) | _written(result.model, result.options, arrays)
         comparison = getattr(result, "comparison", None)
         if comparison is not None:
             kept = {name: getattr(comparison, name) for name in _COMPARED}
@@ -314,6 +315,13 @@ def save_answer(
         write_record(new, {**result.record, **said}, arrays)
         add_report(result, new / "report.html")
     return folder
+
+
+def _numbered(found: Any) -> dict[str, Any]:
+    """Return what there is by how the names of its files end: numbers where it is a list."""
+    if not isinstance(found, list):
+        return {"": found}
+    return {f"_{number}": one for number, one in enumerate(found, 1)}
 
 
 def add_report(result: Any, file: Path) -> None:

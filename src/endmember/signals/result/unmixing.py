@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -29,6 +29,7 @@ from endmember.factor.penalties import Automatic
 from endmember.factor.scale.carriers import area
 from endmember.show.contents import Components, Misfit
 from endmember.show.html import write
+from endmember.show.page import Figure
 from endmember.show.shown import Shown
 from endmember.signals.bridge import (
     as_signal,
@@ -48,9 +49,6 @@ from endmember.signals.result.exporting import export
 from endmember.signals.result.misfits import misfit_of
 from endmember.signals.result.provenance import about, fingerprint_of, versions
 from endmember.signals.result.reporting import compose
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 #: Spectra that start above this fraction of their maximum still hold their background.
 BACKGROUND = 0.1
@@ -417,8 +415,7 @@ class Unmixing(Shown):
                 (new / "composition.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
             return {"doubts": save_doubts(new, self)}
 
-        one = {"": (self.spectra, self._misfit)}
-        return storage.save_answer(self, folder, overwrite, ("maps_", "components_"), one, more)
+        return storage.save_answer(self, self._misfit, folder, overwrite, more)
 
     def reproduce(self, data: Any = None) -> Unmixing:
         """Run the same model with the same options and seed again.
