@@ -2,19 +2,19 @@
 
 Readers trust what a file says about itself; a damaged length makes them stop at an exception that
 explains nothing, reserve absurd amounts of memory, write where they should not, or never return. Everything here
-reads a few kilobytes, of Bruker's maps the place of every pixel, and answers with the fault in words, or ``None``.
+reads a few kilobytes, of Bruker's maps the place of every pixel, and raises the fault in words.
 """
 
+import io
 import mmap
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from endmember.factor.data.watched import companion_elsewhere, data_elsewhere, files_of
 
-_TOO_SHORT = "it ends before its own header does"
 _MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1
 _NEVER_ABSURD = 16 * 2**20  # bytes: an array of this size is allowed whatever the file's length
 #: Bytes of an array for each byte of its file, and bytes besides, by the file's ending.
@@ -26,12 +26,12 @@ _EXPANSIONS = {
 }
 
 
-class _Fault(Exception):
+class Fault(Exception):
     """A fault found while looking at a header; its text says which."""
 
 
-def header_fault(path: Path) -> str | None:
-    r"""Say what is wrong with a file's beginning and declared lengths.
+def check_header(path: Path) -> None:
+    r"""Look at a file's beginning and declared lengths.
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ def header_fault(path: Path) -> str | None:
         An existing file, or the folder of a ``.zspy`` store. Its extension says what to look for;
         extensions without a check are only tested for emptiness.
 
-    Returns
-    -------
-    str or None
-        The fault, worded to follow "cannot be read:", or ``None`` where nothing is wrong.
+    Raises
+    ------
+    Fault
+        Worded to follow "cannot be read:".
 
     Examples
     --------
@@ -50,26 +50,19 @@ def header_fault(path: Path) -> str | None:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder, "cut.dm3")
     ...     _ = file.write_bytes(b"\x00\x00\x00\x03\x00\x00\x10\x00\x00\x00\x00\x01")
-    ...     header_fault(file)
-    'it is truncated: 12 bytes of the 4,096 that its header declares'
+    ...     check_header(file)
+    Traceback (most recent call last):
+    endmember.signals.files.headers.Fault: it is truncated: 12 bytes of the 4,096 that its header declares
     """
     elsewhere = companion_elsewhere(path)
-    if elsewhere is not None:
-        return elsewhere
-    if path.is_dir():
-        return None if any(path.iterdir()) else "it is an empty folder"
+    _refuse_if(elsewhere is not None, str(elsewhere))
+    _refuse_if(path.is_dir() and not any(path.iterdir()), "it is an empty folder")
     length = path.stat().st_size
-    if length == 0:
-        return "it is empty (0 bytes)"
+    _refuse_if(path.is_file() and length == 0, "it is empty (0 bytes)")
     check = _CHECKS.get(path.suffix[1:].lower())
-    if check is None:
-        return None
-    try:
+    if check is not None:
         with path.open("rb") as file:
             check(file, length)
-    except _Fault as fault:
-        return str(fault)
-    return None
 
 
 def absurd_size(n_bytes: int, file_length: int, extension: str) -> bool:
@@ -92,7 +85,7 @@ def absurd_size(n_bytes: int, file_length: int, extension: str) -> bool:
 def _refuse_if(wrong: bool, fault: str) -> None:
     """Stop looking at a file with this fault; every check of a header is one line of these."""
     if wrong:
-        raise _Fault(fault)
+        raise Fault(fault)
 
 
 def _refuse_truncated(length: int, declared: int) -> None:
@@ -100,11 +93,13 @@ def _refuse_truncated(length: int, declared: int) -> None:
     _refuse_if(declared > length, words)
 
 
-def _take(file: BinaryIO, layout: str) -> tuple[Any, ...]:
+def _take(
+    file: BinaryIO, layout: str, fault: str = "it ends before its own header does"
+) -> tuple[Any, ...]:
     """Read the next numbers of a binary file, or fault where it ends too early."""
     n_bytes = struct.calcsize(layout)
     raw = file.read(n_bytes)
-    _refuse_if(len(raw) < n_bytes, _TOO_SHORT)
+    _refuse_if(len(raw) < n_bytes, fault)
     return struct.unpack(layout, raw)
 
 
@@ -142,7 +137,7 @@ def _walk_group(file: BinaryIO, length: int, number: str, depth: int) -> None:
         elif kind == _DM_DATA:
             _walk_data(file, length, number)
         else:
-            raise _Fault(f"a tag is of kind {kind}, which does not exist")
+            raise Fault(f"a tag is of kind {kind}, which does not exist")
 
 
 def _walk_data(file: BinaryIO, length: int, number: str) -> None:
@@ -175,7 +170,7 @@ def _value_size(codes: list[int]) -> int:
         return sum(_field_size(codes) for _ in range(n_fields))
     if code == _DM_ARRAY:
         return _value_size(codes) * _next(codes)
-    raise _Fault(f"a tag's value has type {code}, which does not exist")
+    raise Fault(f"a tag's value has type {code}, which does not exist")
 
 
 def _field_size(codes: list[int]) -> int:
@@ -229,13 +224,13 @@ def _check_hdf5(file: BinaryIO, length: int) -> None:
         with h5py.File(file.name, "r") as opened:
             _check_global_heaps(file, length)
             fault = fault_of("/", opened) or opened.visititems(fault_of)
-    except _Fault:
+    except Fault:
         raise
     except Exception as problem:
         sizes = re.search(r"truncated file: eof = (\d+),.* stored_eof = (\d+)", str(problem))
         if sizes is not None:
             _refuse_truncated(int(sizes[1]), int(sizes[2]))
-        raise _Fault(f"its HDF5 structure is damaged ({problem})") from problem
+        raise Fault(f"its HDF5 structure is damaged ({problem})") from problem
     _refuse_if(fault is not None, str(fault))
 
 
@@ -281,6 +276,7 @@ def _ordinary(dataset: Any) -> bool:
 
 
 # Bruker bcf -----------------------------------------------------------------------------------
+_NO_PIXELS = "it ends before the pixels of its map do"
 _BCF_START, _BCF_CHUNK_HEADER, _BCF_ENTRY = 0x118, 0x20, 0x200  # bytes
 
 
@@ -330,21 +326,6 @@ def _bruker_entries(
     return entries
 
 
-class _Stream:
-    """Bytes that come in blocks."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks, self._held, self._at = blocks, b"", 0
-
-    def take(self, n_bytes: int) -> bytes:
-        while len(self._held) - self._at < n_bytes:
-            block = next(self._blocks, b"")
-            _refuse_if(not block, "it ends before the pixels of its map do")
-            self._held, self._at = self._held[self._at :] + block, 0
-        self._at += n_bytes
-        return self._held[self._at - n_bytes : self._at]
-
-
 def _check_bruker_pixels(path: Path) -> None:
     """Follow the pixels of a map: its reader writes where they say and checks nothing."""
     from rsciio.bruker._api import BCF_reader
@@ -353,29 +334,29 @@ def _check_bruker_pixels(path: Path) -> None:
         reader = BCF_reader(str(path))
         image, number = reader.header.image, reader.def_index
         blocks = reader.get_file(f"EDSDatabase/SpectrumData{number}").get_iter_and_properties()[0]
-        stream = _Stream(blocks)
-        height, width = struct.unpack("<II408x", stream.take(0x1A0))
+        pixels = io.BytesIO(b"".join(blocks))
+        height, width = _take(pixels, "<II408x", _NO_PIXELS)
         _refuse_if(
             height > image.height or width > image.width,
             f"its map of {height:,} x {width:,} pixels is larger than its picture",
         )
         for _ in range(height):
-            _check_bruker_line(stream, width)
-    except _Fault:
+            _check_bruker_line(pixels, width)
+    except Fault:
         raise
     except Exception as problem:
-        raise _Fault(f"its map is damaged ({type(problem).__name__}: {problem})") from problem
+        raise Fault(f"its map is damaged ({type(problem).__name__}: {problem})") from problem
 
 
-def _check_bruker_line(stream: _Stream, width: int) -> None:
-    (n_pixels,) = struct.unpack("<I", stream.take(4))
+def _check_bruker_line(pixels: BinaryIO, width: int) -> None:
+    (n_pixels,) = _take(pixels, "<I", _NO_PIXELS)
     _refuse_if(n_pixels > width, f"a line of its map declares {n_pixels:,} pixels")
     for _ in range(n_pixels):
-        x, packing, n_pulses, n_bytes = struct.unpack("<I8xHxxHI", stream.take(22))
+        x, packing, n_pulses, n_bytes = _take(pixels, "<I8xHxxHI", _NO_PIXELS)
         _refuse_if(x >= width, f"a pixel of its map lies at {x:,} of {width:,}")
         listed = n_pulses * (4 - packing) // 2 if packing < 2 else 4  # 16 or 12 bits a pulse
         _refuse_if(not listed <= n_bytes < 2**16, f"a pixel of its map declares {n_bytes:,} bytes")
-        stream.take(n_bytes + (2 * n_pulses if packing > 1 else 0))
+        _take(pixels, f"{n_bytes + (2 * n_pulses if packing > 1 else 0)}x", _NO_PIXELS)
 
 
 # Ripple ---------------------------------------------------------------------------------------
@@ -423,7 +404,7 @@ def _number(text: str, where: str) -> float:
     try:
         return float(text)
     except ValueError as problem:
-        raise _Fault(f"{where} says {text[:40]!r} where a number belongs") from problem
+        raise Fault(f"{where} says {text[:40]!r} where a number belongs") from problem
 
 
 _CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {

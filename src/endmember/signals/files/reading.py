@@ -18,7 +18,7 @@ from typing import Any
 from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words
 from endmember.factor.data.events import as_events
 from endmember.factor.data.observed import KEPT_UP_TO
-from endmember.signals.files.headers import absurd_size, header_fault
+from endmember.signals.files.headers import Fault, absurd_size, check_header
 
 _log = logging.getLogger("endmember")
 
@@ -99,9 +99,10 @@ def read(
         There is one, and it cannot be read.
     """
     path = existing(path)
-    fault = header_fault(path)
-    if fault is not None:
-        raise _unreadable(path, fault)
+    try:
+        check_header(path)
+    except Fault as fault:
+        raise _unreadable(path, str(fault)) from None
     import hyperspy.api as hs
 
     kind = _check_one_reader(path)

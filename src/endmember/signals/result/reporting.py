@@ -22,6 +22,7 @@ DIFFERENT = 5.0
 def compose(result: Any) -> Report:
     """Return the report of an answer."""
     model, data = result.model, result.record["data"]
+    treated = _named(result.record["steps"])
     return Report(
         title=data["title"] or "Unmixed spectrum image",
         subtitle=f"{model.n_components_} components by {type(model).__name__}",
@@ -35,11 +36,15 @@ def compose(result: Any) -> Report:
             Section("Residual", figure=show.residual(result),
                     caption="What the components leave unexplained, in space and in energy."),
             *_drift(result),
-            *_relevance(model),
+            *([Section("Relevance", figure=show.relevance(model),
+                       caption="How much every component contributes; those in grey were merged or dropped.")]
+              if "relevance_" in model.learned() else []),
             *convergence(model),
             *_standard_errors(model),
             Section("Data", table=about_data(data)),
-            *_preprocessing(result.record["steps"]),
+            *([Section("Preprocessing steps", table=[
+                (f"{n}. {name}", details) for n, (name, details) in enumerate(treated, 1)])]
+              if treated else []),
             Section("Parameters", table=_parameters(result)),
         ],
         methods=methods_paragraph(result),
@@ -182,15 +187,6 @@ def _drift(result: Any) -> list[Section]:
     return [Section("Energy drift", figure=figure, caption=caption)]
 
 
-def _relevance(model: Any) -> list[Section]:
-    if "relevance_" not in model.learned():
-        return []
-    return [
-        Section("Relevance", figure=show.relevance(model),
-                caption="How much every component contributes; those in grey were merged or dropped."),
-    ]  # fmt: skip
-
-
 def convergence(model: Any) -> list[Section]:
     """Return the section on how the objective fell."""
     learned = model.learned()
@@ -281,29 +277,21 @@ def _parameters(result: Any) -> list[tuple[object, object]]:
     return rows
 
 
-def _preprocessing(steps: list[dict[str, Any]]) -> list[Section]:
-    """Return the section on what was done to the data before the fit, in order."""
-    table = [(f"{n}. {name}", details) for n, (name, details) in enumerate(_named(steps), 1)]
-    return [Section("Preprocessing steps", table=table)] if table else []
-
-
 def _named(steps: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """Return the name of every step and its parameters in words; large arrays as their shape."""
     return [
         (
             step["step"].replace("_", " "),
             ", ".join(
-                f"{name} = {_short(value)}" for name, value in step.items() if name != "step"
+                f"{name} = array of shape {tuple(value['shape'])}"
+                if isinstance(value, dict) and "shape" in value
+                else f"{name} = {value}"
+                for name, value in step.items()
+                if name != "step"
             ),
         )
         for step in steps
     ]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict) and "shape" in value:
-        return f"array of shape {tuple(value['shape'])}"
-    return str(value)
 
 
 def _said(value: Any) -> str:

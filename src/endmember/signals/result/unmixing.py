@@ -196,8 +196,7 @@ class Unmixing(Shown):
         record: dict[str, Any],
         misfit: dict[str, np.ndarray],
     ) -> None:
-        self.maps, self.spectra = maps, spectra
-        self.model = model
+        self.maps, self.spectra, self.model = maps, spectra, model
         self.options, self.record = options, record
         self._misfit, self._data = misfit, None
         self.errors: Errors | None = None
