@@ -74,9 +74,6 @@ def test_criteria_agree_on_a_clear_gaussian_mixture(sigma):
         "edge": criteria.marchenko_pastur(scree, 10),
         "threshold": criteria.gavish_donoho(scree, 10, 1.0),
         "length": criteria.description_length(scree, 10),
-        "cross-validation": int(
-            np.argmin(criteria.bi_cross_validation(X, 10, np.random.default_rng(0)))
-        ),
     }
     assert set(counts.values()) == {4}, counts
 
@@ -183,7 +180,7 @@ def test_correlated_noise_is_named_and_not_counted(axis):
     noise = lfilter([1], [1, -0.6], np.random.default_rng(3).standard_normal(clean.shape), axis)
     report = rank(clean + 3 * noise, stability=False)
     assert report.suggested == 4
-    assert votes_of(report)["noise edge"] == votes_of(report)["bi-cross-validation"] == 4
+    assert votes_of(report)["noise edge"] == votes_of(report)["thinning"] == 4
     assert any("correlated" in sentence for sentence in report.warnings)
 
 
@@ -265,7 +262,7 @@ def test_one_half_predicts_the_other_by_the_right_number():
 def test_callback_ends_the_panel_early():
     report = rank(synthetic.diode(seed=3).data, callback=lambda progress: True)
     assert report.suggested == 3
-    assert "bi-cross-validation" not in votes_of(report)
+    assert "thinning" not in votes_of(report)
 
 
 def test_figure_shows_every_vote():

@@ -7,7 +7,6 @@ components is ``total − Σ_{j≤k} values_j``. Every function returns how many
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -232,65 +231,3 @@ def description_length(scree: Scree, max_rank: int) -> int:
     left = short - k
     misfit = long * (left * np.log(tail_sum / left) - tail_log)
     return int(np.argmin(misfit + 0.5 * k * (2 * short - k) * math.log(long)))
-
-
-def bi_cross_validation(
-    Y: Any, max_rank: int, rng: np.random.Generator, repeats: int = 3, largest: int = 1000
-) -> Floats:
-    """Prediction error of a held-out block from the other three, for 0, 1, … components.
-
-    Pixels and channels are halved at random; block A is predicted by ``B D_k⁺ C``, D_k being the
-    truncated SVD of the opposite block.
-
-    Parameters
-    ----------
-    Y : ndarray or sparse matrix of shape (n, m)
-        Whitened data.
-    max_rank : int
-        Largest number considered.
-    rng : numpy.random.Generator
-        Draws the halves.
-    repeats : int
-        Halvings averaged, two held-out blocks each.
-    largest : int
-        Pixels and channels used at most.
-
-    Returns
-    -------
-    ndarray
-        Error per entry in units of the noise variance; smallest at the number of components.
-
-    References
-    ----------
-    A. B. Owen and P. O. Perry, *Ann. Appl. Stat.* **3** (2009) 564.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> Y = 3 * rng.random((80, 2)) @ rng.random((2, 60)) * 4 + rng.standard_normal((80, 60))
-    >>> int(np.argmin(bi_cross_validation(Y, 5, rng)))
-    2
-    """
-    errors = np.zeros(max_rank + 1)
-    for _ in range(repeats):
-        rows = rng.permutation(Y.shape[0])[:largest]
-        columns = rng.permutation(Y.shape[1])[:largest]
-        block = Y[rows][:, columns]
-        block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
-        i, j = (size // 2 for size in block.shape)
-        A, B, C, D = block[:i, :j], block[:i, j:], block[i:, :j], block[i:, j:]
-        errors += _held_out(A, B, C, D, max_rank) + _held_out(D, C, B, A, max_rank)
-    return errors / (2 * repeats)
-
-
-def _held_out(A: Floats, B: Floats, C: Floats, D: Floats, max_rank: int) -> Floats:
-    """Mean square error of A predicted from B, C and 0, 1, … components of D."""
-    U, s, Vt = np.linalg.svd(D, full_matrices=False)
-    errors = np.full(max_rank + 1, np.inf)
-    residual, errors[0] = A.copy(), np.mean(A**2)
-    for k in range(min(max_rank, s.size)):
-        if s[k] <= 1e-14 * s[0]:
-            break
-        residual -= np.outer(B @ Vt[k] / s[k], U[:, k] @ C)
-        errors[k + 1] = np.mean(residual**2)
-    return errors

@@ -330,11 +330,6 @@ def _resampling_votes(
     split = "coin-split counts" if white.counting else "data ± drawn noise"
     tasks: list[tuple[str, Callable[[], int | None], str]] = [
         (
-            "bi-cross-validation",
-            lambda: int(np.argmin(criteria.bi_cross_validation(white.Y, most, rng))),
-            "predicts held-out blocks of pixels and channels",
-        ),
-        (
             "thinning",
             lambda: thinning(white, min(most, count + 5), rng),
             f"one half predicts the other: {split}",
