@@ -16,7 +16,7 @@ from endmember.factor.data.observed import Explained, Observed, observe
 from endmember.factor.data.resources import one_blas_thread
 from endmember.factor.geometry.feasible import Feasible, three_components, two_components
 from endmember.factor.geometry.rotations import Fixed, sampled
-from endmember.factor.loop.fit import Callback, Progress
+from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import spectral_angle
 from endmember.factor.penalties import bounds_of, resolve
 from endmember.factor.sketch.low_rank import sketch

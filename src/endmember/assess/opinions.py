@@ -15,12 +15,15 @@ from endmember.errors import EndmemberError
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.alternate import alternate
-from endmember.factor.loop.compatibility import default_solvers
-from endmember.factor.loop.cone import excess_of_clipped, moved_apart
-from endmember.factor.loop.fit import Fit
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import with_maps
+from endmember.factor.loop import (
+    Fit,
+    Problem,
+    alternate,
+    default_solvers,
+    excess_of_clipped,
+    moved_apart,
+    with_maps,
+)
 from endmember.factor.penalties import MinimumVolume, NonNegative, SumToOne
 from endmember.methods.alternating import fitted_start
 from endmember.methods.estimator import SpectralEstimator

@@ -20,7 +20,7 @@ from endmember.factor.columns import or_one
 from endmember.factor.data.matrix import row_blocks
 from endmember.factor.data.observed import Explained, observe
 from endmember.factor.data.resources import one_blas_thread
-from endmember.factor.loop.fit import Callback, Progress
+from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Absent

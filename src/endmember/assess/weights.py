@@ -14,7 +14,7 @@ from endmember.errors import EndmemberError
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.observed import observe
 from endmember.factor.data.resources import one_blas_thread
-from endmember.factor.loop.fit import Callback
+from endmember.factor.loop import Callback
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.sketch.low_rank import sketch
 from endmember.methods.coupled import Coupled

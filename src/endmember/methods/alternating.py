@@ -11,19 +11,23 @@ from sklearn.base import clone
 from endmember.errors import EndmemberError
 from endmember.factor.columns import placed
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.alternate import EXACT, alternate
-from endmember.factor.loop.automatic import Placed, choose, weighed
-from endmember.factor.loop.compatibility import default_solvers
-from endmember.factor.loop.fit import Fit, concluded
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import (
+from endmember.factor.loop import (
+    EXACT,
+    Fit,
+    Placed,
+    Problem,
     StartReport,
+    alternate,
+    choose,
+    concluded,
+    default_solvers,
     fill,
     multistart,
     on_the_scale_of,
     start,
     start_maps,
     various,
+    weighed,
 )
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Basis, Penalty

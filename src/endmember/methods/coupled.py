@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.data.inspection import unwrap
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.fit import Callback
+from endmember.factor.loop import Callback
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
 from endmember.methods.checks import check_number_of_components

@@ -19,7 +19,7 @@ from endmember.factor.data.inspection import Given, given, in_patterns
 from endmember.factor.data.matrix import Arrangement
 from endmember.factor.data.observed import Explained, Observed, observe
 from endmember.factor.data.resources import one_blas_thread, session
-from endmember.factor.loop.starts import StartReport, with_maps
+from endmember.factor.loop import StartReport, with_maps
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.sketch.passes import Wanted
 from endmember.methods.checks import (

@@ -10,11 +10,17 @@ from endmember.errors import EndmemberError
 from endmember.factor.arrangements.fusion import FusedData, FusedLoss, SharedTerm, Sum, Summand
 from endmember.factor.data.axis import Axis, Grid
 from endmember.factor.data.resources import one_blas_thread
-from endmember.factor.loop.alternate import alternate
-from endmember.factor.loop.compatibility import can_obey, check_combination, default_solver
-from endmember.factor.loop.fit import Callback, Fit, concluded
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import multistart
+from endmember.factor.loop import (
+    Callback,
+    Fit,
+    Problem,
+    alternate,
+    can_obey,
+    check_combination,
+    concluded,
+    default_solver,
+    multistart,
+)
 from endmember.factor.penalties import Penalty
 from endmember.factor.scale.carriers import Scales, charged_factors, pinned_columns
 from endmember.factor.solvers import HALS, Newton, Solver

@@ -10,7 +10,7 @@ from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data.in_memory import Dense
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes
-from endmember.factor.loop.starts import successive_projection
+from endmember.factor.loop import successive_projection
 from endmember.factor.regression import Limits, least_squares
 from endmember.methods.checks import (
     check_fits,

@@ -12,23 +12,29 @@ from endmember.factor.data.axis import Grid
 from endmember.factor.data.lazy import Lazy
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop import merging as moves
-from endmember.factor.loop.absence import (
+from endmember.factor.loop import (
     DEAR,
+    STARTS,
+    Amounts,
+    Callback,
+    Fit,
+    Problem,
+    StartReport,
     absent,
+    as_least_squares,
+    best_factor,
+    check_combination,
     decided,
+    excess_of_clipped,
     least_price,
+    moved_apart,
+    set_aside,
+    start_maps,
     tests_of,
+    weighed,
     with_zeros,
 )
-from endmember.factor.loop.alternate import best_factor
-from endmember.factor.loop.amounts import Amounts
-from endmember.factor.loop.automatic import set_aside, weighed
-from endmember.factor.loop.compatibility import check_combination
-from endmember.factor.loop.cone import excess_of_clipped, moved_apart
-from endmember.factor.loop.fit import Callback, Fit
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import STARTS, StartReport, as_least_squares, start_maps
+from endmember.factor.loop import merging as moves
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
 from endmember.factor.scale.carriers import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import is_compressed, sketch_of

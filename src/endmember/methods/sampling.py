@@ -14,8 +14,7 @@ from endmember.factor.columns import unit_columns
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed
 from endmember.factor.geometry import extremes, subspace
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import least_squares, start_maps
+from endmember.factor.loop import Problem, least_squares, start_maps
 from endmember.methods.alternating import fitted_start
 from endmember.methods.checks import (
     check_fits,

@@ -13,10 +13,7 @@ from endmember.factor.arrangements.series import Tensor, khatri_rao
 from endmember.factor.data.axis import Grid
 from endmember.factor.data.matrix import Data
 from endmember.factor.data.observed import Observed, observe
-from endmember.factor.loop.compatibility import check_combination
-from endmember.factor.loop.fit import Callback
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import as_least_squares
+from endmember.factor.loop import Callback, Problem, as_least_squares, check_combination
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve
 from endmember.factor.scale.carriers import rescale

@@ -10,10 +10,7 @@ from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, WithCore, multiplied, unfold
 from endmember.factor.data.axis import Grid
 from endmember.factor.data.observed import Observed
-from endmember.factor.loop.compatibility import check_combination
-from endmember.factor.loop.fit import Callback, Fit
-from endmember.factor.loop.problem import Problem
-from endmember.factor.loop.starts import StartReport, multistart
+from endmember.factor.loop import Callback, Fit, Problem, StartReport, check_combination, multistart
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
 from endmember.factor.sketch.low_rank import sketch
