@@ -9,11 +9,16 @@ import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.inspection import given
-from endmember.factor.data.matrix import Data, row_blocks
-from endmember.factor.data.observed import Explained, Observed, observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import (
+    Data,
+    Explained,
+    Grid,
+    Observed,
+    given,
+    observe,
+    one_blas_thread,
+    row_blocks,
+)
 from endmember.factor.geometry.feasible import Feasible, three_components, two_components
 from endmember.factor.geometry.rotations import Fixed, sampled
 from endmember.factor.loop import Callback, Progress

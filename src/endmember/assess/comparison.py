@@ -11,8 +11,7 @@ from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import Explained, observe
+from endmember.factor.data import Data, Explained, observe
 from endmember.factor.loop import Callback
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.methods.estimator import SpectralEstimator

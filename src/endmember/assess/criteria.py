@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from endmember.factor.data.matrix import Floats
+from endmember.factor.data import Floats
 from endmember.factor.noise.photon_transfer import safe_rank
 
 TRACY_WIDOM_MEAN, TRACY_WIDOM_DEVIATION = -1.2065, 1.2680

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from endmember.assess import criteria
 from endmember.assess.surrogates import WhiteData, decorrelated, whitened
 from endmember.errors import EndmemberError
-from endmember.factor.data.matrix import Floats, Indices, row_blocks
+from endmember.factor.data import Floats, Indices, row_blocks
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap
 from endmember.factor.noise.whitening import whitening_weights

@@ -10,8 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import find_peaks
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data import Axis, is_signal, unwrap
 from endmember.factor.penalties.elements import known_of
 
 #: Windows before and after an onset, in eV.

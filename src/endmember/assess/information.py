@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from endmember.factor.data.matrix import row_blocks
+from endmember.factor.data import row_blocks
 
 #: Rotations whose effect on the fixed entries is below this fraction of the largest are free.
 FREE = 1e-8

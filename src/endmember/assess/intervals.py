@@ -21,8 +21,7 @@ from endmember.assess.bands import given_fit, known_entries
 from endmember.assess.information import Information, Weights
 from endmember.assess.standard_errors import NoisyAnswer, solution
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import observe, one_blas_thread
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.scale.carriers import rescale
 from endmember.show.shown import Shown

@@ -21,7 +21,7 @@ from endmember.assess.surrogates import (
     whitened,
 )
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.matrix import Floats
+from endmember.factor.data import Floats
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength

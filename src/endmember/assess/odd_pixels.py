@@ -9,8 +9,7 @@ from scipy.stats import false_discovery_control, norm
 from endmember.assess.bands import given_fit
 from endmember.assess.standard_errors import NoisyAnswer
 from endmember.errors import EndmemberError
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import observe, one_blas_thread
 from endmember.factor.noise.model import NoiseModel
 from endmember.show.shown import Shown
 

@@ -13,8 +13,7 @@ from sklearn.base import clone
 
 from endmember.errors import EndmemberError
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.lazy import Lazy
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Lazy, Observed
 from endmember.factor.loop import (
     Fit,
     Problem,

@@ -9,8 +9,7 @@ import numpy as np
 from endmember.assess.bands import given_fit
 from endmember.assess.standard_errors import NoisyAnswer
 from endmember.errors import EndmemberError, check_known
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import observe, one_blas_thread
 
 #: The family that stands for an element is the first of K, L and M with this share of the counts of the strongest.
 SHARE = 0.1

@@ -17,9 +17,7 @@ from endmember.assess.information import Information, Weights
 from endmember.assess.surrogates import lagged_correlation
 from endmember.errors import Argument, EndmemberError, Sentence, Words
 from endmember.factor.columns import or_one
-from endmember.factor.data.matrix import row_blocks
-from endmember.factor.data.observed import Explained, observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import Explained, observe, one_blas_thread, row_blocks
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel, known_noise

@@ -19,10 +19,7 @@ from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree, elbow
 from endmember.errors import EndmemberError
-from endmember.factor.data.in_memory import Sparse
-from endmember.factor.data.inspection import Given, given
-from endmember.factor.data.matrix import Floats
-from endmember.factor.data.observed import checked_masks, observe
+from endmember.factor.data import Floats, Given, Sparse, checked_masks, given, observe
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights

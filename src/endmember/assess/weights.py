@@ -12,8 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from endmember.assess.surrogates import as_masks
 from endmember.errors import EndmemberError
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import observe, one_blas_thread
 from endmember.factor.loop import Callback
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.sketch.low_rank import sketch

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from endmember.errors import EndmemberError
 from endmember.factor.columns import placed
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Observed
 from endmember.factor.loop import (
     EXACT,
     Fit,

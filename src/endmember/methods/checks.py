@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Sentence, Words
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Observed
 from endmember.factor.penalties import Penalty, is_free
 
 

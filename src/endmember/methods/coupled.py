@@ -10,8 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known
-from endmember.factor.data.inspection import unwrap
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Observed, unwrap
 from endmember.factor.loop import Callback
 from endmember.factor.losses import Loss, PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm

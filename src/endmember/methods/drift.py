@@ -11,8 +11,7 @@ from sklearn.base import clone
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
 from endmember.factor.columns import placed
-from endmember.factor.data.in_memory import Dense
-from endmember.factor.data.observed import Explained, Observed
+from endmember.factor.data import Dense, Explained, Observed
 from endmember.factor.drift.field import Search, filled
 from endmember.factor.drift.shifted import (
     Shifted,

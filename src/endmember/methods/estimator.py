@@ -14,11 +14,18 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
 from endmember.errors import NAMES_ELSEWHERE, EndmemberError, check_known
-from endmember.factor.data.axis import Axis
-from endmember.factor.data.inspection import Given, given, in_patterns
-from endmember.factor.data.matrix import Arrangement
-from endmember.factor.data.observed import Explained, Observed, observe
-from endmember.factor.data.resources import one_blas_thread, session
+from endmember.factor.data import (
+    Arrangement,
+    Axis,
+    Explained,
+    Given,
+    Observed,
+    given,
+    in_patterns,
+    observe,
+    one_blas_thread,
+    session,
+)
 from endmember.factor.loop import StartReport, with_maps
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.sketch.passes import Wanted

@@ -9,10 +9,17 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.arrangements.series import Tensor
-from endmember.factor.data.axis import Grid, is_signal
-from endmember.factor.data.inspection import Given, given
-from endmember.factor.data.matrix import Arrangement, Data
-from endmember.factor.data.observed import Observed, checked_masks, observe
+from endmember.factor.data import (
+    Arrangement,
+    Data,
+    Given,
+    Grid,
+    Observed,
+    checked_masks,
+    given,
+    is_signal,
+    observe,
+)
 from endmember.factor.losses import Loss, given_loss
 from endmember.factor.noise.model import estimate_noise
 from endmember.factor.penalties import Penalty, is_free, resolve

@@ -8,8 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.arrangements.fusion import FusedData, FusedLoss, SharedTerm, Sum, Summand
-from endmember.factor.data.axis import Axis, Grid
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import Axis, Grid, one_blas_thread
 from endmember.factor.loop import (
     Callback,
     Fit,

@@ -7,8 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.in_memory import Dense
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Dense, Observed
 from endmember.factor.geometry import extremes
 from endmember.factor.loop import successive_projection
 from endmember.factor.regression import Limits, least_squares

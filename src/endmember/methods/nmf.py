@@ -8,10 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.lazy import Lazy
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Data, Grid, Lazy, Observed
 from endmember.factor.loop import (
     DEAR,
     STARTS,

@@ -9,8 +9,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.inspection import is_lazy, unwrap
-from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data import Observed, is_lazy, observe, unwrap
 from endmember.methods.checks import check_fits, check_number_of_components, check_weights
 from endmember.methods.estimator import SpectralEstimator, stored
 

@@ -7,9 +7,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.in_memory import Centred, count_scaled
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Centred, Data, Observed, count_scaled
 from endmember.factor.scale.carriers import rescale
 from endmember.factor.sketch.low_rank import FINE_PASSES, LowRank, sketch
 from endmember.methods.checks import (

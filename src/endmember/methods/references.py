@@ -9,10 +9,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor import regression
-from endmember.factor.data.axis import Standard
-from endmember.factor.data.inspection import Given
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Data, Given, Observed, Standard
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Free, Known, Penalty
 from endmember.factor.sketch.low_rank import sketch

@@ -11,8 +11,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError, Sentence
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Data, Observed
 from endmember.factor.geometry import extremes, subspace
 from endmember.factor.loop import Problem, least_squares, start_maps
 from endmember.methods.alternating import fitted_start

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import Axis, Standard, is_signal
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data import Axis, Standard, is_signal, unwrap
 from endmember.factor.data.watched import elsewhere
 from endmember.factor.penalties import PowerLaws
 

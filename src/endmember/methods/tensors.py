@@ -10,9 +10,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError
 from endmember.factor.arrangements.series import Tensor, khatri_rao
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import Observed, observe
+from endmember.factor.data import Data, Grid, Observed, observe
 from endmember.factor.loop import Callback, Problem, as_least_squares, check_combination
 from endmember.factor.matching import congruence, core_consistency, kruskal_unique
 from endmember.factor.penalties import Penalty, check_together, resolve

@@ -8,8 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.arrangements.series import Tensor, WithCore, multiplied, unfold
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import Grid, Observed
 from endmember.factor.loop import Callback, Fit, Problem, StartReport, check_combination, multistart
 from endmember.factor.losses import Loss, SquaredError
 from endmember.factor.penalties import Free, Penalty, bounds_of, is_free, resolve
