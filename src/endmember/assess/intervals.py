@@ -17,11 +17,11 @@ import numpy as np
 from scipy.special import chdtri
 from scipy.stats import norm
 
-from endmember.assess.bands import given_fit, known_entries
+from endmember.assess.bands import known_entries
 from endmember.assess.information import Information, Weights
-from endmember.assess.standard_errors import NoisyAnswer, solution
+from endmember.assess.standard_errors import NoisyAnswer, noisy_answer, solution
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data import observe, one_blas_thread
+from endmember.factor.data import one_blas_thread
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.scale.carriers import rescale
 from endmember.show.shown import Shown
@@ -151,11 +151,10 @@ def displacement(
     levels = np.atleast_1d(np.asarray(level, dtype=float))
     if levels.ndim > 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
         raise EndmemberError(f"level={level!r} is not allowed; give probabilities between 0 and 1")
-    model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
+    answer = noisy_answer(fitted, X, None, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
     with one_blas_thread():
-        answer = NoisyAnswer(model, model.explained(observe(X, **options, keep_empty=True)), None)
-        turned = _Turned(answer, _quantity(of, model), random_state)
+        turned = _Turned(answer, _quantity(of, answer.model), random_state)
         found, swaps = np.empty((2, len(levels))), 0
         for ends, sign in zip(found, (-1.0, 1.0), strict=True):
             x = np.zeros(len(turned.directions))

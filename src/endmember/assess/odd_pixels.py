@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import false_discovery_control, norm
 
-from endmember.assess.bands import given_fit
-from endmember.assess.standard_errors import NoisyAnswer
+from endmember.assess.standard_errors import NoisyAnswer, noisy_answer
 from endmember.errors import EndmemberError
-from endmember.factor.data import observe, one_blas_thread
+from endmember.factor.data import one_blas_thread
 from endmember.factor.noise.model import NoiseModel
 from endmember.show.shown import Shown
 
@@ -120,15 +119,12 @@ def anomalies(
     """
     if not 0 < level < 1:
         raise EndmemberError(f"level={level} must lie between 0 and 1; 0.05 is usual")
-    model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
+    answer = noisy_answer(fitted, X, noise, mask, channel_mask, weights, domain)
+    if np.isnan(answer.noise.read_variance):
+        raise EndmemberError(
+            "the noise of these data cannot be measured, and without it nothing is odd; give noise="
+        )
     with one_blas_thread():
-        observed = observe(X, **options, keep_empty=True)
-        noise = noise and noise.times(1 / observed.unit)
-        answer = NoisyAnswer(model, model.explained(observed), noise)
-        if np.isnan(answer.noise.read_variance):
-            raise EndmemberError(
-                "the noise of these data cannot be measured, and without it nothing is odd; give noise="
-            )
         size = np.cbrt(_unexplained(answer))
     middle = np.median(size)
     spread = max(
@@ -137,7 +133,7 @@ def anomalies(
     )
     score = (size - middle) / max(spread, np.finfo(float).tiny)
     found = false_discovery_control(norm.sf(score)) <= level
-    maps = observed.maps(np.column_stack([found, score]))
+    maps = answer.observed.maps(np.column_stack([found, score]))
     return Anomalies(maps[..., 0] == 1, maps[..., 1], level)
 
 

@@ -72,8 +72,10 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
     found = {"this answer": _opinion(model, problem, observed, factors, 0.0)}
     for name, own, find in _asked(model, problem, here, [C, S]):
         begun = time.perf_counter()
-        with warnings.catch_warnings(), suppress(EndmemberError, np.linalg.LinAlgError):
-            warnings.simplefilter("ignore")
+        with (
+            warnings.catch_warnings(action="ignore"),
+            suppress(EndmemberError, np.linalg.LinAlgError),
+        ):
             factors = with_maps(problem.data, unit_columns(np.maximum(find()[1], 0.0)))
             own = clone(own).restored(
                 {

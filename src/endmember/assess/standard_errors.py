@@ -202,12 +202,8 @@ def uncertainty(
     """
     if method not in ("cramer-rao", "bootstrap"):
         raise EndmemberError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
-    model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
+    answer = noisy_answer(fitted, X, noise, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
-    with one_blas_thread():
-        observed = observe(X, **options, keep_empty=True)
-        noise = noise and noise.times(1 / observed.unit)
-        answer = NoisyAnswer(model, model.explained(observed), noise)
     if math.isnan(answer.noise.read_variance):
         return answer.unknown()
     if method == "bootstrap":
@@ -215,6 +211,15 @@ def uncertainty(
     tell(Progress(method, 1, math.nan))
     with one_blas_thread():
         return answer.with_distance(answer.bound())
+
+
+def noisy_answer(fitted: Any, X: Any, noise: NoiseModel | None, *left_out: Any) -> "NoisyAnswer":
+    """Return the answer of a fit with its noise, the data read again; what is left out as in :func:`uncertainty`."""
+    model, X, options = given_fit(fitted, X, *left_out)
+    with one_blas_thread():
+        observed = observe(X, **options, keep_empty=True)
+        noise = noise and noise.times(1 / observed.unit)
+        return NoisyAnswer(model, model.explained(observed), noise)
 
 
 class NoisyAnswer:
@@ -322,8 +327,7 @@ class NoisyAnswer:
             for name, penalties in model._penalties().items()
         }
         own["maps"].append(Absent("auto"))
-        with warnings.catch_warnings(), suppress(EndmemberError):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), suppress(EndmemberError):
             start = np.nan_to_num(model.maps_), np.nan_to_num(model.flat_components)
             again = clone(model).set_params(n_components=k, init=start, **own)
             return again.fit(self.observed)

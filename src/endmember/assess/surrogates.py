@@ -462,8 +462,7 @@ def _disagreement(one: Any, other: Any, k: int) -> float:
     """Largest angle between the NMF spectra of two halves, in degrees."""
     from endmember.methods.nmf import NMF
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         found = [
             NMF(k, n_starts=2, max_iter=100, tol=1e-4, random_state=0).fit(half).components_
             for half in (one, other)

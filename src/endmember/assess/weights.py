@@ -219,8 +219,7 @@ def _spectra(fit: Any) -> np.ndarray:
 
 
 def _fitted(model: Any, parameter: str, value: float, X: Any, **options: Any) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         return clone(model).set_params(**{parameter: value}).fit(X, **options)
 
 

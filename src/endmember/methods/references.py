@@ -318,8 +318,7 @@ class MLLS(SpectralEstimator):
             spectra=[Known(dict(enumerate(spectra[:-1]))), *signs],
             normalise=("spectra", "max"), random_state=0,
         )  # fmt: skip
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             model._fit(replace(observed, unit=1.0), energy, None)
         self.names_.append("extra component")
         return np.column_stack([R, model.components_[-1, observed.columns]])

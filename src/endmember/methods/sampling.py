@@ -235,8 +235,7 @@ def sampled_starts(
 ) -> list[list[np.ndarray]]:
     """Return starts at which every component is alone in some pixels, or channels; none where there are none."""
     found, observed = [], replace(observed, data=problem.data.matrix)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         for mode in modes:
             sampling = quick_sampling(k, ("maps", "spectra")[mode])
             with suppress(EndmemberError):
