@@ -64,7 +64,7 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
     if k < 2 or observed.data.weighted or (problem is None and isinstance(observed.data, Lazy)):
         return {}
     if problem is None:
-        problem = model._in_squares(model._problem(observed), [C, S], observed)
+        problem = model._in_squares(model._problem(observed), observed)
     problem = replace(problem, penalties=[[NonNegative()]] * 2, settings=None)
     problem = replace(problem, data=model._compressed(problem.data.matrix, k))
     here = replace(observed, data=problem.data.matrix)

@@ -19,10 +19,12 @@ from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree, elbow
 from endmember.errors import EndmemberError
-from endmember.factor.data import Floats, Given, Sparse, checked_masks, given, observe
+from endmember.factor.data import Data, Floats, Given, Sparse, checked_masks, given, observe
+from endmember.factor.data.matrix import row_blocks
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
+from endmember.factor.sketch.low_rank import compress
 
 _FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed
 _N_LARGEST = 31  # singular values computed otherwise
@@ -31,6 +33,14 @@ _LEAST_CORRELATION = 0.01
 _MORE = 8  # components more, which hold whatever of the signal the first leave
 _SURELY = 12.0  # times 1/√n, above one: five errors of a median of squares
 _PASSES = 3  # of measuring the correlation and taking it out
+_BEYOND = 8  # directions of a half that are kept beyond two for each component
+_COINS = 2**15  # entries whose counts are split at a time
+_NEIGHBOURS = [
+    (np.uint64(1), np.uint64(0x5555555555555555)),
+    (np.uint64(2), np.uint64(0x3333333333333333)),
+    (np.uint64(4), np.uint64(0x0F0F0F0F0F0F0F0F)),
+]
+_ALL_BYTES = np.uint64(0x0101010101010101)
 _FAINTEST = 0.5  # of the mean: noise that is weaker at a frequency is not enlarged to it
 
 
@@ -278,9 +288,29 @@ def largest_value(Y: Any) -> float:
 def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
     """Keep each count with probability one half."""
     if sp.issparse(counts):
-        half = rng.binomial(counts.data.astype(np.int64), 0.5).astype(float)
+        half = _heads(counts.data, rng)
         return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
-    return rng.binomial(counts.astype(np.int64), 0.5).astype(float)
+    half = np.empty(counts.shape)
+    for rows in row_blocks(*counts.shape, _COINS):
+        half[rows] = _heads(counts[rows], rng)
+    return half
+
+
+def _heads(counts: NDArray[Any], rng: np.random.Generator) -> Floats:
+    """Return how many of as many fair coins show heads; of more than 64 a normal number with that mean and variance.
+
+    The coins are the bits of a word, which are summed in pairs, fours and eights (Warren, Hacker's Delight, 2013, 5-1).
+    """
+    n = np.minimum(counts, 64).astype(np.uint64)
+    words = rng.integers(0, 2**64, n.shape, np.uint64)
+    words = np.where(n > 0, words >> (np.uint64(64) - np.maximum(n, 1)), np.uint64(0))
+    for shift, mask in _NEIGHBOURS:
+        words = (words & mask) + (words >> shift & mask)
+    half = (words * _ALL_BYTES >> np.uint64(56)).astype(float)
+    many = counts > 64
+    size = counts[many].astype(float)
+    half[many] = (size + np.sqrt(size) * rng.standard_normal(size.size)) / 2
+    return half
 
 
 # --- correlated noise -----------------------------------------------------------------------------
@@ -450,15 +480,15 @@ def stable_number(white: WhiteData, count: int, most: int, rng: np.random.Genera
     """Largest number, around the count, for which NMF finds the same spectra in both halves."""
     if count >= most > 2:
         return None
-    one, other = white.halves(rng)
     first = min(count + 1, most)
+    one, other = (compress(half, 2 * first + _BEYOND) for half in white.halves(rng))
     for k in range(first, max(first - _STEPS, 0), -1):
         if k == 1 or _disagreement(one, other, k) <= STABLE_ANGLE:
             return k
     return None
 
 
-def _disagreement(one: Any, other: Any, k: int) -> float:
+def _disagreement(one: Data, other: Data, k: int) -> float:
     """Largest angle between the NMF spectra of two halves, in degrees."""
     from endmember.methods.nmf import NMF
 

@@ -37,8 +37,8 @@ from endmember.methods.estimator import SpectralEstimator
 
 #: Sweeps at most with a weight that is tried.
 TRIED = 200
-#: Pixels of compressed data on which starts are compared.
-START_PIXELS = 4096
+#: Pixels of compressed data on which starts of few and of many components are compared, and for every pair of those.
+START_PIXELS, FOR_EACH_PAIR = (1024, 4096), 64
 #: The best of them is continued on so many times as many, until all take part.
 MORE = 16
 
@@ -78,7 +78,7 @@ class Alternating(SpectralEstimator):
         problem = problem.settled(given)
         if self.init != "multistart":
             return problem, Fit(given), []
-        few, n_starts = few_pixels(problem, rng), n_starts or self.n_starts
+        few, n_starts = few_pixels(problem, rng, start_pixels(k)), n_starts or self.n_starts
         first = given if few is problem else start(few, "nndsvd", k, rng, solvers)
         others = various(few, k, solvers, rng.spawn(n_starts)[1:])
         fit, starts = multistart(
@@ -168,8 +168,13 @@ def holding(
     }
 
 
-def few_pixels(problem: Problem, rng: np.random.Generator, most: int = START_PIXELS) -> Problem:
-    """Return the problem of some of the pixels of compressed data: 4096 are enough to compare starts."""
+def start_pixels(k: int) -> int:
+    """Return how many pixels are enough to compare starts of ``k`` components."""
+    return int(np.clip(FOR_EACH_PAIR * k**2, *START_PIXELS))
+
+
+def few_pixels(problem: Problem, rng: np.random.Generator, most: int) -> Problem:
+    """Return the problem of some of the pixels of compressed data."""
     n = problem.data.shape[0]
     if n <= most or problem.data.halves() is None or any(p.spatial for p in problem.penalties[0]):
         return problem

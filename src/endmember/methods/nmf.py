@@ -40,12 +40,12 @@ from endmember.factor.sketch.refinement import finish
 from endmember.factor.solvers import Solver
 from endmember.factor.subproblems import Setting
 from endmember.methods.alternating import (
-    START_PIXELS,
     Alternating,
     fitted_start,
     given_start,
     holding,
     learned_columns,
+    start_pixels,
 )
 from endmember.methods.checks import (
     check_fits,
@@ -312,9 +312,7 @@ class NMF(Alternating):
         if not tested and (few := observed.some_pixels()) is not None:
             observed, C = observed.of(few), C[few]
             problem = self._problem(observed)
-        squares = observed.judged or (
-            problem if lazy else self._in_squares(problem, [C, S], observed)
-        )
+        squares = observed.judged or (problem if lazy else self._in_squares(problem, observed))
         if not tested:
             self.excess_ = excess_of_clipped(squares, S)
         if any(isinstance(penalty, Absent) and penalty.mixed for penalty in maps):
@@ -340,21 +338,20 @@ class NMF(Alternating):
         self, full: Problem, quick: Problem, factors: Sequence[np.ndarray], observed: Observed
     ) -> tuple[Problem, Problem]:
         """Return the least-squares problem whose noise is white, of the data and of their sketch."""
-        whole = self._in_squares(full, factors, observed)
+        whole = self._in_squares(full, observed)
         if whole is full:
             return full, quick
+        whole = whole.settled(factors)
         return whole, replace(whole, data=self._compressed(whole.data.matrix, factors[-1].shape[1]))
 
-    def _in_squares(
-        self, problem: Problem, factors: Sequence[np.ndarray], observed: Observed
-    ) -> Problem:
+    def _in_squares(self, problem: Problem, observed: Observed) -> Problem:
         """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
         loss = problem.loss.as_squares()
         assert loss is not None
         if loss is problem.loss and (loss.counts or not observed.holds_counts):
             return problem
         data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
-        return replace(problem, data=data, loss=loss, settings=None).settled(factors)
+        return replace(problem, data=data, loss=loss, settings=None)
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""
@@ -415,7 +412,7 @@ class NMF(Alternating):
         return sketch_of(data, _rank(k)) if wanted else data
 
     def _wants_sketch(self, data: Data, k: int) -> bool:
-        least = PAYS_FROM[data.shape[0] > START_PIXELS] * _rank(k) * sum(data.shape)
+        least = PAYS_FROM[data.shape[0] > start_pixels(k)] * _rank(k) * sum(data.shape)
         pays = data.work >= least or isinstance(data.plain, Lazy)
         return pays if self.compress == "auto" else bool(self.compress)
 
@@ -480,7 +477,7 @@ class NMF(Alternating):
         factors = start_maps(problem, S)
         tests = tests_of(problem)
         if 0 in tests and self.absent_.any():
-            squares = self._in_squares(problem, factors, observed)
+            squares = self._in_squares(problem, observed).settled(factors)
             problem = with_zeros(problem, {0: absent(squares, factors, 0, tests[0])})
         return self._best_maps(problem.settled(factors), factors)
 

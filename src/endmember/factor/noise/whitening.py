@@ -89,7 +89,9 @@ def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
     """
     if sp.issparse(X):
         return sp.csr_array(sp.diags_array(rows) @ X @ sp.diags_array(columns))
-    return X * rows[:, None] * columns
+    Y = X * rows[:, None]
+    Y *= columns
+    return Y
 
 
 def _reciprocal_root(variance: Floats) -> Floats:
