@@ -19,8 +19,16 @@ from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree, elbow
 from endmember.errors import EndmemberError
-from endmember.factor.data import Data, Floats, Given, Sparse, checked_masks, given, observe
-from endmember.factor.data.matrix import row_blocks
+from endmember.factor.data import (
+    Data,
+    Floats,
+    Given,
+    Sparse,
+    checked_masks,
+    given,
+    observe,
+    row_blocks,
+)
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
@@ -291,7 +299,7 @@ def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
         half = _heads(counts.data, rng)
         return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
     half = np.empty(counts.shape)
-    for rows in row_blocks(*counts.shape, _COINS):
+    for rows in row_blocks(*counts.shape[:2], entries=_COINS):
         half[rows] = _heads(counts[rows], rng)
     return half
 
