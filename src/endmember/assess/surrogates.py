@@ -299,7 +299,7 @@ def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
         half = _heads(counts.data, rng)
         return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
     half = np.empty(counts.shape)
-    for rows in row_blocks(*counts.shape[:2], entries=_COINS):
+    for rows in row_blocks(len(counts), counts.shape[1], _COINS):
         half[rows] = _heads(counts[rows], rng)
     return half
 
