@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy import stats
 from scipy.ndimage import convolve1d
 
 import endmember as em
@@ -18,6 +19,7 @@ from endmember.factor.noise.photon_transfer import (
     spiked_overlap,
     spiked_strength,
 )
+from endmember.factor.noise.splitting import heads
 from endmember.factor.noise.whitening import weighted, whitening_weights
 
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -309,3 +311,21 @@ def test_real_files(name):
         assert noise.white and abs(noise.dispersion - 1) < 0.1
     else:  # the scintillator spreads an electron over several channels
         assert noise.channel_correlation > 0.2 and noise.read_variance > 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 63, 64, 65, 400])
+def test_counts_are_split_as_a_binomial_does(count):
+    half = heads(np.full((400, 500), count), np.random.default_rng(0)).ravel()
+    error = 5 / np.sqrt(half.size)  # of five standard errors
+    assert abs(half.mean() - count / 2) <= error * np.sqrt(count) / 2
+    assert abs(half.var() - count / 4) <= error * np.sqrt(2) * count / 4 + 1e-3 * (count < 4)
+    if count <= 64:
+        drawn = np.bincount(half.astype(int), minlength=count + 1) / half.size
+        expected = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        assert np.abs(drawn - expected).max() <= error
+
+
+def test_sparse_counts_are_split_as_their_non_zeros_are():
+    counts = sp.csr_array(np.random.default_rng(1).poisson(0.3, (50, 40)))
+    half = heads(counts, np.random.default_rng(0))
+    assert sp.issparse(half) and (half.toarray() <= counts.toarray()).all()

@@ -27,10 +27,10 @@ from endmember.factor.data import (
     checked_masks,
     given,
     observe,
-    row_blocks,
 )
 from endmember.factor.matching import match_components, spectral_angle
 from endmember.factor.noise.model import NoiseModel, estimate_noise
+from endmember.factor.noise.splitting import heads
 from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
 from endmember.factor.sketch.low_rank import compress
 
@@ -42,13 +42,6 @@ _MORE = 8  # components more, which hold whatever of the signal the first leave
 _SURELY = 12.0  # times 1/√n, above one: five errors of a median of squares
 _PASSES = 3  # of measuring the correlation and taking it out
 _BEYOND = 8  # directions of a half that are kept beyond two for each component
-_COINS = 2**15  # entries whose counts are split at a time
-_NEIGHBOURS = [
-    (np.uint64(1), np.uint64(0x5555555555555555)),
-    (np.uint64(2), np.uint64(0x3333333333333333)),
-    (np.uint64(4), np.uint64(0x0F0F0F0F0F0F0F0F)),
-]
-_ALL_BYTES = np.uint64(0x0101010101010101)
 _FAINTEST = 0.5  # of the mean: noise that is weaker at a frequency is not enlarged to it
 
 
@@ -149,7 +142,7 @@ class WhiteData:
         variance is drawn.
         """
         if self.counting:
-            return self.scaled(2.0 * _binomial_half(self.raw, rng) - self.raw)
+            return self.scaled(2.0 * heads(self.raw, rng) - self.raw)
         return rng.standard_normal(self.Y.shape) * self.deviation
 
     def halves(self, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -159,7 +152,7 @@ class WhiteData:
         kind, added to one repeat and subtracted from the other.
         """
         if self.counting:
-            half = _binomial_half(self.raw, rng)
+            half = heads(self.raw, rng)
             return self.scaled(2.0 * half), self.scaled(2.0 * (self.raw - half))
         added = self.noise_like(rng)
         return self.Y + added, self.Y - added
@@ -291,34 +284,6 @@ def largest_value(Y: Any) -> float:
         return float(np.linalg.eigvalsh(_gram(Y) if Y.shape[0] >= Y.shape[1] else _gram(Y.T))[-1])
     start = np.random.default_rng(0).standard_normal(min(Y.shape))
     return float(svds(Y, k=1, tol=1e-3, v0=start, return_singular_vectors=False)[0] ** 2)
-
-
-def _binomial_half(counts: Any, rng: np.random.Generator) -> Any:
-    """Keep each count with probability one half."""
-    if sp.issparse(counts):
-        half = _heads(counts.data, rng)
-        return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
-    half = np.empty(counts.shape)
-    for rows in row_blocks(len(counts), counts.shape[1], _COINS):
-        half[rows] = _heads(counts[rows], rng)
-    return half
-
-
-def _heads(counts: NDArray[Any], rng: np.random.Generator) -> Floats:
-    """Return how many of as many fair coins show heads; of more than 64 a normal number with that mean and variance.
-
-    The coins are the bits of a word, which are summed in pairs, fours and eights (Warren, Hacker's Delight, 2013, 5-1).
-    """
-    n = np.minimum(counts, 64).astype(np.uint64)
-    words = rng.integers(0, 2**64, n.shape, np.uint64)
-    words = np.where(n > 0, words >> (np.uint64(64) - np.maximum(n, 1)), np.uint64(0))
-    for shift, mask in _NEIGHBOURS:
-        words = (words & mask) + (words >> shift & mask)
-    half = (words * _ALL_BYTES >> np.uint64(56)).astype(float)
-    many = counts > 64
-    size = counts[many].astype(float)
-    half[many] = (size + np.sqrt(size) * rng.standard_normal(size.size)) / 2
-    return half
 
 
 # --- correlated noise -----------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""Counts split in two by a fair coin for each: independent repeats of half the dose."""
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from endmember.factor.data import Floats, row_blocks
+
+#: Entries whose counts are split at a time.
+_COINS = 2**15
+#: Shifts and masks that add neighbouring bits, pairs and fours of a word, and the factor that adds its bytes.
+_NEIGHBOURS = [
+    (np.uint64(1), np.uint64(0x5555555555555555)),
+    (np.uint64(2), np.uint64(0x3333333333333333)),
+    (np.uint64(4), np.uint64(0x0F0F0F0F0F0F0F0F)),
+]
+_ALL_BYTES = np.uint64(0x0101010101010101)
+
+
+def heads(counts: Any, rng: np.random.Generator) -> Any:
+    """Return how many of as many fair coins show heads; sparse counts (n, m) stay sparse.
+
+    Examples
+    --------
+    >>> int(heads(np.array([[40]]), np.random.default_rng(0))[0, 0])
+    25
+    """
+    if sp.issparse(counts):
+        half = _of(counts.data, rng)
+        return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
+    half = np.empty(counts.shape)
+    for rows in row_blocks(len(counts), counts.shape[1], _COINS):
+        half[rows] = _of(counts[rows], rng)
+    return half
+
+
+def _of(counts: NDArray[Any], rng: np.random.Generator) -> Floats:
+    """Return the same of an array; of more than 64 coins a normal number with that mean and variance.
+
+    The coins are the bits of a word, which are summed in pairs, fours and eights (Warren, Hacker's Delight, 2013, 5-1).
+    """
+    n = np.minimum(counts, 64).astype(np.uint64)
+    words = rng.integers(0, 2**64, n.shape, np.uint64)
+    words = np.where(n > 0, words >> (np.uint64(64) - np.maximum(n, 1)), np.uint64(0))
+    for shift, mask in _NEIGHBOURS:
+        words = (words & mask) + (words >> shift & mask)
+    half = (words * _ALL_BYTES >> np.uint64(56)).astype(float)
+    many = counts > 64
+    size = counts[many].astype(float)
+    half[many] = (size + np.sqrt(size) * rng.standard_normal(size.size)) / 2
+    return half
