@@ -471,7 +471,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "channel_mask": Refused(np.zeros(7, bool)),
             "domain": (5, 6),
             "noise": NOISE,
-            "random_state": Same(1),
+            "random_state": 1,
         },
     ),
     "assess.detectability": (
