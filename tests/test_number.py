@@ -207,6 +207,14 @@ def test_a_drift_of_the_axis_is_named_and_not_counted():
     assert "shifted along the energy axis by 0." in report.sentence and "align" in report.sentence
 
 
+@pytest.mark.parametrize("k", [2, 4])
+def test_a_drift_of_several_phases_is_named_and_not_counted(k):
+    phantom = synthetic.mixed_phases((32, 32), 240, k, dose=600, drift=0.8, seed=k)
+    report = rank(phantom.data, 12, stability=False)
+    assert report.visibility[k] > 1 and report.suggested == k
+    assert "shifted along the energy axis" in report.sentence
+
+
 def test_an_edge_that_chemistry_has_moved_is_a_phase():
     energy, place = np.arange(100.0), np.arange(20) < 10
     spectra = [np.exp(-0.5 * ((energy - centre) / 4) ** 2) for centre in (48, 50)]

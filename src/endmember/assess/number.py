@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is it
 _CLEAR = 1.05  # times the noise line: a component that nobody would call noise tomorrow
 _LOWEST = 4.0  # below the mean edge: where a component starts to sink into the bulk of the noise
 _EXPLAINED = 0.5  # share of the power of components that shifts have to explain
-_BARELY = 0.25  # channels: so small a shift is that of the axis, and no edge moved by chemistry
+_MORE_EXPLAINED = 1.2  # times that share, if one component more is none of them
+_BARELY = 0.5  # channels: edges that chemistry moves by one in half of the pixels; less is a shift of the axis
 _MOVED = (
     "A shift of the energy axis for each pixel explains most of the weaker components: an energy drift, or edges moved "
     "by chemistry (em.preprocess.align takes drift out).",
@@ -267,28 +269,42 @@ def _above(scree: Scree, edge: tuple[float, float], needed: Floats) -> Floats:
 def _shifted(white: WhiteData, count: int) -> tuple[int, float]:
     """Return how many components there are if the rest is their spectra shifted, and by how many channels they are.
 
-    A shift δ adds ``−δ s'``. The rest is that if one δ for each pixel explains most of it, beyond what noise is along
-    ``s'`` outside of all components.
+    The rest is that if one shift for each pixel explains most of it, and not much more of what one component more
+    would leave.
     """
     if sp.issparse(white.Y) or white.Y.shape[1] < 3:
         return count, 0.0
-    weights = np.maximum(white.weights[1], 1e-300)
-    noise, V = white.Y - white.fit(count), white.decomposition[2][:, :count]
+    noise = white.Y - white.fit(count)
     powers = white.scree.level()[count] * _strengths(white, count)[0]
-    for k in range(1, count):
-        fit = white.fit(k)
-        slope = np.gradient(fit / weights, white.columns, axis=1) * weights
-        steep = np.maximum(np.linalg.norm(slope, axis=1), 1e-300)
-        slope /= steep[:, None]
-        explained, by_chance = (
-            np.mean(np.sum(left * slope, axis=1) ** 2) for left in (white.Y - fit, noise)
-        )
-        outside = 1 - np.mean(np.sum((slope @ V) ** 2, axis=1))
-        gone = float(explained - by_chance / max(outside, 1e-6))
-        size = math.sqrt(max(gone, 0.0) / float(np.mean(steep**2)))
-        if gone > _EXPLAINED * powers[k:].sum():
-            return k, size
+    found = [_gone_by_shift(white, k, count, noise) for k in range(1, count)]
+    shares = [
+        gone / max(powers[k:].sum(), 1e-300)
+        for k, (gone, _) in enumerate(found, 1)
+        if powers[k] > 0
+    ]
+    for k, (share, following) in enumerate(pairwise([*shares, 0.0]), 1):
+        if share > _EXPLAINED and following < _MORE_EXPLAINED * share:
+            return k, found[k - 1][1]
     return count, 0.0
+
+
+def _gone_by_shift(white: WhiteData, k: int, count: int, noise: Floats) -> tuple[float, float]:
+    """Return the power of what k components leave that one shift for each pixel explains, and how large shifts are.
+
+    A shift δ adds ``−δ s'``, of which the rest holds what the components do not; noise is there by chance.
+    """
+    fit, V = white.fit(k), white.decomposition[2]
+    weights = np.maximum(white.weights[1], 1e-300)
+    slope = np.gradient(fit / weights, white.columns, axis=1) * weights
+    slope -= slope @ V[:, :k] @ V[:, :k].T
+    steep = np.maximum(np.linalg.norm(slope, axis=1), 1e-300)
+    slope /= steep[:, None]
+    explained, by_chance = (
+        np.mean(np.sum(left * slope, axis=1) ** 2) for left in (white.Y - fit, noise)
+    )
+    outside = 1 - np.mean(np.sum((slope @ V[:, :count]) ** 2, axis=1))
+    gone = max(float(explained - by_chance / max(outside, 1e-6)), 0.0)
+    return gone, math.sqrt(gone / float(np.mean(steep**2)))
 
 
 # --- the other criteria ---------------------------------------------------------------------------
