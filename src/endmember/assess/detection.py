@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from endmember.assess.surrogates import WhiteData, decorrelated, whitened
 from endmember.errors import EndmemberError
 from endmember.factor.data import Floats, Indices, row_blocks
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap
+from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap, spiked_strength
 from endmember.factor.noise.whitening import whitening_weights
 
 _BIASED = 0.8  # right share of a principal component below which denoising by it is warned of
@@ -314,3 +315,58 @@ def _named(places: list[Any], what: str, why: str) -> tuple[str, ...]:
         "em.preprocess.remove_spikes repairs spikes, mask= and channel_mask= leave out the rest"
     )
     return (f"{number} components alone ({named}): {why}. They are not counted; {way_out}.",)
+
+
+# --- shifts of the energy axis ----------------------------------------------------------------------
+
+_EXPLAINED = 0.5  # share of the power of components that shifts have to explain
+_MORE_EXPLAINED = 1.2  # times that share, if one component more is none of them
+
+
+def spiked_strengths(white: WhiteData, count: int) -> tuple[Floats, Floats]:
+    """Strength and overlap of the leading components, by the spiked model."""
+    n, m = white.Y.shape
+    eigenvalues = white.scree.values[:count] / (white.scree.level()[count] * n)
+    strengths = spiked_strength(eigenvalues, m / n)
+    return strengths, spiked_overlap(strengths, m / n)
+
+
+def shifted(white: WhiteData, count: int) -> tuple[int, float]:
+    """Return how many components there are if the rest is their spectra shifted, and by how many channels they are.
+
+    The rest is that if one shift for each pixel explains most of it, and not much more of what one component more
+    would leave.
+    """
+    if sp.issparse(white.Y) or white.Y.shape[1] < 3:
+        return count, 0.0
+    noise = white.Y - white.fit(count)
+    powers = white.scree.level()[count] * spiked_strengths(white, count)[0]
+    found = [_gone_by_shift(white, k, count, noise) for k in range(1, count)]
+    shares = [
+        gone / max(powers[k:].sum(), 1e-300)
+        for k, (gone, _) in enumerate(found, 1)
+        if powers[k] > 0
+    ]
+    for k, (share, following) in enumerate(pairwise([*shares, 0.0]), 1):
+        if share > _EXPLAINED and following < _MORE_EXPLAINED * share:
+            return k, found[k - 1][1]
+    return count, 0.0
+
+
+def _gone_by_shift(white: WhiteData, k: int, count: int, noise: Floats) -> tuple[float, float]:
+    """Return the power of what k components leave that one shift for each pixel explains, and how large shifts are.
+
+    A shift δ adds ``−δ s'``, of which the rest holds what the components do not; noise is there by chance.
+    """
+    fit, V = white.fit(k), white.decomposition[2]
+    weights = np.maximum(white.weights[1], 1e-300)
+    slope = np.gradient(fit / weights, white.columns, axis=1) * weights
+    slope -= slope @ V[:, :k] @ V[:, :k].T
+    steep = np.maximum(np.linalg.norm(slope, axis=1), 1e-300)
+    slope /= steep[:, None]
+    explained, by_chance = (
+        np.mean(np.sum(left * slope, axis=1) ** 2) for left in (white.Y - fit, noise)
+    )
+    outside = 1 - np.mean(np.sum((slope @ V[:, :count]) ** 2, axis=1))
+    gone = max(float(explained - by_chance / max(outside, 1e-6)), 0.0)
+    return gone, math.sqrt(gone / float(np.mean(steep**2)))

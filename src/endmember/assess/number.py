@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import scipy.sparse as sp
 
 from endmember.assess import criteria
 from endmember.assess.criteria import Scree
-from endmember.assess.detection import judged
+from endmember.assess.detection import judged, shifted, spiked_strengths
 from endmember.assess.surrogates import (
     STABLE_ANGLE,
     WhiteData,
@@ -25,7 +24,6 @@ from endmember.errors import Argument, EndmemberError
 from endmember.factor.data import Floats
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
 from endmember.show.shown import Shown
 
 _DEVIATIONS = 2.5  # above the mean noise edge: exceeded by noise alone about once in 100 times
@@ -34,8 +32,6 @@ _STRUCTURED = 4.0  # standard errors of the neighbour correlation of a map
 _COLOUR_ERROR = 0.03  # of the edge of correlated noise, whose correlation is itself measured
 _CLEAR = 1.05  # times the noise line: a component that nobody would call noise tomorrow
 _LOWEST = 4.0  # below the mean edge: where a component starts to sink into the bulk of the noise
-_EXPLAINED = 0.5  # share of the power of components that shifts have to explain
-_MORE_EXPLAINED = 1.2  # times that share, if one component more is none of them
 _BARELY = 0.5  # channels: edges that chemistry moves by one in half of the pixels; less is a shift of the axis
 _MOVED = (
     "A shift of the energy axis for each pixel explains most of the weaker components: an energy drift, or edges moved "
@@ -224,7 +220,7 @@ def rank(
     if structure is not None:
         needed = np.clip(math.sqrt(2) * _JOINT_DEVIATIONS - structure, -_LOWEST, None)
     visibility = _above(white.scree, edge, needed)
-    moved = _shifted(white, _leading(visibility))
+    moved = shifted(white, _leading(visibility))
     return _conclude(white, tuple(votes), visibility, moved, lone)
 
 
@@ -264,47 +260,6 @@ def _above(scree: Scree, edge: tuple[float, float], needed: Floats) -> Floats:
     side = (np.sqrt(n - k) + np.sqrt(m - k)) ** 2 / (math.sqrt(n) + math.sqrt(m)) ** 2
     line = scree.level()[: k.size] * side * (edge[0] + needed * edge[1])
     return scree.values[: k.size] / np.maximum(line, 1e-300)
-
-
-def _shifted(white: WhiteData, count: int) -> tuple[int, float]:
-    """Return how many components there are if the rest is their spectra shifted, and by how many channels they are.
-
-    The rest is that if one shift for each pixel explains most of it, and not much more of what one component more
-    would leave.
-    """
-    if sp.issparse(white.Y) or white.Y.shape[1] < 3:
-        return count, 0.0
-    noise = white.Y - white.fit(count)
-    powers = white.scree.level()[count] * _strengths(white, count)[0]
-    found = [_gone_by_shift(white, k, count, noise) for k in range(1, count)]
-    shares = [
-        gone / max(powers[k:].sum(), 1e-300)
-        for k, (gone, _) in enumerate(found, 1)
-        if powers[k] > 0
-    ]
-    for k, (share, following) in enumerate(pairwise([*shares, 0.0]), 1):
-        if share > _EXPLAINED and following < _MORE_EXPLAINED * share:
-            return k, found[k - 1][1]
-    return count, 0.0
-
-
-def _gone_by_shift(white: WhiteData, k: int, count: int, noise: Floats) -> tuple[float, float]:
-    """Return the power of what k components leave that one shift for each pixel explains, and how large shifts are.
-
-    A shift δ adds ``−δ s'``, of which the rest holds what the components do not; noise is there by chance.
-    """
-    fit, V = white.fit(k), white.decomposition[2]
-    weights = np.maximum(white.weights[1], 1e-300)
-    slope = np.gradient(fit / weights, white.columns, axis=1) * weights
-    slope -= slope @ V[:, :k] @ V[:, :k].T
-    steep = np.maximum(np.linalg.norm(slope, axis=1), 1e-300)
-    slope /= steep[:, None]
-    explained, by_chance = (
-        np.mean(np.sum(left * slope, axis=1) ** 2) for left in (white.Y - fit, noise)
-    )
-    outside = 1 - np.mean(np.sum((slope @ V[:, :count]) ** 2, axis=1))
-    gone = max(float(explained - by_chance / max(outside, 1e-6)), 0.0)
-    return gone, math.sqrt(gone / float(np.mean(steep**2)))
 
 
 # --- the other criteria ---------------------------------------------------------------------------
@@ -392,7 +347,7 @@ def _conclude(
     suggested = bend if saturated else visible
     low = min(suggested, max((c for c in cautious if c is not None), default=suggested))
     high = visible if saturated else min(max(visible, *generous), visible + 1)
-    strengths, overlaps = _strengths(white, suggested)
+    strengths, overlaps = spiked_strengths(white, suggested)
     return RankReport(
         suggested=suggested,
         range=(low, high),
@@ -406,14 +361,6 @@ def _conclude(
         strengths=strengths,
         overlaps=overlaps,
     )
-
-
-def _strengths(white: WhiteData, count: int) -> tuple[Floats, Floats]:
-    """Strength and overlap of the leading components, by the spiked model."""
-    n, m = white.Y.shape
-    eigenvalues = white.scree.values[:count] / (white.scree.level()[count] * n)
-    strengths = spiked_strength(eigenvalues, m / n)
-    return strengths, spiked_overlap(strengths, m / n)
 
 
 def _sentence(
