@@ -175,7 +175,7 @@ def statements(text: str) -> int:
 MOST_STATEMENTS = {
     "__init__": 24,
     "app": 2123,
-    "assess": 2106,
+    "assess": 2105,
     "catalogue": 42,
     "cli": 1096,
     "errors": 52,
