@@ -7,8 +7,9 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
 import endmember as em
-from endmember.factor.data.observed import observe
-from endmember.factor.sketch.low_rank import sketch
+from endmember.factor.data import Dense, count_scaled, observe
+from endmember.factor.loop import with_maps
+from endmember.factor.sketch.low_rank import sketch, sketch_of, with_directions
 
 RNG = np.random.default_rng(0)
 TALL = RNG.random((400, 4)) @ RNG.random((4, 90))
@@ -85,3 +86,14 @@ def test_a_sketch_is_not_sketched_again(scaling):
 def test_nothing_to_keep_is_refused():
     with pytest.raises(ValueError, match="rank=0"):
         em.compress(TALL, 0)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_directions_of_spectra_make_their_misfit_that_of_all_data(scaled):
+    X = np.random.default_rng(2).poisson(3.0, (60, 40)).astype(float)
+    whole = count_scaled(Dense(X)) if scaled else Dense(X)
+    S = np.random.default_rng(3).random((40, 3))
+    C = with_maps(whole, S)[0]
+    low = with_directions(sketch_of(whole, 5), whole, S)
+    assert low.misfit([C, S]) == pytest.approx(whole.misfit([C, S]), rel=1e-9)
+    assert sketch_of(whole, 5).misfit([C, S]) > 1.001 * whole.misfit([C, S])

@@ -24,6 +24,7 @@ from endmember.factor.loop import (
     with_maps,
 )
 from endmember.factor.penalties import MinimumVolume, NonNegative, SumToOne
+from endmember.factor.sketch.low_rank import with_directions
 from endmember.methods.alternating import fitted_start
 from endmember.methods.estimator import SpectralEstimator
 from endmember.methods.nmf import NMF
@@ -66,7 +67,8 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
     if problem is None:
         problem = model._in_squares(model._problem(observed), observed)
     problem = replace(problem, penalties=[[NonNegative()]] * 2, settings=None)
-    problem = replace(problem, data=model._compressed(problem.data.matrix, k))
+    sketch = model._compressed(problem.data.matrix, k, problem.loss)
+    problem = replace(problem, data=with_directions(sketch, problem.data.matrix, S))
     here = replace(observed, data=problem.data.matrix)
     factors = with_maps(problem.data, S)
     found = {"this answer": _opinion(model, problem, observed, factors, 0.0)}

@@ -32,6 +32,7 @@ from endmember.factor.loop import (
     with_zeros,
 )
 from endmember.factor.loop import merging as moves
+from endmember.factor.losses import Loss
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
 from endmember.factor.scale.carriers import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import is_compressed, sketch_of
@@ -280,7 +281,7 @@ class NMF(Alternating):
         whole, sketch = self._judged(full, quick, fit.factors, observed)
         tests = tests_of(full)
         starts = [fit.factors, *sampled_starts(sketch, observed, k, tests)]
-        observed.judged = sketch
+        observed.judged = sketch if isinstance(observed.data, Lazy) else whole
         found = least_price(sketch, starts, tests)
         if sketch.data is not whole.data and not isinstance(observed.data, Lazy):
             found = decided(whole, found.factors, tests)
@@ -342,7 +343,8 @@ class NMF(Alternating):
         if whole is full:
             return full, quick
         whole = whole.settled(factors)
-        return whole, replace(whole, data=self._compressed(whole.data.matrix, factors[-1].shape[1]))
+        data = self._compressed(whole.data.matrix, factors[-1].shape[1], whole.loss)
+        return whole, replace(whole, data=data)
 
     def _in_squares(self, problem: Problem, observed: Observed) -> Problem:
         """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
@@ -405,9 +407,9 @@ class NMF(Alternating):
         data = loss.prepare(observed.data)
         return Problem(data, loss, penalties, grids, valleys=observed.data.creeps)
 
-    def _compressed(self, data: Data, k: int) -> Data:
+    def _compressed(self, data: Data, k: int, loss: Loss | None = None) -> Data:
         """Return a sketch of the data where that is wanted and allowed, else the data."""
-        possible = self.own_loss().needs == "products" and not data.weighted
+        possible = (loss or self.own_loss()).needs == "products" and not data.weighted
         wanted = possible and self._wants_sketch(data, k) and not is_compressed(data)
         return sketch_of(data, _rank(k)) if wanted else data
 

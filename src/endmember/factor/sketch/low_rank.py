@@ -106,9 +106,16 @@ class LowRank(Data):
         return np.einsum("ij,ij->i", self.Z, self.Z)
 
     def misfit(self, factors: Any) -> float:
-        """Return ``½‖X − F Zᵀ‖²``, taking what the sketch left out for unexplained."""
+        """Return ``½‖X − F Sᵀ‖²``, taking what the sketch left out for unexplained.
+
+        Inside of the directions and outside of them residuals are at right angles.
+        """
+        F, S = factors[:2]
+        shares = self.V.T @ S
+        inside, outside = self.Z - F @ shares.T, S - self.V @ shares
         left_out = max(0.0, self.squared_norm - float(self.squared_row_norms.sum()))
-        return super().misfit(factors) + 0.5 * left_out
+        beyond = np.vdot(F.T @ F, outside.T @ outside)
+        return 0.5 * float(np.vdot(inside, inside) + beyond + left_out)
 
 
 def is_compressed(data: Data) -> bool:
@@ -120,6 +127,18 @@ def some_pixels(data: Data, rows: np.ndarray) -> Data:
     """Return compressed data of some of the pixels only."""
     assert isinstance(data.scaled, LowRank)
     return data.with_scaled(data.scaled.take(rows), rows)
+
+
+def with_directions(compressed: Data, data: Data, S: np.ndarray) -> Data:
+    """Return compressed data with the directions of spectra (m, k) besides: their misfit is that of all data."""
+    low = compressed.scaled
+    if compressed is data or not isinstance(low, LowRank):
+        return compressed
+    inside = compressed.scales[1] * S
+    beyond = inside - low.V @ (low.V.T @ inside)
+    Q = np.linalg.svd(beyond - low.V @ (low.V.T @ beyond), full_matrices=False)[0]
+    V = np.hstack([low.V, Q])
+    return compressed.with_scaled(LowRank(data.scaled.dot(V), V, data.squared_norm, low.dtype))
 
 
 def sketch_of(data: Data, rank: int) -> Data:

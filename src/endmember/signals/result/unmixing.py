@@ -96,7 +96,9 @@ def unmix_one(
     left_open = left_open or model is None
     with session(memory, kept) as work, unchanged(unwrap(signal)):
         if model is None:
-            model, why, _ = choose_model(signal, n_components, assume=assume, **options)
+            model, why, _ = choose_model(
+                signal, n_components, assume=assume, random_state=0, **options
+            )
             reasons += why
         check_memory(signal, model.get_params(deep=False).get("n_components"))
         result = _unmixed(signal, seeded(clone(model)), options, callback, reasons, left_open)
