@@ -283,13 +283,11 @@ def mode_labels(maps: Any, shapes: Sequence[tuple[int, ...]]) -> list[str]:
 def do_again(signal: Any, step: dict[str, Any]) -> Any:
     """Apply a recorded processing step."""
     parameters = {name: value for name, value in step.items() if name != "step"}
-    named = {one.__name__: one for one in (crop_pixels, crop_windows, leave_out_missing, rebin)}
-    ours: dict[str, Any] = {"crop": crop_energy, **named}
-    if step["step"] in ours:
-        return ours[step["step"]](signal, **parameters)
-    known = step["step"] in preprocess.__all__
-    if known and not any(isinstance(value, dict) for value in parameters.values()):
-        return getattr(preprocess, step["step"])(signal, **parameters)
+    ours: dict[str, Any] = {"crop": crop_energy, "crop_pixels": crop_pixels, "crop_windows": crop_windows,
+            "leave_out_missing": leave_out_missing, "rebin": rebin}  # fmt: skip
+    apply = ours.get(step["step"]) or getattr(preprocess, step["step"], None)
+    if apply is not None and not any(isinstance(value, dict) for value in parameters.values()):
+        return apply(signal, **parameters)
     raise EndmemberError(
         f"the step {step['step']!r} cannot be done again from its record; give the data: "
         "result.reproduce(data)"

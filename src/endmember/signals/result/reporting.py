@@ -70,8 +70,9 @@ def methods_paragraph(result: Any) -> str:
 def references(model: Any) -> list[str]:
     """Return the works that the model, its loss, solver and penalties come from, each once."""
     parts = [model, *(part for _, part in model.parts())]
-    works = [work for part in parts for work in getattr(type(part), "references", ())]
-    return list(dict.fromkeys(works))
+    return list(
+        dict.fromkeys(work for part in parts for work in getattr(type(part), "references", ()))
+    )
 
 
 def model_in_words(model: Any) -> str:

@@ -445,9 +445,9 @@ def _side_by_side(maps: Sequence[np.ndarray]) -> np.ndarray:
     if any(one.ndim != 3 for one in maps):
         return np.concatenate([one.reshape(-1, one.shape[-1]) for one in maps])
     height = max(len(one) for one in maps)
-    room = [(0, 0), (0, 1), (0, 0)]
     padded = [
-        np.pad(one, [(0, height - len(one)), *room[1:]], constant_values=np.nan) for one in maps
+        np.pad(one, [(0, height - len(one)), (0, 1), (0, 0)], constant_values=np.nan)
+        for one in maps
     ]
     return np.concatenate(padded, axis=1)[:, :-1]
 
