@@ -10,6 +10,7 @@ import tomllib
 import warnings
 from pathlib import Path
 
+import hyperspy.api as hs
 import numpy as np
 import pytest
 
@@ -297,12 +298,10 @@ def test_a_misspelt_name_is_answered_with_the_right_one():
         em.Nmf  # noqa: B018
 
 
-def test_an_array_file_is_answered_with_how_to_take_it(tmp_path):
-    np.save(tmp_path / "cube.npy", np.ones((3, 4, 5)))
-    with pytest.raises(
-        ValueError, match=r"numpy\.load\(path\), then em\.NMF\(3\)\.fit|open it with NumPy"
-    ):
-        em.load(tmp_path / "cube.npy")
+def test_a_stack_of_images_is_answered_with_how_to_take_it(tmp_path):
+    hs.signals.Signal2D(np.ones((3, 4, 5))).save(tmp_path / "stack.hspy")
+    with pytest.raises(ValueError, match=r'reader=\{"energy_axis": 0\}'):
+        em.load(tmp_path / "stack.hspy")
 
 
 def test_the_scoreboard_holds_every_row_that_its_script_prints():

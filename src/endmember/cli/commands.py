@@ -17,6 +17,7 @@ from .console import Watch, note
 from .groups import Doubts, Fitting, Penalties, Varied
 from .options import (
     LOAD_SECONDS,
+    AxisOption,
     ComponentsOption,
     CropOption,
     FileArgument,
@@ -26,6 +27,7 @@ from .options import (
     OutputOption,
     OverwriteOption,
     PictureOption,
+    ReaderOption,
     Reading,
     SeedOption,
     SignalOption,
@@ -33,6 +35,7 @@ from .options import (
     WeightsOption,
     dashed,
     only_with,
+    reading_of,
 )
 from .preprocess import Cleaning, screened
 from .preprocess import preprocess as preprocess_command
@@ -80,7 +83,7 @@ def demo() -> None:
 
 
 @app.command()
-def info(file: FileArgument) -> None:
+def info(file: FileArgument, reader: ReaderOption = None, energy_axis: AxisOption = None) -> None:
     """Say what a file holds and which command unmixes it.
 
     For every signal: shape, axes with units, kind of data, zeros, negative
@@ -90,7 +93,8 @@ def info(file: FileArgument) -> None:
 
     free = signals.free_memory()
     with signals.guard(seconds=LOAD_SECONDS, memory=free):
-        for line in describe_file(file, signals.read_cheaply(file), free):
+        told = reading_of(reader, energy_axis)
+        for line in describe_file(file, signals.read_cheaply(file, told), free, told):
             typer.echo(line)
 
 

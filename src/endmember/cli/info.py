@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import text_of
+from endmember.factor.data.axis import Axis, text_of
 from endmember.factor.data.events import counts_of, is_list
 from endmember.factor.data.fingerprint import blocks_in_order
 from endmember.factor.data.inspection import unwrap
@@ -24,6 +24,8 @@ from .console import counted
 
 #: Components that the memory is reckoned for and the next command asks for.
 _EXAMPLE = 3
+#: Pixels of which that many components can be told at all.
+_FEWEST = 2 * _EXAMPLE
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,9 @@ class Summary:
     mean: float
 
 
-def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterator[str]:
+def describe_file(
+    file: Path, signals: list[Any], free: float | None, told: dict[str, Any]
+) -> Iterator[str]:
     """Say line by line what a file holds.
 
     Parameters
@@ -54,6 +58,8 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
         All signals of the file, lazy or not.
     free : float, optional
         Bytes of memory that are free, where that is known.
+    told : dict
+        What the reader was told.
 
     Yields
     ------
@@ -64,10 +70,15 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
     images = images_among(found)
     kind = "pattern scan" if images and images[0].holds_patterns else "spectrum image"
     yield f"{file.name}: {counted(len(found), 'signal')}, {counted(len(images), kind)}"
+    said = "".join(f" --reader {shlex.quote(f'{name}={value}')}" for name, value in told.items())
     commands = []
     for one, signal in zip(found, signals, strict=True):
         yield f"signal {one}"
         if one not in images:
+            if signal.data.ndim == 3 and not (told or images):
+                commands.append(
+                    f"  endmember unmix {shlex.quote(str(file))} -k {_EXAMPLE} --energy-axis 0  # each at its energy"
+                )
             continue
         axes = signal.axes_manager
         for axis in (*reversed(axes.navigation_axes), *reversed(axes.signal_axes)):
@@ -75,7 +86,16 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
         summary, data = describe(signal), unwrap(signal)
         needed = memory_for_fit(data, summary)
         yield from _values(data, summary, needed)
-        choice = f" --signal {one.number}" if len(images) > 1 else ""
+        if not (Axis.of(signal).calibrated or one.holds_patterns):
+            longer = max(data.shape[:-1]) > 2 * data.shape[-1]
+            yield _line(
+                "attention",
+                "the energies are not known; say them: --reader start=450 --reader step=0.5 --reader units=eV"
+                + "; another axis is longer, if that holds them: --energy-axis 0" * longer,
+            )
+        if summary.zeros == 1 or data[..., 0].size < _FEWEST:
+            continue
+        choice = said + (f" --signal {one.number}" if len(images) > 1 else "")
         lazy = " --lazy" if free is not None and needed > free else ""
         left_out = " --missing leave-out" if summary.non_finite else ""
         commands.append(
@@ -85,7 +105,10 @@ def describe_file(file: Path, signals: list[Any], free: float | None) -> Iterato
         yield f"Next, with {_EXAMPLE} for the number of components that you expect:"
         yield from commands
     else:
-        yield "Nothing here can be unmixed: that takes a spectrum at each of several pixels."
+        yield (
+            "Nothing here can be unmixed: that takes a spectrum at each of several pixels, "
+            f"{_FEWEST} or more, and not zeros alone."
+        )
 
 
 def describe(signal: Any) -> Summary:

@@ -1,7 +1,8 @@
 """The options that several commands take, and which data a command works on, what of them, and how they are read."""
 
+import ast
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -43,6 +44,24 @@ def parse_window(
     return start, stop
 
 
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read ``start=450``.
+
+    Examples
+    --------
+    >>> parse_setting("start=450"), parse_setting("index=all")
+    (('start', 450), ('index', 'all'))
+    """
+    name, is_there, value = text.partition("=")
+    if not is_there:
+        raise EndmemberError(
+            f"--reader {text!r} is no NAME=VALUE; give one such as --reader units=eV"
+        )
+    with suppress(ValueError, SyntaxError):
+        value = ast.literal_eval(value)
+    return name, value
+
+
 def dashed(name: str) -> str:
     """Return the option of a parameter: ``--max-iter`` for ``max_iter``."""
     return f"--{name.replace('_', '-')}"
@@ -76,13 +95,24 @@ SignalOption = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Which signal of FILE (see 'endmember info')."),
 ]
+ReaderOption = Annotated[
+    list[Any] | None,
+    typer.Option(
+        parser=str,
+        help="Option of the reader; or start, step, units of axis.",
+        metavar="NAME=VALUE",
+    ),
+]
+AxisOption = Annotated[
+    int | None,
+    typer.Option(min=0, metavar="N", help="Axis of an array or stack that holds energies."),
+]
 CropOption = Annotated[
     list[Any] | None,
     typer.Option(
         parser=str,
         callback=lambda texts: [parse_window(text) for text in texts or []],
-        help="Use this window of the spectral axis, in its unit; an end may be left out, and "
-        "several add up.",
+        help="Window of the axis, open-ended too; several add up.",
         metavar="START:STOP",
     ),
 ]
@@ -114,7 +144,7 @@ ComponentsOption = Annotated[
         "--components",
         min=1,
         metavar="K",
-        help="How many; as 'endmember rank' suggests unless given.",
+        help="How many; else as 'endmember rank' suggests.",
     ),
 ]
 LossOption = Annotated[
@@ -159,6 +189,8 @@ class Source:
     """Data."""
 
     signal: SignalOption = None
+    reader: ReaderOption = None
+    energy_axis: AxisOption = None
     crop: CropOption = None
     missing: MissingOption = None
     mask: Annotated[
@@ -182,7 +214,7 @@ class Source:
         """Return the whole image, and the masks and weights given with it as the library takes them after cropping."""
         from endmember.factor.data.inspection import pattern_of, unwrap
 
-        image = open_image(file, lazy, self.signal)
+        image = open_image(file, lazy, self.signal, reading_of(self.reader, self.energy_axis))
         inside = [
             channel for one in self.crop or () for channel in signals.channels_within(image, one)
         ]
@@ -218,8 +250,8 @@ class Source:
 
     def given(self) -> bool:
         """Tell whether any of them is given."""
-        return self.signal is not None or any(
-            (self.crop, self.missing, self.mask, self.channel_mask)
+        return any(one is not None for one in (self.signal, self.energy_axis)) or any(
+            (self.reader, self.crop, self.missing, self.mask, self.channel_mask)
         )
 
 
@@ -277,10 +309,19 @@ def _client(scheduler: str) -> Any:
         ) from error
 
 
-def open_image(file: Path, lazy: bool, number: int | None) -> Any:
+def reading_of(reader: Any, energy_axis: int | None) -> dict[str, Any]:
+    """Return all that a reader is told."""
+    return dict(map(parse_setting, reader or ())) | (
+        {} if energy_axis is None else {"energy_axis": energy_axis}
+    )
+
+
+def open_image(
+    file: Path, lazy: bool, number: int | None, reader: dict[str, Any] | None = None
+) -> Any:
     """Read one signal within the limits of time and memory."""
     with signals.guard(seconds=LOAD_SECONDS, memory=signals.free_memory()):
-        return em.load(file, lazy=lazy, signal=number)
+        return em.load(file, lazy=lazy, signal=number, reader=reader)
 
 
 def narrowed(

@@ -16,17 +16,20 @@ from endmember.errors import EndmemberError
 
 from .console import counted
 from .options import (
+    AxisOption,
     CropOption,
     DispersionOption,
     FileArgument,
     LazyOption,
     MissingOption,
     OverwriteOption,
+    ReaderOption,
     SignalOption,
     narrowed,
     only_with,
     open_image,
     parse_window,
+    reading_of,
 )
 from .targets import check_place, make_folder, refuse_earlier
 
@@ -123,6 +126,8 @@ def preprocess(
     crop: CropOption = None,
     missing: MissingOption = None,
     signal: SignalOption = None,
+    reader: ReaderOption = None,
+    energy_axis: AxisOption = None,
     lazy: LazyOption = False,
     output: Annotated[
         Path | None,
@@ -152,7 +157,7 @@ def preprocess(
             f"{target} holds something else than an image and is not replaced; name another with -o"
         )
     check_place(target)
-    image = open_image(file, lazy, signal)
+    image = open_image(file, lazy, signal, reading_of(reader, energy_axis))
     low = steps.low_loss and narrowed(
         open_image(steps.low_loss, lazy, None), None, missing, entries=True
     )

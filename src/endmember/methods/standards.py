@@ -8,6 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError
 from endmember.factor.data import Axis, Standard, is_signal, unwrap
+from endmember.factor.data.tables import TABLES, table_signal
 from endmember.factor.data.watched import elsewhere
 from endmember.factor.penalties import PowerLaws
 
@@ -90,11 +91,12 @@ def open_spectrum(path: Path) -> Any:
         raise FileNotFoundError(f"{path} does not exist; check the path of the reference")
     try:
         fault = elsewhere(path)
-        loaded = [] if fault else hs.load(path)
+        load = table_signal if path.suffix.lower() in TABLES else hs.load
+        loaded = [] if fault else load(path)
     except Exception as problem:
         raise EndmemberError(
             f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
-            "reads, such as .msa, or an array"
+            "reads, such as .msa, a table of energies and intensities, or an array"
         ) from problem
     if fault:
         raise EndmemberError(f"{path} cannot be read as a reference: {fault}")

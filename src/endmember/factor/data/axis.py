@@ -224,9 +224,9 @@ class Standard:
             If its unit is another one, or if it leaves more than one channel at an end uncovered.
         """
         own, units = self.axis, axis.units
-        if own.units != units and own.calibrated and axis.calibrated:
+        if own.units not in (None, units) and axis.calibrated:
             raise EndmemberError(
-                f"{self.name} is in {own.units or 'no unit'} and the data are in {units or 'no unit'}; convert its "
+                f"{self.name} is in {own.units} and the data are in {units or 'no unit'}; convert its "
                 "axis first"
             )
         low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step

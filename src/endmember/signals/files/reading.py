@@ -8,17 +8,20 @@ import os
 import re
 import signal
 import sys
+import tempfile
 import threading
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words
+from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words, among
 from endmember.factor.data.events import as_events
 from endmember.factor.data.observed import KEPT_UP_TO
 from endmember.signals.files.headers import Fault, absurd_size, check_header
+from endmember.signals.files.plain import AXIS, PLAIN, read_plain, with_axis
 
 _log = logging.getLogger("endmember")
 
@@ -36,6 +39,13 @@ FORMATS = {
     "hdf5": ".hdf5 file",
     "wdf": "Renishaw",
     "msa": "EMSA/MSA text",
+    "npy": "NumPy",
+    "npz": "NumPy",
+    "mat": "MATLAB",
+    "csv": "text",
+    "txt": "text",
+    "tif": "TIFF",
+    "zip": "one file, packed",
 }
 #: Where the metadata say how many detectors a list of events is the sum of.
 DETECTORS = "Endmember.detectors"
@@ -103,15 +113,21 @@ def read(
         check_header(path)
     except Fault as fault:
         raise _unreadable(path, str(fault)) from None
-    import hyperspy.api as hs
-
-    kind = _check_one_reader(path)
+    options = dict(reader or {})
+    axis = {name: options.pop(name) for name in AXIS if name in options}
+    if path.suffix.lower() == ".zip":
+        return _unpacked(path, reader)
+    listed, plain = (
+        lists_events(path),
+        path.suffix.lower() in PLAIN and "file_format" not in options,
+    )
+    kind = "plain" if plain else _check_one_reader(path, options)
     try:
-        with _quiet():
-            listed = lists_events(path)
-            loaded = hs.load(path, lazy=lazy or listed, **(reader or {}))
-            if listed and path.suffix.lower() == ".pts" and _is_tall(loaded):
-                loaded = hs.load(path, **(reader or {}))
+        if plain:
+            found = read_plain(path, lazy, **options)
+        else:
+            found = _loaded(path, lazy or listed, options)
+        loaded = [with_axis(one, **axis) for one in found]
     except NotImplementedError as problem:
         if not lazy:
             raise _unreadable(path, _stumbled(kind, problem)) from problem
@@ -133,14 +149,43 @@ def read(
             "install what the readers need: pip install 'rosettasciio[all]'",
         ) from problem
     except (Exception, OutOfTime) as problem:
-        advice = f"leave out the options {dict(reader)}" if reader else _COPY_AGAIN
-        raise _unreadable(path, _stumbled(kind, problem), advice) from problem
-    signals = list(loaded) if isinstance(loaded, list | tuple) else [loaded]
-    for one in signals:
+        said = [
+            Argument("energy_axis", value, f"{name}={value!r}")
+            if name == "energy_axis"
+            else Argument("reader", f"{name}={value}", f"{name}={value!r}")
+            for name, value in (reader or {}).items()
+        ]
+        way_out = ("leave out ", *among(said, " and ")) if said else _COPY_AGAIN
+        raise _unreadable(path, _stumbled(kind, problem), way_out) from problem
+    for one in loaded:
         _check_size(path, one)
         if listed:
             _take_events(one, lazy)
-    return signals
+    return loaded
+
+
+def _loaded(path: Path, lazy: bool, options: dict[str, Any]) -> Any:
+    """Return what HyperSpy loads."""
+    import hyperspy.api as hs
+
+    with _quiet():
+        loaded = hs.load(path, lazy=lazy, **options)
+        if path.suffix.lower() == ".pts" and _is_tall(loaded):
+            loaded = hs.load(path, **options)
+    return list(loaded) if isinstance(loaded, list | tuple) else [loaded]
+
+
+def _unpacked(path: Path, reader: Mapping[str, Any] | None) -> list[Any]:
+    """Read the only file that a ``.zip`` holds."""
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+        names = [
+            one for one in archive.namelist() if not one.startswith("__MACOSX") and one[-1] != "/"
+        ]
+        if len(names) != 1:
+            raise _unreadable(
+                path, f"it holds {len(names)} files, one is needed", "unpack it and name the file"
+            )
+        return read(archive.extract(names[0], folder), reader=reader)
 
 
 def lists_events(path: Path) -> bool:
@@ -168,14 +213,14 @@ def _take_events(signal: Any, lazy: bool) -> None:
             signal.compute(close_file=False, show_progressbar=False)
 
 
-def read_cheaply(path: str | Path) -> list[Any]:
+def read_cheaply(path: str | Path, reader: Mapping[str, Any] | None = None) -> list[Any]:
     """Read every signal of a file, leaving the data on disk where its format allows that."""
     try:
-        return read(path, lazy=True)
+        return read(path, lazy=True, reader=reader)
     except UnreadableFileError as problem:
         if not isinstance(problem.__cause__, NotImplementedError):
             raise
-    return read(path)
+    return read(path, reader=reader)
 
 
 def existing(path: str | Path) -> Path:
@@ -210,24 +255,29 @@ def _near(path: Path) -> str:
     return f"did you mean {' or '.join(neighbours[name] for name in close)}"
 
 
-def _check_one_reader(path: Path) -> str:
-    """Name the only reader of this kind of file, or refuse."""
+def _check_one_reader(path: Path, options: Mapping[str, Any]) -> str:
+    """Name the only reader of this kind of file, or the one that is asked for, or refuse."""
     from rsciio import IO_PLUGINS
 
+    if "file_format" in options:
+        return str(options["file_format"])
     extension = path.suffix[1:].lower()
     readers = [reader["name"] for reader in IO_PLUGINS if extension in reader["file_extensions"]]
     if not readers:
         raise _unreadable(
             path,
             f"no reader knows files ending in {path.suffix!r}",
-            "open it with NumPy and wrap it as a HyperSpy signal",
+            "save it as .npy, .csv or .hspy in the program that reads it",
         )
     if len(readers) > 1:
         raise _unreadable(
             path,
             f"several formats share this ending ({', '.join(readers)})",
-            "rename it to .hspy if HyperSpy wrote it, "
-            "or open it with hyperspy.api.load(path, file_format=...) and save it as .hspy",
+            (
+                "say which with ",
+                Argument("reader", f"file_format={readers[0]}"),
+                ", or rename it to .hspy if HyperSpy wrote it",
+            ),
         )
     return readers[0]
 

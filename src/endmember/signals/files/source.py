@@ -163,10 +163,10 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         return images[0].number
     listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
     if not images:
-        array = "; of an array: cube = numpy.load(path), then em.NMF(3).fit(cube)"
         raise EndmemberError(
             f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
-            f"  {listed or 'nothing'}{array if Path(path).suffix == '.npy' else ''}"
+            f"  {listed or 'nothing'}; if one axis of a stack holds the energies, say which: ",
+            Argument("reader", "energy_axis=0", 'reader={"energy_axis": 0}'),
         )
     if number is None:
         several = SeveralSignalsError(
