@@ -13,9 +13,13 @@ from endmember.assess import criteria
 from endmember.assess.surrogates import WhiteData, decorrelated, whitened
 from endmember.errors import EndmemberError
 from endmember.factor.data import Floats, Indices, row_blocks
-from endmember.factor.noise.model import NoiseModel
-from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap, spiked_strength
-from endmember.factor.noise.whitening import whitening_weights
+from endmember.factor.noise import (
+    NoiseModel,
+    detection_limit,
+    spiked_overlap,
+    spiked_strength,
+    whitening_weights,
+)
 
 _BIASED = 0.8  # right share of a principal component below which denoising by it is warned of
 _FALSE_ALARMS = 0.01  # share of windows without signal that may exceed the noise edge

@@ -29,9 +29,14 @@ from endmember.factor.data import (
     observe,
 )
 from endmember.factor.matching import match_components, spectral_angle
-from endmember.factor.noise.model import NoiseModel, estimate_noise
-from endmember.factor.noise.splitting import heads
-from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
+from endmember.factor.noise import (
+    NoiseModel,
+    estimate_noise,
+    heads,
+    lone_count_floor,
+    weighted,
+    whitening_weights,
+)
 from endmember.factor.sketch.low_rank import compress
 
 _FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed

@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import Axis, text_of
-from endmember.factor.data.events import counts_of, is_list
-from endmember.factor.data.fingerprint import blocks_in_order
-from endmember.factor.data.inspection import unwrap
-from endmember.factor.data.lazy import sample
-from endmember.factor.data.observed import SPARSE_FROM, blocks_of, stays_lazy
-from endmember.factor.data.resources import in_words
+from endmember.factor.data import (
+    SPARSE_FROM,
+    Axis,
+    blocks_in_order,
+    blocks_of,
+    counts_of,
+    in_words,
+    is_list,
+    sample,
+    stays_lazy,
+    text_of,
+    unwrap,
+)
 from endmember.factor.noise.model import estimate_noise
 from endmember.signals.files.source import describe_signal, images_among
 

@@ -10,10 +10,14 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
-from endmember.factor.data.in_memory import count_scaled
-from endmember.factor.data.kernels import DenseEntries
-from endmember.factor.data.matrix import Arrangement, Data, row_blocks
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import (
+    Arrangement,
+    Data,
+    DenseEntries,
+    Observed,
+    count_scaled,
+    row_blocks,
+)
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.subproblems import Counted, Quadratic, Ratio, Subproblem, floor_of, times_gram
 

@@ -10,8 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from endmember.factor.columns import lengths, or_one
-from endmember.factor.data.in_memory import weighted_gram
-from endmember.factor.data.matrix import Data
+from endmember.factor.data import Data, weighted_gram
 from endmember.factor.noise.model import NoiseModel
 from endmember.factor.solvers import ANLS
 from endmember.factor.solvers.pivoting import groups

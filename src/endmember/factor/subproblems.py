@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.columns import lengths, or_one
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.kernels import Entries
+from endmember.factor.data import Entries, Grid
 
 #: An array of bounds, or one bound for every entry.
 Bound = np.ndarray | float

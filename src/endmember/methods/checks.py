@@ -126,3 +126,12 @@ def warn_of_negatives(observed: Observed, *penalties: Sequence[Penalty]) -> None
             UserWarning,
             stacklevel=4,
         )
+
+
+def seeded(model: Any) -> Any:
+    """Give a model whose seed is no number one, so that it can be run again."""
+    for name, seed in model.get_params().items():
+        if name.endswith("random_state") and not isinstance(seed, int | np.integer):
+            rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng()
+            model.set_params(**{name: int(rng.integers(2**31))})
+    return model

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data import Axis, Standard, is_signal, unwrap
-from endmember.factor.data.tables import TABLES, table_signal
-from endmember.factor.data.watched import elsewhere
+from endmember.factor.data import TABLES, Axis, Standard, elsewhere, is_signal, table_signal, unwrap
 from endmember.factor.penalties import PowerLaws
 
 #: Exponents of the power laws that a background is summed of.

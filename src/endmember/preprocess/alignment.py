@@ -10,10 +10,7 @@ from scipy import ndimage
 from scipy.signal.windows import tukey
 
 from endmember.errors import Argument, EndmemberError, Sentence, check_known
-from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.inspection import given, unwrap
-from endmember.factor.data.matrix import Floats, row_blocks
-from endmember.factor.data.resources import logger
+from endmember.factor.data import Axis, Floats, given, is_signal, logger, row_blocks, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 
 #: Rounds in which the reference of the correlation is made anew from what is aligned so far.

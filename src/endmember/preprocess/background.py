@@ -14,11 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.in_memory import weighted_gram
-from endmember.factor.data.inspection import given
-from endmember.factor.data.matrix import Floats, row_blocks
-from endmember.factor.noise.model import NoiseModel, denoised_before, known_noise
-from endmember.factor.noise.photon_transfer import spiked_strength
+from endmember.factor.data import Floats, given, row_blocks, weighted_gram
+from endmember.factor.noise import NoiseModel, denoised_before, known_noise, spiked_strength
 from endmember.preprocess.continuum import (
     PowerLawBackground,
     ShapeBackground,

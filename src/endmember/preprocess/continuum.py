@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.in_memory import Dense, Weighted, weighted_gram
-from endmember.factor.data.matrix import Data, Floats
+from endmember.factor.data import Data, Dense, Floats, Weighted, weighted_gram
 from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
 from endmember.factor.regression import Limits, least_squares, poisson
 

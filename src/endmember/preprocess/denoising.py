@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.matrix import Floats, Rescaled
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import logger, one_blas_thread
-from endmember.factor.noise.model import (
+from endmember.factor.data import Floats, Rescaled, logger, observe, one_blas_thread
+from endmember.factor.noise import (
     NoiseModel,
     counting_noise,
     estimate_noise,
     known_noise,
+    lone_count_floor,
+    spiked_overlap,
+    spiked_strength,
+    whitening_weights,
 )
-from endmember.factor.noise.photon_transfer import spiked_overlap, spiked_strength
-from endmember.factor.noise.whitening import lone_count_floor, whitening_weights
 from endmember.factor.sketch.low_rank import LowRank, sketch
 from endmember.preprocess.lifting import lifted, map_pixels, map_whole
 

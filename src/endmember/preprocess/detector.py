@@ -13,8 +13,7 @@ from scipy import sparse
 from scipy.optimize import minimize_scalar
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.inspection import is_lazy, unwrap
-from endmember.factor.data.matrix import Floats
+from endmember.factor.data import Floats, is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted
 
 _TOLD = 1e-10  # precision, relative to the largest, of what the shifts tell of a pattern

@@ -17,10 +17,19 @@ import numpy as np
 from scipy import sparse
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.fingerprint import data_hash
-from endmember.factor.data.inspection import STEPS, Given, given, is_lazy, steps, unwrap, whole
-from endmember.factor.data.matrix import row_blocks
+from endmember.factor.data import (
+    STEPS,
+    Axis,
+    Given,
+    data_hash,
+    given,
+    is_lazy,
+    is_signal,
+    row_blocks,
+    steps,
+    unwrap,
+    whole,
+)
 
 _SLAB = 2**22  # entries worked on at a time
 _SMALL = 32  # arrays up to this size are kept in the history entry by entry

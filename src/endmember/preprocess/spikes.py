@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.inspection import is_lazy, unwrap
-from endmember.factor.data.matrix import Floats, Indices, row_blocks
-from endmember.factor.data.resources import logger
+from endmember.factor.data import Floats, Indices, is_lazy, logger, row_blocks, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import lifted, map_pixels
 

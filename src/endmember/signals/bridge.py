@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import is_signal
-from endmember.factor.data.inspection import in_patterns, pattern_of, unwrap
+from endmember.factor.data import in_patterns, is_signal, pattern_of, unwrap
 from endmember.show.page import writable
 
 

@@ -10,10 +10,18 @@ from sklearn.base import clone
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
 from endmember.errors import Argument, EndmemberError, check_known
-from endmember.factor.data.inspection import given, left_out, unwrap
-from endmember.factor.data.lazy import sample
-from endmember.factor.data.matrix import row_blocks
-from endmember.factor.data.observed import Observed, blocks_of, checked_masks, observe, stays_lazy
+from endmember.factor.data import (
+    Observed,
+    blocks_of,
+    checked_masks,
+    given,
+    left_out,
+    observe,
+    row_blocks,
+    sample,
+    stays_lazy,
+    unwrap,
+)
 from endmember.factor.losses import Loss, Poisson, PoissonScaled, SquaredError
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.penalties import Absent, Free, SoftOrthogonal

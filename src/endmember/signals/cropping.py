@@ -9,9 +9,7 @@ import numpy as np
 
 from endmember import preprocess
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data.axis import Axis, text_of
-from endmember.factor.data.inspection import given, is_lazy, pattern_of, unwrap
-from endmember.factor.data.observed import stays_lazy
+from endmember.factor.data import Axis, given, is_lazy, pattern_of, stays_lazy, text_of, unwrap
 from endmember.preprocess.lifting import record
 from endmember.signals.files.source import Source
 from endmember.signals.result.provenance import fingerprint_of

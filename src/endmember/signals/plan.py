@@ -3,10 +3,7 @@
 import time
 from typing import Any
 
-from endmember.factor.data.inspection import unwrap
-from endmember.factor.data.lazy import cluster, read
-from endmember.factor.data.observed import blocks_of, stays_lazy
-from endmember.factor.data.resources import current, in_words
+from endmember.factor.data import blocks_of, cluster, current, in_words, read, stays_lazy, unwrap
 from endmember.factor.sketch.passes import working_memory
 
 #: Passes over the data of a fit with starts: two for the sketch, two that finish and certify.

@@ -10,9 +10,7 @@ import numpy as np
 
 from endmember.app.core.live import Sketches
 from endmember.app.core.steps import Step
-from endmember.factor.data.axis import EVEN, Axis, text_of
-from endmember.factor.data.inspection import unwrap
-from endmember.factor.data.watched import unchanged
+from endmember.factor.data import EVEN, Axis, text_of, unchanged, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.show.page import readable_units, with_units
 from endmember.signals.files.source import Source

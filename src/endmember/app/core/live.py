@@ -15,8 +15,7 @@ import numpy as np
 import endmember as em
 from endmember.app.core.choices import MOST_COMPONENTS, Choices
 from endmember.catalogue import PENALTIES
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import Data, one_blas_thread
 from endmember.factor.loop.starts import with_maps
 from endmember.factor.sketch.low_rank import some_pixels
 from endmember.signals.result.reporting import doubts

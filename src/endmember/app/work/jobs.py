@@ -18,8 +18,7 @@ from endmember.app.core.image import Image
 from endmember.app.core.steps import Step
 from endmember.app.work import storage
 from endmember.app.work.scheduler import Remark, Ticket
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.resources import one_blas_thread
+from endmember.factor.data import Data, one_blas_thread
 from endmember.signals.bridge import wrap_maps, wrap_spectra
 from endmember.signals.result.unmixing import Unmixing, unmix_one
 

@@ -19,8 +19,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
-from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
-from endmember.factor.data.matrix import Arrangement
+from endmember.factor.data import Arrangement, DenseEntries, Entries, SparseEntries
 from endmember.factor.losses import Loss
 from endmember.factor.scale.carriers import Scales
 from endmember.factor.subproblems import Quadratic, times_gram

@@ -16,8 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from endmember.factor.columns import or_one, placed, unit_columns
-from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
-from endmember.factor.data.matrix import Arrangement, Data
+from endmember.factor.data import Arrangement, Data, DenseEntries, Entries, SparseEntries, canonical
 from endmember.factor.scale.carriers import Carriers
 
 

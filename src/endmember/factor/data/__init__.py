@@ -1,6 +1,8 @@
 """Data behind the few products that the mathematics needs, and the way in."""
 
-from endmember.factor.data.axis import Axis, Grid, Standard, is_signal
+from endmember.factor.data.axis import EVEN, Axis, Grid, Standard, is_signal, text_of
+from endmember.factor.data.events import as_events, counts_of, is_list
+from endmember.factor.data.fingerprint import blocks_in_order, data_hash
 from endmember.factor.data.in_memory import (
     Centred,
     Dense,
@@ -10,6 +12,7 @@ from endmember.factor.data.in_memory import (
     weighted_gram,
 )
 from endmember.factor.data.inspection import (
+    STEPS,
     Given,
     far_from_one,
     given,
@@ -18,45 +21,113 @@ from endmember.factor.data.inspection import (
     left_in,
     left_out,
     pattern_of,
+    steps,
     unwrap,
+    whole,
 )
-from endmember.factor.data.lazy import Lazy
-from endmember.factor.data.matrix import Arrangement, Data, Floats, Indices, Rescaled, row_blocks
-from endmember.factor.data.observed import Explained, Observed, checked_masks, observe, stays_lazy
-from endmember.factor.data.resources import one_blas_thread, session
+from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
+from endmember.factor.data.lazy import Blocks, Lazy, cluster, read, sample
+from endmember.factor.data.matrix import (
+    BLOCK_ENTRIES,
+    Arrangement,
+    Block,
+    BlockData,
+    ByRowAndSums,
+    Data,
+    Floats,
+    Indices,
+    Rescaled,
+    Rows,
+    row_blocks,
+)
+from endmember.factor.data.observed import (
+    KEPT_UP_TO,
+    SPARSE_FROM,
+    Explained,
+    Observed,
+    blocks_of,
+    checked_masks,
+    observe,
+    stays_lazy,
+)
+from endmember.factor.data.resources import (
+    Checkpoint,
+    current,
+    in_words,
+    logger,
+    one_blas_thread,
+    session,
+)
+from endmember.factor.data.tables import TABLES, table_signal
+from endmember.factor.data.watched import elsewhere, unchanged, watched
 
 __all__ = [
     "Arrangement",
     "Axis",
+    "BLOCK_ENTRIES",
+    "Block",
+    "BlockData",
+    "Blocks",
+    "ByRowAndSums",
     "Centred",
+    "Checkpoint",
     "Data",
     "Dense",
+    "DenseEntries",
+    "EVEN",
+    "Entries",
     "Explained",
     "Floats",
     "Given",
     "Grid",
     "Indices",
+    "KEPT_UP_TO",
     "Lazy",
     "Observed",
     "Rescaled",
+    "Rows",
+    "SPARSE_FROM",
+    "STEPS",
     "Sparse",
+    "SparseEntries",
     "Standard",
+    "TABLES",
     "Weighted",
+    "as_events",
+    "blocks_in_order",
+    "blocks_of",
+    "canonical",
     "checked_masks",
+    "cluster",
     "count_scaled",
+    "counts_of",
+    "current",
+    "data_hash",
+    "elsewhere",
     "far_from_one",
     "given",
     "in_patterns",
+    "in_words",
     "is_lazy",
+    "is_list",
     "is_signal",
     "left_in",
     "left_out",
+    "logger",
     "observe",
     "one_blas_thread",
     "pattern_of",
+    "read",
     "row_blocks",
+    "sample",
     "session",
     "stays_lazy",
+    "steps",
+    "table_signal",
+    "text_of",
+    "unchanged",
     "unwrap",
+    "watched",
     "weighted_gram",
+    "whole",
 ]

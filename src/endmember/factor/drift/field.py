@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from endmember.factor.columns import placed
-from endmember.factor.data.in_memory import Dense, count_scaled
-from endmember.factor.data.matrix import Data
+from endmember.factor.data import Data, Dense, count_scaled
 from endmember.factor.drift.shifted import Shifted
 from endmember.factor.drift.smoothing import Lengths, SmoothField, right_side
 from endmember.factor.sketch.low_rank import sketch

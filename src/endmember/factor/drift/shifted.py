@@ -13,9 +13,17 @@ import numpy as np
 from scipy import sparse
 
 from endmember.factor.columns import placed
-from endmember.factor.data.in_memory import Dense, Sparse, Weighted
-from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries
-from endmember.factor.data.matrix import BlockData, Data, Rows
+from endmember.factor.data import (
+    BlockData,
+    Data,
+    Dense,
+    DenseEntries,
+    Entries,
+    Rows,
+    Sparse,
+    SparseEntries,
+    Weighted,
+)
 
 #: Shifts are rounded to this fraction of a channel, so that pixels of the same shift go together.
 STEPS = 16

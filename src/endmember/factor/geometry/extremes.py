@@ -11,8 +11,7 @@ from scipy.linalg import qr
 from scipy.stats import chi2
 
 from endmember.factor.columns import unit_columns
-from endmember.factor.data.in_memory import Centred
-from endmember.factor.data.matrix import Data
+from endmember.factor.data import Centred, Data
 from endmember.factor.sketch.low_rank import FINE_PASSES, sketch
 
 #: Pixels whose height in the projective projection is below this fraction of the largest are dark.

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 import numpy as np
 
 from endmember.factor.columns import or_one
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.matrix import row_blocks
+from endmember.factor.data import Grid, row_blocks
 from endmember.factor.loop.compatibility import default_solvers
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import Absent

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.columns import lengths
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.matrix import Arrangement
+from endmember.factor.data import Arrangement, Grid
 from endmember.factor.loop.amounts import Amounts
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty, bounds_of

@@ -16,10 +16,18 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
 from endmember.factor.columns import placed
-from endmember.factor.data.axis import Grid
-from endmember.factor.data.inspection import Given, far_from_one, given, left_in, left_out
-from endmember.factor.data.matrix import Data, Floats, Indices
-from endmember.factor.data.observed import Observed
+from endmember.factor.data import (
+    Data,
+    Floats,
+    Given,
+    Grid,
+    Indices,
+    Observed,
+    far_from_one,
+    given,
+    left_in,
+    left_out,
+)
 from endmember.factor.noise.photon_transfer import LEAST_SHARE, ResidualFit, fit_noise
 from endmember.factor.sketch.low_rank import is_compressed
 from endmember.factor.sketch.passes import largest_size

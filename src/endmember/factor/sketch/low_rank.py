@@ -13,10 +13,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError, check_known
 from endmember.factor.columns import or_one
-from endmember.factor.data.in_memory import count_scaled
-from endmember.factor.data.matrix import Data
-from endmember.factor.data.observed import observe
-from endmember.factor.data.resources import one_blas_thread, session
+from endmember.factor.data import Data, count_scaled, observe, one_blas_thread, session
 from endmember.factor.sketch.passes import OVERSAMPLING, Wanted, sketched
 
 #: Up to this many channels the Gram matrix of the channels is cheaper than random projections.

@@ -18,8 +18,7 @@ from types import FrameType
 from typing import Any
 
 from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words, among
-from endmember.factor.data.events import as_events
-from endmember.factor.data.observed import KEPT_UP_TO
+from endmember.factor.data import KEPT_UP_TO, as_events
 from endmember.signals.files.headers import Fault, absurd_size, check_header
 from endmember.signals.files.plain import AXIS, PLAIN, read_plain, with_axis
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data.inspection import in_patterns, left_in
-from endmember.factor.data.observed import Explained, Observed, observe
+from endmember.factor.data import Explained, Observed, in_patterns, left_in, observe
 from endmember.factor.sketch.passes import Seen
 from endmember.signals.files.reading import read
 

@@ -6,12 +6,17 @@ import platform
 from typing import Any
 
 from endmember import __version__
-from endmember.factor.data.events import counts_of, is_list
-from endmember.factor.data.fingerprint import data_hash
-from endmember.factor.data.inspection import steps, unwrap
-from endmember.factor.data.lazy import sample
-from endmember.factor.data.observed import blocks_of, stays_lazy
-from endmember.factor.data.watched import watched
+from endmember.factor.data import (
+    blocks_of,
+    counts_of,
+    data_hash,
+    is_list,
+    sample,
+    stays_lazy,
+    steps,
+    unwrap,
+    watched,
+)
 
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "hyperspy", "exspy", "rosettasciio")
 

@@ -7,8 +7,7 @@ import numpy as np
 from sklearn import config_context
 
 from endmember import show
-from endmember.factor.data.axis import is_signal
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data import is_signal, unwrap
 from endmember.methods.drift import Drifting
 from endmember.show.html import Report, Section
 from endmember.signals.result.doubts import doubts_in_words

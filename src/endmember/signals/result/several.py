@@ -15,8 +15,8 @@ from sklearn.base import clone
 
 from endmember import show
 from endmember.errors import EndmemberError
-from endmember.factor.data.fingerprint import data_hash
-from endmember.factor.data.inspection import Given, given, is_lazy, left_out, steps
+from endmember.factor.data import Given, data_hash, given, is_lazy, left_out, steps
+from endmember.methods.checks import seeded
 from endmember.methods.coupled import same_pixels
 from endmember.show.contents import Components
 from endmember.show.html import Report, Section, write
@@ -27,7 +27,7 @@ from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
 from endmember.signals.cropping import describe_data, energy_of, source_of
 from endmember.signals.result import reporting, storage
 from endmember.signals.result.misfits import misfit_of
-from endmember.signals.result.unmixing import Unmixing, plain, seeded, timed
+from endmember.signals.result.unmixing import Unmixing, plain, timed
 
 
 def unmix_images(

@@ -21,8 +21,7 @@ from sklearn.base import BaseEstimator
 import endmember
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.inspection import unwrap
+from endmember.factor.data import Axis, is_signal, unwrap
 from endmember.factor.loop.starts import StartReport
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty

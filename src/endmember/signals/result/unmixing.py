@@ -20,13 +20,22 @@ from endmember.assess.opinions import second_opinions
 from endmember.assess.percentages import Composition, composition
 from endmember.assess.standard_errors import Errors
 from endmember.errors import NAMES_IN_RESULTS, EndmemberError
-from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.inspection import given, steps, unwrap
-from endmember.factor.data.observed import Observed, checked_masks, observe
-from endmember.factor.data.resources import Checkpoint, session
-from endmember.factor.data.watched import unchanged
+from endmember.factor.data import (
+    Axis,
+    Checkpoint,
+    Observed,
+    checked_masks,
+    given,
+    is_signal,
+    observe,
+    session,
+    steps,
+    unchanged,
+    unwrap,
+)
 from endmember.factor.penalties import Automatic
 from endmember.factor.scale.carriers import area
+from endmember.methods.checks import seeded
 from endmember.show.contents import Components, Misfit
 from endmember.show.html import write
 from endmember.show.page import Figure
@@ -481,15 +490,6 @@ class Unmixing(Shown):
                     block = block / np.sqrt(weights[rows])
             residual[np.ix_(observed.rows[rows], observed.columns)] = block * observed.unit
         return wrap_like(residual.reshape(*observed.domain, -1), data, "residual")
-
-
-def seeded(model: Any) -> Any:
-    """Give a model whose seed is no number one, so that it can be run again."""
-    for name, seed in model.get_params().items():
-        if name.endswith("random_state") and not isinstance(seed, int | np.integer):
-            rng = seed if isinstance(seed, np.random.Generator) else np.random.default_rng()
-            model.set_params(**{name: int(rng.integers(2**31))})
-    return model
 
 
 def plain(value: Any) -> np.ndarray:
