@@ -174,16 +174,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2123,
-    "assess": 2107,
+    "app": 2119,
+    "assess": 2103,
     "catalogue": 42,
-    "cli": 1120,
+    "cli": 1114,
     "errors": 52,
-    "factor": 6905,
-    "methods": 2275,
-    "preprocess": 1180,
+    "factor": 6896,
+    "methods": 2279,
+    "preprocess": 1163,
     "show": 761,
-    "signals": 2229,
+    "signals": 2202,
     "synthetic": 403,
 }
 
