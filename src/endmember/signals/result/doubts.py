@@ -13,7 +13,7 @@ from endmember.assess.hints import element_hints
 from endmember.assess.intervals import Interval
 from endmember.assess.remedies import other_answers_in_words
 from endmember.assess.standard_errors import Errors
-from endmember.factor.data.axis import Axis
+from endmember.factor.data import Axis
 from endmember.factor.loop.cone import cone_in_words
 from endmember.factor.noise.model import NoiseModel
 from endmember.methods.estimator import loss_of
