@@ -259,7 +259,8 @@ def draws(first, step):
             continue
         report = rank(data, 14, stability=False)
         hit = report.suggested == k
-        for stratum in (f"k = {k}", noise, extra, "all"):
+        axis = f"drift, {256 / data.shape[-1]:.1f} eV a channel"
+        for stratum in (f"k = {k}", noise, extra, *[axis] * (extra == "drift"), "all"):
             right.setdefault(stratum, []).append(hit)
         if not hit:
             votes = ", ".join(f"{vote.criterion} {vote.count}" for vote in report.table)

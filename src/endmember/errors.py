@@ -1,7 +1,5 @@
 """The one class of all refusals: what was wrong, the argument it is about, and the way out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeAlias
 
@@ -41,12 +39,12 @@ class Argument:
         self.name, self.value, self.says = name, value, says
 
     @classmethod
-    def of(cls, name: str, value: Any) -> Argument:
+    def of(cls, name: str, value: Any) -> "Argument":
         """Return the argument with the value that a caller has given it."""
         return cls(name, value, f"{name}={value!r}")
 
     @classmethod
-    def part(cls, name: str, part: Any) -> Argument:
+    def part(cls, name: str, part: Any) -> "Argument":
         """Return a part of a model, such as a loss, as it was given for an argument."""
         return cls(name, type(part).__name__, repr(part))
 

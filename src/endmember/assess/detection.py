@@ -344,13 +344,13 @@ def shifted(white: WhiteData, count: int) -> tuple[int, float]:
     if sp.issparse(white.Y) or white.Y.shape[1] < 3:
         return count, 0.0
     noise = white.Y - white.fit(count)
-    powers = white.scree.level()[count] * spiked_strengths(white, count)[0]
+    n, m = white.Y.shape
+    strengths = np.maximum(spiked_strengths(white, count)[0], detection_limit(m / n))
+    powers = (
+        white.scree.level()[count] * strengths
+    )  # what only its map shows has less than the limit
     found = [_gone_by_shift(white, k, count, noise) for k in range(1, count)]
-    shares = [
-        gone / max(powers[k:].sum(), 1e-300)
-        for k, (gone, _) in enumerate(found, 1)
-        if powers[k] > 0
-    ]
+    shares = [gone / powers[k:].sum() for k, (gone, _) in enumerate(found, 1)]
     for k, (share, following) in enumerate(pairwise([*shares, 0.0]), 1):
         if share > _EXPLAINED and following < _MORE_EXPLAINED * share:
             return k, found[k - 1][1]

@@ -93,7 +93,9 @@ class Information:
                 both = C[:, q] * C[:, r]
                 own = both @ W
                 known = np.diag(own) if columns is None else columns.T @ (columns * own[:, None])
-                whole[q, :, r] += known - _product(root * both[:, None, None], root)
+                whole[q, :, r] += known - np.tensordot(
+                    root * both[:, None, None], root, ((0, 1), (0, 1))
+                )
         for q, r in zip(*np.triu_indices(self.k), strict=True):
             whole[r, :, q] = whole[q, :, r].T
         return whole
@@ -207,9 +209,3 @@ def _solved(A: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     values, vectors = np.linalg.eigh(inverse)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]).swapaxes(-1, -2) @ weighted
     return root, inverse @ weighted, np.diagonal(inverse, axis1=-2, axis2=-1)
-
-
-def _product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Return the sum over pixels and components of the outer products, (m, m)."""
-    m = A.shape[-1]
-    return A.reshape(-1, m).T @ B.reshape(-1, m)

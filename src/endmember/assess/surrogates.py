@@ -3,8 +3,6 @@
 ``Y`` (n, m) is the data of n pixels and m channels, scaled so that the noise has variance one.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from dataclasses import dataclass, replace
@@ -107,7 +105,7 @@ class WhiteData:
         """Whiten other data of the same pixels and channels."""
         return weighted(raw, *self.weights)
 
-    def without(self, pixels: NDArray[np.integer], channels: NDArray[np.integer]) -> WhiteData:
+    def without(self, pixels: NDArray[np.integer], channels: NDArray[np.integer]) -> "WhiteData":
         """Return the data without some of their pixels and channels, whitened anew."""
         kept = [
             np.delete(np.arange(size), gone)

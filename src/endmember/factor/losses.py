@@ -1,7 +1,5 @@
 """Losses: what the data ask of a factor, and how far the model is from the data."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -83,7 +81,7 @@ class Loss(BaseEstimator, ABC):
         least = QUIET**2 * data.squared_norm / data.size
         return self.noise(max(float(found.variance(mean)), least) / float(stated.variance(mean)))
 
-    def as_squares(self) -> Loss | None:
+    def as_squares(self) -> "Loss | None":
         """Return the loss of nearly the same noise that needs products alone; None where there is none."""
         return self if self.needs == "products" else None
 

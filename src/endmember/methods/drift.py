@@ -10,7 +10,6 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError
-from endmember.factor.columns import placed
 from endmember.factor.data import Dense, Explained, Observed
 from endmember.factor.drift.field import Search, filled
 from endmember.factor.drift.shifted import (
@@ -251,8 +250,7 @@ class Drifting(SpectralEstimator):
         return C, np.nan_to_num(S)
 
     def _keep(self, observed: Observed, field: np.ndarray) -> None:
-        kept = placed(field[observed.rows], observed.rows, len(field), np.nan)
-        kept = kept.reshape(*observed.domain, -1).astype(observed.data.dtype)
+        kept = observed.maps(field[observed.rows], np.nan)
         self.shifts_ = kept[..., 0]
         if self.dispersion:
             self.stretches_ = kept[..., 1] / half_width(observed.n_channels)

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data import Dense, Observed
+from endmember.factor.data import Data, Dense, Observed
 from endmember.factor.geometry import extremes
 from endmember.factor.loop import successive_projection
 from endmember.factor.regression import Limits, least_squares
@@ -38,8 +38,18 @@ class _PurePixels(SpectralEstimator):
                 "deviation of the noise, not negative"
             )
 
-    def _keep(self, observed: Observed, spectra: np.ndarray) -> None:
-        """Learn the spectra (k, m) of the answer and the maps that go with them."""
+    def _projected(
+        self, data: Data, observed: Observed, k: int, rng: np.random.Generator
+    ) -> extremes.Projection:
+        """Return the data without most of their noise, and learn how much there is."""
+        level = self.noise if isinstance(self.noise, str) else float(self.noise) / observed.unit
+        found = extremes.project(data, k, level, rng)
+        self.signal_to_noise_ = found.signal_to_noise
+        return found
+
+    def _keep(self, observed: Observed, pixels: np.ndarray, spectra: np.ndarray) -> None:
+        """Learn the pixels and the spectra (k, m) of the answer and the maps that go with them."""
+        self.pixels_ = observed.rows[pixels]
         S = np.asarray(spectra, dtype=np.float64).T
         self.unique_ = bool(np.linalg.matrix_rank(S) == S.shape[1])
         self._learn(observed, self._maps_of(observed, S), S)
@@ -169,12 +179,10 @@ class VCA(_PurePixels):
             white = observed.weighted_by_counts().scaled
             pixels, spectra = extremes.candidates(data, white, parts, k, rng)
             data = Dense(spectra) if len(spectra) >= k else data
-        found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
+        found = self._projected(data, observed, k, rng)
         runs = [extremes.vertex_components(found.Y, rng) for _ in range(self.n_starts)]
         index = extremes.largest_of(found.Y, runs)
-        self.signal_to_noise_ = found.signal_to_noise
-        self.pixels_ = observed.rows[pixels[index]]
-        self._keep(observed, found.spectra(data.rows(index)))
+        self._keep(observed, pixels[index], found.spectra(data.rows(index)))
 
     def _powers(self) -> dict[str, float]:
         return super()._powers() if self.sampling is None else {"maps_": 1}
@@ -244,8 +252,7 @@ class SPA(_PurePixels):
         k = check_fits(self, observed)
         data = observed.data
         index = successive_projection(data.scaled, k)
-        self.pixels_ = observed.rows[index]
-        self._keep(observed, data.rows(index))
+        self._keep(observed, index, data.rows(index))
 
 
 class NFINDR(_PurePixels):
@@ -315,13 +322,6 @@ class NFINDR(_PurePixels):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
         rng, data = generator(self.random_state), observed.data.plain
-        found = extremes.project(data, k, _in_unit(self.noise, observed.unit), rng)
+        found = self._projected(data, observed, k, rng)
         index = extremes.largest_simplex(found.Y, self.n_starts, rng)
-        self.signal_to_noise_ = found.signal_to_noise
-        self.pixels_ = observed.rows[index]
-        self._keep(observed, found.spectra(data.rows(index)))
-
-
-def _in_unit(noise: Any, unit: float) -> Any:
-    """Return a standard deviation in the unit of scaled data; a name as it is."""
-    return noise if isinstance(noise, str) else float(noise) / unit
+        self._keep(observed, index, found.spectra(data.rows(index)))

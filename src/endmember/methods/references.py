@@ -346,15 +346,8 @@ class MLLS(SpectralEstimator):
             warnings.warn(UNJUDGED.format(*data.shape), UserWarning, stacklevel=4)
         self.channel_weights_ = observed.spectra(weights[:, None])[0].astype(np.float64)
         self._learn(observed, F, R)
-        self.maps_error_ = _unknown_where_empty(observed, errors)
-        self.chi2_ = _unknown_where_empty(observed, chi2[:, None])[..., 0]
-
-
-def _unknown_where_empty(observed: Observed, values: np.ndarray) -> np.ndarray:
-    """Return maps (*domain, k) that are NaN at pixels without data, masked or empty."""
-    maps = observed.maps(values).reshape(-1, values.shape[1])
-    maps[~np.isin(np.arange(len(maps)), observed.rows)] = np.nan
-    return maps.reshape(*observed.domain, -1)
+        self.maps_error_ = observed.maps(errors, np.nan)
+        self.chi2_ = observed.maps(chi2[:, None], np.nan)[..., 0]
 
 
 def _directions(observed: Observed, R: np.ndarray) -> np.ndarray:

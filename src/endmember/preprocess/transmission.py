@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import EndmemberError, check_known
-from endmember.factor.data import far_from_one, is_lazy, unwrap
+from endmember.factor.data.inspection import far_from_one, is_lazy, unwrap
 from endmember.preprocess.lifting import lifted, map_pixels
 
 

@@ -1,7 +1,5 @@
 """How a domain is drawn: as an image with a scale bar, or as a profile with a position axis."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +47,7 @@ class Space:
         pixel_size: Sequence[float | None] | None,
         pixel_units: str | Sequence[str | None] | None,
         scale: float = 1.0,
-    ) -> Space:
+    ) -> "Space":
         """Take the axes that are drawn out of those of the domain."""
         known = pixel_size is not None and len(pixel_size) >= values.ndim
         # An axis that runs backwards has the same scale.

@@ -1,7 +1,5 @@
 """Answers at the speed of a slider: models of a sketch, first of every few pixels, then of all."""
 
-from __future__ import annotations
-
 import threading
 import time
 import warnings
@@ -16,7 +14,7 @@ import endmember as em
 from endmember.app.core.choices import MOST_COMPONENTS, Choices
 from endmember.catalogue import PENALTIES
 from endmember.factor.data import Data, one_blas_thread
-from endmember.factor.loop.starts import with_maps
+from endmember.factor.loop import with_maps
 from endmember.factor.sketch.low_rank import some_pixels
 from endmember.signals.result.reporting import doubts
 
@@ -79,7 +77,7 @@ class Sketches:
         self._made: dict[str | None, Future[tuple[Data, Data]]] = {}
 
     @classmethod
-    def of(cls, signal: Any) -> Sketches:
+    def of(cls, signal: Any) -> "Sketches":
         """Return the sketches of a signal or an array in memory."""
         return cls(lambda scaling: em.compress(signal, DIRECTIONS, scaling=scaling))
 

@@ -1,7 +1,5 @@
 """Where channels and pixels lie: the energy axis of spectra, and the image or line of a factor's rows."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -44,7 +42,7 @@ class Axis:
     metadata: Any = None
 
     @classmethod
-    def of(cls, X: Any) -> Axis:
+    def of(cls, X: Any) -> "Axis":
         """Return the spectral axis of a signal, the columns of a data frame if numbers, or mere channel numbers."""
         if is_signal(X):
             axes = X.axes_manager.signal_axes
@@ -56,18 +54,18 @@ class Axis:
         return cls(columns.astype(float)) if numbered else cls.numbers(n_channels)
 
     @classmethod
-    def read(cls, axis: Any) -> Axis:
+    def read(cls, axis: Any) -> "Axis":
         """Return an axis of HyperSpy."""
         energy = np.asarray(axis.axis, dtype=float)
         return cls(energy, text_of(axis.units) or None, text_of(axis.name))
 
     @classmethod
-    def in_data_order(cls, axes: Any) -> tuple[Axis, ...]:
+    def in_data_order(cls, axes: Any) -> "tuple[Axis, ...]":
         """Return axes of HyperSpy in the order of the array."""
         return tuple(map(cls.read, sorted(axes, key=lambda axis: axis.index_in_array)))
 
     @classmethod
-    def numbers(cls, channels: int) -> Axis:
+    def numbers(cls, channels: int) -> "Axis":
         """Return the axis of an array."""
         return cls(np.arange(channels, dtype=float))
 
@@ -98,7 +96,7 @@ class Axis:
         units = self.units or "(no unit)"
         return f"{len(self.energy)} channels, {self.energy[0]:g} to {self.energy[-1]:g} {units}"
 
-    def agrees(self, other: Axis) -> bool:
+    def agrees(self, other: "Axis") -> bool:
         """Tell whether two axes are the same as far as both are calibrated."""
         if not (self.calibrated and other.calibrated):
             return True
@@ -106,7 +104,7 @@ class Axis:
             return False
         return bool(np.abs(self.energy - other.energy).max() <= CLOSE * other.step)
 
-    def check(self, other: Axis, what: str, way_out: str) -> None:
+    def check(self, other: "Axis", what: str, way_out: str) -> None:
         """Refuse what lies on another axis.
 
         Raises
@@ -129,7 +127,7 @@ class Axis:
                 f"{self.energy[-1]:g}; bring the data on an even one first, such as with signal.interpolate_on_axis"
             )
 
-    def onto(self, wanted: Axis) -> tuple[sparse.csr_array, np.ndarray]:
+    def onto(self, wanted: "Axis") -> tuple[sparse.csr_array, np.ndarray]:
         """Return the matrix (channels, wanted channels) that brings spectra on another axis, and what it covers.
 
         Linear interpolation, averaged over the wanted channel where the own ones are finer.
@@ -288,7 +286,7 @@ class Grid:
         self.shape, self.known, self.axis = shape, known, axis
         self.index = np.arange(int(np.prod(shape))) if index is None else index
 
-    def take(self, rows: np.ndarray) -> Grid:
+    def take(self, rows: np.ndarray) -> "Grid":
         """Return the places of some of the rows."""
         return Grid(self.shape, self.index[rows], self.known)
 

@@ -5,8 +5,6 @@ counts stay sparse, Dask arrays are read chunk by chunk. ``F`` (n, k) and ``Z`` 
 in float64.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -216,7 +214,7 @@ class Reweighted(Data):
         r, c = self.scales
         return Reweighted(scaled, r[rows, 0], c[:, 0])
 
-    def with_channels(self, weights: np.ndarray) -> Reweighted:
+    def with_channels(self, weights: np.ndarray) -> "Reweighted":
         (r, c), other = self.scales, np.sqrt(weights)
         scaled = self.scaled.rescaled(np.ones(len(r)), other / c[:, 0])
         return Reweighted(scaled, r[:, 0], other, self.plain)

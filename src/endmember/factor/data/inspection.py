@@ -4,8 +4,6 @@ Estimators, ``em.assess``, ``em.preprocess`` and ``em.compare`` take spectra by 
 :func:`left_out`, so that they accept and refuse the same.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -159,7 +157,7 @@ class Given:
         left = left_out(mask, shape, axes, "channel_mask", "channels")
         return None if left is None else left.ravel()
 
-    def resampled(self, axis: Axis, channel_mask: Any = None) -> tuple[Given, np.ndarray]:
+    def resampled(self, axis: Axis, channel_mask: Any = None) -> "tuple[Given, np.ndarray]":
         """Return the spectra at other energies, and which channels they do not reach or are left out."""
         matrix, covered = self.axis.onto(axis)
         left = self.channels_left_out(channel_mask)

@@ -8,8 +8,6 @@ they are shared among threads, and the bits of an answer do not depend on how ma
 for sums is written with NumPy in :class:`Entries`, for dense data and to test the loops against.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from functools import cache, cached_property
@@ -253,7 +251,7 @@ class Entries(ABC):
     x: np.ndarray
     shape: tuple[int, int]
     #: The same entries seen from the other side.
-    transposed: Entries
+    transposed: "Entries"
     #: The weight of every entry, or None where all are 1.
     weights: np.ndarray | None = None
 
@@ -301,7 +299,7 @@ class DenseEntries(Entries):
         self.x, self.weights, self.shape = x, weights, x.shape
 
     @cached_property
-    def transposed(self) -> DenseEntries:  # type: ignore[override]
+    def transposed(self) -> "DenseEntries":  # type: ignore[override]
         return DenseEntries(self.x.T, None if self.weights is None else self.weights.T)
 
     @cached_property
@@ -328,7 +326,7 @@ class SparseEntries(Entries):
         self.X, self.x, self.shape = X, X.data, X.shape
 
     @cached_property
-    def transposed(self) -> SparseEntries:  # type: ignore[override]
+    def transposed(self) -> "SparseEntries":  # type: ignore[override]
         return SparseEntries(sparse.csr_array(self.X.T))
 
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:

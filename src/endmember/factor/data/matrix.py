@@ -4,8 +4,6 @@ What is computed of a block is returned, never written in place, and taken in th
 have the same bits whatever thread or worker was first.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +44,7 @@ class Arrangement(ABC):
     """
 
     #: The matrix of all spectra.
-    matrix: Data
+    matrix: "Data"
     shape: tuple[int, ...]
     #: Whether column j of every factor belongs to component j.
     componentwise = True
@@ -138,8 +136,8 @@ class Data(Arrangement):
     #: The weight of every entry, (n, m); None where only pixels and channels have weights, if any.
     W: np.ndarray | None = None
     #: Where pixels and channels have weights: the data times their roots, and without weights.
-    _scaled: Data | None = None
-    _plain: Data | None = None
+    _scaled: "Data | None" = None
+    _plain: "Data | None" = None
     #: Whether models of them creep along valleys in which the objective hardly falls.
     creeps = False
     #: The pixels, channels and image that compressed data were made from; None for all others.
@@ -148,7 +146,7 @@ class Data(Arrangement):
     channels: np.ndarray | None = None
 
     @property
-    def matrix(self) -> Data:  # type: ignore[override]
+    def matrix(self) -> "Data":  # type: ignore[override]
         return self
 
     @cached_property
@@ -157,16 +155,16 @@ class Data(Arrangement):
         return np.ones((self.shape[0], 1)), np.ones((self.shape[1], 1))
 
     @property
-    def scaled(self) -> Data:
+    def scaled(self) -> "Data":
         """The data times these roots: what squared error compares with the model."""
         return self._scaled or self
 
     @property
-    def plain(self) -> Data:
+    def plain(self) -> "Data":
         """The data without weights of pixels and channels."""
         return self._plain or self
 
-    def with_scaled(self, scaled: Data, rows: Rows = slice(None)) -> Data:
+    def with_scaled(self, scaled: "Data", rows: Rows = slice(None)) -> "Data":
         """Return scaled data, such as compressed ones, of some rows of these with the weights that they have here."""
         return scaled
 
@@ -253,11 +251,11 @@ class Data(Arrangement):
     def squared_norm(self) -> float:
         return float(self.squared_row_norms.sum())
 
-    def rescaled(self, r: np.ndarray, c: np.ndarray) -> Data:
+    def rescaled(self, r: np.ndarray, c: np.ndarray) -> "Data":
         """Return ``diag(r) X diag(c)``."""
         return Rescaled(self, r, c)
 
-    def with_channels(self, weights: np.ndarray) -> Data:
+    def with_channels(self, weights: np.ndarray) -> "Data":
         """Return the same data with other weights of the channels, (m,), where channels have weights."""
         return self
 

@@ -123,9 +123,9 @@ class Observed:
         counted = not self.data.weighted and self.holds_counts
         return count_scaled(self.data) if counted else self.data
 
-    def maps(self, F: np.ndarray) -> np.ndarray:
-        """Return maps (n, k) as ``(*domain, k)``: zero at empty pixels, NaN at masked ones."""
-        full = self._spread(F, self.rows, int(np.prod(self.domain)), self.mask)
+    def maps(self, F: np.ndarray, empty: float = 0.0) -> np.ndarray:
+        """Return maps (n, k) as ``(*domain, k)``: zero, or what is said, at empty pixels, NaN at masked ones."""
+        full = self._spread(F, self.rows, int(np.prod(self.domain)), self.mask, empty)
         return full.reshape(*self.domain, F.shape[1])
 
     def spectra(self, F: np.ndarray) -> np.ndarray:
@@ -135,9 +135,14 @@ class Observed:
         )
 
     def _spread(
-        self, F: np.ndarray, index: np.ndarray, size: int, mask: np.ndarray | None
+        self,
+        F: np.ndarray,
+        index: np.ndarray,
+        size: int,
+        mask: np.ndarray | None,
+        empty: float = 0.0,
     ) -> np.ndarray:
-        full = placed(F, index, size, 0.0, self.data.dtype)
+        full = placed(F, index, size, empty, self.data.dtype)
         if mask is not None:
             full[mask.ravel()] = np.nan
         return full

@@ -4,8 +4,6 @@ The environment variable ``ENDMEMBER_THREADS`` says how many threads a fit may u
 process may run on.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os
@@ -48,7 +46,7 @@ class Session:
     """
 
     memory: int | None = None
-    checkpoint: Checkpoint | None = None
+    checkpoint: "Checkpoint | None" = None
     passes: list[str] = field(default_factory=list)
     notes: dict[Any, Any] = field(default_factory=dict)
 

@@ -1,7 +1,5 @@
 """A field over the pixels that is as smooth as the data say: measured values, their weights, one penalty an axis."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache, reduce
 
@@ -204,7 +202,7 @@ class SmoothField:
         _, found = self._part(shape).climb(*sums)
         return tuple(tuple(float(length) for length in widths * own) for own in found)
 
-    def _part(self, shape: tuple[int, ...]) -> SmoothField:
+    def _part(self, shape: tuple[int, ...]) -> "SmoothField":
         """Return the field of a window or of bins, which remembers where its last search ended."""
         if shape not in self._parts:
             self._parts[shape] = SmoothField(shape)

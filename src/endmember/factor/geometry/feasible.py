@@ -11,8 +11,6 @@ A result is a pair of lists, one entry a component: ``corners[k]`` (p, k), rows 
 extremes over a convex set are those over its corners.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +46,7 @@ class Feasible:
     exact: bool
     touching: bool = False
 
-    def joined(self, other: Feasible) -> Feasible:
+    def joined(self, other: "Feasible") -> "Feasible":
         """Return all that is known of the same set in two ways."""
         both = [
             [np.vstack(pair) for pair in zip(mine, theirs, strict=True)]
@@ -129,7 +127,7 @@ def three_components(S: np.ndarray, room: np.ndarray, points: np.ndarray) -> Fea
     return found or Feasible(list(np.eye(3)[:, None]), list(np.eye(3)[:, None]), exact=True)
 
 
-def _regions(scene: _Scene) -> Feasible | None:
+def _regions(scene: "_Scene") -> Feasible | None:
     """Return the regions of all three components, or None where one of them is empty."""
     angles = scene.directions()
     triangles = _Triangles(scene, angles, 0.0)
@@ -152,7 +150,7 @@ def _regions(scene: _Scene) -> Feasible | None:
     return Feasible([_spread(np.vstack(part)) for part in parts], duals, exact=True)
 
 
-def _duals(scene: _Scene, angles: np.ndarray, apex: np.ndarray) -> list[Points]:
+def _duals(scene: "_Scene", angles: np.ndarray, apex: np.ndarray) -> list[Points]:
     """Return dual vectors of triangles with a side in every direction, by the component of the apex.
 
     The sides lie at even distances from the inner polygon, and through the corners of the outer.

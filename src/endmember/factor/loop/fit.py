@@ -1,7 +1,5 @@
 """A fit under way: its factors and what a callback hears of it; when it has come to its end, and what it says then."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -51,7 +49,7 @@ class Fit:
     converged: bool = False
     stopped: bool = False
 
-    def then(self, further: Fit) -> Fit:
+    def then(self, further: "Fit") -> "Fit":
         """Return where a run that went on from here has come to, with the sweeps of both."""
         return replace(
             further,

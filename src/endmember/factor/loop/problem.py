@@ -1,7 +1,5 @@
 """All that defines an optimum: data, loss and the penalties of every factor; and one sweep towards it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -58,7 +56,7 @@ class Problem:
         """By which rule the number of components is decided; "" where it is given."""
         return next((p.chooses for p in self._all_penalties if p.chooses), "")
 
-    def settled(self, factors: Sequence[np.ndarray]) -> Problem:
+    def settled(self, factors: Sequence[np.ndarray]) -> "Problem":
         """Return the problem with the size of every weight fixed, measured at ``factors``.
 
         Raises

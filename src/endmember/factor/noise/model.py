@@ -5,8 +5,6 @@ its mean. How weak a component may be before noise hides it: `endmember.factor.n
 how to make it white: `endmember.factor.noise.whitening`.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,7 +103,7 @@ class NoiseModel:
         above = np.maximum(np.asarray(mean) - self.offset, 0)
         return self.gain * above**self.power + self.read_variance
 
-    def times(self, factor: float) -> NoiseModel:
+    def times(self, factor: float) -> "NoiseModel":
         """Return the noise of the data times a factor."""
         slope = factor ** (2 - self.power)
         return replace(
@@ -185,7 +183,7 @@ class NoiseModel:
         }
 
     @classmethod
-    def from_hyperspy(cls, linear_model: dict[str, Any]) -> NoiseModel:
+    def from_hyperspy(cls, linear_model: dict[str, Any]) -> "NoiseModel":
         """Read HyperSpy's ``Variance_linear_model``.
 
         Parameters

@@ -1,7 +1,5 @@
 """What a penalty is."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any, Self
@@ -102,7 +100,7 @@ class Penalty(BaseEstimator):
         """Return how many times too large a start is for a constraint that fixes its size; 1 if none does."""
         return 1.0
 
-    def gentler(self) -> Penalty:
+    def gentler(self) -> "Penalty":
         """Return the penalty for finding a start, where this one leaves no way from one solution to another."""
         return self
 
@@ -115,7 +113,7 @@ class Penalty(BaseEstimator):
         return list(factors)
 
     def conflict(
-        self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
+        self, own: "Sequence[Penalty]", others: "Sequence[Sequence[Penalty]]", k: int
     ) -> str | Words | None:
         """Return in one sentence why the penalty cannot stand beside others, and the way out; or None.
 

@@ -1,7 +1,5 @@
 """Spectra of the elements: X-ray lines on a continuum, from the tables of eXSpy."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -213,7 +211,7 @@ class XRayLines(Basis):
             "axis_fit_": off * BOUNDS * [1.0, 1e3, width, 1e3] + [0.0, 0.0, width, 0.0],
         }  # fmt: skip
 
-    def _listed(self, axis: Axis, spectrum: _Spectrum) -> list[str]:
+    def _listed(self, axis: Axis, spectrum: "_Spectrum") -> list[str]:
         """Return the elements that were given, or those of the metadata that have lines there."""
         from exspy.material import elements as table
 

@@ -4,8 +4,6 @@
 then costs ``(n + m) r k`` instead of ``n m k``.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 
@@ -77,7 +75,7 @@ class LowRank(Data):
         """Singular values of the sketch, (r,), falling."""
         return np.linalg.norm(self.Z, axis=0) * (self.origin.unit if self.origin else 1.0)
 
-    def take(self, rows: np.ndarray) -> LowRank:
+    def take(self, rows: np.ndarray) -> "LowRank":
         """Return the sketch of some of the pixels."""
         Z = self.Z[rows]
         left_out = (self.squared_norm - float(np.vdot(self.Z, self.Z))) * len(rows) / len(self.Z)

@@ -14,8 +14,6 @@ order, so that one or two rounds do what dozens of sweeps over the full data wou
 Halko, Martinsson & Tropp, SIAM Rev. 53 (2011) 217, sections 4.5 and 5.5.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -351,7 +349,7 @@ class Seen:
     residual: np.ndarray
     misfit: Any
 
-    def moved(self, before: np.ndarray, C: np.ndarray, S: np.ndarray) -> Seen:
+    def moved(self, before: np.ndarray, C: np.ndarray, S: np.ndarray) -> "Seen":
         """Return the same with the residual of other maps ``C`` (n, k): exact, and read from no data."""
         step, G = C - before, S.T @ S
         change = np.einsum("ik,ik->i", step, (C + before) @ G - 2 * self.plain)

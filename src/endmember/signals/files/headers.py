@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from endmember.factor.data import companion_elsewhere, data_elsewhere, files_of
+from endmember.factor.data.watched import companion_elsewhere, data_elsewhere, files_of
 
 _MOST_EXPANSION = 1100  # deflate, the strongest of the usual filters, reaches 1032 : 1
 _NEVER_ABSURD = 16 * 2**20  # bytes: an array of this size is allowed whatever the file's length

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, among
-from endmember.factor.data import files_of, state_of, watch
+from endmember.factor.data.watched import files_of, state_of, watch
 from endmember.signals.files.reading import DETECTORS, existing, read
 
 #: Where the metadata of a signal say what it was loaded from.

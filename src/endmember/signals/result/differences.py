@@ -10,7 +10,7 @@ import numpy as np
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.comparison import compare as compare_models
 from endmember.errors import EndmemberError, EndmemberTypeError
-from endmember.factor.data import Axis
+from endmember.factor.data.axis import Axis
 from endmember.show.shown import Shown
 from endmember.signals.result.unmixing import Unmixing
 

@@ -1,7 +1,5 @@
 """Several images with one set of spectra, or several detectors over one area: the fits and their answers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import copy
 from functools import partial
@@ -37,7 +35,7 @@ def unmix_images(
     mask: Sequence[Any] | None = None,
     channel_mask: Any = None,
     callback: Any = None,
-) -> JointUnmixing:
+) -> "JointUnmixing":
     """Separate several images into maps for each and one set of spectra.
 
     Parameters
@@ -145,7 +143,7 @@ def unmix_together(
     channel_mask: Any = None,
     weights: Any = None,
     callback: Any = None,
-) -> CoupledUnmixing:
+) -> "CoupledUnmixing":
     """Separate several detectors' data of one area into shared maps and a set of spectra for each.
 
     Parameters
@@ -397,7 +395,7 @@ class CoupledUnmixing(Several):
         ]
         return detectors(pictures, self.labels)
 
-    def reproduce(self, data: Sequence[Any] | None = None) -> CoupledUnmixing:
+    def reproduce(self, data: Sequence[Any] | None = None) -> "CoupledUnmixing":
         """Run the same model with the same options and seed again on the data of all detectors.
 
         Parameters

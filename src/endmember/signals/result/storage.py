@@ -22,7 +22,7 @@ import endmember
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.factor.data import Axis, is_signal, unwrap
-from endmember.factor.loop.starts import StartReport
+from endmember.factor.loop import StartReport
 from endmember.factor.losses import Loss
 from endmember.factor.penalties import Penalty
 from endmember.factor.solvers import Solver

@@ -1,7 +1,5 @@
 """Both doors of the library, ``em.unmix`` and ``em.open``, for one image or several, one detector or several."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path

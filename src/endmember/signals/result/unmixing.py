@@ -1,7 +1,5 @@
 """An answer that can be told, kept and repeated, and the fit that it comes from."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -80,7 +78,7 @@ def unmix_one(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     left_open: bool = False,
-) -> Unmixing:
+) -> "Unmixing":
     """Separate one spectrum image, with the parameters of ``em.unmix``; ``left_open`` asks for second opinions."""
     taken, reasons = given(signal, pattern=pattern), list(reasons)
     if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
@@ -124,7 +122,7 @@ def _unmixed(
     callback: Any,
     reasons: list[str],
     left_open: bool = False,
-) -> Unmixing:
+) -> "Unmixing":
     """Fit a model and put everything together that is kept of it."""
 
     def read_and_fit() -> Observed:
@@ -427,7 +425,7 @@ class Unmixing(Shown):
 
         return storage.save_answer(self, self._misfit, folder, overwrite, more)
 
-    def reproduce(self, data: Any = None) -> Unmixing:
+    def reproduce(self, data: Any = None) -> "Unmixing":
         """Run the same model with the same options and seed again.
 
         Parameters
