@@ -174,16 +174,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2119,
-    "assess": 2181,
+    "app": 2118,
+    "assess": 2101,
     "catalogue": 42,
-    "cli": 1115,
+    "cli": 1114,
     "errors": 52,
-    "factor": 6896,
-    "methods": 2279,
+    "factor": 6880,
+    "methods": 2272,
     "preprocess": 1163,
-    "show": 761,
-    "signals": 2209,
+    "show": 760,
+    "signals": 2199,
     "synthetic": 403,
 }
 
