@@ -96,6 +96,20 @@ def real():
         )
 
 
+def one_threshold():
+    """Judge steps between channels by one threshold for all, and what it marks by the noise of its own level."""
+    data = np.asarray(em.load(DATA / "eels" / "NMC_Si.dm3").data, dtype=float)
+    noise, steps = estimate_noise(data), np.diff(data, axis=-1)
+    marked = np.abs(steps) > 8 * 1.4826 * np.median(np.abs(steps - np.median(steps)))
+    level = np.maximum((data[..., 1:] + data[..., :-1]) / 2, 0.0)
+    own = np.abs(steps) / np.sqrt(2 * noise.variance(level))
+    print(
+        f"\nNMC_Si.dm3, one threshold for all: {marked.sum()} steps in {marked.any(axis=-1).sum()} pixels, levels from "
+        f"{level[marked].min():.0f} to {level[marked].max():.0f}; beyond five of their own standard deviations: "
+        f"{(own[marked] > 5).sum()}"
+    )
+
+
 def picture(file):
     """Draw the spectra of NMC_Si.dm3 with the most spikes, and what remains of them."""
     import matplotlib
@@ -137,6 +151,7 @@ def main():
     false_positives(chosen.images)
     if DATA.is_dir():
         real()
+        one_threshold()
         if chosen.picture:
             picture(chosen.picture)
 

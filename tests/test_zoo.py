@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import h5py
 import hyperspy.api as hs
 import numpy as np
 import pytest
@@ -161,6 +162,23 @@ def test_of_several_packed_files_none_is_guessed(tmp_path):
         archive.writestr("b.txt", "1 2")
     with pytest.raises(em.UnreadableFileError, match="it holds 2 files"):
         em.load(tmp_path / "two.zip")
+
+
+def matlab73(folder, counts, **options):
+    """Write what MATLAB 7.3 does: HDF5 behind its own words, the axes the other way round."""
+    with h5py.File(folder / "a.mat", "w", userblock_size=512) as file:
+        file.create_dataset("cube", data=counts.T, **options)
+    with (folder / "a.mat").open("r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(128))
+    return folder / "a.mat"
+
+
+def test_matlab_keeps_its_axes_and_brings_in_no_other_file(counts, tmp_path):
+    np.testing.assert_array_equal(em.load(matlab73(tmp_path, counts)).data, counts)
+    (tmp_path / "secret").write_bytes(bytes(counts.nbytes))
+    outside = [(str(tmp_path / "secret"), 0, counts.nbytes)]
+    with pytest.raises(em.UnreadableFileError, match="from another file"):
+        em.load(matlab73(tmp_path, counts, external=outside))
 
 
 @pytest.mark.parametrize("name", ["pure.csv", "pure.txt"])

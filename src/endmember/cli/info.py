@@ -101,7 +101,17 @@ def describe_file(
             )
         if summary.zeros == 1 or data[..., 0].size < _FEWEST:
             continue
-        choice = said + (f" --signal {one.number}" if len(images) > 1 else "")
+        peak = _zero_peak(signal, data)
+        if peak:
+            yield _line(
+                "attention",
+                f"the peak at zero holds {peak:.0%} of the counts and no X-rays: the command leaves it out",
+            )
+        choice = (
+            said
+            + " --crop 0.1:" * (peak > 0)
+            + (f" --signal {one.number}" if len(images) > 1 else "")
+        )
         lazy = " --lazy" if free is not None and needed > free else ""
         left_out = " --missing leave-out" if summary.non_finite else ""
         commands.append(
@@ -195,6 +205,21 @@ def _extent(axis: Any) -> str:
     if axis.navigate:
         return step
     return f"{step}, from {axis.offset + 0.0:.6g} to {axis.offset + (axis.size - 1) * axis.scale:.6g}{unit}"
+
+
+def _zero_peak(signal: Any, data: Any) -> float:
+    """Return which share of an X-ray map lies at zero energy, where the detector marks its noise; 0 without a peak."""
+    energy = Axis.of(signal).energy
+    if (
+        not signal.metadata.get_item("Signal.signal_type", default="").startswith("EDS")
+        or energy[0] > -0.1
+    ):
+        return 0.0
+    at_zero, above, whole = (
+        float(data[..., inside].sum())
+        for inside in (np.abs(energy) < 0.1, (energy > 0.1) & (energy < 0.3), energy > -np.inf)
+    )
+    return at_zero / whole if at_zero > 2 * above else 0.0
 
 
 def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:

@@ -405,8 +405,8 @@ def _by_correlation(X: Any, inside: NDArray[np.integer], reach: float) -> Floats
 
 def _spectrum(block: Floats, size: int) -> NDArray[np.complexfloating]:
     """Return the Fourier transform of spectra without their mean, faded out at both ends."""
-    faded = (block - block.mean(axis=1, keepdims=True)) * tukey(block.shape[1], _FADE)
-    return np.fft.rfft(faded, size, axis=1)
+    centred = block - block.mean(axis=1, keepdims=True)
+    return np.fft.rfft(centred * tukey(block.shape[1], _FADE), size, axis=1)
 
 
 def _peak_of(correlation: Floats, reach: int) -> tuple[Floats, NDArray[np.bool_]]:

@@ -277,8 +277,8 @@ def _fitted(
     noise = noise or known_noise(X.reshape(-1, X.shape[-1]))
     if noise is None:
         parameters = fit.amounts.shape[-1] if isinstance(fit, ShapeBackground) else 2
-        raw = np.asarray(X[..., plan.inside])
-        noise = NoiseModel(gain=dispersion(raw, fit.background(E), parameters))
+        spread = dispersion(np.asarray(X[..., plan.inside]), fit.background(E), parameters)
+        noise = NoiseModel(gain=spread)
     covariance = plan.covariance(fit, X, Y, noise)
     if method == "local":
         left = _share_left(Y.ndim - 1, neighbours)

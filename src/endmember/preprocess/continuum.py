@@ -97,8 +97,9 @@ def fit_ml(Y: Floats, energy: Floats, steer: Floats | None = None) -> PowerLawBa
     centre = (weights @ L) / area
     with np.errstate(divide="ignore", invalid="ignore"):
         level = np.where(empty, -np.inf, np.log(total / area) - r * centre)
-    kept, middle = np.where(empty, np.nan, r), reference * np.exp(centre)
-    return PowerLawBackground(kept, level, middle, limited & ~empty)
+    return PowerLawBackground(
+        np.where(empty, np.nan, r), level, reference * np.exp(centre), limited & ~empty
+    )
 
 
 def fit_logarithms(Y: Floats, energy: Floats, weighted: bool = False) -> PowerLawBackground:

@@ -300,16 +300,17 @@ def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = 
            [0., 7., 1.]])
     """
     shifts = _checked_shifts(shifts, X.shape, identify=pattern is None)
-    known = fixed_pattern(X, shifts) if pattern is None else unwrap(pattern)
-    pattern = np.asarray(known, dtype=X.dtype)
+    pattern = np.asarray(
+        fixed_pattern(X, shifts) if pattern is None else unwrap(pattern), dtype=X.dtype
+    )
     if pattern.shape != X.shape[-1:]:
         raise EndmemberError(
             f"pattern has the shape {pattern.shape}, not one number for each of {X.shape[-1]} channels"
         )
     clean = X - pattern
     first, last = max(0, -shifts.min()), X.shape[-1] - max(0, shifts.max())
-    parts = [clean[..., i, first + d : last + d] for i, d in enumerate(shifts)]
-    return Cropped(np.stack(parts, axis=-2), int(first))
+    moved = np.stack([clean[..., i, first + d : last + d] for i, d in enumerate(shifts)], axis=-2)
+    return Cropped(moved, int(first))
 
 
 def _beside(X: Any, part: Any) -> Any:

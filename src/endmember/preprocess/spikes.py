@@ -258,8 +258,9 @@ def _neighbours(domain: tuple[int, ...], offsets: list[tuple[int, ...]]) -> Indi
     numbers = np.arange(int(np.prod(domain))).reshape(domain)
     padded = np.pad(numbers, 2, constant_values=-1)  # no offset is longer
     inner, axes = (slice(2, -2),) * len(domain), tuple(range(len(domain)))
-    moved = [np.roll(padded, np.negative(offset), axes)[inner].ravel() for offset in offsets]
-    return np.stack(moved, axis=1)
+    return np.stack(
+        [np.roll(padded, np.negative(offset), axes)[inner].ravel() for offset in offsets], axis=1
+    )
 
 
 def _worth_a_look(values: Floats, noise: NoiseModel) -> tuple[Indices, Indices]:

@@ -212,8 +212,10 @@ def _component_axis(size: int) -> dict[str, Any]:
 
 def _domain_axes(like: Any) -> list[dict[str, Any]]:
     """Return the navigation axes, in array order, as dictionaries of signal axes."""
-    axes = reversed(like.axes_manager.navigation_axes)
-    return [{**axis.get_axis_dictionary(), "navigate": False} for axis in axes]
+    return [
+        {**axis.get_axis_dictionary(), "navigate": False}
+        for axis in reversed(like.axes_manager.navigation_axes)
+    ]
 
 
 def _signal_axes(like: Any) -> list[dict[str, Any]]:

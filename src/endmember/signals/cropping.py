@@ -273,8 +273,8 @@ def pixels_of(maps: Any) -> dict[str, Any]:
 
 def mode_labels(maps: Any, shapes: Sequence[tuple[int, ...]]) -> list[str]:
     """Return what the axes of every mode of a series but the last are called."""
-    axes = Axis.in_data_order(maps.axes_manager.signal_axes)
-    names = iter([axis.name or f"axis {number}" for number, axis in enumerate(axes)])
+    axes = enumerate(Axis.in_data_order(maps.axes_manager.signal_axes))
+    names = iter([axis.name or f"axis {number}" for number, axis in axes])
     return [" × ".join(islice(names, len(shape))) for shape in shapes]
 
 

@@ -89,8 +89,10 @@ def _refuse_if(wrong: bool, fault: str) -> None:
 
 
 def _refuse_truncated(length: int, declared: int) -> None:
-    words = f"it is truncated: {length:,} bytes of the {declared:,} that its header declares"
-    _refuse_if(declared > length, words)
+    _refuse_if(
+        declared > length,
+        f"it is truncated: {length:,} bytes of the {declared:,} that its header declares",
+    )
 
 
 def _take(
@@ -234,6 +236,11 @@ def _check_hdf5(file: BinaryIO, length: int) -> None:
     _refuse_if(fault is not None, str(fault))
 
 
+def _check_matlab(file: BinaryIO, length: int) -> None:
+    if file.read(128).startswith(b"MATLAB 7.3"):
+        _check_hdf5(file, length)
+
+
 def _check_global_heaps(file: BinaryIO, length: int) -> None:
     """Refuse heaps of texts with an empty piece of free space: the HDF5 library never leaves them.
 
@@ -260,10 +267,8 @@ def _has_impossible_attribute(item: Any) -> bool:
     """Tell whether an attribute varies in length and is neither a text nor a sequence: reading it ends the process."""
     import h5py
 
-    attributes = (
-        h5py.h5a.open(item.id, index=number) for number in range(h5py.h5a.get_num_attrs(item.id))
-    )
-    types = (attribute.get_type() for attribute in attributes)
+    numbers = range(h5py.h5a.get_num_attrs(item.id))
+    types = (h5py.h5a.open(item.id, index=number).get_type() for number in numbers)
     # Two bytes say how the type is encoded; then come class and version, and the kind of variable length.
     return any(type.get_class() == h5py.h5t.VLEN and type.encode()[3] & 15 > 1 for type in types)
 
@@ -332,20 +337,25 @@ def _check_bruker_pixels(path: Path) -> None:
 
     try:
         reader = BCF_reader(str(path))
-        image, number = reader.header.image, reader.def_index
-        blocks = reader.get_file(f"EDSDatabase/SpectrumData{number}").get_iter_and_properties()[0]
-        pixels = io.BytesIO(b"".join(blocks))
-        height, width = _take(pixels, "<II408x", _NO_PIXELS)
-        _refuse_if(
-            height > image.height or width > image.width,
-            f"its map of {height:,} x {width:,} pixels is larger than its picture",
-        )
-        for _ in range(height):
-            _check_bruker_line(pixels, width)
+        for number in reader.available_indexes:
+            _check_bruker_map(
+                reader.get_file(f"EDSDatabase/SpectrumData{number}"), reader.header.image
+            )
     except Fault:
         raise
     except Exception as problem:
         raise Fault(f"its map is damaged ({type(problem).__name__}: {problem})") from problem
+
+
+def _check_bruker_map(inner: Any, image: Any) -> None:
+    pixels = io.BytesIO(b"".join(inner.get_iter_and_properties()[0]))
+    height, width = _take(pixels, "<II408x", _NO_PIXELS)
+    _refuse_if(
+        height > image.height or width > image.width,
+        f"its map of {height:,} x {width:,} pixels is larger than its picture",
+    )
+    for _ in range(height):
+        _check_bruker_line(pixels, width)
 
 
 def _check_bruker_line(pixels: BinaryIO, width: int) -> None:
@@ -412,6 +422,7 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
     "dm4": _check_digital_micrograph,
     "bcf": _check_bruker,
     "rpl": _check_ripple,
+    "mat": _check_matlab,
     **dict.fromkeys(("msa", "emsa", "mas", "ems"), _check_msa),
     **dict.fromkeys(("hspy", "emd", "de5", "hdf5", "h5", "nxs"), _check_hdf5),
 }

@@ -167,6 +167,8 @@ def _loaded(path: Path, lazy: bool, options: dict[str, Any]) -> Any:
     """Return what HyperSpy loads."""
     import hyperspy.api as hs
 
+    if path.suffix.lower() == ".bcf":  # every detector, and not the first alone
+        options = {"index": "all", **options}
     with _quiet():
         loaded = hs.load(path, lazy=lazy, **options)
         if path.suffix.lower() == ".pts" and _is_tall(loaded):
@@ -399,8 +401,12 @@ def guard(seconds: float | None = None, memory: float | None = None) -> Iterator
 
 @contextlib.contextmanager
 def _time_limit(seconds: float | None) -> Iterator[None]:
-    alone = threading.current_thread() is threading.main_thread()
-    if seconds is None or not (alone and hasattr(signal, "setitimer")):
+    main = threading.main_thread()
+    if (
+        seconds is None
+        or threading.current_thread() is not main
+        or not hasattr(signal, "setitimer")
+    ):
         yield
         return
     said = f"not done after {seconds:g} seconds"
@@ -425,8 +431,9 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
 
 def _end_process(said: str) -> None:
     """End the process although some compiled code never gives control back."""
-    sentence = f"endmember: {said} and cannot be interrupted; the file is probably damaged.\n"
-    os.write(2, sentence.encode())
+    os.write(
+        2, f"endmember: {said} and cannot be interrupted; the file is probably damaged.\n".encode()
+    )
     os._exit(2)
 
 

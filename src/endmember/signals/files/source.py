@@ -192,8 +192,9 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
 
 def images_among(found: Sequence[Description]) -> list[Description]:
     """Return the spectrum images of a file, or where it has none the scans with a pattern at every pixel."""
-    spectra = [one for one in found if one.is_spectrum_image]
-    return spectra or [one for one in found if one.holds_patterns]
+    return [one for one in found if one.is_spectrum_image] or [
+        one for one in found if one.holds_patterns
+    ]
 
 
 def describe_signal(signal: Any, number: int = 0) -> Description:

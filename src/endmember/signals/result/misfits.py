@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.factor.data import Explained, Observed, in_patterns, left_in, observe
+from endmember.factor.data import Explained, Observed, Sparse, in_patterns, left_in, observe
 from endmember.factor.sketch.passes import Seen
 from endmember.signals.files.reading import read
 
@@ -49,9 +49,17 @@ def _are_those(explained: Explained, C: np.ndarray, S: np.ndarray) -> bool:
 
 
 def _measured(explained: Explained) -> dict[str, np.ndarray]:
-    n, m = explained.observed.data.shape
-    squares, total = np.empty(n), np.zeros(m)
-    for rows, residual in explained.residual_blocks():
+    data, (F, Z) = explained.observed.data, explained.factors
+    n, m = data.shape
+    squares, total = np.zeros(n), np.zeros(m)
+    if isinstance(
+        data, Sparse
+    ):  # by products, which take no zeros: of counts the cancellation is no matter
+        squares = data.X.power(2.0).sum(axis=1) + np.sum(
+            F * (F @ (Z.T @ Z) - 2 * data.dot(Z)), axis=1
+        )
+        total = data.transposed_dot(np.ones((n, 1)))[:, 0] - Z @ F.sum(axis=0)
+    for rows, residual in () if isinstance(data, Sparse) else explained.residual_blocks():
         squares[rows] = np.einsum("ij,ij->i", residual, residual)
         total += residual.sum(axis=0)
     # Residuals come times the root of their weight: with weights 0 and 1 these are means over
@@ -60,7 +68,7 @@ def _measured(explained: Explained) -> dict[str, np.ndarray]:
     if explained.weights is not None:
         by_pixel, by_channel = explained.weights.sum(axis=1), np.sqrt(explained.weights).sum(axis=0)
     return _misfit(
-        explained, np.sqrt(squares / np.maximum(by_pixel, TINY)), total / np.maximum(by_channel, TINY), n
+        explained, np.sqrt(np.maximum(squares, 0) / np.maximum(by_pixel, TINY)), total / np.maximum(by_channel, TINY), n
     )  # fmt: skip
 
 

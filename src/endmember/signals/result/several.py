@@ -346,9 +346,9 @@ class JointUnmixing(Several):
     def plot(self) -> Figure:
         """Draw the maps of all images side by side, and the spectra."""
         together = _side_by_side([np.moveaxis(one.data, 0, -1) for one in self.maps])
-        names = ", ".join(self.labels)
+        title = ", ".join(self.labels)
         return show.components(
-            Components(together, self.spectra.data, title=names, **energy_of(self.spectra))
+            Components(together, self.spectra.data, title=title, **energy_of(self.spectra))
         )
 
     def _findings(self) -> list[str]:

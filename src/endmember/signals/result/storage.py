@@ -309,8 +309,8 @@ def save_answer(
         comparison = getattr(result, "comparison", None)
         if comparison is not None:
             kept = {name: getattr(comparison, name) for name in _COMPARED}
-            others = list(comparison.models[1:])
-            said["comparison"] = encode({**kept, "models": others}, arrays, "comparison")
+            kept["models"] = list(comparison.models[1:])
+            said["comparison"] = encode(kept, arrays, "comparison")
         write_record(new, {**result.record, **said}, arrays)
         add_report(result, new / "report.html")
     return folder
@@ -361,8 +361,11 @@ class Described(SpectralEstimator):
         return self._parameters
 
     def parts(self) -> list[tuple[str, Any]]:
-        found = self._parameters.items()
-        return [(role, part) for role, part in found if isinstance(part, BaseEstimator)]
+        return [
+            (role, part)
+            for role, part in self._parameters.items()
+            if isinstance(part, BaseEstimator)
+        ]
 
     def __repr__(self, *args: Any) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in self._parameters.items())
