@@ -182,8 +182,8 @@ MOST_STATEMENTS = {
     "factor": 6880,
     "methods": 2272,
     "preprocess": 1160,
-    "show": 760,
-    "signals": 2204,
+    "show": 763,
+    "signals": 2190,
     "synthetic": 403,
 }
 

@@ -6,13 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from endmember.assess.bands import Bands
+from endmember.assess import Bands, Errors, Interval, detectability, element_hints
 from endmember.assess.comparison import Comparison
-from endmember.assess.detection import detectability
-from endmember.assess.hints import element_hints
-from endmember.assess.intervals import Interval
 from endmember.assess.remedies import other_answers_in_words
-from endmember.assess.standard_errors import Errors
 from endmember.factor.data import Axis
 from endmember.factor.loop.cone import cone_in_words
 from endmember.factor.noise.model import NoiseModel

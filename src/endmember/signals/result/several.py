@@ -16,11 +16,7 @@ from endmember.errors import EndmemberError
 from endmember.factor.data import Given, data_hash, given, is_lazy, left_out, steps
 from endmember.methods.checks import seeded
 from endmember.methods.coupled import same_pixels
-from endmember.show.contents import Components
-from endmember.show.html import Report, Section, write
-from endmember.show.page import Figure
-from endmember.show.particular import detectors
-from endmember.show.shown import Shown
+from endmember.show import Components, Figure, Report, Section, Shown, detectors, write
 from endmember.signals.bridge import as_signal, wrap_maps, wrap_spectra
 from endmember.signals.cropping import describe_data, energy_of, source_of
 from endmember.signals.result import reporting, storage

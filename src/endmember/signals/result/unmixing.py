@@ -11,12 +11,9 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember import show
-from endmember.assess.bands import Bands
+from endmember.assess import Bands, Composition, Errors, Interval, composition
 from endmember.assess.comparison import Comparison, side_by_side
-from endmember.assess.intervals import Interval
 from endmember.assess.opinions import second_opinions
-from endmember.assess.percentages import Composition, composition
-from endmember.assess.standard_errors import Errors
 from endmember.errors import NAMES_IN_RESULTS, EndmemberError
 from endmember.factor.data import (
     Axis,
@@ -34,10 +31,7 @@ from endmember.factor.data import (
 from endmember.factor.penalties import Automatic
 from endmember.factor.scale.carriers import area
 from endmember.methods.checks import seeded
-from endmember.show.contents import Components, Misfit
-from endmember.show.html import write
-from endmember.show.page import Figure
-from endmember.show.shown import Shown
+from endmember.show import Components, Figure, Misfit, Shown, write
 from endmember.signals.bridge import (
     as_signal,
     fill_learning_results,
