@@ -157,8 +157,8 @@ test has found is always within its limit, so that maps of which half is truly z
 Intervals of the ratio hold the rotation of the factors too, which is no matter of chance: they hold more often as well.
 
 What does not hold yet: 10 counts and 100 pixels, where tests miss too many zeros; the second level of tested answers, a
-few per cent short; intervals of correlated noise at low doses, which tilts the directions of the
-data. Entries of one phantom err together: cells of a few phantoms scatter by tens of per cent.
+few per cent short; intervals of correlated noise, which tilts the directions of the data, the more so the more pixels
+there are. Entries of one phantom err together: cells of a few phantoms scatter by tens of per cent.
 
 *`python benchmarks/intervals.py --write --minutes {minutes:g}`, {phantoms} phantoms in all, {fewest} to {most} a cell;
 – where there was no time: `em.synthetic.mixed_phases`, 3 components, 32 channels; pixels and counts in the brightest

@@ -293,12 +293,15 @@ def drawn(seed, k, noise, stratum, extra):
         model = NoiseModel(poisson=True)
         if noise in ("Gaussian", "correlated"):
             model = NoiseModel(gain=0.0, read_variance=dose)
-        weakest = strength_over_limit(still, model)[k - 1]
+        near = float(rng.uniform(0.2, 0.7)) if noise == "correlated" else 0.0
+        # Beside correlated noise strength counts after its correlation is divided out.
+        seen = lfilter([1, -near], [1], still, axis=1) / math.sqrt(1 - near**2)
+        weakest = strength_over_limit(seen if near else still, model)[k - 1]
         if weakest >= 1.5:
             break
     else:
         return None, 0.0
-    data = _noisy(clean.reshape(*shape, m), noise, dose, rng)
+    data = _noisy(clean.reshape(*shape, m), noise, dose, rng, near)
     if extra == "spikes":
         hit = rng.choice(data.size, 5, replace=False)
         height = np.round(30 * math.sqrt(dose + 1) * rng.uniform(1, 3, 5))
@@ -316,8 +319,8 @@ def _lines(k, m, rng):
     return spectra
 
 
-def _noisy(clean, noise, dose, rng):
-    """Add noise of a kind, white noise with the variance that counts of this dose would have."""
+def _noisy(clean, noise, dose, rng, near=None):
+    """Add noise of a kind, with the variance that counts of this dose would have; of correlation ``near``."""
     if noise == "Poisson":
         return rng.poisson(clean)
     if noise == "gain":
@@ -325,7 +328,8 @@ def _noisy(clean, noise, dose, rng):
         return gain * rng.poisson(clean)
     hiss = rng.standard_normal(clean.shape)
     if noise == "correlated":
-        hiss = lfilter([1], [1, -rng.uniform(0.2, 0.7)], hiss, axis=2)
+        near = rng.uniform(0.2, 0.7) if near is None else near
+        hiss = lfilter([1], [1, -near], hiss, axis=2)
         hiss /= hiss.std()
     return clean + math.sqrt(dose) * hiss
 
