@@ -227,7 +227,7 @@ class Tucker(Alternating):
             core = multiplied(core, [R.T for _, R in pairs])
         dtype = observed.data.dtype
         self.core_ = core.astype(dtype)
-        maps = data.maps([core.reshape(1, -1), *profiles])
+        maps = data.folded([core.reshape(1, -1), *profiles])[0]
         self.maps_ = maps.reshape(*observed.domain, -1).astype(dtype)
         self.components_ = observed.spectra(profiles[-1])
         self.factors_ = [*(F.astype(dtype) for F in profiles[:-1]), self.components_.T]

@@ -144,22 +144,20 @@ class Tensor(Arrangement):
             return entries.transposed, self.leading(factors)
         if (mode, dense) not in self._unfolded:
             self._unfolded[mode, dense] = self._unfold(entries, mode)
-        others = [F for other, F in enumerate(factors) if other != mode]
-        return self._unfolded[mode, dense], khatri_rao(others)
+        return self._unfolded[mode, dense], khatri_rao([*factors[:mode], *factors[mode + 1 :]])
 
     def _unfold(self, entries: Entries, mode: int) -> Entries:
         """Return the entries with one leading mode as the rows, all others and the channels as the columns."""
         n, m, size = self._n, self.shape[-1], self.domain[mode]
         if isinstance(entries, SparseEntries) and self._places is None:
             found = sparse.coo_array(entries.X)
-            rows, columns = found.row, found.col
-            index = np.stack(np.unravel_index(rows, self.domain))
-            others = np.zeros(len(rows), dtype=np.int64)
-            for other, length in enumerate(self.domain):
-                if other != mode:
-                    others = others * length + index[other]
-            shape = size, n // size * m
-            unfolded = sparse.csr_array((found.data, (index[mode], others * m + columns)), shape)
+            index = np.unravel_index(found.row, self.domain)
+            order = [mode, *(other for other in range(self.last) if other != mode)]
+            places = np.ravel_multi_index(
+                [index[axis] for axis in order], [self.domain[axis] for axis in order]
+            )
+            columns = places % (n // size) * m + found.col
+            unfolded = sparse.csr_array((found.data, (index[mode], columns)), (size, n // size * m))
             return SparseEntries(canonical(unfolded))
         x, weights = self._spread(entries)
         parts = [
@@ -270,12 +268,9 @@ class WithCore(Arrangement):
         return np.concatenate(slices) / (np.linalg.norm(core) or 1.0)
 
     def folded(self, factors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [self.maps(factors), factors[-1]]
-
-    def maps(self, factors: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the maps (n, r) that go with the spectra: the core with all leading profiles."""
+        # The maps that go with the spectra: the core with all leading profiles.
         maps = multiplied(factors[0].reshape(self.ranks), [F.T for F in factors[1:-1]])
-        return maps.reshape(-1, self.ranks[-1])
+        return [maps.reshape(-1, self.ranks[-1]), factors[-1]]
 
     def _contracted(self, profiles: Sequence[np.ndarray], keep: int) -> np.ndarray:
         """Return the data contracted with the profiles of every mode but one."""

@@ -56,8 +56,7 @@ class Axis:
     @classmethod
     def read(cls, axis: Any) -> "Axis":
         """Return an axis of HyperSpy."""
-        energy = np.asarray(axis.axis, dtype=float)
-        return cls(energy, text_of(axis.units) or None, text_of(axis.name))
+        return cls(np.asarray(axis.axis, float), text_of(axis.units) or None, text_of(axis.name))
 
     @classmethod
     def in_data_order(cls, axes: Any) -> "tuple[Axis, ...]":
@@ -89,20 +88,19 @@ class Axis:
     @property
     def label(self) -> str:
         """The name with its unit, for pictures."""
-        name = self.name or "Channel"
-        return f"{name} ({self.units})" if self.units else name
+        return (self.name or "Channel") + (f" ({self.units})" if self.units else "")
 
     def __str__(self) -> str:
-        units = self.units or "(no unit)"
-        return f"{len(self.energy)} channels, {self.energy[0]:g} to {self.energy[-1]:g} {units}"
+        ends = f"{self.energy[0]:g} to {self.energy[-1]:g}"
+        return f"{len(self.energy)} channels, {ends} {self.units or '(no unit)'}"
 
     def agrees(self, other: "Axis") -> bool:
         """Tell whether two axes are the same as far as both are calibrated."""
-        if not (self.calibrated and other.calibrated):
-            return True
-        if self.units != other.units or len(self.energy) != len(other.energy):
-            return False
-        return bool(np.abs(self.energy - other.energy).max() <= CLOSE * other.step)
+        return not (self.calibrated and other.calibrated) or (
+            self.units == other.units
+            and len(self.energy) == len(other.energy)
+            and bool(np.abs(self.energy - other.energy).max() <= CLOSE * other.step)
+        )
 
     def check(self, other: "Axis", what: str, way_out: str) -> None:
         """Refuse what lies on another axis.
@@ -317,8 +315,9 @@ class Grid:
         stencils = np.concatenate([self.neighbours(a, len(weights)) for a in range(self.n_axes)])
         rows = np.repeat(np.arange(len(stencils)), len(weights))
         values = np.tile(weights, len(stencils))
-        shape = len(stencils), len(self.index)
-        return sparse.csr_array((values, (rows, stencils.ravel())), shape=shape)
+        return sparse.csr_array(
+            (values, (rows, stencils.ravel())), shape=(len(stencils), len(self.index))
+        )
 
     def spread(self, F: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """Return rows (n, k) in their places, ``(*shape, k)``, with ``fill`` elsewhere."""

@@ -36,16 +36,14 @@ def as_events(X: Any) -> tuple[Any, int]:
     total = reduce(add, found).astype(X.dtype)
     events = type(found[0])(total.coords, total.data, shape=X.shape, sorted=True)
     rows = max(1, BLOCK_BYTES // max(math.prod(X.shape[1:]) * X.dtype.itemsize, 1))
-    chunks = (rows, *[-1] * (X.ndim - 1))
-    return da.from_array(events, chunks=chunks, asarray=False), len(found)
+    return da.from_array(events, chunks=(rows, *[-1] * (X.ndim - 1)), asarray=False), len(found)
 
 
 def is_list(X: Any) -> bool:
     """Tell whether whole numbers come from lists of events, or parts of them, whose counts fit the memory."""
     if not hasattr(X, "dask") or X.dtype.kind not in "iub":
         return False
-    n_counts = sum(one.nnz for one in _lists_in(X))
-    return 0 < COUNT_BYTES * n_counts <= (current().memory or math.inf)
+    return 0 < COUNT_BYTES * sum(one.nnz for one in _lists_in(X)) <= (current().memory or math.inf)
 
 
 def counts_of(X: Any) -> sparse.csr_array:

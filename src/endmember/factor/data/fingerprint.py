@@ -47,17 +47,13 @@ def data_hash(data: Any) -> str:
     data = unwrap(data)
     digest = hashlib.blake2b(digest_size=16)
     if scipy.sparse.issparse(data):
-        _hash_csr(digest, data)
+        csr = canonical(scipy.sparse.csr_array(data))
+        digest.update(f"csr{tuple(map(int, csr.shape))}".encode())
+        for part in (csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data):
+            _hash_array(digest, part)
     else:
         _hash_array(digest, data if hasattr(data, "dtype") else np.asarray(data))
     return f"blake2b:{digest.hexdigest()}"
-
-
-def _hash_csr(digest: Any, data: Any) -> None:
-    csr = canonical(scipy.sparse.csr_array(data))
-    digest.update(f"csr{tuple(map(int, csr.shape))}".encode())
-    for part in (csr.indptr.astype(np.int64), csr.indices.astype(np.int64), csr.data):
-        _hash_array(digest, part)
 
 
 def _hash_array(digest: Any, data: Any) -> None:

@@ -268,9 +268,8 @@ class Lazy(BlockData):
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """Return some rows, reading only the blocks that hold them."""
-        wanted = np.asarray(index)
-        if self.selection.rows is not None:
-            wanted = self.selection.rows[wanted]
+        chosen = self.selection.rows
+        wanted = np.asarray(index) if chosen is None else chosen[index]
         found = np.empty((len(wanted), self.shape[1]))
         for place, rows in self.layout:
             inside = np.arange(self.layout.n)[rows]

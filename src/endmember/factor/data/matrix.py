@@ -427,11 +427,6 @@ class Block:
                 self.selection.copy(values, view)
             yield piece, view
 
-    @property
-    def quick(self) -> np.dtype:
-        """The type in which products may be taken where seven digits will do: float32 for float32 data."""
-        return np.dtype(np.float32 if self.raw.dtype == np.float32 else np.float64)
-
 
 def _dot(block: Block, Z: np.ndarray) -> ByRowAndSums:
     product = np.empty((block.shape[0], Z.shape[1]))

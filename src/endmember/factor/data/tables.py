@@ -91,5 +91,6 @@ def signal_of(values: np.ndarray, energy: np.ndarray, title: str) -> Any:
     axes = [{"size": size, "navigate": True} for size in values.shape[:-1]]
     name = None if np.array_equal(energy, np.arange(len(energy))) else "Energy"
     axes.append({**known, "size": len(energy), "navigate": False, "name": name})
-    metadata = {"General": {"title": title}}
-    return hs.signals.Signal1D(values[..., rising], axes=axes, metadata=metadata)
+    return hs.signals.Signal1D(
+        values[..., rising], axes=axes, metadata={"General": {"title": title}}
+    )

@@ -96,12 +96,8 @@ def files_of(path: Path) -> list[Path]:
 
 def companion_elsewhere(path: Path) -> str | None:
     """Say which file that belongs to this one is a link that leads out of its folder, if one is."""
-    if path.is_dir():
-        home, others = path.resolve(), list(path.rglob("*"))
-    else:
-        home = path.resolve().parent
-        others = files_of(path)[1:]
-    for place in others:
+    home = path.resolve() if path.is_dir() else path.resolve().parent
+    for place in path.rglob("*") if path.is_dir() else files_of(path)[1:]:
         if place.is_symlink() and home not in place.resolve().parents:
             return f"{place.name}, which it takes data from, leads to a place outside of its folder"
     return None
@@ -112,8 +108,7 @@ def data_elsewhere(name: str, item: Any) -> str | None:
     import h5py
 
     if isinstance(item, h5py.Group):
-        links = (item.get(one, getlink=True) for one in item)
-        outside = any(isinstance(link, h5py.ExternalLink) for link in links)
+        outside = any(isinstance(item.get(one, getlink=True), h5py.ExternalLink) for one in item)
     else:
         virtual = item.virtual_sources() if item.is_virtual else ()
         outside = bool(item.external) or any(source.file_name != "." for source in virtual)

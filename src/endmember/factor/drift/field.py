@@ -192,12 +192,9 @@ class Search:
             field = self._smooth.solve(a, U, right_side(a, U, g, applied), lengths, judge=False)[0]
         if not known:
             field = field - field[self.rows].mean(axis=0)
-        return self._within_reach(field), lengths
-
-    def _within_reach(self, field: np.ndarray) -> np.ndarray:
-        """Return the field with too large shifts made smaller: at no channel do they exceed the reach."""
+        # At no channel does a shift exceed the reach.
         largest = np.abs(field).sum(axis=1, keepdims=True)
-        return field * np.minimum(1.0, self.reach / np.maximum(largest, self.reach))
+        return field * np.minimum(1.0, self.reach / np.maximum(largest, self.reach)), lengths
 
     def find(
         self, k: int, rounds: int, tolerance: float, S: np.ndarray | None = None

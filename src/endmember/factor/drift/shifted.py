@@ -6,7 +6,7 @@ of the same shift. Products with factors move the factor, not the data: ``Y Z = 
 also stretched lies at ``j + Σ_a δ_ia q_ja``: ``q`` (m, a) are the courses of :func:`courses`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,8 @@ class Shifted(BlockData):
         channels = np.arange(X.shape[1]) if channels is None else channels
         self.shifts, self._group, moves = grouped(shifts, along, len(channels))
         ends = np.full((2, len(channels)), [[-margin], [margin]])
-        seen = readable(channels, [*moves, *ends])
+        lines = readers(channels, channels + np.vstack([moves, ends]), 2)
+        seen = np.all([np.diff(A.indptr) > 0 for A in lines], axis=0)  # at all moves
         self.columns = np.flatnonzero(seen)
         self._channels, self._places = channels, (channels + moves)[:, seen]
         self._readers = readers(channels, self._places, 4)
@@ -236,12 +237,6 @@ def grouped(
     steps = np.rint(np.asarray(shifts) * STEPS).astype(int)
     known, group = np.unique(steps.reshape(-1, along.shape[1]), axis=0, return_inverse=True)
     return steps / STEPS, group.ravel(), known @ along.T / STEPS
-
-
-def readable(channels: np.ndarray, moves: Iterable[np.ndarray]) -> np.ndarray:
-    """Return which of the channels can be read at all the moves (m,) from those there are, (m,) bool."""
-    lines = readers(channels, channels + np.array(list(moves)), 2)
-    return np.all([np.diff(A.indptr) > 0 for A in lines], axis=0)
 
 
 def readers(channels: np.ndarray, places: np.ndarray, points: int) -> list[sparse.csr_array]:

@@ -142,7 +142,10 @@ class _Walk:
         if rng.random() >= 0.5:
             ends = ends[::-1]
         for end in ends:
-            self._keep(end)
+            kept = zip(self.corners, self.duals, end, np.linalg.inv(end).T, strict=True)
+            for corners, duals, corner, dual in kept:
+                corners.append(corner)
+                duals.append(dual)
         return ends
 
     def _direction(
@@ -170,12 +173,6 @@ class _Walk:
         slope = np.concatenate([turn.ravel(), self.walls[:, :-1] @ u, [w[r]]])
         low, high = interval(np.maximum(start, 0.0), slope)
         return low * (1.0 - SHORT_OF_END), high * (1.0 - SHORT_OF_END)
-
-    def _keep(self, T: np.ndarray) -> None:
-        inverse = np.linalg.inv(T)
-        for j in range(self.k):
-            self.corners[j].append(T[j])
-            self.duals[j].append(inverse[:, j])
 
 
 def _outermost(points: np.ndarray) -> np.ndarray:

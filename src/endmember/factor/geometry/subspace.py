@@ -146,8 +146,7 @@ def polytope(space: Subspace, slack: float, at: np.ndarray | None = None) -> Pol
     at : ndarray, (·, k), optional
         Points whose standard errors count; the mean of the data unless given.
     """
-    points = space.typical[None] if at is None else at
-    error = np.sqrt(np.mean(space.errors(points) ** 2, axis=0))
+    error = np.sqrt(np.mean(space.errors(space.typical[None] if at is None else at) ** 2, axis=0))
     least = ROUNDING * np.max(np.abs(space.V @ space.typical))
     delta = np.maximum(slack * error, least - 1.01 * (space.V @ space.typical))
     along = np.linalg.svd((space.total / space.scales)[None])[2][1:].T / space.scales[:, None]

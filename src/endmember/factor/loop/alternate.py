@@ -11,7 +11,6 @@ from endmember.factor.loop.fit import (
     PATIENCE,
     WINDOW,
     Callback,
-    Clock,
     Fit,
     Progress,
     Standstill,
@@ -86,7 +85,7 @@ def alternate(
         best = kept + problem.penalty(factors)
     rule = UnmovedFactor if problem.ruled else Standstill
     ending = rule(problem, factors, tol, exact, WINDOW if monotone else PATIENCE)
-    leaps, clock = Leaps(problem, solvers, tol), Clock(max_iter, tol)
+    leaps = Leaps(problem, solvers, tol)
     for sweep in range(1, max_iter + 1):
         objective, misfit = problem.sweep(factors, solvers, memory)
         if leaps.begun and objective > best:
@@ -97,7 +96,7 @@ def alternate(
         run.misfit.append(kept)
         run.objective.append(best)
         if callback is not None:
-            left = clock.seconds_left(run.objective, ending.scale(run))
+            left = ending.seconds_left(run, max_iter)
             run.stopped = bool(callback(Progress(stage, first_sweep + sweep, best, left)))
         run.converged = ending.is_met(run, factors, leaps.window)
         if run.converged or run.stopped:
@@ -158,8 +157,10 @@ def _revive(problem: Problem, factors: list[np.ndarray]) -> None:
     explained = np.einsum("ik,ik->i", C, 2 * plain.H - C @ plain.G)
     weights = 1.0 if plain.row_weights is None else plain.row_weights
     unexplained = data.squared_row_norms - weights * explained
-    bounds = bounds_of(problem.penalties[-1], S.shape, problem.grids[-1])
-    lower, upper = (np.broadcast_to(bound, S.shape) for bound in bounds)
+    lower, upper = (
+        np.broadcast_to(bound, S.shape)
+        for bound in bounds_of(problem.penalties[-1], S.shape, problem.grids[-1])
+    )
     for k, row in zip(dead, np.argsort(-unexplained), strict=False):
         spectrum = data.rows(np.array([row]))[0] - C[row] @ S.T
         revived = np.clip(np.maximum(spectrum, 0.0), lower[:, k], upper[:, k])

@@ -56,8 +56,9 @@ def set_aside(problem: Problem) -> tuple[Problem, list[Placed]]:
         for penalty in own
         if isinstance(getattr(penalty, "weight", None), Automatic)
     ]
-    taken = [id(penalty) for _, penalty in aside]
-    rest = [[p for p in own if id(p) not in taken] for own in problem.penalties]
+    rest = [
+        [p for p in own if (mode, p) not in aside] for mode, own in enumerate(problem.penalties)
+    ]
     return replace(problem, penalties=rest), aside
 
 
@@ -88,73 +89,60 @@ def choose(
     weights: list[float] = []
     variance = problem.noise_left(fit.factors)
     for number in range(len(aside)):
-        tried = _Tried(problem, aside[: number + 1], weights, fit, variance, improve)
-        weight, fit = tried.least() if variance > 0 else (0.0, fit)
+        known = problem, aside[: number + 1], weights, fit, variance, improve
+        weight, fit = _least(*known) if variance > 0 else (0.0, fit)
         weights.append(weight)
     return weights, fit
 
 
-class _Tried:
-    """Fits with several weights of a penalty, beside those of others, and the risk of each.
+def _least(
+    problem: Problem,
+    aside: Sequence[Placed],
+    weights: Sequence[float],
+    without: Fit,
+    variance: float,
+    improve: Improve,
+) -> tuple[float, Fit]:
+    """Return the weight of the least risk that harms no component, and the fit with it; 0 and that without.
 
-    Weights are numbered in quarters of decades from the one to begin with.
+    It is that of the last penalty, beside those of others. Weights are numbered in quarters of decades from the one
+    to begin with.
     """
+    penalty, C = aside[-1][1], without.factors[0]
+    strongest = np.argmax(C * lengths(without.factors[-1]), axis=1)
+    groups = (strongest == np.arange(C.shape[1])[:, None]).astype(float)
+    least, most = risk(weighed(problem, aside, weights), without.factors, variance, groups)
+    width_without = _width(problem, without.factors, variance)
+    found: dict[int, tuple[float, Fit, bool]] = {}
 
-    def __init__(
-        self,
-        problem: Problem,
-        aside: Sequence[Placed],
-        weights: Sequence[float],
-        fit: Fit,
-        variance: float,
-        improve: Improve,
-    ) -> None:
-        self.problem, self.aside, self.weights = problem, aside, weights
-        self.fit, self.variance, self.improve = fit, variance, improve
-        _, penalty = aside[-1]
-        self.first, self.heaviest = float(penalty.weight), penalty.heaviest
-        strongest = np.argmax(fit.factors[0] * lengths(fit.factors[-1]), axis=1)
-        self.groups = (strongest == np.arange(fit.factors[0].shape[1])[:, None]).astype(float)
-        self.risk, self.parts = risk(
-            weighed(problem, aside, weights), fit.factors, variance, self.groups
-        )
-        self.width = _width(problem, fit.factors, variance)
-        self.found: dict[int, tuple[float, Fit, bool]] = {}
+    def weight(number: int) -> float:
+        return float(min(float(penalty.weight) * 10 ** (number / 4), penalty.heaviest))
 
-    def least(self) -> tuple[float, Fit]:
-        """Return the weight of the least risk that harms no component, and the fit with it; 0 and that without."""
-        best = 0
-        for step in STEPS:
-            for _ in range(MOST):
-                if self._ask(best + step, best) >= self._ask(best, best):
-                    break
-                best += step
-        lightest = min(self.found)
-        while lightest > -2 * MOST and not any(fair for *_, fair in self.found.values()):
-            lightest -= 2
-            self._ask(lightest, None)
-        fair = [(value, number) for number, (value, _, fair) in self.found.items() if fair]
-        value, number = min(fair, default=(np.inf, 0))
-        return (
-            (self._weight(number), self.found[number][1]) if value < self.risk else (0.0, self.fit)
-        )
-
-    def _weight(self, number: int) -> float:
-        return float(min(self.first * 10 ** (number / 4), self.heaviest))
-
-    def _ask(self, number: int, near: int | None) -> float:
+    def ask(number: int, near: int | None) -> float:
         """Return the risk at a weight, with a fit that goes on from that at another one, or from that without."""
-        if number not in self.found:
-            this = weighed(self.problem, self.aside, [*self.weights, self._weight(number)])
-            begun = self.found[near][1] if near in self.found else self.fit
-            fit = self.improve(this, begun.factors)
-            value, parts = risk(this, fit.factors, self.variance, self.groups)
-            width = _width(self.problem, fit.factors, self.variance)
-            wide = width < KEPT * np.minimum(self.width, NARROW)
-            narrow = width > np.maximum(self.width / KEPT, BORNE)
-            fair = not np.any((parts > self.parts) | wide | narrow)
-            self.found[number] = value, fit, fair
-        return self.found[number][0]
+        if number not in found:
+            this = weighed(problem, aside, [*weights, weight(number)])
+            fit = improve(this, (found[near][1] if near in found else without).factors)
+            value, parts = risk(this, fit.factors, variance, groups)
+            width = _width(problem, fit.factors, variance)
+            wide = width < KEPT * np.minimum(width_without, NARROW)
+            narrow = width > np.maximum(width_without / KEPT, BORNE)
+            found[number] = value, fit, not np.any((parts > most) | wide | narrow)
+        return found[number][0]
+
+    best = 0
+    for step in STEPS:
+        for _ in range(MOST):
+            if ask(best + step, best) >= ask(best, best):
+                break
+            best += step
+    lightest = min(found)
+    while lightest > -2 * MOST and not any(fair for *_, fair in found.values()):
+        lightest -= 2
+        ask(lightest, None)
+    fair = [(value, number) for number, (value, _, fair) in found.items() if fair]
+    value, number = min(fair, default=(np.inf, 0))
+    return (weight(number), found[number][1]) if value < least else (0.0, without)
 
 
 def risk(

@@ -81,9 +81,9 @@ def certified(tol: float) -> float:
 
 def stands_still(objective: Sequence[float], floor: float, least: float, window: int) -> bool:
     """Tell whether the objective is at its floor, or a sweep of the window brings less than the least that counts."""
-    if objective[-1] <= floor:
-        return True
-    return len(objective) > window and objective[-1 - window] - objective[-1] <= least * window
+    return objective[-1] <= floor or (
+        len(objective) > window and objective[-1 - window] - objective[-1] <= least * window
+    )
 
 
 class Standstill:
@@ -106,7 +106,7 @@ class Standstill:
         self, problem: Problem, factors: Sequence[np.ndarray], tol: float, exact: float, window: int
     ) -> None:
         self.problem, self.tol, self.window = problem, tol, window
-        self.least, self.before = tol, factors[0]
+        self.least, self.before, self.begun = tol, factors[0], time.monotonic()
         self.floor = exact * problem.loss.reference(problem.data)
 
     def scale(self, fit: Fit) -> float:
@@ -125,6 +125,22 @@ class Standstill:
             return self.problem.optimality(fit.factors) <= certified(self.tol)
         return ends
 
+    def seconds_left(self, fit: Fit, max_iter: int) -> float | None:
+        """Foretell how long a run still takes, from its pace and from how fast its progress fades; None at first."""
+        done = len(fit.objective)
+        if done <= 2 * WINDOW:
+            return None
+        pace = (time.monotonic() - self.begun) / done
+        now, before, earlier = fit.objective[::-WINDOW][:3]
+        late, early = before - now, earlier - before
+        goal = self.tol * WINDOW * self.scale(fit)
+        sweeps = float(max_iter - done)
+        if 0 < goal < late < early:
+            sweeps = min(sweeps, WINDOW * np.log(late / goal) / np.log(early / late))
+        elif late <= goal:
+            sweeps = 0.0
+        return pace * sweeps
+
 
 class UnmovedFactor(Standstill):
     """The end of a run in which a rule without an objective takes part: ten sweeps hardly move the first factor."""
@@ -134,29 +150,6 @@ class UnmovedFactor(Standstill):
             return False
         now, before, self.before = factors[0], self.before, factors[0]
         return bool(np.linalg.norm(now - before) <= STILL * self.tol * np.linalg.norm(now))
-
-
-class Clock:
-    """Foretells how long a run still takes, from its pace and from how fast its progress fades."""
-
-    def __init__(self, max_iter: int, tol: float) -> None:
-        self.start, self.max_iter, self.tol = time.monotonic(), max_iter, tol
-
-    def seconds_left(self, objective: list[float], scale: float) -> float | None:
-        """Return the seconds that are left, or None while it is too early to say."""
-        done = len(objective)
-        if done <= 2 * WINDOW:
-            return None
-        pace = (time.monotonic() - self.start) / done
-        now, before, earlier = objective[-1], objective[-1 - WINDOW], objective[-1 - 2 * WINDOW]
-        late, early = before - now, earlier - before
-        goal = self.tol * WINDOW * scale
-        sweeps = float(self.max_iter - done)
-        if 0 < goal < late < early:
-            sweeps = min(sweeps, WINDOW * np.log(late / goal) / np.log(early / late))
-        elif late <= goal:
-            sweeps = 0.0
-        return pace * sweeps
 
 
 class Outcome(Enum):

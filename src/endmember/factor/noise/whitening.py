@@ -57,8 +57,10 @@ def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Fl
         np.asarray(total, dtype=np.float64).ravel() / size
         for total, size in zip(sums, (m, n), strict=True)
     ]
-    variances = rank_one_variance(*map(noise.variance, means))
-    rows, columns = (np.maximum(values, floor * values.mean()) for values in variances)
+    rows, columns = (
+        np.maximum(values, floor * values.mean())
+        for values in rank_one_variance(*map(noise.variance, means))
+    )
     return _reciprocal_root(rows), _reciprocal_root(columns)
 
 

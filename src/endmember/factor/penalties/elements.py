@@ -414,8 +414,7 @@ class _Spectrum:
         """Return how far the axis is off and lines are wider, in units of their bounds."""
 
         def residual(off: np.ndarray) -> np.ndarray:
-            columns = self.columns(elements, off)[0].T
-            model, root, _ = self.fitted(columns)
+            model, root, _ = self.fitted(self.columns(elements, off)[0].T)
             return np.append((model - self.total) * root, 2 * off)  # half the bounds are likely
 
         start = np.clip(start, -0.9, 0.9) + 0.01

@@ -155,9 +155,7 @@ class Absent(Penalty):
     references = ("R. Tauler, A. Smilde and B. Kowalski, J. Chemom. 9 (1995) 31.",)
 
     def __init__(self, mask: Any, threshold: float = 2.5, mixed: bool = False) -> None:
-        self.mask = mask
-        self.threshold = threshold
-        self.mixed = mixed
+        self.mask, self.threshold, self.mixed = mask, threshold, mixed
 
     @property
     def in_words(self) -> str:  # type: ignore[override]

@@ -289,8 +289,7 @@ class SoftOrthogonal(Penalty):
     in_words = "softly orthogonal (w = {weight}, {mode})"
 
     def __init__(self, weight: float = 0.01, mode: str = "shiga") -> None:
-        self.weight = weight
-        self.mode = mode
+        self.weight, self.mode = weight, mode
 
     @property
     def heaviest(self) -> float:  # type: ignore[override]

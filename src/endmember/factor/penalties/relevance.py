@@ -60,9 +60,7 @@ class Relevance(Penalty):
     def __init__(
         self, shape: float = 2.0, prior: str = "exponential", mode: str = "guarded"
     ) -> None:
-        self.shape = shape
-        self.prior = prior
-        self.mode = mode
+        self.shape, self.prior, self.mode = shape, prior, mode
 
     @property
     def chooses(self) -> str:  # type: ignore[override]

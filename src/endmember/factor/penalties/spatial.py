@@ -368,8 +368,9 @@ def isotonic(y: np.ndarray, weights: np.ndarray, rising: bool = True) -> np.ndar
     """Return the nearest rising (or falling) sequence, (n,)."""
     from sklearn.isotonic import isotonic_regression
 
-    empty = len(y) == 0
-    return y if empty else isotonic_regression(y, sample_weight=weights, increasing=rising)
+    if len(y) == 0:
+        return y
+    return isotonic_regression(y, sample_weight=weights, increasing=rising)
 
 
 def _errors_of_rising(y: np.ndarray, weights: np.ndarray) -> np.ndarray:

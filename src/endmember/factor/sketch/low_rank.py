@@ -292,6 +292,7 @@ class Refined(Data):
         self._right.append(new)
         self._scores.append(images)
         self._rest = [rows - sum((rows @ R) @ R.T for R in self._right) for rows in self._rows]
+        vars(self).pop("squared_row_norms", None)  # those of before
 
     def halves(self) -> tuple[np.ndarray, np.ndarray]:
         right = [*self._right, *(rest.T for rest in self._rest)]
@@ -305,19 +306,9 @@ class Refined(Data):
         known = sum(R @ (A.T @ F) for A, R in zip(self._scores, self._right, strict=True))
         return known + sum(D.T @ (L.T @ F) for L, D in zip(self._left, self._rest, strict=True))
 
-    def channel_gram(self) -> np.ndarray:
-        return self.transposed_dot(self.dot(np.eye(self.shape[1])))
-
     def rows(self, index: np.ndarray) -> np.ndarray:
         known = sum(A[index] @ R.T for A, R in zip(self._scores, self._right, strict=True))
         return known + sum(L[index] @ D for L, D in zip(self._left, self._rest, strict=True))
-
-    @property
-    def squared_row_norms(self) -> np.ndarray:
-        norms = np.empty(self.shape[0])
-        for rows, X in self.blocks():
-            norms[rows] = np.einsum("ij,ij->i", X, X)
-        return norms
 
 
 def _extended(

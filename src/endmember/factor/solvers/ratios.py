@@ -111,8 +111,7 @@ class Newton(Solver):
     )
 
     def __init__(self, inner: int = 1, relaxation: float = 1.8) -> None:
-        self.inner = inner
-        self.relaxation = relaxation
+        self.inner, self.relaxation = inner, relaxation
 
     def improve(
         self,
