@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from endmember.show import drawing, page
-from endmember.show.page import Axes, Figure
 from endmember.show.space import Space, label_below
 
 _SPECTRUM_WIDTH = 4.3  # inches
@@ -17,7 +16,7 @@ _SPECTRUM_WIDTH = 4.3  # inches
 Band = tuple[np.ndarray, np.ndarray]
 
 
-def draw_beside(answers: Any, band: Band | None = None) -> Figure:
+def draw_beside(answers: Any, band: Band | None = None) -> page.Figure:
     """Draw maps and spectra of several models side by side, and how far they agree.
 
     Parameters
@@ -72,7 +71,7 @@ def draw_beside(answers: Any, band: Band | None = None) -> Figure:
     return figure
 
 
-def _draw_map(axes: Axes, space: Space, answers: Any, i: int, j: int, colour: str) -> None:
+def _draw_map(axes: page.Axes, space: Space, answers: Any, i: int, j: int, colour: str) -> None:
     """Draw one map, the name of its model over the first."""
     values = drawing.flatten_domain(answers.maps[i][..., j])[0]
     if np.isfinite(values).any():
@@ -88,7 +87,7 @@ def _draw_map(axes: Axes, space: Space, answers: Any, i: int, j: int, colour: st
 
 
 def _draw_spectra(
-    axes: Axes, answers: Any, j: int, colours: Sequence[str], band: Band | None
+    axes: page.Axes, answers: Any, j: int, colours: Sequence[str], band: Band | None
 ) -> None:
     """Draw the spectra of one component by all models, over the band of the first."""
     if band is not None:
@@ -107,7 +106,7 @@ def _draw_spectra(
         page.remark(axes, f"grey: fits as well as {answers.names[0]}")
 
 
-def _draw_agreement(axes: Axes, answers: Any) -> None:
+def _draw_agreement(axes: page.Axes, answers: Any) -> None:
     """Draw the largest angle between every two models, in bold where they agree."""
     n = len(answers.names)
     axes.imshow(np.where(answers.agree, 0.25, 0.0), cmap="Greens", vmin=0, vmax=1, aspect="auto")

@@ -9,11 +9,10 @@ from numpy.typing import ArrayLike
 from endmember.errors import EndmemberError
 from endmember.show import drawing, page
 from endmember.show.contents import Components
-from endmember.show.page import Axes, Figure
 from endmember.show.space import Space, label_below
 
 
-def relevance(levels: Any, *, kept: int | None = None) -> Figure:
+def relevance(levels: Any, *, kept: int | None = None) -> page.Figure:
     """Draw the relevance of every component: those kept in colour, those dropped in grey at the lowest level.
 
     The ordinate is logarithmic. The colours are those of `components`; the dashed line is the level of an
@@ -96,7 +95,7 @@ def shifts(
     pixel_size: Sequence[float | None] | None = None,
     pixel_units: str | Sequence[str | None] | None = None,
     title: str | None = None,
-) -> Figure:
+) -> page.Figure:
     """Draw the energy shift of every pixel, and how it runs in the order of the scan.
 
     Parameters
@@ -156,7 +155,7 @@ def shifts(
     return figure
 
 
-def _draw_field(axes: Axes, field: np.ndarray, name: str, space: Space) -> None:
+def _draw_field(axes: page.Axes, field: np.ndarray, name: str, space: Space) -> None:
     """Draw one field over the pixels."""
     space.draw(axes, drawing.flatten_domain(field)[0], page.INK, "", None)
     if not space.is_image:
@@ -166,7 +165,7 @@ def _draw_field(axes: Axes, field: np.ndarray, name: str, space: Space) -> None:
     space.draw_scale_bar(axes)
 
 
-def _draw_course(axes: Axes, field: np.ndarray) -> None:
+def _draw_course(axes: page.Axes, field: np.ndarray) -> None:
     """Draw one field in the order of the scan."""
     drawing.draw_profile(axes, field.ravel())
     _mark_zero(axes)
@@ -174,7 +173,7 @@ def _draw_course(axes: Axes, field: np.ndarray) -> None:
     page.head(axes, "In scan order")
 
 
-def _mark_zero(axes: Axes) -> None:
+def _mark_zero(axes: page.Axes) -> None:
     """Draw a line at zero, and label round numbers."""
     axes.locator_params("y", nbins=5, steps=[1, 2, 5, 10])
     axes.axhline(0.0, color=page.FAINT, linewidth=0.6, zorder=0)
@@ -193,7 +192,7 @@ def profiles(
     energy: ArrayLike | None = None,
     energy_label: str = "Channel",
     title: str | None = None,
-) -> Figure:
+) -> page.Figure:
     """Draw what every component does along every mode of a series: a row each, the spectrum last.
 
     Parameters
@@ -263,7 +262,7 @@ def profiles(
 SPECTRUM_WIDTH, BAR_WIDTH = 3.4, 0.9
 
 
-def detectors(answers: Sequence[Components], labels: Sequence[str]) -> Figure:
+def detectors(answers: Sequence[Components], labels: Sequence[str]) -> page.Figure:
     """Draw the shared map of each component beside its spectrum under every detector.
 
     Parameters
@@ -309,7 +308,7 @@ def detectors(answers: Sequence[Components], labels: Sequence[str]) -> Figure:
     return figure
 
 
-def _draw_detector(axes: Axes, one: Components, j: int, colour: str) -> None:
+def _draw_detector(axes: page.Axes, one: Components, j: int, colour: str) -> None:
     channels = one.spectra.shape[1]
     if channels == 1:
         axes.bar([0], [one.spectra[j, 0]], color=colour, width=0.6)

@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike
 from endmember.errors import EndmemberError, EndmemberTypeError
 from endmember.show import drawing, page
 from endmember.show.contents import Components, Misfit
-from endmember.show.page import Axes, Figure
 from endmember.show.space import PROFILE_HEIGHT, Space, label_below, label_into_gap
 
 _SPECTRUM_WIDTH = 4.3  # inches
@@ -29,7 +28,7 @@ def components(
     pixel_size: Sequence[float | None] | None = None,
     pixel_units: str | Sequence[str | None] | None = None,
     names: Sequence[str] | None = None,
-) -> Figure:
+) -> page.Figure:
     """Draw the map and the spectrum of each component side by side.
 
     Every map runs from zero to its own maximum; all spectra share the energy range. A map over one
@@ -80,7 +79,7 @@ def components(
     return _draw_components(replace(picture, **given))
 
 
-def residual(answer: Misfit | Any) -> Figure:
+def residual(answer: Misfit | Any) -> page.Figure:
     """Draw where the model departs from the data: a map beside spectra.
 
     Left the root-mean-square residual of each pixel, in colours from its lowest to its highest
@@ -147,7 +146,7 @@ def convergence(
     *,
     starts: Iterable[Any] | None = None,
     converged: bool | None = None,
-) -> Figure:
+) -> page.Figure:
     """Draw how the objective came down to its last value, sweep by sweep.
 
     The ordinate is the excess over the last value relative to its size, on a logarithmic axis;
@@ -201,7 +200,7 @@ def convergence(
 # ---- components --------------------------------------------------------------------------------
 
 
-def _draw_components(picture: Components) -> Figure:
+def _draw_components(picture: Components) -> page.Figure:
     """Set the rows, in one or two columns, and fill them."""
     n_components, *own = picture.spectra.shape
     patterns = Space.of(picture.spectra[0], None, None) if len(own) == 2 else None
@@ -220,7 +219,7 @@ def _draw_components(picture: Components) -> Figure:
     grid = figure.add_gridspec(
         n_rows, 2 * n_columns, width_ratios=[space.width + 0.4, width] * n_columns
     )
-    panels: list[tuple[Axes, Axes]] = []
+    panels: list[tuple[page.Axes, page.Axes]] = []
     for j, colour in enumerate(page.palette(n_components)):
         row, column = j % n_rows, j // n_rows
         left = figure.add_subplot(grid[row, 2 * column])
@@ -249,7 +248,7 @@ def _draw_components(picture: Components) -> Figure:
 # ---- residual ----------------------------------------------------------------------------------
 
 
-def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
+def _draw_misfit_spectra(above: page.Axes, below: page.Axes, misfit: Misfit) -> None:
     """Draw mean data and model, and under them what is left."""
     if misfit.spectrum.ndim == 2:
         for axes, name, values in (
@@ -278,7 +277,7 @@ def _draw_misfit_spectra(above: Axes, below: Axes, misfit: Misfit) -> None:
     label_below(below, energy_text, True)
 
 
-def _draw_band(axes: Axes, energy: np.ndarray, half_width: np.ndarray) -> None:
+def _draw_band(axes: page.Axes, energy: np.ndarray, half_width: np.ndarray) -> None:
     """Shade what noise alone explains, and keep it in sight."""
     axes.fill_between(energy, -half_width, half_width, color=page.FAINT, linewidth=0, zorder=0.4)
     low, high = axes.get_ylim()
@@ -287,7 +286,7 @@ def _draw_band(axes: Axes, energy: np.ndarray, half_width: np.ndarray) -> None:
     page.remark(axes, "grey: ±2σ of the noise")
 
 
-def _mark_noise(axes: Axes, noise: float, has_colour_bar: bool) -> None:
+def _mark_noise(axes: page.Axes, noise: float, has_colour_bar: bool) -> None:
     """Mark the residual that noise alone gives: on the colour bar, or across a profile."""
     target: Any = axes.child_axes[0] if has_colour_bar else axes
     colour = "white" if has_colour_bar else page.GREY
@@ -310,7 +309,9 @@ def _limits_with(values: np.ndarray, noise: float | None) -> tuple[float, float]
 # ---- convergence -------------------------------------------------------------------------------
 
 
-def _draw_convergence(objective: np.ndarray, starts: np.ndarray, converged: bool | None) -> Figure:
+def _draw_convergence(
+    objective: np.ndarray, starts: np.ndarray, converged: bool | None
+) -> page.Figure:
     """Draw the relative excess over the last value on a logarithmic axis."""
     figure = page.blank_figure(5.2, 3.2, f"Objective over {objective.size} sweeps")
     axes = figure.add_subplot()
@@ -356,7 +357,7 @@ def _relative_excess(objective: np.ndarray, starts: np.ndarray) -> tuple[np.ndar
     return np.where(sweeps > 0, sweeps, np.nan), np.where(ends > 0, ends, np.nan)
 
 
-def _draw_starts(axes: Axes, excess: np.ndarray) -> None:
+def _draw_starts(axes: page.Axes, excess: np.ndarray) -> None:
     """Draw the ends of all starts as ticks at the right edge; the best lie at the bottom."""
     if excess.size == 0:
         return

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from endmember.show import drawing, page
-from endmember.show.page import Axes
 
 _MAP_WIDTH, _MAP_HEIGHT = 1.8, 1.7  # inches, at most
 PROFILE_HEIGHT = 1.05  # inches
@@ -89,11 +88,8 @@ class Space:
         stretch = self.proportions[1] if self.is_image else 1.0
         if abs(stretch - 1) < 0.01:
             return ""
-        taller, wider = (
-            f"rows drawn {stretch:.2g}× taller",
-            f"columns drawn {1 / stretch:.2g}× wider",
-        )
-        return taller if stretch > 1 else wider
+        taller = f"rows drawn {stretch:.2g}× taller"
+        return taller if stretch > 1 else f"columns drawn {1 / stretch:.2g}× wider"
 
     @property
     def position_text(self) -> str:
@@ -104,7 +100,7 @@ class Space:
 
     def draw(
         self,
-        axes: Axes,
+        axes: page.Axes,
         values: np.ndarray,
         colour: str,
         label: str,
@@ -116,13 +112,13 @@ class Space:
         else:
             drawing.draw_profile(axes, values, self.steps[-1], colour=colour)
 
-    def draw_scale_bar(self, axes: Axes) -> None:
+    def draw_scale_bar(self, axes: page.Axes) -> None:
         """Draw the scale bar into an image; a profile has a position axis instead."""
         if self.is_image:
             drawing.scale_bar(axes, self.shape[1], self.steps[-1], self.units, height=self.height)
 
 
-def label_below(axes: Axes, text: str, at_bottom: bool) -> None:
+def label_below(axes: page.Axes, text: str, at_bottom: bool) -> None:
     """Label the abscissa of the lowest panel only, and spare the numbers of those above.
 
     Parameters
@@ -149,7 +145,7 @@ def label_below(axes: Axes, text: str, at_bottom: bool) -> None:
         axes.tick_params(labelbottom=False)
 
 
-def label_into_gap(axes: Axes, text: str) -> None:
+def label_into_gap(axes: page.Axes, text: str) -> None:
     """Label the last panel of a short column within the free place below it.
 
     The labels take no part in the layout: they would push the rows of the other column apart.

@@ -407,8 +407,9 @@ class Block:
     """The chosen rows and columns of one block; iterating gives a piece of it at a time, as float64."""
 
     def __init__(self, raw: np.ndarray, selection: Selection) -> None:
-        self.raw, self.selection = raw, selection
-        self.shape = selection.shape(raw.shape)
+        self.raw, self.selection, self.shape = raw, selection, selection.shape(raw.shape)
+        #: The type in which products may be taken where seven digits will do: float32 for float32 data.
+        self.quick = answer_dtype(raw.dtype)
 
     def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
         return self.pieces(np.dtype(np.float64))
