@@ -173,21 +173,23 @@ class Live:
 
 def _quick(choices: Choices) -> tuple[Choices, str]:
     """Return choices that a sketch can answer at once, and in words what they leave to a run."""
-    left_out = []
-    if choices.loss == "counts, exact":
-        choices = replace(choices, loss="counts, weighted")
-        left_out.append("counts are weighted, not exact")
-    if choices.penalties.get("relevance"):
-        left_out.append("all components are shown, none is dropped yet")
+    exact = choices.loss == "counts, exact"
     chosen = [PENALTIES[name].words for name, one in choices.penalties.items() if one == "auto"]
-    if chosen:
-        left_out.append(f"a run chooses the weight of: {', '.join(chosen)}; 0 here")
     known = {
         name: weight
         for name, weight in choices.penalties.items()
         if weight != "auto" and name != "relevance"
     }
-    return replace(choices, penalties=known), "; ".join(left_out)
+    left_out = (
+        (exact, "counts are weighted, not exact"),
+        (
+            choices.penalties.get("relevance"),
+            "all components are shown, none is dropped yet",
+        ),
+        (chosen, f"a run chooses the weight of: {', '.join(chosen)}; 0 here"),
+    )
+    quick = replace(choices, loss="counts, weighted" if exact else choices.loss, penalties=known)
+    return quick, "; ".join(said for is_left, said in left_out if is_left)
 
 
 def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:

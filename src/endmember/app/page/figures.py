@@ -383,9 +383,8 @@ def map_plot(
     data: Image, width: int = 190, height: int = 200, drag: Any = None, **more: Any
 ) -> MapPlot | LinePlot:
     """Return what draws values over the pixels of data."""
-    if data.is_line:
-        return LinePlot(width, height, drag)
-    return MapPlot("", width, height, drag, **more)
+    line = data.is_line
+    return LinePlot(width, height, drag) if line else MapPlot("", width, height, drag, **more)
 
 
 class Tick(pn.widgets.CheckBoxGroup):

@@ -41,9 +41,11 @@ def as_events(X: Any) -> tuple[Any, int]:
 
 def is_list(X: Any) -> bool:
     """Tell whether whole numbers come from lists of events, or parts of them, whose counts fit the memory."""
-    if not hasattr(X, "dask") or X.dtype.kind not in "iub":
-        return False
-    return 0 < COUNT_BYTES * sum(one.nnz for one in _lists_in(X)) <= (current().memory or math.inf)
+    return (
+        hasattr(X, "dask")
+        and X.dtype.kind in "iub"
+        and 0 < COUNT_BYTES * sum(one.nnz for one in _lists_in(X)) <= (current().memory or math.inf)
+    )
 
 
 def counts_of(X: Any) -> sparse.csr_array:

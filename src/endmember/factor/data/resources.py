@@ -145,8 +145,8 @@ def session(memory: Any = None, checkpoint: Checkpoint | None = None) -> Iterato
         _SESSION.reset(token)
 
 
-def parse_memory(memory: Any) -> int | None:
-    """Return an amount of memory in bytes: ``"1GB"``, ``"500 MB"``, a number of bytes, or None for no limit.
+def parse_memory(memory: Any) -> int:
+    """Return an amount of memory in bytes: ``"1GB"``, ``"500 MB"`` or a number of bytes.
 
     Raises
     ------
@@ -158,8 +158,6 @@ def parse_memory(memory: Any) -> int | None:
     >>> parse_memory("1GB"), parse_memory("2.5 MiB"), parse_memory(4096)
     (1000000000, 2621440, 4096)
     """
-    if memory is None:
-        return None
     amount = r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?)(i?)b?\s*"
     found = re.fullmatch(amount, str(memory), re.IGNORECASE)
     if found is None or not float(found[1]) > 0:

@@ -90,30 +90,38 @@ def cone_in_words(learned: Mapping[str, Any]) -> str:
     most, mean = np.nanmax(excess), np.nanmean(excess)
     q = f"Q = {float(f'{most if most > BORNE else mean:.2g}'):g}, where noise alone gives 1"
     masks = [mask for name, mask in learned.items() if name.startswith("absent_")]
-    if learned.get("mixed_"):
-        return (
+    mixed = learned.get("mixed_") or 0.0
+    absent = np.mean([mask.mean() for mask in masks] or [0.0])
+    cases = (
+        (
+            mixed,
             f"Zeros were decided by a test ({q}), then spectra moved apart until the mean of the image made up "
-            f"{learned['mixed_']:.0%} of every pixel: further, a spectrum would be negative beyond its noise."
-        )
-    if any(mask.any() for mask in masks):
-        share = np.mean([mask.mean() for mask in masks])
-        return f"A test found {share:.0%} of the amounts absent; they scatter around zero as they should ({q})."
-    if masks and most <= BORNE:
-        return f"A test found no amount absent ({q}), so spectra keep what bias the clipping of noise gives them."
-    if masks:
-        return (
+            f"{mixed:.0%} of every pixel: further, a spectrum would be negative beyond its noise.",
+        ),
+        (
+            absent > 0,
+            f"A test found {absent:.0%} of the amounts absent; they scatter around zero as they should ({q}).",
+        ),
+        (
+            masks and most <= BORNE,
+            f"A test found no amount absent ({q}), so spectra keep what bias the clipping of noise gives them.",
+        ),
+        (
+            masks,
             f"Small amounts are not zero here: what a test would call zero scatters more than noise ({q}), so no zeros "
-            "were decided, and spectra keep the bias of clipped noise."
-        )
-    if mean < WIDE:
-        return (
+            "were decided, and spectra keep the bias of clipped noise.",
+        ),
+        (
+            mean < WIDE,
             f"The cone of the spectra is wider than the noise allows ({q}): it explains noise that was clipped at "
             "zero, a bias of the spectra that more pixels do not lessen. Zeros that a test decides avoid it, as "
-            'without a model or with em.Absent("auto").'
-        )
-    if most > BORNE:
-        return (
+            'without a model or with em.Absent("auto").',
+        ),
+        (
+            most > BORNE,
             f"Amounts lie further below zero than noise takes them ({q}): the cone of the spectra is too narrow, or "
-            "number, noise or drift are not what the model says."
-        )
-    return f"Clipped amounts scatter around zero as noise does ({q})."
+            "number, noise or drift are not what the model says.",
+        ),
+        (True, f"Clipped amounts scatter around zero as noise does ({q})."),
+    )
+    return next(said for holds, said in cases if holds)

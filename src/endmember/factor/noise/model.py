@@ -124,47 +124,61 @@ class NoiseModel:
 
     def sentence(self) -> str:
         """Say in one sentence what the noise is."""
-        if self.unknown:
-            return f"The noise cannot be measured: {self.unknown}."
-        if self.poisson:
-            return "The data are counts with Poisson noise: the variance equals the mean."
-        if self.gain == 0 and self.read_variance == 0:
-            return "The data carry no noise above rounding."
-        if self.gain == 0:
-            return (
-                f"The noise is the same everywhere, with a standard deviation of "
-                f"{math.sqrt(self.read_variance):.3g} data units."
-            )
-        rest = "and no read noise is seen"
-        if self.read_variance > 0:
-            rest = f"on top of a read noise of {math.sqrt(self.read_variance):.3g} (standard deviation)"
-        elif self.offset != 0:
-            rest = f"counted from an offset of {self.offset:.3g} data units"
-        return f"The variance grows with the signal by {self.gain:.3g} data units per data unit, {rest}."
+        deviation = math.sqrt(max(self.read_variance, 0.0))
+        rests = (
+            (
+                self.read_variance > 0,
+                f"on top of a read noise of {deviation:.3g} (standard deviation)",
+            ),
+            (self.offset != 0, f"counted from an offset of {self.offset:.3g} data units"),
+            (True, "and no read noise is seen"),
+        )
+        rest = next(said for holds, said in rests if holds)
+        cases = (
+            (self.unknown, f"The noise cannot be measured: {self.unknown}."),
+            (
+                self.poisson,
+                "The data are counts with Poisson noise: the variance equals the mean.",
+            ),
+            (self.gain == self.read_variance == 0, "The data carry no noise above rounding."),
+            (
+                self.gain == 0,
+                f"The noise is the same everywhere, with a standard deviation of {deviation:.3g} data units.",
+            ),
+            (
+                True,
+                f"The variance grows with the signal by {self.gain:.3g} data units per data unit, {rest}.",
+            ),
+        )
+        return next(said for holds, said in cases if holds)
 
     def warnings(self) -> list[str]:
         """List what a user should know before trusting the noise model."""
-        found = []
-        if math.isinf(self.gain_error):
-            found.append(
-                "So few spectra cannot tell what their noise is: whole numbers were taken for plain counts."
-            )
-        found += [
-            f"The noise of neighbouring {name} is correlated ({value:+.2f}), so tests that "
-            "take it for independent would count too many components."
-            for name, value in self._correlated().items()
-        ]
-        if abs(self.dispersion - 1) > max(0.1, 5 * self.gain_error):
-            found.append(
+        cases = (
+            (
+                math.isinf(self.gain_error),
+                "So few spectra cannot tell what their noise is: whole numbers were taken for plain counts.",
+            ),
+            *(
+                (
+                    True,
+                    f"The noise of neighbouring {name} is correlated ({value:+.2f}), so tests that "
+                    "take it for independent would count too many components.",
+                )
+                for name, value in self._correlated().items()
+            ),
+            (
+                abs(self.dispersion - 1) > max(0.1, 5 * self.gain_error),
                 f"The counts scatter {self.dispersion:.2f} times as much as counting explains "
-                "(dead time, resampling, or structure that the fit has missed)."
-            )
-        if self.outliers > 1e-5:
-            found.append(
+                "(dead time, resampling, or structure that the fit has missed).",
+            ),
+            (
+                self.outliers > 1e-5,
                 f"{100 * self.outliers:.2g} % of the entries look like spikes and were left out of the "
-                "noise estimate; consider removing spikes first."
-            )
-        return found
+                "noise estimate; consider removing spikes first.",
+            ),
+        )
+        return [said for holds, said in cases if holds]
 
     def to_hyperspy(self) -> dict[str, float]:
         """Return the model as HyperSpy's ``Variance_linear_model``.

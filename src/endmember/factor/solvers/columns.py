@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.solvers.base import Memory, Solver
-from endmember.factor.subproblems import Quadratic, Ratio, Subproblem
+from endmember.factor.subproblems import Quadratic, Ratio, Setting, Subproblem
 
 #: A step that makes a divergence worse is halved so often, then left out.
 HALVINGS = 10
@@ -107,7 +107,9 @@ def _pass(subproblem: Quadratic | Ratio, F: np.ndarray, rules: Sequence[Any]) ->
         if rules:
             # Rules weigh the rows of a column against each other.
             weights = 1.0 if subproblem.row_weights is None else subproblem.row_weights
-            new = _ruled(new, d * weights, F, j, rules, subproblem)
+            new = _ruled(
+                new, d * weights, F, j, lower[:, j], upper[:, j], rules, subproblem.setting
+            )
         new = np.clip(new, lower[:, j], upper[:, j])
         if isinstance(subproblem, Ratio) and not rules:
             new = _downhill(subproblem, F, j, new)
@@ -129,21 +131,21 @@ def _ruled(
     d: np.ndarray,
     F: np.ndarray,
     j: int,
+    lower: np.ndarray,
+    upper: np.ndarray,
     rules: Sequence[Any],
-    subproblem: Subproblem,
+    setting: Setting | None,
 ) -> np.ndarray:
     """Return column ``j`` with the rules applied in turn, between the bounds.
 
     Rules that know nothing of each other or of the bounds may miss the best column: one that already
     obeys stays where the new one is worse.
     """
-    lower = np.broadcast_to(subproblem.lower, F.shape)[:, j]
-    upper = np.broadcast_to(subproblem.upper, F.shape)[:, j]
 
     def applied(column: np.ndarray) -> np.ndarray:
         column = np.minimum(column, upper)
         for rule in rules:
-            column = rule.column(column * d, d, F, j, subproblem.setting).clip(lower, upper)
+            column = rule.column(column * d, d, F, j, setting).clip(lower, upper)
         return column
 
     before, after = F[:, j], applied(target)

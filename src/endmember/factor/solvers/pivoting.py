@@ -82,10 +82,10 @@ def _best(subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
 
 def everywhere(bound: Bound, shape: tuple[int, ...]) -> np.ndarray:
     """Return a bound for every entry of an array, without a copy."""
-    bound = np.asarray(bound, dtype=np.float64)
-    if bound.ndim:
-        return np.broadcast_to(bound, shape)
-    return np.ndarray(shape, buffer=bound, strides=(0, 0))
+    one = np.asarray(bound, dtype=np.float64)
+    return (
+        np.broadcast_to(one, shape) if one.ndim else np.ndarray(shape, buffer=one, strides=(0, 0))
+    )
 
 
 def _settled(G: np.ndarray, h: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
