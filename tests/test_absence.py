@@ -5,7 +5,7 @@ import pytest
 
 import endmember as em
 from endmember.errors import EndmemberError
-from endmember.factor.loop.cone import cone_in_words
+from endmember.factor.loop.absence import cone_in_words
 
 AUTO = em.Absent("auto")
 

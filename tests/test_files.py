@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 import endmember as em
 from endmember.cli import main
-from endmember.factor.data.events import counts_of, is_list
+from endmember.factor.data.lazy import counts_of, is_list
 
 RNG = np.random.default_rng(0)
 

@@ -12,8 +12,7 @@ import numpy as np
 from endmember.factor.columns import lengths, or_one
 from endmember.factor.data import Data, weighted_gram
 from endmember.factor.noise.model import NoiseModel
-from endmember.factor.solvers import ANLS
-from endmember.factor.solvers.pivoting import groups
+from endmember.factor.solvers import ANLS, groups
 from endmember.factor.subproblems import Quadratic, times_gram
 
 #: With fewer pixels or channels the residual does not tell noise from what the references miss.

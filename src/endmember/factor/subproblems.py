@@ -342,7 +342,8 @@ class Ratio(Subproblem):
         bend = 0.5 * self.quadratic[j, j] * step
         change = np.zeros(F.shape)
         change[:, j] = step
-        own = self._risen(*self._moved(F, j, step), change)
+        V, model = self._followed(F), self.entries.model(step[:, None], self.Z[:, j : j + 1])
+        own = self._risen(V, np.maximum(V + model, self.floor), change)
         return own + step * (self._slope_of_penalties(F, j) + bend)
 
     def rise_along(self, F: np.ndarray, step: np.ndarray) -> Callable[[float], float]:
@@ -376,12 +377,6 @@ class Ratio(Subproblem):
             powers = (moved ** (beta - 1) - V ** (beta - 1)) / (beta - 1)
             terms = (moved**beta - V**beta) / beta - x * powers
         return self.entries.dot(terms, np.ones(self.entries.shape[1]))
-
-    def _moved(self, F: np.ndarray, j: int, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the model before and after a step of column ``j``."""
-        V = self._followed(F)
-        change = self.entries.model(step[:, None], self.Z[:, j : j + 1])
-        return V, np.maximum(V + change, self.floor)
 
     def set_column(self, F: np.ndarray, j: int, column: np.ndarray) -> None:
         """Put a column (n,) into ``F``, in place, and let ``V`` follow."""

@@ -294,10 +294,8 @@ def _mark_noise(axes: page.Axes, noise: float, has_colour_bar: bool) -> None:
     low, high = target.get_ylim()
     target.set_ylim(low, high if has_colour_bar else max(high, 1.05 * noise))
     text = f"dashed: noise alone, {noise:.3g}"
-    if has_colour_bar:
-        axes.set_xlabel(text, loc="right", fontsize=page.SMALL, color=page.GREY)
-    else:
-        axes.set_title(text, loc="right", fontsize=page.SMALL, color=page.GREY)
+    label: Any = axes.set_xlabel if has_colour_bar else axes.set_title
+    label(text, loc="right", fontsize=page.SMALL, color=page.GREY)
 
 
 def _limits_with(values: np.ndarray, noise: float | None) -> tuple[float, float]:
@@ -333,7 +331,8 @@ def _draw_convergence(
         axes.set_yscale("log")
         axes.set_ylim(positive.min() / 2, positive.max() * 2)
         axes.set_ylabel("Relative excess over the last value", fontsize=page.NORMAL)
-        _draw_starts(axes, excess_of_starts)
+        if excess_of_starts.size:
+            _draw_starts(axes, excess_of_starts)
     else:
         words = "the only sweep" if objective.size == 1 else "no sweep ended above the last value"
         axes.set_yticks([])
@@ -359,8 +358,6 @@ def _relative_excess(objective: np.ndarray, starts: np.ndarray) -> tuple[np.ndar
 
 def _draw_starts(axes: page.Axes, excess: np.ndarray) -> None:
     """Draw the ends of all starts as ticks at the right edge; the best lie at the bottom."""
-    if excess.size == 0:
-        return
     axes.plot(
         np.full(excess.size, 1.0),
         np.where(np.isfinite(excess), excess, axes.get_ylim()[0]),

@@ -1,8 +1,6 @@
 """Data behind the few products that the mathematics needs, and the way in."""
 
 from endmember.factor.data.axis import EVEN, Axis, Grid, Standard, is_signal, text_of
-from endmember.factor.data.events import as_events, counts_of, is_list
-from endmember.factor.data.fingerprint import blocks_in_order, data_hash
 from endmember.factor.data.in_memory import (
     Centred,
     Dense,
@@ -14,6 +12,8 @@ from endmember.factor.data.in_memory import (
 from endmember.factor.data.inspection import (
     STEPS,
     Given,
+    blocks_in_order,
+    data_hash,
     far_from_one,
     given,
     in_patterns,
@@ -26,7 +26,16 @@ from endmember.factor.data.inspection import (
     whole,
 )
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
-from endmember.factor.data.lazy import Blocks, Lazy, cluster, read, sample
+from endmember.factor.data.lazy import (
+    Blocks,
+    Lazy,
+    as_events,
+    cluster,
+    counts_of,
+    is_list,
+    read,
+    sample,
+)
 from endmember.factor.data.matrix import (
     BLOCK_ENTRIES,
     Arrangement,

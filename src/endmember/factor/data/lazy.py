@@ -5,6 +5,10 @@ Blocks hold the whole energy axis, and each chunk is read once.
 A *pass* reads every block once. What is computed of a block is returned, never written in place: a
 block may be computed twice, where a worker dies, and changes nothing. What blocks return is taken in
 their order, so that sums have the same bits whatever thread or worker was first.
+
+Lists of single events, such as X-rays one by one, are counts that are sparse from their file on. A signal holds an
+array, so that a list comes as a Dask array whose blocks are made dense as they are read. Fits take the list itself,
+which is as large as its counts, whatever the pixels and channels.
 """
 
 import math
@@ -14,8 +18,9 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial, reduce
 from itertools import chain
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +54,10 @@ AMPLIFICATION = 2
 ALONE_SECONDS, LOOK_SECONDS = 30.0, 5.0
 #: What is looked at where a part of the data will do: blocks, and pixels of each along every axis.
 SAMPLED_BLOCKS, SAMPLED_WIDTH = 9, 24
+#: Dense blocks of a list have about this size, in bytes.
+BLOCK_BYTES = 2**25
+#: Bytes that a count takes while a fit holds it: its value and place, twice for a moment.
+COUNT_BYTES = 32
 
 
 class Blocks:
@@ -361,34 +370,31 @@ def _on_cluster(client: Any, tasks: Iterator[Any]) -> Iterator[tuple[Rows, Any]]
 
     on_worker = delayed(_work, pure=False)
     ahead = max(2, 2 * sum(client.nthreads().values()))
-    return in_turn(lambda task: _OnWorker(client, client.compute(on_worker(*task))), tasks, ahead)
+    return in_turn(
+        lambda task: partial(_answer, client, client.compute(on_worker(*task))), tasks, ahead
+    )
 
 
-class _OnWorker:
-    """A task on a cluster; its result is waited for as long as there are workers."""
+def _answer(client: Any, future: Any) -> Any:
+    """Return the result of a task on a cluster, which is waited for as long as there are workers."""
+    from distributed import KilledWorker
 
-    def __init__(self, client: Any, future: Any) -> None:
-        self._client, self._future = client, future
-
-    def result(self) -> Any:
-        from distributed import KilledWorker
-
-        alone, patience = 0.0, LOOK_SECONDS
-        while True:
-            try:
-                return self._future.result(timeout=patience)
-            except (MemoryError, EndmemberError):
-                raise
-            except Exception as problem:
-                status = self._future.status
-                if status == "error" and not isinstance(problem, KilledWorker):
-                    raise unreadable(problem) from problem
-                lost = self._client.status != "running" or status not in ("pending", "finished")
-                alone = 0.0 if lost or self._client.nthreads() else alone + patience
-                if lost or alone >= ALONE_SECONDS:
-                    raise _lost() from problem
-                if status == "finished":  # it was on its way here
-                    patience *= 2
+    alone, patience = 0.0, LOOK_SECONDS
+    while True:
+        try:
+            return future.result(timeout=patience)
+        except (MemoryError, EndmemberError):
+            raise
+        except Exception as problem:
+            status = future.status
+            if status == "error" and not isinstance(problem, KilledWorker):
+                raise unreadable(problem) from problem
+            lost = client.status != "running" or status not in ("pending", "finished")
+            alone = 0.0 if lost or client.nthreads() else alone + patience
+            if lost or alone >= ALONE_SECONDS:
+                raise _lost() from problem
+            if status == "finished":  # it was on its way here
+                patience *= 2
 
 
 def _lost() -> EndmemberError:
@@ -422,3 +428,51 @@ def _work(
 
 def _whole(block: Block) -> np.ndarray:
     return block.selection.take(block.raw, slice(None))
+
+
+def as_events(X: Any) -> tuple[Any, int]:
+    """Return a Dask array as a reader makes it of lists of events, in blocks with all channels, and how many lists.
+
+    Parameters
+    ----------
+    X : Dask array, (*domain, channels)
+        The sum of the lists in its graph; all else is returned as it is.
+    """
+    found = _lists_in(X)
+    if not found or any(one.shape != X.shape for one in found):
+        return X, 0
+    import dask.array as da
+
+    total = reduce(add, found).astype(X.dtype)
+    events = type(found[0])(total.coords, total.data, shape=X.shape, sorted=True)
+    rows = max(1, BLOCK_BYTES // max(math.prod(X.shape[1:]) * X.dtype.itemsize, 1))
+    return da.from_array(events, chunks=(rows, *[-1] * (X.ndim - 1)), asarray=False), len(found)
+
+
+def is_list(X: Any) -> bool:
+    """Tell whether whole numbers come from lists of events, or parts of them, whose counts fit the memory."""
+    return (
+        hasattr(X, "dask")
+        and X.dtype.kind in "iub"
+        and 0 < COUNT_BYTES * sum(one.nnz for one in _lists_in(X)) <= (current().memory or math.inf)
+    )
+
+
+def counts_of(X: Any) -> sparse.csr_array:
+    """Return the counts (n, m) of what :func:`is_list`; taken once a session."""
+    notes, key = current().notes, ("counts", X.name)
+    if key not in notes:
+        (events, *others), untouched = _lists_in(X), len(X.dask.layers) == 2
+        notes[key] = (
+            sparse.csr_array(events.reshape((-1, X.shape[-1])).tocsr())
+            if untouched and not others
+            else in_memory(X, Blocks(X), sparse_from=-1.0)
+        )
+    return notes[key]
+
+
+def _lists_in(X: Any) -> list[Any]:
+    """Return the lists of events that a Dask array is made from."""
+    layers = getattr(X.dask, "layers", {}).values()
+    made = [layer for layer in layers if getattr(layer, "is_materialized", bool)()]
+    return [one for layer in made for one in layer.values() if hasattr(one, "coords")]

@@ -17,7 +17,6 @@ from scipy import sparse
 from endmember.errors import EndmemberError
 from endmember.factor.columns import placed
 from endmember.factor.data.axis import Axis, is_signal
-from endmember.factor.data.events import counts_of, is_list
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
 from endmember.factor.data.inspection import (
     Given,
@@ -30,7 +29,7 @@ from endmember.factor.data.inspection import (
     times_two_to,
     unwrap,
 )
-from endmember.factor.data.lazy import Blocks, Lazy, in_memory
+from endmember.factor.data.lazy import Blocks, Lazy, counts_of, in_memory, is_list
 from endmember.factor.data.matrix import BLOCK_ENTRIES, BlockData, Data, Selection, row_blocks
 from endmember.factor.data.resources import current, fingerprint, logger
 from endmember.factor.sketch.passes import FirstPass, Seen, Survey, Wanted, first_pass, largest_size

@@ -262,7 +262,7 @@ def ordered(
         yield from map(function, chain(first, parts))
         return
     submit, parts = _pool(threads, os.getpid()).submit, chain(first, parts)
-    yield from in_turn(lambda part: submit(function, part), parts, threads + AHEAD)
+    yield from in_turn(lambda part: submit(function, part).result, parts, threads + AHEAD)
 
 
 @cache
@@ -272,11 +272,11 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def in_turn(submit: Callable[[Any], Any], parts: Iterable[Any], ahead: int) -> Iterator[Any]:
-    """Yield the results of the futures that ``submit`` makes of every part, in their order, up to ``ahead`` waiting."""
+    """Yield what the calls return that ``submit`` makes of every part, in their order, up to ``ahead`` waiting."""
     waiting: deque[Any] = deque()
     for part in parts:
         waiting.append(submit(part))
         if len(waiting) >= ahead:
-            yield waiting.popleft().result()
+            yield waiting.popleft()()
     while waiting:
-        yield waiting.popleft().result()
+        yield waiting.popleft()()

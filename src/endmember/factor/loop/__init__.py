@@ -1,6 +1,16 @@
 """The loop over the factors: starts, sweeps, stopping, and what it may say at its end."""
 
-from endmember.factor.loop.absence import DEAR, absent, decided, least_price, tests_of, with_zeros
+from endmember.factor.loop.absence import (
+    DEAR,
+    absent,
+    cone_in_words,
+    decided,
+    excess_of_clipped,
+    least_price,
+    moved_apart,
+    tests_of,
+    with_zeros,
+)
 from endmember.factor.loop.alternate import EXACT, alternate, best_factor
 from endmember.factor.loop.amounts import Amounts
 from endmember.factor.loop.automatic import Placed, choose, set_aside, weighed
@@ -10,7 +20,6 @@ from endmember.factor.loop.compatibility import (
     default_solver,
     default_solvers,
 )
-from endmember.factor.loop.cone import cone_in_words, excess_of_clipped, moved_apart
 from endmember.factor.loop.fit import Callback, Fit, Progress, concluded
 from endmember.factor.loop.problem import Problem
 from endmember.factor.loop.starts import (

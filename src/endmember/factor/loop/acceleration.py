@@ -21,8 +21,7 @@ import numpy as np
 from endmember.factor.loop.fit import WINDOW, Fit, stands_still
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import NonNegative
-from endmember.factor.solvers import ANLS, Solver
-from endmember.factor.solvers.pivoting import groups, inverses
+from endmember.factor.solvers import ANLS, Solver, groups, inverses
 from endmember.factor.subproblems import Quadratic
 
 #: Sweeps that bring less than this fraction of the objective are slow: where more is asked, leaps take their place,

@@ -5,8 +5,7 @@ from itertools import chain
 
 from endmember.errors import Argument, EndmemberError, Words, among
 from endmember.factor.losses import Loss, SquaredError
-from endmember.factor.penalties import Penalty, is_free
-from endmember.factor.penalties.base import worded
+from endmember.factor.penalties import Penalty, is_free, worded
 from endmember.factor.solvers import (
     ADMM,
     ALS,

@@ -123,12 +123,10 @@ def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int
     floor = np.exp(np.polyval(line, np.arange(start)))
     excess = np.maximum(values[:start] - floor, 0)[::-1].cumsum()[::-1]
     rest = (total or values.sum()) - np.concatenate([[0.0], np.cumsum(values)])
-    for rank in range(start):
-        level = rest[rank] / ((n - rank) * (m - rank))
-        edge = level * (math.sqrt(n - rank) + math.sqrt(m - rank)) ** 2
-        if values[rank] <= 1.05 * edge or excess[rank] <= _NEGLIGIBLE * rest[rank]:
-            return rank
-    return start
+    values, rest, ranks = values[:start], rest[:start], np.arange(start)
+    edge = rest / ((n - ranks) * (m - ranks)) * (np.sqrt(n - ranks) + np.sqrt(m - ranks)) ** 2
+    enough = (values <= 1.05 * edge) | (excess <= _NEGLIGIBLE * rest)
+    return int(np.argmax(np.append(enough, True)))
 
 
 def _bins_of_equal_signal(positive: Floats) -> Indices:

@@ -1,6 +1,6 @@
 """Penalties on one factor, to be combined freely."""
 
-from endmember.factor.penalties.base import Automatic, Penalty
+from endmember.factor.penalties.base import Automatic, Penalty, worded
 from endmember.factor.penalties.basis import Basis
 from endmember.factor.penalties.combining import (
     bounds_of,
@@ -51,4 +51,5 @@ __all__ = [
     "is_free",
     "resolve",
     "steers_columns",
+    "worded",
 ]

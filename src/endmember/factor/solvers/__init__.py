@@ -3,7 +3,7 @@
 from endmember.factor.solvers.base import Memory, Solver
 from endmember.factor.solvers.columns import HALS
 from endmember.factor.solvers.least_squares import ADMM, ALS, MALS
-from endmember.factor.solvers.pivoting import ANLS
+from endmember.factor.solvers.pivoting import ANLS, groups, inverses, patterns_of
 from endmember.factor.solvers.ratios import MultiplicativeUpdate, Newton
 
 __all__ = [
@@ -16,4 +16,7 @@ __all__ = [
     "MultiplicativeUpdate",
     "Newton",
     "Solver",
+    "groups",
+    "inverses",
+    "patterns_of",
 ]

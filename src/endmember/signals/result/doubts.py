@@ -10,7 +10,7 @@ from endmember.assess import Bands, Errors, Interval, detectability, element_hin
 from endmember.assess.comparison import Comparison
 from endmember.assess.remedies import other_answers_in_words
 from endmember.factor.data import Axis
-from endmember.factor.loop.cone import cone_in_words
+from endmember.factor.loop.absence import cone_in_words
 from endmember.factor.noise.model import NoiseModel
 from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
