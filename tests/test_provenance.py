@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from endmember.factor.data import fingerprint
+from endmember.factor.data import inspection
 from endmember.preprocess.lifting import record
 from endmember.signals.cropping import crop_energy
 from endmember.signals.files.source import Source, load
@@ -45,7 +45,7 @@ def test_the_same_data_have_the_same_hash_however_they_are_kept(monkeypatch):
     assert provenance.data_hash(np.asfortranarray(data)) == first
     assert provenance.data_hash(data.astype(">f4")) == first
     assert provenance.data_hash(hs.signals.Signal1D(data)) == first
-    monkeypatch.setattr(fingerprint, "_BLOCK", 1000)
+    monkeypatch.setattr(inspection, "_BLOCK", 1000)
     assert provenance.data_hash(data) == first
 
 

@@ -7,7 +7,7 @@ from sklearn.decomposition._nmf import _update_coordinate_descent
 from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
-from endmember.factor.solvers import ANLS, HALS, pivoting, rows
+from endmember.factor.solvers import ANLS, HALS, pivoting
 from endmember.factor.subproblems import Quadratic
 
 SOLVERS = [ANLS(), HALS(), HALS(inner=1)]
@@ -83,7 +83,7 @@ def test_compiled_pivoting_is_what_its_python_says(k, monkeypatch):
     lower[:, 0], upper[5:9] = -np.inf, lower[5:9]
     boxed = Quadratic(sub.G, sub.H, lower, upper)
     compiled = [ANLS().improve(given, np.zeros((40, k)), 60) for given in (sub, boxed)]
-    monkeypatch.setattr(pivoting, "loops", lambda: vars(rows))
+    monkeypatch.setattr(pivoting, "loops", lambda: vars(pivoting))
     for given, F in zip((sub, boxed), compiled, strict=True):
         np.testing.assert_allclose(ANLS().improve(given, F, 60), F, rtol=1e-12, atol=1e-14)
 
