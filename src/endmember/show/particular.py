@@ -150,7 +150,10 @@ def shifts(
     for (name, field), (left, *course) in zip(fields.items(), grid, strict=True):
         _draw_field(left, field, name, space)
         for axes in course:
-            _draw_course(axes, field)
+            drawing.draw_profile(axes, field.ravel())
+            _mark_zero(axes)
+            axes.set_xlabel("pixel, in the order of the scan", fontsize=page.NORMAL)
+            page.head(axes, "In scan order")
     page.title(figure, title, [reduction, space.note])
     return figure
 
@@ -163,14 +166,6 @@ def _draw_field(axes: page.Axes, field: np.ndarray, name: str, space: Space) -> 
     page.head(axes, name)
     label_below(axes, space.position_text, True)
     space.draw_scale_bar(axes)
-
-
-def _draw_course(axes: page.Axes, field: np.ndarray) -> None:
-    """Draw one field in the order of the scan."""
-    drawing.draw_profile(axes, field.ravel())
-    _mark_zero(axes)
-    axes.set_xlabel("pixel, in the order of the scan", fontsize=page.NORMAL)
-    page.head(axes, "In scan order")
 
 
 def _mark_zero(axes: page.Axes) -> None:

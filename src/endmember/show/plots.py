@@ -211,6 +211,9 @@ def _draw_components(picture: Components) -> page.Figure:
     space = Space.of(flat[0][0], picture.pixel_size, picture.pixel_units, scale)
     energy, energy_text = ((), "") if patterns else _energy_axis(picture, *own)
     width = patterns.width + 0.4 if patterns else scale * _SPECTRUM_WIDTH
+    # Along the colour bars.
+    units = page.readable_units(picture.map_units)
+    map_text = page.with_units(picture.map_label, units) if picture.map_label else units or ""
     figure = page.blank_figure(
         n_columns * (space.width + width + 1.0),
         n_rows * (max(space.height, scale * PROFILE_HEIGHT) + 0.3) + 0.7,
@@ -227,7 +230,7 @@ def _draw_components(picture: Components) -> page.Figure:
             grid[row, 2 * column + 1], sharex=panels[0][1] if panels else None
         )
         panels.append((left, right))
-        space.draw(left, flat[j][0], colour, _map_text(picture))
+        space.draw(left, flat[j][0], colour, map_text)
         page.head(left, (picture.names or ())[j])
         if patterns:
             patterns.draw(right, picture.spectra[j], colour, "")
@@ -313,7 +316,12 @@ def _draw_convergence(
     """Draw the relative excess over the last value on a logarithmic axis."""
     figure = page.blank_figure(5.2, 3.2, f"Objective over {objective.size} sweeps")
     axes = figure.add_subplot()
-    excess, excess_of_starts = _relative_excess(objective, starts)
+    # In units of the last value; where that is zero, of the largest.
+    scale = abs(objective[-1]) or np.nanmax(np.abs(objective), initial=0.0) or 1.0
+    excess, excess_of_starts = (
+        np.where(values > objective[-1], (values - objective[-1]) / scale, np.nan)
+        for values in (objective, starts)
+    )
     positive = np.concatenate([excess, excess_of_starts])
     positive = positive[np.isfinite(positive)]
     axes.plot(
@@ -345,17 +353,6 @@ def _draw_convergence(
     return figure
 
 
-def _relative_excess(objective: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(f − f_last) / |f_last| of the sweeps and of the starts, NaN where not positive.
-
-    Where the last value is zero the excess is relative to the largest value instead.
-    """
-    last = objective[-1]
-    scale = abs(last) or np.nanmax(np.abs(objective), initial=0.0) or 1.0
-    sweeps, ends = (objective - last) / scale, (starts - last) / scale
-    return np.where(sweeps > 0, sweeps, np.nan), np.where(ends > 0, ends, np.nan)
-
-
 def _draw_starts(axes: page.Axes, excess: np.ndarray) -> None:
     """Draw the ends of all starts as ticks at the right edge; the best lie at the bottom."""
     axes.plot(
@@ -382,9 +379,3 @@ def _energy_axis(answer: Components | Misfit, n_channels: int) -> tuple[np.ndarr
     if answer.energy is None:
         return np.arange(n_channels, dtype=float), "Channel"
     return answer.energy, page.with_units(answer.energy_label, answer.energy_units)
-
-
-def _map_text(picture: Components) -> str:
-    """Words to write along the colour bars."""
-    units = page.readable_units(picture.map_units)
-    return page.with_units(picture.map_label, units) if picture.map_label else units or ""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endmember.app.core.live import Sketches
-from endmember.app.core.steps import Step
+from endmember.app.core.steps import Step as Step
 from endmember.factor.data import EVEN, Axis, text_of, unchanged, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.show.page import readable_units, with_units

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import panel as pn
 
-from endmember.app.core.image import Image
-from endmember.app.core.steps import Step
+from endmember.app.core.image import Image, Step
 from endmember.app.page.figures import (
     ABOVE,
     BELOW,
@@ -326,8 +325,7 @@ class PreparePanel(Panel):
         self._page.data_changed()
 
     def _take_back(self) -> None:
-        others = self._page.session.steps[:-1]
-        self._ask("Taking the last step back ...", others, self._settle)
+        self._ask("Taking the last step back ...", self._page.session.steps[:-1], self._settle)
 
     def _do_again(self) -> None:
         session = self._page.session

@@ -9,9 +9,8 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from endmember.app.core.image import Image
+from endmember.app.core.image import Image, Step
 from endmember.app.core.live import DIRECTIONS, Sketches
-from endmember.app.core.steps import Step
 from endmember.app.work import storage
 from endmember.app.work.pool import Here, Workers
 from endmember.app.work.scheduler import Ticket

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import endmember as em
-from endmember.app.core.image import Image
-from endmember.app.core.steps import Step
+from endmember.app.core.image import Image, Step
 from endmember.app.work import storage
 from endmember.app.work.scheduler import Remark, Ticket
 from endmember.factor.data import Data, one_blas_thread

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.app.core.image import CUBE, DATA, Image
-from endmember.app.core.steps import Step
+from endmember.app.core.image import CUBE, DATA, Image, Step
 from endmember.app.work.scheduler import Ticket
 from endmember.errors import EndmemberError
 from endmember.factor.data.inspection import unwrap

@@ -82,10 +82,6 @@ class Decided:
     present: float
     excess: np.ndarray
 
-    def price(self, variance: float) -> float:
-        """Return squares in units of the noise, and what the entries cost that are present."""
-        return 2 * self.misfit / variance + self.present
-
     def cost(self, rise: float) -> float:
         """Return what a zero costs in units of the noise, where the objective of counts rises by ``rise`` in all."""
         zeros = sum(np.count_nonzero(mask) for mask in self.absent.values())
@@ -121,10 +117,10 @@ def with_zeros(problem: Problem, absent: Mapping[int, np.ndarray]) -> Problem:
 def least_price(
     problem: Problem, starts: Iterable[Sequence[np.ndarray]], tests: Mapping[int, float]
 ) -> Decided:
-    """Return what is found from several starts at the least price."""
+    """Return what is found from several starts at the least price: squares in units of noise, and entries present."""
     found = [decided(problem, factors, tests) for factors in starts]
     common = min(one.variance for one in found)
-    return min(found, key=lambda one: one.price(common))
+    return min(found, key=lambda one: 2 * one.misfit / common + one.present)
 
 
 @dataclass(frozen=True)

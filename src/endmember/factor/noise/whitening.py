@@ -57,11 +57,10 @@ def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Fl
         np.asarray(total, dtype=np.float64).ravel() / size
         for total, size in zip(sums, (m, n), strict=True)
     ]
-    rows, columns = (
-        np.maximum(values, floor * values.mean())
-        for values in rank_one_variance(*map(noise.variance, means))
-    )
-    return _reciprocal_root(rows), _reciprocal_root(columns)
+    variances = rank_one_variance(*map(noise.variance, means))
+    floored = (np.maximum(values, floor * values.mean()) for values in variances)
+    rows, columns = (np.where(v > 0, 1 / np.sqrt(or_one(v)), 0.0) for v in floored)
+    return rows, columns
 
 
 def lone_count_floor(counts: float, n: int, m: int) -> float:
@@ -94,7 +93,3 @@ def weighted(X: Any, rows: Floats, columns: Floats) -> Any:
     Y = X * rows[:, None]
     Y *= columns
     return Y
-
-
-def _reciprocal_root(variance: Floats) -> Floats:
-    return np.where(variance > 0, 1 / np.sqrt(or_one(variance)), 0.0)
