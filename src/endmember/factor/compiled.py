@@ -38,6 +38,7 @@ def compiled(
         except RuntimeError:  # nowhere to keep it
             scope[function.__name__] = numba.njit(types, **OPTIONS)(copy)
     if any(scope[function.__name__].stats.cache_misses for function in functions):
-        seconds = time.monotonic() - began
-        logger.info("loops were compiled in %.1f s, once for this installation", seconds)
+        logger.info(
+            "loops were compiled in %.1f s, once for this installation", time.monotonic() - began
+        )
     return scope

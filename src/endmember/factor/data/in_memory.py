@@ -216,8 +216,9 @@ class Reweighted(Data):
 
     def with_channels(self, weights: np.ndarray) -> "Reweighted":
         (r, c), other = self.scales, np.sqrt(weights)
-        scaled = self.scaled.rescaled(np.ones(len(r)), other / c[:, 0])
-        return Reweighted(scaled, r[:, 0], other, self.plain)
+        return Reweighted(
+            self.scaled.rescaled(np.ones(len(r)), other / c[:, 0]), r[:, 0], other, self.plain
+        )
 
     def dot(self, Z: np.ndarray) -> np.ndarray:
         return self.plain.dot(Z)

@@ -114,8 +114,9 @@ class Observed:
 
     def of(self, pixels: np.ndarray) -> Self:
         """Return the same of some of the pixels."""
-        data = Dense(self.data.rows(pixels).astype(self.data.dtype))
-        return replace(self, data=data, rows=self.rows[pixels])
+        return replace(
+            self, data=Dense(self.data.rows(pixels).astype(self.data.dtype)), rows=self.rows[pixels]
+        )
 
     def weighted_by_counts(self) -> Data:
         """Return the data, where they are counts with weights that make their noise white."""
@@ -323,8 +324,9 @@ def survey(
         raise EndmemberError(_why_nothing_is_left(mask, channel_mask))
     selection = _selection(rows, columns, shape)
     if sparse.issparse(X):
-        integer = X.dtype.kind in "iub"
-        return _survey_of_nonzeros(Sparse(X, selection).X, rows, columns, shape, integer)
+        return _survey_of_nonzeros(
+            Sparse(X, selection).X, rows, columns, shape, X.dtype.kind in "iub"
+        )
     if is_lazy(X):
         return _first_pass_of_lazy(X, selection, rows, columns, shape, wanted)
     wanted = Wanted() if _seems_sparse(X) else wanted

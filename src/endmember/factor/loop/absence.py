@@ -156,8 +156,9 @@ def decided(problem: Problem, factors: Sequence[np.ndarray], tests: Mapping[int,
             break
     absent = tested.absent
     present = sum(t**2 * np.count_nonzero(~absent[mode]) for mode, t in tests.items())
-    excess = excess_of(problem, factors, absent, variance)
-    return Decided(factors, absent, misfit, variance, present, excess)
+    return Decided(
+        factors, absent, misfit, variance, present, excess_of(problem, factors, absent, variance)
+    )
 
 
 def absent(
@@ -251,8 +252,9 @@ def excess_of_clipped(problem: Problem, S: np.ndarray) -> np.ndarray:
     variance, clipped = problem.noise_left(factors), factors[0] <= 0
     if variance * problem.data.size <= 2 * RIDGE * problem.loss.reference(problem.data):
         return np.full(clipped.shape[1], np.nan)
-    excess = excess_of(problem, factors, {0: clipped}, variance)
-    return np.where(clipped.any(axis=0), excess, np.nan)
+    return np.where(
+        clipped.any(axis=0), excess_of(problem, factors, {0: clipped}, variance), np.nan
+    )
 
 
 def moved_apart(problem: Problem, factors: Sequence[np.ndarray]) -> tuple[list[np.ndarray], float]:

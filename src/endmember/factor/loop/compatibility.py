@@ -82,8 +82,9 @@ def check_combination(
             )
     for solver, own, name in factors:
         if not can_serve(solver, loss, own):
-            reason = _obstacle(solver, loss, own, name)
-            raise EndmemberError(*reason, "; ", *_way_out(loss, penalties, "a penalty"))
+            raise EndmemberError(
+                *_obstacle(solver, loss, own, name), "; ", *_way_out(loss, penalties, "a penalty")
+            )
 
 
 def _obstacle(solver: Solver, loss: Loss, penalties: Sequence[Penalty], name: str) -> Words:

@@ -117,8 +117,9 @@ class Standstill:
 
     def is_met(self, fit: Fit, factors: Sequence[np.ndarray], window: int | None = None) -> bool:
         """Tell whether a run of which ``fit`` is the best iterate, now at ``factors``, is at its end."""
-        least = self.least * self.scale(fit)
-        ends = stands_still(fit.objective, self.floor, least, window or self.window)
+        ends = stands_still(
+            fit.objective, self.floor, self.least * self.scale(fit), window or self.window
+        )
         if ends and fit.objective[-1] > self.floor and self.least > FINEST * self.tol:
             # Slow sweeps are no minimum yet: as long as they bring anything, they go on.
             self.least /= FINER
@@ -207,12 +208,13 @@ def concluded(
     """
     optimality = problem.optimality(fit.factors) if optimality is None else optimality
     empty = np.flatnonzero(problem.data.shares(fit.factors) <= DEAD)
-    if len(empty):
-        outcome = Outcome.EMPTY
-    elif not fit.converged:
-        outcome = Outcome.UNFINISHED
-    else:
-        outcome = Outcome.CONVERGED if optimality <= certified(tol) else Outcome.NO_MINIMUM
+    cases = (
+        (len(empty), Outcome.EMPTY),
+        (not fit.converged, Outcome.UNFINISHED),
+        (optimality <= certified(tol), Outcome.CONVERGED),
+        (True, Outcome.NO_MINIMUM),
+    )
+    outcome = next(outcome for holds, outcome in cases if holds)
     if outcome is not Outcome.CONVERGED and not fit.stopped:
         reason = outcome.sentence(
             empty=", ".join(map(str, empty)), sweeps=len(fit.objective), optimality=optimality

@@ -97,8 +97,9 @@ def check_together(penalties: Mapping[str, Sequence[Penalty]], k: int) -> None:
             reason = penalty.conflict(own, others, k)
             if reason:
                 words = (reason,) if isinstance(reason, str) else reason
-                refused = worded(penalty, f"{type(penalty).__name__} on the {name}")
-                raise EndmemberError(refused, ": ", *words)
+                raise EndmemberError(
+                    worded(penalty, f"{type(penalty).__name__} on the {name}"), ": ", *words
+                )
 
 
 def bounds_of(
