@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 import endmember as em
 from endmember.factor.data.axis import Grid
-from endmember.factor.loop.amounts import Amounts
 from endmember.factor.loop.compatibility import CANDIDATES, can_obey
+from endmember.factor.loop.problem import Amounts
 from endmember.factor.penalties import Penalty, bounds_of, check_together
 from endmember.factor.penalties.mixtures import close, onto_simplex
 from endmember.factor.subproblems import Quadratic, Setting

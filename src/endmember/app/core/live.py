@@ -142,7 +142,13 @@ class Live:
         choices, left_out = _quick(choices)
 
         def until(seconds: float) -> Callable[[Any], bool]:
-            return _until(began + seconds * self._patience, check)
+            """Return the callback of a fit that stops at a time and asks whether to go on at all."""
+
+            def callback(progress: Any) -> bool:
+                check()
+                return time.perf_counter() > began + seconds * self._patience
+
+            return callback
 
         def picture(maps: np.ndarray, model: Any, stage: str, last: bool = False) -> Picture:
             said = " ".join(doubts(model)) if last else ""
@@ -190,16 +196,6 @@ def _quick(choices: Choices) -> tuple[Choices, str]:
     )
     quick = replace(choices, loss="counts, weighted" if exact else choices.loss, penalties=known)
     return quick, "; ".join(said for is_left, said in left_out if is_left)
-
-
-def _until(end: float, check: Callable[[], None]) -> Callable[[Any], bool]:
-    """Return the callback of a fit that stops at a time and asks whether to go on at all."""
-
-    def callback(progress: Any) -> bool:
-        check()
-        return time.perf_counter() > end
-
-    return callback
 
 
 def _fitted(data: Data, choices: Choices, callback: Callable[..., Any], **parameters: Any) -> Any:

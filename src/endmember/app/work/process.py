@@ -28,9 +28,13 @@ def main() -> None:
     warnings.simplefilter("ignore")
     waiting: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(waiting,), daemon=True).start()
+    import hyperspy.api as hs
+
+    import endmember as em
     from endmember.app.work.jobs import JOBS
 
-    _warm_up()
+    # Imported now: every first job would wait for it.
+    _ = hs.load, hs.signals.Signal1D, em.NMF, em.unmix, em.assess.rank
     # Who cancels a job ends its process: the ticket only shows.
     ticket = Ticket(lambda value: send(answers, ("show", value)))
     while True:
@@ -51,15 +55,6 @@ def _listen(waiting: queue.SimpleQueue[Any]) -> None:
             for room in sys.argv[1:]:
                 shutil.rmtree(room, ignore_errors=True)
             os._exit(0)
-
-
-def _warm_up() -> None:
-    """Import what every first job would wait for."""
-    import hyperspy.api as hs
-
-    import endmember as em
-
-    _ = hs.load, hs.signals.Signal1D, em.NMF, em.unmix, em.assess.rank
 
 
 def _portable(problem: Exception) -> Exception:

@@ -132,9 +132,8 @@ class Blocks:
 
     def _cut(self, chunk: int, share: float) -> None:
         """Make blocks that are smaller than the chunks, or refuse."""
-        whole = len(self.X.chunks[-1]) == 1
         goal = min(share / 2, LARGE_BLOCK)
-        if whole or goal < self._pixel:
+        if len(self.X.chunks[-1]) == 1 or goal < self._pixel:
             raise EndmemberError(*self._advice(chunk, goal))
         self.amplification = math.ceil(chunk / goal)
         if self.amplification > AMPLIFICATION:

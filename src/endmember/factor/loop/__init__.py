@@ -12,7 +12,6 @@ from endmember.factor.loop.absence import (
     with_zeros,
 )
 from endmember.factor.loop.alternate import EXACT, alternate, best_factor
-from endmember.factor.loop.amounts import Amounts
 from endmember.factor.loop.automatic import Placed, choose, set_aside, weighed
 from endmember.factor.loop.compatibility import (
     can_obey,
@@ -21,7 +20,7 @@ from endmember.factor.loop.compatibility import (
     default_solvers,
 )
 from endmember.factor.loop.fit import Callback, Fit, Progress, concluded
-from endmember.factor.loop.problem import Problem
+from endmember.factor.loop.problem import Amounts, Problem
 from endmember.factor.loop.starts import (
     STARTS,
     StartReport,

@@ -14,7 +14,6 @@ from endmember.factor.loop.fit import (
     Fit,
     Progress,
     Standstill,
-    UnmovedFactor,
 )
 from endmember.factor.loop.problem import Problem
 from endmember.factor.penalties import bounds_of, steers_columns
@@ -83,8 +82,7 @@ def alternate(
     if fit.objective and not monotone:
         kept = problem.loss.misfit(problem.data, factors)
         best = kept + problem.penalty(factors)
-    rule = UnmovedFactor if problem.ruled else Standstill
-    ending = rule(problem, factors, tol, exact, WINDOW if monotone else PATIENCE)
+    ending = Standstill(problem, factors, tol, exact, WINDOW if monotone else PATIENCE)
     leaps = Leaps(problem, solvers, tol)
     for sweep in range(1, max_iter + 1):
         objective, misfit = problem.sweep(factors, solvers, memory)

@@ -116,7 +116,15 @@ class Standstill:
         return min(whole, noticed) if self.problem.creeps else whole
 
     def is_met(self, fit: Fit, factors: Sequence[np.ndarray], window: int | None = None) -> bool:
-        """Tell whether a run of which ``fit`` is the best iterate, now at ``factors``, is at its end."""
+        """Tell whether a run of which ``fit`` is the best iterate, now at ``factors``, is at its end.
+
+        Where a rule without an objective takes part, that is where ten sweeps hardly move the first factor.
+        """
+        if self.problem.ruled and len(fit.objective) % WINDOW:
+            return False
+        if self.problem.ruled:
+            now, before, self.before = factors[0], self.before, factors[0]
+            return bool(np.linalg.norm(now - before) <= STILL * self.tol * np.linalg.norm(now))
         ends = stands_still(
             fit.objective, self.floor, self.least * self.scale(fit), window or self.window
         )
@@ -141,16 +149,6 @@ class Standstill:
         elif late <= goal:
             sweeps = 0.0
         return pace * sweeps
-
-
-class UnmovedFactor(Standstill):
-    """The end of a run in which a rule without an objective takes part: ten sweeps hardly move the first factor."""
-
-    def is_met(self, fit: Fit, factors: Sequence[np.ndarray], window: int | None = None) -> bool:
-        if len(fit.objective) % WINDOW:
-            return False
-        now, before, self.before = factors[0], self.before, factors[0]
-        return bool(np.linalg.norm(now - before) <= STILL * self.tol * np.linalg.norm(now))
 
 
 class Outcome(Enum):
