@@ -174,15 +174,15 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2112,
+    "app": 2103,
     "assess": 2101,
     "catalogue": 42,
     "cli": 1123,
     "errors": 52,
-    "factor": 6753,
+    "factor": 6727,
     "methods": 2272,
     "preprocess": 1160,
-    "show": 757,
+    "show": 750,
     "signals": 2190,
     "synthetic": 403,
 }
