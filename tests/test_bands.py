@@ -201,3 +201,17 @@ def test_rows_of_a_matrix_give_bands_of_the_image_they_form():
     assert [progress.sweep for progress in told] == [1, 2]
     flat = em.assess.ambiguity(fitted, X, domain=(12,))
     np.testing.assert_array_equal(flat.maps_high.reshape(3, 4, 3), bands.maps_high)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("dose", [10, 1000])
+def test_bands_of_noisy_data_hold_the_truth_entry_by_entry(k, dose):
+    phantom = em.synthetic.mixed_phases((20, 20), 64, k, dose=dose, seed=1)
+    model = em.NMF(k, loss=em.PoissonScaled(), random_state=0).fit(phantom.data)
+    bands, total = em.assess.ambiguity(model, phantom.data), phantom.spectra.sum(axis=1)
+    order = em.match_components(model.components_, phantom.spectra)
+    spectra, maps = phantom.spectra / total[:, None], phantom.maps * total
+    inside = (bands.spectra_low[order] <= spectra) & (spectra <= bands.spectra_high[order])
+    assert inside.mean() >= 0.95
+    inside = (bands.maps_low[..., order] <= maps) & (maps <= bands.maps_high[..., order])
+    assert inside.mean() >= 0.95

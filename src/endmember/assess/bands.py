@@ -38,6 +38,8 @@ FREE_OF_NOISE = 0.5
 POLISH = 500
 #: Bands are drawn this much wider, in parts of the largest entry: what rounding leaves uncertain.
 ROUNDING = 2e-7
+#: Bands hold so many standard errors of what noise makes of a mixture.
+NOISE = 2.0
 #: Entries of an envelope that are worked out at a time.
 BLOCK = 2**22
 
@@ -143,6 +145,7 @@ def ambiguity(
     Every :math:`C T^{-1}, T S^\top` without negative entries fits as well as :math:`C, S^\top`. The band of
     a spectrum is what all of them leave it: in closed form for two components, the area of
     feasible solutions for three, for more an inner estimate from walks through the feasible set.
+    To its ends two standard errors are added of what noise makes of the mixture that lies there.
     Entries that the model holds (:class:`em.Known`, :class:`em.Absent`, :class:`em.ZeroOutside`) stay held, and the
     estimate is an inner one then; closure fixes no more than the scale of maps. Penalties on shape
     (smooth, unimodal) are not asked: they would narrow the bands.
@@ -307,8 +310,9 @@ class _Answer:
         """Return the envelopes of the feasible set."""
         low, high = _envelopes(found.corners, self.S)
         width = (high - low).sum(axis=0)
-        low, high = _rounded(low, high)
-        below, above = _rounded(*_envelopes(found.duals, self.C))
+        noisy = 0.0 if self.free_of_noise else NOISE
+        low, high = _rounded(*_envelopes(found.corners, self.S, self.C, noisy**2 * self.by_channel))
+        below, above = _rounded(*_envelopes(found.duals, self.C, self.S, noisy**2 * self.by_pixel))
         angle = [
             np.max(spectral_angle(_corners(corners) @ self.S.T, self.S[:, j]), initial=0.0)
             for j, corners in enumerate(found.corners)
@@ -349,13 +353,27 @@ def fixed_entries(model: Any, observed: Observed, k: int) -> tuple[list[np.ndarr
     return found, negative
 
 
-def _envelopes(regions: Sequence[np.ndarray], F: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest of ``points @ F.T`` of every region that is not negative, (n, k) each."""
+def _envelopes(
+    regions: Sequence[np.ndarray],
+    F: np.ndarray,
+    Z: np.ndarray | None = None,
+    variance: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest of ``points @ F.T`` of every region that is not negative, (n, k) each.
+
+    Of noise with so large a ``variance`` in every row, beside the other factor ``Z``, a mixture holds the more the
+    farther it is from the answer: it is taken off and added.
+    """
     low, high = np.empty((2, len(F), len(regions)))
     for j, points in enumerate(map(_corners, regions)):
+        spread = 0.0 * points[:, 0]
+        if Z is not None:
+            spread = np.sqrt(np.sum(points @ np.linalg.pinv(Z.T @ Z) * points, axis=1))
         for rows in row_blocks(len(F), len(points), BLOCK):
             values = F[rows] @ points.T
-            low[rows, j], high[rows, j] = values.min(axis=1), values.max(axis=1)
+            noise = 0.0 if variance is None else np.sqrt(variance[rows, None]) * spread
+            low[rows, j] = (values - noise).min(axis=1)
+            high[rows, j] = (values + noise).max(axis=1)
     return np.maximum(low, 0.0), np.maximum(high, 0.0)
 
 
