@@ -75,3 +75,28 @@ def test_large_lazy_data_are_judged_without_what_is_left_out(monkeypatch, entrie
     for data, options in ((lazy, {"mask": lost}), (hidden, {})):
         found, _, other = choose_model(data, random_state=0, **options)
         assert repr(found) == repr(model) and other.suggested == report.suggested
+
+
+def with_zero_peak():
+    """Return an X-ray map of two phases whose detector marks its noise at zero, by turns stronger and weaker."""
+    phantom = em.synthetic.edxs_phases(shape=(16, 16), k=2, dose=30, seed=3)
+    counts = np.asarray(phantom.data)
+    step = phantom.energy[1] - phantom.energy[0]
+    before = int(round((phantom.energy[0] + 0.4) / step))
+    energy = phantom.energy[0] - step * np.arange(before, 0, -1)
+    rng = np.random.default_rng(0)
+    height = 400 * rng.random(counts.shape[:-1] + (1,))
+    peak = rng.poisson(height * np.exp(-0.5 * (energy / 0.03) ** 2))
+    signal = phantom.signal._deepcopy_with_new_data(np.concatenate([peak, counts], axis=-1))
+    axis = signal.axes_manager.signal_axes[0]
+    axis.size, axis.offset = signal.data.shape[-1], energy[0]
+    return signal, axis.axis < 0.1
+
+
+def test_the_zero_peak_of_x_rays_is_spoken_of_unless_channels_are_chosen():
+    signal, peak = with_zero_peak()
+    assert "0.1 keV" in str(em.unmix(signal, n_components=2))
+    assert "0.1 keV" not in str(em.unmix(signal, n_components=2, channel_mask=peak))
+    told, left_out = em.assess.rank(signal), em.assess.rank(signal.isig[0.1:])
+    assert "0.1 keV" in " ".join(told.warnings) and told.suggested > left_out.suggested
+    assert "0.1 keV" not in " ".join(left_out.warnings)

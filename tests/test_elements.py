@@ -1,5 +1,6 @@
 """Lines of the elements as the columns of spectra, and what they are as per cent."""
 
+import math
 import warnings
 
 import numpy as np
@@ -242,6 +243,26 @@ def test_edges_are_counted_once_and_give_atomic_per_cent_though_fine_structure_d
     assert (found.atomic_error < 1).all()
 
 
+def test_low_losses_undo_plural_scattering():
+    loss = np.arange(-20.0, 200.0)
+    plasmon = np.exp(-0.5 * ((loss - 23) / 8) ** 2)
+    scattered = np.exp(-0.5 * (loss / 1.0) ** 2)
+    once, low = plasmon / plasmon.sum(), scattered / scattered.sum()
+    for order in range(1, 6):  # a thickness of 1.5 mean free paths
+        scattered = np.convolve(scattered, once)[20:][: len(loss)]
+        low = low + 1.5**order / math.factorial(order) * scattered / scattered.sum()
+    thin = em.CoreLossEdges(["O_K", "Mn_L"], **MICROSCOPE).columns_on(Axis(EV, "eV"))[0][:2]
+    shares = np.array([0.4, 0.6])
+    spectrum = np.convolve(shares @ thin, low / low.sum())[20:][: len(EV)]
+    X = (1e-2 * spectrum + 3 * (EV / 400) ** -3.0)[None] * np.array([[1.0], [2.0]])
+    found = []
+    for given in (None, low):
+        edges = em.CoreLossEdges(["O_K", "Mn_L"], low_loss=given, **MICROSCOPE)
+        model = em.NMF(1, spectra=edges, random_state=0).fit(X)
+        found.append(em.assess.composition(model, X).atomic[0, 1] / 100)
+    assert abs(found[1] / shares[0] - 1) < 0.02 < abs(found[0] / shares[0] - 1)
+
+
 def test_edges_that_cannot_be_are_refused():
     losses = em.synthetic.mixed_phases((4, 5), channels=64, k=2).signal
     with pytest.raises(ValueError, match="no X-ray spectra .*em.CoreLossEdges"):
@@ -250,3 +271,5 @@ def test_edges_that_cannot_be_are_refused():
         em.CoreLossEdges(["La_M5"], **MICROSCOPE).columns_on(Axis(EV, "eV"))
     with pytest.raises(ValueError, match="both angles; give"):
         em.CoreLossEdges(["O_K"]).columns_on(Axis(EV, "eV"))
+    with pytest.raises(ValueError, match="low losses are empty"):
+        em.CoreLossEdges(["O_K"], low_loss=np.zeros(9), **MICROSCOPE).columns_on(Axis(EV, "eV"))

@@ -143,6 +143,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "beam_energy": 100.0,
             "convergence": 20.0,
             "collection": 5.0,
+            "low_loss": np.array([0.0, 5.0, 1.0, 2.0]),
         },
     ),
     "assess.composition": (

@@ -21,7 +21,7 @@ from endmember.assess.surrogates import (
     whitened,
 )
 from endmember.errors import Argument, EndmemberError
-from endmember.factor.data import Floats
+from endmember.factor.data import Floats, of_zero_peak
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
 from endmember.show.shown import Shown
@@ -190,6 +190,7 @@ def rank(
         raise EndmemberError(
             f"max_rank={max_rank!r} allows no component; give a whole number from 1."
         )
+    left_in = [] if channel_mask is not None else of_zero_peak(X)
     white = whitened(
         X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
     )
@@ -221,7 +222,7 @@ def rank(
         needed = np.clip(math.sqrt(2) * _JOINT_DEVIATIONS - structure, -_LOWEST, None)
     visibility = _above(white.scree, edge, needed)
     moved = shifted(white, _leading(visibility))
-    return _conclude(white, tuple(votes), visibility, moved, lone)
+    return _conclude(white, tuple(votes), visibility, moved, (*lone, *left_in))
 
 
 def _leading(visibility: Floats) -> int:

@@ -135,7 +135,9 @@ class WhiteData:
         variance = (
             self.noise.variance(fit / rows[:, None] / columns) * (rows[:, None] * columns) ** 2
         )
-        return np.sqrt((variance + variance.mean()) / 2)
+        return np.sqrt(
+            (variance + (variance.mean() or 1.0)) / 2
+        )  # a fit of nothing has no variance
 
     def noise_like(self, rng: np.random.Generator) -> Any:
         """Draw noise without signal, whitened.

@@ -11,6 +11,7 @@ import endmember as em
 from endmember import signals
 from endmember.catalogue import penalties
 from endmember.errors import EndmemberError
+from endmember.factor.data.axis import ZERO_PEAK
 from endmember.signals.result.folders import existing, refuse_foreign
 
 from .console import Watch, note
@@ -140,6 +141,8 @@ def unmix(
         planned = _planned(image, components, reading)
         parameters |= known.parameters(image, closure="closure" not in parameters)
         model, reasons, panel = fitting.model(image, components, parameters, masks)
+        if ZERO_PEAK in reasons:
+            note(ZERO_PEAK)
         if panel is not None:
             typer.echo(panel.sentence)
         passes = folder.with_name(f"{folder.name}.passes") if planned else None

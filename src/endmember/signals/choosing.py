@@ -17,6 +17,7 @@ from endmember.factor.data import (
     given,
     left_out,
     observe,
+    of_zero_peak,
     row_blocks,
     sample,
     stays_lazy,
@@ -87,7 +88,7 @@ def choose_model(
     check_known("assume", assume, "pure_maps", "distinct_spectra")
     parameters = {name: value for name, value in parameters.items() if value is not None}
     model = _other_method(method, loss, parameters)
-    reasons: list[str] = []
+    reasons = [] if channel_mask is not None else of_zero_peak(signal)
     report, weighted = None, weights is not None
     judged, mask, weights = _judged(signal, mask, weights)
     observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=weights)

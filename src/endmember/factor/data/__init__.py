@@ -1,6 +1,15 @@
 """Data behind the few products that the mathematics needs, and the way in."""
 
-from endmember.factor.data.axis import EVEN, Axis, Grid, Standard, is_signal, text_of
+from endmember.factor.data.axis import (
+    EVEN,
+    ZERO_PEAK,
+    Axis,
+    Grid,
+    Standard,
+    is_signal,
+    of_zero_peak,
+    text_of,
+)
 from endmember.factor.data.in_memory import (
     Centred,
     Dense,
@@ -71,9 +80,15 @@ from endmember.factor.data.tables import TABLES, table_signal
 from endmember.factor.data.watched import elsewhere, unchanged, watched
 
 __all__ = [
+    "BLOCK_ENTRIES",
+    "EVEN",
+    "KEPT_UP_TO",
+    "SPARSE_FROM",
+    "STEPS",
+    "TABLES",
+    "ZERO_PEAK",
     "Arrangement",
     "Axis",
-    "BLOCK_ENTRIES",
     "Block",
     "BlockData",
     "Blocks",
@@ -83,24 +98,19 @@ __all__ = [
     "Data",
     "Dense",
     "DenseEntries",
-    "EVEN",
     "Entries",
     "Explained",
     "Floats",
     "Given",
     "Grid",
     "Indices",
-    "KEPT_UP_TO",
     "Lazy",
     "Observed",
     "Rescaled",
     "Rows",
-    "SPARSE_FROM",
-    "STEPS",
     "Sparse",
     "SparseEntries",
     "Standard",
-    "TABLES",
     "Weighted",
     "as_events",
     "blocks_in_order",
@@ -124,6 +134,7 @@ __all__ = [
     "left_out",
     "logger",
     "observe",
+    "of_zero_peak",
     "one_blas_thread",
     "pattern_of",
     "read",

@@ -17,6 +17,12 @@ FINER = 0.6
 CLOSE = 0.1
 #: An axis is even whose steps differ by less than this share of one.
 EVEN = 1e-3
+#: Detectors of X-rays mark their noise at zero energy, in keV; no line but that of lithium lies below this.
+LOWEST_LINE = 0.1
+ZERO_PEAK = (
+    "The peak at zero energy marks the noise of the detector and counts as a component where it varies: leave out the "
+    "channels below 0.1 keV, such as with signal.isig[0.1:] or --crop 0.1:."
+)
 
 
 def is_signal(X: Any) -> bool:
@@ -231,6 +237,13 @@ class Standard:
                 f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
                 f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data"
             )
+
+
+def of_zero_peak(X: Any) -> list[str]:
+    """Return what to say of X-ray spectra whose axis reaches below zero, where detectors mark their noise."""
+    axis = Axis.of(X) if is_signal(X) else Axis.numbers(1)
+    named = str(axis.told("Signal.signal_type"))[:3], axis.units
+    return [ZERO_PEAK] if named == ("EDS", "keV") and axis.energy.min() < -LOWEST_LINE else []
 
 
 def on_axis(name: str, values: np.ndarray, own: Axis, axis: Axis) -> np.ndarray:

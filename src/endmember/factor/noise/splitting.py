@@ -30,23 +30,24 @@ def heads(counts: Any, rng: np.random.Generator) -> Any:
     if sp.issparse(counts):
         half = _of(counts.data, rng)
         return sp.csr_array((half, counts.indices, counts.indptr), shape=counts.shape)
-    half = np.empty(counts.shape)
-    for rows in row_blocks(len(counts), counts.shape[1], _COINS):
-        half[rows] = _of(counts[rows], rng)
+    half, present = np.zeros(counts.shape), counts > 0  # the same is drawn for sparse counts
+    half[present] = _of(counts[present], rng)
     return half
 
 
 def _of(counts: NDArray[Any], rng: np.random.Generator) -> Floats:
-    """Return the same of an array; of more than 64 coins a normal number with that mean and variance.
+    """Return the same of a vector; of more than 64 coins a normal number with that mean and variance.
 
     The coins are the bits of a word, which are summed in pairs, fours and eights (Warren, Hacker's Delight, 2013, 5-1).
     """
-    n = np.minimum(counts, 64).astype(np.uint64)
-    words = rng.integers(0, 2**64, n.shape, np.uint64)
-    words = np.where(n > 0, words >> (np.uint64(64) - np.maximum(n, 1)), np.uint64(0))
-    for shift, mask in _NEIGHBOURS:
-        words = (words & mask) + (words >> shift & mask)
-    half = (words * _ALL_BYTES >> np.uint64(56)).astype(float)
+    half = np.empty(len(counts))
+    for some in row_blocks(len(counts), 1, _COINS):
+        n = np.minimum(counts[some], 64).astype(np.uint64)
+        words = rng.integers(0, 2**64, n.shape, np.uint64)
+        words = np.where(n > 0, words >> (np.uint64(64) - np.maximum(n, 1)), np.uint64(0))
+        for shift, mask in _NEIGHBOURS:
+            words = (words & mask) + (words >> shift & mask)
+        half[some] = words * _ALL_BYTES >> np.uint64(56)
     many = counts > 64
     size = counts[many].astype(float)
     half[many] = (size + np.sqrt(size) * rng.standard_normal(size.size)) / 2

@@ -1,7 +1,7 @@
 """Spectra of the elements: X-ray lines on a continuum, from the tables of eXSpy."""
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from scipy.special import ndtr, xlogy
 
 from endmember.errors import EndmemberError
 from endmember.factor.columns import lengths, unit_columns
-from endmember.factor.data.axis import Axis
+from endmember.factor.data import Axis, unwrap
 from endmember.factor.penalties.basis import Basis
 
 #: Energies in keV: below the first there is the peak of the electronics, and no line; below the second lines that
@@ -263,6 +263,9 @@ class CoreLossEdges(Basis):
         In eV; taken from a HyperSpy signal unless given.
     beam_energy, convergence, collection : float, optional
         In keV and mrad (semi-angles); from the metadata unless given.
+    low_loss : array_like (channels,) or HyperSpy signal, optional
+        The low losses of the specimen with the zero-loss peak, on channels as wide as those of the data: edges are
+        convolved with them, as plural scattering does. Of an image the sum.
 
     Raises
     ------
@@ -289,9 +292,9 @@ class CoreLossEdges(Basis):
 
     def __init__(
         self, edges: Any, *, fine: float = 30.0, energy: Any = None, beam_energy: float | None = None,
-        convergence: float | None = None, collection: float | None = None,
+        convergence: float | None = None, collection: float | None = None, low_loss: Any = None,
     ) -> None:  # fmt: skip
-        self.edges, self.fine, self.energy = edges, fine, energy
+        self.edges, self.fine, self.energy, self.low_loss = edges, fine, energy, low_loss
         self.beam_energy, self.convergence, self.collection = beam_energy, convergence, collection
 
     def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
@@ -331,7 +334,28 @@ class CoreLossEdges(Basis):
                 *np.maximum(1 - np.abs(E - places[:, None]) / 3, 0),
             ]
             names = [one, *names, *(f"{one} fine {number}" for number in range(len(places)))]
+        if self.low_loss is not None:
+            scattered = plural_scattering(self.low_loss, axis)
+            columns = [
+                column if name.startswith("power law") else scattered(column)
+                for name, column in zip(names, columns, strict=True)
+            ]
         return np.array(columns), names
+
+
+def plural_scattering(low_loss: Any, axis: Axis) -> Callable[[np.ndarray], np.ndarray]:
+    """Return what spreads the edges of a thin specimen as the low losses of a thicker one do."""
+    own, values = Axis.of(low_loss), np.asarray(unwrap(low_loss), dtype=float)
+    spectrum = np.maximum(values.reshape(-1, values.shape[-1]).sum(axis=0), 0.0)
+    alike = np.isclose(own.step, axis.step, rtol=0.01) or not own.calibrated
+    if not (spectrum.sum() > 0 and alike):
+        raise EndmemberError(
+            f"the low losses are empty or have channels of {own.step:.4g} where those of the data are "
+            f"{axis.step:.4g} wide; give low_loss on channels of that width"
+        )
+    zero = int(np.argmax(spectrum))
+    kernel = spectrum / spectrum.sum()
+    return lambda column: np.convolve(column, kernel)[zero:][: len(column)]
 
 
 class _Spectrum:

@@ -166,7 +166,7 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         raise EndmemberError(
             f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
             f"  {listed or 'nothing'}; if one axis of a stack holds the energies, say which: ",
-            Argument("reader", "energy_axis=0", 'reader={"energy_axis": 0}'),
+            Argument("energy_axis", "0", 'reader={"energy_axis": 0}'),
         )
     if number is None:
         several = SeveralSignalsError(
