@@ -472,7 +472,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "channel_mask": Refused(np.zeros(7, bool)),
             "domain": (5, 6),
             "noise": NOISE,
-            "random_state": 1,
+            "random_state": Same(1),
         },
     ),
     "assess.detectability": (
