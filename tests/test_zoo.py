@@ -16,6 +16,7 @@ from scipy.io import savemat
 import endmember as em
 from endmember.cli import main
 from endmember.cli.options import parse_setting
+from endmember.signals import read
 
 SHAPE, ENERGY = (5, 6), 450.0 + 2.0 * np.arange(40)
 DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -248,3 +249,14 @@ def test_the_table_of_formats_is_that_of_the_readers():
         [sys.executable, root / "tools" / "formats.py", "--check"], check=False
     )
     assert checked.returncode == 0
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, complex])
+def test_values_that_go_up_and_down_are_no_energies(tmp_path, dtype):
+    np.savez(
+        tmp_path / "a.npz",
+        cube=np.ones((3, 4, 7)),
+        energy=np.array([3, 1, 2, 9, 4, 0, 1]).astype(dtype),
+    )
+    (cube,) = [one for one in read(tmp_path / "a.npz") if one.data.ndim == 3]
+    assert list(cube.axes_manager[-1].axis) == list(range(7))

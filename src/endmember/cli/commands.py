@@ -11,7 +11,6 @@ import endmember as em
 from endmember import signals
 from endmember.catalogue import penalties
 from endmember.errors import EndmemberError
-from endmember.factor.data.axis import ZERO_PEAK
 from endmember.signals.result.folders import existing, refuse_foreign
 
 from .console import Watch, note
@@ -119,6 +118,8 @@ def unmix(
 
     Ctrl-C ends the fit and keeps the best so far; twice, nothing.
     """
+    from endmember.factor.data import ZERO_PEAK
+
     parameters = fitting.parameters(context)
     folder = folder_for(files[0], "unmixed", output, overwrite)
     with reading.session():

@@ -45,7 +45,8 @@ def read_plain(path: Path, lazy: bool = False) -> list[Any]:
         name: array.ravel()
         for name, array in arrays.items()
         if 1 < array.size == max(array.shape)
-        and abs(np.sign(np.diff(array.ravel())).sum()) == array.size - 1
+        and array.dtype.kind != "c"
+        and abs(np.sign(np.diff(array.ravel().astype(float))).sum()) == array.size - 1
     }
     energies = {name: one for name, one in lists.items() if _CALLED.match(name)} or lists
     return [
