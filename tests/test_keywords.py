@@ -438,6 +438,19 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "domain": Refused((5, 7)),
         },
     ),
+    "assess.recurrence": (
+        lambda **given: em.assess.recurrence(FITTED, X, **{"n_draws": 3, **given}),
+        {
+            "method": Same("counts"),
+            "n_draws": 2,
+            "mask": Same(PIXELS),
+            "channel_mask": Same(CHANNELS),
+            "weights": Refused(WEIGHTS),
+            "domain": Refused((5, 7)),
+            "callback": stop,
+            "random_state": Same(1),
+        },
+    ),
     "assess.uncertainty": (
         lambda **given: em.assess.uncertainty(FITTED, X, **given),
         {

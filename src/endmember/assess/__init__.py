@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazily(
         "number": ["RankReport", "rank"],
         "hints": ["Hint", "element_hints"],
         "odd_pixels": ["Anomalies", "anomalies"],
+        "resampling": ["Recurrence", "recurrence"],
         "detection": ["Detectability", "detectability", "local_rank"],
         "standard_errors": ["Errors", "uncertainty"],
         "weights": ["Path", "path"],

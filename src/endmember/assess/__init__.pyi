@@ -9,6 +9,7 @@ from endmember.assess.hints import Hint as Hint
 from endmember.assess.intervals import Interval as Interval
 from endmember.assess.weights import Path as Path
 from endmember.assess.number import RankReport as RankReport
+from endmember.assess.resampling import Recurrence as Recurrence
 from endmember.assess.bands import ambiguity as ambiguity
 from endmember.assess.odd_pixels import anomalies as anomalies
 from endmember.assess.percentages import composition as composition
@@ -18,6 +19,7 @@ from endmember.assess.hints import element_hints as element_hints
 from endmember.assess.detection import local_rank as local_rank
 from endmember.assess.weights import path as path
 from endmember.assess.number import rank as rank
+from endmember.assess.resampling import recurrence as recurrence
 from endmember.assess.standard_errors import uncertainty as uncertainty
 __all__ = [
     "Anomalies",
@@ -29,6 +31,7 @@ __all__ = [
     "Interval",
     "Path",
     "RankReport",
+    "Recurrence",
     "ambiguity",
     "anomalies",
     "composition",
@@ -38,5 +41,6 @@ __all__ = [
     "local_rank",
     "path",
     "rank",
+    "recurrence",
     "uncertainty",
 ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.assess import Bands, Errors, Interval, detectability, element_hints
+from endmember.assess import Bands, Errors, Interval, Recurrence, detectability, element_hints
 from endmember.assess.comparison import Comparison
 from endmember.assess.remedies import other_answers_in_words
 from endmember.factor.data import Axis
@@ -56,6 +56,8 @@ def save_doubts(folder: Path, result: Any) -> dict[str, Any]:
             rest = {part: value for part, value in vars(doubts).items() if part not in titles}
             record[name] = _plain(rest)
     record["intervals"] = {name: _plain(vars(one)) for name, one in result.intervals.items()}
+    if result.recurrence is not None:
+        record["recurrence"] = _plain(vars(result.recurrence))
     learned = result.model.learned()
     if result.errors is None and "maps_error_" in learned:
         errors = with_values(result.maps, learned["maps_error_"], "standard errors")
@@ -69,6 +71,8 @@ def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "intervals": {name: Interval(**_arrays(kept)) for name, kept in intervals}
     }
+    if "recurrence" in record:
+        found["recurrence"] = Recurrence(**_arrays(record["recurrence"]))
     for name in _KEPT.keys() & record.keys():
         kept, (kind, titles) = record[name], _KEPT[name]
         values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles)
@@ -160,6 +164,7 @@ def verdicts(result: Any) -> dict[str, list[str]]:
         _strengths(result),
         [] if errors is None else _precisions(result, errors),
         [] if bands is None else _freedoms(bands),
+        [] if result.recurrence is None else result.recurrence.verdicts,
         [] if comparison is None else _agreements(comparison),
         _elements(result),
     ]

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember import show
-from endmember.assess import Bands, Composition, Errors, Interval, composition
+from endmember.assess import Bands, Composition, Errors, Interval, Recurrence, composition
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.opinions import second_opinions
 from endmember.errors import NAMES_IN_RESULTS, EndmemberError
@@ -179,8 +179,8 @@ class Unmixing(Shown):
         Data path and hash, processing steps, versions, timings.
     errors : Errors, optional
         Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
-    bands : Bands, optional
-        Set it to what :func:`em.assess.ambiguity` returns.
+    bands : Bands, recurrence : Recurrence, optional
+        Set them to what :func:`em.assess.ambiguity` and :func:`em.assess.recurrence` return.
     intervals : dict of str to Interval
         Put in what :func:`em.assess.displacement` returns, by the name of the quantity.
     percentages : Composition, optional
@@ -206,6 +206,7 @@ class Unmixing(Shown):
         self.bands: Bands | None = None
         self.intervals: dict[str, Interval] = {}
         self.comparison: Comparison | None = None
+        self.recurrence: Recurrence | None = None
         self.percentages: Composition | None = None
 
     def __getattr__(self, name: str) -> Any:
