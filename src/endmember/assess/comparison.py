@@ -138,9 +138,7 @@ class Comparison(Shown):
         worse = [name for name in self.names if name not in self._equal()]
         if not worse:
             return f"{_listed(self.names)} fit the data equally well."
-        return (
-            f"{_listed(worse)} {_verb(worse, 'fits', 'fit')} worse than {_listed(self._equal())}."
-        )
+        return f"{_listed(worse)} fit{'s' * (len(worse) == 1)} worse than {_listed(self._equal())}."
 
     def _on_agreement(self) -> str:
         groups = self.groups
@@ -164,7 +162,7 @@ class Comparison(Shown):
             return said
         other = [i for i in other if not self.agree[i, inside].all()]
         apart = self.agreement[np.ix_(inside, other)].max()
-        verb, those = _verb(group, "disagrees", "disagree"), [self.names[i] for i in other]
+        verb, those = "disagree" + "s" * (len(group) == 1), [self.names[i] for i in other]
         return (
             f"{said} {_listed(group)} {verb} with {_listed(those)} by up to {apart:.1f}°.".strip()
         )
@@ -290,7 +288,15 @@ def compare(
     """
     from joblib import Parallel, delayed
 
-    _check_models(models)
+    if not isinstance(models, Mapping) or len(models) < 2:
+        raise EndmemberError(
+            'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}'
+        )
+    for name, model in models.items():
+        if not isinstance(model, SpectralEstimator):
+            raise EndmemberTypeError(
+                f"{name!r} is no model but {model!r}; give one such as em.NMF(3)"
+            )
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "domain": domain}
     fits = Parallel(n_jobs=n_jobs)(
         delayed(_fitted)(clone(model), X, {**options, "callback": callback})
@@ -372,18 +378,6 @@ def side_by_side(
     )  # fmt: skip
 
 
-def _check_models(models: Any) -> None:
-    if not isinstance(models, Mapping) or len(models) < 2:
-        raise EndmemberError(
-            'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}'
-        )
-    for name, model in models.items():
-        if not isinstance(model, SpectralEstimator):
-            raise EndmemberTypeError(
-                f"{name!r} is no model but {model!r}; give one such as em.NMF(3)"
-            )
-
-
 def _fitted(model: Any, X: Any, options: dict[str, Any]) -> tuple[Any, float]:
     """Return the fitted model and the seconds it took."""
     began = time.perf_counter()
@@ -457,9 +451,11 @@ def _taken(values: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 def _as_noise_allows(names: str, angle: float) -> str:
     """Say that noise explains how far spectra are apart, up to an angle in degrees, and when that is no news."""
-    if angle < LOOSE:
-        return f"{names} agree: their spectra differ by no more than noise explains (up to {angle:.1f}°)."
-    return f"{names} cannot be told apart: noise alone explains spectra up to {angle:.1f}° apart."
+    return (
+        f"{names} agree: their spectra differ by no more than noise explains (up to {angle:.1f}°)."
+        if angle < LOOSE
+        else f"{names} cannot be told apart: noise alone explains spectra up to {angle:.1f}° apart."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -472,7 +468,3 @@ def _listed(names: Sequence[str]) -> str:
     """
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def _verb(names: Sequence[str], one: str, several: str) -> str:
-    return one if len(names) == 1 else several

@@ -40,9 +40,8 @@ class Weights:
 
     def block(self, rows: slice, model: np.ndarray) -> np.ndarray:
         """Return the weights of some rows, (rows, m)."""
-        if self.of_model is not None:
-            return self.of_model(model)
-        return self.rows[rows, None] * self.columns
+        own = self.of_model
+        return self.rows[rows, None] * self.columns if own is None else own(model)
 
 
 class Information:

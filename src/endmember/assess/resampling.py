@@ -124,15 +124,27 @@ def recurrence(
     again = clone(model)
     if "init" in again.get_params():
         again.set_params(init=(np.nan_to_num(model.maps_), np.nan_to_num(answer)))
+    parts = tiles(observed.domain, observed.rows, max(len(observed.rows) // TOGETHER, 1))
     k = len(answer)
+    apart = np.asarray(spectral_angle(answer[:, None], answer[None])) + 180 * np.eye(k)
+    room = np.minimum(apart.min(axis=1), 90) / 2
     table = np.zeros((k, k + 1), int)
     for draw in range(1, n_draws + 1):
         if callback is not None and callback(Progress("recurrence", draw, np.nan)) and draw > 1:
             break
-        drawn = _pixels(observed, rng) if method == "pixels" else _thinned(observed, rng)
+        if method == "pixels":
+            chosen = rng.integers(len(parts), size=len(parts))
+            drawn = observed.of(np.concatenate([parts[one] for one in chosen]))
+        else:
+            counts = observed.data.rows(np.arange(observed.data.shape[0]))
+            thinned = heads(counts, rng).astype(observed.data.dtype)
+            drawn = replace(observed, data=Dense(thinned))
         with warnings.catch_warnings(action="ignore"), one_blas_thread():
             found = again.fit(drawn).flat_components
-        table[np.arange(k), _found_as(found, answer)] += 1
+        angles = np.asarray(spectral_angle(found[:, None], answer[None]))
+        nearest = angles[angles.argmin(axis=0)]  # to what was found nearest to each
+        place = nearest.argmin(axis=1)
+        table[np.arange(k), np.where(nearest.min(axis=1) < room[place], place, k)] += 1
     return Recurrence(table, int(table[0].sum()))
 
 
@@ -152,27 +164,3 @@ def _check(model: Any, observed: Observed, method: str) -> None:
             f"{alike[0] if alike else model!r} looks at neighbouring pixels, which a draw of pixels tears apart; give "
             'method="counts"'
         )
-
-
-def _pixels(observed: Observed, rng: np.random.Generator) -> Observed:
-    """Return tiles of pixels, as many as there are, drawn with repeats."""
-    parts = tiles(observed.domain, observed.rows, max(len(observed.rows) // TOGETHER, 1))
-    chosen = rng.integers(len(parts), size=len(parts))
-    return observed.of(np.concatenate([parts[one] for one in chosen]))
-
-
-def _thinned(observed: Observed, rng: np.random.Generator) -> Observed:
-    """Return the data with half of their counts."""
-    counts = observed.data.rows(np.arange(observed.data.shape[0]))
-    return replace(observed, data=Dense(heads(counts, rng).astype(observed.data.dtype)))
-
-
-def _found_as(found: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """Return as which component of the answer (k, m) the nearest of those found (q, m) goes for each, k for none."""
-    k = len(answer)
-    apart = np.asarray(spectral_angle(answer[:, None], answer[None])) + 180 * np.eye(k)
-    room = np.minimum(apart.min(axis=1), 90) / 2
-    angles = np.asarray(spectral_angle(found[:, None], answer[None]))
-    nearest = angles[angles.argmin(axis=0)]
-    place = nearest.argmin(axis=1)
-    return np.where(nearest.min(axis=1) < room[place], place, k)

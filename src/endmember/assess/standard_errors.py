@@ -15,7 +15,7 @@ from sklearn.base import clone
 from endmember.assess.bands import fixed_entries, given_fit
 from endmember.assess.information import Information, Weights
 from endmember.assess.surrogates import lagged_correlation
-from endmember.errors import Argument, EndmemberError, Sentence, Words
+from endmember.errors import Argument, EndmemberError, Sentence, Words, check_known
 from endmember.factor.columns import or_one
 from endmember.factor.data import Explained, observe, one_blas_thread, row_blocks
 from endmember.factor.loop import Callback, Progress
@@ -200,12 +200,12 @@ def uncertainty(
     >>> errors.spectra.shape, errors.maps.shape
     ((2, 18), (400, 2))
     """
-    if method not in ("cramer-rao", "bootstrap"):
-        raise EndmemberError(f'method={method!r} is not known; allowed: "cramer-rao", "bootstrap"')
+    check_known("method", method, "cramer-rao", "bootstrap")
     answer = noisy_answer(fitted, X, noise, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
     if math.isnan(answer.noise.read_variance):
-        return answer.unknown()
+        spectra, maps = np.full(answer.S.shape, np.nan), np.full(answer.C.shape, np.nan)
+        return answer.errors(spectra, maps, 0, "cramer-rao", True)
     if method == "bootstrap":
         return answer.simulated(n_bootstrap, np.random.default_rng(random_state), tell)
     tell(Progress(method, 1, math.nan))
@@ -250,11 +250,6 @@ class NoisyAnswer:
             gain=0.0, read_variance=self.explained.squares() / left if left > 0 else math.nan
         )
 
-    def unknown(self) -> Errors:
-        """Return errors that are not known."""
-        spectra, maps = np.full(self.S.shape, np.nan), np.full(self.C.shape, np.nan)
-        return self._errors(spectra, maps, 0, "cramer-rao", True)
-
     def bound(self) -> Errors:
         """Return the Cramér-Rao bound."""
         n, k = self.C.shape
@@ -274,10 +269,9 @@ class NoisyAnswer:
         maps = np.where(self.at_zero[0], limits[0], maps)
         spectra = np.where(self.at_zero[1], limits[1], spectra)
         times = self._inefficiency()
-        found = self._errors(
+        return self.errors(
             spectra * times[1], maps * times[0], len(known.rotations), "cramer-rao", exact
         )
-        return replace(found, misfit=self.misfit)
 
     def covariance_of_amounts(self, kept: Sequence[int]) -> np.ndarray:
         """Return the bound on the covariance of the amounts of known columns, (k, p, k, p).
@@ -299,8 +293,7 @@ class NoisyAnswer:
         model = self._with_tested_zeros()
         if model is None:
             return errors
-        tested = bool(model.absent_.any())
-        if not tested:
+        if not model.absent_.any():
             return replace(errors, tested=False)
         other = NoisyAnswer(model, model.explained(self.observed), self.noise)
         order = match_components(other.S.T, self.S.T)
@@ -450,18 +443,19 @@ class NoisyAnswer:
             np.where(zero, limit, error)
             for zero, limit, error in zip(self.at_zero, above, spread, strict=True)
         )
-        return self._errors(spectra, maps, 0, "bootstrap", True)
+        return self.errors(spectra, maps, 0, "bootstrap", True)
 
-    def _errors(
+    def errors(
         self, spectra: np.ndarray, maps: np.ndarray, rotations: int, method: str, exact: bool
     ) -> Errors:
+        """Return errors at the pixels (n, k) and channels (m, k) that took part in the shapes and unit of the data."""
         observed, powers = self.observed, self.model._powers()
         return Errors(
             observed.spectra(spectra) * observed.unit ** powers.get("components_", 0),
             observed.maps(maps) * observed.unit ** powers.get("maps_", 0),
             observed.spectra(self.at_zero[1].astype(float)) > 0.5,
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
-            rotations, method, exact, self.model.own_loss().likelihood,
+            rotations, method, exact, self.model.own_loss().likelihood, misfit=self.misfit,
         )  # fmt: skip
 
 

@@ -101,10 +101,6 @@ class WhiteData:
         counts = self.noise.poisson and self.spread is None
         return counts and (self.noise.white or sp.issparse(self.raw))
 
-    def scaled(self, raw: Any) -> Any:
-        """Whiten other data of the same pixels and channels."""
-        return weighted(raw, *self.weights)
-
     def without(self, pixels: NDArray[np.integer], channels: NDArray[np.integer]) -> "WhiteData":
         """Return the data without some of their pixels and channels, whitened anew."""
         kept = [
@@ -147,7 +143,7 @@ class WhiteData:
         variance is drawn.
         """
         if self.counting:
-            return self.scaled(2.0 * heads(self.raw, rng) - self.raw)
+            return weighted(2.0 * heads(self.raw, rng) - self.raw, *self.weights)
         return rng.standard_normal(self.Y.shape) * self.deviation
 
     def halves(self, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -158,7 +154,7 @@ class WhiteData:
         """
         if self.counting:
             half = heads(self.raw, rng)
-            return self.scaled(2.0 * half), self.scaled(2.0 * (self.raw - half))
+            return tuple(weighted(2.0 * one, *self.weights) for one in (half, self.raw - half))
         added = self.noise_like(rng)
         return self.Y + added, self.Y - added
 

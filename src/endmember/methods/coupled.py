@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known
 from endmember.factor.data import Observed, unwrap
 from endmember.factor.loop import Callback
-from endmember.factor.losses import Loss, PoissonScaled, SquaredError
+from endmember.factor.losses import PoissonScaled, SquaredError
 from endmember.factor.penalties import Free, Norm
 from endmember.methods.checks import check_number_of_components
 from endmember.methods.estimator import Learning, SpectralEstimator, stored
@@ -196,7 +196,12 @@ class Coupled(Learning, BaseEstimator):
         maps = Factor(k, self.maps, name="maps")
         spectra = [Factor(k, own, name=f"spectra {d + 1}") for d, own in enumerate(penalties)]
         inputs = [
-            {"data": X, "loss": loss or _natural_loss(X), "weight": weight, "mask": mask, "channel_mask": out}
+            {
+                "data": X,
+                # Whole numbers of several channels are counts.
+                "loss": loss or (PoissonScaled() if X.dtype.kind in "iu" and X.shape[-1] > 1 else SquaredError()),
+                "weight": weight, "mask": mask, "channel_mask": out,
+            }
             for X, loss, weight, out in zip(images, losses, weights, masks, strict=True)
         ]  # fmt: skip
         return Plan(maps, spectra, inputs)
@@ -323,11 +328,6 @@ def same_pixels(X: Any) -> list[Any]:
             )
         images.append(array)
     return images
-
-
-def _natural_loss(X: Any) -> Loss:
-    """Return the loss for counts where the data are whole numbers of several channels."""
-    return PoissonScaled() if X.dtype.kind in "iu" and X.shape[-1] > 1 else SquaredError()
 
 
 def _one_each(name: str, given: Any, n: int, always: bool = False) -> list[Any]:

@@ -124,12 +124,8 @@ class Fusion:
         tol: float = 1e-6,
         random_state: Any = None,
     ) -> None:
-        self.terms = terms
-        self.init = init
-        self.n_starts = n_starts
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
+        self.terms, self.init, self.n_starts = terms, init, n_starts
+        self.max_iter, self.tol, self.random_state = max_iter, tol, random_state
 
     def fit(self, callback: Callback | None = None) -> FusionFit:
         """Find the factors.
@@ -193,28 +189,24 @@ class Assembly:
             for factor, size, domain in zip(self.factors, self.sizes, self.domains, strict=True)
         ]
         self.parts = [
-            SharedTerm(term.data, term.loss_, term.weight_, self._sums(term)) for term in terms
+            SharedTerm(term.data, term.loss_, term.weight_, [*map(self._sum, term.slots)])
+            for term in terms
         ]
-        self.loss = FusedLoss(terms[0].loss_ if self._adds_up() else None)
+        # One likelihood of counts, of two plain factors in every term, adds up as it is.
+        adds_up = all(
+            len(term.slots) == 2
+            and repr(term.loss_) == repr(terms[0].loss_)
+            and Newton().can_solve(term.loss_.makes)
+            and all(len(slot.summands) == 1 and slot.summands[0][1] is None for slot in term.slots)
+            for term in terms
+        ) and all(can_obey(Newton(), penalty) for own in self.penalties for penalty in own)
+        self.loss = FusedLoss(terms[0].loss_ if adds_up else None)
         grids = [
             Grid(domain, known=len(domain) > 1 or channels)
             for domain, channels in zip(self.domains, self.channels, strict=True)
         ]
         data = FusedData(self.parts, self.sizes, self._scales(grids))
         self.problem = Problem(data, self.loss, self.penalties, grids, valleys=True)
-
-    def _adds_up(self) -> bool:
-        """Tell whether all terms are one likelihood of counts, of two plain factors each: it adds up as it is."""
-        plain = all(
-            len(term.slots) == 2
-            and repr(term.loss_) == repr(self.terms[0].loss_)
-            and Newton().can_solve(term.loss_.makes)
-            and all(len(slot.summands) == 1 and slot.summands[0][1] is None for slot in term.slots)
-            for term in self.terms
-        )
-        return plain and all(
-            can_obey(Newton(), penalty) for own in self.penalties for penalty in own
-        )
 
     def _layout(self) -> tuple[list[int], list[tuple[int, ...]], list[bool]]:
         """Return for every factor how many rows it has, in what shape, and whether they are channels."""
@@ -249,17 +241,14 @@ class Assembly:
         rows_, shapes, last_ = zip(*(found[factor][:3] for factor in self.factors), strict=True)
         return list(rows_), list(shapes), list(last_)
 
-    def _sums(self, term: Term) -> list[Sum]:
-        return [
-            Sum(
-                tuple(
-                    Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
-                    for factor, matrix in slot.summands
-                ),
-                slot.is_mixed,
-            )
-            for slot in term.slots
-        ]
+    def _sum(self, slot: Any) -> Sum:
+        return Sum(
+            tuple(
+                Summand(self.number[factor], matrix, 1.0 if matrix is None else _bound(matrix))
+                for factor, matrix in slot.summands
+            ),
+            slot.is_mixed,
+        )
 
     def _scales(self, grids: Sequence[Grid]) -> Scales:
         """Return who carries the scale: spectra beside a sum first, then all other spectra, then the rest."""
@@ -363,7 +352,14 @@ class Assembly:
         arrays = {}
         for i, factor in enumerate(self.factors):
             F = fit.factors[i].astype(np.result_type(*dtypes))
-            F[self._left_out(i)] = np.nan
+            unseen = np.ones(
+                self.sizes[i], dtype=bool
+            )  # rows that are masked wherever they take part
+            for part, term in zip(self.parts, self.terms, strict=True):
+                for mode, summand in part.places(i):
+                    masked = term.masked(mode)
+                    unseen &= False if summand.matrix is not None or masked is None else masked
+            F[unseen] = np.nan
             arrays[factor] = F.reshape(*self.domains[i], self.k)
         return FusionFit(
             arrays=arrays,
@@ -376,20 +372,13 @@ class Assembly:
             starts_=starts,
         )
 
-    def _left_out(self, i: int) -> np.ndarray:
-        """Return which rows of a factor are masked in all terms that it takes part in, (rows,) bool."""
-        out = np.ones(self.sizes[i], dtype=bool)
-        for part, term in zip(self.parts, self.terms, strict=True):
-            for mode, summand in part.places(i):
-                masked = term.masked(mode)
-                out &= False if summand.matrix is not None or masked is None else masked
-        return out
-
 
 def _in_order(terms: Sequence[Term]) -> list[Factor]:
     """Return the factors: those of any sign, which take what others leave, then those of the leading modes."""
-    leading = [f for term in terms for slot in term.slots[:-1] for f, _ in slot.summands]
-    leading.sort(key=lambda factor: not factor.is_free)
+    leading = sorted(
+        (f for term in terms for slot in term.slots[:-1] for f, _ in slot.summands),
+        key=lambda factor: not factor.is_free,
+    )
     last = [f for term in terms for f, _ in term.slots[-1].summands]
     return list(dict.fromkeys([*leading, *last]))
 

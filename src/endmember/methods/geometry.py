@@ -171,7 +171,13 @@ class VCA(_PurePixels):
         k = check_fits(self, observed)
         rng = generator(self.random_state)
         if self.sampling is not None:
-            self._sample(observed, energy, k, rng)
+            sampling = clone(self.sampling).set_params(
+                n_components=k, n_starts=self.n_starts, random_state=int(rng.integers(2**31))
+            )
+            sampling._check_parameters()
+            sampling._fit(observed, energy, None)
+            learned = ("components_", "maps_", "n_components_", "unique_")
+            self.restored({name: getattr(sampling, name) for name in learned})
             return
         data, pixels = observed.data.plain, np.arange(observed.data.shape[0])
         if self.segments is not None:
@@ -186,18 +192,6 @@ class VCA(_PurePixels):
 
     def _powers(self) -> dict[str, float]:
         return super()._powers() if self.sampling is None else {"maps_": 1}
-
-    def _sample(
-        self, observed: Observed, energy: np.ndarray, k: int, rng: np.random.Generator
-    ) -> None:
-        """Learn what the sampling finds with as many components, starts and the same seed."""
-        sampling = clone(self.sampling).set_params(
-            n_components=k, n_starts=self.n_starts, random_state=int(rng.integers(2**31))
-        )
-        sampling._check_parameters()
-        sampling._fit(observed, energy, None)
-        found = ("components_", "maps_", "n_components_", "unique_")
-        self.restored({name: getattr(sampling, name) for name in found})
 
 
 class SPA(_PurePixels):

@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from endmember.errors import Argument, EndmemberError
+from endmember.factor.columns import unit_columns
 from endmember.factor.data import Observed, is_lazy, observe, unwrap
 from endmember.methods.checks import check_fits, check_number_of_components, check_weights
 from endmember.methods.estimator import SpectralEstimator, stored
@@ -132,7 +133,8 @@ class _Paired(SpectralEstimator):
         found: _Shared,
     ) -> None:
         self.n_components_ = found.scores.shape[1]
-        self.correlations_ = _correlations(found.scores, found.scores_y)
+        T, V = (unit_columns(F - F.mean(axis=0)) for F in (found.scores, found.scores_y))
+        self.correlations_ = np.sum(T * V, axis=0)
         self.mean_spectrum_ = first.spectra(means[0][:, None])[0]
         self.mean_spectrum_y_ = second.spectra(means[1][:, None])[0] * second.unit
         self.rotations_ = np.nan_to_num(first.spectra(found.rotations))
@@ -189,12 +191,6 @@ def _numbers(y: Any) -> np.ndarray:
         raise EndmemberError(
             f"Unknown label type: the second signal holds {y.dtype} and must hold numbers"
         ) from None
-
-
-def _correlations(T: np.ndarray, V: np.ndarray) -> np.ndarray:
-    T, V = T - T.mean(axis=0), V - V.mean(axis=0)
-    size = np.linalg.norm(T, axis=0) * np.linalg.norm(V, axis=0)
-    return np.sum(T * V, axis=0) / np.where(size > 0, size, 1.0)
 
 
 class PLS(_Paired):

@@ -125,7 +125,13 @@ class Tucker(Alternating):
         warn_of_negatives(observed, *penalties)
         loss = SquaredError()
         names = ["core", *layout.names]
-        _check_scales(penalties[1:], layout.names)
+        for own, name in zip(penalties[1:], layout.names, strict=True):
+            for penalty in own:
+                if penalty.has_scale:
+                    raise EndmemberError(
+                        f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
+                        "core=, or use em.CP()"
+                    )
         check_combination(loss, self._solvers(loss, penalties, 1), penalties, names)
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
         problem = Problem(data, loss, penalties, [Grid((1,)), *layout.grids(observed)])
@@ -236,14 +242,3 @@ class Tucker(Alternating):
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         free = np.any(self.maps_ < 0)
         return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
-
-
-def _check_scales(penalties: Sequence[Sequence[Penalty]], names: Sequence[str]) -> None:
-    """Refuse penalties on profiles that depend on their scale."""
-    placed = [(p, name) for own, name in zip(penalties, names, strict=True) for p in own]
-    for penalty, name in placed:
-        if penalty.has_scale:
-            raise EndmemberError(
-                f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
-                "core=, or use em.CP()"
-            )

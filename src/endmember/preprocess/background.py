@@ -281,7 +281,10 @@ def _fitted(
         noise = NoiseModel(gain=spread)
     covariance = plan.covariance(fit, X, Y, noise)
     if method == "local":
-        left = _share_left(Y.ndim - 1, neighbours)
+        # The share of a pixel's variance that averaging its neighbours leaves.
+        middle = np.eye(2 * plan.margin + 1)[plan.margin]
+        kernel = gaussian_filter1d(middle, neighbours / _FWHM, truncate=_CUT)
+        left = float((kernel @ kernel) ** (Y.ndim - 1))
         covariance = covariance * np.array([[1.0, left], [left, left]])
     return replace(fit, covariance=covariance)
 
@@ -436,10 +439,3 @@ def _averaged(Y: Floats, width: float) -> Floats:
     known = np.isfinite(Y)
     total = gaussian_filter(np.where(known, Y, 0.0), sigma, truncate=_CUT)
     return np.where(known, total / np.maximum(gaussian_filter(known.astype(float), sigma), 1e-9), Y)
-
-
-def _share_left(axes: int, width: float) -> float:
-    """Return the share of a pixel's variance that averaging its neighbours leaves."""
-    reach = int(np.ceil(_CUT * width / _FWHM))
-    kernel = gaussian_filter1d(np.eye(2 * reach + 1)[reach], width / _FWHM, truncate=_CUT)
-    return float((kernel @ kernel) ** axes)

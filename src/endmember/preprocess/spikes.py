@@ -148,7 +148,16 @@ def remove_spikes(
     if mask is None:
         mask = find_spikes(X, probability=probability, grow=grow, afterglow=afterglow, noise=noise)
         if not is_lazy(mask):
-            _tell(mask)
+            hit = np.argwhere(mask.any(axis=-1))
+            places = [
+                f"{', '.join(map(str, pixel))} (channel {int(np.argmax(mask[tuple(pixel)]))})"
+                for pixel in hit[:_NAMED].tolist()
+            ]
+            logger.info(
+                "spikes: %d values in %d of %d spectra were replaced%s%s",
+                mask.sum(), len(hit), mask[..., 0].size,
+                ", in pixel " * bool(places) + "; ".join(places), " ..." * (len(hit) > _NAMED),
+            )  # fmt: skip
     mask = unwrap(mask)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
     if mask.shape != X.shape or mask.dtype != bool:
@@ -157,20 +166,6 @@ def remove_spikes(
             "True (spike) or False for every entry"
         )
     return map_pixels(_bridge, X, mask)
-
-
-def _tell(spikes: np.ndarray) -> None:
-    """Say in the log how many values were spikes, and where the first lie."""
-    hit = np.argwhere(spikes.any(axis=-1))
-    places = [
-        f"{', '.join(map(str, pixel))} (channel {int(np.argmax(spikes[tuple(pixel)]))})"
-        for pixel in hit[:_NAMED].tolist()
-    ]
-    logger.info(
-        "spikes: %d values in %d of %d spectra were replaced%s%s",
-        spikes.sum(), len(hit), spikes[..., 0].size,
-        ", in pixel " * bool(places) + "; ".join(places), " ..." * (len(hit) > _NAMED),
-    )  # fmt: skip
 
 
 def _check(X: Any, probability: float, grow: int) -> None:

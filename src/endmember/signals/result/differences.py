@@ -107,7 +107,17 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
         )
     axes = [Axis.of(answer.spectra) for answer in (first, second)]
     energies = [axis.energy for axis in axes]
-    _refuse_other_axes(axes, energies, names)
+    if axes[0].units != axes[1].units:
+        raise EndmemberError(
+            f"{names[0]} is in {axes[0].units} and {names[1]} in {axes[1].units}, so their spectra cannot be "
+            "compared; compare answers on axes of one unit"
+        )
+    low, high = max(e.min() for e in energies), min(e.max() for e in energies)
+    if np.count_nonzero((energies[0] >= low) & (energies[0] <= high)) < 2:
+        raise EndmemberError(
+            f"{names[0]} and {names[1]} have no energies in common, so their spectra cannot be compared; compare "
+            "answers whose axes overlap"
+        )
     models = [
         _at_energies(answer, own, energies[0], other)
         for answer, own, other in zip((first, second), energies, energies[::-1], strict=True)
@@ -139,20 +149,6 @@ def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: n
     ]
     shared = (wanted >= other.min()) & (wanted <= other.max())
     return copy(answer.model).restored({"components_": np.where(shared, spectra, np.nan)})
-
-
-def _refuse_other_axes(axes: list[Any], energies: list[np.ndarray], names: tuple[str, str]) -> None:
-    if axes[0].units != axes[1].units:
-        raise EndmemberError(
-            f"{names[0]} is in {axes[0].units} and {names[1]} in {axes[1].units}, so their spectra cannot be "
-            "compared; compare answers on axes of one unit"
-        )
-    low, high = max(e.min() for e in energies), min(e.max() for e in energies)
-    if np.count_nonzero((energies[0] >= low) & (energies[0] <= high)) < 2:
-        raise EndmemberError(
-            f"{names[0]} and {names[1]} have no energies in common, so their spectra cannot be compared; compare "
-            "answers whose axes overlap"
-        )
 
 
 def _data_of(answer: Unmixing) -> dict[str, str]:

@@ -17,7 +17,7 @@ from endmember.show.html import Section
 from endmember.signals.bridge import with_values
 from endmember.signals.result.misfits import open_together, save_together
 
-#: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name.
+#: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name, if any.
 _KEPT: dict[str, tuple[type, dict[str, str]]] = {
     "errors": (
         Errors,
@@ -38,6 +38,7 @@ _KEPT: dict[str, tuple[type, dict[str, str]]] = {
             "spectra": "spectra of unit sum",
         },
     ),
+    "recurrence": (Recurrence, {}),
 }
 #: A component is doubted that is less than this many times as strong as one fitted to noise.
 HARDLY = 1.5
@@ -56,8 +57,6 @@ def save_doubts(folder: Path, result: Any) -> dict[str, Any]:
             rest = {part: value for part, value in vars(doubts).items() if part not in titles}
             record[name] = _plain(rest)
     record["intervals"] = {name: _plain(vars(one)) for name, one in result.intervals.items()}
-    if result.recurrence is not None:
-        record["recurrence"] = _plain(vars(result.recurrence))
     learned = result.model.learned()
     if result.errors is None and "maps_error_" in learned:
         errors = with_values(result.maps, learned["maps_error_"], "standard errors")
@@ -71,11 +70,9 @@ def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "intervals": {name: Interval(**_arrays(kept)) for name, kept in intervals}
     }
-    if "recurrence" in record:
-        found["recurrence"] = Recurrence(**_arrays(record["recurrence"]))
     for name in _KEPT.keys() & record.keys():
         kept, (kind, titles) = record[name], _KEPT[name]
-        values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles)
+        values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles) if titles else {}
         for part, value in values.items():
             value = np.moveaxis(value, 0, -1) if part.startswith("maps") else value
             values[part] = value.astype(bool) if part.endswith("_at_zero") else value

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from endmember.factor.data import Explained, Observed, Sparse, in_patterns, left_in, observe
-from endmember.factor.sketch.passes import Seen
 from endmember.signals.files.reading import read
 
 #: The parts of a misfit and their titles in ``misfit.hspy``.
@@ -34,7 +33,10 @@ def misfit_of(
         seen, C, S = observed.seen
         explained = model.explained(observed)
         if explained.observed is observed and _are_those(explained, C, S):
-            return _of_last_pass(explained, seen)
+            pixels = left_in(observed.mask, int(np.prod(observed.domain))).size
+            channels = left_in(observed.channel_mask, observed.n_channels).size
+            by_pixel = np.sqrt(seen.squares / channels)
+            return _misfit(explained, by_pixel, seen.residual / pixels, pixels)
     return _measured(model.explained(observe(signal, **options, keep_empty=True)))
 
 
@@ -70,14 +72,6 @@ def _measured(explained: Explained) -> dict[str, np.ndarray]:
     return _misfit(
         explained, np.sqrt(np.maximum(squares, 0) / np.maximum(by_pixel, TINY)), total / np.maximum(by_channel, TINY), n
     )  # fmt: skip
-
-
-def _of_last_pass(explained: Explained, seen: Seen) -> dict[str, np.ndarray]:
-    """Return the same from what the last pass of the fit has seen; what is empty has no residual."""
-    observed = explained.observed
-    pixels = left_in(observed.mask, int(np.prod(observed.domain))).size
-    channels = left_in(observed.channel_mask, observed.n_channels).size
-    return _misfit(explained, np.sqrt(seen.squares / channels), seen.residual / pixels, pixels)
 
 
 def _misfit(

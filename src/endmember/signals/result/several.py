@@ -91,7 +91,11 @@ def unmix_images(
         for one, own in zip(signals, taken, strict=True)
     ]
     record["images"] = [{"data": describe_data(one), "steps": steps(one)} for one in wrapped]
-    parts = _split(model.maps_, domains)
+    ends = np.cumsum([int(np.prod(domain)) for domain in domains])[:-1]
+    parts = [
+        part.reshape(*domain, -1)
+        for part, domain in zip(np.split(model.maps_, ends), domains, strict=True)
+    ]
     options = {"channel_mask": channel_mask}
     return JointUnmixing(
         maps=[wrap_maps(part, one) for part, one in zip(parts, wrapped, strict=True)],
@@ -122,13 +126,6 @@ def _in_a_row(taken: Sequence[Given]) -> Given:
         gone = [np.zeros(one.shape, bool) if one.hidden is None else one.hidden for one in taken]
         hidden = np.concatenate([one.reshape(-1, one.shape[-1]) for one in gone])
     return Given(array, taken[0].axis, None, hidden, taken[0].history, taken[0].pattern)
-
-
-def _split(maps: np.ndarray, domains: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    """Return the maps (n, k) of all pixels as those of every image, (*domain, k)."""
-    ends = np.cumsum([int(np.prod(domain)) for domain in domains])[:-1]
-    parts = zip(np.split(maps, ends), domains, strict=True)
-    return [part.reshape(*domain, -1) for part, domain in parts]
 
 
 def unmix_together(

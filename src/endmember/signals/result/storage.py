@@ -318,9 +318,8 @@ def save_answer(
 
 def _numbered(found: Any) -> dict[str, Any]:
     """Return what there is by how the names of its files end: numbers where it is a list."""
-    if not isinstance(found, list):
-        return {"": found}
-    return {f"_{number}": one for number, one in enumerate(found, 1)}
+    several = isinstance(found, list)
+    return {f"_{number}": one for number, one in enumerate(found, 1)} if several else {"": found}
 
 
 def add_report(result: Any, file: Path) -> None:
