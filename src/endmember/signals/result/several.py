@@ -91,11 +91,8 @@ def unmix_images(
         for one, own in zip(signals, taken, strict=True)
     ]
     record["images"] = [{"data": describe_data(one), "steps": steps(one)} for one in wrapped]
-    ends = np.cumsum([int(np.prod(domain)) for domain in domains])[:-1]
-    parts = [
-        part.reshape(*domain, -1)
-        for part, domain in zip(np.split(model.maps_, ends), domains, strict=True)
-    ]
+    each = np.split(model.maps_, np.cumsum([int(np.prod(domain)) for domain in domains])[:-1])
+    parts = [one.reshape(*domain, -1) for one, domain in zip(each, domains, strict=True)]
     options = {"channel_mask": channel_mask}
     return JointUnmixing(
         maps=[wrap_maps(part, one) for part, one in zip(parts, wrapped, strict=True)],
