@@ -165,7 +165,7 @@ FITTED = em.NMF(3, random_state=0).fit(COUNTS)
 #: Public names that take no spectrum image, and why.
 NO_WAY_IN = {
     "Anomalies", "Bands", "Detectability", "Errors", "Hint", "Interval", "Path", "PowerLawBackground", "RankReport",
-    "Separated", "ShapeBackground",  # answers
+    "Recurrence", "Separated", "ShapeBackground",  # answers
     "bad_channels", "bremsstrahlung_shapes", "detectability", "element_hints",  # take spectra, maps, references
     "Composition", "composition",  # of fits to lines of elements: test_elements.py
 }  # fmt: skip
@@ -217,6 +217,7 @@ def ways_in():
         "ambiguity": lambda X: em.assess.ambiguity(FITTED, X).maps_high,
         "uncertainty": lambda X: em.assess.uncertainty(FITTED, X).maps,
         "anomalies": lambda X: em.assess.anomalies(FITTED, X).score,
+        "recurrence": lambda X: em.assess.recurrence(FITTED, X, n_draws=3).table,
         "displacement": lambda X: (
             em.assess.displacement(FITTED, X, of=("maps", 0), level=0.68).high
         ),
@@ -294,7 +295,8 @@ SPOILT = {
 
 #: What asks an answer for its own data where none are given.
 HAVE_DATA = {
-    (f"assess.{name}", "None") for name in ("ambiguity", "uncertainty", "displacement", "anomalies")
+    (f"assess.{name}", "None")
+    for name in ("ambiguity", "uncertainty", "displacement", "anomalies", "recurrence")
 }
 
 

@@ -19,6 +19,7 @@ def answers():
         "CoupledUnmixing": em.unmix([signal, signal.deepcopy()], em.Coupled(2, random_state=0)),
         "JointUnmixing": em.unmix([signal, signal.inav[:5]], model),
         "Anomalies": em.assess.anomalies(result),
+        "Recurrence": em.assess.recurrence(result, n_draws=2),
         "RankReport": em.assess.rank(signal),
         "Bands": em.assess.ambiguity(result, signal),
         "Errors": em.assess.uncertainty(result, signal),
@@ -30,7 +31,7 @@ def answers():
 
 SHOWN = (
     "Unmixing", "CoupledUnmixing", "JointUnmixing", "RankReport", "Bands", "Errors", "Interval", "Path", "Comparison",
-    "Anomalies",
+    "Anomalies", "Recurrence",
 )  # fmt: skip
 
 
