@@ -219,7 +219,7 @@ def compress(
     mask, channel_mask, domain
         As in the estimators.
     random_state : int, numpy Generator or None
-        Kept for scripts that name it; directions are drawn from a seed of their own, so that a sketch is always the same.
+        Has no effect: directions are drawn with a seed of their own, so that a sketch is always the same.
     memory : int or str, optional
         What lazy data may take while they are read, such as ``"1GB"``; no limit unless given.
 
