@@ -50,3 +50,11 @@ def test_the_result_keeps_and_tells_it(tmp_path):
     result.save(tmp_path / "kept")
     again = em.open(tmp_path / "kept").recurrence
     assert again.draws == 4 and np.array_equal(again.table, result.recurrence.table)
+
+
+@pytest.mark.parametrize("number", [0, -1, 2.5, "x"])
+def test_numbers_of_draws_that_cannot_be_are_refused(number):
+    with pytest.raises(ValueError, match="n_draws=.* whole number of at least 1"):
+        em.assess.recurrence(RIGHT, PHANTOM.data, n_draws=number)
+    with pytest.raises(ValueError, match="n_bootstrap=.* whole number of at least 1"):
+        em.assess.uncertainty(RIGHT, PHANTOM.data, method="bootstrap", n_bootstrap=number)

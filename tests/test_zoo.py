@@ -260,3 +260,23 @@ def test_values_that_go_up_and_down_are_no_energies(tmp_path, dtype):
     )
     (cube,) = [one for one in read(tmp_path / "a.npz") if one.data.ndim == 3]
     assert list(cube.axes_manager[-1].axis) == list(range(7))
+
+
+@pytest.mark.parametrize("damage", ["no zip", "cut", "flipped"])
+def test_a_damaged_zip_is_refused_in_a_sentence(tmp_path, damage):
+    np.save(tmp_path / "cube.npy", np.arange(4000).reshape(10, 10, 40))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "cube.npy", "cube.npy")
+    whole = (tmp_path / "a.zip").read_bytes()
+    wrong = {"no zip": b"words", "cut": whole[:900]}
+    flipped = whole[:900] + bytes([whole[900] ^ 255]) + whole[901:]
+    (tmp_path / "a.zip").write_bytes(wrong.get(damage, flipped))
+    with pytest.raises(em.errors.EndmemberError, match="a.zip .* cannot be read: .*BadZipFile"):
+        read(tmp_path / "a.zip")
+
+
+def test_an_option_of_the_reader_is_given_once(tmp_path, capsys):
+    np.save(tmp_path / "cube.npy", np.ones((3, 4, 7)))
+    for twice in (["--reader", "step=2"], ["--energy-axis", "0", "--reader", "energy_axis=1"]):
+        assert main(["info", str(tmp_path / "cube.npy"), "--reader", "step=1", *twice]) == 2
+        assert "is given twice" in capsys.readouterr().err

@@ -138,7 +138,7 @@ class Comparison(Shown):
         worse = [name for name in self.names if name not in self._equal()]
         if not worse:
             return f"{_listed(self.names)} fit the data equally well."
-        return f"{_listed(worse)} fit{'s' * (len(worse) == 1)} worse than {_listed(self._equal())}."
+        return f"{_listed(worse)} {'fits' if len(worse) == 1 else 'fit'} worse than {_listed(self._equal())}."
 
     def _on_agreement(self) -> str:
         groups = self.groups
@@ -162,7 +162,7 @@ class Comparison(Shown):
             return said
         other = [i for i in other if not self.agree[i, inside].all()]
         apart = self.agreement[np.ix_(inside, other)].max()
-        verb, those = "disagree" + "s" * (len(group) == 1), [self.names[i] for i in other]
+        verb, those = "disagrees" if len(group) == 1 else "disagree", [self.names[i] for i in other]
         return (
             f"{said} {_listed(group)} {verb} with {_listed(those)} by up to {apart:.1f}°.".strip()
         )

@@ -190,7 +190,6 @@ def rank(
         raise EndmemberError(
             f"max_rank={max_rank!r} allows no component; give a whole number from 1."
         )
-    left_in = [] if channel_mask is not None else of_zero_peak(X)
     white = whitened(
         X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
     )
@@ -222,7 +221,13 @@ def rank(
         needed = np.clip(math.sqrt(2) * _JOINT_DEVIATIONS - structure, -_LOWEST, None)
     visibility = _above(white.scree, edge, needed)
     moved = shifted(white, _leading(visibility))
-    return _conclude(white, tuple(votes), visibility, moved, (*lone, *left_in))
+    return _conclude(
+        white,
+        tuple(votes),
+        visibility,
+        moved,
+        (*lone, *([] if channel_mask is not None else of_zero_peak(X))),
+    )
 
 
 def _leading(visibility: Floats) -> int:

@@ -14,6 +14,7 @@ from endmember.factor.geometry.extremes import tiles
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import spectral_angle
 from endmember.factor.noise.splitting import heads
+from endmember.methods.checks import check_positive_whole
 from endmember.show.shown import Shown
 
 #: Neighbouring pixels that are drawn together.
@@ -117,6 +118,7 @@ def recurrence(
     Component 2: came back in 10 of 10 draws.
     """
     check_known("method", method, "pixels", "counts")
+    check_positive_whole("n_draws", n_draws)
     model, X, options = given_fit(fitted, X, mask, channel_mask, weights, domain)
     observed = observe(X, **options, keep_empty=True)
     _check(model, observed, method)
@@ -136,9 +138,8 @@ def recurrence(
             chosen = rng.integers(len(parts), size=len(parts))
             drawn = observed.of(np.concatenate([parts[one] for one in chosen]))
         else:
-            counts = observed.data.rows(np.arange(observed.data.shape[0]))
-            thinned = heads(counts, rng).astype(observed.data.dtype)
-            drawn = replace(observed, data=Dense(thinned))
+            thinned = heads(observed.data.rows(np.arange(observed.data.shape[0])), rng)
+            drawn = replace(observed, data=Dense(thinned.astype(observed.data.dtype)))
         with warnings.catch_warnings(action="ignore"), one_blas_thread():
             found = again.fit(drawn).flat_components
         angles = np.asarray(spectral_angle(found[:, None], answer[None]))

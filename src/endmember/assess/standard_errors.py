@@ -23,6 +23,7 @@ from endmember.factor.matching import match_components
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
+from endmember.methods.checks import check_positive_whole
 from endmember.methods.nmf import NMF
 from endmember.show.shown import Shown
 
@@ -201,6 +202,7 @@ def uncertainty(
     ((2, 18), (400, 2))
     """
     check_known("method", method, "cramer-rao", "bootstrap")
+    check_positive_whole("n_bootstrap", n_bootstrap)
     answer = noisy_answer(fitted, X, noise, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
     if math.isnan(answer.noise.read_variance):

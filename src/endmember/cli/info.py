@@ -18,6 +18,7 @@ from endmember.factor.data import (
     counts_of,
     in_words,
     is_list,
+    of_zero_peak,
     sample,
     stays_lazy,
     text_of,
@@ -101,15 +102,11 @@ def describe_file(
             )
         if summary.zeros == 1 or data[..., 0].size < _FEWEST:
             continue
-        peak = _zero_peak(signal, data)
-        if peak:
-            yield _line(
-                "attention",
-                f"the peak at zero holds {peak:.0%} of the counts and no X-rays: the command leaves it out",
-            )
+        peak = of_zero_peak(signal)
+        yield from (_line("attention", sentence) for sentence in peak)
         choice = (
             said
-            + " --crop 0.1:" * (peak > 0)
+            + " --crop 0.1:" * len(peak)
             + (f" --signal {one.number}" if len(images) > 1 else "")
         )
         lazy = " --lazy" if free is not None and needed > free else ""
@@ -205,21 +202,6 @@ def _extent(axis: Any) -> str:
     if axis.navigate:
         return step
     return f"{step}, from {axis.offset + 0.0:.6g} to {axis.offset + (axis.size - 1) * axis.scale:.6g}{unit}"
-
-
-def _zero_peak(signal: Any, data: Any) -> float:
-    """Return which share of an X-ray map lies at zero energy, where the detector marks its noise; 0 without a peak."""
-    energy = Axis.of(signal).energy
-    if (
-        not signal.metadata.get_item("Signal.signal_type", default="").startswith("EDS")
-        or energy[0] > -0.1
-    ):
-        return 0.0
-    at_zero, above, whole = (
-        float(data[..., inside].sum())
-        for inside in (np.abs(energy) < 0.1, (energy > 0.1) & (energy < 0.3), energy > -np.inf)
-    )
-    return at_zero / whole if at_zero > 2 * above else 0.0
 
 
 def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:

@@ -310,10 +310,13 @@ def _client(scheduler: str) -> Any:
 
 
 def reading_of(reader: Any, energy_axis: int | None) -> dict[str, Any]:
-    """Return all that a reader is told."""
-    return dict(map(parse_setting, reader or ())) | (
-        {} if energy_axis is None else {"energy_axis": energy_axis}
-    )
+    """Return all that a reader is told, each option once."""
+    told = [*map(parse_setting, reader or ())]
+    told += [] if energy_axis is None else [("energy_axis", energy_axis)]
+    for name, _ in told:
+        if [other for other, _ in told].count(name) > 1:
+            raise EndmemberError(f"{name} of the reader is given twice; give it once")
+    return dict(told)
 
 
 def open_image(

@@ -10,13 +10,12 @@ from endmember.factor.data import Floats, row_blocks
 
 #: Entries whose counts are split at a time.
 _COINS = 2**15
-#: Shifts and masks that add neighbouring bits, pairs and fours of a word, and the factor that adds its bytes.
+#: Shifts and masks that add neighbouring bits, pairs and fours of a word.
 _NEIGHBOURS = [
     (np.uint64(1), np.uint64(0x5555555555555555)),
     (np.uint64(2), np.uint64(0x3333333333333333)),
     (np.uint64(4), np.uint64(0x0F0F0F0F0F0F0F0F)),
 ]
-_ALL_BYTES = np.uint64(0x0101010101010101)
 
 
 def heads(counts: Any, rng: np.random.Generator) -> Any:
@@ -47,7 +46,7 @@ def _of(counts: NDArray[Any], rng: np.random.Generator) -> Floats:
         words = np.where(n > 0, words >> (np.uint64(64) - np.maximum(n, 1)), np.uint64(0))
         for shift, mask in _NEIGHBOURS:
             words = (words & mask) + (words >> shift & mask)
-        half[some] = words * _ALL_BYTES >> np.uint64(56)
+        half[some] = words * np.uint64(0x0101010101010101) >> np.uint64(56)
     many = counts > 64
     size = counts[many].astype(float)
     half[many] = (size + np.sqrt(size) * rng.standard_normal(size.size)) / 2

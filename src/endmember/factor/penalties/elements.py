@@ -353,8 +353,7 @@ def plural_scattering(low_loss: Any, axis: Axis) -> Callable[[np.ndarray], np.nd
             f"the low losses are empty or have channels of {own.step:.4g} where those of the data are "
             f"{axis.step:.4g} wide; give low_loss on channels of that width"
         )
-    zero = int(np.argmax(spectrum))
-    kernel = spectrum / spectrum.sum()
+    zero, kernel = int(np.argmax(spectrum)), spectrum / spectrum.sum()
     return lambda column: np.convolve(column, kernel)[zero:][: len(column)]
 
 

@@ -109,8 +109,9 @@ class LowRank(Data):
         shares = self.V.T @ S
         inside, outside = self.Z - F @ shares.T, S - self.V @ shares
         left_out = max(0.0, self.squared_norm - float(self.squared_row_norms.sum()))
-        beyond = np.vdot(F.T @ F, outside.T @ outside)
-        return 0.5 * float(np.vdot(inside, inside) + beyond + left_out)
+        return 0.5 * float(
+            np.vdot(inside, inside) + np.vdot(F.T @ F, outside.T @ outside) + left_out
+        )
 
 
 def is_compressed(data: Data) -> bool:

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -48,6 +49,8 @@ FORMATS = {
 }
 #: Where the metadata say how many detectors a list of events is the sum of.
 DETECTORS = "Endmember.detectors"
+#: What unpacking a damaged or locked file raises.
+_DAMAGED_ZIP = zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError
 _COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
 
 
@@ -178,15 +181,21 @@ def _loaded(path: Path, lazy: bool, options: dict[str, Any]) -> Any:
 
 def _unpacked(path: Path, reader: Mapping[str, Any] | None) -> list[Any]:
     """Read the only file that a ``.zip`` holds."""
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
-        names = [
-            one for one in archive.namelist() if not one.startswith("__MACOSX") and one[-1] != "/"
-        ]
-        if len(names) != 1:
-            raise _unreadable(
-                path, f"it holds {len(names)} files, one is needed", "unpack it and name the file"
-            )
-        return read(archive.extract(names[0], folder), reader=reader)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                every = [one for one in archive.namelist() if not one.startswith("__MACOSX")]
+                names = [one for one in every if not one.endswith("/")]
+                if len(names) != 1:
+                    raise _unreadable(
+                        path,
+                        f"it holds {len(names)} files, one is needed",
+                        "unpack it and name the file",
+                    )
+                file = archive.extract(names[0], folder)
+        except _DAMAGED_ZIP as problem:
+            raise _unreadable(path, _stumbled("zip", problem)) from problem
+        return read(file, reader=reader)
 
 
 def lists_events(path: Path) -> bool:
