@@ -174,16 +174,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2103,
-    "assess": 2160,
+    "app": 2096,
+    "assess": 2140,
     "catalogue": 42,
-    "cli": 1124,
+    "cli": 1099,
     "errors": 52,
-    "factor": 6743,
-    "methods": 2255,
-    "preprocess": 1156,
-    "show": 750,
-    "signals": 2189,
+    "factor": 6701,
+    "methods": 2197,
+    "preprocess": 1128,
+    "show": 743,
+    "signals": 2161,
     "synthetic": 403,
 }
 

@@ -175,6 +175,30 @@ class EndmemberFileError(EndmemberError, OSError):
         return made
 
 
+def refuse_if(wrong: Any, *words: str | Argument, **more: Any) -> None:
+    """Raise an `EndmemberError` of these words where a condition holds.
+
+    Parameters
+    ----------
+    wrong : bool
+        What must not be.
+    *words : str or Argument
+        The sentence; it is put together whether it is needed or not, so it must be cheap and possible either way.
+    **more
+        ``parameter`` and ``way_out``, as of `EndmemberError`.
+
+    Raises
+    ------
+    EndmemberError
+
+    Examples
+    --------
+    >>> refuse_if(2 < 1, "two is less than one")
+    """
+    if wrong:
+        raise EndmemberError(*words, **more)
+
+
 def check_known(name: str, value: Any, *allowed: Any) -> None:
     """Refuse what is none of the values that a parameter may have.
 
@@ -182,6 +206,9 @@ def check_known(name: str, value: Any, *allowed: Any) -> None:
     ------
     ValueError
     """
-    if not any(isinstance(value, type(one)) and value == one for one in allowed):
-        known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
-        raise EndmemberError(Argument.of(name, value), f" is not known; allowed: {known}")
+    known = ", ".join(f'"{one}"' if isinstance(one, str) else repr(one) for one in allowed)
+    refuse_if(
+        not any(isinstance(value, type(one)) and value == one for one in allowed),
+        Argument.of(name, value),
+        f" is not known; allowed: {known}",
+    )

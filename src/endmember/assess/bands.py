@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import (
     Data,
     Explained,
@@ -328,11 +328,11 @@ class _Answer:
 def known_entries(model: Any, observed: Observed, k: int, asked: str) -> list[np.ndarray]:
     """Return which entries of maps (n, k) and spectra (m, k) a model holds; refuse factors that may be negative."""
     entries, negative = fixed_entries(model, observed, k)
-    if negative:
-        raise EndmemberError(
-            f"the {negative} may be negative (em.Free()), so that nothing limits what they could be; "
-            f"em.assess.{asked} needs non-negative factors"
-        )
+    refuse_if(
+        negative,
+        f"the {negative} may be negative (em.Free()), so that nothing limits what they could be; "
+        f"em.assess.{asked} needs non-negative factors",
+    )
     return entries
 
 

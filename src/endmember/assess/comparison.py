@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.bands import Bands, ambiguity
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberTypeError, refuse_if
 from endmember.factor.data import Data, Explained, observe
 from endmember.factor.loop import Callback
 from endmember.factor.matching import match_components, spectral_angle
@@ -288,10 +288,10 @@ def compare(
     """
     from joblib import Parallel, delayed
 
-    if not isinstance(models, Mapping) or len(models) < 2:
-        raise EndmemberError(
-            'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}'
-        )
+    refuse_if(
+        not isinstance(models, Mapping) or len(models) < 2,
+        'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}',
+    )
     for name, model in models.items():
         if not isinstance(model, SpectralEstimator):
             raise EndmemberTypeError(

@@ -99,7 +99,7 @@ def element_hints(
     if kind not in NEAR or energy is None:
         raise EndmemberError(
             f"these spectra are neither EELS nor EDS as far as can be seen (kind={kind!r}); give an array "
-            'with energy=… and kind="EELS" (eV) or "EDS" (keV), or signal.set_signal_type("EELS")'
+            'with energy=… and kind="EELS" (eV) or "EDS" (keV), or signal.set_signal_type("EELS")',
         )
     energy = np.asarray(energy, dtype=float)
     S = np.nan_to_num(np.atleast_2d(np.asarray(spectra, dtype=float)))

@@ -20,7 +20,7 @@ from scipy.stats import norm
 from endmember.assess.bands import known_entries
 from endmember.assess.information import Information, Weights
 from endmember.assess.standard_errors import NoisyAnswer, noisy_answer, solution
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import one_blas_thread
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.scale.carriers import rescale
@@ -149,8 +149,10 @@ def displacement(
     True
     """
     levels = np.atleast_1d(np.asarray(level, dtype=float))
-    if levels.ndim > 1 or not levels.size or not ((levels > 0) & (levels < 1)).all():
-        raise EndmemberError(f"level={level!r} is not allowed; give probabilities between 0 and 1")
+    refuse_if(
+        levels.ndim > 1 or not levels.size or not ((levels > 0) & (levels < 1)).all(),
+        f"level={level!r} is not allowed; give probabilities between 0 and 1",
+    )
     answer = noisy_answer(fitted, X, None, mask, channel_mask, weights, domain)
     tell = callback or (lambda progress: None)
     with one_blas_thread():
@@ -197,10 +199,10 @@ class _Turned:
     def __init__(self, answer: NoisyAnswer, quantity: Quantity, seed: int) -> None:
         self.answer, self.quantity, self.seed = answer, quantity, seed
         self.model, self.observed = answer.model, answer.observed
-        if self.observed.data.weighted:
-            raise EndmemberError(
-                "em.assess.displacement does not know weights of single entries; leave them out"
-            )
+        refuse_if(
+            self.observed.data.weighted,
+            "em.assess.displacement does not know weights of single entries; leave them out",
+        )
         self.k = answer.S.shape[1]
         self.known = known_entries(self.model, self.observed, self.k, "displacement")
         self.energy = self.observed.axis.energy[self.observed.columns]
@@ -209,11 +211,11 @@ class _Turned:
         self.size = np.linalg.norm(answer.S, axis=0) / np.linalg.norm(scaled, axis=0)
         self._free()
         self.value = self.of(answer.C, answer.S)
-        if not math.isfinite(self.value):
-            raise EndmemberError(
-                f"of gives {self.value} for this answer; give a number that is finite, such as by np.nanmean where "
-                "pixels or channels were left out"
-            )
+        refuse_if(
+            not math.isfinite(self.value),
+            f"of gives {self.value} for this answer; give a number that is finite, such as by np.nanmean where "
+            "pixels or channels were left out",
+        )
         self._rays: dict[float, tuple[list[np.ndarray], np.ndarray]] = {}
         self.noise = self.noise_at(np.zeros(len(self.directions)))
 

@@ -20,7 +20,7 @@ from endmember.assess.surrogates import (
     thinning,
     whitened,
 )
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.data import Floats, of_zero_peak
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
@@ -186,10 +186,10 @@ def rank(
     >>> rank(rng.poisson(clean), max_rank=8, stability=False).suggested
     3
     """
-    if not isinstance(max_rank, int | np.integer) or max_rank < 1:
-        raise EndmemberError(
-            f"max_rank={max_rank!r} allows no component; give a whole number from 1."
-        )
+    refuse_if(
+        not isinstance(max_rank, int | np.integer) or max_rank < 1,
+        f"max_rank={max_rank!r} allows no component; give a whole number from 1.",
+    )
     white = whitened(
         X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
     )

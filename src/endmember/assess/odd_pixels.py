@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import false_discovery_control, norm
 
 from endmember.assess.standard_errors import NoisyAnswer, noisy_answer
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data import one_blas_thread
 from endmember.factor.noise.model import NoiseModel
 from endmember.show.shown import Shown
@@ -117,13 +117,12 @@ def anomalies(
     >>> [tuple(map(int, place)) for place in np.argwhere(anomalies(fitted, phantom.data).found)]
     [(3, 5)]
     """
-    if not 0 < level < 1:
-        raise EndmemberError(f"level={level} must lie between 0 and 1; 0.05 is usual")
+    refuse_if(not 0 < level < 1, f"level={level} must lie between 0 and 1; 0.05 is usual")
     answer = noisy_answer(fitted, X, noise, mask, channel_mask, weights, domain)
-    if np.isnan(answer.noise.read_variance):
-        raise EndmemberError(
-            "the noise of these data cannot be measured, and without it nothing is odd; give noise="
-        )
+    refuse_if(
+        np.isnan(answer.noise.read_variance),
+        "the noise of these data cannot be measured, and without it nothing is odd; give noise=",
+    )
     with one_blas_thread():
         size = np.cbrt(_unexplained(answer))
     middle = np.median(size)

@@ -8,7 +8,7 @@ import numpy as np
 
 from endmember.assess.bands import given_fit
 from endmember.assess.standard_errors import NoisyAnswer
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import check_known, refuse_if
 from endmember.factor.data import observe, one_blas_thread
 
 #: The family that stands for an element is the first of K, L and M with this share of the counts of the strongest.
@@ -130,34 +130,34 @@ def composition(
     for name in options:
         check_known("option", name, *known)
     model, X, options = given_fit(fitted, X, *map(options.get, known))
-    if "elements_" not in model.learned():
-        raise EndmemberError(
-            "the spectra are not made of lines or edges; fit em.NMF(k, spectra=em.XRayLines(elements)) first"
-        )
-    if thickness is not None:
-        raise EndmemberError(
-            f"thickness={thickness!r} has no effect, as absorption is not corrected; leave it out"
-        )
+    refuse_if(
+        "elements_" not in model.learned(),
+        "the spectra are not made of lines or edges; fit em.NMF(k, spectra=em.XRayLines(elements)) first",
+    )
+    refuse_if(
+        thickness is not None,
+        f"thickness={thickness!r} has no effect, as absorption is not corrected; leave it out",
+    )
     if factors is not None and not isinstance(factors, Mapping):
-        if len(factors) > len(model.elements_):
-            raise EndmemberError(
-                f"there are {len(factors)} factors for {', '.join(model.elements_)}; give one for each, or by name"
-            )
+        refuse_if(
+            len(factors) > len(model.elements_),
+            f"there are {len(factors)} factors for {', '.join(model.elements_)}; give one for each, or by name",
+        )
         factors = dict(zip(model.elements_, factors, strict=False))
     method = method or ("cliff-lorimer" if factors else model.made_of_)
     method = {"CL": "cliff-lorimer", "cross_section": "cross-section"}.get(method, method)
     check_known("method", method, *ASSUMED)
-    if (method == model.made_of_) != (not factors) or (factors and model.made_of_ == "edges"):
-        raise EndmemberError(
-            f"method={method!r} with factors={factors!r} cannot be: ratios of counts and edges take none, lines by "
-            "all else need them"
-        )
+    refuse_if(
+        (method == model.made_of_) != (not factors) or (factors and model.made_of_ == "edges"),
+        f"method={method!r} with factors={factors!r} cannot be: ratios of counts and edges take none, lines by "
+        "all else need them",
+    )
     given = {name.split("_")[0]: (name, float(value)) for name, value in (factors or {}).items()}
     missing = [one for one in model.elements_ if one not in given and factors]
-    if missing:
-        raise EndmemberError(
-            f"there is no factor for {', '.join(missing)}; give one for each of {', '.join(model.elements_)}"
-        )
+    refuse_if(
+        missing,
+        f"there is no factor for {', '.join(missing)}; give one for each of {', '.join(model.elements_)}",
+    )
     with one_blas_thread():
         answer = NoisyAnswer(model, model.explained(observe(X, **options, keep_empty=True)), None)
         total = answer.C.sum(axis=0)
@@ -171,10 +171,10 @@ def _line(model: Any, element: str, named: str, total: np.ndarray) -> int:
     """Return the column that stands for an element: the one named, or the first strong one of K, L, M."""
     names = [f"{element}_{shell}" for shell in (named.partition("_")[2][:1] or "KLM")]
     found = [model.column_names_.index(name) for name in names if name in model.column_names_]
-    if not found:
-        raise EndmemberError(
-            f"the axis holds no line of {' or '.join(names)}; leave {element} out or name another line"
-        )
+    refuse_if(
+        not found,
+        f"the axis holds no line of {' or '.join(names)}; leave {element} out or name another line",
+    )
     counts = total @ model.amounts_[:, found]
     return found[int(np.argmax(counts >= SHARE * counts.max()))]
 

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.bands import given_fit
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import EndmemberError, check_known, refuse_if
 from endmember.factor.data import Dense, Observed, observe, one_blas_thread
 from endmember.factor.geometry.extremes import tiles
 from endmember.factor.loop import Callback, Progress
@@ -151,14 +151,14 @@ def recurrence(
 
 def _check(model: Any, observed: Observed, method: str) -> None:
     """Refuse data that cannot be drawn again as asked."""
-    if observed.data.weighted:
-        raise EndmemberError(
-            "em.assess.recurrence does not know weights of single entries; leave them out"
-        )
-    if method == "counts" and not (observed.holds_counts and observed.unit == 1):
-        raise EndmemberError(
-            'method="counts" thins counts and these data are none; give method="pixels"'
-        )
+    refuse_if(
+        observed.data.weighted,
+        "em.assess.recurrence does not know weights of single entries; leave them out",
+    )
+    refuse_if(
+        method == "counts" and not (observed.holds_counts and observed.unit == 1),
+        'method="counts" thins counts and these data are none; give method="pixels"',
+    )
     alike = [part for _, part in model.parts() if getattr(part, "spatial", False)]
     if method == "pixels" and (alike or "shifts_" in model.learned()):
         raise EndmemberError(

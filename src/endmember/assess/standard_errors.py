@@ -15,7 +15,7 @@ from sklearn.base import clone
 from endmember.assess.bands import fixed_entries, given_fit
 from endmember.assess.information import Information, Weights
 from endmember.assess.surrogates import lagged_correlation
-from endmember.errors import Argument, EndmemberError, Sentence, Words, check_known
+from endmember.errors import Argument, EndmemberError, Sentence, Words, check_known, refuse_if
 from endmember.factor.columns import or_one
 from endmember.factor.data import Explained, observe, one_blas_thread, row_blocks
 from endmember.factor.loop import Callback, Progress
@@ -256,11 +256,11 @@ class NoisyAnswer:
         """Return the Cramér-Rao bound."""
         n, k = self.C.shape
         m = len(self.S)
-        if k * m > MOST_ENTRIES:
-            raise EndmemberError(
-                f"{k} spectra of {m} channels have more entries than the {MOST_ENTRIES} whose errors can "
-                "be worked out together; bin or crop the energy axis"
-            )
+        refuse_if(
+            k * m > MOST_ENTRIES,
+            f"{k} spectra of {m} channels have more entries than the {MOST_ENTRIES} whose errors can "
+            "be worked out together; bin or crop the energy axis",
+        )
         weights, exact = self._weights(n * k**3 * m**2)
         known = Information(self.C, self.S, weights, *self.fixed)
         normalise = getattr(self.model, "normalise", None)
@@ -423,10 +423,10 @@ class NoisyAnswer:
     def simulated(self, number: int, rng: np.random.Generator, tell: Callback) -> Errors:
         """Return the spread of fits to data simulated from the answer."""
         observed, k = self.observed, self.S.shape[1]
-        if observed.data.weighted:
-            raise EndmemberError(
-                "the bootstrap does not know weights of single entries; leave them out"
-            )
+        refuse_if(
+            observed.data.weighted,
+            "the bootstrap does not know weights of single entries; leave them out",
+        )
         mean = self.C @ self.S.T
         found: list[list[np.ndarray]] = [[], []]
         for draw in range(number):

@@ -16,7 +16,7 @@ from scipy.linalg import cholesky_banded, solve_banded
 from scipy.sparse.linalg import svds
 
 from endmember.assess.criteria import Scree, elbow
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data import (
     Data,
     Floats,
@@ -186,11 +186,11 @@ def as_masks(
     pixels = pixels if mask is None else pixels | mask.ravel()
     channels = channels if channel_mask is None else channels | channel_mask
     left = rows[~pixels][:, ~channels]
-    if not left.size or (left != left[0, 0]).any():
-        raise EndmemberError(
-            f"{asked} compares whole spectra and takes no weights of single entries, only 0 for whole pixels "
-            "or channels; leave the rest out with mask= and channel_mask=, or fill it"
-        )
+    refuse_if(
+        not left.size or (left != left[0, 0]).any(),
+        f"{asked} compares whole spectra and takes no weights of single entries, only 0 for whole pixels "
+        "or channels; leave the rest out with mask= and channel_mask=, or fill it",
+    )
     return taken, pixels.reshape(image), channels
 
 

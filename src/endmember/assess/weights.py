@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.assess.surrogates import as_masks
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import observe, one_blas_thread
 from endmember.factor.loop import Callback
@@ -144,10 +144,9 @@ def path(
     (3,)
     """
     along = np.unique(np.asarray(values, dtype=float))
-    if len(along) < 2:
-        raise EndmemberError(
-            "a path needs at least two values of the weight, such as [0, 0.01, 0.1]"
-        )
+    refuse_if(
+        len(along) < 2, "a path needs at least two values of the weight, such as [0, 0.01, 0.1]"
+    )
     if parameter not in model.get_params():
         raise EndmemberError(
             f"the model has no parameter {parameter!r}; allowed: "

@@ -10,7 +10,7 @@ import typer
 import endmember as em
 from endmember import signals
 from endmember.catalogue import penalties
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.signals.result.folders import existing, refuse_foreign
 
 from .console import Watch, note
@@ -154,10 +154,10 @@ def unmix(
                 checkpoint=passes, resume=reading.resume and planned is not None,
             )  # fmt: skip
             watch.conclude(result.model)
-            if not result.maps.data.any():
-                raise EndmemberError(
-                    "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse"
-                )
+            refuse_if(
+                not result.maps.data.any(),
+                "nothing is left of any component, so nothing is kept; lower the weights, such as that of --sparse",
+            )
             if result.sentence:
                 typer.echo(result.sentence)
             doubts.add_to(result, image, context.command)
@@ -176,11 +176,11 @@ def _planned(image: Any, components: int | None, reading: Reading) -> str | None
 
 def _check_several(files: list[Path], together: bool, components: int | None, **given: Any) -> None:
     """Refuse several files that are not said to be images, and what goes with one image alone."""
-    if not together or len(files) < 2:
-        raise EndmemberError(
-            "several files are several images with --together, into one set of spectra; several detectors of one area "
-            "go to 'endmember fuse'"
-        )
+    refuse_if(
+        not together or len(files) < 2,
+        "several files are several images with --together, into one set of spectra; several detectors of one area "
+        "go to 'endmember fuse'",
+    )
     needless = [
         dashed(name)
         for name, value in given.items()
@@ -332,20 +332,20 @@ def workbench(
 
 def _may_start(crop: Any, workspace: Path, public_url: str) -> None:
     """Refuse what a workbench cannot start with."""
-    if crop and len(crop) > 1:
-        raise EndmemberError(
-            "the workbench starts with one window; give --crop once, or crop on the page"
-        )
-    if any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")):
-        raise EndmemberError(
-            "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh"
-        )
+    refuse_if(
+        crop and len(crop) > 1,
+        "the workbench starts with one window; give --crop once, or crop on the page",
+    )
+    refuse_if(
+        any(importlib.util.find_spec(name) is None for name in ("panel", "bokeh")),
+        "the workbench needs Panel and Bokeh; install them with: pip install panel bokeh",
+    )
     check_folder(Path.cwd(), "go to a folder of your own")
     check_folder(workspace, "name another with --workspace")
-    if public_url and not re.match(r"https?://[^/]", public_url):
-        raise EndmemberError(
-            f"--public-url {public_url} is no address; give a whole one, such as https://lab.example/workbench"
-        )
+    refuse_if(
+        public_url and not re.match(r"https?://[^/]", public_url),
+        f"--public-url {public_url} is no address; give a whole one, such as https://lab.example/workbench",
+    )
 
 
 def _first(file: Path, number: int | None, windows: Any, store: Any) -> Any:
@@ -404,7 +404,7 @@ def export(
     if not isinstance(result, em.Unmixing):
         raise EndmemberError(
             f"{folder} is about several detectors or images, which are not exported together; take maps and spectra "
-            "from the folder"
+            "from the folder",
         )
     for file in result.export(output):
         typer.echo(f"Written: {file}")

@@ -19,7 +19,7 @@ from endmember.catalogue import (
     named,
     penalties,
 )
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 
 from .console import in_options, note
 from .options import ClosureOption, DispersionOption, LossOption, SeedOption, dashed, only_with
@@ -98,10 +98,9 @@ class Fitting(Sweeps):
         sources = {one: context.get_parameter_source(one) for one in names}
         given = [one for one, source in sources.items() if source and source.name == "COMMANDLINE"]
         needless = [dashed(one) for one in given if names[one] not in takes]
-        if needless:
-            raise EndmemberError(
-                f"--method {self.method} takes no {' and no '.join(needless)}; leave it out"
-            )
+        refuse_if(
+            needless, f"--method {self.method} takes no {' and no '.join(needless)}; leave it out"
+        )
         found = {names[one]: context.params[one] for one in [*given, "seed"]}
         return {name: value for name, value in found.items() if name in takes}
 
@@ -212,11 +211,11 @@ class Penalties(_Weights):
         ValueError
             If a known spectrum is none, or two penalties contradict each other.
         """
-        if self.known and self.minimum_volume is not None:
-            raise EndmemberError(
-                "--known fixes the scale of its spectra, and --minimum-volume chooses that of all; leave one of "
-                "them out, or take --closure instead of --minimum-volume"
-            )
+        refuse_if(
+            self.known and self.minimum_volume is not None,
+            "--known fixes the scale of its spectra, and --minimum-volume chooses that of all; leave one of "
+            "them out, or take --closure instead of --minimum-volume",
+        )
         weights = {name: getattr(self, name) for name in PENALTIES}
         asked = penalties(self.closure and closure, self.free or (), **weights)
         asked["spectra"] = known_spectra(self.known or [], image) + asked["spectra"]
@@ -241,10 +240,10 @@ def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
     axis, known = Axis.of(image), {}
     for text in texts:
         number, _, path = text.partition("=")
-        if not number.strip().isdigit() or int(number) < 1 or not path:
-            raise EndmemberError(
-                f"--known {text!r} is not N=FILE, such as --known 1=oxide.msa with 1 the first component"
-            )
+        refuse_if(
+            not number.strip().isdigit() or int(number) < 1 or not path,
+            f"--known {text!r} is not N=FILE, such as --known 1=oxide.msa with 1 the first component",
+        )
         if int(number) - 1 in known:
             raise EndmemberError(
                 f"--known names component {int(number)} twice; give it one spectrum"

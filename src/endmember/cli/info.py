@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data import (
     SPARSE_FROM,
     Axis,
@@ -149,11 +149,11 @@ def describe(signal: Any) -> Summary:
     (True, 0.6666666666666666, 1.0)
     """
     data = unwrap(signal)
-    if data.dtype.kind not in "biuf":
-        raise EndmemberError(
-            f"the signal holds values of type {data.dtype}, where real numbers are needed; "
-            "take the real part or the modulus first"
-        )
+    refuse_if(
+        data.dtype.kind not in "biuf",
+        f"the signal holds values of type {data.dtype}, where real numbers are needed; "
+        "take the real part or the modulus first",
+    )
     counts = counts_of(data) if is_list(data) else None
     # Where a list of events has no event it is zero.
     blocks = blocks_in_order(data) if counts is None else [counts.data, np.zeros(1)]

@@ -12,7 +12,7 @@ import typer
 import endmember as em
 from endmember import signals
 from endmember.catalogue import LOSSES, in_brackets
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 
 #: A damaged file can ask for any amount of time: reading one ends here, in seconds.
 LOAD_SECONDS = 600.0
@@ -36,11 +36,11 @@ def parse_window(
         start, stop = (float(end) if end.strip() else None for end in text.split(":"))
     except ValueError:
         start = stop = None
-    if start is None and stop is None:
-        raise EndmemberError(
-            f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
-            f"colon between them, for example {option} 450:700"
-        )
+    refuse_if(
+        start is None and stop is None,
+        f"{option} {text!r} is no window; give two numbers in the unit of the axis with a "
+        f"colon between them, for example {option} 450:700",
+    )
     return start, stop
 
 
@@ -53,10 +53,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
     (('start', 450), ('index', 'all'))
     """
     name, is_there, value = text.partition("=")
-    if not is_there:
-        raise EndmemberError(
-            f"--reader {text!r} is no NAME=VALUE; give one such as --reader units=eV"
-        )
+    refuse_if(
+        not is_there, f"--reader {text!r} is no NAME=VALUE; give one such as --reader units=eV"
+    )
     with suppress(ValueError, SyntaxError):
         value = ast.literal_eval(value)
     return name, value
@@ -77,8 +76,9 @@ def only_with(other: str, present: Any, **options: Any) -> None:
     endmember.errors.EndmemberError: --resume: no effect without another option; add --lazy
     """
     given = [dashed(name) for name, value in options.items() if value]
-    if given and not present:
-        raise EndmemberError(f"{', '.join(given)}: no effect without another option; add {other}")
+    refuse_if(
+        given and not present, f"{', '.join(given)}: no effect without another option; add {other}"
+    )
 
 
 FileArgument = Annotated[
@@ -314,8 +314,10 @@ def reading_of(reader: Any, energy_axis: int | None) -> dict[str, Any]:
     told = [*map(parse_setting, reader or ())]
     told += [] if energy_axis is None else [("energy_axis", energy_axis)]
     for name, _ in told:
-        if [other for other, _ in told].count(name) > 1:
-            raise EndmemberError(f"{name} of the reader is given twice; give it once")
+        refuse_if(
+            [other for other, _ in told].count(name) > 1,
+            f"{name} of the reader is given twice; give it once",
+        )
     return dict(told)
 
 
@@ -344,11 +346,11 @@ def narrowed(
 def _mask(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:
     """Return the mask of a file: True where its array is not zero, which may hold one other value."""
     array = _array(option, path, shape, what)
-    if ((array != 0) & (array != array.max())).any():
-        raise EndmemberError(
-            f"{option} {path} holds more than two values; give 0 for {what} that take part and one other "
-            "value, such as 1 or 255, for those left out"
-        )
+    refuse_if(
+        ((array != 0) & (array != array.max())).any(),
+        f"{option} {path} holds more than two values; give 0 for {what} that take part and one other "
+        "value, such as 1 or 255, for those left out",
+    )
     return array != 0
 
 
@@ -357,10 +359,9 @@ def _array(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:
     import numpy as np
 
     found = signals.read(path)
-    if len(found) != 1:
-        raise EndmemberError(
-            f"{option} {path} holds {len(found)} signals; give a file with just one"
-        )
+    refuse_if(
+        len(found) != 1, f"{option} {path} holds {len(found)} signals; give a file with just one"
+    )
     array = np.asarray(found[0].data)
     if array.dtype.kind not in "biuf":
         raise EndmemberError(

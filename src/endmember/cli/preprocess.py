@@ -12,7 +12,7 @@ import typer
 
 import endmember as em
 from endmember import signals
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 
 from .console import counted
 from .options import (
@@ -103,16 +103,16 @@ class Steps(Cleaning):
 
     def check(self, crop: Sequence[Window] | None, missing: str | None) -> None:
         """Refuse what has no effect, and what does not go together."""
-        if not (self.spikes or self.align or self.baseline or self.background or self.denoise):
-            raise EndmemberError(
-                "say what to do: --spikes, --align, --baseline METHOD, --background START:STOP or --denoise K"
-            )
+        refuse_if(
+            not (self.spikes or self.align or self.baseline or self.background or self.denoise),
+            "say what to do: --spikes, --align, --baseline METHOD, --background START:STOP or --denoise K",
+        )
         only_with("--align", self.align, low_loss=self.low_loss, dispersion=self.dispersion)
         only_with("--background START:STOP", self.background, method=self.method)
-        if self.denoise and (missing or len(crop or ()) > 1):
-            raise EndmemberError(
-                "--denoise takes whole spectra; leave out --missing, and give one --crop at most"
-            )
+        refuse_if(
+            self.denoise and (missing or len(crop or ()) > 1),
+            "--denoise takes whole spectra; leave out --missing, and give one --crop at most",
+        )
 
 
 #: What can be written and read again with the history in it.
@@ -146,11 +146,15 @@ def preprocess(
     """
     steps.check(crop, missing)
     target = Path(f"{file.stem}-preprocessed.hspy") if output is None else output
-    if target.suffix not in _FORMATS:
-        raise EndmemberError(f"{target} must end in .hspy or .zspy, formats that keep the history")
+    refuse_if(
+        target.suffix not in _FORMATS,
+        f"{target} must end in .hspy or .zspy, formats that keep the history",
+    )
     places = (target, *target.absolute().parents) if file.is_dir() else (target,)
-    if file.exists() and any(place.exists() and place.samefile(file) for place in places):
-        raise EndmemberError(f"{target} is the file to read, or lies in it; name another with -o")
+    refuse_if(
+        file.exists() and any(place.exists() and place.samefile(file) for place in places),
+        f"{target} is the file to read, or lies in it; name another with -o",
+    )
     refuse_earlier(target, overwrite, "file")
     if target.is_dir() and not _STORE.issuperset(entry.name for entry in target.iterdir()):
         raise FileExistsError(

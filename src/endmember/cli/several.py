@@ -7,7 +7,7 @@ import typer
 
 import endmember as em
 from endmember import signals
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.signals.result.folders import replacing
 
 from .console import Watch
@@ -59,18 +59,20 @@ def compare(
     A file is unmixed by NMF, NMF with soft orthogonality, vertex component analysis and subspace
     sampling, counts by Poisson NMF too: methods that assume different things.
     """
-    if len(places) > 2 or (len(places) == 2 and any(place.is_file() for place in places)):
-        raise EndmemberError("give one file, or the folders of two results")
+    refuse_if(
+        len(places) > 2 or (len(places) == 2 and any(place.is_file() for place in places)),
+        "give one file, or the folders of two results",
+    )
     first, *others = places
-    if not others and first.is_dir():
-        raise EndmemberError(
-            f"{first} is a folder; give the folder of a second result beside it, or a file"
-        )
-    if others and (components is not None or source.given() or seed or not bands):
-        raise EndmemberError(
-            "-k, --crop, --missing, --mask, --channel-mask, --signal, --seed and --no-bands go with a file, "
-            "not with two results"
-        )
+    refuse_if(
+        not others and first.is_dir(),
+        f"{first} is a folder; give the folder of a second result beside it, or a file",
+    )
+    refuse_if(
+        others and (components is not None or source.given() or seed or not bands),
+        "-k, --crop, --missing, --mask, --channel-mask, --signal, --seed and --no-bands go with a file, "
+        "not with two results",
+    )
     if others:
         _compare_results(first, others[0], output)
         return
@@ -130,10 +132,10 @@ def fuse(
     measured from the data. Ctrl-C ends the fit after the sweep and keeps the
     best result so far.
     """
-    if len(files) < 2:
-        raise EndmemberError(
-            "fuse takes at least two files, one a detector; one file goes to 'endmember unmix'"
-        )
+    refuse_if(
+        len(files) < 2,
+        "fuse takes at least two files, one a detector; one file goes to 'endmember unmix'",
+    )
     if signal and len(signal) != len(files):
         raise EndmemberError(
             f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
@@ -183,8 +185,9 @@ def correlate(
     Leaves maps.hspy, spectra.hspy (of FILE) and spectra_2.hspy (of SECOND) in a folder, with a
     picture. Components have signs and are no pure spectra.
     """
-    if method not in _METHODS:
-        raise EndmemberError(f"--method {method} is not known; allowed: {', '.join(_METHODS)}")
+    refuse_if(
+        method not in _METHODS, f"--method {method} is not known; allowed: {', '.join(_METHODS)}"
+    )
     _refuse_twice([file, second], [source.signal, second_signal], "--second-signal")
     folder = folder_for(file, method, output, overwrite)
     first, masks = source.read(file)
@@ -330,7 +333,7 @@ def _amounts(model: Any) -> list[str]:
 def _refuse_twice(files: list[Path], numbers: list[Any], option: str) -> None:
     """Refuse a signal that is given more than once."""
     given = {(file.resolve(), number) for file, number in zip(files, numbers, strict=True)}
-    if len(given) < len(files):
-        raise EndmemberError(
-            f"the same data are given twice; give one file a detector, or with {option} another signal of the file"
-        )
+    refuse_if(
+        len(given) < len(files),
+        f"the same data are given twice; give one file a detector, or with {option} another signal of the file",
+    )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import (
     Arrangement,
     Data,
@@ -104,10 +104,10 @@ class Loss(BaseEstimator, ABC):
                 Argument("loss", "SquaredError", "em.SquaredError()"),
                 ", or leave the background in",
             )
-        if self.takes == "positive" and not (x > 0).all():
-            raise EndmemberError(
-                f"{self!r} needs positive data and some are zero; use em.Poisson()"
-            )
+        refuse_if(
+            self.takes == "positive" and not (x > 0).all(),
+            f"{self!r} needs positive data and some are zero; use em.Poisson()",
+        )
         return data
 
     @abstractmethod
@@ -225,15 +225,15 @@ class PoissonScaled(SquaredError):
     references = ("M. R. Keenan and P. G. Kotula, Surf. Interface Anal. 36 (2004) 203.",)
 
     def prepare(self, data: Data) -> Data:
-        if data.weighted:
-            raise EndmemberError(
-                Argument("loss", "PoissonScaled", "em.PoissonScaled()"),
-                " weights whole pixels and channels and takes no weights of single entries; use ",
-                Argument("loss", "SquaredError", "em.SquaredError()"),
-                " or ",
-                Argument("loss", "Poisson", "em.Poisson()"),
-                " with weights",
-            )
+        refuse_if(
+            data.weighted,
+            Argument("loss", "PoissonScaled", "em.PoissonScaled()"),
+            " weights whole pixels and channels and takes no weights of single entries; use ",
+            Argument("loss", "SquaredError", "em.SquaredError()"),
+            " or ",
+            Argument("loss", "Poisson", "em.Poisson()"),
+            " with weights",
+        )
         return count_scaled(data)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import placed
 from endmember.factor.data import Observed
 from endmember.factor.loop import (
@@ -192,11 +192,11 @@ def fitted_start(model: Any, problem: Problem, observed: Observed, k: int) -> li
     model = clone(model)
     if model.n_components is None:
         model.set_params(n_components=k)
-    if model.n_components != k:
-        raise EndmemberError(
-            f"init={model!r} finds {model.n_components} components and the model has {k}; ask both for "
-            "as many"
-        )
+    refuse_if(
+        model.n_components != k,
+        f"init={model!r} finds {model.n_components} components and the model has {k}; ask both for "
+        "as many",
+    )
     model._check_parameters()
     model._fit(observed, np.arange(observed.n_channels, dtype=float), None)
     factors = given_start((model.maps_, model.components_), observed, k)
@@ -219,8 +219,8 @@ def given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
             f"{(k, observed.n_channels)}"
         )
     C, S = maps[observed.rows], spectra.T[observed.columns]
-    if not (np.isfinite(C).all() and np.isfinite(S).all()):
-        raise EndmemberError(
-            "init holds NaN or infinite values at pixels or channels that take part in the fit"
-        )
+    refuse_if(
+        not (np.isfinite(C).all() and np.isfinite(S).all()),
+        "init holds NaN or infinite values at pixels or channels that take part in the fit",
+    )
     return [C, S]

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError, Sentence, Words
+from endmember.errors import (
+    Argument,
+    EndmemberError,
+    EndmemberTypeError,
+    Sentence,
+    Words,
+    refuse_if,
+)
 from endmember.factor.data import Observed
 from endmember.factor.penalties import Penalty, is_free
 
@@ -20,16 +27,14 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
     ValueError, TypeError
         If it is missing, not a whole number, or below 1.
     """
-    if k is None:
-        raise EndmemberError(f"{name} is missing: say how many; em.assess.rank(X) suggests")
+    refuse_if(k is None, f"{name} is missing: say how many; em.assess.rank(X) suggests")
     if not isinstance(k, Integral) or isinstance(k, bool):
         raise EndmemberTypeError(
             f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3"
         )
-    if k < 1:
-        raise EndmemberError(
-            Argument(name, k), " leaves nothing to find; give a whole number of at least 1"
-        )
+    refuse_if(
+        k < 1, Argument(name, k), " leaves nothing to find; give a whole number of at least 1"
+    )
     return int(k)
 
 
@@ -40,8 +45,11 @@ def check_positive_whole(name: str, value: Any) -> None:
     ------
     ValueError
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise EndmemberError(Argument.of(name, value), " must be a whole number of at least 1")
+    refuse_if(
+        not isinstance(value, Integral) or isinstance(value, bool) or value < 1,
+        Argument.of(name, value),
+        " must be a whole number of at least 1",
+    )
 
 
 def check_sweeps(model: Any) -> None:
@@ -53,11 +61,11 @@ def check_sweeps(model: Any) -> None:
     """
     check_positive_whole("n_starts", model.n_starts)
     check_positive_whole("max_iter", model.max_iter)
-    if not isinstance(model.tol, Real) or not float(model.tol) >= 0:
-        raise EndmemberError(
-            Argument.of("tol", model.tol),
-            " is not a progress per sweep; give a number such as 1e-6",
-        )
+    refuse_if(
+        not isinstance(model.tol, Real) or not float(model.tol) >= 0,
+        Argument.of("tol", model.tol),
+        " is not a progress per sweep; give a number such as 1e-6",
+    )
 
 
 def generator(random_state: Any) -> np.random.Generator:

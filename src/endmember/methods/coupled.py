@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known, refuse_if
 from endmember.factor.data import Observed, unwrap
 from endmember.factor.loop import Callback
 from endmember.factor.losses import PoissonScaled, SquaredError
@@ -174,10 +174,10 @@ class Coupled(Learning, BaseEstimator):
     def _check_parameters(self) -> None:
         check_number_of_components(self.n_components)
         check_known("coupling", self.coupling, "shared", "weak")
-        if self.gamma != "auto" and not (isinstance(self.gamma, Real) and float(self.gamma) >= 0):
-            raise EndmemberError(
-                f'gamma={self.gamma!r} is no weight; give "auto" or a number of at least 0'
-            )
+        refuse_if(
+            self.gamma != "auto" and not (isinstance(self.gamma, Real) and float(self.gamma) >= 0),
+            f'gamma={self.gamma!r} is no weight; give "auto" or a number of at least 0',
+        )
 
     def _plan(self, images: list[Any], mask: Any, masks: list[Any]) -> "Plan":
         n = len(images)
@@ -188,11 +188,11 @@ class Coupled(Learning, BaseEstimator):
         penalties = _one_each("spectra", self.spectra, n, always=True)
         k = int(self.n_components or 1)
         pixels = math.prod(images[0].shape[:-1])
-        if k > pixels:
-            raise EndmemberError(
-                Argument("n_components", k),
-                f" is more than the data can hold, which have {pixels} pixels",
-            )
+        refuse_if(
+            k > pixels,
+            Argument("n_components", k),
+            f" is more than the data can hold, which have {pixels} pixels",
+        )
         maps = Factor(k, self.maps, name="maps")
         spectra = [Factor(k, own, name=f"spectra {d + 1}") for d, own in enumerate(penalties)]
         inputs = [
@@ -306,8 +306,10 @@ def same_pixels(X: Any) -> list[Any]:
             "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
             "single one goes to em.NMF"
         )
-    if len({id(one) for one in X}) < len(X):
-        raise EndmemberError("one data set is given twice; give each detector's data once")
+    refuse_if(
+        len({id(one) for one in X}) < len(X),
+        "one data set is given twice; give each detector's data once",
+    )
     domains = [tuple(unwrap(one).shape[:-1]) for one in X if not is_image(one)]
     domain = max(domains, key=len) if domains else ()
     images = []
@@ -340,8 +342,8 @@ def _one_each(name: str, given: Any, n: int, always: bool = False) -> list[Any]:
     """
     if given is None or (not always and not isinstance(given, list | tuple)):
         return [given] * n
-    if not isinstance(given, list | tuple) or len(given) != n:
-        raise EndmemberError(
-            f"{name} needs one entry for each of the {n} detectors, None where there is nothing to say"
-        )
+    refuse_if(
+        not isinstance(given, list | tuple) or len(given) != n,
+        f"{name} needs one entry for each of the {n} detectors, None where there is nothing to say",
+    )
     return list(given)

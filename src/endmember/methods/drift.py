@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import nnls
 from sklearn.base import clone
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import Dense, Explained, Observed
 from endmember.factor.drift.field import Search, filled
 from endmember.factor.drift.shifted import (
@@ -140,16 +140,16 @@ class Drifting(SpectralEstimator):
             raise EndmemberTypeError(
                 f"model={self.model!r} is no model of spectra and maps; give one such as em.NMF(3)"
             )
-        if not isinstance(self.max_shift, Real) or not 0 < float(self.max_shift) < np.inf:
-            raise EndmemberError(
-                Argument.of("max_shift", self.max_shift),
-                " must be a number of channels above zero, such as 3",
-            )
+        refuse_if(
+            not isinstance(self.max_shift, Real) or not 0 < float(self.max_shift) < np.inf,
+            Argument.of("max_shift", self.max_shift),
+            " must be a number of channels above zero, such as 3",
+        )
         known = isinstance(self.smooth, Real) and 0 <= float(self.smooth) < np.inf
-        if self.smooth != "auto" and not known:
-            raise EndmemberError(
-                f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none'
-            )
+        refuse_if(
+            self.smooth != "auto" and not known,
+            f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none',
+        )
         if not isinstance(self.dispersion, bool):
             raise EndmemberTypeError(
                 f"dispersion={self.dispersion!r} must be True, for axes that are stretched as well, or False"
@@ -208,8 +208,10 @@ class Drifting(SpectralEstimator):
                 Argument("max_shift", says="max_shift"),
                 " or more channels",
             )
-        if not observed.survey.filled_rows.any():
-            raise EndmemberError("all values are zero, so there is nothing to unmix")
+        refuse_if(
+            not observed.survey.filled_rows.any(),
+            "all values are zero, so there is nothing to unmix",
+        )
         return Search(
             filled(observed.data, 2 * k),  # what a shift adds to each spectrum is another
             observed.columns, observed.domain, observed.rows,

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import _check_feature_names, _check_n_features, check_is_fitted
 
-from endmember.errors import NAMES_ELSEWHERE, EndmemberError, check_known
+from endmember.errors import NAMES_ELSEWHERE, EndmemberError, check_known, refuse_if
 from endmember.factor.data import (
     Arrangement,
     Axis,
@@ -339,17 +339,17 @@ class SpectralEstimator(
         shape = *observed.domain, observed.n_channels
         fitted = *self.maps_.shape[:-1], self.flat_components.shape[1]
         listed = min(len(shape), len(fitted)) == 2 and shape[-1] == fitted[-1]
-        if shape != fitted and not (listed and np.prod(shape) == np.prod(fitted)):
-            raise EndmemberError(
-                f"the data have the shape {shape} and those of the fit have {fitted}; give the data of the fit"
-            )
+        refuse_if(
+            shape != fitted and not (listed and np.prod(shape) == np.prod(fitted)),
+            f"the data have the shape {shape} and those of the fit have {fitted}; give the data of the fit",
+        )
         observed, own = self._as_read(observed), self._near_one(observed.unit)
         C = np.asarray(own.maps_, dtype=float).reshape(-1, len(own.components_))
         explained = own._explaining(observed, C[observed.rows])
-        if not all(np.isfinite(F).all() for F in explained.factors):
-            raise EndmemberError(
-                "the fit has left out pixels or channels of these data: give mask= and channel_mask= as in the fit"
-            )
+        refuse_if(
+            not all(np.isfinite(F).all() for F in explained.factors),
+            "the fit has left out pixels or channels of these data: give mask= and channel_mask= as in the fit",
+        )
         return explained
 
     def _as_read(self, observed: Observed) -> Observed:

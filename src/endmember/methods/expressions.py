@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.arrangements.series import Tensor
 from endmember.factor.data import (
     Arrangement,
@@ -127,11 +127,11 @@ class Factor(Expression):
             )
         turned = self.fixed.shape == allowed[2] and self.fixed.shape not in allowed[:2]
         values = self.fixed.T if turned else self.fixed.reshape(rows, self.k)
-        if np.isinf(values).any() or (not self.is_free and np.any(values < 0)):
-            raise EndmemberError(
-                f"{self!r} has fixed entries that are infinite or below zero; give em.Free() for entries of "
-                "any sign"
-            )
+        refuse_if(
+            np.isinf(values).any() or (not self.is_free and np.any(values < 0)),
+            f"{self!r} has fixed entries that are infinite or below zero; give em.Free() for entries of "
+            "any sign",
+        )
         return [*self.penalties, Fixed(values)]
 
 
@@ -195,11 +195,11 @@ class Term:
         self.loss_ = given_loss(loss)
         X = given(data.data[..., np.newaxis] if is_image(data) else data)
         self.observed = _observed(X, mask, channel_mask, weights)
-        if self.observed.unit != 1:
-            raise EndmemberError(
-                f"data of a fusion must be near one and the largest value of these is about {self.observed.unit:.0e}; "
-                "give them in another unit, such as counts"
-            )
+        refuse_if(
+            self.observed.unit != 1,
+            f"data of a fusion must be near one and the largest value of these is about {self.observed.unit:.0e}; "
+            "give them in another unit, such as counts",
+        )
         self.data = self._as_modes(self.loss_.prepare(self.observed.data))
         self.weight_ = self._weight(weight, X, mask, channel_mask)
 
@@ -213,22 +213,22 @@ class Term:
         """
         named = [factor for slot in self.slots for factor in slot.factors]
         any_sign = any(all(factor.is_free for factor in slot.factors) for slot in self.slots)
-        if self.loss_.takes != "any" and any_sign:
-            raise EndmemberError(
-                f"{self.loss_!r} needs a model without negative values, so em.Free() factors can only stand in a "
-                "sum with one that is not free; use em.PoissonScaled() or leave em.Free() out"
-            )
-        if len(named) != len(set(named)):
-            raise EndmemberError(
-                "a factor stands twice in one term, which makes the term no linear problem of it; give a second "
-                "factor and tie the two with a term of their own"
-            )
+        refuse_if(
+            self.loss_.takes != "any" and any_sign,
+            f"{self.loss_!r} needs a model without negative values, so em.Free() factors can only stand in a "
+            "sum with one that is not free; use em.PoissonScaled() or leave em.Free() out",
+        )
+        refuse_if(
+            len(named) != len(set(named)),
+            "a factor stands twice in one term, which makes the term no linear problem of it; give a second "
+            "factor and tie the two with a term of their own",
+        )
         matrices = [known for slot in self.slots if slot.is_mixed for _, known in slot.summands]
-        if any(known is not None for known in matrices):
-            raise EndmemberError(
-                "a sum with a known matrix cannot be held non-negative as a whole; leave em.Free() out of its "
-                "factors, or give em.Free() to all of them"
-            )
+        refuse_if(
+            any(known is not None for known in matrices),
+            "a sum with a known matrix cannot be held non-negative as a whole; leave em.Free() out of its "
+            "factors, or give em.Free() to all of them",
+        )
         choosing = [p for factor in named for p in factor.penalties if p.chooses]
         if choosing:
             raise EndmemberError(
@@ -251,35 +251,34 @@ class Term:
         axes = len(self.observed.domain) + 1
         if len(self.slots) == 2:
             return matrix
-        if len(self.slots) != axes:
-            raise EndmemberError(
-                f"the data have {axes} axes and the term {len(self.slots)} factors; give two (maps and "
-                "spectra), or one for every axis"
-            )
+        refuse_if(
+            len(self.slots) != axes,
+            f"the data have {axes} axes and the term {len(self.slots)} factors; give two (maps and "
+            "spectra), or one for every axis",
+        )
         return Tensor(matrix, self.observed.domain)
 
     def _weight(self, weight: Any, X: Given, mask: Any, channel_mask: Any) -> float:
         if not isinstance(weight, str):
-            if not isinstance(weight, Real) or not 0 < float(weight) < np.inf:
-                raise EndmemberError(
-                    f'weight={weight!r} is no weight of a term; give a number above zero or "auto"'
-                )
+            refuse_if(
+                not isinstance(weight, Real) or not 0 < float(weight) < np.inf,
+                f'weight={weight!r} is no weight of a term; give a number above zero or "auto"',
+            )
             return float(weight)
-        if weight != "auto":
-            raise EndmemberError(
-                f'weight={weight!r} is not known; give a number above zero or "auto"'
-            )
-        if self.loss_.power is None:
-            raise EndmemberError(
-                f'{self.loss_!r} does not say what its noise is, so weight="auto" cannot be found; give the term a '
-                "number, such as weight=1"
-            )
+        refuse_if(
+            weight != "auto", f'weight={weight!r} is not known; give a number above zero or "auto"'
+        )
+        refuse_if(
+            self.loss_.power is None,
+            f'{self.loss_!r} does not say what its noise is, so weight="auto" cannot be found; give the term a '
+            "number, such as weight=1",
+        )
         if self.loss_.power != 0:
             return 1.0
-        if not self.observed.survey.filled_rows.any():
-            raise EndmemberError(
-                "all values of one detector are zero, so it says nothing; leave it out"
-            )
+        refuse_if(
+            not self.observed.survey.filled_rows.any(),
+            "all values of one detector are zero, so it says nothing; leave it out",
+        )
         return 1.0 / _noise_variance(self.observed, X, mask, channel_mask)
 
 
@@ -330,11 +329,11 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
     if not terms or not all(isinstance(term, Term) for term in terms):
         raise EndmemberTypeError("em.Fusion takes a list of em.Term, at least one")
     sizes = {factor.k for term in terms for slot in term.slots for factor in slot.factors}
-    if len(sizes) > 1:
-        raise EndmemberError(
-            f"the factors have {sorted(sizes)} components and must have the same number; for components that "
-            "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)"
-        )
+    refuse_if(
+        len(sizes) > 1,
+        f"the factors have {sorted(sizes)} components and must have the same number; for components that "
+        "only one detector sees, fix the others' spectra there to zero: em.Factor(k, fixed=...)",
+    )
     for term in terms:
         term.check()
     return terms

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.arrangements.fusion import FusedData, FusedLoss, SharedTerm, Sum, Summand
 from endmember.factor.data import Axis, Grid, one_blas_thread
 from endmember.factor.loop import (
@@ -301,8 +301,9 @@ class Assembly:
         """Return the user's own start, by the number of the factor."""
         given = {}
         for factor, values in dict(init or {}).items():
-            if factor not in self.number:
-                raise EndmemberError(f"init names {factor!r}, which takes part in no term")
+            refuse_if(
+                factor not in self.number, f"init names {factor!r}, which takes part in no term"
+            )
             i = self.number[factor]
             array = np.array(values, dtype=np.float64)
             if array.size != self.sizes[i] * self.k or array.shape[-1] != self.k:

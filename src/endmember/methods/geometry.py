@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberTypeError, refuse_if
 from endmember.factor.data import Data, Dense, Observed
 from endmember.factor.geometry import extremes
 from endmember.factor.loop import successive_projection
@@ -32,11 +32,11 @@ class _PurePixels(SpectralEstimator):
         super()._check_parameters()
         noise = getattr(self, "noise", "auto")
         number = isinstance(noise, Real) and not isinstance(noise, bool)
-        if not (float(noise) >= 0 if number else noise in ("auto", "low", "high")):
-            raise EndmemberError(
-                f'noise={noise!r} is not known; allowed: "auto", "low", "high", or the standard '
-                "deviation of the noise, not negative"
-            )
+        refuse_if(
+            not (float(noise) >= 0 if number else noise in ("auto", "low", "high")),
+            f'noise={noise!r} is not known; allowed: "auto", "low", "high", or the standard '
+            "deviation of the noise, not negative",
+        )
 
     def _projected(
         self, data: Data, observed: Observed, k: int, rng: np.random.Generator
@@ -161,11 +161,11 @@ class VCA(_PurePixels):
             raise EndmemberTypeError(
                 f"sampling={self.sampling!r} samples nothing; give em.SubspaceSampling()"
             )
-        if self.segments is not None or self.closure:
-            raise EndmemberError(
-                "sampling goes with neither segments nor closure: artificial spectra lie in no tile and "
-                "have no scale; leave one of them out"
-            )
+        refuse_if(
+            self.segments is not None or self.closure,
+            "sampling goes with neither segments nor closure: artificial spectra lie in no tile and "
+            "have no scale; leave one of them out",
+        )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)

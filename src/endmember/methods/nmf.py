@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError, check_known
+from endmember.errors import EndmemberError, EndmemberTypeError, check_known, refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import Data, Grid, Lazy, Observed
 from endmember.factor.loop import (
@@ -196,11 +196,11 @@ class NMF(Alternating):
         check_combination(loss, solvers, own, penalties)
         check_known("compress", self.compress, "auto", True, False)
         known = ["multistart", *STARTS]
-        if isinstance(self.init, str) and self.init not in known:
-            raise EndmemberError(
-                f"init={self.init!r} is not known; allowed: {', '.join(known)}, (maps, spectra), or an "
-                "estimator such as em.VCA(3)"
-            )
+        refuse_if(
+            isinstance(self.init, str) and self.init not in known,
+            f"init={self.init!r} is not known; allowed: {', '.join(known)}, (maps, spectra), or an "
+            "estimator such as em.VCA(3)",
+        )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
         k = check_fits(self, observed)

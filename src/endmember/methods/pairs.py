@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import Observed, is_lazy, observe, unwrap
 from endmember.methods.checks import check_fits, check_number_of_components, check_weights
@@ -92,11 +92,11 @@ class _Paired(SpectralEstimator):
                 Argument("mask"),
                 ")",
             )
-        if first.data.shape[0] < 2:
-            raise EndmemberError(
-                Argument("one pixel", says="one pixel (n_samples = 1)"),
-                " correlates with nothing; give an image or a line of pixels",
-            )
+        refuse_if(
+            first.data.shape[0] < 2,
+            Argument("one pixel", says="one pixel (n_samples = 1)"),
+            " correlates with nothing; give an image or a line of pixels",
+        )
         A, B = (one.data.rows(np.arange(one.data.shape[0])) for one in (first, second))
         means = A.mean(axis=0), B.mean(axis=0)
         self._keep(first, second, means, self._share(A - means[0], B - means[1], k))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import Centred, Data, Observed, count_scaled
 from endmember.factor.scale.carriers import rescale
@@ -250,12 +250,12 @@ def _whitened(rows: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     rows = rows - rows.mean(axis=0)
     values, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     varying = int(np.count_nonzero(values > SAME * max(values[-1], SAME / len(rows))))
-    if varying < len(values):
-        raise EndmemberError(
-            Argument("n_components", len(values)),
-            f" independent {what} are more than the data hold: {varying} vary in their own way; "
-            "ask for fewer components",
-        )
+    refuse_if(
+        varying < len(values),
+        Argument("n_components", len(values)),
+        f" independent {what} are more than the data hold: {varying} vary in their own way; "
+        "ask for fewer components",
+    )
     K = vectors / np.sqrt(values) @ vectors.T
     return rows @ K, K
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor import regression
 from endmember.factor.data import Data, Given, Observed, Standard
 from endmember.factor.noise.model import NoiseModel, known_noise
@@ -133,47 +133,47 @@ class MLLS(SpectralEstimator):
         return [("loss", self.own_loss())] + [("maps", self.maps)] * (self.maps is not None)
 
     def _check_parameters(self) -> None:
-        if self.references is None and self.background is None:
-            raise EndmemberError(
-                "references are missing: give spectra (k, channels), signals or files, such as "
-                'em.MLLS(["oxide.msa", "metal.msa"])'
-            )
-        if self.own_loss().as_squares() is None:
-            raise EndmemberError(
-                Argument.of("loss", self.loss),
-                " does not go with a fit of references; allowed: em.SquaredError(), "
-                "em.PoissonScaled(), em.Poisson() or None",
-            )
-        if not isinstance(self.shift, Real) or not 0 <= float(self.shift) < np.inf:
-            raise EndmemberError(
-                Argument.of("shift", self.shift),
-                " is not how far references may move; give a number of at least 0, in the unit of the energy axis",
-            )
-        if self.extra not in (0, 1):
-            raise EndmemberError(
-                f"extra={self.extra!r} is not known; allowed: 0 or 1 free component"
-            )
+        refuse_if(
+            self.references is None and self.background is None,
+            "references are missing: give spectra (k, channels), signals or files, such as "
+            'em.MLLS(["oxide.msa", "metal.msa"])',
+        )
+        refuse_if(
+            self.own_loss().as_squares() is None,
+            Argument.of("loss", self.loss),
+            " does not go with a fit of references; allowed: em.SquaredError(), "
+            "em.PoissonScaled(), em.Poisson() or None",
+        )
+        refuse_if(
+            not isinstance(self.shift, Real) or not 0 <= float(self.shift) < np.inf,
+            Argument.of("shift", self.shift),
+            " is not how far references may move; give a number of at least 0, in the unit of the energy axis",
+        )
+        refuse_if(
+            self.extra not in (0, 1),
+            f"extra={self.extra!r} is not known; allowed: 0 or 1 free component",
+        )
         total = self.maps.row_sum if isinstance(self.maps, Penalty) else None
-        if self.maps is not None and not (total and total > 0 and not self.extra):
-            raise EndmemberError(
-                Argument("closure", says=f"maps={self.maps!r}"),
-                " with ",
-                Argument("extra", self.extra),
-                " does not go with a fit of references; allowed: ",
-                Argument("one of them", says="maps=None, or em.SumToOne() with extra=0"),
-                ", for known spectra have known scales",
-            )
-        if self.extra and not self.non_negative:
-            raise EndmemberError(
-                "a free component needs maps that are not negative; leave out extra=1 or non_negative=False"
-            )
+        refuse_if(
+            self.maps is not None and not (total and total > 0 and not self.extra),
+            Argument("closure", says=f"maps={self.maps!r}"),
+            " with ",
+            Argument("extra", self.extra),
+            " does not go with a fit of references; allowed: ",
+            Argument("one of them", says="maps=None, or em.SumToOne() with extra=0"),
+            ", for known spectra have known scales",
+        )
+        refuse_if(
+            self.extra and not self.non_negative,
+            "a free component needs maps that are not negative; leave out extra=1 or non_negative=False",
+        )
 
     def _read(self, X: Any, reset: bool, pattern: tuple[int, ...] | None = None) -> Given:
-        if isinstance(X, Data):
-            raise EndmemberError(
-                "a fit of references reads the data once or twice and judges their noise, so it takes no compressed "
-                "data; give the data themselves"
-            )
+        refuse_if(
+            isinstance(X, Data),
+            "a fit of references reads the data once or twice and judges their noise, so it takes no compressed "
+            "data; give the data themselves",
+        )
         return super()._read(X, reset, pattern)
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
@@ -259,11 +259,11 @@ class MLLS(SpectralEstimator):
         smallest = values[-1] if scaled.shape[0] >= scaled.shape[1] else 0.0
         self.condition_ = float(values[0] / smallest) if smallest > 0 else np.inf
         named = " and ".join(self.names_[j] for j in np.flatnonzero(np.abs(vectors[-1]) > 0.3))
-        if self.condition_ > WHOLLY:
-            raise EndmemberError(
-                f"the references {named} are collinear over these channels (condition number "
-                f"{self.condition_:.1e}), so their amounts cannot be told apart; leave one out or widen the window"
-            )
+        refuse_if(
+            self.condition_ > WHOLLY,
+            f"the references {named} are collinear over these channels (condition number "
+            f"{self.condition_:.1e}), so their amounts cannot be told apart; leave one out or widen the window",
+        )
         if self.condition_ > NEARLY:
             warnings.warn(
                 f"the references {named} are nearly collinear over these channels: noise in their maps is amplified "

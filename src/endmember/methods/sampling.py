@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, Sentence
+from endmember.errors import Argument, EndmemberError, Sentence, refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import Data, Observed
 from endmember.factor.geometry import extremes, subspace
@@ -140,8 +140,10 @@ class SubspaceSampling(SpectralEstimator):
         for name in ("slack", "spread"):
             value = getattr(self, name)
             number = isinstance(value, Real) and not isinstance(value, bool)
-            if not (number and 0 < float(value) < np.inf):
-                raise EndmemberError(f"{name}={value!r} must be a positive number, such as 3")
+            refuse_if(
+                not (number and 0 < float(value) < np.inf),
+                f"{name}={value!r} must be a positive number, such as 3",
+            )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         k = check_fits(self, observed)
@@ -170,11 +172,11 @@ class SubspaceSampling(SpectralEstimator):
         found = None
         for _ in range(ROUNDS):
             points = self._points(subspace.polytope(space, self.slack, found), scores, rng)
-            if len(points) < len(space.typical):
-                raise EndmemberError(
-                    f'only {len(points)} of the random points were non-negative; use sampler="vertices", '
-                    "more slack, or a spread nearer to 1"
-                )
+            refuse_if(
+                len(points) < len(space.typical),
+                f'only {len(points)} of the random points were non-negative; use sampler="vertices", '
+                "more slack, or a spread nearer to 1",
+            )
             runs = [extremes.vertex_components(points, rng) for _ in range(self.n_starts)]
             found = points[extremes.grow_simplex(points, extremes.largest_of(points, runs))]
         assert found is not None

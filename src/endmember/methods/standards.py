@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data import TABLES, Axis, Standard, elsewhere, is_signal, table_signal, unwrap
 from endmember.factor.penalties import PowerLaws
 
@@ -96,17 +96,16 @@ def open_spectrum(path: Path) -> Any:
             f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
             "reads, such as .msa, a table of energies and intensities, or an array"
         ) from problem
-    if fault:
-        raise EndmemberError(f"{path} cannot be read as a reference: {fault}")
+    refuse_if(fault, f"{path} cannot be read as a reference: {fault}")
     found = [
         one
         for one in (loaded if isinstance(loaded, list) else [loaded])
         if one.axes_manager.signal_dimension == 1
     ]
-    if len(found) != 1:
-        raise EndmemberError(
-            f"{path} holds {len(found)} signals of spectra and a reference is one; give a file with just that"
-        )
+    refuse_if(
+        len(found) != 1,
+        f"{path} holds {len(found)} signals of spectra and a reference is one; give a file with just that",
+    )
     return found[0]
 
 
@@ -121,10 +120,10 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
         If the data's axis is not evenly spaced and rising, or the low loss has no intensity.
     """
     axis.check_even("a low loss cannot be convolved")
-    if len(axis.energy) < 2 or axis.energy[0] > axis.energy[-1]:
-        raise EndmemberError(
-            "a low loss can only be convolved on a rising energy axis; turn the data round, or leave low_loss out"
-        )
+    refuse_if(
+        len(axis.energy) < 2 or axis.energy[0] > axis.energy[-1],
+        "a low loss can only be convolved on a rising energy axis; turn the data round, or leave low_loss out",
+    )
     signal = open_spectrum(Path(low_loss)) if isinstance(low_loss, str | Path) else low_loss
     values = np.asarray(unwrap(signal), dtype=np.float64)
     values = values.reshape(-1, values.shape[-1]).mean(axis=0)
@@ -135,10 +134,10 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
         raise EndmemberError(
             f"the low loss is in {own.units} and the data are in {axis.units}; convert its axis first"
         )
-    if not (np.isfinite(values).all() and values.sum() > 0):
-        raise EndmemberError(
-            "the low loss has NaN or no intensity; give the spectrum around zero loss"
-        )
+    refuse_if(
+        not (np.isfinite(values).all() and values.sum() > 0),
+        "the low loss has NaN or no intensity; give the spectrum around zero loss",
+    )
     zero, span = own.energy[np.argmax(values)], 1e-6 + 1.0
     before = int((zero - own.energy.min()) / axis.step * span)
     after = int((own.energy.max() - zero) / axis.step * span)
@@ -186,10 +185,10 @@ def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
     if kind == "linear":
         rise = (energy - energy.min()) / (np.ptp(energy) or 1.0)
         return np.stack([1.0 - rise, rise], axis=1), ["falling background", "rising background"]
-    if not (axis.calibrated and energy.min() > 0):
-        raise EndmemberError(
-            "a power-law background needs a signal whose energies are above zero; crop it, or give an array of "
-            "background spectra"
-        )
+    refuse_if(
+        not (axis.calibrated and energy.min() > 0),
+        "a power-law background needs a signal whose energies are above zero; crop it, or give an array of "
+        "background spectra",
+    )
     laws = PowerLaws(energy, EXPONENTS).dictionary()
     return laws / laws.max(axis=0), [f"background E^-{r:g}" for r in EXPONENTS]

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.arrangements.series import Tensor, khatri_rao
 from endmember.factor.data import Data, Grid, Observed, observe
 from endmember.factor.loop import Callback, Problem, as_least_squares, check_combination
@@ -188,11 +188,11 @@ class CP(Alternating):
         chosen = [penalties[mode] for mode in layout.long]
         rng, loss = generator(self.random_state), self.own_loss()
         check_together(dict(zip(names, chosen, strict=True)), k)
-        if any(penalty.chooses for own in chosen for penalty in own):
-            raise EndmemberError(
-                "em.Relevance() chooses among components of two modes and cannot for more; compare "
-                "core_consistency_ for several numbers of components"
-            )
+        refuse_if(
+            any(penalty.chooses for own in chosen for penalty in own),
+            "em.Relevance() chooses among components of two modes and cannot for more; compare "
+            "core_consistency_ for several numbers of components",
+        )
         check_combination(loss, self._solvers(loss, chosen, k), chosen, names)
         data = layout.tensor(loss.prepare(observed.data), observed)
         grids = layout.grids(observed)
@@ -279,8 +279,10 @@ class Layout:
     """
 
     def __init__(self, observed: Observed, joined: tuple[int, ...]) -> None:
-        if not observed.survey.filled_rows.any():
-            raise EndmemberError("all values are zero, so there is nothing to unmix")
+        refuse_if(
+            not observed.survey.filled_rows.any(),
+            "all values are zero, so there is nothing to unmix",
+        )
         self.shapes: list[tuple[int, ...]] = []
         for axis, size in enumerate(observed.domain):
             if axis in joined[1:]:
@@ -301,11 +303,11 @@ class Layout:
     def check_rank(self, k: int) -> None:
         """Refuse more components than describe any data of this shape: one an entry of all modes but the longest."""
         most = int(np.prod(self.sizes)) // max(self.sizes)
-        if k > most:
-            raise EndmemberError(
-                Argument("n_components", k),
-                f" is more than the data can hold: modes of {self.sizes} entries have at most {most} components",
-            )
+        refuse_if(
+            k > most,
+            Argument("n_components", k),
+            f" is more than the data can hold: modes of {self.sizes} entries have at most {most} components",
+        )
 
     def penalties(self, modes: Any) -> list[list[Penalty]]:
         """Return the penalties of every mode.
@@ -326,11 +328,11 @@ class Layout:
                 given[int(mode)] = own
         elif modes is not None:
             given = list(modes)
-            if len(given) != n:
-                raise EndmemberError(
-                    f"modes holds the penalties of {len(given)} modes, but the data have {n}; give one "
-                    "entry a mode, None where there is none, or a dictionary {mode: penalties}"
-                )
+            refuse_if(
+                len(given) != n,
+                f"modes holds the penalties of {len(given)} modes, but the data have {n}; give one "
+                "entry a mode, None where there is none, or a dictionary {mode: penalties}",
+            )
         return [resolve(own, name) for own, name in zip(given, self.names, strict=True)]
 
     def grids(self, observed: Observed) -> list[Grid]:
@@ -366,10 +368,10 @@ class Layout:
         except (TypeError, ValueError):
             factors = []
         shapes = [(size, k) for size in self.sizes]
-        if [F.shape for F in factors] != shapes:
-            raise EndmemberError(
-                f"init must be the name of a start or one array a mode, of shapes {shapes}"
-            )
+        refuse_if(
+            [F.shape for F in factors] != shapes,
+            f"init must be the name of a start or one array a mode, of shapes {shapes}",
+        )
         return [factors[mode] for mode in self.long]
 
 
@@ -384,9 +386,9 @@ def checked_joined(joined: Any, axes: int, of_signal: bool) -> tuple[int, ...]:
     if joined is None:
         joined = (axes - 2, axes - 1) if of_signal and axes > 2 else ()
     chosen = tuple(sorted(int(axis) for axis in joined))
-    if chosen and (chosen[0] < 0 or chosen[-1] >= axes or np.any(np.diff(chosen) != 1)):
-        raise EndmemberError(
-            f"joined={joined!r} must name neighbouring axes among the {axes} before the channels, such "
-            "as (1, 2)"
-        )
+    refuse_if(
+        chosen and (chosen[0] < 0 or chosen[-1] >= axes or np.any(np.diff(chosen) != 1)),
+        f"joined={joined!r} must name neighbouring axes among the {axes} before the channels, such "
+        "as (1, 2)",
+    )
     return chosen

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.arrangements.series import Tensor, WithCore, multiplied, unfold
 from endmember.factor.data import Grid, Observed
 from endmember.factor.loop import Callback, Fit, Problem, StartReport, check_combination, multistart
@@ -102,17 +102,17 @@ class Tucker(Alternating):
         """Keep the parameters."""
 
     def _check_parameters(self) -> None:
-        if self.ranks is None:
-            raise EndmemberError(
-                "ranks is missing: say how many profiles along every mode, such as (2, 3, 4)"
-            )
+        refuse_if(
+            self.ranks is None,
+            "ranks is missing: say how many profiles along every mode, such as (2, 3, 4)",
+        )
         given = [self.ranks] if isinstance(self.ranks, Integral) else list(self.ranks)
-        if not all(
-            isinstance(r, Integral) and not isinstance(r, bool) and int(r) > 0 for r in given
-        ):
-            raise EndmemberError(
-                f"ranks={self.ranks!r} must be whole numbers of at least 1, one a mode"
-            )
+        refuse_if(
+            not all(
+                isinstance(r, Integral) and not isinstance(r, bool) and int(r) > 0 for r in given
+            ),
+            f"ranks={self.ranks!r} must be whole numbers of at least 1, one a mode",
+        )
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:
         self._joined = checked_joined(self.joined, axes, of_signal)
@@ -127,11 +127,11 @@ class Tucker(Alternating):
         names = ["core", *layout.names]
         for own, name in zip(penalties[1:], layout.names, strict=True):
             for penalty in own:
-                if penalty.has_scale:
-                    raise EndmemberError(
-                        f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
-                        "core=, or use em.CP()"
-                    )
+                refuse_if(
+                    penalty.has_scale,
+                    f"{penalty!r} on the {name} would flee into the core, which carries the scale; give it to "
+                    "core=, or use em.CP()",
+                )
         check_combination(loss, self._solvers(loss, penalties, 1), penalties, names)
         data = WithCore(Tensor(observed.data, layout.sizes[:-1]), ranks)
         problem = Problem(data, loss, penalties, [Grid((1,)), *layout.grids(observed)])
@@ -152,17 +152,17 @@ class Tucker(Alternating):
         ValueError
             If the number of ranks, or one of them, does not go with the data.
         """
-        if observed.mask is not None or observed.data.weighted:
-            raise EndmemberError(
-                "em.Tucker() takes neither masked pixels nor weights of entries; em.CP() does"
-            )
+        refuse_if(
+            observed.mask is not None or observed.data.weighted,
+            "em.Tucker() takes neither masked pixels nor weights of entries; em.CP() does",
+        )
         n = len(layout.sizes)
         one = isinstance(self.ranks, Integral)
         ranks = tuple(int(r) for r in ([self.ranks] * n if one else self.ranks))
-        if len(ranks) != n:
-            raise EndmemberError(
-                f"ranks={self.ranks!r} names {len(ranks)} modes and the data have {n}, the channels last"
-            )
+        refuse_if(
+            len(ranks) != n,
+            f"ranks={self.ranks!r} names {len(ranks)} modes and the data have {n}, the channels last",
+        )
         for mode, (rank, size) in enumerate(zip(ranks, layout.sizes, strict=True)):
             others = int(np.prod(ranks)) // rank
             if rank > min(size, others if n > 2 else max(ranks)):

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.signal.windows import tukey
 
-from endmember.errors import Argument, EndmemberError, Sentence, check_known
+from endmember.errors import Argument, EndmemberError, Sentence, check_known, refuse_if
 from endmember.factor.data import Axis, Floats, given, is_signal, logger, row_blocks, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted, map_pixels
 
@@ -109,8 +109,10 @@ def _align(
     interpolate: bool, ends: str, energy: Any, dispersion: bool, stretches: Any,
 ) -> Any:  # fmt: skip
     check_known("ends", ends, "crop", "nan")
-    if ends == "nan" and X.dtype.kind != "f" and not interpolate:
-        raise EndmemberError('counts cannot hold NaN; give ends="crop", or the data as floats')
+    refuse_if(
+        ends == "nan" and X.dtype.kind != "f" and not interpolate,
+        'counts cannot hold NaN; give ends="crop", or the data as floats',
+    )
     domain = X.shape[:-1]
     _check_even(energy)
     if shifts is not None:
@@ -217,19 +219,22 @@ def _shifts(
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Return the shift and the stretch of every pixel, (*domain) each."""
     check_known("method", method, "auto", "zero_loss", "correlation")
-    if max_shift is not None and not (isinstance(max_shift, int | float) and max_shift > 0):
-        raise EndmemberError(f"max_shift={max_shift!r} must be a number of channels above zero")
-    if not isinstance(smooth, int) or smooth < 1:
-        raise EndmemberError(f"smooth={smooth!r} must be a whole number of pixels, 1 for none")
-    if not isinstance(dispersion, bool):
-        raise EndmemberError(f"dispersion={dispersion!r} must be True or False")
+    refuse_if(
+        max_shift is not None and not (isinstance(max_shift, int | float) and max_shift > 0),
+        f"max_shift={max_shift!r} must be a number of channels above zero",
+    )
+    refuse_if(
+        not isinstance(smooth, int) or smooth < 1,
+        f"smooth={smooth!r} must be a whole number of pixels, 1 for none",
+    )
+    refuse_if(not isinstance(dispersion, bool), f"dispersion={dispersion!r} must be True or False")
     source, scale = X, 1.0
     _check_even(energy)
     if low_loss is not None:
-        if method == "correlation":
-            raise EndmemberError(
-                'low_loss is aligned by its zero-loss peak; leave method="correlation" out'
-            )
+        refuse_if(
+            method == "correlation",
+            'low_loss is aligned by its zero-loss peak; leave method="correlation" out',
+        )
         source = as_array(low_loss, counts=True, missing=True)
         own = Axis.of(low_loss).energy if is_signal(low_loss) else None
         if source.shape[:-1] != X.shape[:-1]:
@@ -247,16 +252,16 @@ def _shifts(
     inside = _inside(window, energy, source.shape[-1])
     widest = len(inside) / 4 if method == "zero_loss" else min(len(inside) / 4, _REACH)
     reach = widest if max_shift is None else float(max_shift) / scale
-    if dispersion and method == "zero_loss":
-        raise EndmemberError(
-            "the zero-loss peak alone does not tell the dispersion; leave ",
-            Argument("low_loss", says="low_loss"),
-            " out",
-            Argument(
-                "",
-                says=' and give method="correlation" with a window that holds features far apart',
-            ),
-        )
+    refuse_if(
+        dispersion and method == "zero_loss",
+        "the zero-loss peak alone does not tell the dispersion; leave ",
+        Argument("low_loss", says="low_loss"),
+        " out",
+        Argument(
+            "",
+            says=' and give method="correlation" with a window that holds features far apart',
+        ),
+    )
     shifts = (_by_peak if method == "zero_loss" else _by_correlation)(source, inside, reach)
     stretches = np.zeros_like(shifts)
     if dispersion:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.data import Floats, given, row_blocks, weighted_gram
 from endmember.factor.noise import NoiseModel, denoised_before, known_noise, spiked_strength
 from endmember.preprocess.continuum import (
@@ -195,10 +195,10 @@ def subtract_background(
     if method == "snip":
         channels = X.shape[-1]
         widest = max(channels // 40, 2) if width is None else width
-        if widest < 1 or 2 * widest >= channels:
-            raise EndmemberError(
-                f"width={width} channels do not fit {channels}; give fewer than half of them"
-            )
+        refuse_if(
+            widest < 1 or 2 * widest >= channels,
+            f"width={width} channels do not fit {channels}; give fewer than half of them",
+        )
         return map_pixels(lambda block: block - snip(block, widest), X)
     plan = _plan(X, window, method, energy, neighbours, rank, exponents, beam_energy, efficiency)
     return map_pixels(partial(_subtracted, plan=plan), X, margin=plan.margin)
@@ -247,10 +247,10 @@ def fit_background(
     >>> round(float(fit.exponent), 6), fit.background([800.0]).round(6)
     (3.0, array([125.]))
     """
-    if method == "snip":
-        raise EndmemberError(
-            "SNIP has no parameters to keep; use subtract_background, or another method"
-        )
+    refuse_if(
+        method == "snip",
+        "SNIP has no parameters to keep; use subtract_background, or another method",
+    )
     if noise is None and (denoised := denoised_before(given(X, least=1))):
         raise EndmemberError(f"errors follow from the noise, and {denoised}, and give it as noise=")
     return _fitted(
@@ -338,24 +338,24 @@ def _plan(
     efficiency: ArrayLike | None,
 ) -> _Plan:
     """Check what was asked for and find what all pixels decide together."""
-    if method not in METHODS:
-        raise EndmemberError(
-            Argument.of("method", method), f" is not known; allowed: {', '.join(METHODS)}"
-        )
-    if energy is None:
-        raise EndmemberError("an array has no energies; give energy=, one value for each channel")
-    if method == "compressed" and rank is None:
-        raise EndmemberError(
-            "compression needs rank=, the number of components; em.assess.rank suggests"
-        )
-    if not neighbours > 0:
-        raise EndmemberError(
-            f"neighbours={neighbours} is not positive; give a width in pixels, such as 3"
-        )
-    if not np.all(np.diff(energy) > 0):
-        raise EndmemberError(
-            "energies must rise from channel to channel; reverse the data and the axis"
-        )
+    refuse_if(
+        method not in METHODS,
+        Argument.of("method", method),
+        f" is not known; allowed: {', '.join(METHODS)}",
+    )
+    refuse_if(energy is None, "an array has no energies; give energy=, one value for each channel")
+    refuse_if(
+        method == "compressed" and rank is None,
+        "compression needs rank=, the number of components; em.assess.rank suggests",
+    )
+    refuse_if(
+        not neighbours > 0,
+        f"neighbours={neighbours} is not positive; give a width in pixels, such as 3",
+    )
+    refuse_if(
+        not np.all(np.diff(energy) > 0),
+        "energies must rise from channel to channel; reverse the data and the axis",
+    )
     plan = _Plan(method, energy, channels_inside(window, energy), neighbours)
     if method == "compressed":
         return replace(plan, basis=noise_weighted_basis(X, rank))
@@ -378,10 +378,11 @@ def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:
         )
     except (TypeError, ValueError):
         ordered = False
-    if not ordered:
-        raise EndmemberError(
-            Argument.of("window", window), f" is no (start, stop) with start below stop; {span}"
-        )
+    refuse_if(
+        not ordered,
+        Argument.of("window", window),
+        f" is no (start, stop) with start below stop; {span}",
+    )
     inside = np.any([(energy >= start) & (energy < stop) for start, stop in pairs], axis=0)
     if inside.sum() < 3:
         raise EndmemberError(
@@ -389,11 +390,11 @@ def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:
             Argument("window", window, f"the window {window}"),
             f", at least 3 are needed; {span}",
         )
-    if energy[inside].min() <= 0:
-        raise EndmemberError(
-            Argument("window", window, f"the window {window}"),
-            " reaches zero energy, where no background is; start above it",
-        )
+    refuse_if(
+        energy[inside].min() <= 0,
+        Argument("window", window, f"the window {window}"),
+        " reaches zero energy, where no background is; start above it",
+    )
     return inside
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data import Data, Dense, Floats, Weighted, weighted_gram
 from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
 from endmember.factor.regression import Limits, least_squares, poisson
@@ -271,8 +271,10 @@ def power_law_shapes(exponents: ArrayLike, reference: float) -> Callable[[Floats
         r = np.atleast_1d(np.asarray(exponents, dtype=float))
     except (TypeError, ValueError):
         r = np.empty(0)
-    if r.ndim != 1 or not r.size or not np.isfinite(r).all():
-        raise EndmemberError(f"exponents={exponents!r} are no numbers; give a list such as [2, 4]")
+    refuse_if(
+        r.ndim != 1 or not r.size or not np.isfinite(r).all(),
+        f"exponents={exponents!r} are no numbers; give a list such as [2, 4]",
+    )
     return lambda energy: (energy[:, None] / reference) ** -r
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.data import Floats, Rescaled, logger, observe, one_blas_thread
 from endmember.factor.noise import (
     NoiseModel,
@@ -194,10 +194,11 @@ def separate_outliers(
     >>> bool(np.allclose(outliers, 9 * np.eye(60, 50), atol=1e-5))
     True
     """
-    if sparsity is not None and not sparsity > 0:
-        raise EndmemberError(f"sparsity={sparsity} is not positive; 1 is the theory's value")
-    if max_iter < 1:
-        raise EndmemberError(f"max_iter={max_iter} leaves no step; give at least 1")
+    refuse_if(
+        sparsity is not None and not sparsity > 0,
+        f"sparsity={sparsity} is not positive; 1 is the theory's value",
+    )
+    refuse_if(max_iter < 1, f"max_iter={max_iter} leaves no step; give at least 1")
     relative = 1.0 if sparsity is None else float(sparsity)
     pursued = partial(_pursued, relative=relative, steps=max_iter, noise=noise)
     return Separated(*map_whole(pursued, X, results=2))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data import Floats, is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted
 
@@ -73,16 +73,14 @@ def correct_detector(
     ([[2.0, 10.0]], [[2.0, 5.0]])
     """
     dark, gain, dark_variance = (_beside(X, part) for part in (dark, gain, dark_variance))
-    if (
+    refuse_if(
         conversion <= 0
         or read_variance < 0
         or not is_lazy(dark_variance)
-        and np.any(dark_variance < 0)
-    ):
-        raise EndmemberError(
-            f"conversion={conversion} must be positive and read_variance={read_variance} and "
-            "dark_variance not negative"
-        )
+        and np.any(dark_variance < 0),
+        f"conversion={conversion} must be positive and read_variance={read_variance} and "
+        "dark_variance not negative",
+    )
     gain = np.where(gain > 0, gain, np.nan)
     corrected = (X - dark) / gain
     if not with_variance:
@@ -127,8 +125,7 @@ def remove_afterglow(X: Any, strength: float, *, axis: int = -2, rests: bool = T
     >>> remove_afterglow([[100.0], [1.0], [0.01]], 0.01).ravel().round(6)
     array([100.,   0.,   0.])
     """
-    if not 0 <= strength < 1:
-        raise EndmemberError(f"strength={strength} must be a share, from 0 to less than 1")
+    refuse_if(not 0 <= strength < 1, f"strength={strength} must be a share, from 0 to less than 1")
     if not -X.ndim <= axis < X.ndim or axis % X.ndim == X.ndim - 1:
         raise EndmemberError(f"axis={axis} is no axis of the domain of data with {X.ndim} axes")
     lines = np.moveaxis(X, axis, -2)
@@ -169,8 +166,10 @@ def bad_channels(
     array([False, False,  True,  True])
     """
     given = [np.asarray(unwrap(part), dtype=float) for part in (dark, gain) if part is not None]
-    if not given or any(part.ndim != 1 or part.shape != given[0].shape for part in given):
-        raise EndmemberError("give dark=, gain= or both: one number for each channel")
+    refuse_if(
+        not given or any(part.ndim != 1 or part.shape != given[0].shape for part in given),
+        "give dark=, gain= or both: one number for each channel",
+    )
     bad: NDArray[np.bool_] = np.logical_not(np.isfinite(given).all(axis=0))
     if gain is not None:
         bad |= given[-1] < 0.3 * np.nanmedian(given[-1])
@@ -334,10 +333,10 @@ def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = 
             "acquisition, the last axis before the channels"
         )
     whole = np.rint(given.astype(float)).astype(int)
-    if not np.allclose(given, whole, rtol=0, atol=1e-9):
-        raise EndmemberError(
-            "shifts must be whole channels; round them, or move the spectra by whole channels"
-        )
+    refuse_if(
+        not np.allclose(given, whole, rtol=0, atol=1e-9),
+        "shifts must be whole channels; round them, or move the spectra by whole channels",
+    )
     if np.ptp(np.append(whole, 0)) >= shape[-1]:
         raise EndmemberError(
             f"the shifts span {np.ptp(whole)} channels and the spectra have {shape[-1]}; nothing is shared"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data import (
     STEPS,
     Axis,
@@ -152,10 +152,10 @@ def as_array(X: Any, counts: bool = False, missing: bool = False) -> Any:
 
 def _entered(taken: Given, counts: bool, missing: bool) -> Any:
     """Return the array of what was given, with NaN where it is missing."""
-    if taken.pattern:
-        raise EndmemberError(
-            "a pattern at every pixel is no spectrum, and this step works along an energy axis; do without it"
-        )
+    refuse_if(
+        taken.pattern,
+        "a pattern at every pixel is no spectrum, and this step works along an energy axis; do without it",
+    )
     array = taken.array.toarray() if sparse.issparse(taken.array) else taken.array
     if array.dtype != np.float32 and not (counts and array.dtype.kind in "iu"):
         array = array.astype(np.float64, copy=False)
@@ -247,17 +247,16 @@ def map_whole(function: Callable[..., Any], X: Any, results: int) -> tuple[Any, 
 def _energy(X: Any, axis: Axis, energy: Any) -> np.ndarray | None:
     """Return the energies of a signal's axis, or those given with an array, or None."""
     if is_signal(X):
-        if energy is not None:
-            raise EndmemberError("a signal has its own energy axis; leave energy= out")
+        refuse_if(energy is not None, "a signal has its own energy axis; leave energy= out")
         return axis.energy
     if energy is None:
         return None
     energy = np.asarray(energy, dtype=float)
-    if energy.shape != axis.energy.shape:
-        raise EndmemberError(
-            f"energy has the shape {energy.shape} and the data have {len(axis.energy)} channels; "
-            "give one energy for each channel"
-        )
+    refuse_if(
+        energy.shape != axis.energy.shape,
+        f"energy has the shape {energy.shape} and the data have {len(axis.energy)} channels; "
+        "give one energy for each channel",
+    )
     return energy
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data import Floats, Indices, is_lazy, logger, row_blocks, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import lifted, map_pixels
@@ -175,10 +175,13 @@ def _check(X: Any, probability: float, grow: int) -> None:
             f"spikes are told from what neighbours have: {pixels} pixels of {X.shape[-1]} channels "
             f"are too few; give at least 2 pixels of {2 * _REACH + 1} channels"
         )
-    if not 0 < probability < 1:
-        raise EndmemberError(f"probability={probability} must lie between 0 and 1, such as 1e-7")
-    if isinstance(grow, bool) or not isinstance(grow, int | np.integer) or grow < 0:
-        raise EndmemberError(f"grow={grow!r} must be a whole number of channels, 0 or more")
+    refuse_if(
+        not 0 < probability < 1, f"probability={probability} must lie between 0 and 1, such as 1e-7"
+    )
+    refuse_if(
+        isinstance(grow, bool) or not isinstance(grow, int | np.integer) or grow < 0,
+        f"grow={grow!r} must be a whole number of channels, 0 or more",
+    )
 
 
 def _offsets(domain: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import EndmemberError, check_known, refuse_if
 from endmember.factor.data.inspection import far_from_one, is_lazy, unwrap
 from endmember.preprocess.lifting import lifted, map_pixels
 
@@ -54,10 +54,10 @@ def absorbance(I: Any, I0: Any, *, variance: Any = None) -> Any:  # noqa: E741
             f"I0 has the shape {before.shape} and I has {I.shape}; give one value, (channels,), or the shape of I"
         ) from None
     known = (I > 0) & (before > 0)
-    if not is_lazy(known) and not known.any():
-        raise EndmemberError(
-            "no transmission is positive, so nothing has an absorbance; see whether I and I0 are swapped or dark"
-        )
+    refuse_if(
+        not is_lazy(known) and not known.any(),
+        "no transmission is positive, so nothing has an absorbance; see whether I and I0 are swapped or dark",
+    )
     through, into = (np.where(known, one, np.nan) for one in (I, before))
     found = np.log(into / through)
     if is_lazy(found):

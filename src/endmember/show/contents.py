@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +72,10 @@ class Components:
             )
         n_components, n_channels = len(spectra), math.prod(spectra.shape[1:])
         names = tuple(self.names or (f"Component {j + 1}" for j in range(n_components)))
-        if len(names) != n_components:
-            raise EndmemberError(
-                f"{len(names)} names for {n_components} components: give one for each, or none"
-            )
+        refuse_if(
+            len(names) != n_components,
+            f"{len(names)} names for {n_components} components: give one for each, or none",
+        )
         _settle(self, maps.ndim - 1, n_channels, maps=maps, spectra=spectra, names=names)
 
 
@@ -126,13 +126,12 @@ class Misfit:
         names = ("spectrum", "data_spectrum", "model_spectrum")
         spectra: dict[str, Any] = {name: _floats(getattr(self, name)) for name in names}
         shape = spectra["spectrum"].shape
-        if len(shape) not in (1, 2) or any(
-            spectrum.shape != shape for spectrum in spectra.values()
-        ):
-            raise EndmemberError(
-                "the residual, data and model spectra of a misfit differ in shape: "
-                "give three arrays (channels,)"
-            )
+        refuse_if(
+            len(shape) not in (1, 2)
+            or any(spectrum.shape != shape for spectrum in spectra.values()),
+            "the residual, data and model spectra of a misfit differ in shape: "
+            "give three arrays (channels,)",
+        )
         noise = None if self.noise is None else np.broadcast_to(_floats(self.noise), shape)
         _settle(
             self, np.ndim(self.map), math.prod(shape), map=_floats(self.map), noise=noise, **spectra

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.show import drawing, page
 from endmember.show.contents import Components
 from endmember.show.space import Space, label_below
@@ -52,13 +52,15 @@ def relevance(levels: Any, *, kept: int | None = None) -> page.Figure:
         levels = levels.relevance_
     advice = "give an array, or a model fitted with em.Relevance()"
     values = page.numbers(levels, "levels must be numbers", advice)
-    if values.size == 0 or not (np.isfinite(values) & (values > 0)).all():
-        raise EndmemberError("levels must be positive numbers, one for each component")
+    refuse_if(
+        values.size == 0 or not (np.isfinite(values) & (values > 0)).all(),
+        "levels must be positive numbers, one for each component",
+    )
     kept = len(values) if kept is None else int(kept)
-    if not 0 < kept <= len(values):
-        raise EndmemberError(
-            f"kept={kept} of {len(values)} components: give a number from 1 to that"
-        )
+    refuse_if(
+        not 0 < kept <= len(values),
+        f"kept={kept} of {len(values)} components: give a number from 1 to that",
+    )
     number = np.arange(1, len(values) + 1)
     figure = page.blank_figure(
         max(3.6, 0.35 * len(values) + 1.4),
@@ -129,14 +131,14 @@ def shifts(
     if stretches is not None:
         fields["Stretch of the axis (%)"] = 100 * np.asarray(stretches, dtype=float)
     first, last = next(iter(fields.values())), list(fields.values())[-1]
-    if not np.isfinite(first).any():
-        raise EndmemberError(
-            "there is no finite shift to draw; give one number of channels a pixel"
-        )
-    if first.shape != last.shape:
-        raise EndmemberError(
-            f"stretches of shape {last.shape} do not fit shifts of shape {first.shape}; give one for each pixel"
-        )
+    refuse_if(
+        not np.isfinite(first).any(),
+        "there is no finite shift to draw; give one number of channels a pixel",
+    )
+    refuse_if(
+        first.shape != last.shape,
+        f"stretches of shape {last.shape} do not fit shifts of shape {first.shape}; give one for each pixel",
+    )
     flat, reduction = drawing.flatten_domain(first)
     space = Space.of(flat, pixel_size, pixel_units, scale=1.35)
     line, names = first.ndim < 2, " and ".join(name.split(" (")[0] for name in fields)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberTypeError, refuse_if
 from endmember.show import drawing, page
 from endmember.show.contents import Components, Misfit
 from endmember.show.space import PROFILE_HEIGHT, Space, label_below, label_into_gap
@@ -188,10 +188,9 @@ def convergence(
         objective = objective.objective_
     advice = "give the values, or a model after fit"
     objective = page.numbers(objective, "objective must be a sequence of numbers", advice)
-    if objective.size == 0:
-        raise EndmemberError(
-            "no sweep to draw: the objective is empty; fit with at least one sweep"
-        )
+    refuse_if(
+        objective.size == 0, "no sweep to draw: the objective is empty; fit with at least one sweep"
+    )
     ends = [getattr(start, "objective", start) for start in ([] if starts is None else starts)]
     starts = page.numbers(ends, "starts must be a sequence of numbers", advice)
     return _draw_convergence(objective, starts, converged)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data import in_patterns, is_signal, pattern_of, unwrap
 from endmember.show.page import writable
 
@@ -183,11 +183,11 @@ def fill_learning_results(
     *domain, channels = unwrap(signal).shape
     _check_shape("maps", maps.shape, (*domain, spectra.shape[0]))
     _check_shape("spectra", spectra.shape[1:], (channels,))
-    if unwrap(signal) is not signal.data:
-        raise EndmemberError(
-            "HyperSpy needs the channels last in the array to show a decomposition; "
-            "give it signal.as_signal1D(axis), where axis is the energy axis"
-        )
+    refuse_if(
+        unwrap(signal) is not signal.data,
+        "HyperSpy needs the channels last in the array to show a decomposition; "
+        "give it signal.as_signal1D(axis), where axis is the energy axis",
+    )
     results = type(signal.learning_results)()
     vars(results).update(
         loadings=np.ascontiguousarray(maps.reshape(-1, spectra.shape[0])),

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from endmember.assess.number import RankReport, rank
 from endmember.catalogue import LOSSES, METHODS, named
-from endmember.errors import Argument, EndmemberError, check_known
+from endmember.errors import Argument, EndmemberError, check_known, refuse_if
 from endmember.factor.data import (
     Observed,
     blocks_of,
@@ -102,12 +102,12 @@ def choose_model(
     noise = report.noise.times(1 / observed.unit) if report else estimate_noise(observed)
     chosen, why = _suited(noise, weighted) if loss == "auto" else (named_loss(loss), [])
     free = model is None and loss == "auto" and not {"maps", "spectra", "solver"} & {*parameters}
-    if assume != "pure_maps" and (weighted or not free):
-        raise EndmemberError(
-            Argument("assume", assume),
-            " moves spectra apart from where a test has decided zeros, and none are tested here; leave it out, or "
-            "leave method, loss, solver, penalties and weights open",
-        )
+    refuse_if(
+        assume != "pure_maps" and (weighted or not free),
+        Argument("assume", assume),
+        " moves spectra apart from where a test has decided zeros, and none are tested here; leave it out, or "
+        "leave method, loss, solver, penalties and weights open",
+    )
     if model is not None:
         if "scaling" in model.get_params(deep=False):
             model.set_params(scaling="poisson" if noise.poisson else None)
@@ -136,8 +136,9 @@ def choose_model(
 
 def _on_number(report: RankReport, pixels: int | None) -> str:
     """Return why that many components are taken, judged on so many pixels of more; refuse where there are none."""
-    if report.suggested < 1:
-        raise EndmemberError(f"{report.sentence} To unmix all the same, say how many components.")
+    refuse_if(
+        report.suggested < 1, f"{report.sentence} To unmix all the same, say how many components."
+    )
     fewer = f" {report.clear} are taken: the others stand within 5 % of the noise line."
     taken = "" if report.clear == report.suggested else fewer
     on = f" Judged on {pixels} pixels out of a few blocks of the data." if pixels else ""
@@ -288,8 +289,7 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     words = {"maps": "penalties of maps", "spectra": "penalties of spectra"}
     given = [words.get(name, name) for name in parameters if name not in known]
     given += ["loss"] if loss != "auto" and "loss" not in known else []
-    if given:
-        raise EndmemberError(f"the method {method} takes no {' and no '.join(given)}; leave it out")
+    refuse_if(given, f"the method {method} takes no {' and no '.join(given)}; leave it out")
     if kind is NMF:
         return None
     return kind(**parameters)
@@ -325,9 +325,9 @@ def _without_gaps(judged: Any, mask: Any, channel_mask: Any, weights: Any) -> tu
         return judged, mask
     missing = (weights == 0) & ~(False if channel_mask is None else channel_mask)
     mask = missing.any(axis=-1) | (False if mask is None else mask)
-    if mask.all():
-        raise EndmemberError(
-            "every spectrum lacks some value, and the number of components is judged by whole ones; say how many "
-            "components, or leave out the channels that lack most"
-        )
+    refuse_if(
+        mask.all(),
+        "every spectrum lacks some value, and the number of components is judged by whole ones; say how many "
+        "components, or leave out the channels that lack most",
+    )
     return replace(taken, hidden=None), mask

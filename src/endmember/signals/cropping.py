@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from endmember import preprocess
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.data import Axis, given, is_lazy, pattern_of, stays_lazy, text_of, unwrap
 from endmember.preprocess.lifting import record
 from endmember.signals.files.source import Source
@@ -56,12 +56,12 @@ def channels_within(
 ) -> np.ndarray:
     """Return the numbers of the channels in a window of the signal axis; refused, by that name, as by `crop_energy`."""
     axis, *others = signal.axes_manager.signal_axes
-    if others:
-        raise EndmemberError(
-            Argument(name),
-            " takes a window of an energy axis, and these data hold patterns; leave out pixels of the pattern with ",
-            Argument("channel_mask"),
-        )
+    refuse_if(
+        others,
+        Argument(name),
+        " takes a window of an energy axis, and these data hold patterns; leave out pixels of the pattern with ",
+        Argument("channel_mask"),
+    )
     low, high = float(axis.low_value), float(axis.high_value)
     unit = f" {text_of(axis.units)}".rstrip()
     here = f"the {axis.name or 'signal'} axis runs from {low:g} to {high:g}{unit}"
@@ -70,16 +70,17 @@ def channels_within(
     asked = Argument(name, ends, f"window {ends}")
     first, last = low if start is None else start, high if stop is None else stop
     step = (high - low) / max(1, axis.size - 1)
-    if not (low - step / 2 <= first and last <= high + step):
-        raise EndmemberError(asked, f"{unit} leaves the axis: {here}; choose a window inside it")
-    if not first < last:
-        raise EndmemberError(asked, f"{unit} is empty or reversed: give start < stop; {here}")
+    refuse_if(
+        not (low - step / 2 <= first and last <= high + step),
+        asked,
+        f"{unit} leaves the axis: {here}; choose a window inside it",
+    )
+    refuse_if(not first < last, asked, f"{unit} is empty or reversed: give start < stop; {here}")
     values = axis.axis
     inside = np.flatnonzero(
         (values >= first - step * 1e-6) & ((values < last - step * 1e-6) | (stop is None))
     )
-    if inside.size < 2:
-        raise EndmemberError(asked, f"{unit} holds {inside.size} channels, 2 are needed; {here}")
+    refuse_if(inside.size < 2, asked, f"{unit} holds {inside.size} channels, 2 are needed; {here}")
     return inside
 
 
@@ -184,10 +185,10 @@ def crop_pixels(signal: Any, rows: Any = None, columns: Any = None) -> Any:
     cut = []
     for name, asked, axis in zip(("columns", "rows"), (columns, rows), axes, strict=False):
         first, end = (0, axis.size) if asked is None else (int(one) for one in asked)
-        if not 0 <= first < end <= axis.size:
-            raise EndmemberError(
-                f"{name}={first}:{end} must be a part of 0:{axis.size} that is not empty; give (first, end)"
-            )
+        refuse_if(
+            not 0 <= first < end <= axis.size,
+            f"{name}={first}:{end} must be a part of 0:{axis.size} that is not empty; give (first, end)",
+        )
         cut.append(slice(first, end))
         step[name] = None if asked is None else [first, end]
     return record(signal.inav[tuple(cut)], step)
@@ -219,10 +220,10 @@ def rebin(signal: Any, pixels: int = 1, channels: int = 1) -> Any:
         ("pixels", pixels, min(axis.size for axis in manager.navigation_axes)),
         ("channels", channels, manager.signal_axes[0].size),
     ):
-        if not 1 <= number <= size:
-            raise EndmemberError(
-                f"{what}={number} cannot become one; give a whole number from 1 to {size}"
-            )
+        refuse_if(
+            not 1 <= number <= size,
+            f"{what}={number} cannot become one; give a whole number from 1 to {size}",
+        )
     binned = signal.rebin(scale=[pixels] * manager.navigation_dimension + [channels])
     return record(binned, {"step": "rebin", "pixels": pixels, "channels": channels})
 

@@ -17,7 +17,7 @@ from endmember.app.server.files import UPLOAD_LIMIT, Upload, inside
 from endmember.app.server.shared import Store
 from endmember.app.work.jobs import Fitted, folders_of_runs
 from endmember.app.work.scheduler import Ticket
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.signals.files.source import Source
 from endmember.signals.result.provenance import fingerprint_of
 from endmember.signals.result.unmixing import Unmixing
@@ -289,10 +289,9 @@ class Session:
         ValueError
             If there is no run yet.
         """
-        if not self.runs:
-            raise EndmemberError(
-                "there is no run yet; press Run first, the script repeats the runs"
-            )
+        refuse_if(
+            not self.runs, "there is no run yet; press Run first, the script repeats the runs"
+        )
         return write_script(
             em.__version__, [(self._place(run.original, brought), run) for run in self.runs]
         )
@@ -316,8 +315,7 @@ class Session:
         FileExistsError
             If there is something of that name.
         """
-        if not name.strip():
-            raise EndmemberError("the folder has no name; type one, such as diode")
+        refuse_if(not name.strip(), "the folder has no name; type one, such as diode")
         folder = str(inside(self.root, name.strip()))
         return self._ask(ticket, "save", run.image, run.fitted, folder, overwrite)
 

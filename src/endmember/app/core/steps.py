@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from endmember import preprocess
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.signals import cropping
 from endmember.signals.files.source import Source
 
@@ -52,8 +52,7 @@ class Step:
 
     def apply(self, signal: Any) -> Any:
         """Return a signal with the step done to it."""
-        if self.name not in STEPS:
-            raise EndmemberError(f"{self.name!r} is no step; allowed: {', '.join(STEPS)}")
+        refuse_if(self.name not in STEPS, f"{self.name!r} is no step; allowed: {', '.join(STEPS)}")
         return getattr(STEPS[self.name], self.name)(signal, **self.parameters)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rsciio import IO_PLUGINS
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 
 #: Largest upload in bytes; larger data belong into the folder that the workbench was started in.
 UPLOAD_LIMIT = 512 * 2**20
@@ -99,10 +99,10 @@ class Upload:
 
     def __init__(self, folder: Path, name: str, limit: int = UPLOAD_LIMIT) -> None:
         plain = Path(name.replace("\\", "/")).name
-        if Path(plain).suffix.lower() not in ENDINGS:
-            raise EndmemberError(
-                f"{plain!r} is no kind of file that is read; allowed: all that HyperSpy reads, such as .hspy .dm4 .emd"
-            )
+        refuse_if(
+            Path(plain).suffix.lower() not in ENDINGS,
+            f"{plain!r} is no kind of file that is read; allowed: all that HyperSpy reads, such as .hspy .dm4 .emd",
+        )
         self.path = inside(folder, plain)
         self.limit, self.size = limit, 0
         self.path.write_bytes(b"")

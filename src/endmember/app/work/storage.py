@@ -8,7 +8,7 @@ import numpy as np
 
 from endmember.app.core.image import CUBE, DATA, Image, Step
 from endmember.app.work.scheduler import Ticket
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data.inspection import unwrap
 from endmember.signals.files.reading import existing, free_memory
 from endmember.signals.files.source import Source
@@ -38,21 +38,21 @@ def store(signal: Any, room: Path, steps: tuple[Step, ...] = ()) -> Image:
         If it is something else, or holds values that are not finite.
     """
     cube = unwrap(signal)
-    if cube.ndim not in (2, 3):
-        raise EndmemberError(
-            f"the workbench shows images and line scans; this has {cube.ndim - 1} axes besides the "
-            "energy: unmix it with em.unmix"
-        )
+    refuse_if(
+        cube.ndim not in (2, 3),
+        f"the workbench shows images and line scans; this has {cube.ndim - 1} axes besides the "
+        "energy: unmix it with em.unmix",
+    )
     cube = cube[None] if cube.ndim == 2 else cube
     lazy = getattr(signal, "_lazy", False)
     size = max(1, int(np.ceil(np.sqrt(cube.nbytes / PREVIEW))))
     size = min(size, *(cube.shape[:2] if cube.shape[0] > 1 else cube.shape[1:2]))
     seen = binned(cube, size) if lazy or size > 1 else cube
     checked = seen if lazy else cube
-    if checked.dtype.kind in "fc" and not all(np.isfinite(row).all() for row in checked):
-        raise EndmemberError(
-            "the data hold NaN or infinite values; crop them away, or unmix with a mask in Python"
-        )
+    refuse_if(
+        checked.dtype.kind in "fc" and not all(np.isfinite(row).all() for row in checked),
+        "the data hold NaN or infinite values; crop them away, or unmix with a mask in Python",
+    )
     folder = room / uuid.uuid4().hex
     folder.mkdir()
     np.save(folder / CUBE, np.ascontiguousarray(seen))
@@ -77,11 +77,11 @@ def in_memory(signal: Any, most: int | None = None) -> Any:
     if not getattr(signal, "_lazy", False):
         return signal
     most = most or _most()
-    if signal.data.nbytes > most:
-        raise EndmemberError(
-            f"this lazy signal takes {signal.data.nbytes / 1e9:.1f} GB, more than the {most / 1e9:.1f} GB that it "
-            "may; open its file on the page of the workbench, which leaves the data on disk, or bin it"
-        )
+    refuse_if(
+        signal.data.nbytes > most,
+        f"this lazy signal takes {signal.data.nbytes / 1e9:.1f} GB, more than the {most / 1e9:.1f} GB that it "
+        "may; open its file on the page of the workbench, which leaves the data on disk, or bin it",
+    )
     signal = signal.deepcopy()
     signal.compute(show_progressbar=False)
     return signal

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import placed
 
 #: A reference sampled finer than this fraction of the data's step is averaged over each channel.
@@ -115,8 +115,9 @@ class Axis:
         ------
         ValueError
         """
-        if not self.agrees(other):
-            raise EndmemberError(f"{what} on another axis ({other}, not {self}); {way_out}")
+        refuse_if(
+            not self.agrees(other), f"{what} on another axis ({other}, not {self}); {way_out}"
+        )
 
     def check_even(self, what: str) -> None:
         """Refuse what is counted in channels on an axis where these differ in width.
@@ -163,10 +164,10 @@ class Axis:
         matrix = sparse.csr_array((values, (rows, columns)), shape=(m, len(places)))
         half = 0.5 * self.step
         covered = ((places >= energy[0] - half) & (places <= energy[-1] + half)).all(axis=1)
-        if not covered.any():
-            raise EndmemberError(
-                f"the data ({self}) and the fit ({wanted}) have no energies in common; give data on its axis"
-            )
+        refuse_if(
+            not covered.any(),
+            f"the data ({self}) and the fit ({wanted}) have no energies in common; give data on its axis",
+        )
         return matrix, covered
 
 
@@ -196,10 +197,10 @@ class Standard:
         energy, first = np.unique(axis.energy, return_index=True)
         values = np.asarray(values, dtype=np.float64)[first]
         known = np.isfinite(values)
-        if not np.any(values[known]):
-            raise EndmemberError(
-                f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity"
-            )
+        refuse_if(
+            not np.any(values[known]),
+            f"{name} is zero or NaN everywhere; leave it out or give a spectrum with intensity",
+        )
         self.energy, self.values = energy[known], values[known]
         self._curve = PchipInterpolator(self.energy, self.values) if len(self.energy) > 1 else None
 

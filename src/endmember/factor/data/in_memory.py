@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, refuse_if
 from endmember.factor.data.kernels import DenseEntries, Entries, SparseEntries, canonical
 from endmember.factor.data.matrix import (
     Block,
@@ -286,10 +286,10 @@ def count_scaled(data: Data) -> Data:
 
 def _positive(totals: np.ndarray) -> np.ndarray:
     good = totals > 1e-3 * np.mean(np.abs(totals))
-    if not good.any():
-        raise EndmemberError(
-            "weights by counts need pixels and channels with positive totals; use ",
-            Argument("loss", "SquaredError", "em.SquaredError()"),
-            " for data around zero",
-        )
+    refuse_if(
+        not good.any(),
+        "weights by counts need pixels and channels with positive totals; use ",
+        Argument("loss", "SquaredError", "em.SquaredError()"),
+        " for data around zero",
+    )
     return np.where(good, totals, totals[good].min())

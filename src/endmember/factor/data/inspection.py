@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.kernels import canonical
 from endmember.factor.data.matrix import Data, row_blocks
@@ -268,22 +268,23 @@ def _as_ndarray(X: Any) -> np.ndarray:
 
 def _check(X: Any, least: int) -> None:
     """Refuse what holds no real numbers, has fewer than two axes, or an axis of no entries."""
-    if X.dtype.kind == "c":
-        raise EndmemberError(
-            "Complex data not supported: a spectrum image holds real or whole numbers; give their modulus"
-        )
-    if X.dtype.kind not in "fiub":
-        raise EndmemberError(f"a spectrum image holds real or whole numbers, not {X.dtype}")
+    refuse_if(
+        X.dtype.kind == "c",
+        "Complex data not supported: a spectrum image holds real or whole numbers; give their modulus",
+    )
+    refuse_if(
+        X.dtype.kind not in "fiub", f"a spectrum image holds real or whole numbers, not {X.dtype}"
+    )
     shape = X.shape
-    if is_lazy(X) and np.isnan(shape).any():
-        raise EndmemberError(
-            "the sizes of the chunks of this Dask array are not known; call X.compute_chunk_sizes() first"
-        )
-    if len(shape) < least:
-        raise EndmemberError(
-            f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "
-            "Reshape your data: one spectrum to (1, channels), one number per pixel to (pixels, 1)"
-        )
+    refuse_if(
+        is_lazy(X) and np.isnan(shape).any(),
+        "the sizes of the chunks of this Dask array are not known; call X.compute_chunk_sizes() first",
+    )
+    refuse_if(
+        len(shape) < least,
+        f"a spectrum image has the shape (*domain, channels), at least 2-D, and this is a {len(shape)}D array. "
+        "Reshape your data: one spectrum to (1, channels), one number per pixel to (pixels, 1)",
+    )
     if 0 in shape:
         what = "feature" if shape[-1] == 0 else "sample"
         raise EndmemberError(
@@ -305,13 +306,15 @@ def left_out(
     if mask is None:
         return None
     array = np.asarray(mask.data if is_signal(mask) else mask)
-    if array.dtype != bool and not np.isin(array, (0, 1)).all():
-        raise EndmemberError("a mask holds True (left out) and False; this one holds other values")
-    if array.shape != shape:
-        raise EndmemberError(
-            f"{name} has the shape {array.shape} and the {what} have {shape}; give one True (left "
-            "out) or False for each, in the order of the data"
-        )
+    refuse_if(
+        array.dtype != bool and not np.isin(array, (0, 1)).all(),
+        "a mask holds True (left out) and False; this one holds other values",
+    )
+    refuse_if(
+        array.shape != shape,
+        f"{name} has the shape {array.shape} and the {what} have {shape}; give one True (left "
+        "out) or False for each, in the order of the data",
+    )
     if is_signal(mask) and axes is not None:
         manager = mask.axes_manager
         own = (*manager.navigation_axes, *manager.signal_axes)
@@ -440,10 +443,9 @@ def data_hash(data: Any) -> str:
 
 def _hash_array(digest: Any, data: Any) -> None:
     dtype = data.dtype.newbyteorder("<")
-    if dtype.hasobject:
-        raise EndmemberError(
-            f"data of type {data.dtype} have no fingerprint; make them numbers first"
-        )
+    refuse_if(
+        dtype.hasobject, f"data of type {data.dtype} have no fingerprint; make them numbers first"
+    )
     digest.update(f"{tuple(map(int, data.shape))} {dtype.str}".encode())
     for block in blocks_in_order(data):
         digest.update(np.ascontiguousarray(block, dtype=dtype))

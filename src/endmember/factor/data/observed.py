@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import placed
 from endmember.factor.data.axis import Axis, is_signal
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
@@ -276,16 +276,15 @@ def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) 
 
 def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Observed:
     """Return what compressed data were made from, with the compressed data in its place."""
-    if mask is not None or channel_mask is not None or weights is not None:
-        raise EndmemberError(
-            "compressed data have their masks already and take no weights; give mask and "
-            "channel_mask to "
-            "em.compress, and the uncompressed data for weights"
-        )
-    if X.origin is None:
-        raise EndmemberError(
-            "these data do not know where they come from; make them with em.compress"
-        )
+    refuse_if(
+        mask is not None or channel_mask is not None or weights is not None,
+        "compressed data have their masks already and take no weights; give mask and "
+        "channel_mask to "
+        "em.compress, and the uncompressed data for weights",
+    )
+    refuse_if(
+        X.origin is None, "these data do not know where they come from; make them with em.compress"
+    )
     return replace(X.origin, data=X)
 
 
@@ -434,16 +433,17 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
         weights = weights.reshape(shape)
     if weights.shape == shape[:-1]:
         weights = np.repeat(weights[..., None], shape[-1], axis=-1)
-    if weights.shape != shape:
-        raise EndmemberError(
-            f"weights have the shape {weights.shape} and X has {shape}; they must agree, or give one a pixel"
-        )
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise EndmemberError("weights must be finite and not negative; use 0 for a missing entry")
-    if not weights.any():
-        raise EndmemberError(
-            "all weights are zero, so that no entry is left; 0 means a missing entry"
-        )
+    refuse_if(
+        weights.shape != shape,
+        f"weights have the shape {weights.shape} and X has {shape}; they must agree, or give one a pixel",
+    )
+    refuse_if(
+        not np.isfinite(weights).all() or (weights < 0).any(),
+        "weights must be finite and not negative; use 0 for a missing entry",
+    )
+    refuse_if(
+        not weights.any(), "all weights are zero, so that no entry is left; 0 means a missing entry"
+    )
     return weights
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, EndmemberError, refuse_if
 
 logger = logging.getLogger("endmember")
 
@@ -162,7 +162,8 @@ def parse_memory(memory: Any) -> int:
     found = re.fullmatch(amount, str(memory), re.IGNORECASE)
     if found is None or not float(found[1]) > 0:
         raise EndmemberError(
-            Argument.of("memory", memory), ' is no amount of memory; give one such as "1GB"'
+            Argument.of("memory", memory),
+            ' is no amount of memory; give one such as "1GB"',
         )
     return int(float(found[1]) * (1024 if found[3] else 1000) ** _PREFIXES.index(found[2].lower()))
 
@@ -231,10 +232,10 @@ def n_threads() -> int:
             if hasattr(os, "sched_getaffinity")
             else os.cpu_count() or 1
         )
-    if not said.isdecimal() or int(said) < 1:
-        raise EndmemberError(
-            f"{SWITCH}={said!r} is no number of threads; give a whole number of at least 1, or unset it"
-        )
+    refuse_if(
+        not said.isdecimal() or int(said) < 1,
+        f"{SWITCH}={said!r} is no number of threads; give a whole number of at least 1, or unset it",
+    )
     return int(said)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data.axis import EVEN
 
 #: How the names of text files end.
@@ -50,8 +50,10 @@ def table_signal(path: Path) -> Any:
     lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
     separator = max(_SEPARATORS, key=lambda one: np.isfinite(_numbers(lines[:_FIRST], one)).sum())
     table = _numbers(lines, separator)
-    if table.shape[0] < 2 or table.shape[1] < 2:
-        raise EndmemberError("there is no table of numbers with an energy beside every value")
+    refuse_if(
+        table.shape[0] < 2 or table.shape[1] < 2,
+        "there is no table of numbers with an energy beside every value",
+    )
     named = np.isfinite(table[0])
     if named.all():
         return signal_of(table[:, 1:].T.squeeze(), table[:, 0], path.stem)

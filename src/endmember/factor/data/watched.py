@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data.resources import fingerprint
 
 #: What Dask arrays were read from, by their names: the first file, all files, and their state then.
@@ -59,12 +59,12 @@ def check_unchanged(X: Any) -> None:
     ValueError
     """
     for file, files, state in watched(X):
-        if state_of(files) != state:
-            raise EndmemberError(
-                f"{file} {'changed' if file.exists() else 'vanished'} while it was being read, so that no answer "
-                "would be that of its content",
-                way_out="wait until whatever writes it has ended, then load it again",
-            )
+        refuse_if(
+            state_of(files) != state,
+            f"{file} {'changed' if file.exists() else 'vanished'} while it was being read, so that no answer "
+            "would be that of its content",
+            way_out="wait until whatever writes it has ended, then load it again",
+        )
 
 
 @contextmanager

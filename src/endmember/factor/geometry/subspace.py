@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import HalfspaceIntersection
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, refuse_if
 from endmember.factor.data.matrix import Data
 from endmember.factor.geometry.feasible import interval
 from endmember.factor.sketch.low_rank import FINE_PASSES, sketch
@@ -96,12 +96,12 @@ def _subspace(
     V: np.ndarray, spread: np.ndarray, scales: np.ndarray, typical: np.ndarray
 ) -> Subspace:
     total = V.sum(axis=0) @ typical
-    if total == 0:
-        raise EndmemberError(
-            "the data sum to zero, so that non-negative components mean nothing; use ",
-            Argument("method", "VCA", "em.VCA()"),
-            " for data around zero",
-        )
+    refuse_if(
+        total == 0,
+        "the data sum to zero, so that non-negative components mean nothing; use ",
+        Argument("method", "VCA", "em.VCA()"),
+        " for data around zero",
+    )
     typical = typical / total
     floor = ROUNDING * np.max(np.abs(V @ typical)) / np.linalg.norm(typical * scales)
     return Subspace(V, np.maximum(spread, floor), scales, typical)

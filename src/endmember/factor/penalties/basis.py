@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError, Words
+from endmember.errors import EndmemberError, EndmemberTypeError, Words, refuse_if
 from endmember.factor.data.axis import Axis, Grid, is_signal
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import NonNegative, as_array
@@ -90,11 +90,11 @@ class Basis(Penalty):
                 f"em.Basis has columns of shape {G.shape} for {channels} channels; allowed: (channels, p) "
                 "or (p, channels)"
             )
-        if not np.isfinite(G).all() or (G < 0).any() or not G.any(axis=1).all():
-            raise EndmemberError(
-                "em.Basis needs columns that are finite, nowhere negative and not zero everywhere; clip or "
-                "leave out those that are not"
-            )
+        refuse_if(
+            not np.isfinite(G).all() or (G < 0).any() or not G.any(axis=1).all(),
+            "em.Basis needs columns that are finite, nowhere negative and not zero everywhere; clip or "
+            "leave out those that are not",
+        )
         return G, [f"column {number + 1}" for number in range(len(G))]
 
     def holding(self, columns: np.ndarray) -> Self:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError
+from endmember.errors import Argument, EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Automatic, Penalty, worded
 from endmember.factor.penalties.basis import Basis
@@ -47,8 +47,11 @@ def resolve(
                 f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
                 "them, or None"
             )
-        if name == "maps" and isinstance(penalty, Basis):
-            raise EndmemberError(worded(penalty), " is about spectra; give it as spectra=")
+        refuse_if(
+            name == "maps" and isinstance(penalty, Basis),
+            worded(penalty),
+            " is about spectra; give it as spectra=",
+        )
         weight = getattr(penalty, "weight", 0)
         chosen = isinstance(weight, str) and weight == "auto"
         if (penalty.tested or chosen) and not tested:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import least_squares, nnls
 from scipy.special import ndtr, xlogy
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import lengths, unit_columns
 from endmember.factor.data import Axis, unwrap
 from endmember.factor.penalties.basis import Basis
@@ -123,15 +123,15 @@ def bremsstrahlung_shapes(
            [0.5   , 0.125 ]])
     """
     E = np.asarray(energy, dtype=float)
-    if beam_energy is not None and not beam_energy > 0:
-        raise EndmemberError(
-            f"beam_energy={beam_energy} is not positive; give it in the axis' own unit"
-        )
+    refuse_if(
+        beam_energy is not None and not beam_energy > 0,
+        f"beam_energy={beam_energy} is not positive; give it in the axis' own unit",
+    )
     through = np.ones(E.shape) if efficiency is None else np.asarray(efficiency, dtype=float)
-    if through.shape != E.shape:
-        raise EndmemberError(
-            f"efficiency has the shape {through.shape} and the axis {E.shape}; give one value a channel"
-        )
+    refuse_if(
+        through.shape != E.shape,
+        f"efficiency has the shape {through.shape} and the axis {E.shape}; give one value a channel",
+    )
     u = np.ones(E.shape) if beam_energy is None else np.maximum(1 - E / beam_energy, 0)
     positive = E > 0
     return np.stack([u, u**2 / np.where(positive, E, 1.0)], axis=-1) * (through * positive)[:, None]
@@ -229,17 +229,17 @@ class XRayLines(Basis):
     def _setting(self, axis: Axis) -> tuple[np.ndarray, float | None, float]:
         """Return energies and beam energy in keV, and the width at Mn K-alpha in eV."""
         losses = axis.told("Signal.signal_type") == "EELS"
-        if losses or (self.energy is None and axis.units not in ("keV", "eV")):
-            raise EndmemberError(
-                "these are no X-ray spectra of which it is known where the channels lie; give em.XRayLines(elements, "
-                "energy=…) energies in keV, or em.CoreLossEdges(edges) for energy losses"
-            )
+        refuse_if(
+            losses or (self.energy is None and axis.units not in ("keV", "eV")),
+            "these are no X-ray spectra of which it is known where the channels lie; give em.XRayLines(elements, "
+            "energy=…) energies in keV, or em.CoreLossEdges(edges) for energy losses",
+        )
         energy = axis.energy * (1e-3 if axis.units == "eV" else 1.0)
         energy = energy if self.energy is None else np.asarray(self.energy, dtype=float)
-        if energy.shape != axis.energy.shape:
-            raise EndmemberError(
-                f"energy has the shape {energy.shape} for {len(axis.energy)} channels; give one for each"
-            )
+        refuse_if(
+            energy.shape != axis.energy.shape,
+            f"energy has the shape {energy.shape} for {len(axis.energy)} channels; give one for each",
+        )
         places = [f"Acquisition_instrument.{kind}." for kind in ("TEM", "SEM")]
         beam = self.beam_energy or axis.told(*(f"{place}beam_energy" for place in places))
         told = axis.told(*(f"{place}Detector.EDS.energy_resolution_MnKa" for place in places))
@@ -311,11 +311,11 @@ class CoreLossEdges(Basis):
         )
         given = (self.beam_energy, self.convergence, self.collection)
         microscope = [one or other for one, other in zip(given, told, strict=True)]
-        if None in microscope or (self.energy is None and axis.units != "eV"):
-            raise EndmemberError(
-                "cross-sections ask for the energies of the channels in eV, the beam energy and both angles; give "
-                "em.CoreLossEdges(edges, energy=…, beam_energy=…, convergence=…, collection=…)"
-            )
+        refuse_if(
+            None in microscope or (self.energy is None and axis.units != "eV"),
+            "cross-sections ask for the energies of the channels in eV, the beam energy and both angles; give "
+            "em.CoreLossEdges(edges, energy=…, beam_energy=…, convergence=…, collection=…)",
+        )
         E = axis.energy if self.energy is None else np.asarray(self.energy, dtype=float)
         names = [f"power law {r}" for r in range(1, 7)]
         columns = [(E / E.max()) ** -r for r in np.arange(1.0, 7.0)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, Words
+from endmember.errors import Argument, EndmemberError, Words, refuse_if
 from endmember.factor.data.axis import Axis, Grid, is_signal, on_axis
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.subproblems import Bound, Setting, Subproblem
@@ -187,12 +187,16 @@ class Absent(Penalty):
         return None
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if self.mixed and setting.grid.axis is not None:
-            raise EndmemberError("em.Absent(mixed=True) is of maps; leave it out for spectra")
+        refuse_if(
+            self.mixed and setting.grid.axis is not None,
+            "em.Absent(mixed=True) is of maps; leave it out for spectra",
+        )
         if self.tested:
             return
-        if as_array(self.mask).dtype != bool:
-            raise EndmemberError("em.Absent(mask) needs a mask of bool, where True = must be zero")
+        refuse_if(
+            as_array(self.mask).dtype != bool,
+            "em.Absent(mask) needs a mask of bool, where True = must be zero",
+        )
         axis = setting.grid.axis
         if axis is not None and is_signal(self.mask):
             axis.check(Axis.of(self.mask), "em.Absent(mask) lies", "give a mask of these data")
@@ -262,12 +266,12 @@ class Known(Penalty):
             raise EndmemberError(f"{self!r}: ", *reason)
         for j, column in self.columns.items():
             values = self._column(column, shape, setting.grid)
-            if np.isinf(values).any() or not np.any(np.nan_to_num(values)):
-                raise EndmemberError(
-                    worded(self),
-                    f" gives component {j} no finite value other than zero where data take part; leave it out",
-                    Argument("", says=", or use em.Absent for zeros"),
-                )
+            refuse_if(
+                np.isinf(values).any() or not np.any(np.nan_to_num(values)),
+                worded(self),
+                f" gives component {j} no finite value other than zero where data take part; leave it out",
+                Argument("", says=", or use em.Absent for zeros"),
+            )
 
     @staticmethod
     def _column(column: Any, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
@@ -275,11 +279,11 @@ class Known(Penalty):
         if grid is not None and grid.axis is not None and is_signal(column):
             values = on_axis("the known spectrum", values, Axis.of(column), grid.axis)
         n_places = places_of(shape, grid)
-        if len(values) != n_places:
-            raise EndmemberError(
-                f"em.Known got a column of {len(values)} values for {n_places} channels or pixels; give "
-                "it over the whole axis or image, or interpolate it to the energies of the data"
-            )
+        refuse_if(
+            len(values) != n_places,
+            f"em.Known got a column of {len(values)} values for {n_places} channels or pixels; give "
+            "it over the whole axis or image, or interpolate it to the energies of the data",
+        )
         return values if grid is None else values[grid.index]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, Words, check_known
+from endmember.errors import Argument, Words, check_known, refuse_if
 from endmember.factor.columns import or_one, unit_columns
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import Free, NonNegative, Sparse, curvature_of
@@ -85,8 +85,10 @@ class SumToOne(Penalty):
         return factors
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if not isinstance(self.total, Real) or not 0 < self.total < np.inf:
-            raise EndmemberError(f"total={self.total!r} must be a number above zero, such as 1.0")
+        refuse_if(
+            not isinstance(self.total, Real) or not 0 < self.total < np.inf,
+            f"total={self.total!r} must be a number above zero, such as 1.0",
+        )
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
@@ -160,8 +162,7 @@ class MinimumVolume(Penalty):
         return 0.5 * mu * float(np.linalg.slogdet(np.eye(F.shape[1]) + F.T @ F / self.delta)[1])
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if not self.delta > 0:
-            raise EndmemberError(f"delta={self.delta!r} must be above zero, such as 0.1")
+        refuse_if(not self.delta > 0, f"delta={self.delta!r} must be above zero, such as 0.1")
 
 
 def _squares(F: np.ndarray) -> np.ndarray:
@@ -312,11 +313,11 @@ class SoftOrthogonal(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         check_known("mode", self.mode, "shiga", "exact", "penalty")
-        if not 0 <= self.weight <= self.heaviest:
-            raise EndmemberError(
-                worded(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),
-                " must lie between 0 and 1",
-            )
+        refuse_if(
+            not 0 <= self.weight <= self.heaviest,
+            worded(self, f"weight={self.weight} of em.SoftOrthogonal", self.weight),
+            " must lie between 0 and 1",
+        )
 
     def add(self, subproblem: Subproblem, F: np.ndarray) -> None:
         if self.mode == "penalty":

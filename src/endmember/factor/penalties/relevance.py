@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import gammaln
 
-from endmember.errors import Argument, EndmemberError, Words, check_known
+from endmember.errors import Argument, Words, check_known, refuse_if
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
 from endmember.factor.subproblems import Quadratic, Setting, Subproblem
@@ -70,11 +70,11 @@ class Relevance(Penalty):
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         check_known("prior", self.prior, "exponential", "half-normal")
         check_known("mode", self.mode, "guarded", "published")
-        if not self.shape > 1:
-            raise EndmemberError(
-                f"shape={self.shape} of em.Relevance must be above 1, so that the prior has a mean; "
-                "2 is a good choice"
-            )
+        refuse_if(
+            not self.shape > 1,
+            f"shape={self.shape} of em.Relevance must be above 1, so that the prior has a mean; "
+            "2 is a good choice",
+        )
 
     def conflict(
         self, own: Sequence[Penalty], others: Sequence[Sequence[Penalty]], k: int
@@ -171,8 +171,9 @@ class Norm(Penalty):
         return self.gamma * _unit(setting) * float(np.linalg.norm(F))
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if not self.gamma >= 0:
-            raise EndmemberError(f"em.Norm(gamma={self.gamma!r}) needs a weight of at least 0")
+        refuse_if(
+            not self.gamma >= 0, f"em.Norm(gamma={self.gamma!r}) needs a weight of at least 0"
+        )
 
 
 def _unit(setting: Setting | None) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import EndmemberError, check_known, refuse_if
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import check_line, curvature_of, places_of
@@ -24,11 +24,11 @@ class _OfNeighbours(Penalty):
     spatial = True
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
-        if not setting.grid.known:
-            raise EndmemberError(
-                f"{self!r} speaks of neighbours, and a list of pixels has none; give the image as "
-                "(ny, nx, channels), or its shape as fit(X, domain=(ny, nx))"
-            )
+        refuse_if(
+            not setting.grid.known,
+            f"{self!r} speaks of neighbours, and a list of pixels has none; give the image as "
+            "(ny, nx, channels), or its shape as fit(X, domain=(ny, nx))",
+        )
 
 
 class Smooth(_OfNeighbours):

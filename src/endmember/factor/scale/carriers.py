@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import null_space
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import lengths
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties import Penalty, bounds_of
@@ -210,8 +210,7 @@ def check_normalise(normalise: Any) -> None:
             known = which == "spectra" and name == "area" and start < stop
     except (KeyError, TypeError, ValueError):
         known = False
-    if not known:
-        raise EndmemberError(f"normalise={normalise!r} is not known; allowed: {_ALLOWED}")
+    refuse_if(not known, f"normalise={normalise!r} is not known; allowed: {_ALLOWED}")
 
 
 def rescale(
@@ -311,8 +310,10 @@ def _widths(energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarra
     width = np.abs(np.gradient(energy)) if len(energy) > 1 else np.ones(1)
     if window is None:
         return width
-    if np.shape(window) != (2,) or np.asarray(window).dtype.kind not in "iuf":
-        raise EndmemberError(f"window={window!r} is no window; window must be (start, stop)")
+    refuse_if(
+        np.shape(window) != (2,) or np.asarray(window).dtype.kind not in "iuf",
+        f"window={window!r} is no window; window must be (start, stop)",
+    )
     inside = (energy >= window[0]) & (energy < window[1])
     if not inside.any():
         raise EndmemberError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, check_known
+from endmember.errors import check_known, refuse_if
 from endmember.factor.columns import or_one
 from endmember.factor.data import Data, count_scaled, observe, one_blas_thread, session
 from endmember.factor.sketch.passes import OVERSAMPLING, Wanted, sketched
@@ -242,8 +242,7 @@ def compress(
     True
     """
     rank = 20 if rank is None else rank
-    if rank < 1:
-        raise EndmemberError(f"rank={rank} keeps nothing; give a whole number of at least 1")
+    refuse_if(rank < 1, f"rank={rank} keeps nothing; give a whole number of at least 1")
     check_known("scaling", scaling, None, "poisson")
     wanted = Wanted(rank + OVERSAMPLING, scaling is not None)
     with session(memory), one_blas_thread():

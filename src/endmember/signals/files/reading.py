@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words, among
+from endmember.errors import Argument, EndmemberFileError, Words, among, refuse_if
 from endmember.factor.data import KEPT_UP_TO, as_events
 from endmember.signals.files.headers import Fault, absurd_size, check_header
 from endmember.signals.files.plain import AXIS, PLAIN, read_plain, with_axis
@@ -399,8 +399,10 @@ def guard(seconds: float | None = None, memory: float | None = None) -> Iterator
     45
     """
     for name, limit in (("seconds", seconds), ("memory", memory)):
-        if limit is not None and not limit > 0:
-            raise EndmemberError(f"{name} = {limit} must be positive; leave it out for no limit")
+        refuse_if(
+            limit is not None and not limit > 0,
+            f"{name} = {limit} must be positive; leave it out for no limit",
+        )
     try:
         with _memory_limit(memory), _time_limit(seconds):
             yield

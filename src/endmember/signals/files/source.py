@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, among
+from endmember.errors import Argument, EndmemberError, among, refuse_if
 from endmember.factor.data.watched import files_of, state_of, watch
 from endmember.signals.files.reading import DETECTORS, existing, read
 
@@ -176,12 +176,14 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         )
         several.choices = {str(one): one.number for one in images}
         raise several
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise EndmemberError(f"signal = {number!r} must be a whole number, one of:\n  {listed}")
-    if not 0 <= number < len(found):
-        raise EndmemberError(
-            f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}"
-        )
+    refuse_if(
+        isinstance(number, bool) or not isinstance(number, int | np.integer),
+        f"signal = {number!r} must be a whole number, one of:\n  {listed}",
+    )
+    refuse_if(
+        not 0 <= number < len(found),
+        f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}",
+    )
     if not (found[number].is_spectrum_image or found[number].holds_patterns):
         raise EndmemberError(
             f"signal {number} of {path} is no spectrum image ({found[number]}); take ",

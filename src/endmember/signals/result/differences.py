@@ -9,7 +9,7 @@ import numpy as np
 
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.comparison import compare as compare_models
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data.axis import Axis
 from endmember.show.shown import Shown
 from endmember.signals.result.unmixing import Unmixing
@@ -73,10 +73,10 @@ def compare(X: Any, models: Any, **options: Any) -> Any:
     """Compare models of the same data, or two answers."""
     if not isinstance(X, Shown):
         return compare_models(X, models, **options)
-    if options:
-        raise EndmemberError(
-            f"two answers are compared as they are, so {', '.join(options)} has no effect; leave it out"
-        )
+    refuse_if(
+        options,
+        f"two answers are compared as they are, so {', '.join(options)} has no effect; leave it out",
+    )
     return differences(X, models, ("first", "second"))
 
 

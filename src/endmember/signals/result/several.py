@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from endmember import show
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data import Given, data_hash, given, is_lazy, left_out, steps
 from endmember.methods.checks import seeded
 from endmember.methods.coupled import same_pixels
@@ -56,8 +56,10 @@ def unmix_images(
     """
     taken = [given(one) for one in signals]
     first, masks = taken[0], [None] * len(taken) if mask is None else list(mask)
-    if len(masks) != len(taken):
-        raise EndmemberError(f"mask needs one entry for each of the {len(taken)} images, or None")
+    refuse_if(
+        len(masks) != len(taken),
+        f"mask needs one entry for each of the {len(taken)} images, or None",
+    )
     for number, one in enumerate(taken[1:], 2):
         first.axis.check(
             one.axis,
@@ -156,10 +158,10 @@ def unmix_together(
     TypeError, ValueError
         If the detectors cannot be coupled as asked.
     """
-    if weights is not None:
-        raise EndmemberError(
-            "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion"
-        )
+    refuse_if(
+        weights is not None,
+        "em.Coupled takes no weights of entries; give em.Term(…, weights=…) to em.Fusion",
+    )
     images = same_pixels(signals)
     wrapped = [
         one if image.shape[-1] == 1 else as_signal(one, image)
@@ -398,11 +400,11 @@ class CoupledUnmixing(Several):
         ValueError
             If no data are given: those of several detectors are not kept.
         """
-        if data is None:
-            raise EndmemberError(
-                "the data of several detectors are not in memory; give them, such as "
-                "result.reproduce([first, second])"
-            )
+        refuse_if(
+            data is None,
+            "the data of several detectors are not in memory; give them, such as "
+            "result.reproduce([first, second])",
+        )
         return unmix_together(data, self.model, **self.options)
 
     def _findings(self) -> list[str]:

@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator
 
 import endmember
 from endmember.assess.comparison import Comparison, side_by_side
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import Axis, is_signal, unwrap
 from endmember.factor.loop import StartReport
 from endmember.factor.losses import Loss
@@ -225,8 +225,10 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         record = dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
         known = dict(record.pop("files", {}))
-        if _sum_of_record(record) != known.pop(RECORD, _sum_of_record(record)):
-            raise EndmemberError(f"{RECORD} is not the file that was saved")
+        refuse_if(
+            _sum_of_record(record) != known.pop(RECORD, _sum_of_record(record)),
+            f"{RECORD} is not the file that was saved",
+        )
         for name in FILES & {*known, *(place.name for place in folder.iterdir())}:
             _check_file(folder / name, known.get(name))
         stored = folder / "arrays.npz"
@@ -254,8 +256,10 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
             with stored.open(member) as content:
                 major, _ = np.lib.format.read_magic(content)
                 shape, _, dtype = getattr(np.lib.format, f"read_array_header_{major}_0")(content)
-                if content.tell() + math.prod(shape) * dtype.itemsize != member.file_size:
-                    raise EndmemberError(f"{file.name} declares other sizes than it holds")
+                refuse_if(
+                    content.tell() + math.prod(shape) * dtype.itemsize != member.file_size,
+                    f"{file.name} declares other sizes than it holds",
+                )
     with np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
 
@@ -407,8 +411,10 @@ def class_called(name: str, classes: Collection[type]) -> type | None:
     """
     if "." not in name:
         kind = getattr(endmember, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, BaseEstimator)):
-            raise EndmemberError(f"{name!r} is no model of this version of endmember")
+        refuse_if(
+            not (isinstance(kind, type) and issubclass(kind, BaseEstimator)),
+            f"{name!r} is no model of this version of endmember",
+        )
         return kind
     known = {_full_name(kind): kind for base in _BASES for kind in _below(base)}
     given = {kind.__name__: kind for kind in classes}

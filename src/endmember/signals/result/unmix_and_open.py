@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError
+from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.methods.coupled import Coupled
 from endmember.methods.estimator import SpectralEstimator
 from endmember.signals.files.reading import read
@@ -102,19 +102,18 @@ def unmix(
         return unmix_one(signal, model, assume=assume, **of_all, **of_one)
     needless = [name for name, value in of_one.items() if value]
     needless += ["assume"] if assume != "pure_maps" else []
-    if needless:
-        raise EndmemberError(f"a list of data takes no {' and no '.join(needless)}; leave it out")
+    refuse_if(needless, f"a list of data takes no {' and no '.join(needless)}; leave it out")
     if isinstance(model, Coupled):
         return unmix_together(signal, model, **of_all)
-    if model is None:
-        raise EndmemberError(
-            "a list of data can mean several things; give em.NMF(k) for several images with shared spectra, "
-            "em.Coupled(k) for several detectors of one area, or one array, numpy.stack(images), for a series of it"
-        )
-    if of_all.pop("weights") is not None:
-        raise EndmemberError(
-            "several images take no weights; mask pixels and channels, or stack the images yourself"
-        )
+    refuse_if(
+        model is None,
+        "a list of data can mean several things; give em.NMF(k) for several images with shared spectra, "
+        "em.Coupled(k) for several detectors of one area, or one array, numpy.stack(images), for a series of it",
+    )
+    refuse_if(
+        of_all.pop("weights") is not None,
+        "several images take no weights; mask pixels and channels, or stack the images yourself",
+    )
     return unmix_images(signal, model, **of_all)
 
 

@@ -14,7 +14,7 @@ from endmember import show
 from endmember.assess import Bands, Composition, Errors, Interval, Recurrence, composition
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.opinions import second_opinions
-from endmember.errors import NAMES_IN_RESULTS, EndmemberError
+from endmember.errors import NAMES_IN_RESULTS, EndmemberError, refuse_if
 from endmember.factor.data import (
     Axis,
     Checkpoint,
@@ -79,14 +79,14 @@ def unmix_one(
         raise EndmemberError(
             f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give signal.data"
         )
-    if model is not None and (n_components is not None or assume != "pure_maps"):
-        raise EndmemberError(
-            "n_components and assume are for what is left open; leave them out, or leave the model out"
-        )
-    if resume and checkpoint is None:
-        raise EndmemberError(
-            "resume has no effect without checkpoint; give the file of the interrupted fit"
-        )
+    refuse_if(
+        model is not None and (n_components is not None or assume != "pure_maps"),
+        "n_components and assume are for what is left open; leave them out, or leave the model out",
+    )
+    refuse_if(
+        resume and checkpoint is None,
+        "resume has no effect without checkpoint; give the file of the interrupted fit",
+    )
     signal = as_signal(signal, taken.array, domain, taken.pattern)
     if taken.hidden is not None:
         mask, channel_mask, weights = checked_masks(
@@ -264,12 +264,12 @@ class Unmixing(Shown):
             If a spectrum has no positive area over the window, or if the background of an energy-loss
             spectrum is still in: its area says nothing of amounts.
         """
-        if window is None and self._has_background():
-            raise EndmemberError(
-                "the background is still in: spectra have intensity before their first edge, so their "
-                "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
-                "compare areas over a window all the same"
-            )
+        refuse_if(
+            window is None and self._has_background(),
+            "the background is still in: spectra have intensity before their first edge, so their "
+            "areas are no amounts; subtract it first, crop it away, or give window=(start, stop) to "
+            "compare areas over a window all the same",
+        )
         areas = area(
             np.reshape(self.spectra.data, (len(self.spectra.data), -1)).T,
             Axis.of(self.spectra).energy,
@@ -455,11 +455,11 @@ class Unmixing(Shown):
         source, known = self.record["data"]["source"], self.record["data"]["hash"]
         if self._data is not None and fingerprint_of(self._data) == known:
             return self._data
-        if source is None:
-            raise EndmemberError(
-                "these data came from no file and are not in memory as they were; give them, such as "
-                "result.reproduce(data)"
-            )
+        refuse_if(
+            source is None,
+            "these data came from no file and are not in memory as they were; give them, such as "
+            "result.reproduce(data)",
+        )
         signal = Source(**source).load()
         for step in self.record["steps"]:
             signal = do_again(signal, step)
