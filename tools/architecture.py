@@ -103,7 +103,10 @@ def draw() -> None:
 
 
 def walk() -> tuple[list[str], int]:
-    """Return the files that run before the solver is first called, in order, and how many calls end on the way."""
+    """Return the files that run before the solver is first called, in order, and how many calls end on the way.
+
+    Conditions that are only looked at, to refuse what breaks them, are none.
+    """
     import endmember as em
 
     signal = em.synthetic.mixed_phases((8, 8), channels=32, dose=300).signal
@@ -115,13 +118,14 @@ def walk() -> tuple[list[str], int]:
     def watch(frame, event, _):
         nonlocal returns, arrived
         path = Path(frame.f_code.co_filename)
-        if arrived or SOURCE not in path.parents or frame.f_code.co_name.startswith("<"):
+        name = frame.f_code.co_name
+        if arrived or SOURCE not in path.parents or name.startswith("<") or name == "refuse_if":
             return
-        name = path.relative_to(SOURCE).as_posix()
+        file = path.relative_to(SOURCE).as_posix()
         if event == "call":
-            arrived = name.startswith("factor/solvers/") and frame.f_code.co_name == "improve"
-            if name not in files:
-                files.append(name)
+            arrived = file.startswith("factor/solvers/") and name == "improve"
+            if file not in files:
+                files.append(file)
         elif event == "return":
             returns += 1
 

@@ -56,10 +56,8 @@ def unmix_images(
     """
     taken = [given(one) for one in signals]
     first, masks = taken[0], [None] * len(taken) if mask is None else list(mask)
-    refuse_if(
-        len(masks) != len(taken),
-        f"mask needs one entry for each of the {len(taken)} images, or None",
-    )
+    wrong = len(masks) != len(taken)
+    refuse_if(wrong, f"mask needs one entry for each of the {len(taken)} images, or None")
     for number, one in enumerate(taken[1:], 2):
         first.axis.check(
             one.axis,
