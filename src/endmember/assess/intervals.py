@@ -14,22 +14,19 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.linalg import eigh, toeplitz
 from scipy.special import chdtri
 from scipy.stats import norm
 
 from endmember.assess.bands import known_entries
 from endmember.assess.information import Information, Weights
-from endmember.assess.standard_errors import NoisyAnswer, noisy_answer, solution
+from endmember.assess.standard_errors import LEAST_VARIANCE, NoisyAnswer, noisy_answer, solution
 from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import one_blas_thread
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.scale.carriers import rescale
 from endmember.show.shown import Shown
 
-#: Sweeps of least squares without bounds that bring an answer to the directions of the data.
-SWEEPS = 5
-#: Pixels and channels are weighted as if they had this share of the mean variance at least.
-LEAST_VARIANCE = 0.05
 #: Negative values count fully from so many standard errors, so that their number is smooth.
 SOFT = 0.1
 #: What a normal number below zero counts on average then.
@@ -221,17 +218,15 @@ class _Turned:
 
     def _free(self) -> None:
         """Solve for both factors without bounds, and for the covariance of every row of them."""
-        answer, data = self.answer, self.observed.data
-        C, S = answer.C, answer.S
-        means = answer.variance(C.mean(axis=0, keepdims=True))[0], answer.variance(C).mean(axis=1)
-        columns, rows = (1 / np.maximum(v, LEAST_VARIANCE * v.mean()) for v in means)
-        for _ in range(SWEEPS):
-            C = np.where(self.known[0], answer.C, data.dot(solution(S, columns)))
-            S = np.where(self.known[1], answer.S, data.transposed_dot(solution(C, rows)))
-        self.C, self.S = C, S
-        self.spread = answer.covariances(C, S, (rows, columns))
-        larger = answer.enlarged(solution(S, columns))
-        self.spread[0] *= np.outer(larger, larger)
+        answer = self.answer
+        rows, columns = answer.plain_weights
+        whitening = _inverse_of(answer.correlation, np.sqrt(columns))
+        C, S = self.C, self.S = answer.without_bounds(rows, whitening)
+        self.spread = answer.covariances(C, S, (rows, whitening))
+        correlated, white = answer.products_of_errors(solution(S, whitening))
+        values, vectors = eigh(correlated, white)
+        colour = white @ (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+        self.spread[0] = colour @ self.spread[0] @ colour.T
         for spread, known in zip(self.spread, self.known, strict=True):
             spread *= ~(known[:, :, None] | known[:, None, :])
         weights = Weights(rows, columns)
@@ -380,3 +375,12 @@ class _Turned:
             values, vectors = np.linalg.eigh(spread)
             roots.append(vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :])
         return roots
+
+
+def _inverse_of(correlation: np.ndarray, roots: np.ndarray) -> np.ndarray:
+    """Return the weights of channels whose noise is correlated at these distances; (m,) where it is not, else (m, m)."""
+    if not correlation[1:].any():
+        return roots**2
+    values, vectors = eigh(toeplitz(correlation))
+    inverse = (vectors / np.maximum(values, LEAST_VARIANCE)) @ vectors.T
+    return inverse * np.outer(roots, roots)

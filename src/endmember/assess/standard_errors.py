@@ -5,9 +5,11 @@ import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.linalg import matmul_toeplitz
 from scipy.special import chndtrix
 from scipy.stats import norm
 from sklearn.base import clone
@@ -20,7 +22,7 @@ from endmember.factor.columns import or_one
 from endmember.factor.data import Explained, observe, one_blas_thread, row_blocks
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import match_components
-from endmember.factor.noise.model import NoiseModel, known_noise
+from endmember.factor.noise import NoiseModel, growing_noise, known_noise
 from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
 from endmember.methods.checks import check_positive_whole
@@ -41,6 +43,10 @@ FAR = 8.0
 GROWS = 5.0
 #: A residual is said whose mean square is larger than that of the noise by this fraction.
 UNLIKE = 0.1
+#: Sweeps of least squares without bounds that bring an answer to the directions of the data.
+SWEEPS = 5
+#: Pixels and channels are weighted as if they had this share of the mean variance at least.
+LEAST_VARIANCE = 0.05
 #: Correlation is measured in data of up to so many entries.
 MOST_PAINTED = 2e7
 #: Expected counts are never taken for less than this fraction of the largest.
@@ -239,18 +245,23 @@ class NoisyAnswer:
     def _noise(self) -> NoiseModel:
         """Return the noise that the loss of the model stands for; of variance NaN where nothing tells it."""
         data, loss = self.observed.data, self.model.own_loss()
-        measured = (
-            known_noise(self.observed) if loss.power == 0 else loss.measured_noise(self.observed)
-        )
-        if loss.power == 0 and measured and measured.gain <= GROWS * measured.gain_error:
-            measured = None
-        if measured is not None:
+        few = loss.power == 0 and not data.weighted and data.size <= MOST_PAINTED
+        measured = None if loss.power == 0 else loss.measured_noise(self.observed)
+        if loss.power == 0 and not few:
+            measured = known_noise(self.observed)
+        if measured is not None and (loss.power or measured.gain > GROWS * measured.gain_error):
             return measured
         unknowns = sum(np.count_nonzero(~fixed) for fixed in self.fixed) - self.S.shape[1]
         left = data.size - unknowns
-        return NoiseModel(
+        white = NoiseModel(
             gain=0.0, read_variance=self.explained.squares() / left if left > 0 else math.nan
         )
+        if not few or left <= 0:
+            return white
+        C, S = self.without_bounds(*map(np.ones, data.shape))
+        residual = [block for _, block in replace(self.explained, C=C, S=S).residual_blocks()]
+        grown = growing_noise(C @ S.T, np.concatenate(residual), np.linalg.qr(S)[0])
+        return grown if grown.gain > GROWS * grown.gain_error else white
 
     def bound(self) -> Errors:
         """Return the Cramér-Rao bound."""
@@ -345,32 +356,64 @@ class NoisyAnswer:
                 np.sqrt(np.maximum(np.einsum("iqq->iq", one) / np.einsum("iqq->iq", other), 1.0))
                 for one, other in zip(reached, best, strict=True)
             ]
-        times[0] *= self.enlarged(solution(self.S, weights[1]))
+        correlated, white = map(np.diag, self.products_of_errors(solution(self.S, weights[1])))
+        times[0] *= np.sqrt(np.maximum(correlated / white, 0.0))
         return times
 
-    def enlarged(self, solve: np.ndarray) -> np.ndarray:
-        """Return by how much correlated channels enlarge the errors of the maps that ``solve`` (m, k) makes, (k,)."""
-        if self.observed.data.size > MOST_PAINTED:
-            return np.ones(solve.shape[1])
-        deviation = np.sqrt(self.variance(self.C.mean(axis=0, keepdims=True)).T)
-        lags = self._correlation(np.linalg.qr(self.S / deviation)[0])
-        shift = np.arange(len(lags) + 1)
-        alike = np.array(
-            [[u[: len(u) - one] @ u[one:] for one in shift] for u in (solve * deviation).T]
-        )
-        return np.sqrt(np.maximum(1 + 2 * alike[:, 1:] @ lags / alike[:, 0], 0.0))
+    def products_of_errors(self, solve: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the covariance of maps that ``solve`` (m, k) makes in a mean pixel, correlated as measured, or not.
 
-    def _correlation(self, basis: np.ndarray) -> np.ndarray:
-        """Return the correlation of the noise at lags of 1, 2, … channels; measure how large it is on the way."""
+        Both are (k, k).
+        """
+        u = solve * self._deviation[:, None]
+        return u.T @ matmul_toeplitz(self.correlation, u), u.T @ u
+
+    @cached_property
+    def correlation(self) -> np.ndarray:
+        """The correlation of the noise of channels at a distance of 0, 1, 2, … channels, (m,); not of large data.
+
+        Measured without bounds: a residual of bounded maps holds signal, which is alike in all channels. How large it
+        is beside the noise is measured on the way.
+        """
+        found, size = np.eye(1, len(self.S))[0], self.observed.data.size
+        if size > MOST_PAINTED:
+            return found
         squares, expected, residual = 0.0, 0.0, []
-        for rows, block in self.explained.residual_blocks():
-            variance = self.variance(self.C[rows])
-            squares, expected = squares + np.sum(block**2), expected + np.sum(variance)
-            residual.append(block / np.sqrt(variance))
-        size = self.observed.data.size
+        by_pixel, by_channel = map(np.sqrt, self.plain_weights)
+        C, S = self.without_bounds(*self.plain_weights)
+        for rows, block in replace(self.explained, C=C, S=S).residual_blocks():
+            squares += np.sum(block**2)
+            expected += np.sum(self.variance(self.C[rows]))
+            residual.append(block * by_pixel[rows, None] * by_channel)
         free = max(size - self.C.size - self.S.size, 1)
         self.misfit = float(squares / expected) * size / free if self.noise.gain > 0 else math.nan
-        return lagged_correlation(np.concatenate(residual).T, basis, np.ones(len(basis)))
+        basis = np.linalg.qr(S * by_channel[:, None])[0]
+        lags = lagged_correlation(np.concatenate(residual).T, basis, np.ones(len(basis)))
+        found[1 : len(lags) + 1] = lags
+        return found
+
+    def without_bounds(self, rows: np.ndarray, columns: np.ndarray) -> list[np.ndarray]:
+        """Return maps and spectra that least squares with weights of pixels and channels bring to the data's directions.
+
+        Entries that the model was told stay, and models whose answer has no bounds keep it.
+        """
+        C, S = self.C, self.S
+        known = [fixed & ~zero for fixed, zero in zip(self.fixed, self.at_zero, strict=True)]
+        data = self.observed.data
+        for _ in range(SWEEPS if self.explained.offset is None else 0):
+            C = np.where(known[0], self.C, data.dot(solution(S, columns)))
+            S = np.where(known[1], self.S, data.transposed_dot(solution(C, rows)))
+        return [C, S]
+
+    @cached_property
+    def plain_weights(self) -> list[np.ndarray]:
+        """One over the mean variance of pixels (n,) and of channels (m,)."""
+        means = self.variance(self.C).mean(axis=1), self._deviation**2
+        return [1 / np.maximum(v, LEAST_VARIANCE * v.mean()) for v in means]
+
+    @cached_property
+    def _deviation(self) -> np.ndarray:
+        return np.sqrt(self.variance(self.C.mean(axis=0, keepdims=True))[0])
 
     def variance(self, C: np.ndarray) -> np.ndarray:
         """Return the variance of the noise in pixels of some maps, (rows, m)."""
@@ -462,8 +505,8 @@ class NoisyAnswer:
 
 
 def solution(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return what takes data to the least-squares factor beside ``Z`` (m, k) with weights (m,), (m, k)."""
-    weighted = Z * weights[:, None]
+    """Return what takes data to the least-squares factor beside ``Z`` (m, k) with weights (m,) or (m, m), (m, k)."""
+    weighted = Z * weights[:, None] if weights.ndim == 1 else weights @ Z
     return weighted @ np.linalg.pinv(Z.T @ weighted)
 
 

@@ -5,6 +5,7 @@ from endmember.factor.noise.model import (
     counting_noise,
     denoised_before,
     estimate_noise,
+    growing_noise,
     known_noise,
 )
 from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap, spiked_strength
@@ -17,6 +18,7 @@ __all__ = [
     "denoised_before",
     "detection_limit",
     "estimate_noise",
+    "growing_noise",
     "heads",
     "known_noise",
     "lone_count_floor",

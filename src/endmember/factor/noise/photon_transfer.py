@@ -52,7 +52,7 @@ def fit_noise(block: Floats) -> ResidualFit:
     positive = np.maximum(filled, 0)
     power = float(np.mean(filled**2))
     variance = positive + max(positive.mean(), 1e-3 * math.sqrt(power), np.finfo(float).tiny) * 0.1
-    bins = _bins_of_equal_signal(positive)
+    bins = bins_of_equal_signal(positive)
     for _ in range(3):
         smallest = _WHITENING_FLOOR * variance.mean()
         rows, columns = rank_one_variance(
@@ -61,7 +61,7 @@ def fit_noise(block: Floats) -> ResidualFit:
         left, right, low_rank, complete = _low_rank_fit(filled, rows, columns)
         share = np.outer(1 - np.sum(left**2, axis=1), 1 - np.sum(right**2, axis=1))
         residual = np.where(known, block - low_rank, 0)
-        valid, line, errors = _photon_transfer(filled, residual, share, bins, known)
+        valid, line, errors = photon_transfer(filled, residual, share, bins, known)
         variance = np.maximum(line[0] * np.maximum(low_rank, 0) + line[1], 0)
         floor = max(1e-3 * variance.mean(), np.finfo(float).eps ** 2 * power, 1e-300)
         variance = np.maximum(variance, floor)
@@ -129,7 +129,7 @@ def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int
     return int(np.argmax(np.append(enough, True)))
 
 
-def _bins_of_equal_signal(positive: Floats) -> Indices:
+def bins_of_equal_signal(positive: Floats) -> Indices:
     """Bin of every entry by the product of its row and column means, which hardly carry noise.
 
     Averages of data and of squared residuals in such a bin are unbiased, however few the counts.
@@ -139,7 +139,7 @@ def _bins_of_equal_signal(positive: Floats) -> Indices:
     return np.searchsorted(np.quantile(some, np.arange(1, _N_BINS) / _N_BINS), expected)
 
 
-def _photon_transfer(
+def photon_transfer(
     data: Floats, residual: Floats, share: Floats, bins: Indices, known: Bools
 ) -> tuple[Bools, list[float], list[float]]:
     """Line through mean square residual against mean; entries far off the line are spikes.
