@@ -45,6 +45,23 @@ def test_the_truth_lies_between_the_ends(absent):
     assert np.mean(inside) >= 0.94
 
 
+def test_correlated_channels_tilt_no_interval():
+    """Their noise has directions of its own, which unweighted fits take for those of the signal."""
+    phantom = em.synthetic.mixed_phases((40, 40), CHANNELS, k=3, dose=100, seed=0)
+    noise = np.random.default_rng(0).standard_normal(phantom.clean.shape)
+    noise += 0.6 * np.roll(noise, 1, axis=-1)
+    data = phantom.clean + np.sqrt(phantom.clean.mean() / 1.36) * noise
+    model = em.NMF(3, random_state=0).fit(data)
+    answer = NoisyAnswer(model, model.explained(observe(data)), None)
+    assert answer.noise.gain == 0  # it does not grow with the signal, though smooth noise looks so
+    np.testing.assert_allclose(answer.correlation[:4], [1, 0.6 / 1.36, 0, 0], atol=0.02)
+    for j, true in zip(
+        em.match_components(model.components_, phantom.spectra), phantom.spectra, strict=True
+    ):
+        found = em.assess.displacement(model, data, of=ratio(int(j)), level=0.95)
+        assert found.low[0] <= ratio(0)(None, true[None]) <= found.high[0]
+
+
 def test_mixed_pixels_and_like_spectra_are_both_inside():
     """((1 − s) M + s 1 m) S = M ((1 − s) S + s 1 m S), as long as the rows of M sum to one."""
     phantom = em.synthetic.mixed_phases(SHAPE, CHANNELS, k=3, dose=100, seed=0)
