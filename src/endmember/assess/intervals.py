@@ -378,7 +378,7 @@ class _Turned:
 
 
 def _inverse_of(correlation: np.ndarray, roots: np.ndarray) -> np.ndarray:
-    """Return the weights of channels whose noise is correlated at these distances; (m,) where it is not, else (m, m)."""
+    """Return weights of channels whose noise is correlated at these distances: (m, m), or (m,) where it is not."""
     if not correlation[1:].any():
         return roots**2
     values, vectors = eigh(toeplitz(correlation))

@@ -245,23 +245,23 @@ class NoisyAnswer:
     def _noise(self) -> NoiseModel:
         """Return the noise that the loss of the model stands for; of variance NaN where nothing tells it."""
         data, loss = self.observed.data, self.model.own_loss()
-        few = loss.power == 0 and not data.weighted and data.size <= MOST_PAINTED
-        measured = None if loss.power == 0 else loss.measured_noise(self.observed)
-        if loss.power == 0 and not few:
-            measured = known_noise(self.observed)
-        if measured is not None and (loss.power or measured.gain > GROWS * measured.gain_error):
-            return measured
+        counted = None if loss.power == 0 else loss.measured_noise(self.observed)
+        if counted is not None:
+            return counted
         unknowns = sum(np.count_nonzero(~fixed) for fixed in self.fixed) - self.S.shape[1]
         left = data.size - unknowns
-        white = NoiseModel(
-            gain=0.0, read_variance=self.explained.squares() / left if left > 0 else math.nan
-        )
-        if not few or left <= 0:
-            return white
-        C, S = self.without_bounds(*map(np.ones, data.shape))
+        if left <= 0:
+            return NoiseModel(gain=0.0, read_variance=math.nan)
+        large = data.weighted or data.size > MOST_PAINTED
+        grown = known_noise(self.observed) if large else self._growing_noise()
+        if grown is not None and grown.gain > GROWS * grown.gain_error:
+            return grown
+        return NoiseModel(gain=0.0, read_variance=self.explained.squares() / left)
+
+    def _growing_noise(self) -> NoiseModel:
+        C, S = self.without_bounds(*map(np.ones, self.observed.data.shape))
         residual = [block for _, block in replace(self.explained, C=C, S=S).residual_blocks()]
-        grown = growing_noise(C @ S.T, np.concatenate(residual), np.linalg.qr(S)[0])
-        return grown if grown.gain > GROWS * grown.gain_error else white
+        return growing_noise(C @ S.T, np.concatenate(residual), np.linalg.qr(S)[0])
 
     def bound(self) -> Errors:
         """Return the Cramér-Rao bound."""
@@ -393,7 +393,7 @@ class NoisyAnswer:
         return found
 
     def without_bounds(self, rows: np.ndarray, columns: np.ndarray) -> list[np.ndarray]:
-        """Return maps and spectra that least squares with weights of pixels and channels bring to the data's directions.
+        """Return maps and spectra that weighted least squares bring to the directions of the data.
 
         Entries that the model was told stay, and models whose answer has no bounds keep it.
         """
