@@ -200,11 +200,11 @@ def test_bootstrap_agrees_where_the_bound_is_met():
 
 def test_limit_at_zero_is_one_sided():
     # One component, two channels: without signal the limit is the quantile of half a normal.
-    from endmember.assess.standard_errors import BELOW, _upper_limit
+    from endmember.assess.information import BELOW, upper_limit
 
-    half = _upper_limit(np.zeros(1), np.array([4.0]))[0]
+    half = upper_limit(np.zeros(1), np.array([4.0]))[0]
     assert 2 * norm.cdf(2 * half) - 1 == pytest.approx(BELOW)
-    steep = _upper_limit(np.array([1e4]), np.array([1e-6]))[0]
+    steep = upper_limit(np.array([1e4]), np.array([1e-6]))[0]
     assert 1 - np.exp(-1e4 * steep) == pytest.approx(BELOW, rel=1e-6)
 
 

@@ -12,6 +12,8 @@ from functools import cached_property
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
+from scipy.special import chndtrix
+from scipy.stats import norm
 
 from endmember.factor.data import row_blocks
 
@@ -19,6 +21,10 @@ from endmember.factor.data import row_blocks
 FREE = 1e-8
 #: Entries of a block of pixels that are worked on at a time.
 BLOCK = 2**22
+#: The limit of an entry at zero has this much of the probability below it, as one standard error has.
+BELOW = float(norm.cdf(1.0))
+#: Distance of two answers, in standard errors, from which on noise adds the same to it.
+FAR = 8.0
 
 
 @dataclass(frozen=True)
@@ -208,3 +214,24 @@ def _solved(A: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
     values, vectors = np.linalg.eigh(inverse)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]).swapaxes(-1, -2) @ weighted
     return root, inverse @ weighted, np.diagonal(inverse, axis1=-2, axis2=-1)
+
+
+def solution(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return what takes data to the least-squares factor beside ``Z`` (m, k) with weights (m,) or (m, m), (m, k)."""
+    weighted = Z * weights[:, None] if weights.ndim == 1 else weights @ Z
+    return weighted @ np.linalg.pinv(Z.T @ weighted)
+
+
+def together(distance: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Return what the size of a normal number of this mean and error stays below in 68 of 100 cases."""
+    away = np.minimum(np.abs(distance) / np.maximum(error, 1e-300), FAR)
+    return np.abs(distance) + (np.sqrt(chndtrix(2 * BELOW - 1, 1, away**2)) - away) * error
+
+
+def upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    r"""Return the quantile of :math:`\exp(-g x - h x^2/2)`, :math:`x \ge 0`, that one standard error leaves below."""
+    root = np.sqrt(np.maximum(curvature, 1e-300))
+    start = np.maximum(slope, 0.0) / root
+    normal = (norm.isf((1 - BELOW) * norm.sf(np.minimum(start, 30.0))) - start) / root
+    steep = -np.log(1 - BELOW) / np.where(slope > 0, slope, 1.0)
+    return np.where(start < 30.0, normal, steep)

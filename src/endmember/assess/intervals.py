@@ -19,8 +19,8 @@ from scipy.special import chdtri
 from scipy.stats import norm
 
 from endmember.assess.bands import known_entries
-from endmember.assess.information import Information, Weights
-from endmember.assess.standard_errors import LEAST_VARIANCE, NoisyAnswer, noisy_answer, solution
+from endmember.assess.information import Information, Weights, solution
+from endmember.assess.standard_errors import LEAST_VARIANCE, NoisyAnswer, noisy_answer
 from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
 from endmember.factor.data import one_blas_thread
 from endmember.factor.loop import Callback, Progress

@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import matmul_toeplitz
-from scipy.special import chndtrix
-from scipy.stats import norm
 from sklearn.base import clone
 
 from endmember.assess.bands import fixed_entries, given_fit
-from endmember.assess.information import Information, Weights
+from endmember.assess.information import (
+    BELOW,
+    Information,
+    Weights,
+    solution,
+    together,
+    upper_limit,
+)
 from endmember.assess.surrogates import lagged_correlation
 from endmember.errors import Argument, EndmemberError, Sentence, Words, check_known, refuse_if
 from endmember.factor.columns import or_one
@@ -35,10 +40,6 @@ MOST_WORK = 3e11
 MOST_ENTRIES = 8000
 #: An entry is held at zero when it is below this fraction of the largest of its component.
 AT_ZERO = 1e-8
-#: The limit of an entry at zero has this much of the probability below it, as one standard error has.
-BELOW = float(norm.cdf(1.0))
-#: Distance of two answers, in standard errors, from which on noise adds the same to it.
-FAR = 8.0
 #: White noise is taken for what a loss says it is, unless its variance grows with the signal by so many errors.
 GROWS = 5.0
 #: A residual is said whose mean square is larger than that of the noise by this fraction.
@@ -51,12 +52,8 @@ LEAST_VARIANCE = 0.05
 MOST_PAINTED = 2e7
 #: Expected counts are never taken for less than this fraction of the largest.
 FAINTEST = 1e-9
-
-
 #: Directions of amounts of which so little of the most is known are those of scale.
 SINGULAR = 1e-9
-
-
 #: What is said of the bias of clipped noise.
 TESTED = {
     True: " They hold how far clipped noise and penalties have moved it from the answer whose zeros a test decides.",
@@ -311,10 +308,8 @@ class NoisyAnswer:
         other = NoisyAnswer(model, model.explained(self.observed), self.noise)
         order = match_components(other.S.T, self.S.T)
         own, there = other.bound(), self.model
-        spectra = _together(
-            there.flat_components - model.flat_components[order], own.spectra[order]
-        )
-        maps = _together(there.maps_ - model.maps_[..., order], own.maps[..., order])
+        spectra = together(there.flat_components - model.flat_components[order], own.spectra[order])
+        maps = together(there.maps_ - model.maps_[..., order], own.maps[..., order])
         known = [self.fixed[mode] & ~self.at_zero[mode] for mode in (0, 1)]
         return replace(
             errors, tested=True, rotations=own.rotations,
@@ -461,7 +456,7 @@ class NoisyAnswer:
             weighted = residual * known.weights.block(rows, self.C[rows] @ self.S.T)
             push[0][rows] = -weighted @ self.S
             push[1] -= weighted.T @ self.C[rows]
-        return [_upper_limit(slope, h) for slope, h in zip(push, known.curvatures(), strict=True)]
+        return [upper_limit(slope, h) for slope, h in zip(push, known.curvatures(), strict=True)]
 
     def simulated(self, number: int, rng: np.random.Generator, tell: Callback) -> Errors:
         """Return the spread of fits to data simulated from the answer."""
@@ -502,27 +497,6 @@ class NoisyAnswer:
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
             rotations, method, exact, self.model.own_loss().likelihood, misfit=self.misfit,
         )  # fmt: skip
-
-
-def solution(Z: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return what takes data to the least-squares factor beside ``Z`` (m, k) with weights (m,) or (m, m), (m, k)."""
-    weighted = Z * weights[:, None] if weights.ndim == 1 else weights @ Z
-    return weighted @ np.linalg.pinv(Z.T @ weighted)
-
-
-def _together(distance: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Return what the size of a normal number of this mean and error stays below in 68 of 100 cases."""
-    away = np.minimum(np.abs(distance) / np.maximum(error, 1e-300), FAR)
-    return np.abs(distance) + (np.sqrt(chndtrix(2 * BELOW - 1, 1, away**2)) - away) * error
-
-
-def _upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
-    r"""Return the quantile of :math:`\exp(-g x - h x^2/2)`, :math:`x \ge 0`, that one standard error leaves below."""
-    root = np.sqrt(np.maximum(curvature, 1e-300))
-    start = np.maximum(slope, 0.0) / root
-    normal = (norm.isf((1 - BELOW) * norm.sf(np.minimum(start, 30.0))) - start) / root
-    steep = -np.log(1 - BELOW) / np.where(slope > 0, slope, 1.0)
-    return np.where(start < 30.0, normal, steep)
 
 
 def _simulate(mean: np.ndarray, noise: NoiseModel, rng: np.random.Generator) -> np.ndarray:
