@@ -473,7 +473,7 @@ class NoisyAnswer:
             again = clone(self.model)
             if "init" in again.get_params():
                 again.set_params(init=(self.C, self.S.T))
-            again.fit(_simulate(mean, self.noise, rng))
+            again.fit(self.noise.draw(mean, rng))
             order = match_components(again.components_, self.S.T)
             found[0].append(np.asarray(again.maps_).reshape(-1, k)[:, order])
             found[1].append(again.components_[order].T)
@@ -497,10 +497,3 @@ class NoisyAnswer:
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
             rotations, method, exact, self.model.own_loss().likelihood, misfit=self.misfit,
         )  # fmt: skip
-
-
-def _simulate(mean: np.ndarray, noise: NoiseModel, rng: np.random.Generator) -> np.ndarray:
-    """Return data with this mean and noise."""
-    if noise.power == 1 and noise.gain > 0 and noise.offset == noise.read_variance == 0:
-        return noise.gain * rng.poisson(np.maximum(mean, 0.0) / noise.gain)
-    return mean + rng.standard_normal(mean.shape) * np.sqrt(noise.variance(mean))

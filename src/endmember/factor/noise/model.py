@@ -93,6 +93,12 @@ class NoiseModel:
     power: float = 1.0
     unknown: str = ""
 
+    def draw(self, mean: Floats, rng: np.random.Generator) -> Floats:
+        """Return data with this mean and noise."""
+        if self.power == 1 and self.gain > 0 and self.offset == self.read_variance == 0:
+            return self.gain * rng.poisson(np.maximum(mean, 0.0) / self.gain)
+        return mean + rng.standard_normal(mean.shape) * np.sqrt(self.variance(mean))
+
     def variance(self, mean: ArrayLike) -> Floats:
         """Variance of entries with these means, never below the read noise.
 
