@@ -27,7 +27,7 @@ from endmember.factor.columns import or_one
 from endmember.factor.data import Explained, observe, one_blas_thread, row_blocks
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import match_components
-from endmember.factor.noise import NoiseModel, growing_noise, known_noise
+from endmember.factor.noise import NoiseModel, growth, known_noise
 from endmember.factor.penalties import Absent
 from endmember.factor.scale.carriers import gradient_of_norm
 from endmember.methods.checks import check_positive_whole
@@ -258,7 +258,8 @@ class NoisyAnswer:
     def _growing_noise(self) -> NoiseModel:
         C, S = self.without_bounds(*map(np.ones, self.observed.data.shape))
         residual = [block for _, block in replace(self.explained, C=C, S=S).residual_blocks()]
-        return growing_noise(C @ S.T, np.concatenate(residual), np.linalg.qr(S)[0])
+        slope, error, least = growth(C @ S.T, np.concatenate(residual), np.linalg.qr(S)[0])
+        return NoiseModel(gain=slope, gain_error=error, read_variance=max(least, 0.0))
 
     def bound(self) -> Errors:
         """Return the Cramér-Rao bound."""

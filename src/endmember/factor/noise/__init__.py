@@ -5,10 +5,14 @@ from endmember.factor.noise.model import (
     counting_noise,
     denoised_before,
     estimate_noise,
-    growing_noise,
     known_noise,
 )
-from endmember.factor.noise.photon_transfer import detection_limit, spiked_overlap, spiked_strength
+from endmember.factor.noise.photon_transfer import (
+    detection_limit,
+    growth,
+    spiked_overlap,
+    spiked_strength,
+)
 from endmember.factor.noise.splitting import heads
 from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
 
@@ -18,7 +22,7 @@ __all__ = [
     "denoised_before",
     "detection_limit",
     "estimate_noise",
-    "growing_noise",
+    "growth",
     "heads",
     "known_noise",
     "lone_count_floor",

@@ -26,13 +26,7 @@ from endmember.factor.data import (
     left_in,
     left_out,
 )
-from endmember.factor.noise.photon_transfer import (
-    LEAST_SHARE,
-    ResidualFit,
-    bins_of_equal_signal,
-    fit_noise,
-    photon_transfer,
-)
+from endmember.factor.noise.photon_transfer import LEAST_SHARE, ResidualFit, fit_noise
 from endmember.factor.sketch.low_rank import is_compressed
 from endmember.factor.sketch.passes import largest_size
 
@@ -342,18 +336,6 @@ def known_noise(X: Any) -> NoiseModel | None:
     """Return what `estimate_noise` measures, or None where the noise cannot be measured."""
     noise = estimate_noise(X)
     return None if noise.unknown else noise
-
-
-def growing_noise(model: Floats, residual: Floats, basis: Floats) -> NoiseModel:
-    """Return the line of the variance of a residual (n, m) against its model (n, m).
-
-    ``basis`` (m, k) are the orthonormal directions that the model has taken out.
-    """
-    share = np.broadcast_to(1 - np.sum(basis**2, axis=1), model.shape)
-    bins = bins_of_equal_signal(np.maximum(model, 0.0))
-    everywhere = np.isfinite(residual)
-    _, line, errors = photon_transfer(model + residual, residual, share, bins, everywhere)
-    return NoiseModel(**_line(*line), gain_error=errors[0])
 
 
 def denoised_before(X: Given | Observed) -> str:

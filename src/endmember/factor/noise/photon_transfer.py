@@ -52,7 +52,7 @@ def fit_noise(block: Floats) -> ResidualFit:
     positive = np.maximum(filled, 0)
     power = float(np.mean(filled**2))
     variance = positive + max(positive.mean(), 1e-3 * math.sqrt(power), np.finfo(float).tiny) * 0.1
-    bins = bins_of_equal_signal(positive)
+    bins = _bins_of_equal_signal(positive)
     for _ in range(3):
         smallest = _WHITENING_FLOOR * variance.mean()
         rows, columns = rank_one_variance(
@@ -61,7 +61,7 @@ def fit_noise(block: Floats) -> ResidualFit:
         left, right, low_rank, complete = _low_rank_fit(filled, rows, columns)
         share = np.outer(1 - np.sum(left**2, axis=1), 1 - np.sum(right**2, axis=1))
         residual = np.where(known, block - low_rank, 0)
-        valid, line, errors = photon_transfer(filled, residual, share, bins, known)
+        valid, line, errors = _photon_transfer(filled, residual, share, bins, known)
         variance = np.maximum(line[0] * np.maximum(low_rank, 0) + line[1], 0)
         floor = max(1e-3 * variance.mean(), np.finfo(float).eps ** 2 * power, 1e-300)
         variance = np.maximum(variance, floor)
@@ -81,6 +81,17 @@ def fit_noise(block: Floats) -> ResidualFit:
         signal_power=power,
         complete=complete,
     )
+
+
+def growth(model: Floats, residual: Floats, basis: Floats) -> tuple[float, float, float]:
+    """Return slope, error of the slope and intercept of the variance of a residual (n, m) against its model (n, m).
+
+    ``basis`` (m, k) are the orthonormal directions that the model has taken out.
+    """
+    share = np.broadcast_to(1 - np.sum(basis**2, axis=1), model.shape)
+    bins, known = _bins_of_equal_signal(np.maximum(model, 0.0)), np.isfinite(residual)
+    _, line, errors = _photon_transfer(model + residual, residual, share, bins, known)
+    return line[0], errors[0], line[1]
 
 
 def _low_rank_fit(
@@ -129,7 +140,7 @@ def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int
     return int(np.argmax(np.append(enough, True)))
 
 
-def bins_of_equal_signal(positive: Floats) -> Indices:
+def _bins_of_equal_signal(positive: Floats) -> Indices:
     """Bin of every entry by the product of its row and column means, which hardly carry noise.
 
     Averages of data and of squared residuals in such a bin are unbiased, however few the counts.
@@ -139,7 +150,7 @@ def bins_of_equal_signal(positive: Floats) -> Indices:
     return np.searchsorted(np.quantile(some, np.arange(1, _N_BINS) / _N_BINS), expected)
 
 
-def photon_transfer(
+def _photon_transfer(
     data: Floats, residual: Floats, share: Floats, bins: Indices, known: Bools
 ) -> tuple[Bools, list[float], list[float]]:
     """Line through mean square residual against mean; entries far off the line are spikes.
