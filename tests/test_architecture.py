@@ -175,11 +175,11 @@ def statements(text: str) -> int:
 MOST_STATEMENTS = {
     "__init__": 24,
     "app": 2096,
-    "assess": 2167,
+    "assess": 2168,
     "catalogue": 42,
     "cli": 1099,
     "errors": 53,
-    "factor": 6711,
+    "factor": 6710,
     "methods": 2197,
     "preprocess": 1128,
     "show": 743,
