@@ -31,6 +31,8 @@ from .console import counted
 
 #: Components that the memory is reckoned for and the next command asks for.
 _EXAMPLE = 3
+#: More empty pixels than this share are spoken of: a sampled scan has as many.
+MOST = 0.5
 #: Pixels of which that many components can be told at all.
 _FEWEST = 2 * _EXAMPLE
 
@@ -102,6 +104,14 @@ def describe_file(
             )
         if summary.zeros == 1 or data[..., 0].size < _FEWEST:
             continue
+        share, sampled = _unmeasured(data, summary), ""
+        if share > MOST:
+            sampled = " --missing empty --smooth 0.01"
+            yield _line(
+                "attention",
+                f"{_share(share)} of the pixels are empty; where they were not measured, as in a sampled scan,"
+                f"{sampled} unmixes the others and fills the maps in",
+            )
         peak = of_zero_peak(signal)
         yield from (_line("attention", sentence) for sentence in peak)
         choice = (
@@ -110,7 +120,7 @@ def describe_file(
             + (f" --signal {one.number}" if len(images) > 1 else "")
         )
         lazy = " --lazy" if free is not None and needed > free else ""
-        left_out = " --missing leave-out" if summary.non_finite else ""
+        left_out = (sampled or " --missing leave-out") if summary.non_finite else ""
         commands.append(
             f"  endmember unmix {shlex.quote(str(file))} -k {_EXAMPLE}{choice}{lazy}{left_out}"
         )
@@ -172,6 +182,14 @@ def describe(signal: Any) -> Summary:
         maximum=max(maxima) if n_finite else math.nan,
         mean=math.fsum(sums) / n_finite if n_finite else math.nan,
     )
+
+
+def _unmeasured(data: Any, summary: Summary) -> float:
+    """Return the share of the pixels that are zero or NaN throughout; 0 where so few counts leave as many empty."""
+    totals = np.asarray((counts_of(data) if is_list(data) else data).sum(axis=-1))
+    share = float(np.mean((totals == 0) | np.isnan(totals)))
+    by_chance = math.exp(-summary.mean * data.shape[-1])
+    return 0.0 if summary.counts and by_chance > share / 2 else share
 
 
 def _tally(block: np.ndarray) -> tuple[Any, ...]:

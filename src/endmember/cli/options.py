@@ -117,10 +117,11 @@ CropOption = Annotated[
     ),
 ]
 MissingOption = Annotated[
-    Literal["leave-out"] | None,
+    Literal["leave-out", "empty"] | None,
     typer.Option(
-        metavar="leave-out",
-        help="Leave out NaN and infinite values; says which.",
+        metavar="leave-out|empty",
+        help="Leave out NaN and infinite values, and with empty pixels that are all zero; says which. A weight of "
+        "--smooth fills maps in there.",
     ),
 ]
 WeightsOption = Annotated[
@@ -340,7 +341,7 @@ def narrowed(
         image = signals.crop_windows(image, windows)
     elif windows:
         image = signals.crop_energy(image, *windows[0])
-    return signals.leave_out_missing(image, entries=entries) if missing else image
+    return signals.leave_out_missing(image, entries, missing == "empty") if missing else image
 
 
 def _mask(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:

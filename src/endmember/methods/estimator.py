@@ -130,6 +130,8 @@ class SpectralEstimator(
     unit_of_spectra: str = "unit length"
     #: Whether components have signs and are no spectra of anything.
     signed = False
+    #: Whether maps go on where pixels are masked, as neighbours say.
+    fills = False
     #: Whether single entries may have weights, or be missing.
     takes_weights = True
     #: The values that parameters may have, by their names, and the parameters that are whole numbers of at least 1.
@@ -194,11 +196,13 @@ class SpectralEstimator(
         y : None
             Not used; scikit-learn's pipelines pass it.
         mask : array_like of bool or HyperSpy signal, (…), optional
-            Pixels to leave out (True), in the order of the data. Their maps are NaN.
+            Pixels to leave out (True), in the order of the data, such as those not measured. Their maps are NaN, or
+            filled in from around them where a penalty speaks of neighbours (``em.Smooth``, ``em.TotalVariation``).
         channel_mask : array_like of bool or HyperSpy signal, (n_channels,), optional
             Channels to leave out (True). Their spectra are NaN.
         weights : array_like, shape of X or of its pixels, optional
-            Weight of every entry, or of every pixel; with weights, NaN data and entries of weight 0 are missing.
+            Weight of every entry, or of every pixel; with weights, NaN data and entries of weight 0 are missing, and
+            pixels of weight 0 are masked.
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
         pattern : tuple of int, optional
@@ -287,9 +291,8 @@ class SpectralEstimator(
             If the data lie on another energy axis than those of the fit, unless they are resampled.
         """
         explained = self._explained_anew(X, mask, channel_mask, weights, resample)
-        return explained.observed.maps(explained.C) * explained.observed.unit ** self._powers().get(
-            "maps_", 0
-        )
+        maps = explained.observed.maps(explained.C, fill=self.fills)
+        return maps * explained.observed.unit ** self._powers().get("maps_", 0)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """Return the spectrum image ``(…, n_channels)`` that maps ``(…, k)`` stand for."""

@@ -291,8 +291,8 @@ def is_image(one: Any) -> bool:
 
 def _observed(X: Given, mask: Any, channel_mask: Any, weights: Any) -> Observed:
     """Read the data; what is masked stays in them with weight zero, as other terms may see it."""
-    if mask is None and channel_mask is None and X.hidden is None:
-        return observe(X, weights=weights, keep_empty=True)
+    if mask is None and channel_mask is None and weights is None and X.hidden is None:
+        return observe(X, keep_empty=True)
     pixels, channels, seen = checked_masks(X, X.shape[:-1], mask, channel_mask, weights)
     seen = np.ones(X.shape) if seen is None else seen.copy()
     if pixels is not None:

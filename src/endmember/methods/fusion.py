@@ -8,7 +8,7 @@ import numpy as np
 
 from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.arrangements.fusion import FusedData, FusedLoss, SharedTerm, Sum, Summand
-from endmember.factor.data import Axis, Grid, one_blas_thread
+from endmember.factor.data import Axis, Grid, filled_in, one_blas_thread
 from endmember.factor.loop import (
     Callback,
     Fit,
@@ -361,7 +361,9 @@ class Assembly:
                     masked = term.masked(mode)
                     unseen &= False if summand.matrix is not None or masked is None else masked
             F[unseen] = np.nan
-            arrays[factor] = F.reshape(*self.domains[i], self.k)
+            F = F.reshape(*self.domains[i], self.k)
+            fills = unseen.any() and any(penalty.spatial for penalty in self.penalties[i])
+            arrays[factor] = filled_in(F) if fills else F
         return FusionFit(
             arrays=arrays,
             objective_=np.array(fit.objective),

@@ -102,7 +102,8 @@ class NMF(Alternating):
     Attributes
     ----------
     components_, maps_ : ndarray, (k, n_channels), (*domain, k)
-        The spectra, NaN at masked channels; the maps, NaN at masked pixels.
+        The spectra, NaN at masked channels; the maps, NaN at masked pixels, or filled in from around them where a
+        penalty on the maps speaks of neighbours.
     n_components_, n_features_in_ : int
         How many components there are in the answer, and channels in the data, masked ones included.
     relevance_ : ndarray, (n_components,)
@@ -391,6 +392,10 @@ class NMF(Alternating):
             np.any([p.fixes_scale(k) for p in own], axis=0) for own in self._penalties().values()
         ]
 
+    @property
+    def fills(self) -> bool:  # type: ignore[override]
+        return any(penalty.spatial for penalty in self._penalties()["maps"])
+
     def _penalties(self) -> dict[str, list[Penalty]]:
         weights = iter(self.learned().get("penalty_weights_", ()))
         found = {
@@ -464,7 +469,7 @@ class NMF(Alternating):
         for mode, penalties in enumerate(self._penalties().values()):
             for penalty in penalties:
                 C, S = penalty.finish([C, S], mode)
-        self.maps_, self.components_ = observed.maps(C), observed.spectra(S)
+        self.maps_, self.components_ = observed.maps(C, fill=self.fills), observed.spectra(S)
         self.n_components_ = C.shape[1]
         if "columns_" in vars(self):
             self.amounts_ = Amounts(self.columns_.T[observed.columns]).of(S).T

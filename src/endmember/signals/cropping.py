@@ -105,8 +105,8 @@ def crop_windows(signal: Any, windows: Sequence[Sequence[float | None]]) -> Any:
     return _hiding(cropped, {"step": "crop_windows", "windows": [*map(list, windows)]}, between)
 
 
-def leave_out_missing(signal: Any, entries: bool = False) -> Any:
-    """Return the signal with its NaN and infinite values masked.
+def leave_out_missing(signal: Any, entries: bool = False, empty: bool = False) -> Any:
+    """Return the signal with its NaN and infinite values masked, and on request its empty pixels.
 
     How many they are is told on the logger ``endmember`` at level INFO. Lazy data are read once for it.
 
@@ -117,6 +117,8 @@ def leave_out_missing(signal: Any, entries: bool = False) -> Any:
     entries : bool
         Mask them alone, for models that do without single values, rather than the spectra that hold them. Lazy data
         too large to be kept in memory lose whole spectra even so.
+    empty : bool
+        Mask pixels that are zero throughout as well: those that a sampled scan has not measured.
 
     Examples
     --------
@@ -131,6 +133,8 @@ def leave_out_missing(signal: Any, entries: bool = False) -> Any:
     taken = given(signal).array
     entries = entries and not stays_lazy(taken)
     wrong = ~np.isfinite(taken)
+    if empty:
+        wrong = wrong | ((taken == 0) | wrong).all(axis=-1)[..., np.newaxis]
     channels = np.asarray(wrong.reshape(-1, wrong.shape[-1]).all(axis=0))
     wrong = wrong & ~channels
     whole, touched = (np.asarray(fold(axis=-1)) for fold in ((wrong | channels).all, wrong.any))
@@ -144,7 +148,8 @@ def leave_out_missing(signal: Any, entries: bool = False) -> Any:
         channels.sum(), channels.size, f", {single} single value{'s' * (single > 1)}" if single else "",
     )  # fmt: skip
     hidden = wrong | channels if entries else touched[..., None] | channels
-    return _hiding(signal.isig[:], {"step": "leave_out_missing", "entries": entries}, hidden)
+    step = {"step": "leave_out_missing", "entries": entries, "empty": empty}
+    return _hiding(signal.isig[:], step, hidden)
 
 
 def _hiding(signal: Any, step: dict[str, Any], hidden: Any) -> Any:

@@ -17,6 +17,8 @@ FINER = 0.6
 CLOSE = 0.1
 #: An axis is even whose steps differ by less than this share of one.
 EVEN = 1e-3
+#: Tension of the surface that fills gaps: up to so many pixels, 1/√t, it bends; equations are solved this precisely.
+TENSION, PRECISE = 0.03, 1e-6
 #: Detectors of X-rays mark their noise at zero energy, in keV; no line but that of lithium lies below this.
 LOWEST_LINE = 0.1
 ZERO_PEAK = (
@@ -336,3 +338,24 @@ class Grid:
     def spread(self, F: np.ndarray, fill: float = 0.0) -> np.ndarray:
         """Return rows (n, k) in their places, ``(*shape, k)``, with ``fill`` elsewhere."""
         return placed(F, self.index, math.prod(self.shape), fill).reshape(*self.shape, F.shape[1])
+
+
+def filled_in(maps: np.ndarray) -> np.ndarray:
+    r"""Return maps (*domain, k) in which pixels that are NaN lie on the surface of least bending through all others.
+
+    It is under tension, :math:`\min \|\nabla^2 u\|^2 + t\,\|\nabla u\|^2`: smooth across gaps of few pixels, flat in
+    large ones, and leaves the range of no map (Smith & Wessel, Geophysics 55 (1990) 293).
+    """
+    from scipy.sparse.linalg import cg
+
+    flat = maps.reshape(-1, maps.shape[-1])
+    unknown = np.isnan(flat[:, 0])
+    differences = Grid(maps.shape[:-1]).first_differences
+    bending = differences.T @ differences
+    bending = (bending @ bending + TENSION * bending)[unknown]
+    known, inside = flat[~unknown], bending[:, unknown]
+    scale, pull = sparse.diags_array(1.0 / inside.diagonal()), -(bending[:, ~unknown] @ known)
+    flat = flat.copy()
+    flat[unknown] = np.transpose([cg(inside, b, rtol=PRECISE, M=scale)[0] for b in pull.T])
+    flat[unknown] = np.clip(flat[unknown], known.min(axis=0), known.max(axis=0))
+    return flat.reshape(maps.shape)

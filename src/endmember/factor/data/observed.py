@@ -16,7 +16,7 @@ from scipy import sparse
 
 from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import placed
-from endmember.factor.data.axis import Axis, is_signal
+from endmember.factor.data.axis import Axis, filled_in, is_signal
 from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
 from endmember.factor.data.inspection import (
     Given,
@@ -123,10 +123,14 @@ class Observed:
         counted = not self.data.weighted and self.holds_counts
         return count_scaled(self.data) if counted else self.data
 
-    def maps(self, F: np.ndarray, empty: float = 0.0) -> np.ndarray:
-        """Return maps (n, k) as ``(*domain, k)``: zero, or what is said, at empty pixels, NaN at masked ones."""
+    def maps(self, F: np.ndarray, empty: float = 0.0, fill: bool = False) -> np.ndarray:
+        """Return maps (n, k) as ``(*domain, k)``: zero, or what is said, at empty pixels, NaN at masked ones.
+
+        With ``fill``, masked ones are filled in from those around them.
+        """
         full = self._spread(F, self.rows, int(np.prod(self.domain)), self.mask, empty)
-        return full.reshape(*self.domain, F.shape[1])
+        full = full.reshape(*self.domain, F.shape[1])
+        return filled_in(full) if fill and self.mask is not None else full
 
     def spectra(self, F: np.ndarray) -> np.ndarray:
         """Return spectra (m, k) as ``(k, channels)``: zero at empty channels, NaN at masked ones."""
@@ -234,7 +238,9 @@ def observe(
     X, n_channels = taken.array, taken.shape[-1]
     domain_known = (domain or taken.domain) is not None
     domain = _image_shape(taken.shape[:-1], domain)
-    mask, channel_mask, weights = checked_masks(taken, domain, mask, channel_mask, weights)
+    mask, channel_mask, weights = checked_masks(
+        taken, domain, mask, channel_mask, weights, not keep_empty
+    )
     wanted = wanted or Wanted()
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
@@ -401,8 +407,11 @@ def checked_masks(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    whole: bool = True,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
     """Return masks and weights as arrays, with what a masked array hides: whole pixels, channels, then entries.
+
+    Unless ``whole`` is false, pixels without weight are masked, and weights of one left out that say no more.
 
     Raises
     ------
@@ -412,6 +421,12 @@ def checked_masks(
     mask = left_out(mask, domain, taken.pixels, "mask", "pixels")
     n_channels, channel_mask = len(taken.axis.energy), taken.channels_left_out(channel_mask)
     weights = _check_weights(weights, taken)
+    if whole and weights is not None and not weights.any(axis=-1).all():
+        missing = ~weights.any(axis=-1).reshape(domain)
+        mask = missing if mask is None else mask | missing
+        X, measured = taken.array, ~mask.reshape(weights.shape[:-1])
+        finite = not isinstance(X, np.ndarray) or np.isfinite(X[measured]).all()
+        weights = None if finite and np.all(weights[measured] == 1) else weights
     if taken.hidden is None:
         return mask, channel_mask, weights
     flat = taken.hidden.reshape(-1, n_channels)
@@ -432,7 +447,7 @@ def _check_weights(weights: Any, taken: Given) -> np.ndarray | None:
     if taken.pattern and weights.shape == (*shape[:-1], *taken.pattern):
         weights = weights.reshape(shape)
     if weights.shape == shape[:-1]:
-        weights = np.repeat(weights[..., None], shape[-1], axis=-1)
+        weights = np.broadcast_to(weights[..., None], shape)
     refuse_if(
         weights.shape != shape,
         f"weights have the shape {weights.shape} and X has {shape}; they must agree, or give one a pixel",

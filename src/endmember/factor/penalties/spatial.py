@@ -37,7 +37,7 @@ class Smooth(_OfNeighbours):
     :math:`\tau` is the curvature of the misfit. In an image ``D`` takes first differences between
     neighbours along every axis, which draws maps to local means; along a single axis it takes
     second differences, which leaves straight slopes alone. Differences to what does not take part
-    are left out.
+    are left out; maps go on where pixels are masked, on the surface of least bending.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class TotalVariation(_OfNeighbours):
     :math:`\alpha` is the largest slope of the misfit. Plateaus with sharp borders, as maps of phases
     have. The sum is over the absolute differences of all neighbours along every axis (anisotropic),
     so that values may be cut at a bound afterwards and the point is still the best one. Differences
-    to what does not take part are left out.
+    to what does not take part are left out; maps go on where pixels are masked, as under :class:`Smooth`.
 
     Parameters
     ----------

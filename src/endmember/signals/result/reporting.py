@@ -124,6 +124,16 @@ def _findings(result: Any) -> list[str]:
             f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
             "intensity."
         )
+    unmeasured = np.mean(np.isnan(misfit.map))
+    if unmeasured > 0:
+        ends = (
+            "are left empty"
+            if np.isnan(result.maps.data).any()
+            else "are filled in from around them"
+        )
+        found.append(
+            f"{unmeasured:.0%} of the pixels took no part: they have no errors, and their maps {ends}."
+        )
     learned = model.learned()
     if "pixels_" in learned:
         places = np.transpose(np.unravel_index(model.pixels_, model.maps_.shape[:-1]))
