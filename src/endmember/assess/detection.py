@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from endmember.assess import criteria
 from endmember.assess.surrogates import WhiteData, decorrelated, whitened
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.data import Floats, Indices, row_blocks
 from endmember.factor.noise import (
     NoiseModel,
@@ -100,11 +100,11 @@ def detectability(
     """
     S = np.asarray(spectra, dtype=float)
     C = np.asarray(maps, dtype=float)
-    if S.ndim != 2 or C.ndim < 2 or C.shape[-1] != S.shape[0]:
-        raise EndmemberError(
-            f"maps {C.shape} and spectra {S.shape} do not belong together; give maps of shape "
-            "(*domain, k) and spectra of shape (k, channels)."
-        )
+    refuse_if(
+        S.ndim != 2 or C.ndim < 2 or C.shape[-1] != S.shape[0],
+        f"maps {C.shape} and spectra {S.shape} do not belong together; give maps of shape "
+        "(*domain, k) and spectra of shape (k, channels).",
+    )
     C = C.reshape(-1, C.shape[-1])
     rows, columns = whitening_weights(C @ S, noise or NoiseModel(poisson=True))
     C, S = C * rows[:, None], S * columns
@@ -193,11 +193,11 @@ def local_rank(
         X, mask=mask, channel_mask=channel_mask, domain=domain, noise=noise,
         asked="em.assess.local_rank",
     )  # fmt: skip
-    if window < 1 or window % 2 == 0 or len(white.domain) != 2:
-        raise EndmemberError(
-            f"window={window} on an image of {len(white.domain)} axes; an odd window and a "
-            "two-dimensional image (domain=(ny, nx) for a matrix) are needed."
-        )
+    refuse_if(
+        window < 1 or window % 2 == 0 or len(white.domain) != 2,
+        f"window={window} on an image of {len(white.domain)} axes; an odd window and a "
+        "two-dimensional image (domain=(ny, nx) for a matrix) are needed.",
+    )
     drawn = _window_values(white, white.noise_like(np.random.default_rng(random_state)), window)
     edge = float(np.quantile(drawn[:, 0], 1 - _FALSE_ALARMS))
     values = _window_values(white, white.Y, window)

@@ -197,11 +197,11 @@ def rank(
         return _numerical_rank(white, int(max_rank))
     white, lone = judged(white, int(max_rank))
     most = min(int(max_rank), min(white.Y.shape) - 1, white.decomposition[2].shape[1])
-    if most < 1:
-        raise EndmemberError(
-            f"{white.Y.shape[0]} pixels of {white.Y.shape[1]} channels say nothing of the number of components; "
-            "at least 2 of each are needed"
-        )
+    refuse_if(
+        most < 1,
+        f"{white.Y.shape[0]} pixels of {white.Y.shape[1]} channels say nothing of the number of components; "
+        "at least 2 of each are needed",
+    )
     rng = np.random.default_rng(random_state)
     edge = _drawn_edge(white, rng)
     structure = map_structure(white, most)

@@ -244,10 +244,10 @@ def known_spectra(texts: Sequence[str], image: Any) -> list[Any]:
             not number.strip().isdigit() or int(number) < 1 or not path,
             f"--known {text!r} is not N=FILE, such as --known 1=oxide.msa with 1 the first component",
         )
-        if int(number) - 1 in known:
-            raise EndmemberError(
-                f"--known names component {int(number)} twice; give it one spectrum"
-            )
+        refuse_if(
+            int(number) - 1 in known,
+            f"--known names component {int(number)} twice; give it one spectrum",
+        )
         (standard,) = standards([read_spectrum(Path(path))], axis)
         known[int(number) - 1] = standard.at(axis.energy, axis.step)
     return [em.Known(known)] if known else []

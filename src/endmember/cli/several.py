@@ -138,7 +138,7 @@ def fuse(
     )
     if signal and len(signal) != len(files):
         raise EndmemberError(
-            f"--signal is given {len(signal)} times for {len(files)} files; give it once a file"
+            f"--signal is given {len(signal)} times for {len(files)} files; give it once a file",
         )
     numbers: list[Any] = list(signal) if signal else [None] * len(files)
     _refuse_twice(files, numbers, "--signal")

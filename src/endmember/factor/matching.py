@@ -5,7 +5,7 @@ from itertools import combinations
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.factor.columns import or_one, unit_columns
 
 
@@ -73,12 +73,12 @@ def match_components(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     from scipy.optimize import linear_sum_assignment
 
     found, true = np.atleast_2d(found), np.atleast_2d(true)
-    if found.shape[-1] != true.shape[-1] or len(true) > len(found):
-        raise EndmemberError(
-            f"cannot give each of the {true.shape} true spectra one of the {found.shape} found: "
-            "the channels must "
-            "agree, and true may not hold more spectra than found"
-        )
+    refuse_if(
+        found.shape[-1] != true.shape[-1] or len(true) > len(found),
+        f"cannot give each of the {true.shape} true spectra one of the {found.shape} found: "
+        "the channels must "
+        "agree, and true may not hold more spectra than found",
+    )
     return linear_sum_assignment(spectral_angle(true[:, None, :], found[None, :, :]))[1]
 
 

@@ -110,13 +110,16 @@ def check_weights(model: Any, observed: Observed) -> None:
     ------
     ValueError
     """
-    if observed.data.weighted and not model.takes_weights:
-        raise EndmemberError(
-            Argument("method", type(model).__name__, f"em.{type(model).__name__}"),
-            " takes no weights of single entries, and no missing values; leave whole pixels and channels out (",
-            Argument("mask"), " and ", Argument("channel_mask"), "), or use ",
-            Argument("method", "NMF", "em.NMF"),
-        )  # fmt: skip
+    refuse_if(
+        observed.data.weighted and not model.takes_weights,
+        Argument("method", type(model).__name__, f"em.{type(model).__name__}"),
+        " takes no weights of single entries, and no missing values; leave whole pixels and channels out (",
+        Argument("mask"),
+        " and ",
+        Argument("channel_mask"),
+        "), or use ",
+        Argument("method", "NMF", "em.NMF"),
+    )
 
 
 def warn_of_negatives(observed: Observed, *penalties: Sequence[Penalty]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from endmember.errors import Argument, EndmemberError, EndmemberTypeError, check_known, refuse_if
+from endmember.errors import Argument, EndmemberTypeError, check_known, refuse_if
 from endmember.factor.data import Observed, unwrap
 from endmember.factor.loop import Callback
 from endmember.factor.losses import PoissonScaled, SquaredError
@@ -318,16 +318,16 @@ def same_pixels(X: Any) -> list[Any]:
         array = array if hasattr(array, "shape") else np.asarray(array)
         if tuple(array.shape) == domain:
             array = array[..., np.newaxis]
-        if tuple(array.shape[:-1]) != domain:
-            raise EndmemberError(
-                f"detector {number + 1} has {' x '.join(map(str, array.shape[:-1]))} pixels and the others "
-                f"{' x '.join(map(str, domain))}; rebin one to the other",
-                Argument(
-                    "",
-                    says=", or write the known map between the two grids into em.Fusion (G @ maps); several images of "
-                    "other areas go with em.NMF(k), which shares their spectra",
-                ),
-            )
+        refuse_if(
+            tuple(array.shape[:-1]) != domain,
+            f"detector {number + 1} has {' x '.join(map(str, array.shape[:-1]))} pixels and the others "
+            f"{' x '.join(map(str, domain))}; rebin one to the other",
+            Argument(
+                "",
+                says=", or write the known map between the two grids into em.Fusion (G @ maps); several images of "
+                "other areas go with em.NMF(k), which shares their spectra",
+            ),
+        )
         images.append(array)
     return images
 

@@ -85,13 +85,13 @@ class _Paired(SpectralEstimator):
             X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, pattern=pattern
         )
         k, second = check_fits(self, first), self._second(y, first)
-        if second.data.weighted or len(first.rows) != len(second.rows):
-            raise EndmemberError(
-                Argument("method", type(self).__name__, f"em.{type(self).__name__}"),
-                " takes no weights, and no missing values; leave whole pixels of both signals out (",
-                Argument("mask"),
-                ")",
-            )
+        refuse_if(
+            second.data.weighted or len(first.rows) != len(second.rows),
+            Argument("method", type(self).__name__, f"em.{type(self).__name__}"),
+            " takes no weights, and no missing values; leave whole pixels of both signals out (",
+            Argument("mask"),
+            ")",
+        )
         refuse_if(
             first.data.shape[0] < 2,
             Argument("one pixel", says="one pixel (n_samples = 1)"),
@@ -110,11 +110,11 @@ class _Paired(SpectralEstimator):
         y = y if is_lazy(y) or sparse.issparse(y) else _numbers(y)
         if y.ndim == 1 or y.shape == first.domain:
             self.flat_, y = True, y[..., None]
-        if np.prod(y.shape[:-1]) != np.prod(first.domain):
-            raise EndmemberError(
-                f"the signals have {first.domain} and {tuple(y.shape[:-1])} pixels; they must show the same pixels "
-                "in the same order: crop or rebin one of them"
-            )
+        refuse_if(
+            np.prod(y.shape[:-1]) != np.prod(first.domain),
+            f"the signals have {first.domain} and {tuple(y.shape[:-1])} pixels; they must show the same pixels "
+            "in the same order: crop or rebin one of them",
+        )
         return observe(
             y,
             mask=None if first.mask is None else first.mask.reshape(y.shape[:-1]),
@@ -340,14 +340,14 @@ class CCA(_Paired):
             most = check_number_of_components(self.principal, "principal")
         T, loadings, rotations = _whitened(A, most)
         V, loadings_y, _ = _whitened(B, most)
-        if k > min(T.shape[1], V.shape[1]):
-            raise EndmemberError(
-                Argument("n_components", k),
-                f" is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions",
-                Argument("", says=f" with principal={most}"),
-                "; ask for fewer pairs",
-                Argument("", says=" or raise principal"),
-            )
+        refuse_if(
+            k > min(T.shape[1], V.shape[1]),
+            Argument("n_components", k),
+            f" is more than the signals share: they have {T.shape[1]} and {V.shape[1]} dimensions",
+            Argument("", says=f" with principal={most}"),
+            "; ask for fewer pairs",
+            Argument("", says=" or raise principal"),
+        )
         n = len(A)
         left, correlations, right = np.linalg.svd(T.T @ V / n, full_matrices=False)
         correlations = np.clip(correlations, 0.0, 1.0)

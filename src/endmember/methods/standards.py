@@ -64,12 +64,12 @@ def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
     name = str(item.metadata.get_item("General.title", default="") or "") if is_signal(item) else ""
     if not own.calibrated or not axis.calibrated:
         own = axis
-    if values.shape[1] != len(own.energy):
-        raise EndmemberError(
-            f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give both with an energy "
-            "axis, or spectra on the axis of the data",
-            parameter="reference",
-        )
+    refuse_if(
+        values.shape[1] != len(own.energy),
+        f"known spectra have {values.shape[1]} channels and the data {len(axis.energy)}; give both with an energy "
+        "axis, or spectra on the axis of the data",
+        parameter="reference",
+    )
     return values, own, name
 
 
@@ -176,10 +176,10 @@ def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
         found = standards(kind, axis)
         names = [f"background {number}" for number in range(1, len(found) + 1)]
         return np.column_stack([one.at(energy, axis.step) for one in found]), names
-    if kind not in BACKGROUNDS:
-        raise EndmemberError(
-            f"background={kind!r} is not known; allowed: None, {', '.join(map(repr, BACKGROUNDS))}, or spectra"
-        )
+    refuse_if(
+        kind not in BACKGROUNDS,
+        f"background={kind!r} is not known; allowed: None, {', '.join(map(repr, BACKGROUNDS))}, or spectra",
+    )
     if kind == "constant":
         return np.ones((m, 1)), ["constant background"]
     if kind == "linear":

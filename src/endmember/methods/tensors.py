@@ -255,11 +255,11 @@ class CP(Alternating):
         return super()._scale(unit)
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        if S.shape[1] > len(S):
-            raise EndmemberError(
-                f"{S.shape[1]} spectra of {len(S)} channels do not fix the maps of a pixel by itself; fit the series "
-                "that it belongs to, or ask for fewer components"
-            )
+        refuse_if(
+            S.shape[1] > len(S),
+            f"{S.shape[1]} spectra of {len(S)} channels do not fix the maps of a pixel by itself; fit the series "
+            "that it belongs to, or ask for fewer components",
+        )
         return self._matrix_model([None, None]).restored(self.learned())._maps_of(observed, S)
 
 

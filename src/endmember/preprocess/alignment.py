@@ -237,11 +237,11 @@ def _shifts(
         )
         source = as_array(low_loss, counts=True, missing=True)
         own = Axis.of(low_loss).energy if is_signal(low_loss) else None
-        if source.shape[:-1] != X.shape[:-1]:
-            raise EndmemberError(
-                f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree",
-                parameter="low_loss",
-            )
+        refuse_if(
+            source.shape[:-1] != X.shape[:-1],
+            f"the low loss has {source.shape[:-1]} pixels and the data have {X.shape[:-1]}; they must agree",
+            parameter="low_loss",
+        )
         if own is not None and energy is not None:
             scale = float(np.mean(np.diff(own)) / np.mean(np.diff(energy)))
         energy = own
@@ -430,11 +430,11 @@ def _peak_of(correlation: Floats, reach: int) -> tuple[Floats, NDArray[np.bool_]
 def _given(shifts: Any, domain: tuple[int, ...]) -> Floats:
     """Return the caller's shifts, checked."""
     found = np.asarray(unwrap(shifts) if not is_signal(shifts) else shifts.data, dtype=float)
-    if found.shape != domain or not np.isfinite(found).all():
-        raise EndmemberError(
-            f"shifts of shape {found.shape} do not fit pixels of shape {domain}; give one finite number of "
-            "channels for each"
-        )
+    refuse_if(
+        found.shape != domain or not np.isfinite(found).all(),
+        f"shifts of shape {found.shape} do not fit pixels of shape {domain}; give one finite number of "
+        "channels for each",
+    )
     return found
 
 
@@ -450,11 +450,11 @@ def _seen(shifts: Floats, stretches: Floats, channels: int, interpolate: bool) -
     rounding = 1e-9 * stretches.any()
     start = max(0, int(np.ceil(first(around).max() + rounding)))
     stop = min(channels, int(np.floor(first(channels - 1 - around).min() - rounding)) + 1)
-    if stop - start < 1:
-        raise EndmemberError(
-            f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels",
-            way_out=("give a smaller ", Argument("max_shift", says="max_shift")),
-        )
+    refuse_if(
+        stop - start < 1,
+        f"shifts from {shifts.min():g} to {shifts.max():g} leave none of the {channels} channels",
+        way_out=("give a smaller ", Argument("max_shift", says="max_shift")),
+    )
     return start, stop
 
 

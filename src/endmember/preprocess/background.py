@@ -384,12 +384,12 @@ def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:
         f" is no (start, stop) with start below stop; {span}",
     )
     inside = np.any([(energy >= start) & (energy < stop) for start, stop in pairs], axis=0)
-    if inside.sum() < 3:
-        raise EndmemberError(
-            f"{inside.sum()} channels lie in ",
-            Argument("window", window, f"the window {window}"),
-            f", at least 3 are needed; {span}",
-        )
+    refuse_if(
+        inside.sum() < 3,
+        f"{inside.sum()} channels lie in ",
+        Argument("window", window, f"the window {window}"),
+        f", at least 3 are needed; {span}",
+    )
     refuse_if(
         energy[inside].min() <= 0,
         Argument("window", window, f"the window {window}"),

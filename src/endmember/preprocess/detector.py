@@ -126,8 +126,10 @@ def remove_afterglow(X: Any, strength: float, *, axis: int = -2, rests: bool = T
     array([100.,   0.,   0.])
     """
     refuse_if(not 0 <= strength < 1, f"strength={strength} must be a share, from 0 to less than 1")
-    if not -X.ndim <= axis < X.ndim or axis % X.ndim == X.ndim - 1:
-        raise EndmemberError(f"axis={axis} is no axis of the domain of data with {X.ndim} axes")
+    refuse_if(
+        not -X.ndim <= axis < X.ndim or axis % X.ndim == X.ndim - 1,
+        f"axis={axis} is no axis of the domain of data with {X.ndim} axes",
+    )
     lines = np.moveaxis(X, axis, -2)
     scan = lines if rests else lines.reshape(1, -1, X.shape[-1])
     before = np.concatenate([np.zeros_like(scan[..., :1, :]), scan[..., :-1, :]], axis=-2)
@@ -302,10 +304,10 @@ def remove_fixed_pattern(X: Any, shifts: ArrayLike, pattern: ArrayLike | None = 
     pattern = np.asarray(
         fixed_pattern(X, shifts) if pattern is None else unwrap(pattern), dtype=X.dtype
     )
-    if pattern.shape != X.shape[-1:]:
-        raise EndmemberError(
-            f"pattern has the shape {pattern.shape}, not one number for each of {X.shape[-1]} channels"
-        )
+    refuse_if(
+        pattern.shape != X.shape[-1:],
+        f"pattern has the shape {pattern.shape}, not one number for each of {X.shape[-1]} channels",
+    )
     clean = X - pattern
     first, last = max(0, -shifts.min()), X.shape[-1] - max(0, shifts.max())
     moved = np.stack([clean[..., i, first + d : last + d] for i, d in enumerate(shifts)], axis=-2)
@@ -316,31 +318,31 @@ def _beside(X: Any, part: Any) -> Any:
     """Return dark or gain as an array that fits the data."""
     array = unwrap(part)
     array = array if is_lazy(array) else np.asarray(array, dtype=X.dtype)
-    if array.shape not in ((), X.shape[-1:], X.shape):
-        raise EndmemberError(
-            f"dark and gain have the shape {array.shape}; allowed are one number, one for each of "
-            f"{X.shape[-1]} channels, or the shape of the data {X.shape}"
-        )
+    refuse_if(
+        array.shape not in ((), X.shape[-1:], X.shape),
+        f"dark and gain have the shape {array.shape}; allowed are one number, one for each of "
+        f"{X.shape[-1]} channels, or the shape of the data {X.shape}",
+    )
     return array
 
 
 def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = True) -> np.ndarray:
     """Return shifts as integers, or say why they do not do."""
     given = np.asarray(shifts)
-    if len(shape) < 2 or given.shape != shape[-2:-1]:
-        raise EndmemberError(
-            f"shifts have the shape {given.shape} and the data {shape}; give one for each "
-            "acquisition, the last axis before the channels"
-        )
+    refuse_if(
+        len(shape) < 2 or given.shape != shape[-2:-1],
+        f"shifts have the shape {given.shape} and the data {shape}; give one for each "
+        "acquisition, the last axis before the channels",
+    )
     whole = np.rint(given.astype(float)).astype(int)
     refuse_if(
         not np.allclose(given, whole, rtol=0, atol=1e-9),
         "shifts must be whole channels; round them, or move the spectra by whole channels",
     )
-    if np.ptp(np.append(whole, 0)) >= shape[-1]:
-        raise EndmemberError(
-            f"the shifts span {np.ptp(whole)} channels and the spectra have {shape[-1]}; nothing is shared"
-        )
+    refuse_if(
+        np.ptp(np.append(whole, 0)) >= shape[-1],
+        f"the shifts span {np.ptp(whole)} channels and the spectra have {shape[-1]}; nothing is shared",
+    )
     step = math.gcd(*map(int, whole - whole[0]))
     if identify and step != 1:
         raise EndmemberError(

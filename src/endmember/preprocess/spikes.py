@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.data import Floats, Indices, is_lazy, logger, row_blocks, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.preprocess.lifting import lifted, map_pixels
@@ -160,21 +160,21 @@ def remove_spikes(
             )  # fmt: skip
     mask = unwrap(mask)
     mask = mask if hasattr(mask, "dtype") else np.asarray(mask)
-    if mask.shape != X.shape or mask.dtype != bool:
-        raise EndmemberError(
-            f"mask has the shape {mask.shape} and the type {mask.dtype}, the data {X.shape}; give "
-            "True (spike) or False for every entry"
-        )
+    refuse_if(
+        mask.shape != X.shape or mask.dtype != bool,
+        f"mask has the shape {mask.shape} and the type {mask.dtype}, the data {X.shape}; give "
+        "True (spike) or False for every entry",
+    )
     return map_pixels(_bridge, X, mask)
 
 
 def _check(X: Any, probability: float, grow: int) -> None:
     pixels = int(np.prod(X.shape[:-1]))
-    if X.ndim < 2 or pixels < 2 or X.shape[-1] < 2 * _REACH + 1:
-        raise EndmemberError(
-            f"spikes are told from what neighbours have: {pixels} pixels of {X.shape[-1]} channels "
-            f"are too few; give at least 2 pixels of {2 * _REACH + 1} channels"
-        )
+    refuse_if(
+        X.ndim < 2 or pixels < 2 or X.shape[-1] < 2 * _REACH + 1,
+        f"spikes are told from what neighbours have: {pixels} pixels of {X.shape[-1]} channels "
+        f"are too few; give at least 2 pixels of {2 * _REACH + 1} channels",
+    )
     refuse_if(
         not 0 < probability < 1, f"probability={probability} must lie between 0 and 1, such as 1e-7"
     )

@@ -65,11 +65,11 @@ class Components:
 
     def __post_init__(self) -> None:
         maps, spectra = _floats(self.maps), _floats(self.spectra)
-        if spectra.ndim not in (2, 3) or maps.ndim < 1 or len(spectra) != maps.shape[-1]:
-            raise EndmemberError(
-                f"maps of shape {maps.shape} and spectra of shape {spectra.shape} do not belong "
-                "together: give maps (*domain, k) and spectra (k, channels) with the same k"
-            )
+        refuse_if(
+            spectra.ndim not in (2, 3) or maps.ndim < 1 or len(spectra) != maps.shape[-1],
+            f"maps of shape {maps.shape} and spectra of shape {spectra.shape} do not belong "
+            "together: give maps (*domain, k) and spectra (k, channels) with the same k",
+        )
         n_components, n_channels = len(spectra), math.prod(spectra.shape[1:])
         names = tuple(self.names or (f"Component {j + 1}" for j in range(n_components)))
         refuse_if(

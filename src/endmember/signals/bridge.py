@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.data import in_patterns, is_signal, pattern_of, unwrap
 from endmember.show.page import writable
 
@@ -202,8 +202,10 @@ def fill_learning_results(
 
 
 def _check_shape(name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if tuple(given) != expected:
-        raise EndmemberError(f"the {name} have shape {tuple(given)}, but the signal has {expected}")
+    refuse_if(
+        tuple(given) != expected,
+        f"the {name} have shape {tuple(given)}, but the signal has {expected}",
+    )
 
 
 def _component_axis(size: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 
 from .shapes import Bremsstrahlung, PowerLaw, Shape, evaluate, evaluate_all
 
@@ -254,11 +254,11 @@ def check_amounts(*, zero: bool = True, **amounts: Any) -> None:
     """Refuse anything but finite numbers that are positive, or zero where that is allowed."""
     for name, value in amounts.items():
         number = isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
-        if not number or value < 0 or (value == 0 and not zero):
-            raise EndmemberError(
-                f"{name}={value!r} is not allowed; it must be a finite number "
-                f"{'not below zero' if zero else 'above zero'}: try the default by leaving {name} out."
-            )
+        refuse_if(
+            not number or value < 0 or (value == 0 and not zero),
+            f"{name}={value!r} is not allowed; it must be a finite number "
+            f"{'not below zero' if zero else 'above zero'}: try the default by leaving {name} out.",
+        )
 
 
 def streams(seed: int, n: int) -> list[np.random.Generator]:

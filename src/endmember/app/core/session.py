@@ -359,11 +359,11 @@ def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.nd
         If the runs have different channels.
     """
     a, b = (np.asarray(run.result.spectra.data) for run in (first, second))
-    if a.shape[1] != b.shape[1]:
-        raise EndmemberError(
-            f"{first.name} has {a.shape[1]} channels and {second.name} {b.shape[1]}: runs compare "
-            "where they were fitted to the same energies"
-        )
+    refuse_if(
+        a.shape[1] != b.shape[1],
+        f"{first.name} has {a.shape[1]} channels and {second.name} {b.shape[1]}: runs compare "
+        "where they were fitted to the same energies",
+    )
     in_first, in_second = paired(a, b)
     return in_first, in_second, np.asarray(em.spectral_angle(a[in_first], b[in_second]))
 

@@ -248,10 +248,10 @@ def _with_pattern(X: Any, pattern: tuple[int, ...]) -> Any:
     """Return an array whose last axis holds patterns of that shape row by row."""
     if len(pattern) == 2 and X.shape[-2:] == pattern:
         return _in_rows(X)
-    if len(pattern) != 2 or X.shape[-1:] != (math.prod(pattern),):
-        raise EndmemberError(
-            f"pattern={pattern} is no shape of the last axes of the data, whose shape is {X.shape}; give (py, px)"
-        )
+    refuse_if(
+        len(pattern) != 2 or X.shape[-1:] != (math.prod(pattern),),
+        f"pattern={pattern} is no shape of the last axes of the data, whose shape is {X.shape}; give (py, px)",
+    )
     return X
 
 

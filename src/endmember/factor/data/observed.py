@@ -393,11 +393,10 @@ def _image_shape(found: tuple[int, ...], domain: tuple[int, ...] | None) -> tupl
     if domain is None:
         return found
     domain = tuple(int(size) for size in domain)
-    if np.prod(domain) != np.prod(found):
-        raise EndmemberError(
-            f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must "
-            "agree"
-        )
+    refuse_if(
+        np.prod(domain) != np.prod(found),
+        f"domain={domain} has {np.prod(domain)} pixels and X has {np.prod(found)}; they must agree",
+    )
     return domain
 
 

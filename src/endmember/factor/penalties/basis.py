@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError, Words, refuse_if
+from endmember.errors import EndmemberTypeError, Words, refuse_if
 from endmember.factor.data.axis import Axis, Grid, is_signal
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.penalties.elementwise import NonNegative, as_array
@@ -54,8 +54,10 @@ class Basis(Penalty):
 
     def basis(self, grid: Grid) -> np.ndarray:
         """Return the columns at the channels that take part, (m, p)."""
-        if not (grid.n_axes == 1 and grid.known):
-            raise EndmemberError(f"em.{type(self).__name__} is about spectra; give it as spectra=")
+        refuse_if(
+            not (grid.n_axes == 1 and grid.known),
+            f"em.{type(self).__name__} is about spectra; give it as spectra=",
+        )
         if self.found is not None:
             return self.found.T[grid.index]
         return self.columns_on(grid.axis or Axis.numbers(grid.shape[0]))[0].T[grid.index]
@@ -85,11 +87,11 @@ class Basis(Penalty):
             axis.check(Axis.of(self.columns), "the columns of em.Basis lie", "interpolate them")
         elif G.ndim == 2 and G.shape[0] == channels:
             G = G.T
-        if G.ndim != 2 or G.shape[1] != channels:
-            raise EndmemberError(
-                f"em.Basis has columns of shape {G.shape} for {channels} channels; allowed: (channels, p) "
-                "or (p, channels)"
-            )
+        refuse_if(
+            G.ndim != 2 or G.shape[1] != channels,
+            f"em.Basis has columns of shape {G.shape} for {channels} channels; allowed: (channels, p) "
+            "or (p, channels)",
+        )
         refuse_if(
             not np.isfinite(G).all() or (G < 0).any() or not G.any(axis=1).all(),
             "em.Basis needs columns that are finite, nowhere negative and not zero everywhere; clip or "

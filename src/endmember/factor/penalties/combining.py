@@ -54,11 +54,13 @@ def resolve(
         )
         weight = getattr(penalty, "weight", 0)
         chosen = isinstance(weight, str) and weight == "auto"
-        if (penalty.tested or chosen) and not tested:
-            raise EndmemberError(
-                f"{penalty!r} on the {name}: em.NMF, also inside em.Drifting, lets the data decide; give ",
-                "a weight such as 0.01 here" if chosen else "a mask of bool here, where True = must be zero",
-            )  # fmt: skip
+        refuse_if(
+            (penalty.tested or chosen) and not tested,
+            f"{penalty!r} on the {name}: em.NMF, also inside em.Drifting, lets the data decide; give ",
+            "a weight such as 0.01 here"
+            if chosen
+            else "a mask of bool here, where True = must be zero",
+        )
         if not chosen and (not isinstance(weight, Real) or not 0 <= float(weight) < np.inf):
             raise EndmemberError(
                 worded(

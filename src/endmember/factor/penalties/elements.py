@@ -348,11 +348,11 @@ def plural_scattering(low_loss: Any, axis: Axis) -> Callable[[np.ndarray], np.nd
     own, values = Axis.of(low_loss), np.asarray(unwrap(low_loss), dtype=float)
     spectrum = np.maximum(values.reshape(-1, values.shape[-1]).sum(axis=0), 0.0)
     alike = np.isclose(own.step, axis.step, rtol=0.01) or not own.calibrated
-    if not (spectrum.sum() > 0 and alike):
-        raise EndmemberError(
-            f"the low losses are empty or have channels of {own.step:.4g} where those of the data are "
-            f"{axis.step:.4g} wide; give low_loss on channels of that width"
-        )
+    refuse_if(
+        not (spectrum.sum() > 0 and alike),
+        f"the low losses are empty or have channels of {own.step:.4g} where those of the data are "
+        f"{axis.step:.4g} wide; give low_loss on channels of that width",
+    )
     zero, kernel = int(np.argmax(spectrum)), spectrum / spectrum.sum()
     return lambda column: np.convolve(column, kernel)[zero:][: len(column)]
 

@@ -345,11 +345,11 @@ def check_line(penalty: Penalty, setting: Setting) -> None:
     ValueError
         If the rows are the pixels of an image or a mere list of pixels.
     """
-    if setting.grid.n_axes != 1 or not setting.grid.known:
-        raise EndmemberError(
-            f"{type(penalty).__name__} needs rows along one axis, such as channels or a line scan, "
-            "and these are the pixels of an image; give it for the spectra instead"
-        )
+    refuse_if(
+        setting.grid.n_axes != 1 or not setting.grid.known,
+        f"{type(penalty).__name__} needs rows along one axis, such as channels or a line scan, "
+        "and these are the pixels of an image; give it for the spectra instead",
+    )
 
 
 def _as_rows(mask: np.ndarray, shape: tuple[int, int], grid: Grid | None, name: str) -> np.ndarray:

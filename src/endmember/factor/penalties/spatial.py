@@ -356,12 +356,12 @@ class PowerLaws(_Shape):
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         super().check(shape, setting)
         energy, n = np.asarray(self.energy), places_of(shape, setting.grid)
-        if energy.shape != (n,) or not np.all(energy > 0):
-            raise EndmemberError(
-                f"em.PowerLaws needs the positive energy of each of {n} channels and got shape "
-                f"{energy.shape} from {np.min(energy, initial=np.inf):g}; leave out channels at or below "
-                "zero loss by cropping the data"
-            )
+        refuse_if(
+            energy.shape != (n,) or not np.all(energy > 0),
+            f"em.PowerLaws needs the positive energy of each of {n} channels and got shape "
+            f"{energy.shape} from {np.min(energy, initial=np.inf):g}; leave out channels at or below "
+            "zero loss by cropping the data",
+        )
 
 
 def isotonic(y: np.ndarray, weights: np.ndarray, rising: bool = True) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import null_space
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.columns import lengths
 from endmember.factor.data.axis import Grid
 from endmember.factor.penalties import Penalty, bounds_of
@@ -315,9 +315,9 @@ def _widths(energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarra
         f"window={window!r} is no window; window must be (start, stop)",
     )
     inside = (energy >= window[0]) & (energy < window[1])
-    if not inside.any():
-        raise EndmemberError(
-            f"no channel lies in the window {window}; the axis runs from {energy.min():g} to "
-            f"{energy.max():g}"
-        )
+    refuse_if(
+        not inside.any(),
+        f"no channel lies in the window {window}; the axis runs from {energy.min():g} to "
+        f"{energy.max():g}",
+    )
     return width * inside

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError
+from endmember.errors import EndmemberError, refuse_if
 
 #: What keeps the letters of a picture letters, so that other programs can edit them.
 _EDITABLE: Any = {"svg.fonttype": "none", "pdf.fonttype": 42}
@@ -20,10 +20,10 @@ def export(answer: Any, path: str | Path) -> list[Path]:
     write = _WAYS.get(path.suffix.lower())
     if write is None:
         raise EndmemberError(f"{path} ends in none of {', '.join(_WAYS)}; give a name that does")
-    if answer.spectra.data.ndim > 2 and write in (_table, _single_spectra):
-        raise EndmemberError(
-            f"the spectra are patterns, which {path.suffix} does not hold; give a name that ends in .json, .tif or .png"
-        )
+    refuse_if(
+        answer.spectra.data.ndim > 2 and write in (_table, _single_spectra),
+        f"the spectra are patterns, which {path.suffix} does not hold; give a name that ends in .json, .tif or .png",
+    )
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {path.parent} to write into; make it first")
     with tempfile.TemporaryDirectory(prefix=".endmember-", dir=path.parent) as beside:

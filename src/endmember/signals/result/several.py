@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from endmember import show
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.data import Given, data_hash, given, is_lazy, left_out, steps
 from endmember.methods.checks import seeded
 from endmember.methods.coupled import same_pixels
@@ -64,10 +64,10 @@ def unmix_images(
             f"image {number} lies",
             "crop or resample it; detectors of one area need em.Coupled",
         )
-        if one.shape[-1] != first.shape[-1]:
-            raise EndmemberError(
-                f"image {number} has {one.shape[-1]} channels and the first {first.shape[-1]}; crop or resample it"
-            )
+        refuse_if(
+            one.shape[-1] != first.shape[-1],
+            f"image {number} has {one.shape[-1]} channels and the first {first.shape[-1]}; crop or resample it",
+        )
     domains = [one.shape[:-1] for one in taken]
     hidden = [
         left_out(own, domain, one.pixels, "mask", "pixels")

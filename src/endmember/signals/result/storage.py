@@ -240,8 +240,10 @@ def read_record(folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _check_file(file: Path, known: str | None) -> None:
     """Refuse a file that leads elsewhere, or is not the one that was saved where its sum is known."""
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise EndmemberError(f"{file.name} leads to a place outside of the folder")
+    refuse_if(
+        file.is_symlink() or (file.exists() and not file.is_file()),
+        f"{file.name} leads to a place outside of the folder",
+    )
     if known is not None and file.name not in LARGE and _sum(file) != known:
         raise EndmemberError(f"{file.name} is not the file that was saved")
 
@@ -250,8 +252,10 @@ def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a result, which declare neither more than is stored nor more than there is memory for."""
     with zipfile.ZipFile(file) as stored:
         members = stored.infolist()
-        if sum(member.file_size for member in members) > (free_memory() or np.inf):
-            raise EndmemberError(f"{file.name} declares more than there is memory for")
+        refuse_if(
+            sum(member.file_size for member in members) > (free_memory() or np.inf),
+            f"{file.name} declares more than there is memory for",
+        )
         for member in members:
             with stored.open(member) as content:
                 major, _ = np.lib.format.read_magic(content)

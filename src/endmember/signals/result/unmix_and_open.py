@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
+from endmember.errors import EndmemberTypeError, refuse_if
 from endmember.methods.coupled import Coupled
 from endmember.methods.estimator import SpectralEstimator
 from endmember.signals.files.reading import read
@@ -159,8 +159,10 @@ def open_folder(
             for ending, one in zip(images or detectors or [""], cycle(spectra))
         ]
         doubts = open_doubts(place, record.pop("doubts", {}))
-        if {len(one.data) for one in (*maps, *spectra)} != {model.n_components_}:
-            raise EndmemberError("maps and spectra do not belong to one result")
+        refuse_if(
+            {len(one.data) for one in (*maps, *spectra)} != {model.n_components_},
+            "maps and spectra do not belong to one result",
+        )
     except Exception as problem:
         raise storage.damaged(place, problem) from problem
     kept = {"model": model, "options": options, "record": record}
