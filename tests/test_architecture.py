@@ -174,17 +174,17 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2096,
-    "assess": 2168,
+    "app": 2095,
+    "assess": 2165,
     "catalogue": 42,
-    "cli": 1109,
+    "cli": 1108,
     "errors": 53,
-    "factor": 6731,
-    "methods": 2203,
-    "preprocess": 1128,
-    "show": 743,
-    "signals": 2169,
-    "synthetic": 403,
+    "factor": 6721,
+    "methods": 2195,
+    "preprocess": 1117,
+    "show": 742,
+    "signals": 2163,
+    "synthetic": 402,
 }
 
 
