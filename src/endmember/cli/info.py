@@ -186,8 +186,12 @@ def describe(signal: Any) -> Summary:
 
 def _unmeasured(data: Any, summary: Summary) -> float:
     """Return the share of the pixels that are zero or NaN throughout; 0 where so few counts leave as many empty."""
-    totals = np.asarray((counts_of(data) if is_list(data) else data).sum(axis=-1))
-    share = float(np.mean((totals == 0) | np.isnan(totals)))
+    filled = (
+        counts_of(data).sum(axis=-1)
+        if is_list(data)
+        else ((data != 0) & (data == data)).any(axis=-1)
+    )
+    share = float(np.mean(np.asarray(filled) == 0))
     by_chance = math.exp(-summary.mean * data.shape[-1])
     return 0.0 if summary.counts and by_chance > share / 2 else share
 
