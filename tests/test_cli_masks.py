@@ -86,6 +86,14 @@ def test_weights_are_those_of_the_library(fitted, image):
     same(result, em.unmix(image, model, weights=np.load("weights.npy")))
 
 
+def test_an_exposure_is_that_of_the_library(fitted, image):
+    seconds = np.linspace(0.5, 2.0, 120).reshape(12, 10)
+    np.save("seconds.npy", seconds)
+    result, _ = fitted(*UNMIX, "--loss", "poisson", "--exposure", "seconds.npy")
+    model = em.NMF(2, loss=em.Poisson(), n_starts=1, random_state=0)
+    same(result, em.unmix(image, model, exposure=seconds))
+
+
 def test_a_picture_masks_what_is_not_black(fitted):
     imageio = pytest.importorskip("imageio.v3")
     pixels = np.load("pixels.npy")

@@ -380,6 +380,7 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             "mask": PIXELS,
             "channel_mask": CHANNELS,
             "weights": WEIGHTS,
+            "exposure": WEIGHTS[..., 0],
             "domain": Refused((5, 6)),
             "pattern": Refused((8, 5)),
             "callback": stop,

@@ -41,6 +41,7 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "mask": "--mask pixels.npy",
             "channel_mask": "--channel-mask channels.npy",
             "weights": "--loss squared | --weights weights.npy",
+            "exposure": "--exposure exposure.npy",
             "free": "--loss squared | --free spectra",
             "missing": "FILE holed.hspy | --missing leave-out",
             "spikes": "FILE spiky.hspy | --spikes",
@@ -268,6 +269,7 @@ def files(tmp_path_factory):
     np.save(folder / "channels.npy", np.arange(48) > 44)
     em.synthetic.edxs_phases((7, 6), channels=256).signal.save(folder / "xray.hspy")
     np.save(folder / "weights.npy", rng.uniform(0.1, 1.0, (7, 6, 48)))
+    np.save(folder / "exposure.npy", rng.uniform(0.5, 2.0, (7, 6)))
     holed = cube.data.astype(float)
     holed[2, 3, 5] = np.nan
     write(holed, cube).save(folder / "holed.hspy")

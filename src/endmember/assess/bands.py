@@ -218,7 +218,9 @@ def given_fit(
     """Return the fitted model, its data and the options of the fit."""
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "domain": domain}
     if hasattr(fitted, "model") and hasattr(fitted, "data_again"):
-        options |= {name: value for name, value in fitted.options.items() if options[name] is None}
+        options |= {
+            name: value for name, value in fitted.options.items() if options.get(name) is None
+        }
         return fitted.model, fitted.data_again() if X is None else X, options
     if not isinstance(fitted, SpectralEstimator) or "maps_" not in fitted.learned():
         raise EndmemberTypeError(
@@ -229,7 +231,7 @@ def given_fit(
     X, shape = given(X), np.shape(fitted.maps_)[:-1]
     if domain is None and len(shape) > 1 and X.shape[:-1] == (math.prod(shape),):
         options["domain"] = shape
-    return fitted, X, options
+    return fitted, X, options | {"exposure": fitted.learned().get("exposure_")}
 
 
 def _alone(model: Any) -> Bands:

@@ -236,7 +236,9 @@ class _Turned:
         """Return the quantity of maps (n, k) and spectra (m, k)."""
         C, S = rescale(C, S, self.normalise, self.energy)
         observed, powers = self.observed, self.model._powers()
-        maps = observed.maps(C / self.size) * observed.unit ** powers.get("maps_", 0)
+        maps = observed.maps(C / self.size / self.answer.exposure) * observed.unit ** powers.get(
+            "maps_", 0
+        )
         spectra = observed.spectra(S * self.size) * observed.unit ** powers.get("components_", 0)
         value = np.asarray(self.quantity(maps, spectra), dtype=float)
         if value.ndim:

@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from endmember.assess.bands import given_fit
 from endmember.errors import EndmemberError, check_known, refuse_if
-from endmember.factor.data import Dense, Observed, observe, one_blas_thread
+from endmember.factor.data import Dense, Observed, exposed, observe, one_blas_thread
 from endmember.factor.geometry.extremes import tiles
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.matching import spectral_angle
@@ -138,8 +138,9 @@ def recurrence(
             chosen = rng.integers(len(parts), size=len(parts))
             drawn = observed.of(np.concatenate([parts[one] for one in chosen]))
         else:
-            thinned = heads(observed.data.rows(np.arange(observed.data.shape[0])), rng)
-            drawn = replace(observed, data=Dense(thinned.astype(observed.data.dtype)))
+            thinned = heads(observed.data.counts.rows(np.arange(observed.data.shape[0])), rng)
+            data = exposed(Dense(thinned.astype(observed.data.dtype)), observed.data.exposure)
+            drawn = replace(observed, data=data)
         with warnings.catch_warnings(action="ignore"), one_blas_thread():
             found = again.fit(drawn).flat_components
         angles = np.asarray(spectral_angle(found[:, None], answer[None]))

@@ -231,6 +231,8 @@ class NoisyAnswer:
     """An answer at the pixels and channels that took part, with the noise that goes with it."""
 
     def __init__(self, model: Any, explained: Explained, noise: NoiseModel | None) -> None:
+        self.as_fitted, explained = explained.observed, explained.as_recorded()
+        self.exposure = 1.0 if (e := self.as_fitted.data.exposure) is None else e[:, None]
         self.model, self.explained, self.observed = model, explained, explained.observed
         self.C, self.S = explained.C, explained.S
         known, negative = fixed_entries(model, self.observed, self.S.shape[1])
@@ -245,8 +247,7 @@ class NoisyAnswer:
         counted = None if loss.power == 0 else loss.measured_noise(self.observed)
         if counted is not None:
             return counted
-        unknowns = sum(np.count_nonzero(~fixed) for fixed in self.fixed) - self.S.shape[1]
-        left = data.size - unknowns
+        left = data.size + self.S.shape[1] - sum(np.count_nonzero(~one) for one in self.fixed)
         if left <= 0:
             return NoiseModel(gain=0.0, read_variance=math.nan)
         large = data.weighted or data.size > MOST_PAINTED
@@ -306,7 +307,7 @@ class NoisyAnswer:
             return errors
         if not model.absent_.any():
             return replace(errors, tested=False)
-        other = NoisyAnswer(model, model.explained(self.observed), self.noise)
+        other = NoisyAnswer(model, model.explained(self.as_fitted), self.noise)
         order = match_components(other.S.T, self.S.T)
         own, there = other.bound(), self.model
         spectra = together(there.flat_components - model.flat_components[order], own.spectra[order])
@@ -332,7 +333,7 @@ class NoisyAnswer:
         with warnings.catch_warnings(action="ignore"), suppress(EndmemberError):
             start = np.nan_to_num(model.maps_), np.nan_to_num(model.flat_components)
             again = clone(model).set_params(n_components=k, init=start, **own)
-            return again.fit(self.observed)
+            return again.fit(self.as_fitted)
         return None
 
     def _inefficiency(self) -> list[np.ndarray]:
@@ -439,8 +440,7 @@ class NoisyAnswer:
 
     def _weights(self, work: float) -> tuple[Weights, bool]:
         """Return one over the variance of every entry, and whether that is exact."""
-        n, m = self.observed.data.shape
-        noise = self.noise
+        (n, m), noise = self.observed.data.shape, self.noise
         floor = FAINTEST * float(np.max(self.C.sum(axis=1)) * np.max(self.S))
         if noise.gain > 0 and work <= MOST_WORK:
             return Weights(
@@ -493,7 +493,7 @@ class NoisyAnswer:
         observed, powers = self.observed, self.model._powers()
         return Errors(
             observed.spectra(spectra) * observed.unit ** powers.get("components_", 0),
-            observed.maps(maps) * observed.unit ** powers.get("maps_", 0),
+            observed.maps(maps / self.exposure) * observed.unit ** powers.get("maps_", 0),
             observed.spectra(self.at_zero[1].astype(float)) > 0.5,
             observed.maps(self.at_zero[0].astype(float)) > 0.5,
             rotations, method, exact, self.model.own_loss().likelihood, misfit=self.misfit,

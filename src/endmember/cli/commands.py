@@ -20,6 +20,7 @@ from .options import (
     AxisOption,
     ComponentsOption,
     CropOption,
+    ExposureOption,
     FileArgument,
     FilesArgument,
     LazyOption,
@@ -108,6 +109,7 @@ def unmix(
     known: Penalties,
     source: Source,
     weights: WeightsOption = None,
+    exposure: ExposureOption = None,
     cleaning: Cleaning,
     reading: Reading,
     doubts: Doubts,
@@ -125,8 +127,8 @@ def unmix(
     with reading.session():
         if reading.together or len(files) > 1:
             _check_several(
-                files, reading.together, components, weights=weights, **vars(source), **vars(doubts)
-            )
+                files, reading.together, components, weights=weights, exposure=exposure, **vars(source), **vars(doubts)
+            )  # fmt: skip
             images = [
                 screened(source.open(one, lazy=reading.lazy)[0], cleaning, crop=source.crop, missing=source.missing)
                 for one in files
@@ -136,7 +138,7 @@ def unmix(
             _unmix_images(images, model, folder, overwrite)
             return
         entries = fitting.takes_single_values() and not known.relevance
-        whole, masks = source.open(files[0], lazy=reading.lazy, weights=weights)
+        whole, masks = source.open(files[0], lazy=reading.lazy, weights=weights, exposure=exposure)
         image = screened(whole, cleaning, crop=source.crop, missing=source.missing, entries=entries)
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = _planned(image, components, reading)

@@ -131,6 +131,13 @@ WeightsOption = Annotated[
         metavar="FILE",
     ),
 ]
+ExposureOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Live time or dose of every pixel: maps are for one unit.",
+        metavar="FILE",
+    ),
+]
 LazyOption = Annotated[
     bool, typer.Option("--lazy", help="Read the data piece by piece from the disk.")
 ]
@@ -210,9 +217,14 @@ class Source:
     ] = None
 
     def open(
-        self, file: Path, *, lazy: bool = False, weights: Path | None = None
+        self,
+        file: Path,
+        *,
+        lazy: bool = False,
+        weights: Path | None = None,
+        exposure: Path | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the whole image, and the masks and weights given with it as the library takes them after cropping."""
+        """Return the whole image, and masks, weights and exposure as the library takes them after cropping."""
         from endmember.factor.data.inspection import pattern_of, unwrap
 
         image = open_image(file, lazy, self.signal, reading_of(self.reader, self.energy_axis))
@@ -230,6 +242,8 @@ class Source:
             ]
         if weights is not None:
             masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]
+        if exposure is not None:
+            masks["exposure"] = _array("--exposure", exposure, shape[:-1], "pixels")
         return image, masks
 
     def read(

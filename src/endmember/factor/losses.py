@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, refuse_if
+from endmember.factor.columns import or_one
 from endmember.factor.data import (
     Arrangement,
     Data,
@@ -74,7 +75,7 @@ class Loss(BaseEstimator, ABC):
 
         Where nothing can be measured its gain is taken for 1, or None returned.
         """
-        found, stated, data = known_noise(observed), self.noise(), observed.data
+        found, stated, data = known_noise(observed), self.noise(), observed.data.counts
         if found is None or stated is None:
             return found or stated
         mean = float(np.sum(data.dot(np.ones((data.shape[1], 1))))) / data.size
@@ -294,9 +295,11 @@ class BetaDivergence(Loss):
         data = data.matrix
         entries = data.entries(dense=self.beta != 1)
         n, m = entries.shape
-        totals = entries.dot(entries.x, np.ones((m, 1)))
+        one = np.ones((m, 1))
+        totals = entries.dot(entries.x, one)
+        mean = totals / or_one(entries.everywhere(one))
         # No divergence is negative: what rounding leaves below zero is an exact fit.
-        return max(self.misfit(data, [totals / m, np.ones((m, 1))]), 0.0) or float(totals.sum())
+        return max(self.misfit(data, [mean, one]), 0.0) or float(totals.sum())
 
     def subproblem(self, data: Arrangement, factors: Sequence[np.ndarray], mode: int) -> Ratio:
         entries, Z = data.entries_for(factors, mode, dense=self.beta != 1)

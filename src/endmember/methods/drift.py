@@ -10,7 +10,7 @@ from scipy.optimize import nnls
 from sklearn.base import clone
 
 from endmember.errors import Argument, EndmemberError, EndmemberTypeError, refuse_if
-from endmember.factor.data import Dense, Explained, Observed
+from endmember.factor.data import Dense, Explained, Observed, exposed
 from endmember.factor.drift.field import Search, filled
 from endmember.factor.drift.shifted import (
     Shifted,
@@ -226,12 +226,13 @@ class Drifting(SpectralEstimator):
     def _moved(self, observed: Observed, field: np.ndarray) -> Any:
         """Return the data read at the shifts of a field, knowing the way back to the image."""
         shifts, along = field[observed.rows], self._courses(observed)
-        if observed.data.weighted:
-            data: Any = shifted_weights(observed.data, shifts, observed.columns, along)
-            columns = observed.columns
+        X, columns = observed.data.counts, observed.columns
+        if X.weighted:
+            data: Any = shifted_weights(X, shifts, columns, along)
         else:
-            data = Shifted(observed.data, shifts, observed.columns, along=along)
-            columns = observed.columns[data.columns]
+            data = Shifted(X, shifts, columns, along=along)
+            columns = columns[data.columns]
+        data = exposed(data, observed.data.exposure)
         missing = ~np.isin(np.arange(observed.n_channels), columns)
         data.origin = replace(observed, columns=columns, channel_mask=missing)
         return data

@@ -124,6 +124,8 @@ class SpectralEstimator(
     maps_: np.ndarray
     #: The weight of every channel under a loss that weighs them, (n_channels,): other data are met with the same.
     channel_weights_: np.ndarray
+    #: The exposure of every pixel, (*domain), where one was given.
+    exposure_: np.ndarray
     n_components_: int
 
     #: What the numbers of the spectra are; "" where they have the unit of the data.
@@ -183,6 +185,7 @@ class SpectralEstimator(
         mask: Any = None,
         channel_mask: Any = None,
         weights: Any = None,
+        exposure: Any = None,
         domain: tuple[int, ...] | None = None,
         pattern: tuple[int, ...] | None = None,
         callback: Any = None,
@@ -203,12 +206,14 @@ class SpectralEstimator(
         weights : array_like, shape of X or of its pixels, optional
             Weight of every entry, or of every pixel; with weights, NaN data and entries of weight 0 are missing, and
             pixels of weight 0 are masked.
+        exposure : array_like or HyperSpy signal, (…), optional
+            Live time, dwell time or dose of every pixel, where they differ: ``X`` are counts and stay counts, and
+            maps are for one unit of it. 0 or NaN where nothing was measured.
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
         pattern : tuple of int, optional
             The pattern ``(py, px)`` at every pixel of an array ``(…, py, px)``, or of one whose channels hold it row by
-            row; a HyperSpy signal of two signal axes says it itself. ``components_`` is ``(k, py, px)`` then, and
-            masks of channels are patterns.
+            row; a signal of two signal axes says it itself. ``components_`` and masks of channels have its shape then.
         callback : callable, optional
             Called after every sweep with ``stage``, ``sweep``, ``objective`` and
             ``seconds_left``; returning True stops and keeps the best so far.
@@ -224,13 +229,16 @@ class SpectralEstimator(
         """
         with session():
             observed = X if isinstance(X, Observed) else self.observed(
-                X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, pattern=pattern
+                X, mask=mask, channel_mask=channel_mask, weights=weights, exposure=exposure, domain=domain,
+                pattern=pattern,
             )  # fmt: skip
             for name in self.learned().keys() - OF_DATA:  # an earlier fit has no say in this one
                 delattr(self, name)
             with one_blas_thread():
                 self._fit(observed, observed.axis.energy, callback)
         self._scale(observed.unit)
+        if observed.exposure is not None:
+            self.exposure_ = observed.exposure
         return self if isinstance(X, Observed) else self.with_patterns(observed.pattern)
 
     def with_patterns(self, pattern: tuple[int, ...] | None) -> Self:
@@ -272,6 +280,7 @@ class SpectralEstimator(
         mask: Any = None,
         channel_mask: Any = None,
         weights: Any = None,
+        exposure: Any = None,
         resample: bool = False,
     ) -> np.ndarray:
         """Return the maps ``(…, k)`` of other data with the learned spectra held.
@@ -279,7 +288,7 @@ class SpectralEstimator(
         Parameters
         ----------
         X : array_like, sparse matrix, Dask array or HyperSpy signal, (…, n_channels)
-        mask, channel_mask, weights
+        mask, channel_mask, weights, exposure
             As in :meth:`fit`. Channels left out of the fit are left out here too.
         resample : bool
             Read data on another energy axis at the channels of the fit, by linear interpolation; channels that they
@@ -290,7 +299,8 @@ class SpectralEstimator(
         ValueError
             If the data lie on another energy axis than those of the fit, unless they are resampled.
         """
-        explained = self._explained_anew(X, mask, channel_mask, weights, resample)
+        left_out = {"mask": mask, "weights": weights, "exposure": exposure}
+        explained = self._explained_anew(X, resample, channel_mask, **left_out)
         maps = explained.observed.maps(explained.C, fill=self.fills)
         return maps * explained.observed.unit ** self._powers().get("maps_", 0)
 
@@ -315,7 +325,7 @@ class SpectralEstimator(
         resample : bool
             As in :meth:`transform`.
         """
-        explained = self._explained_anew(X, resample=resample)
+        explained = self._explained_anew(X, resample)
         total = explained.observed.data.squared_norm
         return 1.0 - explained.squares() / total if total > 0 else 0.0
 
@@ -376,12 +386,7 @@ class SpectralEstimator(
         return self if unit == 1 else copy(self)._scale(1 / unit)
 
     def _explained_anew(
-        self,
-        X: Any,
-        mask: Any = None,
-        channel_mask: Any = None,
-        weights: Any = None,
-        resample: bool = False,
+        self, X: Any, resample: bool = False, channel_mask: Any = None, **left_out: Any
     ) -> Explained:
         """Return other data together with what the model says of them with its spectra held."""
         check_is_fitted(self)
@@ -389,7 +394,7 @@ class SpectralEstimator(
         pattern = learned if len(learned) > 1 else None
         taken = given(X, pattern=pattern)
         if not self._axis.agrees(taken.axis):
-            if not resample or weights is not None:
+            if not resample or left_out.get("weights") is not None:
                 self._axis.check(
                     taken.axis, "the data lie", "give data on that of the fit, or resample=True without weights, which "
                     "reads them at its channels: counts are no counts then and their noise is correlated",
@@ -401,7 +406,7 @@ class SpectralEstimator(
             taken.channels_left_out(channel_mask),
         )
         unknown = unknown if left is None else unknown | left
-        observed = observe(taken, mask=mask, channel_mask=unknown, weights=weights, keep_empty=True)
+        observed = observe(taken, channel_mask=unknown, **left_out, keep_empty=True)
         with one_blas_thread():
             return self._near_one(observed.unit)._solved(observed)
 

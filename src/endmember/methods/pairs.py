@@ -47,6 +47,7 @@ class _Paired(SpectralEstimator):
         mask: Any = None,
         channel_mask: Any = None,
         weights: Any = None,
+        exposure: Any = None,
         domain: tuple[int, ...] | None = None,
         pattern: tuple[int, ...] | None = None,
         callback: Any = None,
@@ -64,6 +65,8 @@ class _Paired(SpectralEstimator):
             Channels of ``X`` to leave out (True).
         weights : None
             Not possible here.
+        exposure : array_like or HyperSpy signal, (…), optional
+            As in :meth:`em.NMF.fit`, of ``X``.
         domain : tuple of int, optional
             The image that the rows of a 2-D ``X`` form.
         pattern : tuple of int, optional
@@ -82,8 +85,9 @@ class _Paired(SpectralEstimator):
                 "the area, fit(eels, edxs)"
             )
         first = self.observed(
-            X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, pattern=pattern
-        )
+            X, mask=mask, channel_mask=channel_mask, weights=weights, exposure=exposure, domain=domain,
+            pattern=pattern,
+        )  # fmt: skip
         k, second = check_fits(self, first), self._second(y, first)
         refuse_if(
             second.data.weighted or len(first.rows) != len(second.rows),
@@ -161,11 +165,17 @@ class _Paired(SpectralEstimator):
         mask: Any = None,
         channel_mask: Any = None,
         weights: Any = None,
+        exposure: Any = None,
         resample: bool = False,
     ) -> np.ndarray:
         """Return the scores ``(…, k)`` of the first signal; ``y`` is taken, as by scikit-learn, and not needed."""
         return super().transform(
-            X, mask=mask, channel_mask=channel_mask, weights=weights, resample=resample
+            X,
+            mask=mask,
+            channel_mask=channel_mask,
+            weights=weights,
+            exposure=exposure,
+            resample=resample,
         )
 
     def predict(self, X: Any) -> np.ndarray:

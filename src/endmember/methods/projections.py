@@ -129,7 +129,7 @@ def _principal(
     data: Data, k: int, scaling: str | None, random_state: Any, centre: bool = False
 ) -> tuple[np.ndarray, LowRank, Data, tuple[np.ndarray, np.ndarray]]:
     """Return the mean, the k principal components, the (scaled, centred) data and their scales."""
-    weighted = count_scaled(data) if scaling == "poisson" else data
+    weighted = count_scaled(data) if scaling == "poisson" else data.plain
     data, (r, c) = weighted.scaled, weighted.scales
     n, m = data.shape
     mean = np.zeros(m)

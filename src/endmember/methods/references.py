@@ -184,6 +184,12 @@ class MLLS(SpectralEstimator):
                 Argument.of("shift", self.shift),
                 f" lets references leave the data, which span {span:g} {axis.units or 'channels'}; give less",
             )
+        exposure = observed.data.exposure
+        refuse_if(
+            exposure is not None and self.maps is not None,
+            "amounts that sum to one hold whatever the exposure; leave exposure out, or maps=em.SumToOne()",
+        )
+        observed = replace(observed, data=observed.data.counts)
         found = standards(self.references, axis)
         scattering = None if self.low_loss is None else kernel(self.low_loss, axis)
         weights = self._weights(observed)
@@ -202,7 +208,7 @@ class MLLS(SpectralEstimator):
         if self.extra:
             R = self._with_extra(observed, F, R, noise, energy)
             F = self._maps(observed, R, weights)
-        self._keep(observed, F, R, weights, noise)
+        self._keep(observed, F, R, weights, noise, 1.0 if exposure is None else exposure[:, None])
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
         return self._maps(
@@ -330,6 +336,7 @@ class MLLS(SpectralEstimator):
         R: np.ndarray,
         weights: np.ndarray,
         known: NoiseModel | None,
+        exposure: np.ndarray | float,
     ) -> None:
         data, limits = observed.data, self._limits(R)
         noise = known or regression.scattered(data, F, R, limits)
@@ -345,8 +352,8 @@ class MLLS(SpectralEstimator):
             chi2[:] = np.nan
             warnings.warn(UNJUDGED.format(*data.shape), UserWarning, stacklevel=4)
         self.channel_weights_ = observed.spectra(weights[:, None])[0].astype(np.float64)
-        self._learn(observed, F, R)
-        self.maps_error_ = observed.maps(errors, np.nan)
+        self._learn(observed, F / exposure, R)
+        self.maps_error_ = observed.maps(errors / exposure, np.nan)
         self.chi2_ = observed.maps(chi2[:, None], np.nan)[..., 0]
 
 

@@ -153,8 +153,8 @@ class Tucker(Alternating):
             If the number of ranks, or one of them, does not go with the data.
         """
         refuse_if(
-            observed.mask is not None or observed.data.weighted,
-            "em.Tucker() takes neither masked pixels nor weights of entries; em.CP() does",
+            observed.mask is not None or observed.data.weighted or observed.exposure is not None,
+            "em.Tucker() takes neither masked pixels nor weights of entries nor an exposure of pixels; em.CP() does",
         )
         n = len(layout.sizes)
         one = isinstance(self.ranks, Integral)

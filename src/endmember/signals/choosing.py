@@ -58,6 +58,7 @@ def choose_model(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     callback: Any = None,
     assume: str = "pure_maps",
     **parameters: Any,
@@ -73,6 +74,8 @@ def choose_model(
     loss : "auto", "squared", "scaled" or "poisson"
     mask, channel_mask, weights : optional
         As in ``em.unmix``. The number is judged by the spectra that lack no value.
+    exposure : optional
+        As in ``em.unmix``: number and noise are those of the counts, whatever the exposure.
     callback : callable, optional
         Told of the progress of the panel.
     assume : "pure_maps" or "distinct_spectra"
@@ -89,13 +92,12 @@ def choose_model(
     parameters = {name: value for name, value in parameters.items() if value is not None}
     model = _other_method(method, loss, parameters)
     reasons = [] if channel_mask is not None else of_zero_peak(signal)
-    report, weighted = None, weights is not None
-    judged, mask, weights = _judged(signal, mask, weights)
-    observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=weights)
-    weighted |= observed.data.weighted
+    report, (judged, mask, left) = None, _judged(signal, mask, weights)
+    observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=left)
+    weighted = weights is not None or observed.data.weighted
     if n_components is None:
         # The noise is measured: the gain that readers put into the metadata is that of the display.
-        whole, complete = _without_gaps(judged, mask, channel_mask, weights)
+        whole, complete = _without_gaps(judged, mask, channel_mask, left)
         report = rank(whole, mask=complete, channel_mask=channel_mask, callback=callback)
         n_components = report.clear
         reasons.append(_on_number(report, None if judged is signal else judged[..., 0].size))
@@ -252,10 +254,9 @@ def chosen_loss(
     """
     if loss != "auto":
         return named_loss(loss), []
-    weighted = weights is not None
-    judged, mask, weights = _judged(signal, mask, weights)
-    observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=weights)
-    return _suited(estimate_noise(observed), weighted or observed.data.weighted)
+    judged, mask, left = _judged(signal, mask, weights)
+    observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=left)
+    return _suited(estimate_noise(observed), weights is not None or observed.data.weighted)
 
 
 def _suited(noise: NoiseModel, weighted: bool) -> tuple[Loss, list[str]]:

@@ -149,7 +149,7 @@ class Tensor(Arrangement):
     def _unfold(self, entries: Entries, mode: int) -> Entries:
         """Return the entries with one leading mode as the rows, all others and the channels as the columns."""
         n, m, size = self._n, self.shape[-1], self.domain[mode]
-        if isinstance(entries, SparseEntries) and self._places is None:
+        if isinstance(entries, SparseEntries) and self._places is None and entries.weights is None:
             found = sparse.coo_array(entries.X)
             index = np.unravel_index(found.row, self.domain)
             order = [mode, *(other for other in range(self.last) if other != mode)]
@@ -170,9 +170,9 @@ class Tensor(Arrangement):
     def _spread(self, entries: Entries) -> tuple[np.ndarray, np.ndarray | None]:
         """Return the entries as arrays (n, m), those of missing pixels with a harmless value and no weight."""
         x = entries.X.toarray() if isinstance(entries, SparseEntries) else entries.x
+        known = np.broadcast_to(1.0 if entries.weights is None else entries.weights, x.shape)
         if self._places is None:
-            return x, entries.weights
-        known = np.ones(x.shape) if entries.weights is None else entries.weights
+            return x, None if entries.weights is None else known
         everywhere = placed(x, self._places, self._n, float(np.mean(x)))
         return everywhere, placed(known, self._places, self._n)
 

@@ -17,6 +17,7 @@ from endmember.factor.data.in_memory import (
     Sparse,
     Weighted,
     count_scaled,
+    exposed,
     weighted_gram,
 )
 from endmember.factor.data.inspection import (
@@ -120,6 +121,7 @@ __all__ = [
     "checked_masks",
     "cluster",
     "count_scaled",
+    "exposed",
     "counts_of",
     "current",
     "data_hash",

@@ -260,6 +260,45 @@ class Reweighted(Data):
         return self.scaled.squared_row_norms
 
 
+class Exposed(Reweighted):
+    r"""Data for one unit of exposure, :math:`x_{ij} / e_i`, each row with the weight :math:`e_i`.
+
+    An exposure of e is e of one unit added up, with e times the variance: no loss says more of the counts than this
+    of the rates. Maps come out for one unit, and penalties see them so.
+
+    .. math:: d_{\rm KL}(x, e v) = e\, d_{\rm KL}(x / e, v),\qquad (x - e v)^2 / e = e (x / e - v)^2
+
+    Parameters
+    ----------
+    X : Data, (n, m)
+        As recorded.
+    exposure : ndarray, (n,)
+        Positive.
+    """
+
+    def __init__(self, X: Data, exposure: np.ndarray) -> None:
+        root, one = np.sqrt(exposure), np.ones(X.shape[1])
+        super().__init__(X.rescaled(1 / root, one), root, one, X.rescaled(1 / exposure, one))
+        self._counts, self.exposure = X, exposure
+
+    def with_channels(self, weights: np.ndarray) -> Reweighted:
+        return self
+
+    def entries(self, dense: bool = False) -> Entries:
+        return self.counts.entries(dense).exposed(self.scales[0][:, 0] ** 2)
+
+
+def exposed(X: Data, exposure: np.ndarray | None) -> Data:
+    """Return data for one unit of the exposure of every row (n,), in whose noise they keep their say."""
+    if exposure is None:
+        return X
+    if X.W is None:
+        return Exposed(X, exposure)
+    found = Weighted(X.rescaled(1 / exposure, np.ones(X.shape[1])), X.W * exposure[:, None])
+    found._counts, found.exposure = X, exposure
+    return found
+
+
 def count_scaled(data: Data) -> Data:
     r"""Weight pixels and channels by their totals, :math:`n / (a_i b_j)`, so that counts have white noise.
 
@@ -276,12 +315,13 @@ def count_scaled(data: Data) -> Data:
     ----------
     Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
     """
-    if data.row_weights(0) is not None:
+    X, exposure = data.counts, data.exposure
+    if X.row_weights(0) is not None:
         return data
-    pixels, channels = (_positive(sums) for sums in data.totals())
+    pixels, channels = (_positive(sums) for sums in X.totals())
     size = np.sqrt(pixels.sum())
     r, c = np.sqrt(size / pixels), np.sqrt(size / channels)
-    return Reweighted(data.rescaled(r, c), r, c, data)
+    return Reweighted(X.rescaled(r, c), r if exposure is None else r * exposure, c, data.plain)
 
 
 def _positive(totals: np.ndarray) -> np.ndarray:

@@ -323,6 +323,33 @@ def left_out(
     return array.astype(bool) if array.any() else None
 
 
+def exposures(
+    exposure: Any, domain: tuple[int, ...], listed: tuple[int, ...], mask: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return the exposure of every pixel, None where all are 1, and the mask with the pixels of none.
+
+    Raises
+    ------
+    ValueError
+        If it is negative or infinite, positive nowhere, or has another shape.
+    """
+    if exposure is None:
+        return None, mask
+    e = np.asarray(exposure.data if is_signal(exposure) else exposure, dtype=np.float64)
+    refuse_if(
+        e.shape not in (domain, listed),
+        f"exposure has the shape {e.shape} and the pixels have {domain}; give a live time, dwell time or dose for each",
+    )
+    refuse_if(
+        np.isinf(e).any() or (e < 0).any() or not (e > 0).any(),
+        "exposure must be finite and not negative, and positive somewhere; 0 or NaN means that nothing was measured",
+    )
+    e, dark = e.reshape(domain), ~(e.reshape(domain) > 0)
+    if dark.any():
+        mask = dark if mask is None else mask | dark
+    return None if (e[~dark] == 1).all() else e, mask
+
+
 def left_in(mask: np.ndarray | None, size: int) -> np.ndarray:
     """Return the numbers of what a mask (True = left out) leaves; of all where there is none."""
     return np.arange(size) if mask is None else np.flatnonzero(~mask.ravel())

@@ -252,7 +252,7 @@ class Entries(ABC):
     shape: tuple[int, int]
     #: The same entries seen from the other side.
     transposed: "Entries"
-    #: The weight of every entry, or None where all are 1.
+    #: The weight of every entry, or of every row (n, 1) or column (1, m); None where all are 1.
     weights: np.ndarray | None = None
 
     @abstractmethod
@@ -260,12 +260,18 @@ class Entries(ABC):
         """Return ``F Zᵀ`` in the layout."""
 
     @abstractmethod
+    def exposed(self, exposure: np.ndarray) -> "Entries":
+        """Return the entries of every row for one unit of its exposure (n,), with that as their weight."""
+
+    @abstractmethod
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
-        """Return ``Σ_j values_ij z_jk``, (n, k)."""
+        """Return ``Σ_j w_ij values_ij z_jk``, (n, k)."""
 
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
-        return Z.sum(axis=0)[None, :] if self.weights is None else self.weights @ Z
+        if self.weights is None or self.weights.shape[1] == 1:
+            return (1.0 if self.weights is None else self.weights) * Z.sum(axis=0)[None, :]
+        return self.weights @ Z
 
     def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
         """Return ``Σ_j x_ij z_jk / v_ij`` with ``v = F Zᵀ``, at least ``floor``; (n, k)."""
@@ -315,6 +321,9 @@ class DenseEntries(Entries):
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return F @ Z.T
 
+    def exposed(self, exposure: np.ndarray) -> "DenseEntries":
+        return DenseEntries(self.x / exposure[:, None], exposure[:, None])
+
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
         return (values if self.weights is None else values * self.weights) @ Z
 
@@ -322,12 +331,27 @@ class DenseEntries(Entries):
 class SparseEntries(Entries):
     """The non-zeros of counts; zeros only matter through the sums of the factors."""
 
-    def __init__(self, X: sparse.csr_array) -> None:
-        self.X, self.x, self.shape = X, X.data, X.shape
+    def __init__(self, X: sparse.csr_array, weights: np.ndarray | None = None) -> None:
+        self.X, self.x, self.shape, self.weights = X, X.data, X.shape, weights
 
     @cached_property
     def transposed(self) -> "SparseEntries":  # type: ignore[override]
-        return SparseEntries(sparse.csr_array(self.X.T))
+        return SparseEntries(
+            sparse.csr_array(self.X.T), None if self.weights is None else self.weights.T
+        )
+
+    def exposed(self, exposure: np.ndarray) -> "SparseEntries":
+        e, X = exposure[:, None], self.X
+        x = SparseEntries(X, 1.0 / e)._weighted(X.data)
+        return SparseEntries(sparse.csr_array((x, X.indices, X.indptr), shape=self.shape), e)
+
+    def _weighted(self, values: np.ndarray) -> np.ndarray:
+        """Return values in the layout times the weights of their rows or columns."""
+        if self.weights is None:
+            return values
+        if self.weights.shape[0] == 1:
+            return values * self.weights[0, self.X.indices]
+        return values * np.repeat(self.weights[:, 0], np.diff(self.X.indptr))
 
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
         values, counts = np.zeros(len(self.x)), np.diff(self.X.indptr)
@@ -336,6 +360,7 @@ class SparseEntries(Entries):
         return values
 
     def dot(self, values: np.ndarray, Z: np.ndarray) -> np.ndarray:
+        values = self._weighted(values)
         matrix = sparse.csr_array((values, self.X.indices, self.X.indptr), shape=self.shape)
         return matrix @ np.ascontiguousarray(Z)
 
@@ -343,16 +368,17 @@ class SparseEntries(Entries):
         self, F: np.ndarray, Z: np.ndarray, floor: float, values: np.ndarray
     ) -> np.ndarray:
         sums, rows = np.empty(len(F)), max(CHUNK // len(Z), 1)
+        weights = np.broadcast_to(1.0 if self.weights is None else self.weights, self.shape)
         for start in range(0, len(F), rows):
             part = slice(start, start + rows)
-            sums[part] = (1.0 / np.maximum(F[part] @ Z.T, floor)) @ values
+            sums[part] = (weights[part] / np.maximum(F[part] @ Z.T, floor)) @ values
         return sums
 
     def counts(self, floor: float) -> Counts:
         return Counts(
             self.X.indptr.astype(np.int64),
             self.X.indices.astype(np.int32, copy=False),
-            self.x,
+            self._weighted(self.x),
             floor,
         )
 
@@ -365,8 +391,9 @@ class SparseEntries(Entries):
 
     def deviance(self, F: np.ndarray, Z: np.ndarray, floor: float) -> float:
         sums = np.empty(len(F))
-        run("deviances", self.counts(floor), np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
-        return float(sums.sum())
+        counts = self.counts(floor)._replace(x=self.x)
+        run("deviances", counts, np.ascontiguousarray(Z), np.ascontiguousarray(F), sums)
+        return float(sums.sum() if self.weights is None else sums @ self.weights[:, 0])
 
 
 def nonzeros_of(blocks: Iterable[np.ndarray], shape: tuple[int, ...]) -> SparseEntries | None:

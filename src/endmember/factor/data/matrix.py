@@ -138,6 +138,9 @@ class Data(Arrangement):
     #: Where pixels and channels have weights: the data times their roots, and without weights.
     _scaled: "Data | None" = None
     _plain: "Data | None" = None
+    #: Where rows have been exposed unequally: the data as recorded, and the exposure of every row, (n,).
+    _counts: "Data | None" = None
+    exposure: np.ndarray | None = None
     #: Whether models of them creep along valleys in which the objective hardly falls.
     creeps = False
     #: The pixels, channels and image that compressed data were made from; None for all others.
@@ -163,6 +166,11 @@ class Data(Arrangement):
     def plain(self) -> "Data":
         """The data without weights of pixels and channels."""
         return self._plain or self
+
+    @property
+    def counts(self) -> "Data":
+        """The data as recorded; all others are for one unit of exposure."""
+        return self._counts or self
 
     def with_scaled(self, scaled: "Data", rows: Rows = slice(None)) -> "Data":
         """Return scaled data, such as compressed ones, of some rows of these with the weights that they have here."""

@@ -17,9 +17,10 @@ from scipy import sparse
 from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.columns import placed
 from endmember.factor.data.axis import Axis, filled_in, is_signal
-from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled
+from endmember.factor.data.in_memory import Dense, Sparse, Weighted, count_scaled, exposed
 from endmember.factor.data.inspection import (
     Given,
+    exposures,
     far_from_one,
     given,
     is_lazy,
@@ -72,6 +73,8 @@ class Observed:
         What the last pass over the data says of factors (:class:`~endmember.factor.sketch.passes.Seen`), and these.
     pattern : tuple of int, optional
         The shape of the pattern that all channels form, where they do.
+    exposure : ndarray, (*domain), optional
+        How long every pixel was exposed, where not all were alike: maps are for one unit of it.
     judged : Problem, optional
         The least squares of data whose noise is white on which a fit was judged.
     """
@@ -91,6 +94,7 @@ class Observed:
     seen: tuple[Seen, np.ndarray, np.ndarray] | None = None
     judged: Any = None
     pattern: tuple[int, ...] | None = None
+    exposure: np.ndarray | None = None
 
     @cached_property
     def holds_counts(self) -> bool:
@@ -99,7 +103,7 @@ class Observed:
             return not self.survey.n_negative
         unit, precision = np.inf, np.finfo(self.data.dtype).eps
         for rows in row_blocks(*self.data.shape):
-            values = self.data.rows(np.arange(rows.start, rows.stop))
+            values = self.data.counts.rows(np.arange(rows.start, rows.stop))
             unit = np.min(values, where=values > 0, initial=unit)
             fine = values.max() * precision > WHOLE * unit  # nothing would show what lies between
             if fine or np.abs(values / unit - np.rint(values / unit)).max() > WHOLE:
@@ -114,8 +118,9 @@ class Observed:
 
     def of(self, pixels: np.ndarray) -> Self:
         """Return the same of some of the pixels."""
+        data, e = Dense(self.data.counts.rows(pixels).astype(self.data.dtype)), self.data.exposure
         return replace(
-            self, data=Dense(self.data.rows(pixels).astype(self.data.dtype)), rows=self.rows[pixels]
+            self, data=exposed(data, None if e is None else e[pixels]), rows=self.rows[pixels]
         )
 
     def weighted_by_counts(self) -> Data:
@@ -190,6 +195,14 @@ class Explained:
         """The weight of every entry, (n, m); None where all weigh the same."""
         return self.observed.data.W
 
+    def as_recorded(self) -> Self:
+        """Return the same of the data as recorded, their exposure in the maps."""
+        data, (C, S) = self.observed.data, self.factors
+        if data.exposure is None:
+            return self
+        observed = replace(self.observed, data=data.counts, exposure=None)
+        return replace(self, observed=observed, C=C * data.exposure[:, None], S=S, offset=None)
+
     def residual_blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield ``(rows, residual)`` block by block, every entry times the root of its weight."""
         return self.observed.data.residual_blocks(*self.factors)
@@ -205,6 +218,7 @@ def observe(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     keep_empty: bool = False,
     wanted: Wanted | None = None,
@@ -219,6 +233,8 @@ def observe(
         Pixels ``(*domain)`` and channels ``(channels,)`` to leave out, in data order.
     weights : array_like, shape of X, optional
         Non-negative weight of every entry; 0, or NaN in the data, means missing.
+    exposure : array_like or HyperSpy signal, (*domain), optional
+        Live time, dwell time or dose of every pixel; 0 or NaN where nothing was measured.
     domain : tuple of int, optional
         The image that the pixels of a 2-D ``X`` form.
     keep_empty : bool
@@ -234,13 +250,14 @@ def observe(
     """
     taken = given(X)
     if isinstance(taken.array, Data):
-        return _observe_again(taken.array, mask, channel_mask, weights)
+        return _observe_again(taken.array, mask, channel_mask, weights, exposure)
     X, n_channels = taken.array, taken.shape[-1]
     domain_known = (domain or taken.domain) is not None
     domain = _image_shape(taken.shape[:-1], domain)
     mask, channel_mask, weights = checked_masks(
         taken, domain, mask, channel_mask, weights, not keep_empty
     )
+    exposure, mask = exposures(exposure, domain, taken.shape[:-1], mask)
     wanted = wanted or Wanted()
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
@@ -253,7 +270,7 @@ def observe(
     if exponent:
         near = replace(taken, array=times_two_to(taken.array, -exponent), hidden=None)
         seen = observe(
-            near, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain,
+            near, mask=mask, channel_mask=channel_mask, weights=weights, exposure=exposure, domain=domain,
             keep_empty=keep_empty, wanted=wanted,
         )  # fmt: skip
         return replace(seen, unit=2.0**exponent)
@@ -269,9 +286,10 @@ def observe(
     if weights is not None:
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
         _refuse_infinite(data, rows, columns, domain)
+    data = exposed(data, None if exposure is None else exposure.ravel()[rows])
     return Observed(
         data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known,
-        taken.history, pattern=taken.pattern,
+        taken.history, pattern=taken.pattern, exposure=exposure,
     )  # fmt: skip
 
 
@@ -280,13 +298,12 @@ def _taking_part(mask: np.ndarray | None, filled: np.ndarray, keep_empty: bool) 
     return left_in(mask, len(filled)) if keep_empty else np.flatnonzero(filled)
 
 
-def _observe_again(X: Data, mask: Any, channel_mask: Any, weights: Any) -> Observed:
+def _observe_again(X: Data, *left_out: Any) -> Observed:
     """Return what compressed data were made from, with the compressed data in its place."""
     refuse_if(
-        mask is not None or channel_mask is not None or weights is not None,
-        "compressed data have their masks already and take no weights; give mask and "
-        "channel_mask to "
-        "em.compress, and the uncompressed data for weights",
+        any(one is not None for one in left_out),
+        "compressed data have their masks already and take no weights and no exposure; give mask and channel_mask to "
+        "em.compress, and the uncompressed data for weights and exposure",
     )
     refuse_if(
         X.origin is None, "these data do not know where they come from; make them with em.compress"

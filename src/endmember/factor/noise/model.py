@@ -377,7 +377,7 @@ def _places(
 ) -> tuple[Any, Indices, Indices, tuple[int, ...] | None]:
     """Return the matrix, which pixels of the image and which channels take part, and the shape of the image."""
     if isinstance(X, Observed):
-        return X.data, X.rows, X.columns, X.domain if len(X.domain) > 1 else domain
+        return X.data.counts, X.rows, X.columns, X.domain if len(X.domain) > 1 else domain
     if isinstance(X.array, Data):
         return X.array, np.arange(X.shape[0]), np.arange(X.shape[1]), domain
     domain = domain or X.domain

@@ -29,7 +29,7 @@ def misfit_of(
 
     Where the last pass of the fit has seen them in the data as ``observed``, they are not read again.
     """
-    if observed is not None and observed.seen is not None:
+    if observed is not None and observed.seen is not None and observed.exposure is None:
         seen, C, S = observed.seen
         explained = model.explained(observed)
         if explained.observed is observed and _are_those(explained, C, S):
@@ -37,7 +37,8 @@ def misfit_of(
             channels = left_in(observed.channel_mask, observed.n_channels).size
             by_pixel = np.sqrt(seen.squares / channels)
             return _misfit(explained, by_pixel, seen.residual / pixels, pixels)
-    return _measured(model.explained(observe(signal, **options, keep_empty=True)))
+    explained = model.explained(observe(signal, **options, keep_empty=True))
+    return _measured(explained.as_recorded())
 
 
 def _are_those(explained: Explained, C: np.ndarray, S: np.ndarray) -> bool:

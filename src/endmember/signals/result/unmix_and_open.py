@@ -33,6 +33,7 @@ def unmix(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     pattern: tuple[int, ...] | None = None,
     callback: Any = None,
@@ -57,7 +58,7 @@ def unmix(
     assume : "pure_maps" or "distinct_spectra"
         Mixed pixels and like spectra are the same data. Without a model, phases are taken to be as separate as
         the data allow, or with "distinct_spectra" spectra to be as different.
-    mask, channel_mask, weights, domain, pattern, callback
+    mask, channel_mask, weights, exposure, domain, pattern, callback
         As in ``em.NMF.fit``.
     reasons : sequence of str, optional
         Why this model, for the report.
@@ -89,7 +90,7 @@ def unmix(
     if not isinstance(model, SpectralEstimator | Coupled | None):
         raise EndmemberTypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
     of_all: dict[str, Any] = {
-        "mask": mask, "channel_mask": channel_mask, "weights": weights, "callback": callback,
+        "mask": mask, "channel_mask": channel_mask, "weights": weights, "exposure": exposure, "callback": callback,
     }  # fmt: skip
     of_one: dict[str, Any] = {
         "n_components": n_components, "domain": domain, "pattern": pattern, "reasons": reasons, "memory": memory,
@@ -103,6 +104,10 @@ def unmix(
     needless = [name for name, value in of_one.items() if value]
     needless += ["assume"] if assume != "pure_maps" else []
     refuse_if(needless, f"a list of data takes no {' and no '.join(needless)}; leave it out")
+    refuse_if(
+        of_all.pop("exposure") is not None,
+        "a list of data takes no exposure; divide each by its own, or give the images one by one",
+    )
     if isinstance(model, Coupled):
         return unmix_together(signal, model, **of_all)
     refuse_if(

@@ -64,6 +64,7 @@ def unmix_one(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     pattern: tuple[int, ...] | None = None,
     callback: Any = None,
@@ -93,7 +94,7 @@ def unmix_one(
             taken, domain or taken.shape[:-1], mask, channel_mask, weights
         )
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
-    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights}
+    options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "exposure": exposure}
     left_open = left_open or model is None
     with session(memory, kept) as work, unchanged(unwrap(signal)):
         if model is None:
@@ -174,7 +175,7 @@ class Unmixing(Shown):
     model : estimator
         The fitted model with all that it learned.
     options : dict
-        Masks and weights of the fit.
+        Masks, weights and exposure of the fit.
     record : dict
         Data path and hash, processing steps, versions, timings.
     errors : Errors, optional
@@ -473,7 +474,9 @@ class Unmixing(Shown):
     def _residual(self) -> Any:
         """Return the residual of all pixels and channels that took part, where the model reads them; NaN elsewhere."""
         data = self.data_again()
-        explained = self.model.explained(observe(data, **self.options, keep_empty=True))
+        explained = self.model.explained(
+            observe(data, **self.options, keep_empty=True)
+        ).as_recorded()
         observed, weights = explained.observed, explained.weights
         shape = int(np.prod(observed.domain)), observed.n_channels
         residual = np.full(shape, np.nan, observed.data.dtype)
