@@ -124,8 +124,6 @@ class SpectralEstimator(
     maps_: np.ndarray
     #: The weight of every channel under a loss that weighs them, (n_channels,): other data are met with the same.
     channel_weights_: np.ndarray
-    #: The exposure of every pixel, (*domain), where one was given.
-    exposure_: np.ndarray
     n_components_: int
 
     #: What the numbers of the spectra are; "" where they have the unit of the data.
@@ -207,8 +205,7 @@ class SpectralEstimator(
             Weight of every entry, or of every pixel; with weights, NaN data and entries of weight 0 are missing, and
             pixels of weight 0 are masked.
         exposure : array_like or HyperSpy signal, (…), optional
-            Live time, dwell time or dose of every pixel, where they differ: ``X`` are counts and stay counts, and
-            maps are for one unit of it. 0 or NaN where nothing was measured.
+            Live time or dose of every pixel: ``X`` stay counts, and maps are for one unit of it. 0 or NaN: not measured.
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
         pattern : tuple of int, optional
@@ -299,8 +296,9 @@ class SpectralEstimator(
         ValueError
             If the data lie on another energy axis than those of the fit, unless they are resampled.
         """
-        left_out = {"mask": mask, "weights": weights, "exposure": exposure}
-        explained = self._explained_anew(X, resample, channel_mask, **left_out)
+        explained = self._explained_anew(
+            X, resample, channel_mask, mask=mask, weights=weights, exposure=exposure
+        )
         maps = explained.observed.maps(explained.C, fill=self.fills)
         return maps * explained.observed.unit ** self._powers().get("maps_", 0)
 
