@@ -205,7 +205,7 @@ class SpectralEstimator(
             Weight of every entry, or of every pixel; with weights, NaN data and entries of weight 0 are missing, and
             pixels of weight 0 are masked.
         exposure : array_like or HyperSpy signal, (…), optional
-            Live time or dose of every pixel: ``X`` stay counts, and maps are for one unit of it. 0 or NaN: not measured.
+            Live time or dose of every pixel: ``X`` stay counts, maps are for one unit of it. 0 or NaN: not measured.
         domain : tuple of int, optional
             The image ``(ny, nx)`` that the rows of a 2-D ``X`` form.
         pattern : tuple of int, optional
