@@ -315,7 +315,7 @@ def count_scaled(data: Data) -> Data:
     ----------
     Keenan & Kotula, Surf. Interface Anal. 36 (2004) 203.
     """
-    X, exposure = data.counts, data.exposure
+    X, exposure = data._counts or data, data.exposure
     if X.row_weights(0) is not None:
         return data
     pixels, channels = (_positive(sums) for sums in X.totals())

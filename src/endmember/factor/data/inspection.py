@@ -333,8 +333,6 @@ def exposures(
     ValueError
         If it is negative or infinite, positive nowhere, or has another shape.
     """
-    if exposure is None:
-        return None, mask
     e = np.asarray(exposure.data if is_signal(exposure) else exposure, dtype=np.float64)
     refuse_if(
         e.shape not in (domain, listed),

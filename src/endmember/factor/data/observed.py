@@ -257,7 +257,8 @@ def observe(
     mask, channel_mask, weights = checked_masks(
         taken, domain, mask, channel_mask, weights, not keep_empty
     )
-    exposure, mask = exposures(exposure, domain, taken.shape[:-1], mask)
+    if exposure is not None:
+        exposure, mask = exposures(exposure, domain, taken.shape[:-1], mask)
     wanted = wanted or Wanted()
     if is_lazy(X):
         X = _kept(X, wanted, weights is not None)
@@ -286,7 +287,7 @@ def observe(
     if weights is not None:
         data = Weighted(data, weights.reshape(-1, n_channels)[np.ix_(rows, columns)])
         _refuse_infinite(data, rows, columns, domain)
-    data = exposed(data, None if exposure is None else exposure.ravel()[rows])
+    data = data if exposure is None else exposed(data, exposure.ravel()[rows])
     return Observed(
         data, domain, n_channels, rows, columns, mask, channel_mask, found, taken.axis, domain_known,
         taken.history, pattern=taken.pattern, exposure=exposure,
