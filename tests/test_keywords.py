@@ -284,6 +284,8 @@ ROWS: dict[str, tuple[Any, dict[str, Any]]] = {
             ),
             "background": "linear",
             "shift": 3.0,
+            "broaden": 3.0,
+            "gain": 0.05,
             "low_loss": np.exp(-0.5 * np.arange(-5.0, 6) ** 2),
             "extra": With(1, {"references": PHANTOM.spectra[:1]}),
             "maps": em.SumToOne(),

@@ -186,6 +186,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
         {
             "reference": "--reference third.hspy",
             "shift": "--shift 4",
+            "broaden": "--broaden 2",
+            "gain": "--gain 0.01",
             "background": "--background linear",
             "low_loss": "--low-loss plural.hspy",
             "loss": "--loss squared",

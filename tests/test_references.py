@@ -170,6 +170,25 @@ def test_a_planted_shift_is_recovered(loss, noisy):
     assert model.names_ == ["Fe", "Co", "Ni"]
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_planted_widths_and_a_planted_gain_are_recovered(noisy):
+    shifts, widths, gain = np.array([0.4, -0.6, 0.2]), np.array([0.0, 2.0, 3.5]), 0.01
+    fine = 0.02 * np.arange(-400, 401)
+    centre = (ENERGY[0] + ENERGY[-1]) / 2
+
+    def seen(j):
+        places = centre + (ENERGY[:, None] - fine - shifts[j] - centre) / (1 + gain)
+        blur = np.exp(-4 * np.log(2) * (fine / widths[j]) ** 2) if widths[j] else fine == 0
+        return edges(np.clip(places, WIDE[0], WIDE[-1]))[j] @ (blur / blur.sum())
+
+    X = 100 * MIXED @ np.array([seen(j) for j in range(3)])
+    X = np.random.default_rng(4).poisson(X) if noisy else X
+    model = em.MLLS(REFERENCES, shift=2.0, broaden=5.0, gain=0.02).fit(image(X, ENERGY))
+    assert np.abs(model.shifts_ - shifts).max() < 0.05 and abs(model.gain_ - gain) < 2e-3
+    assert np.abs(model.widths_ - widths).max() < 0.3
+    assert np.median(np.abs(model.maps_.reshape(-1, 3) / (100 * MIXED) - 1)) < 0.01
+
+
 def scattered(energy, weights, zero):
     """Convolve the edges with a low loss, one term after another."""
     total = sum(
@@ -292,6 +311,9 @@ def test_a_result_is_saved_and_reopened_with_its_errors(tmp_path):
         (em.MLLS(R, loss=em.BetaDivergence(0)), "allowed: em.SquaredError"),
         (em.MLLS(R, shift=-1), "shift=-1"),
         (em.MLLS(R, shift=1e9), "leave the data"),
+        (em.MLLS(R, broaden=np.nan), "broaden=nan"),
+        (em.MLLS(R, broaden=1e9), "leave the data"),
+        (em.MLLS(R, gain=1), "gain=1"),
         (em.MLLS(R, extra=2), "extra=2"),
         (em.MLLS(R, extra=1, non_negative=False), "not negative"),
         (em.MLLS(R, maps=em.Ridge()), "allowed: maps=None"),

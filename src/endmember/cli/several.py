@@ -238,6 +238,22 @@ def mlls(
             min=0, metavar="X", help="How far references may move, in the unit of the axis."
         ),
     ] = 0.0,
+    broaden: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="X",
+            help="By how much references may be broadened (full width at half maximum).",
+        ),
+    ] = 0.0,
+    gain: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="X",
+            help="By which fraction all references may be stretched, such as 0.01.",
+        ),
+    ] = 0.0,
     background: Annotated[
         str | None,
         typer.Option(help="Background to fit too: constant, linear, power-law.", metavar="KIND"),
@@ -274,7 +290,7 @@ def mlls(
     chosen, why = signals.chosen_loss(image, loss, **masks)
     model = em.MLLS(
         [read_spectrum(path) for path in reference],
-        loss=chosen, background=kind, shift=shift,
+        loss=chosen, background=kind, shift=shift, broaden=broaden, gain=gain,
         low_loss=None if low_loss is None else read_spectrum(low_loss, image=True), extra=int(extra),
         maps=em.SumToOne() if closure else None,
     )  # fmt: skip
@@ -309,9 +325,10 @@ def _amounts(model: Any) -> list[str]:
 
     k = model.n_components_
     amounts, errors = (F.reshape(-1, k).T for F in (model.maps_, model.maps_error_))
-    moved = [*(f"{shift:+8.3f}" for shift in model.shifts_), *[""] * k]
+    changes = zip(model.shifts_, model.widths_, strict=True)
+    moved = [*(f"{shift:+8.3f} {width:7.3f}" for shift, width in changes), *[""] * k]
     width = max(len(name) for name in model.names_)
-    lines = [f"{'spectrum':{width}}       mean  median error   shift"]
+    lines = [f"{'spectrum':{width}}       mean  median error   shift   wider"]
     lines += [
         f"{name:{width}} {np.nanmean(own):10.4g} {np.nanmedian(error):13.3g}{by}"
         for name, own, error, by in zip(model.names_, amounts, errors, moved, strict=False)
@@ -323,6 +340,8 @@ def _amounts(model: Any) -> list[str]:
             f"References: condition number {model.condition_:.3g}; most alike {model.names_[first]} and "
             f"{model.names_[second]} (cosine {off[first, second]:.3f})"
         )
+    if model.gain_:
+        lines.append(f"All references stretched by {model.gain_:+.3%}")
     known = model.chi2_[np.isfinite(model.chi2_)]
     lines.append(
         f"Reduced chi-square: {f'median {np.median(known):.3g}' if known.size else 'not known'}"

@@ -9,7 +9,7 @@ import numpy as np
 
 from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor import regression
-from endmember.factor.data import Data, Given, Observed, Standard
+from endmember.factor.data import Axis, Data, Given, Observed, Standard
 from endmember.factor.noise.model import NoiseModel, known_noise
 from endmember.factor.penalties import Free, Known, Penalty
 from endmember.factor.sketch.low_rank import sketch
@@ -55,6 +55,12 @@ class MLLS(SpectralEstimator):
     shift : float
         How far each reference may be moved to fit, in the energy unit of the data (channels for
         arrays); the same in every pixel.
+    broaden : float
+        How much wider than it was recorded each reference may be made, in the same unit: the full width at half
+        maximum of a Gaussian that it is convolved with.
+    gain : float
+        By which fraction all references together may be stretched or squeezed about the middle of the axis, such as
+        0.01 where dispersions may differ by a per cent.
     low_loss : array_like, HyperSpy signal or path, optional
         Low-loss spectrum that the references are convolved with (plural scattering), as they are
         measured on thin specimens; the background is not. Its largest channel is taken for the zero loss.
@@ -81,6 +87,10 @@ class MLLS(SpectralEstimator):
         What each is.
     shifts_ : ndarray, (n_references,)
         How far each reference was moved, positive to higher energy.
+    widths_ : ndarray, (n_references,)
+        How much each was broadened.
+    gain_ : float
+        By which fraction all were stretched.
     correlation_ : ndarray, (n_references, n_references)
         Cosines between the references in the metric of the fit.
     condition_ : float
@@ -104,7 +114,8 @@ class MLLS(SpectralEstimator):
 
     in_words = (
         "Reference spectra were fitted to every pixel (multiple linear least squares, MLLS; "
-        "non-negative: {non_negative}; background: {background}; shifts of up to {shift:g} in the unit of the axis)"
+        "non-negative: {non_negative}; background: {background}; shifts of up to {shift:g} and widths of up to "
+        "{broaden:g} in the unit of the axis, stretched by up to {gain:g})"
     )
     references = (
         "R. D. Leapman and C. R. Swyt, Ultramicroscopy 26 (1988) 393.",
@@ -123,6 +134,8 @@ class MLLS(SpectralEstimator):
         non_negative: bool = True,
         background: Any = None,
         shift: float = 0.0,
+        broaden: float = 0.0,
+        gain: float = 0.0,
         low_loss: Any = None,
         extra: int = 0,
         maps: Any = None,
@@ -144,11 +157,14 @@ class MLLS(SpectralEstimator):
             " does not go with a fit of references; allowed: em.SquaredError(), "
             "em.PoissonScaled(), em.Poisson() or None",
         )
-        refuse_if(
-            not isinstance(self.shift, Real) or not 0 <= float(self.shift) < np.inf,
-            Argument.of("shift", self.shift),
-            " is not how far references may move; give a number of at least 0, in the unit of the energy axis",
-        )
+        for name, most in (("shift", np.inf), ("broaden", np.inf), ("gain", 0.5)):
+            value = getattr(self, name)
+            refuse_if(
+                not isinstance(value, Real) or not 0 <= float(value) < most,
+                Argument.of(name, value),
+                " is not how far references may change; give a number of at least 0, in the unit of the energy axis (a "
+                "fraction for gain)",
+            )
         refuse_if(
             self.extra not in (0, 1),
             f"extra={self.extra!r} is not known; allowed: 0 or 1 free component",
@@ -179,9 +195,10 @@ class MLLS(SpectralEstimator):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         axis = observed.axis
         span = float(np.ptp(axis.energy))
-        if self.shift > span > 0:
-            raise EndmemberError(
-                Argument.of("shift", self.shift),
+        for name in ("shift", "broaden"):
+            refuse_if(
+                getattr(self, name) > span > 0,
+                Argument.of(name, getattr(self, name)),
                 f" lets references leave the data, which span {span:g} {axis.units or 'channels'}; give less",
             )
         exposure = observed.data.exposure
@@ -190,17 +207,21 @@ class MLLS(SpectralEstimator):
             "amounts that sum to one hold whatever the exposure; leave exposure out, or maps=em.SumToOne()",
         )
         observed = replace(observed, data=observed.data.counts)
+        if self.broaden:
+            axis.check_even("references cannot be broadened")
         found = standards(self.references, axis)
         scattering = None if self.low_loss is None else kernel(self.low_loss, axis)
         weights = self._weights(observed)
         ground, ground_names = background(self.background, axis)
 
-        def columns(shifts: np.ndarray) -> np.ndarray:
-            moved = [column(one, axis, s, scattering) for one, s in zip(found, shifts, strict=True)]
+        def columns(changes: np.ndarray) -> np.ndarray:
+            own = zip(found, *changes[:-1].reshape(2, -1), strict=True)
+            moved = [column(one, axis, scattering, s, w, changes[-1]) for one, s, w in own]
             return np.column_stack([*moved, ground])[observed.columns]
 
-        self.shifts_ = self._fitted_shifts(found, axis.step, columns, observed, weights)
-        R = columns(self.shifts_)
+        changes = self._fitted_changes(found, axis, columns, observed, weights)
+        (self.shifts_, self.widths_), self.gain_ = changes[:-1].reshape(2, -1), float(changes[-1])
+        R = columns(changes)
         self.names_ = [one.name for one in found] + ground_names
         self._judge(R[:, : len(found)], weights)
         F = self._maps(observed, R, weights)
@@ -278,27 +299,35 @@ class MLLS(SpectralEstimator):
                 stacklevel=5,
             )
 
-    def _fitted_shifts(
-        self, found: list[Standard], step: float, columns: Any, observed: Observed, weights: Any
+    def _fitted_changes(
+        self, found: list[Standard], axis: Axis, columns: Any, observed: Observed, weights: Any
     ) -> np.ndarray:
-        """Return the shifts that leave least, all pixels together."""
-        if not self.shift or not found:
-            return np.zeros(len(found))
-        seen = np.sqrt(weights)[:, None] * _directions(observed, columns(np.zeros(len(found))))
+        """Return the shifts, widths and the gain that leave least, all pixels together, (2 n + 1,)."""
+        n = len(found)
+        most = np.repeat([self.shift, self.broaden, self.gain], [n, n, 1]).astype(float)
+        least = np.where(np.arange(2 * n + 1) // max(n, 1) == 1, 0.0, -most)
+        if not n or not most.any():
+            return np.zeros(2 * n + 1)
+        seen = np.sqrt(weights)[:, None] * _directions(observed, columns(np.zeros(2 * n + 1)))
 
-        def left(shifts: np.ndarray) -> float:
-            basis, _ = np.linalg.qr(np.sqrt(weights)[:, None] * columns(shifts))
-            return -float(np.sum((basis.T @ seen) ** 2))
+        def left(changes: np.ndarray) -> np.ndarray:
+            basis, _ = np.linalg.qr(np.sqrt(weights)[:, None] * columns(changes))
+            return (seen - basis @ (basis.T @ seen)).ravel()
 
-        shifts = _search(left, len(found), float(self.shift), step)
-        for standard, moved in zip(found, shifts, strict=True):
-            if abs(moved) > 0.999 * self.shift:
+        steps = np.repeat([axis.step, axis.step, 2 / len(axis.energy)], [n, n, 1])
+        changes = _search(left, least, most, FRACTION * steps)
+        words = (("moved", "shift"), ("was broadened", "broaden"))
+        names = [(one.name, *said) for said in words for one in found]
+        for (name, done, option), change, limit in zip(
+            [*names, ("all references", "were stretched", "gain")], changes, most, strict=True
+        ):
+            if 0 < 0.999 * limit < abs(change):
                 warnings.warn(
-                    f"{standard.name} moved as far as it may ({moved:g}); allow a larger shift, or check its axis",
+                    f"{name} {done} as far as allowed ({change:g}); allow a larger {option}, or check the axis",
                     UserWarning,
                     stacklevel=5,
                 )
-        return shifts
+        return changes
 
     def _with_extra(
         self,
@@ -368,23 +397,34 @@ def _directions(observed: Observed, R: np.ndarray) -> np.ndarray:
     return low.V * low.singular_values
 
 
-def _search(left: Any, n_shifts: int, limit: float, step: float) -> np.ndarray:
-    """Return the shifts within ± limit that minimise ``left``: all together, then each, then all at once."""
-    from scipy.optimize import minimize
+def _search(left: Any, least: np.ndarray, most: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Return the changes between two limits that leave least: alike ones together, then each, then all at once."""
+    from scipy.optimize import least_squares
 
-    count = min(MOST_STEPS, 2 * int(np.ceil(limit / (FRACTION * step))) + 1)
-    tried = np.linspace(-limit, limit, count)
+    free = np.flatnonzero(most)
+    tried = [
+        np.linspace(low, high, min(MOST_STEPS, int(np.ceil((high - low) / by)) + 1))
+        for low, high, by in zip(least, most, step, strict=True)
+    ]
 
     def best_of(candidates: list[np.ndarray]) -> np.ndarray:
-        return candidates[int(np.argmin([left(one) for one in candidates]))]
+        return candidates[int(np.argmin([np.sum(left(one) ** 2) for one in candidates]))]
 
-    shifts = best_of([np.full(n_shifts, s) for s in tried])
-    for _ in range(ROUNDS):
-        for unit in np.eye(n_shifts, dtype=bool):
-            shifts = best_of([shifts, *(np.where(unit, s, shifts) for s in tried)])
-    scale = abs(left(shifts)) or 1.0
-    refined = minimize(
-        lambda s: left(np.clip(s, -limit, limit)) / scale, shifts, method="Powell",
-        bounds=[(-limit, limit)] * n_shifts, options={"xtol": 1e-4 * step / limit, "ftol": 1e-15},
+    changes = np.zeros(len(most))
+    alike = np.arange(len(most)) // max(len(most) // 2, 1)
+    together = [alike == kind for kind in np.unique(alike[free])]
+    for units in [together] + ROUNDS * [list(np.eye(len(most), dtype=bool)[free])]:
+        for unit in units:
+            values = tried[int(np.argmax(unit))]
+            changes = best_of([changes, *(np.where(unit, value, changes) for value in values)])
+
+    def placed(some: np.ndarray) -> np.ndarray:
+        whole = changes.copy()
+        whole[free] = some * most[free]
+        return whole
+
+    refined = least_squares(
+        lambda some: left(placed(some)), changes[free] / most[free],
+        bounds=(least[free] / most[free], np.ones(len(free))), diff_step=1e-4, xtol=1e-10, ftol=1e-12,
     )  # fmt: skip
-    return best_of([np.clip(np.atleast_1d(refined.x), -limit, limit), shifts])
+    return best_of([placed(refined.x), changes])

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.signal import convolve
+from scipy.special import ndtr
 
 from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data import TABLES, Axis, Standard, elsewhere, is_signal, table_signal, unwrap
@@ -12,6 +14,8 @@ from endmember.factor.penalties import PowerLaws
 
 #: Exponents of the power laws that a background is summed of.
 EXPONENTS = (2.0, 3.0, 4.0, 5.0)
+#: Full width at half maximum of a Gaussian, in standard deviations.
+FWHM = 2 * np.sqrt(2 * np.log(2))
 BACKGROUNDS = ("constant", "linear", "power_law")
 
 
@@ -147,18 +151,30 @@ def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:
 
 
 def column(
-    standard: Standard, axis: Axis, shift: float, low_loss: tuple[np.ndarray, int] | None
+    standard: Standard,
+    axis: Axis,
+    low_loss: tuple[np.ndarray, int] | None,
+    shift: float,
+    width: float = 0.0,
+    gain: float = 0.0,
 ) -> np.ndarray:
-    r"""Return a reference on the axis, moved up by ``shift`` and scattered: :math:`\sum_e R(E - s - e)\,L(e)`."""
-    if low_loss is None:
-        return standard.at(axis.energy - shift, axis.step)
-    from scipy.signal import convolve
+    r"""Return a reference on the axis, stretched, moved up, broadened and scattered.
 
-    weights, before = low_loss
-    after = len(weights) - 1 - before
-    step = (axis.energy[-1] - axis.energy[0]) / (len(axis.energy) - 1)
-    wider = axis.energy[0] + step * np.arange(-after, len(axis.energy) + before)
-    return convolve(standard.at(wider - shift, axis.step), weights, mode="valid")
+    :math:`\sum_e R(c + (E - e - s - c) / (1 + g))\,(G_w * L)(e)` with c the middle of the axis and G a Gaussian of
+    full width w at half maximum.
+    """
+    centre, scale = (axis.energy[0] + axis.energy[-1]) / 2, 1.0 + gain
+    wider, (weights, before) = axis.energy, low_loss or (np.ones(1), 0)
+    if width:
+        reach = int(np.ceil(2 * width / axis.step))
+        edges = (np.arange(-reach, reach + 2) - 0.5) * axis.step * FWHM / width
+        weights, before = np.convolve(weights, np.diff(ndtr(edges))), before + reach
+    if len(weights) > 1:
+        after = len(weights) - 1 - before
+        step = (axis.energy[-1] - axis.energy[0]) / (len(axis.energy) - 1)
+        wider = axis.energy[0] + step * np.arange(-after, len(axis.energy) + before)
+    found = standard.at(centre + (wider - shift - centre) / scale, axis.step / scale)
+    return convolve(found, weights, mode="valid") if len(weights) > 1 else found
 
 
 def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:

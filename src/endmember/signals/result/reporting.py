@@ -236,17 +236,23 @@ def _standard_errors(model: Any) -> list[Section]:
     """Say how sure the amounts of known spectra are."""
     if "maps_error_" not in model.learned():
         return []
-    k, shifts = model.n_components_, [*model.shifts_, *([0.0] * model.n_components_)]
+    k, none = model.n_components_, [0.0] * model.n_components_
     table: list[tuple[object, object]] = []
-    for name, amounts, errors, shift in zip(
-        model.names_, *(F.reshape(-1, k).T for F in (model.maps_, model.maps_error_)), shifts, strict=False
+    for name, amounts, errors, shift, width in zip(
+        model.names_, *(F.reshape(-1, k).T for F in (model.maps_, model.maps_error_)),
+        [*model.shifts_, *none], [*model.widths_, *none], strict=False,
     ):  # fmt: skip
         said = f"mean {_finite(np.mean, amounts):.4g}, median standard error {_finite(np.median, errors):.3g}"
-        table.append((name, said + (f", moved by {shift:+.3g}" if shift else "")))
+        said += (f", moved by {shift:+.3g}" if shift else "") + (
+            f", wider by {width:.3g}" if width else ""
+        )
+        table.append((name, said))
     middle = _finite(np.median, model.chi2_)
     table.append(
         ("Reduced chi-square", "not known" if np.isnan(middle) else f"median {middle:.3g}")
     )
+    if model.gain_:
+        table.append(("All references stretched by", f"{model.gain_:+.3%}"))
     if len(model.shifts_) > 1:
         table.append(("Condition number of the references", f"{model.condition_:.3g}"))
     return [Section("Fit of the references", table=table)]
