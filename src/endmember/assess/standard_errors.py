@@ -441,7 +441,7 @@ class NoisyAnswer:
     def _weights(self, work: float) -> tuple[Weights, bool]:
         """Return one over the variance of every entry, and whether that is exact."""
         (n, m), noise = self.observed.data.shape, self.noise
-        floor = FAINTEST * float(np.max(self.C.sum(axis=1)) * np.max(self.S))
+        floor = FAINTEST * float(np.max(self.C.sum(axis=1)) * np.max(self.S)) + noise.offset
         if noise.gain > 0 and work <= MOST_WORK:
             return Weights(
                 np.ones(n), np.ones(m), lambda model: 1 / noise.variance(np.maximum(model, floor))
