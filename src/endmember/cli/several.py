@@ -222,37 +222,24 @@ def _save(model: Any, first: Any, other: Any, folder: Path, overwrite: bool) -> 
         figure.savefig(new / "components.png", dpi=150)
 
 
+def _change(text: str) -> Any:
+    """Return an option for how far references may change."""
+    return typer.Option(min=0, metavar="X", help=text)
+
+
 @app.command()
 def mlls(
     file: FileArgument,
     source: Source,
     reference: Annotated[
-        list[Path],
-        typer.Option(
-            metavar="FILE", help="One known spectrum (msa, dm3, hspy …); give one for each."
-        ),
+        list[Path], typer.Option(metavar="FILE", help="A known spectrum; give one for each.")
     ],
-    shift: Annotated[
-        float,
-        typer.Option(
-            min=0, metavar="X", help="How far references may move, in the unit of the axis."
-        ),
-    ] = 0.0,
+    shift: Annotated[float, _change("How far references may move, in the unit of the axis.")] = 0.0,
     broaden: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="X",
-            help="By how much references may be broadened (full width at half maximum).",
-        ),
+        float, _change("By how much references may be broadened (full width at half maximum).")
     ] = 0.0,
     gain: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            metavar="X",
-            help="By which fraction all references may be stretched, such as 0.01.",
-        ),
+        float, _change("By which fraction all references may be stretched, such as 0.01.")
     ] = 0.0,
     background: Annotated[
         str | None,
