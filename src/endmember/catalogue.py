@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from endmember.errors import Argument, EndmemberError
+from endmember.errors import Argument, refuse_if
 
 
 @dataclass(frozen=True)
@@ -172,11 +172,11 @@ def named(table: Mapping[str, Row], name: str, what: str, also: Sequence[str] = 
     """
     import endmember as em
 
-    if name not in table:
-        raise EndmemberError(
-            Argument(what, name, f"{what} {name!r}"),
-            f" is not known; allowed: {', '.join([*also, *table])}",
-        )
+    refuse_if(
+        name not in table,
+        Argument(what, name, f"{what} {name!r}"),
+        f" is not known; allowed: {', '.join([*also, *table])}",
+    )
     return getattr(em, table[name].kind)
 
 

@@ -20,7 +20,7 @@ from endmember.assess.surrogates import (
     thinning,
     whitened,
 )
-from endmember.errors import Argument, EndmemberError, refuse_if
+from endmember.errors import Argument, refuse_if
 from endmember.factor.data import Floats, of_zero_peak
 from endmember.factor.loop import Callback, Progress
 from endmember.factor.noise.model import NoiseModel
@@ -444,11 +444,11 @@ def _numerical_rank(white: WhiteData, most: int) -> RankReport:
     s = np.linalg.svd(dense, compute_uv=False)
     limit = 10 * max(dense.shape) * np.finfo(dtype if dtype.kind == "f" else float).eps * s[0]
     count = int(np.count_nonzero(s > limit))
-    if noise.unknown and count == s.size:
-        raise EndmemberError(
-            f"{noise.sentence()} Without it components cannot be counted: say how many there are",
-            Argument("", says=", or give noise="),
-        )
+    refuse_if(
+        noise.unknown and count == s.size,
+        f"{noise.sentence()} Without it components cannot be counted: say how many there are",
+        Argument("", says=", or give noise="),
+    )
     why = noise.sentence() if noise.unknown else "The data hold no noise above rounding."
     return RankReport(
         suggested=count,

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import clone
 
 from endmember.assess.bands import given_fit
-from endmember.errors import EndmemberError, check_known, refuse_if
+from endmember.errors import check_known, refuse_if
 from endmember.factor.data import Dense, Observed, exposed, observe, one_blas_thread
 from endmember.factor.geometry.extremes import tiles
 from endmember.factor.loop import Callback, Progress
@@ -161,8 +161,8 @@ def _check(model: Any, observed: Observed, method: str) -> None:
         'method="counts" thins counts and these data are none; give method="pixels"',
     )
     alike = [part for _, part in model.parts() if getattr(part, "spatial", False)]
-    if method == "pixels" and (alike or "shifts_" in model.learned()):
-        raise EndmemberError(
-            f"{alike[0] if alike else model!r} looks at neighbouring pixels, which a draw of pixels tears apart; give "
-            'method="counts"'
-        )
+    refuse_if(
+        method == "pixels" and (alike or "shifts_" in model.learned()),
+        f"{alike[0] if alike else model!r} looks at neighbouring pixels, which a draw of pixels tears apart; give "
+        'method="counts"',
+    )

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
 from endmember.assess.surrogates import as_masks
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import observe, one_blas_thread
 from endmember.factor.loop import Callback
@@ -147,11 +147,11 @@ def path(
     refuse_if(
         len(along) < 2, "a path needs at least two values of the weight, such as [0, 0.01, 0.1]"
     )
-    if parameter not in model.get_params():
-        raise EndmemberError(
-            f"the model has no parameter {parameter!r}; allowed: "
-            f"{', '.join(sorted(model.get_params()))}"
-        )
+    refuse_if(
+        parameter not in model.get_params(),
+        f"the model has no parameter {parameter!r}; allowed: "
+        f"{', '.join(sorted(model.get_params()))}",
+    )
     options = {
         "mask": mask, "channel_mask": channel_mask, "weights": weights,
         "domain": domain, "callback": callback,

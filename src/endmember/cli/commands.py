@@ -188,10 +188,10 @@ def _check_several(files: list[Path], together: bool, components: int | None, **
         for name, value in given.items()
         if value and name not in ("crop", "missing", "signal")
     ]
-    if components is None or needless:
-        raise EndmemberError(
-            f"--together needs -k, and takes no {' and no '.join(needless) or '--mask'}"
-        )
+    refuse_if(
+        components is None or needless,
+        f"--together needs -k, and takes no {' and no '.join(needless) or '--mask'}",
+    )
 
 
 def _unmix_images(images: list[Any], model: Any, folder: Path, overwrite: bool) -> None:
@@ -231,10 +231,9 @@ def path(
 ) -> None:
     """Say how strong a penalty on the maps the data bear: misfit, overlap and movement along its weight."""
     chosen = [name for name, on in vars(varied).items() if on]
-    if len(chosen) != 1:
-        raise EndmemberError(
-            f"say which weight to vary: one of {', '.join(map(dashed, vars(varied)))}"
-        )
+    refuse_if(
+        len(chosen) != 1, f"say which weight to vary: one of {', '.join(map(dashed, vars(varied)))}"
+    )
     picture = picture_for(file, "path", output)
 
     image, masks = source.read(file)

@@ -378,11 +378,11 @@ def _array(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:
         len(found) != 1, f"{option} {path} holds {len(found)} signals; give a file with just one"
     )
     array = np.asarray(found[0].data)
-    if array.dtype.kind not in "biuf":
-        raise EndmemberError(
-            f"{option} {path} holds no numbers but {array.dtype.name or 'colours'}; save it in grey, or as an "
-            "array of numbers"
-        )
+    refuse_if(
+        array.dtype.kind not in "biuf",
+        f"{option} {path} holds no numbers but {array.dtype.name or 'colours'}; save it in grey, or as an "
+        "array of numbers",
+    )
     if np.squeeze(array).shape != tuple(size for size in shape if size != 1):
         own, wanted = (" x ".join(map(str, sizes)) for sizes in (array.shape, shape))
         raise EndmemberError(

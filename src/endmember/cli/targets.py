@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 from endmember.signals.result.folders import refuse_foreign, written
 
 from .console import note
@@ -47,11 +47,11 @@ def picture_for(file: Path, kind: str, output: Path | None) -> Path:
     """Return a picture, FILE-kind.png unless given, a .png unless named so; refused early where none can be drawn."""
     picture = output or beside(file, f"{file.stem}-{kind}.png")
     picture = picture if picture.suffix else picture.with_suffix(".png")
-    if picture.suffix.lower() not in _PICTURES:
-        raise EndmemberError(
-            f"no picture can be drawn as {picture}; name one with -o that ends in "
-            f"{', '.join(_PICTURES[:-1])} or {_PICTURES[-1]}"
-        )
+    refuse_if(
+        picture.suffix.lower() not in _PICTURES,
+        f"no picture can be drawn as {picture}; name one with -o that ends in "
+        f"{', '.join(_PICTURES[:-1])} or {_PICTURES[-1]}",
+    )
     if picture.is_dir() or (picture.exists() and not os.access(picture, os.W_OK)):
         raise PermissionError(f"{picture} cannot be written to; name another file with -o")
     check_place(picture)

@@ -82,11 +82,11 @@ class Learning:
             If a name is none of something learned, or that of a method or property of the class.
         """
         for name in learned:
-            if not _is_learned(name) or hasattr(type(self), name):
-                raise EndmemberError(
-                    f"{name!r} is nothing that {type(self).__name__} learns: names of what is learned end in an "
-                    "underscore, and none is that of a method"
-                )
+            refuse_if(
+                not _is_learned(name) or hasattr(type(self), name),
+                f"{name!r} is nothing that {type(self).__name__} learns: names of what is learned end in an "
+                "underscore, and none is that of a method",
+            )
         vars(self).update(learned)
         return self
 

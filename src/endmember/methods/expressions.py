@@ -120,11 +120,11 @@ class Factor(Expression):
         if self.fixed is None:
             return self.penalties
         allowed = [(*domain, self.k), (rows, self.k), (self.k, rows)]
-        if self.fixed.shape not in allowed:
-            raise EndmemberError(
-                f"{self!r} has fixed entries of shape {self.fixed.shape}; allowed: {allowed[0]} or "
-                f"{allowed[2]}, NaN where an entry is to be found"
-            )
+        refuse_if(
+            self.fixed.shape not in allowed,
+            f"{self!r} has fixed entries of shape {self.fixed.shape}; allowed: {allowed[0]} or "
+            f"{allowed[2]}, NaN where an entry is to be found",
+        )
         turned = self.fixed.shape == allowed[2] and self.fixed.shape not in allowed[:2]
         values = self.fixed.T if turned else self.fixed.reshape(rows, self.k)
         refuse_if(
@@ -310,8 +310,7 @@ def _noise_variance(observed: Observed, X: Given, mask: Any, channel_mask: Any) 
     n, m = data.shape
     square = max(data.squared_norm / (n * m), 1e-300)
     noise = estimate_noise(X, mask=mask, channel_mask=channel_mask)
-    if noise.unknown:
-        raise EndmemberError(f"{noise.sentence()} Give the term weight=1/variance")
+    refuse_if(noise.unknown, f"{noise.sentence()} Give the term weight=1/variance")
     total = float(np.sum(data.dot(np.ones((m, 1)))))
     seen = float(n * m if data.W is None else data.W.sum())
     return max(float(noise.variance(total / max(seen, 1e-300))), QUIET * square)

@@ -306,10 +306,10 @@ class Assembly:
             )
             i = self.number[factor]
             array = np.array(values, dtype=np.float64)
-            if array.size != self.sizes[i] * self.k or array.shape[-1] != self.k:
-                raise EndmemberError(
-                    f"init gives {factor!r} the shape {array.shape}; allowed: {(*self.domains[i], self.k)}"
-                )
+            refuse_if(
+                array.size != self.sizes[i] * self.k or array.shape[-1] != self.k,
+                f"init gives {factor!r} the shape {array.shape}; allowed: {(*self.domains[i], self.k)}",
+            )
             given[i] = array.reshape(-1, self.k)
         return given
 

@@ -79,11 +79,11 @@ class _Paired(SpectralEstimator):
         ValueError
             If ``y`` is missing or has other pixels than ``X``.
         """
-        if y is None:
-            raise EndmemberError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "
-                "the area, fit(eels, edxs)"
-            )
+        refuse_if(
+            y is None,
+            f"{type(self).__name__} requires y to be passed, but the target y is None: give the second signal of "
+            "the area, fit(eels, edxs)",
+        )
         first = self.observed(
             X, mask=mask, channel_mask=channel_mask, weights=weights, exposure=exposure, domain=domain,
             pattern=pattern,

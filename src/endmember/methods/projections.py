@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, refuse_if
+from endmember.errors import Argument, refuse_if
 from endmember.factor.columns import unit_columns
 from endmember.factor.data import Centred, Data, Observed, count_scaled
 from endmember.factor.scale.carriers import rescale
@@ -221,13 +221,13 @@ class ICA(_Projection):
         C, S = unit_columns(C), S * np.linalg.norm(C, axis=0)
         rows = C if self.independent == "maps" else unit_columns(S)
         rows = np.diff(rows, axis=0) if self.independent == "derivatives" else rows
-        if len(rows) < max(2, k):
-            raise EndmemberError(
-                f"independent {self.independent} need more than {len(rows)} samples for ",
-                Argument("n_components", k),
-                "; the data have ",
-                *of_this_size(len(C), len(S)),
-            )
+        refuse_if(
+            len(rows) < max(2, k),
+            f"independent {self.independent} need more than {len(rows)} samples for ",
+            Argument("n_components", k),
+            "; the data have ",
+            *of_this_size(len(C), len(S)),
+        )
         white, K = _whitened(rows, self.independent)
         fast = FastICA(
             whiten=False, max_iter=MAX_ITER, tol=TOLERANCE, random_state=int(seed.integers(2**31))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.arrangements.series import Tensor, WithCore, multiplied, unfold
 from endmember.factor.data import Grid, Observed
 from endmember.factor.loop import Callback, Fit, Problem, StartReport, check_combination, multistart
@@ -165,11 +165,11 @@ class Tucker(Alternating):
         )
         for mode, (rank, size) in enumerate(zip(ranks, layout.sizes, strict=True)):
             others = int(np.prod(ranks)) // rank
-            if rank > min(size, others if n > 2 else max(ranks)):
-                raise EndmemberError(
-                    f"{rank} profiles along {layout.names[mode]} are more than its {size} entries and the "
-                    f"{others} combinations of the other profiles can tell apart"
-                )
+            refuse_if(
+                rank > min(size, others if n > 2 else max(ranks)),
+                f"{rank} profiles along {layout.names[mode]} are more than its {size} entries and the "
+                f"{others} combinations of the other profiles can tell apart",
+            )
         return ranks
 
     def _first_start(self, problem: Problem, ranks: tuple[int, ...]) -> list[np.ndarray]:

@@ -335,11 +335,11 @@ def _inside(window: Any, energy: Any, channels: int) -> NDArray[np.integer]:
     axis = np.arange(channels) if energy is None else np.asarray(energy)
     first, last = (-np.inf, np.inf) if window is None else window
     found = np.flatnonzero((axis >= first) & (axis < last))
-    if len(found) < 5:
-        raise EndmemberError(
-            f"the window holds {len(found)} of the channels from {axis[0]:g} to {axis[-1]:g}, and a shift "
-            "needs at least 5; give a wider one in the unit of the axis"
-        )
+    refuse_if(
+        len(found) < 5,
+        f"the window holds {len(found)} of the channels from {axis[0]:g} to {axis[-1]:g}, and a shift "
+        "needs at least 5; give a wider one in the unit of the axis",
+    )
     return found
 
 

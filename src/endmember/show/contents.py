@@ -147,11 +147,11 @@ def _settle(answer: Any, n_axes: int, n_channels: int, **fields: Any) -> None:
     """Set the fields of a frozen answer, and its energies as floats; refuse what does not fit its axes."""
     if answer.energy is not None:
         fields["energy"] = _floats(answer.energy)
-        if fields["energy"].shape != (n_channels,):
-            raise EndmemberError(
-                f"energy has shape {fields['energy'].shape}, the spectra have {n_channels} channels: "
-                f"give {n_channels} values, or none to draw against channel numbers"
-            )
+        refuse_if(
+            fields["energy"].shape != (n_channels,),
+            f"energy has shape {fields['energy'].shape}, the spectra have {n_channels} channels: "
+            f"give {n_channels} values, or none to draw against channel numbers",
+        )
     if answer.pixel_size is not None and len(answer.pixel_size) != n_axes:
         raise EndmemberError(
             f"pixel_size has {len(answer.pixel_size)} values for a domain of {n_axes} axes: "

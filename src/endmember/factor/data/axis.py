@@ -144,11 +144,11 @@ class Axis:
         ValueError
             If the units differ, or no energy is in both.
         """
-        if self.units != wanted.units:
-            raise EndmemberError(
-                f"the data are in {self.units or 'no unit'} and the fit is in {wanted.units or 'no unit'}; convert "
-                "their axis first"
-            )
+        refuse_if(
+            self.units != wanted.units,
+            f"the data are in {self.units or 'no unit'} and the fit is in {wanted.units or 'no unit'}; convert "
+            "their axis first",
+        )
         order = np.argsort(self.energy)
         energy, m = self.energy[order], len(order)
         parts = max(1, round(wanted.step / self.step))
@@ -229,17 +229,17 @@ class Standard:
             If its unit is another one, or if it leaves more than one channel at an end uncovered.
         """
         own, units = self.axis, axis.units
-        if own.units not in (None, units) and axis.calibrated:
-            raise EndmemberError(
-                f"{self.name} is in {own.units} and the data are in {units or 'no unit'}; convert its "
-                "axis first"
-            )
+        refuse_if(
+            own.units not in (None, units) and axis.calibrated,
+            f"{self.name} is in {own.units} and the data are in {units or 'no unit'}; convert its "
+            "axis first",
+        )
         low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step
-        if self.energy[0] > low or self.energy[-1] < high:
-            raise EndmemberError(
-                f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
-                f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data"
-            )
+        refuse_if(
+            self.energy[0] > low or self.energy[-1] < high,
+            f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
+            f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data",
+        )
 
 
 def of_zero_peak(X: Any) -> list[str]:

@@ -222,11 +222,11 @@ def given(X: Any, least: int = 2, pattern: tuple[int, ...] | None = None) -> Giv
     own = pattern_of(X)
     if pattern is not None:
         pattern = tuple(int(size) for size in pattern)
-        if is_signal(X) and own != pattern:
-            raise EndmemberError(
-                f"pattern={pattern} is not that of the signal, {own or 'which holds spectra'}; leave it out, or give "
-                "signal.data"
-            )
+        refuse_if(
+            is_signal(X) and own != pattern,
+            f"pattern={pattern} is not that of the signal, {own or 'which holds spectra'}; leave it out, or give "
+            "signal.data",
+        )
         array = array if is_signal(X) else _with_pattern(array, pattern)
     _check(array, least)
     pixels = Axis.in_data_order(X.axes_manager.navigation_axes) if is_signal(X) else None

@@ -201,11 +201,11 @@ class Absent(Penalty):
         if axis is not None and is_signal(self.mask):
             axis.check(Axis.of(self.mask), "em.Absent(mask) lies", "give a mask of these data")
         absent = _as_rows(as_array(self.mask), shape, setting.grid, "em.Absent(mask)")
-        if absent.all(axis=0).any():
-            raise EndmemberError(
-                f"em.Absent(mask) leaves component {int(np.argmax(absent.all(axis=0)))} no place at "
-                "all; give fewer components, or False where it may be"
-            )
+        refuse_if(
+            absent.all(axis=0).any(),
+            f"em.Absent(mask) leaves component {int(np.argmax(absent.all(axis=0)))} no place at "
+            "all; give fewer components, or False where it may be",
+        )
 
 
 class Known(Penalty):
@@ -320,11 +320,11 @@ class ZeroOutside(Penalty):
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         check_line(self, setting)
-        if not np.any(self.bounds(shape, setting.grid)[1]):
-            raise EndmemberError(
-                f"{self!r} leaves none of the {places_of(shape, setting.grid)} channels; give start and stop "
-                "as channels, not as energies"
-            )
+        refuse_if(
+            not np.any(self.bounds(shape, setting.grid)[1]),
+            f"{self!r} leaves none of the {places_of(shape, setting.grid)} channels; give start and stop "
+            "as channels, not as energies",
+        )
 
 
 def as_array(values: Any) -> np.ndarray:

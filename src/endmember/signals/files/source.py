@@ -184,11 +184,11 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
         not 0 <= number < len(found),
         f"{path} has no signal {number}, only 0 to {len(found) - 1}:\n  {listed}",
     )
-    if not (found[number].is_spectrum_image or found[number].holds_patterns):
-        raise EndmemberError(
-            f"signal {number} of {path} is no spectrum image ({found[number]}); take ",
-            *among([Argument("signal", one.number) for one in images]),
-        )
+    refuse_if(
+        not (found[number].is_spectrum_image or found[number].holds_patterns),
+        f"signal {number} of {path} is no spectrum image ({found[number]}); take ",
+        *among([Argument("signal", one.number) for one in images]),
+    )
     return int(number)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.comparison import compare as compare_models
-from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
+from endmember.errors import EndmemberTypeError, refuse_if
 from endmember.factor.data.axis import Axis
 from endmember.show.shown import Shown
 from endmember.signals.result.unmixing import Unmixing
@@ -107,17 +107,17 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
         )
     axes = [Axis.of(answer.spectra) for answer in (first, second)]
     energies = [axis.energy for axis in axes]
-    if axes[0].units != axes[1].units:
-        raise EndmemberError(
-            f"{names[0]} is in {axes[0].units} and {names[1]} in {axes[1].units}, so their spectra cannot be "
-            "compared; compare answers on axes of one unit"
-        )
+    refuse_if(
+        axes[0].units != axes[1].units,
+        f"{names[0]} is in {axes[0].units} and {names[1]} in {axes[1].units}, so their spectra cannot be "
+        "compared; compare answers on axes of one unit",
+    )
     low, high = max(e.min() for e in energies), min(e.max() for e in energies)
-    if np.count_nonzero((energies[0] >= low) & (energies[0] <= high)) < 2:
-        raise EndmemberError(
-            f"{names[0]} and {names[1]} have no energies in common, so their spectra cannot be compared; compare "
-            "answers whose axes overlap"
-        )
+    refuse_if(
+        np.count_nonzero((energies[0] >= low) & (energies[0] <= high)) < 2,
+        f"{names[0]} and {names[1]} have no energies in common, so their spectra cannot be compared; compare "
+        "answers whose axes overlap",
+    )
     models = [
         _at_energies(answer, own, energies[0], other)
         for answer, own, other in zip((first, second), energies, energies[::-1], strict=True)

@@ -244,8 +244,10 @@ def _check_file(file: Path, known: str | None) -> None:
         file.is_symlink() or (file.exists() and not file.is_file()),
         f"{file.name} leads to a place outside of the folder",
     )
-    if known is not None and file.name not in LARGE and _sum(file) != known:
-        raise EndmemberError(f"{file.name} is not the file that was saved")
+    refuse_if(
+        known is not None and file.name not in LARGE and _sum(file) != known,
+        f"{file.name} is not the file that was saved",
+    )
 
 
 def _read_arrays(file: Path) -> dict[str, np.ndarray]:

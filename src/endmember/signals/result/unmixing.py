@@ -314,11 +314,11 @@ class Unmixing(Shown):
         ValueError
             If the model takes the mean spectrum off first: its components describe deviations, which have no counts.
         """
-        if self.model._offset() is not None:
-            raise EndmemberError(
-                f"{type(self.model).__name__} has taken the mean spectrum off, so its components are deviations of "
-                "either sign and hold no counts; use a model without a mean, such as em.PCA(k) or em.NMF(k)"
-            )
+        refuse_if(
+            self.model._offset() is not None,
+            f"{type(self.model).__name__} has taken the mean spectrum off, so its components are deviations of "
+            "either sign and hold no counts; use a model without a mean, such as em.PCA(k) or em.NMF(k)",
+        )
         total = np.nansum(self.maps.data, axis=tuple(range(1, self.maps.data.ndim)), dtype=float)
         spectra = self.spectra.deepcopy()
         spectra.data = (spectra.data.T * total).T.astype(spectra.data.dtype)
@@ -464,11 +464,11 @@ class Unmixing(Shown):
         signal = Source(**source).load()
         for step in self.record["steps"]:
             signal = do_again(signal, step)
-        if fingerprint_of(signal) != known:
-            raise EndmemberError(
-                f"{source['path']} no longer gives the data that were unmixed; give them: "
-                "result.reproduce(data)"
-            )
+        refuse_if(
+            fingerprint_of(signal) != known,
+            f"{source['path']} no longer gives the data that were unmixed; give them: "
+            "result.reproduce(data)",
+        )
         return signal
 
     def _residual(self) -> Any:
