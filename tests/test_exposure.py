@@ -173,3 +173,25 @@ def test_drift_is_found_whatever_the_exposure():
     np.testing.assert_allclose(fit.shifts_, even.shifts_, atol=0.3)
     left, right = fit.maps_[:, 5].sum(), fit.maps_[:, 6].sum()
     assert left / right == pytest.approx(even.maps_[:, 5].sum() / even.maps_[:, 6].sum(), rel=0.05)
+
+
+def test_a_variance_in_the_metadata_weighs_values_or_is_said_not_to_be_used():
+    import hyperspy.api as hs
+
+    signal = PHANTOM.signal.deepcopy()
+    variance = PHANTOM.clean + 1.0
+    signal.metadata.set_item("Signal.Noise_properties.variance", hs.signals.Signal1D(variance))
+    found = em.unmix(signal, em.NMF(3, **QUICK))
+    given = em.unmix(PHANTOM.signal, em.NMF(3, **QUICK), weights=1 / variance)
+    np.testing.assert_allclose(found.maps.data, given.maps.data)
+    assert found.reproduce().record["reasons"] == found.record["reasons"]
+    said = em.unmix(signal, em.NMF(3, loss=em.Poisson(), **QUICK)).record["reasons"]
+    assert any("not used" in one for one in said)
+    signal.metadata.Signal.Noise_properties.variance = 4.0
+    assert not em.unmix(signal, em.NMF(3, **QUICK)).record["reasons"]
+
+
+def test_counts_that_were_divided_are_sent_to_their_exposure():
+    signal = PHANTOM.signal.deepcopy()
+    signal.data = signal.data / 7.3
+    assert "exposure=" in "".join(em.unmix(signal, n_components=3).record["reasons"])

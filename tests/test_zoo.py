@@ -150,11 +150,32 @@ def test_what_a_file_lacks_is_asked_for_and_said(counts, tmp_path, capsys):
     assert em.open(tmp_path / "out").reproduce().spectra.axes_manager.signal_axes[0].offset == 450
 
 
-@pytest.mark.parametrize("write", ["1 2\n3", "# nothing\nat all\n", ""])
-def test_a_text_without_a_table_is_refused(write, tmp_path):
+@pytest.mark.parametrize("write", ["1 2\n3", "# nothing\nat all\n"])
+def test_a_text_without_a_table_is_refused_and_not_called_damaged(write, tmp_path):
     (tmp_path / "notes.txt").write_text(write)
-    with pytest.raises(em.UnreadableFileError, match="notes.txt"):
+    with pytest.raises(em.UnreadableFileError, match="no table.*export") as refused:
         em.load(tmp_path / "notes.txt")
+    assert "damaged" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["pure.csv", "pure.msa"])
+def test_a_known_spectrum_may_be_a_file(name, counts, tmp_path):
+    spectrum = counts.mean(axis=(0, 1))
+    if name.endswith("csv"):
+        np.savetxt(tmp_path / name, np.column_stack([ENERGY, spectrum]), delimiter=",")
+    else:
+        signal_of(counts).mean().save(tmp_path / name)
+    by_file, by_array = (
+        em.NMF(2, spectra=em.Known({0: one}), random_state=0).fit(signal_of(counts))
+        for one in (tmp_path / name, spectrum)
+    )
+    np.testing.assert_allclose(by_file.maps_, by_array.maps_, rtol=1e-4, atol=1e-4)
+
+
+def test_energies_on_the_first_axis_of_an_array_are_noticed(counts):
+    first = np.moveaxis(np.concatenate([counts] * 2, axis=-1), -1, 0)
+    with pytest.warns(UserWarning, match="moveaxis"):
+        em.NMF(2, random_state=0).fit(first)
 
 
 def test_of_several_packed_files_none_is_guessed(tmp_path):

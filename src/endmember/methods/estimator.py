@@ -166,13 +166,7 @@ class SpectralEstimator(
         return []
 
     def own_loss(self) -> Loss:
-        """Return the loss that the model minimises: the one given, else squared error.
-
-        Raises
-        ------
-        TypeError
-            If what was given is not a loss.
-        """
+        """Return the loss that the model minimises: the one given, else squared error; refuse what is none."""
         return given_loss(getattr(self, "loss", None))
 
     def fit(
@@ -343,8 +337,7 @@ class SpectralEstimator(
         Raises
         ------
         ValueError
-            If these data have another shape or lie on another axis than those of the fit, or the fit has left out
-            pixels or channels that take part here.
+            If these data have another shape or axis than those of the fit, which left out what takes part here.
         """
         self._axis.check(observed.axis, "the data lie", "give the data of the fit")
         shape = *observed.domain, observed.n_channels
@@ -481,6 +474,13 @@ class SpectralEstimator(
     def _read(self, X: Any, reset: bool, pattern: tuple[int, ...] | None = None) -> Given:
         """Return the spectra of ``X``, and check or learn the number of channels and the names of a data frame's."""
         taken = given(X, pattern=pattern)
+        table = (
+            vars(self).get("_sklearn_output_config", {}).get("transform", "default") != "default"
+        )
+        refuse_if(
+            table and len(taken.shape) > 2,
+            "a table has no place for maps of an image; leave set_output out, or give the pixels as rows",
+        )
         _check_feature_names(self, X, reset=reset)
         _check_n_features(self, np.empty((0, len(taken.axis.energy))), reset=reset)
         return taken

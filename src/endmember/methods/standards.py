@@ -9,7 +9,7 @@ from scipy.signal import convolve
 from scipy.special import ndtr
 
 from endmember.errors import EndmemberError, refuse_if
-from endmember.factor.data import TABLES, Axis, Standard, elsewhere, is_signal, table_signal, unwrap
+from endmember.factor.data import Axis, Standard, is_signal, open_spectrum, unwrap
 from endmember.factor.penalties import PowerLaws
 
 #: Exponents of the power laws that a background is summed of.
@@ -75,42 +75,6 @@ def _spectra(item: Any, axis: Axis) -> tuple[np.ndarray, Axis, str]:
         parameter="reference",
     )
     return values, own, name
-
-
-def open_spectrum(path: Path) -> Any:
-    """Return the signal of a file that holds nothing but spectra.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it cannot be read or holds something else.
-    """
-    import hyperspy.api as hs
-
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; check the path of the reference")
-    try:
-        fault = elsewhere(path)
-        load = table_signal if path.suffix.lower() in TABLES else hs.load
-        loaded = [] if fault else load(path)
-    except Exception as problem:
-        raise EndmemberError(
-            f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
-            "reads, such as .msa, a table of energies and intensities, or an array"
-        ) from problem
-    refuse_if(fault, f"{path} cannot be read as a reference: {fault}")
-    found = [
-        one
-        for one in (loaded if isinstance(loaded, list) else [loaded])
-        if one.axes_manager.signal_dimension == 1
-    ]
-    refuse_if(
-        len(found) != 1,
-        f"{path} holds {len(found)} signals of spectra and a reference is one; give a file with just that",
-    )
-    return found[0]
 
 
 def kernel(low_loss: Any, axis: Axis) -> tuple[np.ndarray, int]:

@@ -36,6 +36,8 @@ PUSH = 0.01
 FEW_COUNTS = 1.0
 #: Share of the signal's power below zero from which data are signed by nature.
 SIGNED = 0.2
+#: Where HyperSpy keeps the variance of the noise: one number, or one of every value.
+VARIANCE = "Signal.Noise_properties.variance"
 #: Why zeros are tested, and why spectra are moved apart after that.
 ZEROS = (
     'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise takes below '
@@ -259,10 +261,33 @@ def chosen_loss(
     return _suited(estimate_noise(observed), weights is not None or observed.data.weighted)
 
 
+def weights_known(signal: Any, model: Any, reasons: list[str]) -> np.ndarray | None:
+    """Return the weights that a variance in the metadata stands for, where the loss takes them; say so in ``reasons``.
+
+    One number is that of white noise and weighs nothing.
+    """
+    known, X = signal.metadata.get_item(VARIANCE), unwrap(signal)
+    if np.ndim(getattr(known, "data", known)) == 0:
+        return None
+    of_white_noise = model is not None and model.takes_weights and model.own_loss().power == 0
+    if stays_lazy(X) or not of_white_noise:
+        reasons.append(
+            "Variance: that in the metadata is not used, which em.SquaredError() takes for weights of data in memory."
+        )
+        return None
+    reasons.append("Weights: one over the variance of every value, which the metadata hold.")
+    variance = np.broadcast_to(np.asarray(unwrap(known), dtype=float), X.shape)
+    return np.divide(1.0, variance, out=np.zeros(X.shape), where=variance > 0)
+
+
 def _suited(noise: NoiseModel, weighted: bool) -> tuple[Loss, list[str]]:
     """Return the loss that suits the noise, and the reasons; ``weighted`` where single values have weights."""
     if not noise.poisson:
-        return SquaredError(), ["Loss: squared error, because the data are not plain counts."]
+        grows = noise.gain > 0 and noise.read_variance == noise.offset == 0
+        divided = ": if they were divided by a time or a dose, give counts and exposure=" * grows
+        return SquaredError(), [
+            f"Loss: squared error, because the data are not plain counts{divided}."
+        ]
     if weighted:
         return Poisson(), [
             "Loss: Poisson's likelihood, because the data are counts of which single ones have weights or are missing."

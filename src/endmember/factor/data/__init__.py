@@ -78,8 +78,8 @@ from endmember.factor.data.resources import (
     one_blas_thread,
     session,
 )
-from endmember.factor.data.tables import TABLES, table_signal
-from endmember.factor.data.watched import elsewhere, unchanged, watched
+from endmember.factor.data.tables import open_spectrum
+from endmember.factor.data.watched import state_of, unchanged, watched
 
 __all__ = [
     "BLOCK_ENTRIES",
@@ -87,7 +87,6 @@ __all__ = [
     "KEPT_UP_TO",
     "SPARSE_FROM",
     "STEPS",
-    "TABLES",
     "ZERO_PEAK",
     "Arrangement",
     "Axis",
@@ -125,7 +124,6 @@ __all__ = [
     "counts_of",
     "current",
     "data_hash",
-    "elsewhere",
     "far_from_one",
     "filled_in",
     "given",
@@ -138,6 +136,7 @@ __all__ = [
     "left_out",
     "logger",
     "observe",
+    "open_spectrum",
     "of_zero_peak",
     "one_blas_thread",
     "pattern_of",
@@ -146,8 +145,8 @@ __all__ = [
     "sample",
     "session",
     "stays_lazy",
+    "state_of",
     "steps",
-    "table_signal",
     "text_of",
     "unchanged",
     "unwrap",

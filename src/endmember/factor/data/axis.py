@@ -231,7 +231,7 @@ class Standard:
         own, units = self.axis, axis.units
         refuse_if(
             own.units not in (None, units) and axis.calibrated,
-            f"{self.name} is in {own.units} and the data are in {units or 'no unit'}; convert its "
+            f"{self.name} is in {own.units or 'no unit'} and the data are in {units or 'no unit'}; convert its "
             "axis first",
         )
         low, high = axis.energy.min() + axis.step, axis.energy.max() - axis.step

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -220,6 +221,15 @@ def given(X: Any, least: int = 2, pattern: tuple[int, ...] | None = None) -> Giv
     elif not is_lazy(array):
         array = _as_ndarray(array)
     own = pattern_of(X)
+    if array is X and array.ndim == 3 and pattern is None:
+        first, second, last = array.shape
+        if first >= max(4 * last, 2 * second):
+            warnings.warn(
+                f"the last axis, which holds the channels, is much the shortest ({first} x {second} x {last}); if the "
+                "first holds the energies, give numpy.moveaxis(X, 0, -1)",
+                UserWarning,
+                stacklevel=3,
+            )
     if pattern is not None:
         pattern = tuple(int(size) for size in pattern)
         refuse_if(
@@ -306,6 +316,10 @@ def left_out(
     if mask is None:
         return None
     array = np.asarray(mask.data if is_signal(mask) else mask)
+    refuse_if(
+        callable(mask),
+        f"{mask} is a region and no mask; unmix what lies inside, such as em.unmix(roi(signal)), or give an array",
+    )
     refuse_if(
         array.dtype != bool and not np.isin(array, (0, 1)).all(),
         "a mask holds True (left out) and False; this one holds other values",

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from endmember.errors import refuse_if
+from endmember.errors import EndmemberError, refuse_if
 from endmember.factor.data.axis import EVEN
+from endmember.factor.data.watched import elsewhere
 
 #: How the names of text files end.
 TABLES = (".csv", ".txt", ".dat", ".tsv", ".asc", ".xy")
@@ -64,6 +65,42 @@ def table_signal(path: Path) -> Any:
     if np.prod(domain) == len(places):
         spectra = spectra[np.lexsort(slow_to_fast[::-1])].reshape(*domain, -1)
     return signal_of(spectra, table[0, named], path.stem)
+
+
+def open_spectrum(path: Path) -> Any:
+    """Return the signal of a file that holds nothing but spectra.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read or holds something else.
+    """
+    import hyperspy.api as hs
+
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path of the reference")
+    try:
+        fault = elsewhere(path)
+        load = table_signal if path.suffix.lower() in TABLES else hs.load
+        loaded = [] if fault else load(path)
+    except Exception as problem:
+        raise EndmemberError(
+            f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
+            "reads, such as .msa, a table of energies and intensities, or an array"
+        ) from problem
+    refuse_if(fault, f"{path} cannot be read as a reference: {fault}")
+    found = [
+        one
+        for one in (loaded if isinstance(loaded, list) else [loaded])
+        if one.axes_manager.signal_dimension == 1
+    ]
+    refuse_if(
+        len(found) != 1,
+        f"{path} holds {len(found)} signals of spectra and a reference is one; give a file with just that",
+    )
+    return found[0]
 
 
 def _numbers(lines: list[str], separator: str | None) -> np.ndarray:

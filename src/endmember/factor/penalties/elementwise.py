@@ -1,13 +1,16 @@
 """Penalties on single entries of a factor."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, Words, refuse_if
-from endmember.factor.data.axis import Axis, Grid, is_signal, on_axis
+from endmember.factor.data import Axis, Grid, is_signal, open_spectrum, state_of
+from endmember.factor.data.axis import on_axis
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.subproblems import Bound, Setting, Subproblem
 
@@ -216,7 +219,7 @@ class Known(Penalty):
 
     Parameters
     ----------
-    columns : dict of int to array or HyperSpy signal
+    columns : dict of int to array, HyperSpy signal or path
         For each known component, counted from 0, its spectrum ``(channels,)`` or map ``domain``
         over the whole axis or image.
 
@@ -275,6 +278,8 @@ class Known(Penalty):
 
     @staticmethod
     def _column(column: Any, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
+        if isinstance(column, str | Path):
+            column = _of_file(str(column), state_of([Path(column).absolute()]))
         values = as_array(column).astype(np.float64).ravel()
         if grid is not None and grid.axis is not None and is_signal(column):
             values = on_axis("the known spectrum", values, Axis.of(column), grid.axis)
@@ -325,6 +330,12 @@ class ZeroOutside(Penalty):
             f"{self!r} leaves none of the {places_of(shape, setting.grid)} channels; give start and stop "
             "as channels, not as energies",
         )
+
+
+@lru_cache
+def _of_file(path: str, state: str) -> Any:
+    """Return the spectrum of a file, read once while its size and time stay."""
+    return open_spectrum(Path(path))
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from endmember.errors import Argument, EndmemberFileError, Words, among, refuse_if
+from endmember.errors import Argument, EndmemberError, EndmemberFileError, Words, among, refuse_if
 from endmember.factor.data import KEPT_UP_TO, as_events
 from endmember.signals.files.headers import Fault, absurd_size, check_header
 from endmember.signals.files.plain import AXIS, PLAIN, read_plain, with_axis
@@ -51,6 +51,7 @@ FORMATS = {
 DETECTORS = "Endmember.detectors"
 #: What unpacking a damaged or locked file raises.
 _DAMAGED_ZIP = zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError
+_COLUMNS = "export the spectra as columns: energies, then one spectrum each"
 _COPY_AGAIN = "copy the file again from the microscope's computer, or export it anew"
 
 
@@ -157,7 +158,8 @@ def read(
             else Argument("reader", f"{name}={value}", f"{name}={value!r}")
             for name, value in (reader or {}).items()
         ]
-        way_out = ("leave out ", *among(said, " and ")) if said else _COPY_AGAIN
+        again = _COLUMNS if isinstance(problem, EndmemberError) else _COPY_AGAIN
+        way_out = ("leave out ", *among(said, " and ")) if said else again
         raise _unreadable(path, _stumbled(kind, problem), way_out) from problem
     for one in loaded:
         _check_size(path, one)
@@ -309,8 +311,10 @@ def _unreadable(path: Path, cause: str, advice: Any = _COPY_AGAIN) -> Unreadable
 
 
 def _stumbled(kind: str, problem: BaseException) -> str:
-    if isinstance(problem, OutOfTime):
-        return f"the {kind} reader was {problem}"
+    if isinstance(problem, OutOfTime | EndmemberError):
+        return (
+            f"the {kind} reader was {problem}" if isinstance(problem, OutOfTime) else str(problem)
+        )
     said = _PLEA.split(" ".join(str(problem).split()))[0]
     said = f"{type(problem).__name__}: {said[:160]}" if said else type(problem).__name__
     return f"its content is damaged or unusual, the {kind} reader stopped at {said!r}"

@@ -40,7 +40,7 @@ from endmember.signals.bridge import (
     wrap_maps,
     wrap_spectra,
 )
-from endmember.signals.choosing import choose_model
+from endmember.signals.choosing import VARIANCE, choose_model, weights_known
 from endmember.signals.cropping import describe_data, do_again, energy_of, mode_labels, pixels_of
 from endmember.signals.files.source import Source
 from endmember.signals.plan import check_memory
@@ -94,6 +94,8 @@ def unmix_one(
             taken, domain or taken.shape[:-1], mask, channel_mask, weights
         )
     kept = None if checkpoint is None else Checkpoint(Path(checkpoint), about(signal), resume)
+    if weights is None and signal.metadata.has_item(VARIANCE):
+        weights = weights_known(signal, model, reasons)
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "exposure": exposure}
     left_open = left_open or model is None
     with session(memory, kept) as work, unchanged(unwrap(signal)):
