@@ -8,6 +8,7 @@ import runpy
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ import pytest
 import endmember as em
 from endmember.app.core.choices import Choices
 from endmember.app.core.live import Live, Sketches
+from endmember.app.core.regions import grid_of
 from endmember.app.core.session import Session, side_by_side
 from endmember.app.core.steps import Step
 from endmember.app.server.files import Upload, inside, listing
@@ -67,7 +69,7 @@ def angle(a, b):
 
 # Looking ------------------------------------------------------------------------------------------
 def test_a_region_dragged_beyond_the_image_ends_at_its_edge(session):
-    assert session.data.region((17.5, 99.0), (-5.0, 0.2)) == ((0, 1), (17, 18))
+    assert session.data.region((17.5, 99.0), (-5.0, 0.2)).box == ((0, 1), (17, 18))
 
 
 def stretched(signal, x=(1.0, 0.0, "nm"), y=(1.0, 0.0, "nm")):
@@ -142,7 +144,7 @@ def test_pixels_on_a_line_are_drawn_as_values_over_the_position(shape, tmp_path)
     drawn = plot._plot
     np.testing.assert_allclose(drawn._lines.data["x"][0], 3 + 0.5 * np.arange(12))
     np.testing.assert_allclose(drawn._lines.data["y"][0], signal.data.sum(-1).ravel())
-    assert sorted(image.region(*plot.box((3.9, 5.1)))) == [(0, 1), (2, 5)]
+    assert sorted(image.region(*plot.box((3.9, 5.1))).box) == [(0, 1), (2, 5)]
 
 
 def test_an_energy_window_holds_the_channels_between_its_ends(session):
@@ -162,6 +164,89 @@ def test_a_line_scan_is_an_image_of_one_row(tmp_path):
 def test_the_page_cannot_change_the_data(session):
     with pytest.raises(ValueError):
         session.data.cube[0, 0, 0] = 1.0
+
+
+# What was pointed at -------------------------------------------------------------------------------
+def test_a_loop_has_the_pixels_whose_middle_it_holds(session, tmp_path):
+    loop = session.data.region([0.6, 9.4, 9.4], [1.0, 1.0, 8.0])  # pixels lie around whole numbers
+    assert loop.mask[2, 8] and not loop.mask[6, 2] and loop.mask[5].sum() < loop.mask[2].sum()
+    cube = session.data.cube
+    np.testing.assert_allclose(
+        session.data.spectrum(*loop.box, False, loop.corners), cube[loop.mask].mean(axis=0)
+    )
+    box = session.data.region((2.0, 5.0), (3.0, 4.0))
+    assert box.code == "3:5, 2:6" and box.mask[3:5, 2:6].all() and box.mask.sum() == 8
+
+
+def seen(session, x, y):
+    region = session.data.region(x, y)
+    return replace(region, mean=session.data.spectrum(*region.box, True, region.corners))
+
+
+def test_what_is_known_holds_in_the_answer_in_the_first_picture_too(tmp_path):
+    phantom = em.synthetic.mixed_phases((100, 110), channels=64, k=3)
+    session = Session(tmp_path)
+    session.use(phantom.signal)
+    box, loop = (
+        seen(session, (2.0, 40.0), (3.0, 30.0)),
+        seen(session, [60, 99, 99, 60], [50, 50, 90, 90]),
+    )
+    known = (
+        session.constraint("is", 2, box), session.constraint("only", 2, box),
+        session.constraint("absent", 0, loop),
+    )  # fmt: skip
+    choices, shown = Choices(3, "counts, weighted", constraints=known, starts=2), []
+    live = session.live
+    shown.append(live.unmix(choices, shown.append, lambda: None, phantom.spectra))
+    assert shown[0].maps.shape[0] < 100
+    thin = grid_of((100, 110))
+    for picture in shown:
+        full = picture.maps.shape[:2] == (100, 110)
+        inside, around = (one.mask if full else one.mask[thin] for one in (box, loop))
+        np.testing.assert_allclose(picture.spectra[2], box.mean)
+        assert not picture.maps[inside][:, :2].any() and not picture.maps[around][:, 0].any()
+    onset = session.constraint("onset", energy=float(session.data.energy[9]))
+    picture = live.unmix(replace(choices, constraints=(onset,)), shown.append, lambda: None)
+    assert not picture.spectra[:, :9].any() and picture.spectra[:, 9:].any()
+    with pytest.raises(EndmemberError, match="says otherwise than .*nothing before"):
+        replace(choices, constraints=(*known, onset)).model()
+
+
+def test_what_is_known_of_a_component_that_is_not_there_is_refused(session):
+    known = session.constraint("is", 3, seen(session, (2.0, 4.0), (3.0, 5.0)))
+    with pytest.raises(EndmemberError, match="component 4 is region, but there are 3: raise k"):
+        Choices(3, constraints=(known,)).model()
+    with pytest.raises(EndmemberError, match="no region is drawn yet"):
+        session.constraint("only", 1)
+    with pytest.raises(PermissionError, match="outside the folder"):
+        session.constraint("file", 1, file="../secret.msa")
+
+
+def test_the_script_says_what_is_known_and_gives_the_same_numbers(session, folder, monkeypatch):
+    spectrum = session.data.signal.inav[3, 3]
+    spectrum.save(folder / "pure.msa")
+    session.regions.append(replace(seen(session, [2, 9, 9], [2, 2, 9]), name="edge"))
+    known = (
+        session.constraint("is", 0, seen(session, (10.0, 14.0), (3.0, 12.0))),
+        session.constraint("absent", 1, session.regions[0]),
+        session.constraint("file", 2, file="pure.msa"),
+    )
+    run = session.run(Choices(3, constraints=known, starts=2))
+    assert "component 2 is absent in edge" in session.script() and "edge" in run.label
+    (folder / "again").mkdir()
+    monkeypatch.chdir(folder / "again")
+    (folder / "again" / "script.py").write_text(session.script())
+    again = runpy.run_path("script.py")["results"][run.name]
+    np.testing.assert_array_equal(again.maps.data, run.result.maps.data)
+    np.testing.assert_array_equal(again.spectra.data, run.result.spectra.data)
+
+
+def test_regions_follow_the_data_and_end_with_their_pixels(session):
+    session.regions.append(seen(session, (2.0, 4.0), (3.0, 5.0)))
+    do(session, Step("crop_energy", {"start": 100.0, "stop": 120.0}))
+    assert len(session.regions[0].mean) == session.data.shape[2]
+    do(session, Step("rebin", {"pixels": 2}))
+    assert not session.regions
 
 
 # Live ---------------------------------------------------------------------------------------------
@@ -965,7 +1050,7 @@ def test_the_page_shows_what_the_session_holds(session):
     page = Page(session)
     page.data_changed()
     data, model = page.panel("Data"), page.panel("Unmix")
-    data._region_moved((2.0, 9.0), (3.0, 8.0))
+    data.point((2.0, 9.0), (3.0, 8.0))
     wait_for(page.drag)
     shown = data._plot._lines.data["y"]
     np.testing.assert_allclose(shown[1], session.data.cube[3:9, 2:10].mean(axis=(0, 1)), rtol=1e-10)

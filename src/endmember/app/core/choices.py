@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import endmember as em
+from endmember.app.core.regions import Constraint, penalties_of
 from endmember.catalogue import LOSSES, LOSSES_IN_WORDS, PENALTIES, penalties
 
 #: Methods by the names on the page, and the penalties that the panel sets for each.
@@ -35,6 +36,8 @@ class Choices:
         Whether the maps sum to one exactly.
     starts, seed : int
         Random starts and their seed.
+    constraints : tuple of Constraint
+        What is known of the answer.
 
     Examples
     --------
@@ -48,6 +51,7 @@ class Choices:
     closure: bool = False
     starts: int = 10
     seed: int = 0
+    constraints: tuple[Constraint, ...] = ()
 
     @property
     def method(self) -> str:
@@ -64,13 +68,16 @@ class Choices:
             for name, row in PENALTIES.items()
             if row.weights and self.penalties.get(name)
         ]
-        return ", ".join([f"{self.method} k = {self.k}", self.loss, *weights])
+        known = (one.words for one in self.constraints)
+        return ", ".join([f"{self.method} k = {self.k}", self.loss, *weights, *known])
 
-    def model(self, **parameters: Any) -> em.NMF:
+    def model(self, domain: Any = None, **parameters: Any) -> em.NMF:
         """Return the model, not fitted.
 
         Parameters
         ----------
+        domain : tuple of int, optional
+            That of the fit, where it is one of fewer pixels.
         **parameters
             Of ``em.NMF``, in place of those that follow from the choices.
         """
@@ -80,5 +87,6 @@ class Choices:
             chosen["loss"] = getattr(em, loss)()
         weights: dict[str, Any] = {n: weight for n, weight in self.penalties.items() if weight}
         asked = penalties(self.closure, **weights)
-        chosen |= {factor: some for factor, some in asked.items() if some}
+        known = penalties_of(self.constraints, self.k, domain)
+        chosen |= {name: both for name in known if (both := [*asked[name], *known[name]])}
         return em.NMF(self.k, **{**chosen, **parameters})

@@ -1,6 +1,7 @@
 """A spectrum image as the pages and the processes see it: arrays on disk, mapped into the memory of all who look."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from endmember.app.core.live import Sketches
+from endmember.app.core.regions import Region, inside
 from endmember.app.core.steps import Step as Step
 from endmember.factor.data import EVEN, Axis, text_of, unchanged, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
@@ -17,6 +19,8 @@ from endmember.signals.files.source import Source
 
 #: Files in the folder of an image: the spectra that are drawn at once, and the data where those are others.
 CUBE, DATA = "cube.npy", "data.npy"
+#: Corners that a polygon keeps, about.
+MOST_CORNERS = 60
 #: Units of length that a side is told in, and their powers of ten.
 LENGTHS = {"pm": -12, "nm": -9, "µm": -6, "mm": -3, "m": 0}
 
@@ -41,12 +45,15 @@ class Side(NamedTuple):
         """Whether the numbers grow from the first pixel to the last."""
         return bool(self.edges[-1] > self.edges[0])
 
-    def pixels(self, ends: tuple[float, float]) -> tuple[int, int]:
-        """Return the pixels that a stretch of this side touches; at least one, never outside."""
+    def places(self, values: Any) -> np.ndarray:
+        """Return where values along this side lie, in pixels: the first from 0 to 1."""
         rising = slice(None, None, 1 if self.rising else -1)
-        numbers = np.arange(len(self.edges))
-        low, high = np.interp(ends, self.edges[rising], numbers[rising])
-        return _whole((low, high), len(self.centres))
+        return np.interp(values, self.edges[rising], np.arange(len(self.edges))[rising])
+
+    def pixels(self, ends: Any) -> tuple[int, int]:
+        """Return the pixels that a stretch of this side touches; at least one, never outside."""
+        places = self.places(ends)
+        return _whole((places.min(), places.max()), len(self.centres))
 
 
 @dataclass(eq=False)
@@ -80,8 +87,8 @@ class Image:
     >>> from endmember.app.server.shared import Store
     >>> store = Store()
     >>> image = store.keep(synthetic.diode(shape=(6, 8), channels=40).signal)
-    >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0))
-    ((6, 8, 40), ((0, 6), (1, 6)))
+    >>> image.shape, image.region((1.2, 4.9), (-3.0, 99.0)).code
+    ((6, 8, 40), '0:6, 1:6')
     """
 
     folder: str
@@ -131,6 +138,12 @@ class Image:
             return estimate_noise(self.signal)
 
     @cached_property
+    def whole(self) -> Region:
+        """All pixels, as what is drawn at once has them."""
+        box, mean = ((0, self.shape[0]), (0, self.shape[1])), self.mean_spectrum()
+        return Region(box, self.signal.data.shape[:-1], (), "all pixels", "#888888", mean)
+
+    @cached_property
     def axis(self) -> Axis:
         """The spectral axis."""
         return Axis.of(self.signal)
@@ -177,12 +190,14 @@ class Image:
         """The energies of the channels."""
         return self.axis.energy
 
-    def region(
-        self, x: tuple[float, float], y: tuple[float, float]
-    ) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return rows and columns of a box dragged over the sides; at least one pixel, never outside."""
+    def region(self, x: Sequence[float], y: Sequence[float]) -> Region:
+        """Return what was drawn over the sides: the box of pixels that two ends touch, or a polygon of more corners."""
         across, down = self.sides
-        return down.pixels(y), across.pixels(x)
+        places = zip(
+            across.places(x).round(1).tolist(), down.places(y).round(1).tolist(), strict=True
+        )
+        corners = tuple(places)[:: 1 + len(x) // MOST_CORNERS] if len(x) > 2 else ()
+        return Region((down.pixels(y), across.pixels(x)), self.signal.data.shape[:-1], corners)
 
     def window(self, energies: tuple[float, float]) -> tuple[int, int]:
         """Return the channels of a dragged energy window; at least one."""
@@ -194,9 +209,13 @@ class Image:
         return nearest, nearest + 1
 
     def spectrum(
-        self, rows: tuple[int, int], columns: tuple[int, int], exact: bool = False
+        self,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
+        exact: bool = False,
+        corners: Any = (),
     ) -> np.ndarray:
-        """Return the mean spectrum of a region, (channels,).
+        """Return the mean spectrum of a box, or of the polygon in it, (channels,).
 
         At once, of a preview where there is one, unless it must be ``exact``: that reads all the data.
         """
@@ -208,7 +227,12 @@ class Image:
             for ends, bin, size in zip((rows, columns), bins, cube.shape[:2], strict=True)
         )
         with unchanged(cube):
-            return np.asarray(cube[down, across].mean(axis=(0, 1), dtype=float))
+            part = cube[down, across]
+            if corners:
+                part = part[inside(np.array(corners) / bins[::-1], cube.shape[:2])[down, across]][
+                    None
+                ]
+            return np.asarray(part.mean(axis=(0, 1), dtype=float))
 
     def map(self, channels: tuple[int, int], exact: bool = False) -> np.ndarray:
         """Return the sum over some channels at every pixel; at once or exactly, as :meth:`spectrum`."""

@@ -12,6 +12,7 @@ import numpy as np
 
 import endmember as em
 from endmember.app.core.choices import MOST_COMPONENTS, Choices
+from endmember.app.core.regions import grid_of, penalties_of
 from endmember.catalogue import PENALTIES
 from endmember.factor.data import Data, one_blas_thread
 from endmember.factor.loop import with_maps
@@ -20,8 +21,6 @@ from endmember.signals.result.reporting import doubts
 
 #: Directions that the sketch keeps.
 DIRECTIONS = 2 * MOST_COMPONENTS
-#: Pixels of the first picture, about: a regular grid of those of the image.
-FEW_PIXELS = 2304
 #: Seconds for the starts of the first picture, for finishing it on few pixels, and for all together.
 FIRST_SECONDS, FEW_SECONDS, ALL_SECONDS = 0.05, 0.40, 0.75
 #: Seconds for all starts of a run, on the sketch; what takes longer is left to the run.
@@ -117,11 +116,10 @@ class Live:
     def __init__(self, data: Any, patience: float = 1.0) -> None:
         self._sketches = data if isinstance(data, Sketches) else Sketches.of(data)
         self._patience = patience
-        self._last: np.ndarray | None = None
 
     def unmix(
-        self, choices: Choices, show: Callable[[Picture], None], check: Callable[[], None]
-    ) -> Picture:
+        self, choices: Choices, show: Callable[[Picture], None], check: Callable[[], None], last: Any = None
+    ) -> Picture:  # fmt: skip
         """Return the answer to the choices, and show what comes before it.
 
         Parameters
@@ -131,6 +129,8 @@ class Live:
             Takes every :class:`Picture` but the last: the first has the maps of few pixels, a regular grid of them.
         check : callable
             Called after every sweep; raises where the answer is no longer wanted.
+        last : ndarray, (k, channels), optional
+            Spectra to begin from, where there are as many as are asked for.
 
         Returns
         -------
@@ -155,25 +155,23 @@ class Live:
             settled, taken = last and not (said or left_out), time.perf_counter() - began
             return Picture(maps, model.components_, stage, settled, taken, left_out, said)
 
-        first = self._first(few, choices, until(FIRST_SECONDS))
+        first = self._first(few, choices, until(FIRST_SECONDS), last)
         show(picture(first.maps_, first, "first"))
         best = _continued(few, choices, first.maps_, first.components_, until(FEW_SECONDS))
         maps = _all_maps(full, best.components_, choices)
         show(picture(maps, best, "few pixels"))
         end = _continued(full, choices, maps, best.components_, until(ALL_SECONDS))
-        self._last = end.components_
         show(picture(end.maps_, end, "all pixels"))
         other = _fitted(full, choices, until(STARTS_SECONDS))
         if other.converged_ or other.objective_[-1] < end.objective_[-1]:
             end = other
-        self._last = end.components_
         return picture(end.maps_, end, "all pixels", last=True)
 
-    def _first(self, few: Data, choices: Choices, callback: Callable[..., Any]) -> Any:
+    @staticmethod
+    def _first(few: Data, choices: Choices, callback: Callable[..., Any], last: Any) -> Any:
         """Return a quick model of few pixels, from the last answer where that had as many components."""
-        if self._last is not None and len(self._last) == choices.k:
-            maps = _all_maps(few, self._last, choices)
-            return _continued(few, choices, maps, self._last, callback)
+        if last is not None and len(last) == choices.k:
+            return _continued(few, choices, _all_maps(few, last, choices), last, callback)
         return _fitted(few, choices, callback, n_starts=STARTS, tol=FIRST_TOLERANCE)
 
 
@@ -201,7 +199,9 @@ def _quick(choices: Choices) -> tuple[Choices, str]:
 def _fitted(data: Data, choices: Choices, callback: Callable[..., Any], **parameters: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the page says itself what has not converged
-        return choices.model(compress=False, **parameters).fit(data, callback=callback)
+        return choices.model(data.origin.domain, compress=False, **parameters).fit(
+            data, callback=callback
+        )
 
 
 def _continued(
@@ -215,13 +215,11 @@ def _continued(
 
 
 def _coarse(full: Data) -> Data:
-    """Return the sketch of the pixels of a regular grid, about ``FEW_PIXELS`` of them."""
+    """Return the sketch of the pixels of a regular grid: the map of each, stretched, lies where it belongs."""
     observed = full.origin
-    step = max(1, round((np.prod(observed.domain) / FEW_PIXELS) ** (1 / len(observed.domain))))
-    taken = np.zeros(observed.domain, dtype=bool)
-    # The pixel in the middle of every block: its map, stretched, lies where it belongs.
-    taken[tuple(slice(min(step // 2, size - 1), None, step) for size in observed.domain)] = True
-    domain = tuple(len(range(min(step // 2, size - 1), size, step)) for size in observed.domain)
+    grid, taken = grid_of(observed.domain), np.zeros(observed.domain, dtype=bool)
+    taken[grid] = True
+    domain = taken[grid].shape
     number = np.cumsum(taken.ravel()) - 1
     chosen = np.flatnonzero(taken.ravel()[observed.rows])
     low = some_pixels(full, chosen)
@@ -234,7 +232,10 @@ def _coarse(full: Data) -> Data:
 def _all_maps(data: Data, spectra: np.ndarray, choices: Choices) -> np.ndarray:
     """Return the maps of a sketch that go with given spectra, by non-negative least squares."""
     observed = data.origin
-    loss = choices.model().loss or em.SquaredError()
+    loss = replace(choices, constraints=()).model().loss or em.SquaredError()
     S = np.asarray(spectra, dtype=np.float64).T[observed.columns]
     with one_blas_thread():
-        return observed.maps(with_maps(loss.prepare(data), S)[0])
+        maps = observed.maps(with_maps(loss.prepare(data), S)[0])
+    for absent in penalties_of(choices.constraints, choices.k, observed.domain)["maps"]:
+        maps[absent.mask] = 0.0
+    return maps

@@ -1,6 +1,7 @@
 """What one user does: data, steps before the fit, runs, and everything that can be taken home."""
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,12 +13,14 @@ import endmember as em
 from endmember.app.core.choices import Choices
 from endmember.app.core.image import Image
 from endmember.app.core.live import Live
+from endmember.app.core.regions import KINDS, Constraint, Region, lines_of
 from endmember.app.core.steps import Step, write_script
 from endmember.app.server.files import UPLOAD_LIMIT, Upload, inside
 from endmember.app.server.shared import Store
 from endmember.app.work.jobs import Fitted, folders_of_runs
 from endmember.app.work.scheduler import Ticket
 from endmember.errors import EndmemberError, refuse_if
+from endmember.methods.standards import standards
 from endmember.signals.files.source import Source
 from endmember.signals.result.provenance import fingerprint_of
 from endmember.signals.result.unmixing import Unmixing
@@ -43,6 +46,8 @@ class Run:
     result : Unmixing
     original : Image
         The data before the steps.
+    known : sequence of str
+        The lines of a script that say what was known of it.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Run:
     fitted: Fitted
     result: Unmixing
     original: Image
+    known: Sequence[str] = ()
 
 
 class Session:
@@ -78,6 +84,8 @@ class Session:
     steps : tuple of Step
     undone : tuple of Step
         Those that were taken back, the last one first.
+    regions : list of Region
+        That are kept of the image.
     runs : list of Run
         Of all the data that were looked at.
     uploads : Path
@@ -106,6 +114,7 @@ class Session:
         self.original: Image | None = None
         self.steps = self.undone = cast(tuple[Step, ...], ())
         self.runs: list[Run] = []
+        self.regions: list[Region] = []
         self.live: Live | None = None
         self._own = tempfile.TemporaryDirectory(dir=self.store.room)
         self.uploads = Path(self._own.name)
@@ -159,6 +168,10 @@ class Session:
         return self.image
 
     def _look_at(self, image: Image) -> None:
+        same = [one for one in self.regions if one.shape == image.whole.shape]
+        self.regions[:] = [
+            replace(one, mean=image.spectrum(*one.box, False, one.corners)) for one in same
+        ]
         self.image, self.live = image, Live(image.sketches)
 
     # Before the fit -------------------------------------------------------------------------
@@ -179,6 +192,42 @@ class Session:
         self.undone = known[len(steps) :] if known[: len(steps)] == steps else ()
         self.steps = steps
 
+    def constraint(
+        self, kind: str, component: int = 0, region: Region | None = None, file: str = "", energy: float = 0.0
+    ) -> Constraint:  # fmt: skip
+        """Return what is known: of a kind that ``KINDS`` lists, about a component counted from 0.
+
+        Raises
+        ------
+        ValueError
+            If there is no such region or the file holds no spectrum on the axis of the data.
+        """
+        _, sentence, line = KINDS[kind]
+        refuse_if(
+            "region" in sentence and region is None,
+            "no region is drawn yet: drag one on the picture of all maps",
+        )
+        axis, path, here = self.data.axis, str(inside(self.root, file)), cast(Region, region)
+        given: dict[str, Callable[[], Any]] = {
+            "is": lambda: here.mean.clip(0),
+            "only": lambda: here.mask,
+            "absent": lambda: here.mask,
+            "file": lambda: standards([path], axis)[0].at(axis.energy, axis.step),
+            "onset": lambda: self.data.window((energy, np.inf)),
+        }
+        component *= kind != "onset"
+        said = {
+            "component": component,
+            "n": component + 1,
+            "region": region,
+            "file": file,
+            "path": path,
+            "energy": energy,
+        }
+        return Constraint(
+            kind, component, sentence.format(**said), line.format(**said), given[kind]()
+        )
+
     # Runs -----------------------------------------------------------------------------------
     @property
     def state(self) -> tuple[Image, tuple[Step, ...], Image]:
@@ -197,10 +246,15 @@ class Session:
         """
         (image, steps, original), model = state or self.state, choices.model()
         image.noise  # noqa: B018 - measured here, off the event loop
-        about = {"label": choices.label, "steps": [[step.name, step.parameters] for step in steps]}
+        about: dict[str, Any] = {
+            "label": choices.label,
+            "steps": [[step.name, step.parameters] for step in steps],
+            "known": lines_of(choices.constraints, choices.k),
+        }
         fitted = self._ask(ticket, "fit", image, model, self.workspace, about)
         return Run(
-            fitted.name, choices.label, model, steps, image, fitted, fitted.result(image.signal), original
+            fitted.name, choices.label, model, steps, image, fitted, fitted.result(image.signal), original,
+            about["known"],
         )  # fmt: skip
 
     def keep(self, run: Run) -> Run:
@@ -245,8 +299,9 @@ class Session:
         judged = {what: one for what in ("bands", "errors") if (one := getattr(result, what))}
         fitted = Fitted(result.model, result.record, result._misfit, judged, name)
         return Run(
-            name, about["label"], clone(result.model), steps, image, fitted, result, original
-        )
+            name, about["label"], clone(result.model), steps, image, fitted, result, original,
+            about.get("known", []),
+        )  # fmt: skip
 
     def take(self, run: Run) -> None:
         """List a run that was reopened; where nothing is looked at yet, look at its data."""
@@ -327,9 +382,9 @@ class Session:
             str(self.uploads / f"{run.name}.zip"),
         )  # fmt: skip
 
-    def report(self, run: Run, ticket: Ticket | None = None) -> Path:
-        """Return the report of a run in one HTML file."""
-        file = str(self.uploads / f"{run.name}.html")
+    def report(self, run: Run, ticket: Ticket | None = None, ending: str = "html") -> Path:
+        """Return the report of a run in one HTML file, or what ``Unmixing.export`` writes for another ending."""
+        file = str(self.uploads / f"{run.name}.{ending}")
         return self._ask(ticket, "report", run.image, run.fitted, file)
 
     def _needs_data(self, original: Image) -> bool:

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember import preprocess
+from endmember.app.core.regions import inside
 from endmember.errors import refuse_if
 from endmember.signals import cropping
 from endmember.signals.files.source import Source
@@ -21,6 +23,14 @@ _HEAD = '''"""What was done in the workbench of Endmember {version}, as a script
 
 import endmember as em
 '''
+#: What stands before the runs where something is known of them.
+_KNOWN = """import hyperspy.api as hs
+import numpy as np
+from matplotlib.path import Path
+from typing import Any
+
+
+"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,8 @@ def code_of(value: Any) -> str:
     >>> code_of(em.NMF(3, maps=[em.Sparse(0.2)], random_state=0))
     'em.NMF(n_components=3, maps=[em.Sparse(weight=0.2)], random_state=0)'
     """
+    if isinstance(value, np.ndarray | dict):  # made in lines before
+        return "known" if isinstance(value, dict) else "absent"
     if isinstance(value, list):
         return f"[{', '.join(map(code_of, value))}]"
     if not isinstance(value, BaseEstimator):
@@ -97,6 +109,8 @@ def write_script(version: str, runs: Sequence[tuple[Source, Any]]) -> str:
         {step.name for _, run in runs for step in run.steps if STEPS[step.name] is cropping}
     )
     imports = f"from endmember.signals.cropping import {', '.join(cropped)}\n" if cropped else ""
+    if any(run.known for _, run in runs):
+        imports += _KNOWN + inspect.getsource(inside)
     lines, loaded = [_HEAD.format(version=version) + imports, "results = {}"], ""
     for source, run in runs:
         lines += ["", f"# {run.name}"]
@@ -105,6 +119,7 @@ def write_script(version: str, runs: Sequence[tuple[Source, Any]]) -> str:
             lines.append(f"data = {loaded}")
         lines.append("signal = data")
         lines += [f"signal = {step.code}" for step in run.steps]
+        lines += run.known
         lines.append(f"results[{run.name!r}] = em.unmix(signal, {code_of(run.model)})")
     lines += [
         "",

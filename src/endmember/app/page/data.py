@@ -1,12 +1,13 @@
 """The data: look at them, drag a region for its spectrum, an energy window for its map; prepare them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import panel as pn
 
 from endmember.app.core.image import Image, Step
+from endmember.app.core.regions import Region
 from endmember.app.page.figures import (
     ABOVE,
     BELOW,
@@ -18,13 +19,12 @@ from endmember.app.page.figures import (
     wide,
     wrapped,
 )
-from endmember.app.work.scheduler import Ticket
 
 _HINT = (
-    "Drag on the map: the spectrum of that region. Drag on the spectrum: the map of those energies. "
-    "Boxes can be moved and resized."
+    "Drag on the map, draw a loop with the lasso, or click on a pixel: the spectrum of that region. Drag on the "
+    "spectrum: the map of those energies. Boxes can be moved and resized."
 )
-_GREY, _ORANGE = "#666666", "#D55E00"
+_GREY = "#666666"
 
 
 class DataPanel(Panel):
@@ -34,7 +34,7 @@ class DataPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._map = map_plot(page.session.data, 410, 410, self._region_moved, log=True)
+        self._map = map_plot(page.session.data, 410, 410, self.point, log=True)
         self._log = Tick("logarithmic intensities", margin=(12, 10))
         self._plot = self._new_plot()
         self._all = pn.widgets.Button(
@@ -42,14 +42,23 @@ class DataPanel(Panel):
         )
         self._log.param.watch(lambda _: self._scale_changed(), "value")
         self._spectra = wide(self._plot, height="max(500px, calc(100vh - 230px))")
-        self._box: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._window: tuple[int, int] = (0, 1)
-        self._mean = self._region = np.zeros(0)
+        self._name = pn.widgets.TextInput(placeholder="Name of the region", width=150)
+        keep = pn.widgets.Button(
+            label="Keep the region",
+            width=140,
+            on_click=lambda _: page.deliver(
+                lambda: self.keep(" ".join(self._name.value_input.split()))
+            ),
+        )
+        self._kept = pn.widgets.CheckBoxGroup(inline=True, margin=(0, 10))
+        self._kept.param.watch(lambda e: page.deliver(lambda: self._leave(e.old, e.new)), "value")
         hint = pn.pane.Str(
             _HINT, margin=(10, 20), styles={"color": _GREY}, stylesheets=[PLAIN], sizing_mode="stretch_width"
         )  # fmt: skip
         self.layout = pn.Column(
-            pn.Row(self._all, self._log, hint, sizing_mode="stretch_width"),
+            pn.Row(self._all, self._name, keep, self._log, hint, sizing_mode="stretch_width"),
+            self._kept,
             wrapped(self._map.pane, self._spectra),
             sizing_mode="stretch_width",
         )  # fmt: skip
@@ -69,46 +78,45 @@ class DataPanel(Panel):
     def data_changed(self) -> None:
         """Show all pixels and all energies."""
         data = self._page.session.data
-        self._box, self._window = None, (0, data.shape[2])
-        self._mean = data.mean_spectrum()
+        self._region, self._window = None, (0, data.shape[2])
         self._draw_map(data.map(self._window))
+        self.regions_changed()
+
+    def regions_changed(self) -> None:
+        """Draw the regions that are kept, each with a way to be rid of it."""
+        regions = self._page.session.regions
+        self._kept.param.update(options={one.name: one for one in regions}, value=[*regions])
         self._draw_spectrum()
+
+    def _leave(self, old: list[Region], new: list[Region]) -> None:
+        """Forget the regions that are not ticked any more."""
+        regions = self._page.session.regions
+        left = [one for one in regions if one in new or one not in old]
+        if left != regions:
+            regions[:] = left
+            self._page.tell("regions_changed")
 
     def _reset(self) -> None:
         self._map.clear()
         self._plot.clear()
         self.data_changed()
 
-    def _region_moved(
-        self, x: tuple[float, float], y: tuple[float, float], final: bool = True
-    ) -> None:
+    def _window_moved(self, energies: Sequence[float], final: bool = True) -> None:
         data = self._page.session.data
-        self._ask(data.region(x, y), data.spectrum, self._show_region, final)
+        self.ask(
+            data.window(energies),
+            lambda *where, **how: (where, data.map(*where, **how)),
+            self._show_window,
+            final,
+        )
 
-    def _window_moved(self, energies: tuple[float, float], final: bool = True) -> None:
-        data = self._page.session.data
-        self._ask((data.window(energies),), data.map, self._show_window, final)
-
-    def _ask(self, where: Any, answer: Any, show: Any, final: bool) -> None:
-        """Show the answer at once; once the mouse is let go, what stands for larger data gives way to them."""
-        preview = self._page.session.data.is_preview
-
-        def work(ticket: Ticket) -> np.ndarray:
-            if final and preview:
-                ticket.show(answer(*where))
-            return answer(*where, exact=final)
-
-        def done(values: np.ndarray) -> None:
-            show(where, values)
-
-        self._page.drag.submit(work, done, self._page.complain, done)
-
-    def _show_region(self, box: Any, spectrum: np.ndarray) -> None:
-        self._box, self._region = box, spectrum
+    def pointed(self, region: Region) -> None:
+        """Draw the mean spectrum of a region."""
+        self._region = region
         self._draw_spectrum()
 
-    def _show_window(self, where: Any, values: np.ndarray) -> None:
-        (self._window,) = where
+    def _show_window(self, answer: Any) -> None:
+        (self._window,), values = answer
         self._draw_map(values)
 
     def _scale_changed(self) -> None:
@@ -119,17 +127,17 @@ class DataPanel(Panel):
 
     def _draw_spectrum(self) -> None:
         data = self._page.session.data
-        names, spectra, title = ["all pixels"], [self._mean], "Mean spectrum"
-        if self._box is not None:
-            (y0, y1), (x0, x1) = self._box
-            names.append("region")
-            spectra.append(self._region)
+        places, title = [data.whole, *self._page.session.regions], "Mean spectrum"
+        if self._region is not None:
+            (y0, y1), (x0, x1) = self._region.box
+            places.append(self._region)
             title = f"Mean spectrum of columns {x0} to {x1 - 1}, rows {y0} to {y1 - 1}"
         self._plot.show(
-            data.energy, spectra, names, data.axis.label, data.quantity,
-            colours=[_GREY, _ORANGE][: len(names)],
+            data.energy, [one.mean for one in places], [one.name for one in places], data.axis.label, data.quantity,
+            colours=[one.colour for one in places],
         )  # fmt: skip
         self._plot.figure.title.text = title
+        self._map.mark(places[1:], data)
 
     def _draw_map(self, values: np.ndarray) -> None:
         data, self._values = self._page.session.data, values

@@ -1,17 +1,19 @@
 """What the pages are made of: panels, and drawings that are updated in place. Bokeh."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import panel as pn
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
-from bokeh.events import SelectionGeometry
+from bokeh.events import SelectionGeometry, Tap
 from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     HoverTool,
+    LassoSelectTool,
     LinearColorMapper,
     LogColorMapper,
     Range1d,
@@ -23,6 +25,9 @@ from bokeh.models.annotations.legends import ColorBar, ScaleBar
 from bokeh.plotting import figure
 
 from endmember.app.core.image import LENGTHS, Image
+from endmember.app.core.regions import Region
+from endmember.app.work.scheduler import Ticket
+from endmember.errors import refuse_if
 from endmember.show.page import palette
 
 #: Fewest screen pixels of a frame, and powers of ten that numbers on an axis are written without.
@@ -34,6 +39,8 @@ COLUMNS, ROW = 4, 18
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: The style of a text that is not code.
 PLAIN = "pre { font-family: inherit; font-size: 13px; white-space: pre-wrap; margin: 0; }"
+#: Colours of regions that are kept: none of a component, and seen on maps.
+_INKS = ("#CC3311", "#0033CC", "#EE3377", "#775500", "#AA4499")
 _NOWHERE: dict[str, Any] = dict.fromkeys(("left", "right", "top", "bottom"), np.nan)
 
 
@@ -79,17 +86,33 @@ def _ends(curves: Sequence[np.ndarray], log: bool, room: float = 0.0) -> tuple[f
     return (low - room, high + room) if high > low else (low - 0.5, high + 0.5)
 
 
-def _listen(plot: Any, dimensions: Any, moved: Callable[[dict[str, float], bool], None]) -> Any:
-    """Have a box dragged on a figure; returns what takes it away."""
+def _listen(plot: Any, dimensions: Any, moved: Callable[..., None]) -> Any:
+    """Have a box dragged on a figure, and on a picture a loop drawn or a pixel tapped; returns what takes a box away.
+
+    ``moved`` takes the ends, or the corners, along x and along y, and whether the mouse was let go.
+    """
     # The box is seen once it is dragged, and can be moved then.
     box = BoxAnnotation(
         **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
         fill_color="#D55E00", line_color="#D55E00", line_width=2, line_alpha=1.0,
     )  # fmt: skip
-    tool = BoxSelectTool(dimensions=dimensions, continuous=True, persistent=True, overlay=box)
+    tool = BoxSelectTool(
+        dimensions=dimensions, continuous=True, persistent=True, overlay=box, renderers=[]
+    )
     plot.add_tools(tool)
     plot.toolbar.active_drag = tool
-    plot.on_event(SelectionGeometry, lambda event: moved(event.geometry, event.final))
+
+    def select(event: Any) -> None:
+        drawn = getattr(event, "geometry", None) or {"x": [event.x] * 2, "y": [event.y] * 2}
+        x, y = (
+            drawn[way] if way in drawn else (drawn[f"{way}0"], drawn[f"{way}1"]) for way in "xy"
+        )
+        moved(x, y, getattr(event, "final", True))
+
+    plot.on_event(SelectionGeometry, select)
+    if dimensions == "both":
+        plot.add_tools(LassoSelectTool(renderers=[]))
+        plot.on_event(Tap, select)
 
     def clear() -> None:
         # The browser has made it visible without saying so: only a change reaches it.
@@ -110,6 +133,8 @@ class Panel:
 
     title: str
     layout: Any
+    _map: Any
+    _region: Region | None = None
 
     def __init__(self, page: Any) -> None:
         self._page = page
@@ -120,11 +145,52 @@ class Panel:
     def runs_changed(self) -> None:
         """Take note of another run."""
 
+    def regions_changed(self) -> None:
+        """Take note of other regions."""
+
+    def pointed(self, region: Region) -> None:
+        """Show a region that was drawn, with its mean spectrum."""
+
+    def point(self, x: Sequence[float], y: Sequence[float], final: bool = True) -> None:
+        """Find the mean spectrum of what is drawn on an image, while it is drawn."""
+        data = self._page.session.data
+
+        def mean(region: Region, exact: bool = False) -> Region:
+            return replace(region, mean=data.spectrum(*region.box, exact, region.corners))
+
+        self.ask(data.region(x, y), mean, self.pointed, final)
+
+    def keep(self, name: str = "") -> Region:
+        """Keep the region that was drawn, with a name and a colour of its own."""
+        regions, drawn = self._page.session.regions, self._region
+        refuse_if(drawn is None, "no region is drawn yet: drag one on the map")
+        names = (name, *(f"region {number}" for number in range(1, len(regions) + 2)))
+        known = {"", *(one.name for one in regions)}
+        inks = [ink for ink in _INKS if ink not in {one.colour for one in regions}] or _INKS
+        name = next(one for one in names if one not in known)
+        regions.append(replace(cast(Region, drawn), name=name, colour=inks[0]))
+        self._region = None
+        self._map.clear()
+        self._page.tell("regions_changed")
+        return regions[-1]
+
+    def ask(self, where: Any, answer: Any, show: Any, final: bool) -> None:
+        """Show the answer at once; once the mouse is let go, what stands for larger data gives way to them."""
+        page = self._page
+        preview = page.session.data.is_preview
+
+        def work(ticket: Ticket) -> Any:
+            if final and preview:
+                ticket.show(answer(where))
+            return answer(where, exact=final)
+
+        page.drag.submit(work, show, page.complain, show)
+
 
 class _PixelPlot:
     """A picture over the pixels of an image, rows downwards, in ``pane``."""
 
-    def __init__(self, title: str, width: int, height: int) -> None:
+    def __init__(self, title: str, width: int, height: int, drag: Any = None) -> None:
         self.figure = _blank(
             title, "pan,wheel_zoom,save,reset", width_policy="fixed", height_policy="fixed",
             min_border_left=LEFT, min_border_right=RIGHT, min_border_top=ABOVE, min_border_bottom=BELOW,
@@ -133,6 +199,35 @@ class _PixelPlot:
         )  # fmt: skip
         self.pane, self.most = pn.pane.Bokeh(self.figure), (width, height)
         self._source = ColumnDataSource({name: [] for name in ("image", "x", "y", "dw", "dh")})
+        self._marked = ColumnDataSource(
+            {"xs": [], "ys": [], "x": [], "y": [], "name": [], "colour": []}
+        )
+        colours: Any = {
+            "fill_color": "colour",
+            "line_color": "colour",
+            "source": self._marked,
+            "level": "annotation",
+        }
+        self.figure.patches("xs", "ys", fill_alpha=0.12, line_width=2, **colours)
+        self.figure.text(
+            "x", "y", "name", text_color="colour", text_font_size="12px", text_baseline="top", x_offset=4, y_offset=4,
+            background_fill_color="white", background_fill_alpha=0.7, source=self._marked, level="annotation",
+        )  # fmt: skip
+        self.clear: Any = drag and _listen(self.figure, "both", drag)
+
+    def mark(self, regions: Sequence[Region], data: Image) -> None:
+        """Outline regions of an image, with their names."""
+        x, y = (
+            [
+                np.interp(np.array(one.outline)[:, way], np.arange(len(side.edges)), side.edges)
+                for one in regions
+            ]
+            for way, side in enumerate(data.sides)
+        )
+        self._marked.data = {
+            "xs": x, "ys": y, "x": [one[0] for one in x], "y": [one[0] for one in y],
+            "name": [one.name for one in regions], "colour": [one.colour for one in regions],
+        }  # fmt: skip
 
     def _place(self, data: Image) -> None:
         """Give the frame the shape of the image, in which a unit is as long either way; a zoom stays with the sides."""
@@ -177,7 +272,7 @@ class MapPlot(_PixelPlot):
     width, height : int
         Most of its frame in screen pixels.
     drag : callable, optional
-        Called with ``(x0, x1), (y0, y1)`` along the sides while a box is dragged, and whether it was let go.
+        Called with the ends, or the corners, of what is drawn along both sides, and whether it was let go.
     colours : str
         A palette of Bokeh.
     log : bool
@@ -186,10 +281,9 @@ class MapPlot(_PixelPlot):
 
     def __init__(
         self, title: str, width: int = 250, height: int = 220,
-        drag: Callable[[tuple[float, float], tuple[float, float], bool], None] | None = None,
-        colours: str = "Viridis256", log: bool = False,
+        drag: Any = None, colours: str = "Viridis256", log: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(title, width, height)
+        super().__init__(title, width, height, drag)
         self._mappers = [LinearColorMapper(palette=colours, nan_color="#d0d0d0")]
         if log:
             self._mappers.append(
@@ -215,10 +309,6 @@ class MapPlot(_PixelPlot):
             (self._scale, "center"),
         ):
             self.figure.add_layout(part, place)
-        self.clear: Any = drag and _listen(
-            self.figure, "both",
-            lambda box, final: drag((box["x0"], box["x1"]), (box["y0"], box["y1"]), final),
-        )  # fmt: skip
 
     def show(
         self, values: np.ndarray, data: Image, title: str, quantity: str,
@@ -246,8 +336,8 @@ class MapPlot(_PixelPlot):
 class OverlayPlot(_PixelPlot):
     """All maps in one picture, each in the colour of its spectrum."""
 
-    def __init__(self, width: int = 220, height: int = 270) -> None:
-        super().__init__("All maps together", width, height)
+    def __init__(self, drag: Any, width: int = 320, height: int = 300) -> None:
+        super().__init__("All maps together", width, height, drag)
         self.figure.image_rgba("image", x="x", y="y", dw="dw", dh="dh", source=self._source)
 
     def show(
@@ -308,9 +398,7 @@ class SpectrumPlot:
             ncols=COLUMNS, label_text_font_size="11px", border_line_alpha=0, padding=2, margin=0
         )
         self.figure.add_layout(legend, "above")
-        self.clear: Any = drag and _listen(
-            self.figure, "width", lambda box, final: drag((box["x0"], box["x1"]), final)
-        )
+        self.clear: Any = drag and _listen(self.figure, "width", lambda x, y, final: drag(x, final))
 
     def show(
         self, energy: np.ndarray | list[np.ndarray], spectra: Sequence[np.ndarray], names: Sequence[str], label: str,
@@ -363,6 +451,9 @@ class LinePlot:
         self.pane = wide(self._plot)
         self.clear = self._plot.clear
 
+    def mark(self, regions: Sequence[Region], data: Image) -> None:
+        """Outline nothing: regions of a line are told by their curves."""
+
     def box(self, ends: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return what is dragged on a line as a box."""
         return ((0.0, 0.0), ends) if self._column else (ends, (0.0, 0.0))
@@ -391,7 +482,7 @@ class Tick(pn.widgets.CheckBoxGroup):
     """A box to tick whose words can be clicked, and are its name to a screen reader; Panel's own stands beside them."""
 
     def __init__(self, label: str, **params: Any) -> None:
-        super().__init__(options={label: True}, value=[], **params)
+        super().__init__(**{"options": {label: True}, "value": [], **params})
 
     @property
     def on(self) -> bool:

@@ -1,15 +1,18 @@
 """The model: how many components, its controls, the live answer of the sketch, and runs on the full data."""
 
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import panel as pn
+from bokeh.events import Tap
 from bokeh.models.annotations.geometry import BoxAnnotation, Span
 
 import endmember as em
 from endmember.app.core.choices import METHODS, MOST_COMPONENTS, Choices
 from endmember.app.core.live import Picture
+from endmember.app.core.regions import KINDS, Region
 from endmember.app.core.session import Run, paired
 from endmember.app.page.figures import (
     PLAIN,
@@ -22,7 +25,10 @@ from endmember.app.page.figures import (
     wide,
     wrapped,
 )
+from endmember.app.server.files import listing
+from endmember.app.work.scheduler import Ticket
 from endmember.catalogue import LOSSES_IN_WORDS, PENALTIES, PenaltyRow
+from endmember.factor.columns import unit_columns
 from endmember.factor.data.axis import text_of
 from endmember.show.page import palette
 from endmember.signals.result.reporting import doubts
@@ -135,8 +141,9 @@ class ModelPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._maps: list[Any] = []
+        self._components: list[Any] = []
         w = pn.widgets
+        self._known_list = w.CheckBoxGroup(inline=True, margin=(0, 10))
         self._method = w.Select(label="Method", options=list(METHODS), width=280)
         self._method.param.watch(lambda event: self._preset(event.new), "value")
         self._settings = {
@@ -151,14 +158,21 @@ class ModelPanel(Panel):
             "starts": w.IntInput(label="Starts of a run", value=10, start=1, end=100, width=130),
             "seed": w.IntInput(label="Seed", value=0, start=0, width=130),
         }
-        for control in [*self._settings.values(), *self._penalties.values()]:
+        for control in [*self._settings.values(), *self._penalties.values(), self._known_list]:
             control.param.watch(lambda _: self.refresh(), "value")
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._grid: Any = wrapped()
         self._spectra = SpectrumPlot("Spectra", 300, 370)
-        self._overlay = LinePlot(300) if page.session.data.is_line else OverlayPlot()
+        line = page.session.data.is_line
+        self._map = LinePlot(300, drag=self.point) if line else OverlayPlot(self.point)
+        self._means, self._misfit = (
+            SpectrumPlot(title, 300, 280) for title in ("Mean of data and model", "Mean residual")
+        )
         self._after = wrapped(visible=False)
-        self._known: list[tuple[str, np.ndarray]] = []
+        self._known: list[tuple[int, np.ndarray]] = []
+        self._look: Any = wrapped()
+        self._looks: list[Any] = []
+        self._drawn: Any = None
         self._picture: Picture | None = None
         run = pn.widgets.Button(
             label="Run on the full data", color="primary", width=280, on_click=lambda _: self._run()
@@ -170,7 +184,8 @@ class ModelPanel(Panel):
             pn.Row(*self._of_a_run.values()), run, width=310,
         )  # fmt: skip
         self._pictures = pn.Column(
-            wrapped(self._overlay.pane, wide(self._spectra)), self._grid, self._after,
+            wrapped(self._map.pane, wide(self._spectra)), self._make_known(),
+            wrapped(wide(self._means), wide(self._misfit)), self._look, self._grid, self._after,
             sizing_mode="stretch_width",
         )  # fmt: skip
         self.layout = pn.Row(
@@ -178,17 +193,78 @@ class ModelPanel(Panel):
             sizing_mode="stretch_width",
         )  # fmt: skip
 
-    def _make_after(self) -> None:
-        """Make the pictures of what a run leaves unexplained, once."""
-        self._residual = map_plot(self._page.session.data, colours="Cividis256")
-        self._means, self._misfit = (SpectrumPlot("", 300, 280) for _ in range(2))
-        self._course = SpectrumPlot("Convergence", 260, 280, log=True, dots=True)
-        self._after[:] = [
-            self._residual.pane,
-            wide(self._means),
-            wide(self._misfit),
-            wide(self._course),
+    # What is known --------------------------------------------------------------------------
+    def _make_known(self) -> Any:
+        """Return the controls that say what is known, and the list of it."""
+        w = pn.widgets
+        self._asked: dict[str, Any] = {
+            "component": w.Select(label="Component", width=130),
+            "region": w.Select(label="Region", width=130),
+            "file": w.Select(
+                label="Reference", options=listing(self._page.session.root)[1], width=180
+            ),
+            "energy": w.FloatInput(label="Onset", value=0.0, width=110),
+        }
+        deliver, room = self._page.deliver, (26, 5, 5, 5)
+        tell = [
+            w.Button(
+                label=row[0],
+                margin=room,
+                on_click=lambda _, kind=kind: deliver(lambda: self._add(kind)),
+            )
+            for kind, row in KINDS.items()
         ]
+        component, region, file, energy = self._asked.values()
+        self._spectra.figure.on_event(
+            Tap, lambda event: deliver(lambda: energy.param.update(value=event.x))
+        )
+        return pn.Column(
+            wrapped(component, region, *tell[:3]), wrapped(file, tell[3], energy, tell[4]), self._known_list,
+            sizing_mode="stretch_width",
+        )  # fmt: skip
+
+    def _add(self, kind: str) -> None:
+        given = {name: control.value for name, control in self._asked.items()}
+        if given["region"] is self._region is not None:
+            given["region"] = self.keep()
+        one, known = self._page.session.constraint(kind, **given), self._known_list
+        known.param.update(options={**known.options, one.words: one}, value=[*known.value, one])
+
+    # What is looked at ----------------------------------------------------------------------
+    def pointed(self, region: Region | None) -> None:
+        """Look at a region that was drawn, and at those that are kept: data, model and what is left there."""
+        data, self._region = self._page.session.data, region
+        places = [*self._page.session.regions, *([region] if region else [])]
+        last = places[-1] if places else None
+        self._asked["region"].param.update(options={one.name: one for one in places}, value=last)
+        self._map.mark(places, data)
+        maps, spectra, *_ = self._drawn or (np.zeros(0), None)
+        if maps.shape[:-1] != data.whole.shape or "noise" not in vars(data):
+            return  # there is no answer for all pixels yet, or nobody has measured the noise
+        places = places or [data.whole]
+        parts = [maps[one.mask] for one in places]
+        model = [part.mean(axis=0) @ spectra for part in parts]
+        left = [
+            (one.mean - mean) / np.sqrt(np.maximum(data.noise.variance(mean), 1e-300) / len(part))
+            for one, mean, part in zip(places, model, parts, strict=True)
+        ]
+        names, colours = ([getattr(one, what) for one in places] for what in ("name", "colour"))
+        self._means.show(
+            data.energy, [*(one.mean for one in places), *model], [*names, *(f"model of {name}" for name in names)],
+            data.axis.label, data.quantity, colours=[*colours, *["#222222"] * len(places)],
+        )  # fmt: skip
+        self._misfit.show(
+            data.energy,
+            left,
+            names,
+            data.axis.label,
+            "Times the noise of the mean",
+            colours=colours,
+        )
+
+    def regions_changed(self) -> None:
+        """Look at the regions that are kept."""
+        self.pointed(self._region)
 
     def choices(self) -> Choices:
         """Return what the controls say."""
@@ -196,7 +272,7 @@ class ModelPanel(Panel):
             {name: _said(control) for name, control in controls.items()}
             for controls in (self._settings | self._of_a_run, self._penalties)
         )
-        return Choices(penalties=penalties, **settings)
+        return Choices(penalties=penalties, constraints=tuple(self._known_list.value), **settings)
 
     def set_number(self, k: int) -> None:
         """Move the slider of k."""
@@ -207,7 +283,8 @@ class ModelPanel(Panel):
         self._settings["loss"].value = (
             "counts, weighted" if self._page.session.data.is_counts else "constant noise"
         )
-        self._after.visible, self._known = False, []
+        self._after.visible, self._known, self._drawn, self._region = False, [], None, None
+        self._known_list.param.update(options={}, value=[])
         self.refresh()
 
     def _preset(self, method: str) -> None:
@@ -221,16 +298,20 @@ class ModelPanel(Panel):
         live = self._page.session.live
         if live is None:
             return
-        choices = self.choices()
+        choices, data = self.choices(), self._page.session.data
+        last = np.array([spectrum for _, spectrum in self._known])
         self._state.object = f"{choices.label}: working ..."
         self._pictures.styles = STALE
 
         def show(picture: Picture) -> None:
             self._show_picture(picture, choices)
 
-        self._page.live.submit(
-            lambda ticket: live.unmix(choices, ticket.show, ticket.check), show, self._fail, show
-        )
+        def work(ticket: Ticket) -> Picture:
+            picture = live.unmix(choices, ticket.show, ticket.check, last)
+            data.noise  # noqa: B018 - measured here, off the event loop
+            return picture
+
+        self._page.live.submit(work, show, self._fail, show)
 
     def _fail(self, problem: Exception) -> None:
         self._state.object = " ".join(str(problem).split())
@@ -260,40 +341,74 @@ class ModelPanel(Panel):
         Without names they keep the numbers of their order. Pictures of so many more maps ``ahead`` are made, which
         takes longer than all else, and not seen yet.
         """
+        self._drawn = maps, spectra, names, quantity
         data, k = self._page.session.data, len(spectra)
-        order, colours = self._placed(spectra)
+        order, looks = self._placed(spectra)
+        self._known = list(zip(looks, spectra[order], strict=True))
         names = names or [f"Component {j + 1}" for j in order]
-        self._known = list(zip(colours, spectra[order], strict=True))
-        self._spectra.show(
-            data.energy, list(spectra[order]), names, data.axis.label, quantity, colours=colours
-        )
-        images = (maps if maps.ndim == 3 else maps[None])[..., order]
+        self._asked["component"].options = {name: j for j, name in enumerate(names)}
+        self._looks += [self._new_look(n) for n in range(len(self._looks), max(looks) + 1)]
+        rows = [self._looks[look] for look in looks]
+        if rows != list(self._look):
+            self._look[:] = rows
+        colours, on = [row[0].value for row in rows], [row[2].on for row in rows]
+        names = [row[1].value or name for row, name in zip(rows, names, strict=True)]
+        images, curves = (maps if maps.ndim == 3 else maps[None])[..., order], spectra[order]
+        if self._known_list.value:  # a spectrum that is known has a length of its own
+            curves = unit_columns(curves.T).T
         amounts = data.quantity.replace("Intensity", "Amount")
-        self._overlay.show(images, data, names, amounts, colours)
-        shown = 0 if data.is_line else k  # on a line the maps are curves in one picture
-        ready = min(shown + ahead, MOST_COMPONENTS)
-        self._maps += [map_plot(data) for _ in range(len(self._maps), ready)]
-        for j in [*range(shown), *range(len(self._grid), ready)]:
+        self._spectra.show(
+            data.energy, list(curves[on]), [*compress(names, on)], data.axis.label, quantity,
+            colours=[*compress(colours, on)],
+        )  # fmt: skip
+        self._map.show(images * on, data, names, amounts, colours)
+        maps_shown = 0 if data.is_line else k  # on a line the maps are curves in one picture
+        ready = min(maps_shown + ahead, MOST_COMPONENTS)
+        self._components += [map_plot(data) for _ in range(len(self._components), ready)]
+        for j in [*range(maps_shown), *range(len(self._grid), ready)]:
             n = min(j, k - 1)
-            self._maps[j].show(images[..., n], data, names[n], amounts, [colours[n]])
-        for j, plot in enumerate(self._maps):
-            plot.pane.visible = j < shown
-        if len(self._grid) < len(self._maps):  # Panel takes long over none, too
-            self._grid.extend([plot.pane for plot in self._maps[len(self._grid) :]])
+            self._components[j].show(images[..., n], data, names[n], amounts, [colours[n]])
+        for j, plot in enumerate(self._components):
+            plot.pane.visible = j < maps_shown and on[j]
+        if len(self._grid) < len(self._components):  # Panel takes long over none, too
+            self._grid.extend([plot.pane for plot in self._components[len(self._grid) :]])
         self._pictures.styles = CURRENT
+        self.pointed(self._region)
 
-    def _placed(self, spectra: np.ndarray) -> tuple[list[int], list[str]]:
-        """Return in which order spectra are drawn, and in which colours: those of what they resemble most."""
+    def _new_look(self, n: int) -> Any:
+        """Return the controls of how one component looks: its colour, its name, and whether it is shown."""
+        w = pn.widgets
+        parts = (
+            w.ColorPicker(label="Colour", value=palette(MOST_COMPONENTS)[n], width=50),
+            w.TextInput(label="Name", width=120),
+            Tick("shown", value=[True], margin=(26, 15, 5, 0)),
+        )
+        for one in parts:
+            one.param.watch(lambda _: self._page.deliver(lambda: self.draw(*self._drawn)), "value")
+        return pn.Row(*parts)
+
+    def _placed(self, spectra: np.ndarray) -> tuple[list[int], list[int]]:
+        """Return in which order spectra are drawn, and with which looks: those of what they resemble most.
+
+        Components that something is known of stay where they are.
+        """
         k, known = len(spectra), self._known
-        if not known:
-            return list(range(k)), palette(k)
-        own, theirs = paired(spectra, np.array([spectrum for _, spectrum in known]))
-        pairs = sorted(zip(theirs.tolist(), own.tolist(), strict=True))
-        colours = [known[place][0] for place, _ in pairs]
-        order = [j for _, j in pairs]
-        order += [j for j in range(k) if j not in order]
-        free = [colour for colour in palette(MOST_COMPONENTS) if colour not in colours]
-        return order, [*colours, *free][:k]
+        held = {one.component for one in self._known_list.value if one.kind != "onset"} & set(
+            range(k)
+        )
+        own, theirs = ([j for j in range(n) if j not in held] for n in (k, len(known)))
+        looks = {j: known[j][0] for j in held if j < len(known)}
+        if own and theirs:
+            pairs = zip(
+                *paired(spectra[own], np.array([known[p][1] for p in theirs]))[::-1], strict=True
+            )
+            looks |= {own[j]: known[theirs[p]][0] for p, j in sorted(pairs)}
+        order = [j for j in looks if j not in held]
+        order += [j for j in own if j not in order]
+        for j in sorted(held):
+            order.insert(j, j)
+        free = iter([n for n in range(MOST_COMPONENTS) if n not in looks.values()])
+        return order, [looks[j] if j in looks else next(free) for j in order]
 
     def _run(self) -> None:
         page, choices = self._page, self.choices()
@@ -341,27 +456,16 @@ class ModelPanel(Panel):
         self.draw(maps, spectra, None, quantity or "Intensity")
         misfit = result.misfit()
         if not len(self._after):
-            self._make_after()
+            self._residual = map_plot(data, colours="Cividis256")
+            self._course = SpectrumPlot("Convergence", 260, 280, log=True, dots=True)
+            self._after[:] = [self._residual.pane, wide(self._course)]
         # The variance is that of the mean over the channels: it is a straight line in the mean.
-        level, pixels = maps @ np.nanmean(spectra, axis=1), maps[..., 0].size
-        by_pixel, by_channel = (
-            np.sqrt(np.maximum(data.noise.variance(mean), 1e-300))
-            for mean in (level, misfit.model_spectrum)
-        )
+        level = maps @ np.nanmean(spectra, axis=1)
+        by_pixel = np.sqrt(np.maximum(data.noise.variance(level), 1e-300))
         self._residual.show(
             (misfit.map / by_pixel).reshape(data.shape[:2]), data, "Residual, root mean square",
             "Times the noise",
         )  # fmt: skip
-        self._means.show(
-            data.energy, [misfit.data_spectrum, misfit.model_spectrum], ["data", "model"], data.axis.label,
-            data.quantity, colours=["#888888", palette(2)[1]],
-        )  # fmt: skip
-        self._means.figure.title.text = "Mean of data and model"
-        self._misfit.show(
-            data.energy, [misfit.spectrum / by_channel * np.sqrt(pixels)], ["data − model"],
-            data.axis.label, "Times the noise of the mean",
-        )  # fmt: skip
-        self._misfit.figure.title.text = "Mean residual"
         course = np.asarray(result.model.objective_)
         change = np.abs(np.diff(course)) / np.maximum(np.abs(course[1:]), 1e-300)
         self._course.show(

@@ -18,6 +18,7 @@ from endmember.app.page.model import ModelPanel, NumberPanel
 from endmember.app.page.runs import ExportPanel, RunsPanel
 from endmember.app.server.files import PIECE, Upload, listing
 from endmember.app.work.scheduler import Lane, Remark, Ticket
+from endmember.errors import EndmemberError
 from endmember.signals.files.source import SeveralSignalsError
 from endmember.synthetic import mixed_phases
 
@@ -96,7 +97,7 @@ class Page:
         """Return the panel of that title; it is made when it is first wanted, which saves its pictures until then."""
         if title not in self._panels:
             self._panels[title] = PANELS[title](self)
-            self._unseen[title] = {"data_changed", "runs_changed"}
+            self._unseen[title] = {"data_changed", "regions_changed", "runs_changed"}
         for change in sorted(self._unseen[title]):
             self._unseen[title].discard(change)
             getattr(self._panels[title], change)()
@@ -113,7 +114,7 @@ class Page:
             self.panel(shown)
 
     def tell(self, change: str) -> None:
-        """Tell the panel that is seen of "data_changed" or "runs_changed"; the others once they are seen."""
+        """Tell the panel that is seen of a change, such as "data_changed"; the others once they are seen."""
         for unseen in self._unseen.values():
             unseen.add(change)
         self._show_panel()
@@ -135,7 +136,8 @@ class Page:
             try:
                 self._coming.popleft()()
             except Exception as problem:  # a picture that cannot be drawn leaves the page alive
-                logger.exception("the workbench could not show an answer")
+                level = logging.DEBUG if isinstance(problem, EndmemberError) else logging.ERROR
+                logger.log(level, "the workbench could not show an answer", exc_info=True)
                 self.complain(problem)
             self.cancel.visible = self.jobs.busy
 

@@ -175,8 +175,19 @@ class RunsPanel(Panel):
         return [((spectrum - error) / scale, (spectrum + error) / scale)]
 
 
+#: What can be taken home in one file: what the button says, and the name of the file.
+_FILES = (
+    ("Report", "report", "html"), ("Picture (pdf)", "picture", "pdf"), ("Picture (svg)", "picture", "svg"),
+    ("Picture (png)", "picture", "png"), ("Maps (tif)", "maps", "tif"), ("Spectra (csv)", "spectra", "csv"),
+    ("Everything (json)", "result", "json"),
+)  # fmt: skip
 _SCRIPT = "The script that does again what was clicked"
 _CODE = {"background": "#f6f6f6", "padding": "0 14px", "border-radius": "4px", "overflow-x": "auto"}
+
+
+def _written(page: Any, ending: str) -> Callable[[Run], bytes]:
+    """Return what makes the file of a run that ends so."""
+    return lambda run: page.session.report(run, ending=ending).read_bytes()
 
 
 class ExportPanel(Panel):
@@ -204,19 +215,19 @@ class ExportPanel(Panel):
             )
             for label, name, make in (
                 ("Script", "workbench.py", lambda run: page.session.script().encode()),
-                ("Report", "report.html", lambda run: page.session.report(run).read_bytes()),
                 (
                     "Everything (zip)",
                     "result.zip",
                     lambda run: page.session.archive(run).read_bytes(),
                 ),
+                *((label, f"{name}.{end}", _written(page, end)) for label, name, end in _FILES),
             )
         ]
         self._ways = [save, *downloads]
         title = pn.pane.Str(_SCRIPT, stylesheets=[PLAIN], styles={"font-weight": "600"})
         self._shown = pn.pane.Str("", sizing_mode="stretch_width", styles=_CODE)
         self.layout = pn.Column(
-            self._run, pn.Row(self._name, save), pn.Row(*downloads), title, self._shown,
+            self._run, pn.Row(self._name, save), wrapped(*downloads), title, self._shown,
             sizing_mode="stretch_width",
         )  # fmt: skip
 

@@ -142,8 +142,9 @@ def save(ticket: Ticket, data: Image, fitted: Fitted, folder: str, overwrite: bo
 
 
 def report(ticket: Ticket, data: Image, fitted: Fitted, file: str) -> Path:
-    """Write the report in one HTML file."""
-    return fitted.result(data.signal).report(file)
+    """Write the report in one HTML file, or what another ending asks for."""
+    result = fitted.result(data.signal)
+    return result.report(file) if file.endswith(".html") else result.export(file)[0]
 
 
 def archive(

@@ -1,0 +1,157 @@
+"""Point at a phase: regions, what is known of them, names and colours, and files to take home."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import endmember as em
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, phantom):
+    """A folder with four oxides, and the spectrum of one."""
+    folder = tmp_path_factory.mktemp("pointing") / "data"
+    folder.mkdir()
+    phantom.signal.save(folder / "oxides.hspy")
+    pure = phantom.signal.inav[0, 0]
+    pure.data = phantom.spectra[0]
+    pure.save(folder / "oxide.msa")
+    return folder
+
+
+@pytest.fixture
+def unmixed(desk):
+    """The panel with four components."""
+    desk.open("oxides.hspy")
+    desk.reads("Mixed oxides")
+    desk.panel("Unmix")
+    desk.slide("Components k")
+    desk.reads(re.compile("settled.*k = 4|k = 4.*settled"))
+    return desk
+
+
+MAPS, HERE = "All maps together", "Mean of data and model"
+
+
+def test_a_box_a_loop_and_a_pixel_are_kept_named_and_removed(desk, phantom):
+    desk.open("oxides.hspy")
+    desk.drag("x (nm)", (4.0, 3.0), (11.0, 9.0))
+    desk.drawing("columns 4 to 11, rows 3 to 9")
+    desk.page.get_by_placeholder("Name of the region").fill("corner")
+    desk.press("Keep the region")
+    desk.page.get_by_role("checkbox", name="corner").wait_for()
+    frame = desk.begin_drag("x (nm)", (30.0, 20.0))
+    desk.page.mouse.up()  # a click: one pixel
+    desk.drawing("columns 30 to 30, rows 20 to 20")
+    desk.press("Keep the region")
+    desk.page.get_by_role("button", name="Lasso").first.click()
+    desk.page.mouse.move(*place(frame, 20, 8))
+    desk.page.mouse.down()
+    for corner in ((30, 8), (30, 16), (20, 16)):
+        desk.page.mouse.move(*place(frame, *corner), steps=4)
+    desk.page.mouse.up()
+    desk.drawing("columns 20 to 30, rows 8 to 16")
+    lines = desk.lines("Mean spectrum")
+    assert list(lines) == ["all pixels", "corner", "region 1", "region"]
+    np.testing.assert_allclose(lines["corner"][1], phantom.data[3:10, 4:12].mean(axis=(0, 1)))
+    np.testing.assert_allclose(lines["region 1"][1], phantom.data[20, 30])
+    desk.page.get_by_role("checkbox", name="corner").click()
+    desk.reads_lines("Mean spectrum", 3)
+    desk.panel("Unmix")
+    desk.reads("Live, from a sketch (all pixels)")
+    desk.reads_lines(HERE, 2)
+
+
+def place(frame, x, y):
+    """Return where on the screen a point of a drawing lies."""
+    return [
+        places[0] + (value - ends[0]) / (ends[1] - ends[0]) * (places[1] - places[0])
+        for value, ends, places in (
+            (x, frame["x"], frame["across"]),
+            (y, frame["y"], frame["down"]),
+        )
+    ]
+
+
+def purest(phantom, j):
+    """Return a box of 6 x 6 pixels where a phase is nearly alone."""
+    share = phantom.maps[..., j] / phantom.maps.sum(axis=-1)
+    rows, columns = (np.arange(size - 5) for size in share.shape)
+    return max((share[y : y + 6, x : x + 6].min(), int(x), int(y)) for y in rows for x in columns)[
+        1:
+    ]
+
+
+def test_a_region_becomes_a_component_in_the_answer_and_in_the_script(
+    unmixed, phantom, folder, tmp_path, measured
+):
+    x, y = purest(phantom, 1)
+    unmixed.drag(MAPS, (x, y), (x + 5.0, y + 5.0))
+    unmixed.drawing(HERE)
+    unmixed.reads_lines(HERE, 2)
+    unmixed.choose("Component", "Component 2")
+    unmixed.watch("Spectra", "click")
+    unmixed.press("has the mean spectrum of this region")
+    measured("a region becomes a component, seen", unmixed.lap(), 0.2, "s")
+    unmixed.page.get_by_role("checkbox", name="component 2 is region 1").wait_for()
+    unmixed.press("is alone in this region")
+    unmixed.choose("Component", "Component 4")
+    unmixed.choose("Reference", "oxide.msa")
+    unmixed.press("has the spectrum of this file")
+    unmixed.reads(re.compile("component 4 is oxide.msa.*settled"))
+    mean = phantom.data[y : y + 6, x : x + 6].mean(axis=(0, 1))
+    shown = unmixed.lines("Spectra")["Component 2"][1]
+    assert em.spectral_angle(np.array([shown]), mean[None])[0] < 1e-3
+    unmixed.press("Run on the full data")
+    unmixed.reads("Kept run-1-nmf-4")
+    unmixed.panel("Export")
+    unmixed.download("Script", tmp_path / "script.py")
+    run = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    again, kept = (
+        em.open(place / "run-1-nmf-4") for place in (tmp_path, folder / "endmember-runs")
+    )
+    np.testing.assert_array_equal(again.spectra.data, kept.spectra.data)
+    np.testing.assert_array_equal(again.maps.data, kept.maps.data)
+    table = unmixed.download("Spectra (csv)", tmp_path / "spectra.csv").read_text()
+    np.testing.assert_allclose(
+        np.loadtxt(table.splitlines(), delimiter=",", skiprows=1)[:, 1:].T, kept.spectra.data
+    )
+    assert unmixed.download("Picture (pdf)", tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_what_is_known_is_taken_back_and_what_cannot_be_is_said(unmixed):
+    unmixed.press("is absent in this region")
+    unmixed.reads("no region is drawn yet")
+    unmixed.page.get_by_label("Onset", exact=True).fill("500")
+    unmixed.page.get_by_label("Onset", exact=True).press("Enter")
+    unmixed.press("Nothing before this onset")
+    unmixed.reads(re.compile("nothing before 500.*settled"))
+    energy, values = unmixed.lines("Spectra")["Component 1"]
+    assert not any(value for place, value in zip(energy, values, strict=True) if place < 500)
+    unmixed.choose("Reference", "oxide.msa")
+    unmixed.press("has the spectrum of this file")
+    unmixed.reads("a spectrum that is known says otherwise than nothing before 500")
+    unmixed.page.get_by_text("nothing before 500", exact=True).click()
+    unmixed.reads(re.compile("component 1 is oxide.msa; .*settled"))
+
+
+def test_components_are_named_coloured_and_hidden(unmixed):
+    name = unmixed.page.get_by_label("Name", exact=True).nth(1)
+    name.fill("rutile")
+    name.press("Enter")
+    unmixed.drawing("rutile")
+    assert "rutile" in unmixed.lines("Spectra")
+    unmixed.page.get_by_label("Colour", exact=True).nth(1).fill("#123456")
+    unmixed.page.wait_for_timeout(1000)
+    unmixed.page.get_by_role("checkbox", name="shown").nth(0).click()
+    unmixed.reads_lines("Spectra", 3)
+    assert list(unmixed.lines("Spectra"))[0] == "rutile"
+    unmixed.slide("Components k", -1)
+    unmixed.reads(re.compile("k = 3.*settled"))
+    assert "rutile" in unmixed.lines("Spectra")
