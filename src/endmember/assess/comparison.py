@@ -146,10 +146,10 @@ class Comparison(Shown):
             return _as_noise_allows("All", self.agreement.max())
         if len(groups[0]) == 1:
             apart = self.agreement[np.triu_indices(len(self.names), 1)]
-            if len(apart) == 1:
-                return f"They disagree: their spectra are up to {apart[0]:.1f}° apart."
             return (
-                f"No two agree: their spectra are {apart.min():.1f}° to {apart.max():.1f}° apart."
+                f"They disagree: their spectra are up to {apart[0]:.1f}° apart."
+                if len(apart) == 1
+                else f"No two agree: their spectra are {apart.min():.1f}° to {apart.max():.1f}° apart."
             )
         return " ".join(self._on_group(group, groups[0]) for group in groups)
 
@@ -187,9 +187,11 @@ class Comparison(Shown):
                 "The misfit does not decide between them: choose by what you know of the specimen (phases in separate "
                 "places, pure pixels, references), and trust first what methods with different assumptions share."
             )
-        if self.bands is not None and not self.bands.fixed.all() and len(self.groups) == 1:
-            return "They agree because they prefer alike, not because the data fix the answer."
-        return ""
+        return (
+            "They agree because they prefer alike, not because the data fix the answer."
+            if self.bands is not None and not self.bands.fixed.all() and len(self.groups) == 1
+            else ""
+        )
 
     @property
     def table(self) -> str:

@@ -142,9 +142,11 @@ class WhiteData:
         and, given the data, the variance of the data. Otherwise Gaussian noise of the right
         variance is drawn.
         """
-        if self.counting:
-            return weighted(2.0 * heads(self.raw, rng) - self.raw, *self.weights)
-        return rng.standard_normal(self.Y.shape) * self.deviation
+        return (
+            weighted(2.0 * heads(self.raw, rng) - self.raw, *self.weights)
+            if self.counting
+            else rng.standard_normal(self.Y.shape) * self.deviation
+        )
 
     def halves(self, rng: np.random.Generator) -> tuple[Any, Any]:
         """Split the data into two independent repeats, each with twice the noise variance.

@@ -212,9 +212,11 @@ def _of_detectors(
 
 def _spectra(fit: Any) -> np.ndarray:
     """Return the spectra, those of several detectors side by side at unit length."""
-    if hasattr(fit, "components_"):
-        return fit.components_
-    return np.hstack([S / max(float(np.linalg.norm(S)), 1e-300) for S in fit.spectra_])
+    return (
+        fit.components_
+        if hasattr(fit, "components_")
+        else np.hstack([S / max(float(np.linalg.norm(S)), 1e-300) for S in fit.spectra_])
+    )
 
 
 def _fitted(model: Any, parameter: str, value: float, X: Any, **options: Any) -> Any:

@@ -123,9 +123,11 @@ def in_options(said: Any, command: Any) -> str:
 
     def spell(argument: Argument) -> str | None:
         option = options.get(argument.name) or options.get(_OPTIONS.get(argument.name, ""))
-        if option is None or option.is_flag:
-            return option and option.opts[0]
-        return f"{option.opts[0]} {_typed(argument.value)}".rstrip()
+        return (
+            option and option.opts[0]
+            if option is None or option.is_flag
+            else f"{option.opts[0]} {_typed(argument.value)}".rstrip()
+        )
 
     sentence = said.spelled(spell) if hasattr(said, "spelled") else str(said)
     parameter = getattr(said, "parameter", None)
@@ -308,6 +310,8 @@ def _duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return (
+        f"{whole // 60} min {whole % 60} s"
+        if whole < 3600
+        else f"{whole // 3600} h {whole % 3600 // 60} min"
+    )

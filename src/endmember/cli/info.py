@@ -221,9 +221,11 @@ def _extent(axis: Any) -> str:
         return f"{size}, not evenly spaced"
     unit = f" {text_of(axis.units)}".rstrip()
     step = f"{size} of {abs(axis.scale):.4g}{unit or ' (not calibrated)'}"
-    if axis.navigate:
-        return step
-    return f"{step}, from {axis.offset + 0.0:.6g} to {axis.offset + (axis.size - 1) * axis.scale:.6g}{unit}"
+    return (
+        step
+        if axis.navigate
+        else f"{step}, from {axis.offset + 0.0:.6g} to {axis.offset + (axis.size - 1) * axis.scale:.6g}{unit}"
+    )
 
 
 def _values(data: Any, summary: Summary, needed: float) -> Iterator[str]:
@@ -275,6 +277,4 @@ def _share(fraction: float) -> str:
     """
     if 0 < fraction < 0.001:
         return "< 0.1 %"
-    if 0.999 < fraction < 1:
-        return "> 99.9 %"
-    return f"{100 * fraction:.3g} %"
+    return "> 99.9 %" if 0.999 < fraction < 1 else f"{100 * fraction:.3g} %"

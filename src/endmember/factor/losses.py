@@ -66,9 +66,11 @@ class Loss(BaseEstimator, ABC):
         """
         if self.power is None:
             return None
-        if self.power == 0:
-            return NoiseModel(gain=0.0, read_variance=gain)
-        return NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
+        return (
+            NoiseModel(gain=0.0, read_variance=gain)
+            if self.power == 0
+            else NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
+        )
 
     def measured_noise(self, observed: Observed) -> NoiseModel | None:
         """Return the noise that it stands for with the gain that data have; as measured where it does not say.

@@ -70,9 +70,11 @@ def check_sweeps(model: Any) -> None:
 
 def generator(random_state: Any) -> np.random.Generator:
     """Return the generator of a seed of any kind."""
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**31))
-    return np.random.default_rng(random_state)
+    return (
+        np.random.default_rng(random_state.randint(2**31))
+        if isinstance(random_state, np.random.RandomState)
+        else np.random.default_rng(random_state)
+    )
 
 
 def check_fits(model: Any, observed: Observed) -> int:

@@ -490,9 +490,11 @@ def _times(value: Any, factor: float) -> Any:
     """Return arrays, numbers, or reports of starts, times a factor."""
     if isinstance(value, list):
         return [_times(one, factor) for one in value]
-    if isinstance(value, StartReport):
-        return replace(value, objective=value.objective * factor)
-    return value * factor
+    return (
+        replace(value, objective=value.objective * factor)
+        if isinstance(value, StartReport)
+        else value * factor
+    )
 
 
 def loss_of(model: Any) -> Loss:

@@ -393,6 +393,8 @@ def _bound(matrix: Any) -> float:
 
     if not hasattr(matrix, "tocsr"):
         return float(np.linalg.norm(matrix, 2) ** 2)
-    if min(matrix.shape) < 3:
-        return float(sparse_norm(matrix) ** 2)
-    return float(svds(matrix, k=1, return_singular_vectors=False)[0] ** 2) * (1 + 1e-9)
+    return (
+        float(sparse_norm(matrix) ** 2)
+        if min(matrix.shape) < 3
+        else float(svds(matrix, k=1, return_singular_vectors=False)[0] ** 2) * (1 + 1e-9)
+    )

@@ -460,9 +460,11 @@ def _seen(shifts: Floats, stretches: Floats, channels: int, interpolate: bool) -
 
 def _moved(shifts: np.ndarray, stretches: Floats, m: int) -> np.ndarray:
     """Return by how much every channel has moved, (..., 1) where all have alike, else (..., m)."""
-    if not stretches.any():
-        return shifts[..., None]
-    return shifts[..., None] + stretches[..., None] * (np.arange(m) - (m - 1) / 2)
+    return (
+        shifts[..., None]
+        if not stretches.any()
+        else shifts[..., None] + stretches[..., None] * (np.arange(m) - (m - 1) / 2)
+    )
 
 
 def _between(block: np.ndarray, shifts: np.ndarray, stretches: Floats) -> np.ndarray:

@@ -357,9 +357,11 @@ def _plan(
         "energies must rise from channel to channel; reverse the data and the axis",
     )
     plan = _Plan(method, energy, channels_inside(window, energy), neighbours)
-    if method == "compressed":
-        return replace(plan, basis=noise_weighted_basis(X, rank))
-    return replace(plan, shapes=_shapes(X, plan, exponents, beam_energy, efficiency))
+    return (
+        replace(plan, basis=noise_weighted_basis(X, rank))
+        if method == "compressed"
+        else replace(plan, shapes=_shapes(X, plan, exponents, beam_energy, efficiency))
+    )
 
 
 def channels_inside(window: Window | None, energy: Floats) -> NDArray[np.bool_]:

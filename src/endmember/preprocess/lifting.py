@@ -316,12 +316,16 @@ def _written(value: Any) -> Any:
         return [_written(item) for item in value]
     if is_signal(value) or is_lazy(value) or isinstance(value, np.ndarray):
         array = unwrap(value) if is_signal(value) else value
-        if isinstance(array, np.ndarray) and array.size <= _SMALL:
-            return _written(array.tolist())
-        return {"shape": [int(size) for size in array.shape], "hash": data_hash(array)}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"class": type(value).__name__, **_written(dataclasses.asdict(value))}
-    return repr(value)
+        return (
+            _written(array.tolist())
+            if isinstance(array, np.ndarray) and array.size <= _SMALL
+            else {"shape": [int(size) for size in array.shape], "hash": data_hash(array)}
+        )
+    return (
+        {"class": type(value).__name__, **_written(dataclasses.asdict(value))}
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else repr(value)
+    )
 
 
 def record(signal: Any, step: dict[str, Any]) -> Any:

@@ -375,6 +375,8 @@ def _draw_starts(axes: page.Axes, excess: np.ndarray) -> None:
 
 def _energy_axis(answer: Components | Misfit, n_channels: int) -> tuple[np.ndarray, str]:
     """Energies with their label, or channel numbers."""
-    if answer.energy is None:
-        return np.arange(n_channels, dtype=float), "Channel"
-    return answer.energy, page.with_units(answer.energy_label, answer.energy_units)
+    return (
+        (np.arange(n_channels, dtype=float), "Channel")
+        if answer.energy is None
+        else (answer.energy, page.with_units(answer.energy_label, answer.energy_units))
+    )

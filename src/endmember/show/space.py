@@ -71,16 +71,20 @@ class Space:
     @property
     def height(self) -> float:
         """Height of a drawn map in inches."""
-        if not self.is_image:
-            return PROFILE_HEIGHT * self.scale
-        return min(_MAP_WIDTH * self.proportions[0], _MAP_HEIGHT) * self.scale
+        return (
+            PROFILE_HEIGHT * self.scale
+            if not self.is_image
+            else min(_MAP_WIDTH * self.proportions[0], _MAP_HEIGHT) * self.scale
+        )
 
     @property
     def width(self) -> float:
         """Width of a drawn map in inches."""
-        if not self.is_image:
-            return 1.3 * _MAP_WIDTH * self.scale
-        return min(_MAP_WIDTH, _MAP_HEIGHT / self.proportions[0]) * self.scale
+        return (
+            1.3 * _MAP_WIDTH * self.scale
+            if not self.is_image
+            else min(_MAP_WIDTH, _MAP_HEIGHT / self.proportions[0]) * self.scale
+        )
 
     @property
     def note(self) -> str:

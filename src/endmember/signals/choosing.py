@@ -316,9 +316,7 @@ def _other_method(method: str, loss: str, parameters: dict[str, Any]) -> Any:
     given = [words.get(name, name) for name in parameters if name not in known]
     given += ["loss"] if loss != "auto" and "loss" not in known else []
     refuse_if(given, f"the method {method} takes no {' and no '.join(given)}; leave it out")
-    if kind is NMF:
-        return None
-    return kind(**parameters)
+    return None if kind is NMF else kind(**parameters)
 
 
 def _judged(signal: Any, mask: Any, weights: Any) -> tuple[Any, Any, Any]:

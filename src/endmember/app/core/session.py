@@ -425,6 +425,8 @@ def side_by_side(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray, np.nd
 
 def paired(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return which of some spectra (k, channels) belong with which of others, in the order of the fewer."""
-    if len(a) >= len(b):
-        return em.match_components(a, b), np.arange(len(b))
-    return np.arange(len(a)), em.match_components(b, a)
+    return (
+        (em.match_components(a, b), np.arange(len(b)))
+        if len(a) >= len(b)
+        else (np.arange(len(a)), em.match_components(b, a))
+    )

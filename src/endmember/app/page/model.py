@@ -123,10 +123,12 @@ CURRENT, STALE = {"opacity": "1"}, {"opacity": "0.3", "transition": "opacity 0.1
 
 def _control(row: PenaltyRow) -> Any:
     """Return a slider for the weight of a penalty, or a switch for one without a weight."""
-    if not row.weights:
-        return Tick(row.words)
-    return pn.widgets.DiscreteSlider(
-        label=row.words, options=list(row.weights), value=0.0, width=280
+    return (
+        Tick(row.words)
+        if not row.weights
+        else pn.widgets.DiscreteSlider(
+            label=row.words, options=list(row.weights), value=0.0, width=280
+        )
     )
 
 

@@ -69,10 +69,12 @@ class Store:
         key = Source(path, number).fingerprint()
         with self._lock:
             known = self._known.get(key)
-        if known is not None:
-            return known
-        return self._image(
-            self.workers.call(ticket, "read", path, number, self.room, self._most), key
+        return (
+            known
+            if known is not None
+            else self._image(
+                self.workers.call(ticket, "read", path, number, self.room, self._most), key
+            )
         )
 
     def open(self, path: Path, number: int | None = None) -> Image:

@@ -251,15 +251,19 @@ class WithCore(Arrangement):
 
     def contract(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         core, profiles = factors[0].reshape(self.ranks), factors[1:]
-        if mode == 0:
-            return self.tensor.core(profiles).reshape(1, -1)
-        return unfold(self._contracted(profiles, mode - 1), mode - 1) @ unfold(core, mode - 1).T
+        return (
+            self.tensor.core(profiles).reshape(1, -1)
+            if mode == 0
+            else unfold(self._contracted(profiles, mode - 1), mode - 1) @ unfold(core, mode - 1).T
+        )
 
     def gram(self, factors: Sequence[np.ndarray], mode: int) -> np.ndarray:
         core, grams = factors[0].reshape(self.ranks), [F.T @ F for F in factors[1:]]
-        if mode == 0:
-            return reduce(np.kron, grams)
-        return unfold(multiplied(core, grams, mode - 1), mode - 1) @ unfold(core, mode - 1).T
+        return (
+            reduce(np.kron, grams)
+            if mode == 0
+            else unfold(multiplied(core, grams, mode - 1), mode - 1) @ unfold(core, mode - 1).T
+        )
 
     def shares(self, factors: Sequence[np.ndarray]) -> np.ndarray:
         """Return the length of the core that goes with each profile, as a fraction of the whole core's."""

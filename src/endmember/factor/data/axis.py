@@ -54,9 +54,11 @@ class Axis:
         """Return the spectral axis of a signal, the columns of a data frame if numbers, or mere channel numbers."""
         if is_signal(X):
             axes = X.axes_manager.signal_axes
-            if len(axes) > 1:
-                return cls.numbers(math.prod(axis.size for axis in axes))
-            return replace(cls.read(axes[0]), metadata=X.metadata)
+            return (
+                cls.numbers(math.prod(axis.size for axis in axes))
+                if len(axes) > 1
+                else replace(cls.read(axes[0]), metadata=X.metadata)
+            )
         columns, n_channels = np.asarray(getattr(X, "columns", ())), np.shape(X)[-1]
         numbered = columns.dtype.kind in "iuf" and columns.shape == (n_channels,)
         return cls(columns.astype(float)) if numbered else cls.numbers(n_channels)

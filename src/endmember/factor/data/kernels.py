@@ -349,9 +349,11 @@ class SparseEntries(Entries):
         """Return values in the layout times the weights of their rows or columns."""
         if self.weights is None:
             return values
-        if self.weights.shape[0] == 1:
-            return values * self.weights[0, self.X.indices]
-        return values * np.repeat(self.weights[:, 0], np.diff(self.X.indptr))
+        return (
+            values * self.weights[0, self.X.indices]
+            if self.weights.shape[0] == 1
+            else values * np.repeat(self.weights[:, 0], np.diff(self.X.indptr))
+        )
 
     def model(self, F: np.ndarray, Z: np.ndarray) -> np.ndarray:
         values, counts = np.zeros(len(self.x)), np.diff(self.X.indptr)

@@ -172,9 +172,11 @@ class SmoothField:
 
         @cache
         def at(places: tuple[int, ...]) -> tuple[np.ndarray, float]:
-            if min(places) < 0 or np.any(places > most):
-                return b, -np.inf
-            return self.solve(a, U, b, _lengths(places, axes))
+            return (
+                (b, -np.inf)
+                if min(places) < 0 or np.any(places > most)
+                else self.solve(a, U, b, _lengths(places, axes))
+            )
 
         while True:
             before = self._places

@@ -151,9 +151,11 @@ class Mixing:
         steps, images = np.diff(self.steps, axis=0), np.diff(self.images, axis=0)
         A = steps @ steps.T
         A += RIDGE * np.trace(A) / len(A) * np.eye(len(A))
-        if not A.any():
-            return image
-        return image - (np.linalg.solve(A, steps @ self.steps[-1]) @ images).reshape(image.shape)
+        return (
+            image
+            if not A.any()
+            else image - (np.linalg.solve(A, steps @ self.steps[-1]) @ images).reshape(image.shape)
+        )
 
 
 class _KeptZeros:

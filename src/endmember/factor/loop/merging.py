@@ -136,9 +136,11 @@ def guarded(fit: Fit, noise: Noise, improve: Improve, refit: Refit) -> Fit:
 
 def _better(fit: Fit, refit: Refit) -> Fit:
     """Return a fit, or that from new starts with as many components, whichever has the lower objective."""
-    if refit is None or fit.stopped:
-        return fit
-    return min((fit, refit(fit.factors[0].shape[1])), key=lambda one: one.objective[-1])
+    return (
+        fit
+        if refit is None or fit.stopped
+        else min((fit, refit(fit.factors[0].shape[1])), key=lambda one: one.objective[-1])
+    )
 
 
 def _accepted(fit: Fit, noise: Noise, improve: Improve) -> Fit | None:

@@ -440,9 +440,11 @@ def _settle_line(fit: ResidualFit, block: Floats, precision: float) -> tuple[flo
         return 1.0, 0.0
     if slope <= 3 * fit.slope_error:
         return 0.0, power
-    if abs(intercept) <= 3 * fit.intercept_error and fit.mean_signal > 0:
-        return power / fit.mean_signal, 0.0
-    return slope, intercept
+    return (
+        (power / fit.mean_signal, 0.0)
+        if abs(intercept) <= 3 * fit.intercept_error and fit.mean_signal > 0
+        else (slope, intercept)
+    )
 
 
 def _count_tolerance(block: Floats) -> float:
@@ -461,9 +463,11 @@ def _count_tolerance(block: Floats) -> float:
 
 def _line(slope: float, intercept: float) -> dict[str, Any]:
     """Gain, offset and read variance of a line; a negative intercept is an offset."""
-    if intercept >= 0 or slope <= 0:
-        return {"gain": slope, "offset": 0.0, "read_variance": max(intercept, 0.0)}
-    return {"gain": slope, "offset": -intercept / slope, "read_variance": 0.0}
+    return (
+        {"gain": slope, "offset": 0.0, "read_variance": max(intercept, 0.0)}
+        if intercept >= 0 or slope <= 0
+        else {"gain": slope, "offset": -intercept / slope, "read_variance": 0.0}
+    )
 
 
 def _neighbour_correlation(

@@ -58,9 +58,11 @@ class Basis(Penalty):
             not (grid.n_axes == 1 and grid.known),
             f"em.{type(self).__name__} is about spectra; give it as spectra=",
         )
-        if self.found is not None:
-            return self.found.T[grid.index]
-        return self.columns_on(grid.axis or Axis.numbers(grid.shape[0]))[0].T[grid.index]
+        return (
+            self.found.T[grid.index]
+            if self.found is not None
+            else self.columns_on(grid.axis or Axis.numbers(grid.shape[0]))[0].T[grid.index]
+        )
 
     def learned_from(self, total: np.ndarray, axis: Axis) -> dict[str, Any]:
         """Return what a model learns of the columns before its fit, by name.
@@ -114,6 +116,8 @@ class Basis(Penalty):
                 return "its columns decide what spectra can be, so it does not go with ", worded(
                     one
                 )
-        if any(getattr(one, "mixed", False) for other in others for one in other):
-            return "spectra that are moved apart are no combinations; leave out mixed=True"
-        return None
+        return (
+            "spectra that are moved apart are no combinations; leave out mixed=True"
+            if any(getattr(one, "mixed", False) for other in others for one in other)
+            else None
+        )

@@ -384,6 +384,8 @@ def _exactly_apart(
     multipliers = (overlap - goal) / np.where(slope > 0, slope, 1.0)
     lower = np.append(ends[order][1:], 0.0)
     valid = np.flatnonzero((multipliers >= lower - 1e-15 * ends.max(initial=0.0)) & (slope > 0))
-    if len(valid) == 0:
-        return target
-    return np.maximum(target - max(multipliers[valid[0]], 0.0) * push, 0.0)
+    return (
+        target
+        if len(valid) == 0
+        else np.maximum(target - max(multipliers[valid[0]], 0.0) * push, 0.0)
+    )

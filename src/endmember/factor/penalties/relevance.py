@@ -86,9 +86,11 @@ class Relevance(Penalty):
                 Argument("known", says="em.Known and em.Absent"),
                 " out",
             )
-        if any(isinstance(p, Relevance) for each in others for p in each):
-            return "one factor carries the scale; give em.Relevance() for the maps only"
-        return None
+        return (
+            "one factor carries the scale; give em.Relevance() for the maps only"
+            if any(isinstance(p, Relevance) for each in others for p in each)
+            else None
+        )
 
     def scale(self, setting: Setting) -> float:
         """Return b, which gives the model of the prior the mean of the data, in units of ``F`` or its square."""

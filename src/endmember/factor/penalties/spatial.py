@@ -198,10 +198,12 @@ class _Shape(Penalty):
         self, h: np.ndarray, d: np.ndarray | float, F: np.ndarray, j: int, setting: Setting | None
     ) -> np.ndarray:
         """Return the best column ``j``: the nearest to ``h / d`` as ``d`` weighs the rows."""
-        if self.columns is not None and j not in self.columns:
-            return h / d
-        return self.nearest(
-            h / d, np.broadcast_to(np.asarray(d, dtype=np.float64), h.shape), setting
+        return (
+            h / d
+            if self.columns is not None and j not in self.columns
+            else self.nearest(
+                h / d, np.broadcast_to(np.asarray(d, dtype=np.float64), h.shape), setting
+            )
         )
 
     def prox(self, F: np.ndarray, step: float, setting: Setting | None) -> np.ndarray:
@@ -368,9 +370,7 @@ def isotonic(y: np.ndarray, weights: np.ndarray, rising: bool = True) -> np.ndar
     """Return the nearest rising (or falling) sequence, (n,)."""
     from sklearn.isotonic import isotonic_regression
 
-    if len(y) == 0:
-        return y
-    return isotonic_regression(y, sample_weight=weights, increasing=rising)
+    return y if len(y) == 0 else isotonic_regression(y, sample_weight=weights, increasing=rising)
 
 
 def _errors_of_rising(y: np.ndarray, weights: np.ndarray) -> np.ndarray:

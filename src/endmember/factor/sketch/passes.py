@@ -253,9 +253,11 @@ def sketched(data: Data, rank: int) -> tuple[np.ndarray, np.ndarray, float]:
 def _start(X: Data, size: int, r: np.ndarray | None) -> np.ndarray:
     """Return ``Xᵀ diag(r²) X Ω``, (m, size), as the first pass has found it where it has."""
     if isinstance(X, BlockData):
-        if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None):
-            return X.found[2]
-        return _kept(X, "directions", [X.shape, size, r], lambda: _find(X, size, r))["found"]
+        return (
+            X.found[2]
+            if X.found and X.found[2].shape[1] >= size and X.by_counts == (r is not None)
+            else _kept(X, "directions", [X.shape, size, r], lambda: _find(X, size, r))["found"]
+        )
     scores = X.dot(_random_directions(X, size))
     return X.transposed_dot(scores if r is None else r[:, None] ** 2 * scores)
 

@@ -218,9 +218,11 @@ def _check_hdf5(file: BinaryIO, length: int) -> None:
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return None
         stored, declared = item.id.get_storage_size(), item.size * item.dtype.itemsize
-        if not _ordinary(item) or declared <= _MOST_EXPANSION * stored + _NEVER_ABSURD:
-            return None
-        return f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
+        return (
+            None
+            if not _ordinary(item) or declared <= _MOST_EXPANSION * stored + _NEVER_ABSURD
+            else f"{name} declares {declared:,} bytes of data, of which {stored:,} are stored"
+        )
 
     try:
         with h5py.File(file.name, "r") as opened:

@@ -262,9 +262,11 @@ def _near(path: Path) -> str:
         return f"there is no folder {path.parent} either, check the path"
     neighbours = {file.name.lower(): file.name for file in path.parent.iterdir()}
     close = difflib.get_close_matches(path.name.lower(), neighbours, n=3, cutoff=0.6)
-    if not close:
-        return f"nothing in {path.parent.resolve()} has a similar name, check the path"
-    return f"did you mean {' or '.join(neighbours[name] for name in close)}"
+    return (
+        f"nothing in {path.parent.resolve()} has a similar name, check the path"
+        if not close
+        else f"did you mean {' or '.join(neighbours[name] for name in close)}"
+    )
 
 
 def _check_one_reader(path: Path, options: Mapping[str, Any]) -> str:
