@@ -26,7 +26,6 @@ from endmember.app.page.figures import (
     wrapped,
 )
 from endmember.app.server.files import listing
-from endmember.app.work.scheduler import Ticket
 from endmember.catalogue import LOSSES_IN_WORDS, PENALTIES, PenaltyRow
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.axis import text_of
@@ -308,12 +307,11 @@ class ModelPanel(Panel):
         def show(picture: Picture) -> None:
             self._show_picture(picture, choices)
 
-        def work(ticket: Ticket) -> Picture:
-            picture = live.unmix(choices, ticket.show, ticket.check, last)
-            data.noise  # noqa: B018 - measured here, off the event loop
-            return picture
-
-        self._page.live.submit(work, show, self._fail, show)
+        # The noise is measured off the event loop as well.
+        self._page.live.submit(
+            lambda ticket: (live.unmix(choices, ticket.show, ticket.check, last), data.noise)[0],
+            show, self._fail, show,
+        )  # fmt: skip
 
     def _fail(self, problem: Exception) -> None:
         self._state.object = " ".join(str(problem).split())
