@@ -96,17 +96,13 @@ def _listen(plot: Any, dimensions: Any, moved: Callable[..., None]) -> Any:
         **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
         fill_color="#D55E00", line_color="#D55E00", line_width=2, line_alpha=1.0,
     )  # fmt: skip
-    tool = BoxSelectTool(
-        dimensions=dimensions, continuous=True, persistent=True, overlay=box, renderers=[]
-    )
+    tool = BoxSelectTool(dimensions=dimensions, continuous=True, persistent=True, overlay=box, renderers=[])  # fmt: skip
     plot.add_tools(tool)
     plot.toolbar.active_drag = tool
 
     def select(event: Any) -> None:
         drawn = getattr(event, "geometry", None) or {"x": [event.x] * 2, "y": [event.y] * 2}
-        x, y = (
-            drawn[way] if way in drawn else (drawn[f"{way}0"], drawn[f"{way}1"]) for way in "xy"
-        )
+        x, y = (drawn.get(w, (drawn.get(f"{w}0"), drawn.get(f"{w}1"))) for w in "xy")
         moved(x, y, getattr(event, "final", True))
 
     plot.on_event(SelectionGeometry, select)
@@ -154,11 +150,10 @@ class Panel:
     def point(self, x: Sequence[float], y: Sequence[float], final: bool = True) -> None:
         """Find the mean spectrum of what is drawn on an image, while it is drawn."""
         data = self._page.session.data
-
-        def mean(region: Region, exact: bool = False) -> Region:
-            return replace(region, mean=data.spectrum(*region.box, exact, region.corners))
-
-        self.ask(data.region(x, y), mean, self.pointed, final)
+        self.ask(
+            data.region(x, y), lambda one, exact=False: replace(one, mean=data.spectrum(*one.box, exact, one.corners)),
+            self.pointed, final,
+        )  # fmt: skip
 
     def keep(self, name: str = "") -> Region:
         """Keep the region that was drawn, with a name and a colour of its own."""
@@ -176,8 +171,7 @@ class Panel:
 
     def ask(self, where: Any, answer: Any, show: Any, final: bool) -> None:
         """Show the answer at once; once the mouse is let go, what stands for larger data gives way to them."""
-        page = self._page
-        preview = page.session.data.is_preview
+        page, preview = self._page, self._page.session.data.is_preview
 
         def work(ticket: Ticket) -> Any:
             if final and preview:
