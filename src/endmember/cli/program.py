@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 import endmember as em
-from endmember.errors import EndmemberError
+from endmember.errors import refuse_if
 
 
 class Command(TyperCommand):
@@ -20,10 +20,10 @@ class Command(TyperCommand):
         _, _, order = self.make_parser(ctx).parse_args(args=list(args))
         for one in order:
             once = isinstance(one, TyperOption) and not (one.multiple or one.is_flag)
-            if once and order.count(one) > 1:
-                raise EndmemberError(
-                    f"{'/'.join(one.opts)} is given {order.count(one)} times; give it once"
-                )
+            refuse_if(
+                once and order.count(one) > 1,
+                f"{'/'.join(one.opts)} is given {order.count(one)} times; give it once",
+            )
         return super().parse_args(ctx, args)
 
     def get_short_help_str(self, limit: int = 0) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.columns import placed
 from endmember.factor.data import Observed
 from endmember.factor.loop import (
@@ -212,12 +212,12 @@ def given_start(init: Any, observed: Observed, k: int) -> list[np.ndarray]:
         fits = maps.shape == (n_pixels, k) and spectra.shape == (k, observed.n_channels)
     except (TypeError, ValueError, IndexError):
         fits = False
-    if not fits:
-        raise EndmemberError(
-            "init must be the name of a start or (maps, spectra) of shapes "
-            f"{(*observed.domain, k)} and "
-            f"{(k, observed.n_channels)}"
-        )
+    refuse_if(
+        not fits,
+        "init must be the name of a start or (maps, spectra) of shapes "
+        f"{(*observed.domain, k)} and "
+        f"{(k, observed.n_channels)}",
+    )
     C, S = maps[observed.rows], spectra.T[observed.columns]
     refuse_if(
         not (np.isfinite(C).all() and np.isfinite(S).all()),

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from endmember.errors import Argument, EndmemberError, refuse_if
+from endmember.errors import Argument, refuse_if
 from endmember.factor.arrangements.series import Tensor, khatri_rao
 from endmember.factor.data import Data, Grid, Observed, observe
 from endmember.factor.loop import Callback, Problem, as_least_squares, check_combination
@@ -321,10 +321,10 @@ class Layout:
         given: list[Any] = [None] * n
         if isinstance(modes, Mapping):
             for mode, own in modes.items():
-                if not isinstance(mode, Integral) or not -n <= int(mode) < n:
-                    raise EndmemberError(
-                        f"modes names mode {mode!r}, but the {n} modes are 0 to {n - 1}"
-                    )
+                refuse_if(
+                    not isinstance(mode, Integral) or not -n <= int(mode) < n,
+                    f"modes names mode {mode!r}, but the {n} modes are 0 to {n - 1}",
+                )
                 given[int(mode)] = own
         elif modes is not None:
             given = list(modes)

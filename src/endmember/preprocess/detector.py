@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.optimize import minimize_scalar
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.data import Floats, is_lazy, unwrap
 from endmember.preprocess.lifting import Cropped, as_array, lifted
 
@@ -344,12 +344,12 @@ def _checked_shifts(shifts: ArrayLike, shape: tuple[int, ...], identify: bool = 
         f"the shifts span {np.ptp(whole)} channels and the spectra have {shape[-1]}; nothing is shared",
     )
     step = math.gcd(*map(int, whole - whole[0]))
-    if identify and step != 1:
-        raise EndmemberError(
-            f"the shifts differ by multiples of {step} channels, which leaves {step or shape[-1]} "
-            "numbers of the pattern undetermined; add an acquisition whose shift differs by a "
-            "number that has no divisor in common with them"
-        )
+    refuse_if(
+        identify and step != 1,
+        f"the shifts differ by multiples of {step} channels, which leaves {step or shape[-1]} "
+        "numbers of the pattern undetermined; add an acquisition whose shift differs by a "
+        "number that has no divisor in common with them",
+    )
     return whole
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.show import drawing, page
 from endmember.show.contents import Components
 from endmember.show.space import Space, label_below
@@ -226,11 +226,11 @@ def profiles(
     labels = [f"mode {mode}" for mode in range(leading)] if labels is None else list(labels)
     k = arrays[-1].shape[1]
     sizes = [int(np.prod(shape)) for shape in shapes]
-    if {F.shape[1] for F in arrays} != {k} or sizes != [len(F) for F in arrays[:-1]]:
-        raise EndmemberError(
-            f"factors of shapes {[F.shape for F in arrays]} and axes {shapes} do not belong together: give "
-            "one array (size, k) a mode and the axes of every mode but the last"
-        )
+    refuse_if(
+        {F.shape[1] for F in arrays} != {k} or sizes != [len(F) for F in arrays[:-1]],
+        f"factors of shapes {[F.shape for F in arrays]} and axes {shapes} do not belong together: give "
+        "one array (size, k) a mode and the axes of every mode but the last",
+    )
     figure = page.blank_figure(
         leading * _PROFILE + _PROFILES_SPECTRUM + 0.6,
         k * _PROFILES_ROW + 0.7,

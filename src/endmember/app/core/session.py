@@ -291,11 +291,11 @@ class Session:
                 f"{name} is kept in {folder}, but its data cannot be read ({problem}); put them back, or open the "
                 "result with em.open"
             ) from problem
-        if fingerprint_of(image.signal) != data["hash"]:
-            raise EndmemberError(
-                f"{name} is kept in {folder}, but {data['source']['path']} has changed since; open the result with "
-                "em.open"
-            )
+        refuse_if(
+            fingerprint_of(image.signal) != data["hash"],
+            f"{name} is kept in {folder}, but {data['source']['path']} has changed since; open the result with "
+            "em.open",
+        )
         judged = {what: one for what in ("bands", "errors") if (one := getattr(result, what))}
         fitted = Fitted(result.model, result.record, result._misfit, judged, name)
         return Run(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 from endmember.factor.columns import placed
 
 #: A reference sampled finer than this fraction of the data's step is averaged over each channel.
@@ -130,11 +130,11 @@ class Axis:
         ------
         ValueError
         """
-        if len(self.energy) > 1 and np.ptp(np.diff(self.energy)) > EVEN * self.step:
-            raise EndmemberError(
-                f"{what} on an axis that is not evenly spaced, such as this one from {self.energy[0]:g} to "
-                f"{self.energy[-1]:g}; bring the data on an even one first, such as with signal.interpolate_on_axis"
-            )
+        refuse_if(
+            len(self.energy) > 1 and np.ptp(np.diff(self.energy)) > EVEN * self.step,
+            f"{what} on an axis that is not evenly spaced, such as this one from {self.energy[0]:g} to "
+            f"{self.energy[-1]:g}; bring the data on an even one first, such as with signal.interpolate_on_axis",
+        )
 
     def onto(self, wanted: "Axis") -> tuple[sparse.csr_array, np.ndarray]:
         """Return the matrix (channels, wanted channels) that brings spectra on another axis, and what it covers.

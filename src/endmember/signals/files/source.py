@@ -162,12 +162,12 @@ def _choose(path: str | Path, found: Sequence[Description], number: int | None) 
     if number is None and len(images) == 1:
         return images[0].number
     listed = "\n  ".join(str(one) for one in (images if number is None and images else found))
-    if not images:
-        raise EndmemberError(
-            f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
-            f"  {listed or 'nothing'}; if one axis of a stack holds the energies, say which: ",
-            Argument("energy_axis", "0", 'reader={"energy_axis": 0}'),
-        )
+    refuse_if(
+        not images,
+        f"{path} holds no spectrum image (one spectrum at each of several pixels), but\n"
+        f"  {listed or 'nothing'}; if one axis of a stack holds the energies, say which: ",
+        Argument("energy_axis", "0", 'reader={"energy_axis": 0}'),
+    )
     if number is None:
         several = SeveralSignalsError(
             f"{path} holds {len(images)} spectrum images; choose one with ",
