@@ -174,16 +174,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2095,
-    "assess": 2163,
+    "app": 2280,
+    "assess": 2151,
     "catalogue": 42,
-    "cli": 1112,
+    "cli": 1097,
     "errors": 53,
-    "factor": 6804,
-    "methods": 2208,
-    "preprocess": 1116,
-    "show": 741,
-    "signals": 2178,
+    "factor": 6751,
+    "methods": 2200,
+    "preprocess": 1105,
+    "show": 732,
+    "signals": 2164,
     "synthetic": 402,
 }
 

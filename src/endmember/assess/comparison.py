@@ -136,9 +136,11 @@ class Comparison(Shown):
         if not self.same_data:
             return "The data differ, so that misfits cannot be compared."
         worse = [name for name in self.names if name not in self._equal()]
-        if not worse:
-            return f"{_listed(self.names)} fit the data equally well."
-        return f"{_listed(worse)} {'fits' if len(worse) == 1 else 'fit'} worse than {_listed(self._equal())}."
+        return (
+            f"{_listed(self.names)} fit the data equally well."
+            if not worse
+            else f"{_listed(worse)} {'fits' if len(worse) == 1 else 'fit'} worse than {_listed(self._equal())}."
+        )
 
     def _on_agreement(self) -> str:
         groups = self.groups

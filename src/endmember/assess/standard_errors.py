@@ -252,11 +252,9 @@ class NoisyAnswer:
             return NoiseModel(gain=0.0, read_variance=math.nan)
         large = data.weighted or data.size > MOST_PAINTED
         grown = known_noise(self.observed) if large else self._growing_noise()
-        return (
-            grown
-            if grown is not None and grown.gain > GROWS * grown.gain_error
-            else NoiseModel(gain=0.0, read_variance=self.explained.squares() / left)
-        )
+        if grown is not None and grown.gain > GROWS * grown.gain_error:
+            return grown
+        return NoiseModel(gain=0.0, read_variance=self.explained.squares() / left)
 
     def _growing_noise(self) -> NoiseModel:
         C, S = self.without_bounds(*map(np.ones, self.observed.data.shape))

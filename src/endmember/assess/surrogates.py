@@ -239,12 +239,14 @@ def whitened(
     observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
     data = observed.data
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
-    if noise is None:  # empty channels belong to the noise of few counts
-        noise = estimate_noise(
+    # Empty channels belong to the noise of few counts.
+    noise = (
+        estimate_noise(
             observe(X, mask=mask, channel_mask=channel_mask, domain=domain, keep_empty=True)
         )
-    else:
-        noise = noise.times(1 / observed.unit)
+        if noise is None
+        else noise.times(1 / observed.unit)
+    )
     return _white(
         raw, noise, observed.domain, observed.rows, observed.columns, data.dtype, observed.unit
     )

@@ -143,9 +143,13 @@ def _typed(value: Any) -> str:
     >>> _typed((450.0, None)), _typed("PoissonScaled"), _typed(-1.0)
     ('450:', 'scaled', '-1')
     """
-    if isinstance(value, tuple):
-        return ":".join("" if end is None else _typed(end) for end in value)
-    return f"{value:g}" if isinstance(value, float) else _WORDS.get(str(value), str(value))
+    return (
+        ":".join("" if end is None else _typed(end) for end in value)
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else _WORDS.get(str(value), str(value))
+    )
 
 
 def counted(count: int, one: str, several: str = "") -> str:
@@ -308,10 +312,10 @@ def _duration(seconds: float) -> str:
     ('7 s', '1 min 20 s', '2 h 1 min')
     """
     whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
     return (
-        f"{whole // 60} min {whole % 60} s"
+        f"{whole} s"
+        if whole < 60
+        else f"{whole // 60} min {whole % 60} s"
         if whole < 3600
         else f"{whole // 3600} h {whole % 3600 // 60} min"
     )

@@ -275,6 +275,10 @@ def _share(fraction: float) -> str:
     >>> _share(0.0), _share(0.00001), _share(0.094), _share(0.9999), _share(1.0)
     ('0 %', '< 0.1 %', '9.4 %', '> 99.9 %', '100 %')
     """
-    if 0 < fraction < 0.001:
-        return "< 0.1 %"
-    return "> 99.9 %" if 0.999 < fraction < 1 else f"{100 * fraction:.3g} %"
+    return (
+        "< 0.1 %"
+        if 0 < fraction < 0.001
+        else "> 99.9 %"
+        if 0.999 < fraction < 1
+        else f"{100 * fraction:.3g} %"
+    )

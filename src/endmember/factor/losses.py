@@ -64,10 +64,10 @@ class Loss(BaseEstimator, ABC):
 
         The gain is what only data can tell: the variance of white noise, the data units per count.
         """
-        if self.power is None:
-            return None
         return (
-            NoiseModel(gain=0.0, read_variance=gain)
+            None
+            if self.power is None
+            else NoiseModel(gain=0.0, read_variance=gain)
             if self.power == 0
             else NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
         )

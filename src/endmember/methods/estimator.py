@@ -490,11 +490,9 @@ def _times(value: Any, factor: float) -> Any:
     """Return arrays, numbers, or reports of starts, times a factor."""
     if isinstance(value, list):
         return [_times(one, factor) for one in value]
-    return (
-        replace(value, objective=value.objective * factor)
-        if isinstance(value, StartReport)
-        else value * factor
-    )
+    if isinstance(value, StartReport):
+        return replace(value, objective=value.objective * factor)
+    return value * factor
 
 
 def loss_of(model: Any) -> Loss:

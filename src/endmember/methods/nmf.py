@@ -247,11 +247,9 @@ class NMF(Alternating):
 
     def _wanted(self) -> Wanted:
         loss = self.own_loss()
-        return (
-            Wanted(entries=loss.needs == "entries")
-            if loss.needs == "entries" or self.compress is False
-            else Wanted(_rank(int(self.n_components or 1)) + OVERSAMPLING, loss.counts)
-        )
+        if loss.needs == "entries" or self.compress is False:
+            return Wanted(entries=loss.needs == "entries")
+        return Wanted(_rank(int(self.n_components or 1)) + OVERSAMPLING, loss.counts)
 
     def _choose(self, problem: Problem, fit: Fit, rng: np.random.Generator, callback: Any) -> Fit:
         """Return a fit with as many components as the penalty that decides of it lets be."""

@@ -460,11 +460,9 @@ def _seen(shifts: Floats, stretches: Floats, channels: int, interpolate: bool) -
 
 def _moved(shifts: np.ndarray, stretches: Floats, m: int) -> np.ndarray:
     """Return by how much every channel has moved, (..., 1) where all have alike, else (..., m)."""
-    return (
-        shifts[..., None]
-        if not stretches.any()
-        else shifts[..., None] + stretches[..., None] * (np.arange(m) - (m - 1) / 2)
-    )
+    if not stretches.any():
+        return shifts[..., None]
+    return shifts[..., None] + stretches[..., None] * (np.arange(m) - (m - 1) / 2)
 
 
 def _between(block: np.ndarray, shifts: np.ndarray, stretches: Floats) -> np.ndarray:
@@ -493,8 +491,9 @@ def _read(block: Any, shifts: Any, stretches: Floats, interpolate: bool) -> np.n
     places = np.arange(m) + np.floor(moved).astype(int)
     around = moved % 1 > 0  # channels on either side of a place that lies between two
     beyond = (places < around) | (places >= m - 2 * around)
-    if interpolate:
-        found = _between(block, shifts, stretches)
-    else:
-        found = np.take_along_axis(block, np.clip(places, 0, m - 1), axis=-1)
+    found = (
+        _between(block, shifts, stretches)
+        if interpolate
+        else np.take_along_axis(block, np.clip(places, 0, m - 1), axis=-1)
+    )
     return np.where(beyond, found.dtype.type(np.nan if found.dtype.kind == "f" else 0), found)

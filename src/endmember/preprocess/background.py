@@ -83,9 +83,11 @@ class _Plan:
             return fit_shapes(Y, E, self.shapes)
         if self.method in ("log", "weighted"):
             return fit_logarithms(Y, E, self.method == "weighted")
-        if self.method == "two_area":
-            return fit_two_areas(Y, E)
-        return fit_ml(Y, E, _averaged(Y, self.neighbours) if self.method == "local" else None)
+        return (
+            fit_two_areas(Y, E)
+            if self.method == "two_area"
+            else fit_ml(Y, E, _averaged(Y, self.neighbours) if self.method == "local" else None)
+        )
 
     def covariance(self, fit: Any, X: Any, Y: Floats, noise: NoiseModel) -> Floats:
         r"""Return the covariance of the parameters of a fit, :math:`A\,{\rm diag}(\sigma^2) A^\top`, (*domain, p, p).

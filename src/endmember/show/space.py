@@ -98,9 +98,13 @@ class Space:
     @property
     def position_text(self) -> str:
         """Label of the position axis; an image has none."""
-        if self.is_image:
-            return ""
-        return page.with_units("Position", self.units) if np.isfinite(self.steps[-1]) else "Pixel"
+        return (
+            ""
+            if self.is_image
+            else page.with_units("Position", self.units)
+            if np.isfinite(self.steps[-1])
+            else "Pixel"
+        )
 
     def draw(
         self,

@@ -68,8 +68,9 @@ class Choices:
             for name, row in PENALTIES.items()
             if row.weights and self.penalties.get(name)
         ]
-        known = (one.words for one in self.constraints)
-        return ", ".join([f"{self.method} k = {self.k}", self.loss, *weights, *known])
+        return ", ".join(
+            [f"{self.method} k = {self.k}", self.loss, *weights, *(one.words for one in self.constraints)]
+        )  # fmt: skip
 
     def model(self, domain: Any = None, **parameters: Any) -> em.NMF:
         """Return the model, not fitted.

@@ -30,7 +30,7 @@ KINDS = {
     "file": (
         "has the spectrum of this file",
         "component {n} is {file}",
-        "known[{component}] = hs.load({path!r})",
+        "known[{component}] = {path!r}",
     ),
     "onset": ("Nothing before this onset", "nothing before {energy:g}", ""),
 }

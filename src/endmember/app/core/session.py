@@ -215,7 +215,6 @@ class Session:
             "file": lambda: standards([path], axis)[0].at(axis.energy, axis.step),
             "onset": lambda: self.data.window((energy, np.inf)),
         }
-        component *= kind != "onset"
         said = {
             "component": component,
             "n": component + 1,
@@ -225,8 +224,8 @@ class Session:
             "energy": energy,
         }
         return Constraint(
-            kind, component, sentence.format(**said), line.format(**said), given[kind]()
-        )
+            kind, component * (kind != "onset"), sentence.format(**said), line.format(**said), given[kind]()
+        )  # fmt: skip
 
     # Runs -----------------------------------------------------------------------------------
     @property

@@ -24,8 +24,7 @@ _HEAD = '''"""What was done in the workbench of Endmember {version}, as a script
 import endmember as em
 '''
 #: What stands before the runs where something is known of them.
-_KNOWN = """import hyperspy.api as hs
-import numpy as np
+_KNOWN = """import numpy as np
 from matplotlib.path import Path
 from typing import Any
 

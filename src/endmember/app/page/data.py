@@ -110,7 +110,7 @@ class DataPanel(Panel):
             final,
         )
 
-    def pointed(self, region: Region) -> None:
+    def pointed(self, region: Region | None) -> None:
         """Draw the mean spectrum of a region."""
         self._region = region
         self._draw_spectrum()

@@ -86,7 +86,7 @@ def _ends(curves: Sequence[np.ndarray], log: bool, room: float = 0.0) -> tuple[f
     return (low - room, high + room) if high > low else (low - 0.5, high + 0.5)
 
 
-def _listen(plot: Any, dimensions: Any, moved: Callable[..., None]) -> Any:
+def _listen(plot: Any, way: Any, moved: Callable[..., None]) -> Any:
     """Have a box dragged on a figure, and on a picture a loop drawn or a pixel tapped; returns what takes a box away.
 
     ``moved`` takes the ends, or the corners, along x and along y, and whether the mouse was let go.
@@ -96,7 +96,9 @@ def _listen(plot: Any, dimensions: Any, moved: Callable[..., None]) -> Any:
         **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
         fill_color="#D55E00", line_color="#D55E00", line_width=2, line_alpha=1.0,
     )  # fmt: skip
-    tool = BoxSelectTool(dimensions=dimensions, continuous=True, persistent=True, overlay=box, renderers=[])  # fmt: skip
+    tool = BoxSelectTool(
+        dimensions=way, continuous=True, persistent=True, overlay=box, renderers=[]
+    )
     plot.add_tools(tool)
     plot.toolbar.active_drag = tool
 
@@ -106,7 +108,7 @@ def _listen(plot: Any, dimensions: Any, moved: Callable[..., None]) -> Any:
         moved(x, y, getattr(event, "final", True))
 
     plot.on_event(SelectionGeometry, select)
-    if dimensions == "both":
+    if way == "both":
         plot.add_tools(LassoSelectTool(renderers=[]))
         plot.on_event(Tap, select)
 
@@ -119,13 +121,7 @@ def _listen(plot: Any, dimensions: Any, moved: Callable[..., None]) -> Any:
 
 
 class Panel:
-    """What one tab of a page holds, in ``layout``.
-
-    Parameters
-    ----------
-    page : Page
-        The page that it stands on.
-    """
+    """What one tab of a page holds, in ``layout``."""
 
     title: str
     layout: Any
@@ -143,9 +139,10 @@ class Panel:
 
     def regions_changed(self) -> None:
         """Take note of other regions."""
+        self.pointed(self._region)
 
-    def pointed(self, region: Region) -> None:
-        """Show a region that was drawn, with its mean spectrum."""
+    def pointed(self, region: Region | None) -> None:
+        """Show a region that was drawn."""
 
     def point(self, x: Sequence[float], y: Sequence[float], final: bool = True) -> None:
         """Find the mean spectrum of what is drawn on an image, while it is drawn."""
@@ -159,11 +156,12 @@ class Panel:
         """Keep the region that was drawn, with a name and a colour of its own."""
         regions, drawn = self._page.session.regions, self._region
         refuse_if(drawn is None, "no region is drawn yet: drag one on the map")
+        known = {"", *(one.name for one in regions), *(one.colour for one in regions)}
         names = (name, *(f"region {number}" for number in range(1, len(regions) + 2)))
-        known = {"", *(one.name for one in regions)}
-        inks = [ink for ink in _INKS if ink not in {one.colour for one in regions}] or _INKS
-        name = next(one for one in names if one not in known)
-        regions.append(replace(cast(Region, drawn), name=name, colour=inks[0]))
+        name, colour = (
+            next(new for new in some if new not in known) for some in (names, (*_INKS, "#444444"))
+        )
+        regions.append(replace(cast(Region, drawn), name=name, colour=colour))
         self._region = None
         self._map.clear()
         self._page.tell("regions_changed")

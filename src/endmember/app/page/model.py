@@ -164,8 +164,9 @@ class ModelPanel(Panel):
         self._state = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._grid: Any = wrapped()
         self._spectra = SpectrumPlot("Spectra", 300, 370)
-        line = page.session.data.is_line
-        self._map = LinePlot(300, drag=self.point) if line else OverlayPlot(self.point)
+        self._map = (
+            LinePlot(300, drag=self.point) if page.session.data.is_line else OverlayPlot(self.point)
+        )
         self._means, self._misfit = (
             SpectrumPlot(title, 300, 280) for title in ("Mean of data and model", "Mean residual")
         )
@@ -236,8 +237,9 @@ class ModelPanel(Panel):
         """Look at a region that was drawn, and at those that are kept: data, model and what is left there."""
         data, self._region = self._page.session.data, region
         places = [*self._page.session.regions, *([region] if region else [])]
-        last = places[-1] if places else None
-        self._asked["region"].param.update(options={one.name: one for one in places}, value=last)
+        self._asked["region"].param.update(
+            options={one.name: one for one in places}, value=[None, *places][-1]
+        )
         self._map.mark(places, data)
         maps, spectra, *_ = self._drawn or (np.zeros(0), None)
         if maps.shape[:-1] != data.whole.shape or "noise" not in vars(data):
@@ -262,10 +264,6 @@ class ModelPanel(Panel):
             "Times the noise of the mean",
             colours=colours,
         )
-
-    def regions_changed(self) -> None:
-        """Look at the regions that are kept."""
-        self.pointed(self._region)
 
     def choices(self) -> Choices:
         """Return what the controls say."""

@@ -217,9 +217,11 @@ class CoreScales(Carriers):
 
     def costs_elsewhere(self, spent: dict[int, np.ndarray], mode: int) -> np.ndarray:
         """Return what the core costs more with each profile."""
-        if mode == 0 or 0 not in spent:
-            return np.zeros(self.ranks[mode - 1] if mode else int(np.prod(self.ranks)))
-        return unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
+        return (
+            np.zeros(self.ranks[mode - 1] if mode else int(np.prod(self.ranks)))
+            if mode == 0 or 0 not in spent
+            else unfold(spent[0].reshape(self.ranks), mode - 1).sum(axis=1)
+        )
 
 
 class WithCore(Arrangement):

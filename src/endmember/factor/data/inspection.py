@@ -183,11 +183,9 @@ class Given:
 
 def _product(X: Any, matrix: sparse.csr_array) -> Any:
     """Return spectra (*domain, channels) times a matrix."""
-    return (
-        X @ matrix
-        if sparse.issparse(X)
-        else (X.reshape(-1, X.shape[-1]) @ matrix).reshape(*X.shape[:-1], -1)
-    )
+    if sparse.issparse(X):
+        return X @ matrix
+    return (X.reshape(-1, X.shape[-1]) @ matrix).reshape(*X.shape[:-1], -1)
 
 
 def given(X: Any, least: int = 2, pattern: tuple[int, ...] | None = None) -> Given:
@@ -432,11 +430,9 @@ def times_two_to(X: Any, exponent: int) -> Any:
     """Return data times a power of two, which is exact."""
     if is_lazy(X):
         return X.map_blocks(np.ldexp, exponent, dtype=X.dtype, meta=X._meta)
-    return (
-        sparse.csr_array((np.ldexp(X.data, exponent), X.indices, X.indptr), shape=X.shape)
-        if sparse.issparse(X)
-        else np.ldexp(X, exponent)
-    )
+    if sparse.issparse(X):
+        return sparse.csr_array((np.ldexp(X.data, exponent), X.indices, X.indptr), shape=X.shape)
+    return np.ldexp(X, exponent)
 
 
 #: Bytes hashed in one go.

@@ -269,9 +269,11 @@ class Entries(ABC):
 
     def everywhere(self, Z: np.ndarray) -> np.ndarray:
         """Return ``Σ_j w_ij z_jk`` over all entries, zeros included; broadcastable to (n, k)."""
-        if self.weights is None or self.weights.shape[1] == 1:
-            return (1.0 if self.weights is None else self.weights) * Z.sum(axis=0)[None, :]
-        return self.weights @ Z
+        return (
+            (1.0 if self.weights is None else self.weights) * Z.sum(axis=0)[None, :]
+            if self.weights is None or self.weights.shape[1] == 1
+            else self.weights @ Z
+        )
 
     def quotients(self, F: np.ndarray, Z: np.ndarray, floor: float) -> np.ndarray:
         """Return ``Σ_j x_ij z_jk / v_ij`` with ``v = F Zᵀ``, at least ``floor``; (n, k)."""
@@ -347,10 +349,10 @@ class SparseEntries(Entries):
 
     def _weighted(self, values: np.ndarray) -> np.ndarray:
         """Return values in the layout times the weights of their rows or columns."""
-        if self.weights is None:
-            return values
         return (
-            values * self.weights[0, self.X.indices]
+            values
+            if self.weights is None
+            else values * self.weights[0, self.X.indices]
             if self.weights.shape[0] == 1
             else values * np.repeat(self.weights[:, 0], np.diff(self.X.indptr))
         )

@@ -90,9 +90,13 @@ def _signal_to_noise(data: Data, within: float, k: int, noise: str | float) -> f
     else:
         rest = m * float(noise) ** 2
         signal = total - rest
-    if rest <= 1e-15 * total:
-        return np.inf
-    return float(10 * np.log10(signal / rest)) if signal > 0 else -np.inf
+    return (
+        np.inf
+        if rest <= 1e-15 * total
+        else float(10 * np.log10(signal / rest))
+        if signal > 0
+        else -np.inf
+    )
 
 
 def _in_perspective(Z: np.ndarray) -> np.ndarray:

@@ -192,9 +192,11 @@ class Problem:
 
     def clip(self, F: np.ndarray, mode: int) -> np.ndarray:
         """Return values of factor number ``mode`` near those given, or the nearest, that keep all constraints."""
-        if mode not in self.known:
-            return np.clip(F, *self._box(mode, F.shape))
-        return self.known[mode].nearest(F, 0.0 if self.loss.makes.squares else LEAST_AMOUNT)
+        return (
+            np.clip(F, *self._box(mode, F.shape))
+            if mode not in self.known
+            else self.known[mode].nearest(F, 0.0 if self.loss.makes.squares else LEAST_AMOUNT)
+        )
 
     def _box(self, mode: int, shape: tuple[int, int]) -> tuple[Bound, Bound]:
         """Return the bounds of factor number ``mode``."""

@@ -275,9 +275,11 @@ def gradient_of_norm(S: np.ndarray, normalise: Any, energy: np.ndarray) -> np.nd
         return np.repeat(_widths(energy, norm[1])[:, None], S.shape[1], axis=1)
     p = (_exponent(norm) if which == "spectra" else 0.0) or 2.0
     relative = np.abs(S) / np.abs(S).max(axis=0)
-    if np.isinf(p):
-        return np.sign(S) * (relative == 1)
-    return np.sign(S) * np.where(relative > 0, relative, np.inf if p < 1 else 0.0) ** (p - 1)
+    return (
+        np.sign(S) * (relative == 1)
+        if np.isinf(p)
+        else np.sign(S) * np.where(relative > 0, relative, np.inf if p < 1 else 0.0) ** (p - 1)
+    )
 
 
 def area(S: np.ndarray, energy: np.ndarray, window: tuple[float, float] | None) -> np.ndarray:

@@ -126,10 +126,9 @@ def read(
     )
     kind = "plain" if plain else _check_one_reader(path, options)
     try:
-        if plain:
-            found = read_plain(path, lazy, **options)
-        else:
-            found = _loaded(path, lazy or listed, options)
+        found = (
+            read_plain(path, lazy, **options) if plain else _loaded(path, lazy or listed, options)
+        )
         loaded = [with_axis(one, **axis) for one in found]
     except NotImplementedError as problem:
         if not lazy:

@@ -86,9 +86,13 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_named(one) for one in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    return (
+        [_named(one) for one in value]
+        if isinstance(value, list)
+        else str(value)
+        if isinstance(value, float) and not math.isfinite(value)
+        else value
+    )
 
 
 def _arrays(kept: dict[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def fingerprint_of(signal: Any) -> str:
     Reading everything once more would cost as much as a pass of the fit.
     """
     X = unwrap(signal)
-    if not stays_lazy(X):
-        return data_hash(counts_of(X) if is_list(X) else X)
-    return f"sample of {tuple(int(size) for size in X.shape)} {data_hash(sample(blocks_of(X)))}"
+    return (
+        data_hash(counts_of(X) if is_list(X) else X)
+        if not stays_lazy(X)
+        else f"sample of {tuple(int(size) for size in X.shape)} {data_hash(sample(blocks_of(X)))}"
+    )

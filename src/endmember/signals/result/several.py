@@ -114,10 +114,9 @@ def _in_a_row(taken: Sequence[Given]) -> Given:
         import dask.array as da
 
         array = da.concatenate([da.asarray(one) for one in matrices])
-    elif any(sparse.issparse(one) for one in matrices):
-        array = sparse.csr_array(sparse.vstack(matrices))
     else:
-        array = np.concatenate(matrices)
+        some = any(sparse.issparse(one) for one in matrices)
+        array = sparse.csr_array(sparse.vstack(matrices)) if some else np.concatenate(matrices)
     hidden = None
     if any(one.hidden is not None for one in taken):
         gone = [np.zeros(one.shape, bool) if one.hidden is None else one.hidden for one in taken]
