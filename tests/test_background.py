@@ -223,6 +223,16 @@ def test_snip_leaves_the_lines_and_takes_what_is_below():
     np.testing.assert_allclose(snip(1e6 * (below + lines), 12), 1e6 * snip(below + lines, 12))
 
 
+@pytest.mark.parametrize(("level", "width"), [(400.0, 5), (400.0, 20), (4.0, 20)])
+def test_snip_leaves_no_pedestal_of_noise(level, width):
+    E = np.linspace(0, 10, 600)
+    below = level * np.exp(-E / 8)
+    lines = 2 * level * np.exp(-(((E[:, None] - [3.0, 7.0]) / 0.05) ** 2)).sum(axis=1)
+    Y = np.random.default_rng(0).poisson(below + lines, (200, 600)).astype(float)
+    left = subtract_background(Y, method="snip", width=width).mean(axis=0) / np.sqrt(below)
+    assert abs(left[(lines < 0.01 * level) & (E > 0.5) & (E < 9.5)].mean()) < 0.25
+
+
 @pytest.mark.parametrize("method", OPTIONS)
 def test_scale_lazy_float32_signal_and_input(method):
     given = COUNTS.copy()
