@@ -420,3 +420,24 @@ def test_an_answer_in_memory_knows_its_data_until_they_change(tmp_path):
     signal.data[0, 0, 0] += 1.0
     with pytest.raises(ValueError, match="not in memory as they were"):
         result.reproduce()
+
+
+def test_a_folder_with_its_data_or_beside_them_as_they_were_reproduces_elsewhere(tmp_path):
+    phantom = em.synthetic.mixed_phases((10, 12), channels=60, k=2, dose=50, seed=1)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    phantom.signal.save(here / "raw.hspy")
+    signal = em.preprocess.remove_spikes(em.load(here / "raw.hspy"))
+    result = em.unmix(signal, em.NMF(2, random_state=0))
+    result.save(here / "beside")
+    result.save(here / "alone", data=True)
+    here.rename(there)
+    again = em.open(there / "beside").reproduce()
+    np.testing.assert_array_equal(again.maps.data, result.maps.data)
+    (there / "raw.hspy").unlink()
+    alone = em.open(there / "alone")
+    np.testing.assert_array_equal(alone.reproduce().maps.data, result.maps.data)
+    alone.save(there / "alone", overwrite=True)  # the copy stays
+    np.testing.assert_array_equal(em.open(there / "alone").reproduce().maps.data, result.maps.data)
+    with pytest.raises(FileNotFoundError, match="raw.hspy"):
+        em.open(there / "beside").reproduce()

@@ -225,11 +225,11 @@ class Assembly:
                     n = rows if matrix is None else matrix.shape[1]
                     here = n, shape if matrix is None else (n,), mode == last, place
                     known = found.setdefault(factor, here)
-                    if known[0] != n:
-                        raise EndmemberError(
-                            f"{factor!r} would have {known[0]} rows in term {known[3] + 1} and {n} in term "
-                            f"{place + 1}; data on another grid need a known matrix between them: G @ factor"
-                        )
+                    refuse_if(
+                        known[0] != n,
+                        f"{factor!r} would have {known[0]} rows in term {known[3] + 1} and {n} in term "
+                        f"{place + 1}; data on another grid need a known matrix between them: G @ factor",
+                    )
                     if mode == last and matrix is None:
                         axis = axes.setdefault(factor, term.observed.axis)
                         axis.check(

@@ -335,12 +335,12 @@ def snip(Y: Floats, width: int) -> Floats:
     for p in range(min(width, (v.shape[-1] - 1) // 2), 0, -1):
         v[..., p:-p] = np.minimum(v[..., p:-p], (v[..., : -2 * p] + v[..., 2 * p :]) / 2)
     lower = ((np.exp(np.exp(v) - 1) - 1) ** 2 - 1) * scale
-    bend = np.abs(filled[..., 1:-1] - (filled[..., 2:] + filled[..., :-2]) / 2)
-    bend = np.pad(bend, [(0, 0)] * (Y.ndim - 1) + [(1, 1)], mode="edge")
+    inner = np.abs(filled[..., 1:-1] - (filled[..., 2:] + filled[..., :-2]) / 2)
+    bend = np.pad(inner * (1.4826 / 1.5**0.5), [(0, 0)] * (Y.ndim - 1) + [(1, 1)], mode="edge")
     noise, room = (
         np.apply_along_axis(median_filter, -1, one, size=4 * width + 1, mode="nearest")
-        for one in (bend * (1.4826 / np.sqrt(1.5)), filled - lower)
+        for one in (bend, filled - lower)
     )
-    reach = np.minimum(np.arange(v.shape[-1]), np.arange(v.shape[-1])[::-1])
-    steps = np.log(np.clip(reach, 1, width))
-    return lower + np.minimum((0.5 + 0.52 * steps) * noise, room)
+    places = np.arange(v.shape[-1])
+    steps = np.clip(np.minimum(places, places[::-1]), 1, width)
+    return lower + np.minimum((0.5 + 0.52 * np.log(steps)) * noise, room)

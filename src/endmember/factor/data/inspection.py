@@ -221,15 +221,16 @@ def given(X: Any, least: int = 2, pattern: tuple[int, ...] | None = None) -> Giv
     elif not is_lazy(array):
         array = _as_ndarray(array)
     own = pattern_of(X)
-    if array is X and array.ndim == 3 and pattern is None:
-        first, second, last = array.shape
-        if first >= max(4 * last, 2 * second):
-            warnings.warn(
-                f"the last axis, which holds the channels, is much the shortest ({first} x {second} x {last}); if the "
-                "first holds the energies, give numpy.moveaxis(X, 0, -1)",
-                UserWarning,
-                stacklevel=3,
-            )
+    if (
+        array is X and array.ndim == 3 and pattern is None
+        and array.shape[0] >= max(4 * array.shape[2], 2 * array.shape[1])
+    ):  # fmt: skip
+        warnings.warn(
+            f"the last axis, which holds the channels, is much the shortest of {array.shape}; if the first holds the "
+            "energies, give numpy.moveaxis(X, 0, -1)",
+            UserWarning,
+            stacklevel=3,
+        )
     if pattern is not None:
         pattern = tuple(int(size) for size in pattern)
         refuse_if(
@@ -357,8 +358,7 @@ def exposures(
         "exposure must be finite and not negative, and positive somewhere; 0 or NaN means that nothing was measured",
     )
     e, dark = e.reshape(domain), ~(e.reshape(domain) > 0)
-    if dark.any():
-        mask = dark if mask is None else mask | dark
+    mask = mask if not dark.any() else dark if mask is None else mask | dark
     return None if (e[~dark] == 1).all() else e, mask
 
 
@@ -418,11 +418,11 @@ def far_from_one(size: float, dtype: np.dtype) -> int:
     width = 4 if dtype.itemsize < 8 else 8
     if size == 0 or abs(np.log2(size)) <= NEAR[width]:
         return 0
-    if abs(np.log10(size)) > TAKEN[width] + 3:
-        raise EndmemberError(
-            f"the largest value of the data is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
-            f"1e{TAKEN[width]}; give them in another unit"
-        )
+    refuse_if(
+        abs(np.log10(size)) > TAKEN[width] + 3,
+        f"the largest value of the data is {size:.0e}, and {dtype} data are taken from 1e-{TAKEN[width]} to "
+        f"1e{TAKEN[width]}; give them in another unit",
+    )
     return int(np.log2(size))
 
 

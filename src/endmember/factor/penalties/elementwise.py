@@ -278,8 +278,8 @@ class Known(Penalty):
 
     @staticmethod
     def _column(column: Any, shape: tuple[int, int], grid: Grid | None) -> np.ndarray:
-        if isinstance(column, str | Path):
-            column = _of_file(str(column), state_of([Path(column).absolute()]))
+        file = Path(column).absolute() if isinstance(column, str | Path) else None
+        column = column if file is None else _of_file(str(file), state_of([file]))
         values = as_array(column).astype(np.float64).ravel()
         if grid is not None and grid.axis is not None and is_signal(column):
             values = on_axis("the known spectrum", values, Axis.of(column), grid.axis)

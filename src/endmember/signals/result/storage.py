@@ -8,6 +8,7 @@ is imported, nothing is executed, nothing is pickled.
 import hashlib
 import json
 import math
+import os
 import warnings
 import zipfile
 from collections.abc import Callable, Collection
@@ -28,12 +29,12 @@ from endmember.factor.penalties import Penalty
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import Learning, SpectralEstimator
 from endmember.signals.files.reading import free_memory
-from endmember.signals.result.folders import FILES, RECORD, replacing
+from endmember.signals.result.folders import DATA, FILES, RECORD, replacing
 from endmember.signals.result.misfits import MISFIT_TITLES, save_together
 from endmember.signals.result.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
-LARGE = {"residual.hspy"}
+LARGE = {"residual.hspy", DATA}
 #: What models learn that files of their own hold.
 _BESIDE = {"maps_", "components_", "spectra_"}
 #: What is kept of a comparison besides its models; the rest follows from these.
@@ -321,9 +322,20 @@ def save_answer(
             kept = {name: getattr(comparison, name) for name in _COMPARED}
             kept["models"] = list(comparison.models[1:])
             said["comparison"] = encode(kept, arrays, "comparison")
+        if source := result.record.get("data", {}).get("source"):
+            said["beside"] = os.path.relpath(source["path"], folder.resolve())
         write_record(new, {**result.record, **said}, arrays)
         add_report(result, new / "report.html")
     return folder
+
+
+def find_data(record: dict[str, Any], folder: Path) -> None:
+    """Let a record say where its data are now: a copy in its folder, or as far from it as they were."""
+    beside, data = record.pop("beside", None), record.get("data", {})
+    if (folder / DATA).exists():
+        data["source"] = {"path": str(folder / DATA)}
+    elif beside and not Path(data["source"]["path"]).exists() and (folder / beside).exists():
+        data["source"] |= {"path": str((folder / beside).resolve())}
 
 
 def _numbered(found: Any) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def open_folder(
     """
     place = existing(Path(folder))
     record, arrays = storage.read_record(place)
+    storage.find_data(record, place)
     images, detectors = (
         [f"_{number}" for number, _ in enumerate(record.get(parts, ()), 1)]
         for parts in ("images", "detectors")

@@ -47,6 +47,7 @@ from endmember.signals.plan import check_memory
 from endmember.signals.result import storage
 from endmember.signals.result.doubts import assumed_in_words, save_doubts
 from endmember.signals.result.exporting import export
+from endmember.signals.result.folders import DATA
 from endmember.signals.result.misfits import misfit_of
 from endmember.signals.result.provenance import about, fingerprint_of, versions
 from endmember.signals.result.reporting import compose
@@ -391,12 +392,13 @@ class Unmixing(Shown):
         """
         return export(self, path)
 
-    def save(self, folder: str | Path, *, overwrite: bool = False, residual: bool = False) -> Path:
+    def save(
+        self, folder: str | Path, *, overwrite: bool = False, residual: bool = False, data: bool = False
+    ) -> Path:  # fmt: skip
         """Keep the answer in formats that others read.
 
-        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json``,
-        ``report.html``, and ``errors.hspy`` and ``bands.hspy`` where computed. Written beside and
-        renamed: a crash leaves the old answer.
+        ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json``, ``report.html``, and
+        ``errors.hspy`` and ``bands.hspy`` where computed. Written beside and renamed: a crash leaves the old answer.
 
         Parameters
         ----------
@@ -404,8 +406,9 @@ class Unmixing(Shown):
         overwrite : bool
             Replace an earlier answer of that name.
         residual : bool
-            Keep the full residual too (``residual.hspy``); it is as large as the data and needs
-            them where they were.
+            Keep the full residual too (``residual.hspy``); it is as large as the data and needs them.
+        data : bool
+            Keep a copy of the data (``data.hspy``): the folder alone then suffices to :meth:`reproduce`.
 
         Raises
         ------
@@ -414,6 +417,8 @@ class Unmixing(Shown):
         """
 
         def more(new: Path) -> dict[str, Any]:
+            if data or DATA in str(self.record["data"]["source"]):
+                self.data_again().save(new / DATA)
             if residual:
                 self._residual().save(new / "residual.hspy")
             if self.percentages:
@@ -464,7 +469,7 @@ class Unmixing(Shown):
             "result.reproduce(data)",
         )
         signal = Source(**source).load()
-        for step in self.record["steps"]:
+        for step in self.record["steps"][len(steps(signal)) :]:
             signal = do_again(signal, step)
         refuse_if(
             fingerprint_of(signal) != known,
