@@ -427,8 +427,7 @@ def _noise_angles(model: Any, S: np.ndarray, C: np.ndarray, misfit: float) -> np
     """Return by how many degrees noise turns every spectrum of unit length, (k,)."""
     k = len(S)
     rows = np.nan_to_num(C.reshape(-1, k))
-    directions = int(np.isfinite(S).sum(axis=1).max())
-    learned = model.learned()
+    directions, learned = int(np.isfinite(S).sum(axis=1).max()), model.learned()
     if "pixels_" in learned:
         rows = rows[learned["pixels_"]]
         # Those that measure the noise have projected it out of their pixels.

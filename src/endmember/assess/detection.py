@@ -98,8 +98,7 @@ def detectability(
     >>> detectability(maps, spectra).detectable
     array([ True,  True])
     """
-    S = np.asarray(spectra, dtype=float)
-    C = np.asarray(maps, dtype=float)
+    S, C = np.asarray(spectra, dtype=float), np.asarray(maps, dtype=float)
     refuse_if(
         S.ndim != 2 or C.ndim < 2 or C.shape[-1] != S.shape[0],
         f"maps {C.shape} and spectra {S.shape} do not belong together; give maps of shape "
@@ -213,8 +212,7 @@ def local_rank(
 def _window_values(white: WhiteData, Y: Any, window: int) -> Floats:
     """Squared singular values (n, window²) of the spectra around every pixel; mirrored at edges."""
     ny, nx = white.domain
-    half = window // 2
-    row_of = np.full(ny * nx, -1)
+    half, row_of = window // 2, np.full(ny * nx, -1)
     row_of[white.rows] = np.arange(white.rows.size)
     places = np.pad(row_of.reshape(ny, nx), half, mode="symmetric")
     around = np.lib.stride_tricks.sliding_window_view(places, (window, window))

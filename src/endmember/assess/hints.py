@@ -136,8 +136,7 @@ def _onsets(energy: np.ndarray, s: np.ndarray) -> list[tuple[float, float]]:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(s, w)
     t = np.arange(w) - (w - 1) / 2
-    slope = windows @ t / (t @ t)
-    mean = windows.mean(axis=1)
+    slope, mean = windows @ t / (t @ t), windows.mean(axis=1)
     rise = mean[w:] - (mean[:-w] + w * slope[:-w])  # at channel w, w + 1, ...
     noise = _noise(s) * np.sqrt(2 / w + w**2 / (t @ t))
     high = max(SHARE["EELS"] * rise.max(), CLEAR * noise)

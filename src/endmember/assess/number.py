@@ -203,8 +203,7 @@ def rank(
         "at least 2 of each are needed",
     )
     rng = np.random.default_rng(random_state)
-    edge = _drawn_edge(white, rng)
-    structure = map_structure(white, most)
+    edge, structure = _drawn_edge(white, rng), map_structure(white, most)
     count = _leading(_above(white.scree, edge, np.full(most, _DEVIATIONS)))
     votes = [
         Vote("parallel analysis", count, "above noise of the same variance"),

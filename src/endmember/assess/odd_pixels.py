@@ -141,8 +141,7 @@ def _unexplained(answer: NoisyAnswer) -> np.ndarray:
     C, S = answer.explained.factors
     noise, k = answer.noise, S.shape[1]
     pairs = (S[:, :, None] * S[:, None, :]).reshape(len(S), -1)
-    ridge = 1e-9 * np.eye(k)
-    total = np.empty(len(C))
+    ridge, total = 1e-9 * np.eye(k), np.empty(len(C))
     for rows, residual in answer.explained.residual_blocks():
         expected = np.maximum(C[rows] @ S.T, noise.gain)
         root = 1 / np.sqrt(np.maximum(noise.variance(expected), np.finfo(float).tiny))

@@ -342,8 +342,7 @@ def _filtered(Y: Floats, lags: Floats, axis: int) -> Floats:
     power = 1 + 2 * np.cos(np.outer(angle, np.arange(1, lags.size + 1))) @ lags
     bands = np.tile(np.append(1.0, lags)[:, None], Y.shape[axis])
     bands[0] += max(_FAINTEST - float(power.min()), 0.0)
-    root = cholesky_banded(bands, lower=True)
-    moved = np.moveaxis(Y, axis, 0)
+    root, moved = cholesky_banded(bands, lower=True), np.moveaxis(Y, axis, 0)
     solved = solve_banded((lags.size, 0), root, moved.reshape(len(moved), -1))
     return np.moveaxis(solved.reshape(moved.shape), 0, axis)
 

@@ -20,7 +20,6 @@ from .options import (
     AxisOption,
     ComponentsOption,
     CropOption,
-    ExposureOption,
     FileArgument,
     FilesArgument,
     LazyOption,
@@ -109,7 +108,6 @@ def unmix(
     known: Penalties,
     source: Source,
     weights: WeightsOption = None,
-    exposure: ExposureOption = None,
     cleaning: Cleaning,
     reading: Reading,
     doubts: Doubts,
@@ -127,8 +125,8 @@ def unmix(
     with reading.session():
         if reading.together or len(files) > 1:
             _check_several(
-                files, reading.together, components, weights=weights, exposure=exposure, **vars(source), **vars(doubts)
-            )  # fmt: skip
+                files, reading, components, weights=weights, **vars(source), **vars(doubts)
+            )
             images = [
                 screened(source.open(one, lazy=reading.lazy)[0], cleaning, crop=source.crop, missing=source.missing)
                 for one in files
@@ -138,7 +136,9 @@ def unmix(
             _unmix_images(images, model, folder, overwrite)
             return
         entries = fitting.takes_single_values() and not known.relevance
-        whole, masks = source.open(files[0], lazy=reading.lazy, weights=weights, exposure=exposure)
+        whole, masks = source.open(
+            files[0], lazy=reading.lazy, weights=weights, exposure=reading.exposure
+        )
         image = screened(whole, cleaning, crop=source.crop, missing=source.missing, entries=entries)
         check_room(folder, image, components or _MOST_SUGGESTED)
         planned = _planned(image, components, reading)
@@ -176,16 +176,18 @@ def _planned(image: Any, components: int | None, reading: Reading) -> str | None
     return planned
 
 
-def _check_several(files: list[Path], together: bool, components: int | None, **given: Any) -> None:
+def _check_several(
+    files: list[Path], reading: Reading, components: int | None, **given: Any
+) -> None:
     """Refuse several files that are not said to be images, and what goes with one image alone."""
     refuse_if(
-        not together or len(files) < 2,
+        not reading.together or len(files) < 2,
         "several files are several images with --together, into one set of spectra; several detectors of one area "
         "go to 'endmember fuse'",
     )
     needless = [
         dashed(name)
-        for name, value in given.items()
+        for name, value in {**given, "exposure": reading.exposure}.items()
         if value and name not in ("crop", "missing", "signal")
     ]
     refuse_if(

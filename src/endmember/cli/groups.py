@@ -190,8 +190,8 @@ class Penalties(_Weights):
     elements: Annotated[
         str | None,
         typer.Option(
-            help="X-ray lines of these elements and a continuum make up the spectra; auto adds what is in the data "
-            "to the file's list. Zeros of maps are tested, unless another penalty is on them.",
+            help="X-ray lines of these elements and a continuum make up the spectra; auto adds what is found. "
+            "Zeros of maps are tested, without a penalty on them.",
             metavar="Fe,Pt,O|auto",
         ),
     ] = None

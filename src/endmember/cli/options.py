@@ -93,26 +93,26 @@ TogetherOption = Annotated[
 ]
 SignalOption = Annotated[
     int | None,
-    typer.Option(min=0, metavar="N", help="Which signal of FILE (see 'endmember info')."),
+    typer.Option(min=0, metavar="N", help="Which signal of FILE (see 'info')."),
 ]
 ReaderOption = Annotated[
     list[Any] | None,
     typer.Option(
         parser=str,
-        help="Option of the reader; or start, step, units of axis.",
+        help="Option of the reader; or start, step, units.",
         metavar="NAME=VALUE",
     ),
 ]
 AxisOption = Annotated[
     int | None,
-    typer.Option(min=0, metavar="N", help="Axis of an array or stack that holds energies."),
+    typer.Option(min=0, metavar="N", help="Axis of an array that holds energies."),
 ]
 CropOption = Annotated[
     list[Any] | None,
     typer.Option(
         parser=str,
         callback=lambda texts: [parse_window(text) for text in texts or []],
-        help="Window of the axis, open-ended too; several add up.",
+        help="Window of the axis; several add up.",
         metavar="START:STOP",
     ),
 ]
@@ -120,8 +120,7 @@ MissingOption = Annotated[
     Literal["leave-out", "empty"] | None,
     typer.Option(
         metavar="leave-out|empty",
-        help="Leave out NaN and infinite values, and with empty pixels that are all zero; says which. A weight of "
-        "--smooth fills maps in there.",
+        help="Leave out NaN values, or empty pixels too.",
     ),
 ]
 WeightsOption = Annotated[
@@ -134,7 +133,7 @@ WeightsOption = Annotated[
 ExposureOption = Annotated[
     Path | None,
     typer.Option(
-        help="Live time or dose of every pixel: maps are for one unit.",
+        help="Live time or dose of every pixel.",
         metavar="FILE",
     ),
 ]
@@ -204,7 +203,7 @@ class Source:
     mask: Annotated[
         Path | None,
         typer.Option(
-            help="Leave out pixels where FILE (npy, tif …) is not zero.",
+            help="Leave out pixels where FILE is not zero.",
             metavar="FILE",
         ),
     ] = None
@@ -272,10 +271,11 @@ class Source:
 
 @dataclass
 class Reading:
-    """Data larger than memory, or in several files."""
+    """Data larger than memory, in several files, or exposed unequally."""
 
     lazy: LazyOption = False
     together: TogetherOption = False
+    exposure: ExposureOption = None
     memory: Annotated[
         str | None,
         typer.Option(

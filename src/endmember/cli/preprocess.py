@@ -193,8 +193,7 @@ def screened(
     """
     from endmember.factor.data.axis import Axis
 
-    window = cleaning.background
-    first = crop
+    window, first = cleaning.background, crop
     if window is not None:
         base = signals.channels_within(
             image, window, "background"

@@ -186,8 +186,7 @@ class Coupled(Learning, BaseEstimator):
             _one_each("weight", self.weight, n),
         )
         penalties = _one_each("spectra", self.spectra, n, always=True)
-        k = int(self.n_components or 1)
-        pixels = math.prod(images[0].shape[:-1])
+        k, pixels = int(self.n_components or 1), math.prod(images[0].shape[:-1])
         refuse_if(
             k > pixels,
             Argument("n_components", k),

@@ -320,8 +320,7 @@ class Assembly:
         factors = [rng.random((size, self.k)) for size in self.sizes]
         pixels: dict[int, np.ndarray] = {}
         for part in self.parts:
-            last = part.sums[-1].summands
-            n = part.data.matrix.shape[0]
+            last, n = part.sums[-1].summands, part.data.matrix.shape[0]
             if number % 2 and len(last) == 1 and last[0].matrix is None and n >= self.k:
                 if n not in pixels:
                     pixels[n] = np.sort(rng.choice(n, self.k, replace=False))

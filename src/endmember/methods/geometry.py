@@ -168,8 +168,7 @@ class VCA(_PurePixels):
         )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
-        k = check_fits(self, observed)
-        rng = generator(self.random_state)
+        k, rng = check_fits(self, observed), generator(self.random_state)
         if self.sampling is not None:
             sampling = clone(self.sampling).set_params(
                 n_components=k, n_starts=self.n_starts, random_state=int(rng.integers(2**31))

@@ -204,8 +204,7 @@ class NMF(Alternating):
         )
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        k = check_fits(self, observed)
-        rng = generator(self.random_state)
+        k, rng = check_fits(self, observed), generator(self.random_state)
         full = self._problem(observed)
         if known := learned_columns(full.penalties[1], observed):
             full = self.restored(known)._problem(observed)

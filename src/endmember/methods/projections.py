@@ -214,8 +214,7 @@ class ICA(_Projection):
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Any) -> None:
         from sklearn.decomposition import FastICA
 
-        k = check_fits(self, observed)
-        seed = generator(self.random_state)
+        k, seed = check_fits(self, observed), generator(self.random_state)
         _, low, _, (r, c) = _principal(observed.data, k, self.scaling, seed)
         C, S = _with_signs(low.Z / r, low.V / c)
         C, S = unit_columns(C), S * np.linalg.norm(C, axis=0)

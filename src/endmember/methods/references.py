@@ -224,8 +224,7 @@ class MLLS(SpectralEstimator):
         R = columns(changes)
         self.names_ = [one.name for one in found] + ground_names
         self._judge(R[:, : len(found)], weights)
-        F = self._maps(observed, R, weights)
-        noise = self._noise(observed)
+        F, noise = self._maps(observed, R, weights), self._noise(observed)
         if self.extra:
             R = self._with_extra(observed, F, R, noise, energy)
             F = self._maps(observed, R, weights)

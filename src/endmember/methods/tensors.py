@@ -140,8 +140,7 @@ class CP(Alternating):
         return axes > 1
 
     def _fit(self, observed: Observed, energy: np.ndarray, callback: Callback | None) -> None:
-        k = int(self.n_components or 1)
-        layout = Layout(observed, self._joined)
+        k, layout = int(self.n_components or 1), Layout(observed, self._joined)
         penalties = layout.penalties(self.modes)
         layout.check_rank(k)
         factors = (

@@ -156,8 +156,7 @@ class Tucker(Alternating):
             observed.mask is not None or observed.data.weighted or observed.exposure is not None,
             "em.Tucker() takes neither masked pixels nor weights of entries nor an exposure of pixels; em.CP() does",
         )
-        n = len(layout.sizes)
-        one = isinstance(self.ranks, Integral)
+        n, one = len(layout.sizes), isinstance(self.ranks, Integral)
         ranks = tuple(int(r) for r in ([self.ranks] * n if one else self.ranks))
         refuse_if(
             len(ranks) != n,

@@ -292,8 +292,7 @@ def _with_stretches(
     inside, fade = inside[fade > 0], fade[fade > 0]
     places = inside - (m - 1) / 2
     half = float(np.abs(places).max())
-    moves = np.stack([shifts, np.zeros(n)], axis=1)  # of the middle, and of an end
-    filled = np.zeros(n, bool)
+    moves, filled = np.stack([shifts, np.zeros(n)], axis=1), np.zeros(n, bool)
     for _ in range(_ROUNDS_OF_STRETCHES):
         reference = np.zeros(m)
         for rows, block in _blocks(X, np.arange(m)):
@@ -470,8 +469,7 @@ def _between(block: np.ndarray, shifts: np.ndarray, stretches: Floats) -> np.nda
     m = block.shape[-1]
     moved = _moved(shifts, stretches, m)
     below = np.floor(moved).astype(int)
-    f = moved - below
-    places = np.arange(m) + below
+    f, places = moved - below, np.arange(m) + below
 
     def at(step: int) -> np.ndarray:
         return np.take_along_axis(block, np.clip(places + step, 0, m - 1), axis=-1)

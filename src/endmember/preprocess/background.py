@@ -440,7 +440,6 @@ def _spanned(found: Floats) -> list[float]:
 
 def _averaged(Y: Floats, width: float) -> Floats:
     """Average every channel over the neighbouring pixels; missing entries do not count."""
-    sigma = (*[width / _FWHM] * (Y.ndim - 1), 0.0)
-    known = np.isfinite(Y)
+    sigma, known = (*[width / _FWHM] * (Y.ndim - 1), 0.0), np.isfinite(Y)
     total = gaussian_filter(np.where(known, Y, 0.0), sigma, truncate=_CUT)
     return np.where(known, total / np.maximum(gaussian_filter(known.astype(float), sigma), 1e-9), Y)

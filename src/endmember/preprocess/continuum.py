@@ -162,8 +162,7 @@ def influence(fit: PowerLawBackground, energy: Floats, method: str) -> Floats:
 
 
 def _influence_of_areas(model: Floats, away: Floats, energy: Floats) -> Floats:
-    edges = _edges(energy)
-    first = np.arange(len(energy)) < len(energy) // 2
+    edges, first = _edges(energy), np.arange(len(energy)) < len(energy) // 2
     one, two = ((model * half).sum(axis=-1, keepdims=True) for half in (first, ~first))
     exponent = 2 / np.log(edges[-1] / edges[0]) * (first / one - ~first / two)
     middle = (model * away).sum(axis=-1, keepdims=True) / (one + two)
@@ -334,13 +333,12 @@ def snip(Y: Floats, width: int) -> Floats:
     v = np.log(np.log(np.sqrt(filled / scale + 1) + 1) + 1)
     for p in range(min(width, (v.shape[-1] - 1) // 2), 0, -1):
         v[..., p:-p] = np.minimum(v[..., p:-p], (v[..., : -2 * p] + v[..., 2 * p :]) / 2)
-    lower = ((np.exp(np.exp(v) - 1) - 1) ** 2 - 1) * scale
-    inner = np.abs(filled[..., 1:-1] - (filled[..., 2:] + filled[..., :-2]) / 2)
-    bend = np.pad(inner * (1.4826 / 1.5**0.5), [(0, 0)] * (Y.ndim - 1) + [(1, 1)], mode="edge")
+    lower, places = ((np.exp(np.exp(v) - 1) - 1) ** 2 - 1) * scale, np.arange(v.shape[-1])
+    bend = np.abs(filled[..., 1:-1] - (filled[..., 2:] + filled[..., :-2]) / 2) / 1.5**0.5
+    bend = np.pad(bend, [(0, 0)] * (Y.ndim - 1) + [(1, 1)], mode="edge")
     noise, room = (
         np.apply_along_axis(median_filter, -1, one, size=4 * width + 1, mode="nearest")
-        for one in (bend, filled - lower)
+        for one in (1.4826 * bend, filled - lower)
     )
-    places = np.arange(v.shape[-1])
-    steps = np.clip(np.minimum(places, places[::-1]), 1, width)
-    return lower + np.minimum((0.5 + 0.52 * np.log(steps)) * noise, room)
+    steps = np.log(np.clip(np.minimum(places, places[::-1]), 1, width))
+    return lower + np.minimum((0.5 + 0.52 * steps) * noise, room)

@@ -397,8 +397,7 @@ def _tail(
 def _bridge(data: np.ndarray, mask: NDArray[np.bool_]) -> np.ndarray:
     """Replace what is masked by a straight line between channels that are known; a pixel without any stays."""
     flat, marked = np.array(data).reshape(-1, data.shape[-1]), mask.reshape(-1, data.shape[-1])
-    channels = np.arange(flat.shape[1])
-    known = ~(marked | np.isnan(flat))
+    channels, known = np.arange(flat.shape[1]), ~(marked | np.isnan(flat))
     for row in np.flatnonzero(marked.any(axis=1) & known.any(axis=1)):
         bad, good = marked[row], known[row]
         line = np.interp(channels[bad], channels[good], flat[row, good])

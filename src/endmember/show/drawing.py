@@ -216,8 +216,7 @@ def scale_bar(
     units = readable_units(units)
     if units is None or not np.isfinite(step):
         return
-    length = round_length(n_columns * step)
-    inside = height >= _LOW_PANEL
+    length, inside = round_length(n_columns * step), height >= _LOW_PANEL
     left = -0.5 + (0.05 * n_columns if inside else 0.0)
     bottom, thickness = (0.06 if inside else -0.07 / height), 0.03 / height
     outline = [withStroke(linewidth=2.0, foreground="black")] if inside else []

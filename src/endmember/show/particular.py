@@ -224,8 +224,7 @@ def profiles(
     leading = len(arrays) - 1
     shapes = [(len(F),) for F in arrays[:-1]] if shapes is None else list(shapes)
     labels = [f"mode {mode}" for mode in range(leading)] if labels is None else list(labels)
-    k = arrays[-1].shape[1]
-    sizes = [int(np.prod(shape)) for shape in shapes]
+    k, sizes = arrays[-1].shape[1], [int(np.prod(shape)) for shape in shapes]
     refuse_if(
         {F.shape[1] for F in arrays} != {k} or sizes != [len(F) for F in arrays[:-1]],
         f"factors of shapes {[F.shape for F in arrays]} and axes {shapes} do not belong together: give "

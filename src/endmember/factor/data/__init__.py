@@ -9,6 +9,7 @@ from endmember.factor.data.axis import (
     filled_in,
     is_signal,
     of_zero_peak,
+    on_axis,
     text_of,
 )
 from endmember.factor.data.in_memory import (
@@ -136,6 +137,7 @@ __all__ = [
     "left_out",
     "logger",
     "observe",
+    "on_axis",
     "open_spectrum",
     "of_zero_peak",
     "one_blas_thread",

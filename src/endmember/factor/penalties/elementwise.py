@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from endmember.errors import Argument, EndmemberError, Words, refuse_if
-from endmember.factor.data import Axis, Grid, is_signal, open_spectrum, state_of
-from endmember.factor.data.axis import on_axis
+from endmember.factor.data import Axis, Grid, is_signal, on_axis, open_spectrum, state_of
 from endmember.factor.penalties.base import Penalty, worded
 from endmember.factor.subproblems import Bound, Setting, Subproblem
 
