@@ -124,9 +124,7 @@ def unmix(
     folder = folder_for(files[0], "unmixed", output, overwrite)
     with reading.session():
         if reading.together or len(files) > 1:
-            _check_several(
-                files, reading, components, weights=weights, **vars(source), **vars(doubts)
-            )
+            _check_several(files, reading, components, weights, vars(source) | vars(doubts))
             images = [
                 screened(source.open(one, lazy=reading.lazy)[0], cleaning, crop=source.crop, missing=source.missing)
                 for one in files
@@ -177,7 +175,7 @@ def _planned(image: Any, components: int | None, reading: Reading) -> str | None
 
 
 def _check_several(
-    files: list[Path], reading: Reading, components: int | None, **given: Any
+    files: list[Path], reading: Reading, components: int | None, weights: Any, given: dict[str, Any]
 ) -> None:
     """Refuse several files that are not said to be images, and what goes with one image alone."""
     refuse_if(
@@ -187,7 +185,7 @@ def _check_several(
     )
     needless = [
         dashed(name)
-        for name, value in {**given, "exposure": reading.exposure}.items()
+        for name, value in {**given, "weights": weights, "exposure": reading.exposure}.items()
         if value and name not in ("crop", "missing", "signal")
     ]
     refuse_if(
