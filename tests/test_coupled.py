@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import endmember as em
 
@@ -55,6 +56,57 @@ def test_an_image_beside_a_cube_is_another_detector():
     np.testing.assert_allclose((model.maps_ @ model.spectra_[1])[..., 0], image, atol=1e-2)
 
 
+def beside(seed, k=2, dose=10, lie=None):
+    """A cube of counts, the image beside it, and the truth."""
+    phantom = em.synthetic.edxs_phases((32, 32), channels=128, k=k, dose=dose, seed=seed)
+    image = phantom.maps @ np.linspace(0.4, 1.0, k)
+    if lie == "step":
+        image = image * np.where(np.arange(32) < 16, 1.0, 1.5)
+    elif lie == "carbon":
+        y, x = np.mgrid[:32, :32]
+        image = image + 0.5 * np.exp(-((y - 10) ** 2 + (x - 20) ** 2) / 72)
+    elif lie == "power":
+        image = 3.0 + image**1.6
+    elif lie == "shift":
+        image = ndimage.shift(image, (1.3, -2.2), order=1, mode="nearest")
+    noise = 0.02 * np.ptp(image) * np.random.default_rng(seed).standard_normal(image.shape)
+    return phantom.signal, image + noise, phantom.maps
+
+
+def factor_of_dose(seed, **options):
+    """How many times the dose that the cube alone would need for maps as good as with the image, and the model."""
+    cube, image, truth = beside(seed, **options)
+    own = {"maps": em.Absent("auto"), "random_state": 0, "n_starts": 3}
+    alone = em.NMF(truth.shape[-1], loss=em.PoissonScaled(), **own).fit(cube)
+    model = em.Coupled(truth.shape[-1], random_state=0, n_starts=3).fit([cube, image])
+    return (error(alone.maps_, truth) / error(model.maps_, truth)) ** 2, model
+
+
+@pytest.mark.parametrize(("k", "least"), [(2, 2.0), (3, 1.7)])
+def test_an_honest_image_saves_dose(k, least):
+    assert np.median([factor_of_dose(seed, k=k)[0] for seed in range(3)]) > least
+
+
+@pytest.mark.parametrize("lie", ["step", "carbon"])
+def test_an_image_that_lies_does_no_harm(lie):
+    assert min(factor_of_dose(seed, lie=lie)[0] for seed in range(3)) > 0.95
+
+
+def test_power_constant_and_shift_of_the_contrast_are_found():
+    factor, model = factor_of_dose(0, lie="power")
+    power, constant, *shift = model.contrasts_[1]
+    assert 1.1 < power < 1.8 and abs(constant - 3.0) < 0.3 and not any(shift) and factor > 1.7
+    factor, model = factor_of_dose(0, lie="shift")
+    np.testing.assert_allclose(model.contrasts_[1][2:], [1.3, -2.2], atol=0.3)
+    assert factor > 1.7
+
+
+def test_weights_of_penalties_on_shared_maps_are_chosen_too(both):
+    cubes = [both.eels.signal, both.edxs.signal]
+    smooth = em.Coupled(3, maps=em.Smooth("auto"), random_state=0, n_starts=2).fit(cubes)
+    assert error(smooth.maps_, both.maps) < 1.0
+
+
 def test_light_and_dark_field_join_eels_and_x_rays(both, coupled):
     detectors = [both.eels.signal, both.edxs.signal, both.cl, both.adf]
     result = em.unmix(detectors, em.Coupled(3, random_state=0, n_starts=2))
@@ -62,7 +114,9 @@ def test_light_and_dark_field_join_eels_and_x_rays(both, coupled):
     assert error(maps, both.maps) < 1.05 * error(coupled.maps_, both.maps)
     order = em.match_components(result.spectra[2].data, both.cl_spectra)
     assert em.spectral_angle(result.spectra[2].data[order], both.cl_spectra).max() < 10
-    image = (result.model.maps_ @ result.model.spectra_[3])[..., 0]
+    power, constant, *shift = result.model.contrasts_[3]
+    image = constant + (result.model.maps_ @ result.model.spectra_[3])[..., 0] ** power
+    assert not any(shift)
     assert np.linalg.norm(image - both.adf) < 0.05 * np.linalg.norm(both.adf)
     assert len(result.spectra[3].data) == 3
 

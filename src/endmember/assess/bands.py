@@ -388,8 +388,7 @@ def _rounded(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _corners(points: np.ndarray) -> np.ndarray:
     """Return those of the points (n, k) that span all others; extremes of what is linear lie there."""
     points = np.unique(points, axis=0)
-    flat = np.ptp(points.sum(axis=1)) < 1e-9
-    seen = points[:, 1:] if flat else points
+    seen = points[:, 1:] if (np.ptp(points.sum(axis=1)) < 1e-9) else points
     if not 1 < seen.shape[1] < 5 or len(points) <= seen.shape[1] + 1:
         return points
     try:

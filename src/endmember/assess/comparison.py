@@ -183,8 +183,7 @@ class Comparison(Shown):
 
     def _conclusion(self) -> str:
         equal = self._equal() if self.same_data else []
-        split = sum(bool(set(group) & set(equal)) for group in self.groups) > 1
-        if split:
+        if sum(bool(set(group) & set(equal)) for group in self.groups) > 1:
             return (
                 "The misfit does not decide between them: choose by what you know of the specimen (phases in separate "
                 "places, pure pixels, references), and trust first what methods with different assumptions share."

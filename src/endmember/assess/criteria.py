@@ -192,8 +192,7 @@ def gavish_donoho(scree: Scree, max_rank: int, noise: float) -> int:
 
 def optimal_threshold(beta: float) -> float:
     """Return Gavish and Donoho's λ*(β); 4/√3 for a square matrix."""
-    root = math.sqrt(beta**2 + 14 * beta + 1)
-    return math.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + root))
+    return math.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + math.sqrt(beta**2 + 14 * beta + 1)))
 
 
 def description_length(scree: Scree, max_rank: int) -> int:

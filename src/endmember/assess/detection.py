@@ -116,8 +116,9 @@ def detectability(
 def _own_power(F: Floats, j: int) -> float:
     """Square of column j of F that the other columns do not explain."""
     others = np.delete(F, j, axis=1)
-    fit = others @ np.linalg.lstsq(others, F[:, j], rcond=1e-10)[0]
-    return float(np.sum((F[:, j] - fit) ** 2))
+    return float(
+        np.sum((F[:, j] - (others @ np.linalg.lstsq(others, F[:, j], rcond=1e-10)[0])) ** 2)
+    )
 
 
 def _pca_warnings(strengths: Floats, limit: float, overlaps: Floats) -> tuple[str, ...]:
@@ -223,8 +224,7 @@ def _window_values(white: WhiteData, Y: Any, window: int) -> Floats:
         spectra = Y[np.maximum(index, 0).ravel()]
         spectra = spectra.toarray() if sp.issparse(spectra) else spectra
         spectra = np.where(index.ravel()[:, None] >= 0, spectra, 0).reshape(*index.shape, -1)
-        grams = spectra @ spectra.transpose(0, 2, 1)
-        values[pixels] = np.linalg.eigvalsh(grams)[:, ::-1]
+        values[pixels] = np.linalg.eigvalsh(spectra @ spectra.transpose(0, 2, 1))[:, ::-1]
     return values
 
 
@@ -275,8 +275,9 @@ def _single_carriers(white: WhiteData, most: int) -> tuple[Indices, Indices]:
     pixels = np.flatnonzero(share > max(_ALONE, _USUAL * count / len(U)))
     power = V[:, :count] ** 2 * (len(V) >= _CROWD)
     narrow = np.unique(power.argmax(axis=0)[power.max(axis=0, initial=0.0) > _ALONE])
-    alone = [j for j in narrow if not pixels.size and _stands_alone(V, j)]
-    return pixels, np.array(alone, dtype=int)
+    return pixels, np.array(
+        [j for j in narrow if not pixels.size and _stands_alone(V, j)], dtype=int
+    )
 
 
 def _spiked(white: WhiteData, most: int) -> Indices:
@@ -328,8 +329,9 @@ _MORE_EXPLAINED = 1.2  # times that share, if one component more is none of them
 def spiked_strengths(white: WhiteData, count: int) -> tuple[Floats, Floats]:
     """Strength and overlap of the leading components, by the spiked model."""
     n, m = white.Y.shape
-    eigenvalues = white.scree.values[:count] / (white.scree.level()[count] * n)
-    strengths = spiked_strength(eigenvalues, m / n)
+    strengths = spiked_strength(
+        white.scree.values[:count] / (white.scree.level()[count] * n), m / n
+    )
     return strengths, spiked_overlap(strengths, m / n)
 
 

@@ -130,16 +130,14 @@ def _noise(s: np.ndarray) -> float:
 
 def _onsets(energy: np.ndarray, s: np.ndarray) -> list[tuple[float, float]]:
     """Return ``(energy, strength)`` of the edges of an energy-loss spectrum."""
-    step = float(np.median(np.diff(energy)))
-    w = max(4, round(WINDOW / step))
+    w = max(4, round(WINDOW / float(np.median(np.diff(energy)))))
     if len(s) < 2 * w + 2 or not np.ptp(s) > 0:
         return []
     windows = np.lib.stride_tricks.sliding_window_view(s, w)
     t = np.arange(w) - (w - 1) / 2
     slope, mean = windows @ t / (t @ t), windows.mean(axis=1)
     rise = mean[w:] - (mean[:-w] + w * slope[:-w])  # at channel w, w + 1, ...
-    noise = _noise(s) * np.sqrt(2 / w + w**2 / (t @ t))
-    high = max(SHARE["EELS"] * rise.max(), CLEAR * noise)
+    high = max(SHARE["EELS"] * rise.max(), CLEAR * (_noise(s) * np.sqrt(2 / w + w**2 / (t @ t))))
     found, _ = find_peaks(np.pad(rise, 1), height=max(high, 1e-300), distance=w)
     smooth = gaussian_filter1d(s, 1.0)
     slopes = np.gradient(smooth)
@@ -180,10 +178,9 @@ def _named(
     """Look the energies up; the strongest first."""
     seen = [place for place, _ in places]
     look = _edges_near if kind == "EELS" else _lines_near
-    strongest = sorted(places, key=lambda place: -place[1])[:MOST_ENERGIES]
     return [
         Hint(place, strength, look(place, seen, (energy[0], energy[-1]), elements))
-        for place, strength in strongest
+        for place, strength in sorted(places, key=lambda place: -place[1])[:MOST_ENERGIES]
     ]
 
 
@@ -222,8 +219,9 @@ def _lines_near(
         inside = main is not None and ends[0] <= main <= ends[1]
         if line not in _MAIN and not (inside and _is_seen(main, seen, NEAR["EDS"])):
             continue
-        mains = [lines[each] for each in _MAIN if each in lines]
-        share = _share_seen(mains, seen, ends, NEAR["EDS"])
+        share = _share_seen(
+            [lines[each] for each in _MAIN if each in lines], seen, ends, NEAR["EDS"]
+        )
         apart = abs(lines[line] - energy)
         ranked.append((element not in elements, -share, line not in _MAIN, apart, element, line))
     return _first_of_each(ranked)

@@ -131,8 +131,7 @@ class Information:
             return np.zeros((k, m, k, m))
         information = self.matrix.reshape(k * m, k * m)[np.ix_(free, free)]
         still = [np.diag(np.eye(k)[q]) for q in range(k)] + list(self.rotations)
-        directions = np.stack([(self.S @ R).T.ravel()[free] for R in still], axis=1)
-        basis, _ = np.linalg.qr(directions)
+        basis, _ = np.linalg.qr(np.stack([(self.S @ R).T.ravel()[free] for R in still], axis=1))
         size = float(np.mean(np.diag(information)))
         factor = cho_factor(information + size * basis @ basis.T, check_finite=False)
         covariance = cho_solve(factor, np.eye(len(information)), check_finite=False)
@@ -233,5 +232,4 @@ def upper_limit(slope: np.ndarray, curvature: np.ndarray) -> np.ndarray:
     root = np.sqrt(np.maximum(curvature, 1e-300))
     start = np.maximum(slope, 0.0) / root
     normal = (norm.isf((1 - BELOW) * norm.sf(np.minimum(start, 30.0))) - start) / root
-    steep = -np.log(1 - BELOW) / np.where(slope > 0, slope, 1.0)
-    return np.where(start < 30.0, normal, steep)
+    return np.where(start < 30.0, normal, -np.log(1 - BELOW) / np.where(slope > 0, slope, 1.0))

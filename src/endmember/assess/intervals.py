@@ -229,8 +229,7 @@ class _Turned:
         self.spread[0] = colour @ self.spread[0] @ colour.T
         for spread, known in zip(self.spread, self.known, strict=True):
             spread *= ~(known[:, :, None] | known[:, None, :])
-        weights = Weights(rows, columns)
-        self.directions = Information(C, S, weights, *self.known).rotations
+        self.directions = Information(C, S, Weights(rows, columns), *self.known).rotations
 
     def of(self, C: np.ndarray, S: np.ndarray) -> float:
         """Return the quantity of maps (n, k) and spectra (m, k)."""
@@ -384,5 +383,4 @@ def _inverse_of(correlation: np.ndarray, roots: np.ndarray) -> np.ndarray:
     if not correlation[1:].any():
         return roots**2
     values, vectors = eigh(toeplitz(correlation))
-    inverse = (vectors / np.maximum(values, LEAST_VARIANCE)) @ vectors.T
-    return inverse * np.outer(roots, roots)
+    return ((vectors / np.maximum(values, LEAST_VARIANCE)) @ vectors.T) * np.outer(roots, roots)

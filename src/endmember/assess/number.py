@@ -219,12 +219,11 @@ def rank(
     if structure is not None:
         needed = np.clip(math.sqrt(2) * _JOINT_DEVIATIONS - structure, -_LOWEST, None)
     visibility = _above(white.scree, edge, needed)
-    moved = shifted(white, _leading(visibility))
     return _conclude(
         white,
         tuple(votes),
         visibility,
-        moved,
+        shifted(white, _leading(visibility)),
         (*lone, *([] if channel_mask is not None else of_zero_peak(X))),
     )
 
@@ -271,7 +270,6 @@ def _above(scree: Scree, edge: tuple[float, float], needed: Floats) -> Floats:
 
 
 def _scree_votes(scree: Scree, most: int, count: int) -> list[Vote]:
-    sigma = math.sqrt(scree.level()[count])
     return [
         Vote("scree elbow", criteria.elbow(scree.values), "bend of the logarithmic scree plot"),
         Vote("indicator", criteria.indicator(scree, most), "minimum of Malinowski's IND"),
@@ -282,7 +280,7 @@ def _scree_votes(scree: Scree, most: int, count: int) -> list[Vote]:
         ),
         Vote(
             "optimal threshold",
-            criteria.gavish_donoho(scree, most, sigma),
+            criteria.gavish_donoho(scree, most, math.sqrt(scree.level()[count])),
             "Gavish–Donoho: components that improve a denoised image",
         ),
         Vote(

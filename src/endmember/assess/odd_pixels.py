@@ -150,8 +150,7 @@ def _unexplained(answer: NoisyAnswer) -> np.ndarray:
             root = root * np.sqrt(answer.explained.weights[rows])
         G = (root**2 @ pairs).reshape(-1, k, k)
         G += np.trace(G, axis1=1, axis2=2)[:, None, None] * ridge
-        amounts = np.linalg.solve(G, ((root * white) @ S)[..., None])[..., 0]
-        white = white - root * (amounts @ S.T)
+        white = white - root * (np.linalg.solve(G, ((root * white) @ S)[..., None])[..., 0] @ S.T)
         sums = np.cumsum(np.pad(white, ((0, 0), (1, 0))), axis=1)
         width = min(TOGETHER, len(S))
         total[rows] = np.sum((sums[:, width:] - sums[:, :-width]) ** 2, axis=1)

@@ -86,8 +86,7 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
                     "n_components_": k,
                 }
             )
-            spent = time.perf_counter() - begun
-            found[name] = _opinion(own, problem, observed, factors, spent)
+            found[name] = _opinion(own, problem, observed, factors, time.perf_counter() - begun)
     return found
 
 

@@ -332,8 +332,7 @@ class NoisyAnswer:
         own["maps"].append(Absent("auto"))
         with warnings.catch_warnings(action="ignore"), suppress(EndmemberError):
             start = np.nan_to_num(model.maps_), np.nan_to_num(model.flat_components)
-            again = clone(model).set_params(n_components=k, init=start, **own)
-            return again.fit(self.as_fitted)
+            return clone(model).set_params(n_components=k, init=start, **own).fit(self.as_fitted)
         return None
 
     def _inefficiency(self) -> list[np.ndarray]:

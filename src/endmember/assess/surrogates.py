@@ -264,8 +264,9 @@ def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
     n, m = Y.shape
     total = float(Y.multiply(Y).sum() if sp.issparse(Y) else np.vdot(Y, Y))
     if min(n, m) > _FULL_SIDE:
-        start = np.random.default_rng(0).standard_normal(min(n, m))
-        U, s, Vt = svds(Y, k=number, tol=1e-3, v0=start)
+        U, s, Vt = svds(
+            Y, k=number, tol=1e-3, v0=np.random.default_rng(0).standard_normal(min(n, m))
+        )
         order = np.argsort(s)[::-1]
         return U[:, order], Scree(s[order] ** 2, total, (n, m)), Vt[order].T
     if n < m:
@@ -274,8 +275,11 @@ def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
     values, vectors = np.linalg.eigh(_gram(Y))
     values = np.maximum(values[::-1], 0)
     V = vectors[:, : -_N_LARGEST - 1 : -1]
-    root = np.sqrt(np.maximum(values[: V.shape[1]], 1e-300))
-    return Y @ V / root, Scree(values, total, (n, m)), V
+    return (
+        Y @ V / np.sqrt(np.maximum(values[: V.shape[1]], 1e-300)),
+        Scree(values, total, (n, m)),
+        V,
+    )
 
 
 def _gram(Y: Any) -> Floats:
@@ -354,8 +358,9 @@ def correlation(white: WhiteData, rank: int) -> list[Floats]:
     """
     U, V = (vectors[:, :rank] for vectors in white.decomposition[::2])
     residual = white.Y - white.fit(rank)
-    everywhere = np.ones((len(U), 1))
-    image, maps, present = (np.nan_to_num(white.grid(F)) for F in (residual, U, everywhere))
+    image, maps, present = (
+        np.nan_to_num(white.grid(F)) for F in (residual, U, np.ones((len(U), 1)))
+    )
     along = [
         lagged_correlation(
             *(np.moveaxis(array, axis, 0) for array in (image, maps, present[..., 0]))
@@ -437,8 +442,7 @@ def map_structure(white: WhiteData, most: int) -> Floats | None:
     Components of noise give the value that maps without structure have (it is not 0 if the noise
     of neighbours is slightly correlated): the median of the later half of those looked at.
     """
-    correlated = white.counting and not white.noise.white
-    if len(white.domain) < 2 or min(white.domain) < 3 or correlated:
+    if len(white.domain) < 2 or min(white.domain) < 3 or (white.counting and not white.noise.white):
         return None
     maps = white.grid(white.decomposition[0])
     number = maps.shape[-1]
@@ -474,5 +478,4 @@ def _disagreement(one: Data, other: Data, k: int) -> float:
             NMF(k, n_starts=2, max_iter=100, tol=1e-4, random_state=0).fit(half).components_
             for half in (one, other)
         ]
-    order = match_components(found[1], found[0])
-    return float(np.max(spectral_angle(found[0], found[1][order])))
+    return float(np.max(spectral_angle(found[0], found[1][match_components(found[1], found[0])])))

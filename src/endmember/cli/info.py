@@ -192,8 +192,7 @@ def _unmeasured(data: Any, summary: Summary) -> float:
         else ((data != 0) & (data == data)).any(axis=-1)
     )
     share = float(np.mean(np.asarray(filled) == 0))
-    by_chance = math.exp(-summary.mean * data.shape[-1])
-    return 0.0 if summary.counts and by_chance > share / 2 else share
+    return 0.0 if summary.counts and math.exp(-summary.mean * data.shape[-1]) > share / 2 else share
 
 
 def _tally(block: np.ndarray) -> tuple[Any, ...]:

@@ -174,8 +174,7 @@ class _Likelihood:
 
     def _inside(self, F: np.ndarray) -> np.ndarray:
         """Return ``F`` with a little of everything: no count may be impossible at the start."""
-        total = np.maximum(self.R.sum(axis=0), 1e-12)
-        flat = self.mean[:, None] * len(self.R) / total / F.shape[1]
+        flat = self.mean[:, None] * len(self.R) / np.maximum(self.R.sum(axis=0), 1e-12) / F.shape[1]
         inside = np.maximum(0.95 * F + 0.05 * flat, self.limits.lower)
         return self.limits.closed(np.where((self.mean <= 0)[:, None], F, inside))
 
@@ -193,8 +192,9 @@ class _Likelihood:
         weight = 1.0 if self.W is None else self.W[rows]
         gradient = (weight * excess) @ self.R
         G = weighted_gram(self.R, weight / self._model(F, rows, LEAST_COUNT))
-        H = np.einsum("ik,ikl->il", F, G) - gradient
-        step = self.limits.minimiser(G, H, F, len(self.R)) - F
+        step = (
+            self.limits.minimiser(G, np.einsum("ik,ikl->il", F, G) - gradient, F, len(self.R)) - F
+        )
         return step, np.sum(gradient * step, axis=1)
 
     def _search(
@@ -240,8 +240,7 @@ def errors_of_least_squares(
     for group, free in groups(limits.lower < F):
         for j in range(R.shape[1]):
             freed = free | (np.arange(len(free)) == j)
-            row = limits.covariance(weighted.T @ R, freed)[j] * freed
-            squares = (weighted @ row) ** 2
+            squares = (weighted @ (limits.covariance(weighted.T @ R, freed)[j] * freed)) ** 2
             variance = noise.gain * (F[group] @ (R.T @ squares)) + constant * squares.sum()
             errors[group, j] = np.sqrt(np.maximum(variance, 0.0))
     return errors / size

@@ -212,8 +212,7 @@ class Quadratic(Subproblem):
     def of_column(self, F: np.ndarray, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Return slope and curvature in column ``j``, but for the weight of each row: (n,), and (n,) or ()."""
         G = self.G[..., j]
-        along = F @ G if G.ndim == 1 else np.einsum("ik,ik->i", F, G)
-        return along - self.H[:, j], G[..., j]
+        return (F @ G if G.ndim == 1 else np.einsum("ik,ik->i", F, G)) - self.H[:, j], G[..., j]
 
     def diagonal(self) -> np.ndarray:
         """Return the diagonal of ``G``: (k,), or (n, k) where every row has its own."""

@@ -1,8 +1,8 @@
 """Several detectors over one area: shared maps, a spectrum of every detector for each component."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Self
 
@@ -10,17 +10,16 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberTypeError, check_known, refuse_if
+from endmember.factor.arrangements.beside import believed
 from endmember.factor.data import Observed, unwrap
 from endmember.factor.loop import Callback
 from endmember.factor.losses import PoissonScaled, SquaredError
-from endmember.factor.penalties import Free, Norm
+from endmember.factor.penalties import Absent, Free, Norm, decides, resolve
 from endmember.methods.checks import check_number_of_components
 from endmember.methods.estimator import Learning, SpectralEstimator, stored
 from endmember.methods.expressions import is_image
 from endmember.methods.fusion import Factor, Fusion, FusionFit, Term
-
-#: Fits that narrow down how strongly detectors are tied, and the weakest and strongest tie.
-BISECTIONS, WEAKEST, STRONGEST = 8, 1e-6, 1.0
+from endmember.methods.nmf import NMF
 
 
 class Coupled(Learning, BaseEstimator):
@@ -32,19 +31,25 @@ class Coupled(Learning, BaseEstimator):
     price of an unsquared norm (:class:`em.Norm`) that keeps N exactly zero where the data do not ask for
     it. Everything else is spelled with :class:`em.Fusion`.
 
+    An image beside spectra (dark field, bright field) says one thing of the amounts in each pixel, at its own noise.
+    First the spectra alone are unmixed; they say with which power of the amounts the image goes, from which constant,
+    how far it is shifted, and what it shows that they do not. That counts as noise of the image: one that lies (of
+    a phase without contrast, of carbon) weighs little and harms little. A number as its ``weight`` takes an image as
+    it is.
+
     Parameters
     ----------
     n_components : int
     coupling : "shared" or "weak"
     gamma : float or "auto"
-        Under "weak", the weight of :class:`em.Norm`. "auto" is the discrepancy principle: the strongest
-        tie under which the misfits are no larger than those of untied detectors by more than N would fit
-        of the noise.
+        Under "weak", the weight of :class:`em.Norm`. "auto" is what the noise of the data alone does not overcome.
     loss : Loss, sequence of them, or None
         One for all detectors or one each; None: ``em.PoissonScaled()`` for counts, else ``em.SquaredError()``.
     weight : float, "auto" or sequence of them
-        As in :class:`em.Term`.
+        As in :class:`em.Term`; "auto" for an image as said above.
     maps : penalty or list of them, optional
+        ``em.Absent("auto")`` beside images unless given. What data decide, such as ``weight="auto"``, the first
+        spectra decide alone.
     spectra : sequence of penalties, optional
         The penalties on the spectra of each detector: one entry a detector.
     n_starts, max_iter, tol, random_state
@@ -60,6 +65,9 @@ class Coupled(Learning, BaseEstimator):
         N of every detector, (*domain, k); None where there is none.
     gamma_ : float
         What was used; infinite for strictly shared maps.
+    contrasts_ : list of ndarray or None
+        Of every image, ``(power, constant, *shift)``: it is ``constant + (maps_ @ spectra_[d]) ** power``, moved by
+        the shift in pixels; None for spectra, and for images of given weight.
     weights_, misfits_ : list of float
         The weight and weighted misfit of every detector.
     objective_, n_iter_, converged_, optimality_
@@ -141,12 +149,13 @@ class Coupled(Learning, BaseEstimator):
         self._check_parameters()
         images = same_pixels(X)
         masks = _one_each("channel_mask", channel_mask, len(images), always=True)
-        plan = self._plan(images, mask, masks)
-        if self.coupling == "weak" and self.gamma == "auto":
-            fit, gamma = self._loosened(plan, callback)
-        else:
-            gamma = np.inf if self.coupling == "shared" else float(self.gamma)
-            fit = plan.fitted(None if gamma == np.inf else gamma, self, callback=callback)
+        plan = self._plan(images, mask, masks, callback)
+        gamma, fit = np.inf, plan.fitted(np.inf, self, plan.alone, callback)
+        if self.coupling == "weak":
+            gamma = plan.level() if self.gamma == "auto" else float(self.gamma)
+            free = plan.fitted(0.0, self, fit.arrays, callback)
+            loose = plan.fitted(gamma, self, free.arrays, callback)
+            fit = min(loose, fit, key=lambda fit: fit.objective_[-1])
         self._keep(plan, fit, gamma)
         return self
 
@@ -179,20 +188,21 @@ class Coupled(Learning, BaseEstimator):
             f'gamma={self.gamma!r} is no weight; give "auto" or a number of at least 0',
         )
 
-    def _plan(self, images: list[Any], mask: Any, masks: list[Any]) -> "Plan":
-        n = len(images)
+    def _plan(
+        self, images: list[Any], mask: Any, masks: list[Any], callback: Callback | None
+    ) -> "Plan":
+        n, k = len(images), int(self.n_components or 1)
         losses, weights = (
             _one_each("loss", self.loss, n),
             _one_each("weight", self.weight, n),
         )
         penalties = _one_each("spectra", self.spectra, n, always=True)
-        k, pixels = int(self.n_components or 1), math.prod(images[0].shape[:-1])
+        pixels = math.prod(images[0].shape[:-1])
         refuse_if(
             k > pixels,
             Argument("n_components", k),
             f" is more than the data can hold, which have {pixels} pixels",
         )
-        maps = Factor(k, self.maps, name="maps")
         spectra = [Factor(k, own, name=f"spectra {d + 1}") for d, own in enumerate(penalties)]
         inputs = [
             {
@@ -203,33 +213,35 @@ class Coupled(Learning, BaseEstimator):
             }
             for X, loss, weight, out in zip(images, losses, weights, masks, strict=True)
         ]  # fmt: skip
-        return Plan(maps, spectra, inputs)
-
-    def _loosened(self, plan: "Plan", callback: Callback | None) -> tuple[FusionFit, float]:
-        """Return the fit under the strongest tie that the data bear, and its gamma."""
-        strict = plan.fitted(None, self, callback=callback)
-        free = plan.fitted(0.0, self, strict, callback)
-        allowed = plan.allowed(free)
-        if sum(strict.misfits_) <= allowed:
-            return plan.fitted(STRONGEST, self, strict, callback), STRONGEST
-        low, high = np.log(WEAKEST), np.log(STRONGEST)
-        best, gamma, start = free, 0.0, free
-        for _ in range(BISECTIONS):
-            middle = 0.5 * (low + high)
-            fit = plan.fitted(float(np.exp(middle)), self, start, callback)
-            if sum(fit.misfits_) <= allowed:
-                best, gamma, start, low = fit, float(np.exp(middle)), fit, middle
-            else:
-                high = middle
-        return best, gamma
+        beside = [d for d in range(n) if images[d].shape[-1] == 1 and inputs[d]["weight"] == "auto"]
+        first = next((d for d in range(n) if images[d].shape[-1] > 1), None)
+        self.contrasts_: list[Any] = [None] * n
+        if first is None or not (beside or decides(resolve(self.maps, "maps", True))):
+            return Plan(Factor(k, self.maps, name="maps"), spectra, inputs)
+        alone = NMF(
+            k, loss=inputs[first]["loss"], maps=self.maps or Absent("auto"), spectra=penalties[first],
+            n_starts=self.n_starts, max_iter=self.max_iter, tol=self.tol, random_state=self.random_state,
+        )  # fmt: skip
+        observed = alone.observed(images[first], mask=mask, channel_mask=masks[first])
+        alone.fit(observed, callback=callback)
+        for d in beside:
+            data, self.contrasts_[d] = believed(
+                np.asarray(images[d]), alone.maps_, alone.flat_components, alone._problem(observed), observed
+            )  # fmt: skip
+            inputs[d] |= data
+        absent = alone.learned().get("absent_", np.zeros((*observed.domain, k), bool))
+        own = [Absent(absent) if p.tested else p for p in alone._penalties()["maps"]]
+        maps = Factor(k, own, name="maps")
+        return Plan(
+            maps, spectra, inputs, {maps: alone.maps_, spectra[first]: alone.flat_components.T}
+        )
 
     def _keep(self, plan: "Plan", fit: FusionFit, gamma: float) -> None:
         self.maps_ = fit[plan.maps]
         self.spectra_ = [np.ascontiguousarray(fit[S].T) for S in plan.spectra]
-        self.deviations_ = [
-            fit[N] if N is not None and N in fit.arrays else None for N in plan.deviations
-        ]
-        self.gamma_, self.n_components_ = gamma, self.maps_.shape[-1]
+        blank = np.zeros_like(self.maps_) if self.coupling == "weak" else None
+        self.deviations_ = [N and fit.arrays.get(N, blank) for N in plan.deviations]
+        self.gamma_, self.n_components_ = float(gamma), self.maps_.shape[-1]
         left = "arrays", "starts_"
         self.restored({name: value for name, value in vars(fit).items() if name not in left})
 
@@ -250,6 +262,7 @@ class Plan:
     maps: Factor
     spectra: list[Factor]
     inputs: list[dict[str, Any]]
+    alone: dict[Factor, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         loose = (f"deviation {d + 1}" for d in range(len(self.spectra) - 1))
@@ -261,35 +274,28 @@ class Plan:
 
     def fitted(
         self,
-        gamma: float | None,
+        gamma: float,
         model: Coupled,
-        start: FusionFit | None = None,
-        callback: Callback | None = None,
+        start: dict[Factor, np.ndarray],
+        callback: Callback | None,
     ) -> FusionFit:
-        """Return the fit at one strength of the tie, None for strictly shared maps."""
+        """Return the fit at one strength of the tie, infinite for strictly shared maps."""
+        init = {factor: np.nan_to_num(F) for factor, F in start.items()}
         for term, N in zip(self.terms, self.deviations, strict=True):
-            term.slots[0] = self.maps
-            if gamma is not None and N is not None:
-                N.penalties = [Free(), Norm(gamma)]
-                term.slots[0] = self.maps + N
-        init: Mapping[Factor, np.ndarray] = {}
-        if start is not None:
-            init = {factor: np.nan_to_num(F) for factor, F in start.arrays.items()}
-            empty = {N: np.zeros_like(start[self.maps]) for N in self.deviations if N is not None}
-            init = {**empty, **init} if gamma is not None else init
+            if gamma < np.inf and N is not None:
+                N.penalties, term.slots[0] = [Free(), Norm(gamma)], self.maps + N
+                init.setdefault(N, np.zeros_like(init[self.maps]))
         return Fusion(
             self.terms, init=init, n_starts=model.n_starts, max_iter=model.max_iter, tol=model.tol,
             random_state=model.random_state,
         ).fit(callback)  # fmt: skip
 
-    def allowed(self, free: FusionFit) -> float:
-        """Return the largest misfit that N need not take away: that of untied detectors and what noise adds."""
-        shapes = [term.data.shape for term in self.terms]
-        entries = sum(int(np.prod(shape)) for shape in shapes)
-        unknowns = sum(sum(shape) * self.maps.k for shape in shapes)
-        deviating = sum(shape[0] * self.maps.k for shape in shapes[:-1])
-        level = sum(free.misfits_) / max(entries - unknowns, 1)
-        return sum(free.misfits_) + level * (deviating + 3.0 * np.sqrt(2.0 * deviating))
+    def level(self) -> float:
+        """Return the weight of a norm that noise alone does not overcome."""
+        size = np.sqrt(
+            2 * sum(term.weight_ * term.loss_.reference(term.data) for term in self.terms)
+        )
+        return Norm.level((self.terms[0].data.shape[0], self.maps.k)) / float(size)
 
 
 def same_pixels(X: Any) -> list[Any]:

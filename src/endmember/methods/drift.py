@@ -199,8 +199,7 @@ class Drifting(SpectralEstimator):
     def _search(self, observed: Observed, k: int) -> Search:
         clean = observed.survey.n_negative == 0
         length = None if self.smooth == "auto" else float(self.smooth)
-        left = len(observed.columns) - 2 * int(np.ceil(self.max_shift))
-        if left < k + 2:
+        if (len(observed.columns) - 2 * int(np.ceil(self.max_shift))) < k + 2:
             channels = f"{len(observed.columns)} channels"
             raise EndmemberError(
                 Argument(channels, says=f"n_features = {channels}"),

@@ -234,8 +234,7 @@ class CP(Alternating):
         self.congruence_ = float(alike[np.argmax(np.abs(alike))]) if len(alike) else 0.0
         self.unique_ = kruskal_unique(factors)
         self.core_consistency_ = np.nan
-        whole = observed.mask is None and not observed.data.weighted
-        if whole and k <= min(layout.sizes):
+        if (observed.mask is None and not observed.data.weighted) and k <= min(layout.sizes):
             data = Tensor(observed.data, layout.sizes[:-1], observed.rows)
             self.core_consistency_ = core_consistency(
                 data.core([np.linalg.pinv(F).T for F in factors])

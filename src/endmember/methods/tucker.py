@@ -239,5 +239,6 @@ class Tucker(Alternating):
         self.n_components_ = data.ranks[-1]
 
     def _maps_of(self, observed: Observed, S: np.ndarray) -> np.ndarray:
-        free = np.any(self.maps_ < 0)
-        return NMF(S.shape[1], maps=Free() if free else None)._maps_of(observed, S)
+        return NMF(S.shape[1], maps=Free() if np.any(self.maps_ < 0) else None)._maps_of(
+            observed, S
+        )

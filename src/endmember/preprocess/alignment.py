@@ -317,8 +317,7 @@ def _fit_of(reference: Floats, inside: NDArray[np.integer], u: Floats, weight: F
     parts = np.column_stack([reference[inside], np.ones(len(u)), u, slope, u * slope])
     size = np.linalg.norm(parts, axis=0)
     size[size == 0] = 1.0
-    inverse = np.linalg.pinv(weight[:, None] * parts / size) * weight
-    return (inverse / size[:, None])[[0, 3, 4]].T
+    return ((np.linalg.pinv(weight[:, None] * parts / size) * weight) / size[:, None])[[0, 3, 4]].T
 
 
 def _from_median(moves: Floats, filled: NDArray[np.bool_], reach: float) -> Floats:

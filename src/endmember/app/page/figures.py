@@ -466,8 +466,9 @@ def map_plot(
     data: Image, width: int = 190, height: int = 200, drag: Any = None, **more: Any
 ) -> MapPlot | LinePlot:
     """Return what draws values over the pixels of data."""
-    line = data.is_line
-    return LinePlot(width, height, drag) if line else MapPlot("", width, height, drag, **more)
+    return (
+        LinePlot(width, height, drag) if data.is_line else MapPlot("", width, height, drag, **more)
+    )
 
 
 class Tick(pn.widgets.CheckBoxGroup):

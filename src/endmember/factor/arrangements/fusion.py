@@ -206,8 +206,7 @@ class Touching(Quadratic):
         step = new - F
         slope = np.sum(step * self.square.gradient(F))
         bend = 0.5 * np.sum(step * times_gram(step, self.square.G))
-        allowed = start + slope + times * bend + ROUNDING * abs(start)
-        return bool(self.misfit(new) <= allowed)
+        return bool(self.misfit(new) <= (start + slope + times * bend + ROUNDING * abs(start)))
 
 
 class FusedData(Arrangement):

@@ -83,8 +83,7 @@ def open_spectrum(path: Path) -> Any:
         raise FileNotFoundError(f"{path} does not exist; check the path of the reference")
     try:
         fault = elsewhere(path)
-        load = table_signal if path.suffix.lower() in TABLES else hs.load
-        loaded = [] if fault else load(path)
+        loaded = [] if fault else (table_signal if path.suffix.lower() in TABLES else hs.load)(path)
     except Exception as problem:
         raise EndmemberError(
             f"{path} cannot be read as a reference ({type(problem).__name__}: {problem}); give a file that HyperSpy "
@@ -121,10 +120,9 @@ def signal_of(values: np.ndarray, energy: np.ndarray, title: str) -> Any:
 
     rising = slice(None, None, 1 if energy[-1] >= energy[0] else -1)
     energy, steps = energy[rising], np.diff(energy[rising])
-    even = steps.size == 0 or np.ptp(steps) <= EVEN * abs(steps.mean())
     known = (
         {"offset": energy[0], "scale": steps.mean() if steps.size else 1.0}
-        if even
+        if (steps.size == 0 or np.ptp(steps) <= EVEN * abs(steps.mean()))
         else {"axis": energy}
     )
     axes = [{"size": size, "navigate": True} for size in values.shape[:-1]]

@@ -30,8 +30,7 @@ def subspace(data: Data, k: int, S: np.ndarray | None = None) -> tuple[np.ndarra
     if S is None:
         low = sketch(data, k, 0)
         return low.Z, low.V
-    C = data.dot(S) @ np.linalg.pinv(S.T @ S)
-    S = np.linalg.qr(data.transposed_dot(C))[0]
+    S = np.linalg.qr(data.transposed_dot(data.dot(S) @ np.linalg.pinv(S.T @ S)))[0]
     return data.dot(S), S
 
 

@@ -333,8 +333,7 @@ def _apexes(triangles: _Triangles, angles: np.ndarray) -> tuple[np.ndarray, bool
         run[run == run[-1]] = run[0]
     own = np.searchsorted(angles, OWN_ANGLES - 1e-12) % n
     apex = np.full(n, -1)
-    several = {int(run[i]) for i in own if feasible[i]}
-    touching = len(several) < int(feasible[own].sum())
+    touching = len({int(run[i]) for i in own if feasible[i]}) < int(feasible[own].sum())
     for label in np.unique(run[feasible]):
         members = np.flatnonzero(feasible & (run == label))
         inside = [k for k in range(3) if own[k] in members]

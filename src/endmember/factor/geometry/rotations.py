@@ -168,8 +168,7 @@ class _Walk:
         """Return between which t the row ``T_r + t u`` is feasible."""
         w, C = u @ inverse, self.points @ inverse
         turn = C * w[r] - C[:, r : r + 1] * w
-        height = self.walls[:, :-1] @ T[r] + self.walls[:, -1]
-        start = np.concatenate([C.ravel(), height, [1.0]])
+        start = np.concatenate([C.ravel(), (self.walls[:, :-1] @ T[r] + self.walls[:, -1]), [1.0]])
         slope = np.concatenate([turn.ravel(), self.walls[:, :-1] @ u, [w[r]]])
         low, high = interval(np.maximum(start, 0.0), slope)
         return low * (1.0 - SHORT_OF_END), high * (1.0 - SHORT_OF_END)

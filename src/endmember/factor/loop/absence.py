@@ -280,8 +280,9 @@ def moved_apart(problem: Problem, factors: Sequence[np.ndarray]) -> tuple[list[n
     share = 0.0
     for s in SHARES:
         below = np.minimum(heights - s * slopes, 0.0)
-        n = np.maximum(np.count_nonzero(below, axis=0), 1)
-        if (np.sum(below**2, axis=0) / n).max() > NOISE:
+        if (
+            np.sum(below**2, axis=0) / np.maximum(np.count_nonzero(below, axis=0), 1)
+        ).max() > NOISE:
             break
         share = float(s)
     left = 1.0 - share * float(mean @ even)

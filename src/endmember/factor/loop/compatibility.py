@@ -108,10 +108,9 @@ def _way_out(loss: Loss, penalties: Sequence[Sequence[Penalty]], burden: str) ->
     if solvers := _named(loss, penalties):
         return "use ", *among(solvers), " to have it chosen"
     if solvers := _named(SquaredError(), penalties):
-        squared = Argument("loss", "SquaredError", "em.SquaredError()")
         return (
             "use ",
-            squared,
+            Argument("loss", "SquaredError", "em.SquaredError()"),
             " with ",
             solvers[0],
             " instead of ",

@@ -85,8 +85,7 @@ def measure_noise(data: Data, loss: Loss, k: int) -> Noise:
     for above in range(most):
         V = low.V[:, :above]
         given_back = n * m / ((n - above) * (m - above))
-        reached = _drawn_edge(drawn - (drawn @ V) @ V.T)
-        edge = max(MARGIN * larger * given_back * reached, rounding)
+        edge = max(MARGIN * larger * given_back * _drawn_edge(drawn - (drawn @ V) @ V.T), rounding)
         if values[above] <= edge:
             break
     left = max(data.squared_norm - float(values[:above].sum()), 0.0)

@@ -207,8 +207,9 @@ def start(
     drawn = name == "random"  # for every mode of its own
     factors = random(data, k, rng) if drawn else data.unfolded(STARTS[name](data.matrix, k, rng))
     for mode, F in enumerate(factors):
-        filled = np.maximum(F, MEAN_FRACTION * np.mean(F)) if locks else F
-        factors[mode] = problem.clip(filled, mode)
+        factors[mode] = problem.clip(
+            np.maximum(F, MEAN_FRACTION * np.mean(F)) if locks else F, mode
+        )
     for mode, own in enumerate(problem.penalties):
         oversize = float(np.prod([penalty.oversize(factors[mode]) for penalty in own]))
         factors[mode] = factors[mode] / oversize

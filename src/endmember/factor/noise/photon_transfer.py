@@ -128,16 +128,14 @@ def safe_rank(values: Floats, n: int, m: int, total: float | None = None) -> int
     """
     start = min(15, n // 3)
     stop = min(max(min(30, 2 * n // 3), start + 2), values.size)
-    rounding = values.size * np.finfo(float).eps
-    logs = np.log(np.maximum(values, rounding * values[0] + 1e-300))
+    logs = np.log(np.maximum(values, (values.size * np.finfo(float).eps) * values[0] + 1e-300))
     line = np.polyfit(np.arange(start, stop), logs[start:stop], 1)
     floor = np.exp(np.polyval(line, np.arange(start)))
     excess = np.maximum(values[:start] - floor, 0)[::-1].cumsum()[::-1]
     rest = (total or values.sum()) - np.concatenate([[0.0], np.cumsum(values)])
     values, rest, ranks = values[:start], rest[:start], np.arange(start)
     edge = rest / ((n - ranks) * (m - ranks)) * (np.sqrt(n - ranks) + np.sqrt(m - ranks)) ** 2
-    enough = (values <= 1.05 * edge) | (excess <= _NEGLIGIBLE * rest)
-    return int(np.argmax(np.append(enough, True)))
+    return int(np.argmax(np.append((values <= 1.05 * edge) | (excess <= _NEGLIGIBLE * rest), True)))
 
 
 def _bins_of_equal_signal(positive: Floats) -> Indices:
@@ -161,8 +159,7 @@ def _photon_transfer(
     """
     square = residual**2 / np.maximum(share, LEAST_SHARE)
     trusted = known & (share >= LEAST_SHARE)
-    start = known & (square <= np.quantile(square, 1 - _TRIMMED))
-    for valid in (start, known):
+    for valid in ((known & (square <= np.quantile(square, 1 - _TRIMMED))), known):
         for _ in range(6):
             line, errors = _line_through(data, square, bins, trusted & valid)
             variance = np.maximum(line[0] * (data - residual), 0) + max(line[1], 0)

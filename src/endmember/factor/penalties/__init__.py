@@ -5,6 +5,7 @@ from endmember.factor.penalties.basis import Basis
 from endmember.factor.penalties.combining import (
     bounds_of,
     check_together,
+    decides,
     is_free,
     resolve,
     steers_columns,
@@ -48,6 +49,7 @@ __all__ = [
     "ZeroOutside",
     "bounds_of",
     "check_together",
+    "decides",
     "is_free",
     "resolve",
     "steers_columns",

@@ -20,6 +20,11 @@ def steers_columns(penalties: Iterable[Penalty]) -> bool:
     return any("column" in penalty.offers() for penalty in penalties)
 
 
+def decides(penalties: Iterable[Penalty]) -> bool:
+    """Tell whether data decide where one of the penalties holds, or how much it weighs."""
+    return any(p.tested or isinstance(getattr(p, "weight", 0), Automatic) for p in penalties)
+
+
 def resolve(
     penalties: Penalty | Iterable[Penalty] | None,
     name: str,

@@ -189,8 +189,9 @@ def _against_sums(own: Sequence[Penalty]) -> Words | None:
 def _against_scales(penalties: Sequence[Penalty], k: int) -> Words | None:
     """Return why the scales of components cannot be chosen after a fit with other penalties; None if they can."""
     for penalty in penalties:
-        fixed = penalty.fixes_scale(k).any() and not isinstance(penalty, SumToOne)
-        if penalty.has_scale or fixed:
+        if penalty.has_scale or (
+            penalty.fixes_scale(k).any() and not isinstance(penalty, SumToOne)
+        ):
             anew = Argument("the sum would choose anew", says="mode='scale' would choose anew")
             return worded(penalty), " decides on the scale already, which ", anew
     return None
@@ -349,8 +350,9 @@ class SoftOrthogonal(Penalty):
         """Leave every pixel to the component that is strongest there, where supports must be disjoint."""
         if not self._is_full:
             return F
-        strongest = np.argmax(unit_columns(F), axis=1)
-        return np.where(np.arange(F.shape[1]) == strongest[:, None], F, 0.0)
+        return np.where(
+            np.arange(F.shape[1]) == np.argmax(unit_columns(F), axis=1)[:, None], F, 0.0
+        )
 
     @property
     def _is_full(self) -> bool:

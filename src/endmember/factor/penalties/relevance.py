@@ -1,6 +1,7 @@
 """Penalties that decide what is needed at all: a whole factor by its norm, or its components by their relevance."""
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from scipy.special import gammaln
@@ -9,6 +10,9 @@ from endmember.errors import Argument, Words, check_known, refuse_if
 from endmember.factor.penalties.base import Penalty
 from endmember.factor.penalties.elementwise import Absent, Known
 from endmember.factor.subproblems import Quadratic, Setting, Subproblem
+
+#: How often noise alone may overcome the norm of a factor.
+BY_CHANCE = 0.01
 
 
 class Relevance(Penalty):
@@ -136,8 +140,10 @@ class Norm(Penalty):
 
     Parameters
     ----------
-    gamma : float
-        At 1 and above the factor is sure to be empty where it is alone in its term.
+    gamma : float or "auto"
+        At 1 and above the factor is sure to be empty where it is alone in its term. "auto" is the least at which noise
+        alone leaves the factor empty, in 99 of 100 cases, where terms have the weights of their noise: the default,
+        :math:`\gamma\,\|X\| = \sqrt{nk} + \sqrt{2\ln 100}`.
 
     References
     ----------
@@ -151,15 +157,26 @@ class Norm(Penalty):
     """
 
     has_scale = True
-    in_words = "of small norm (gamma = {gamma:g})"
+    in_words = "of small norm (gamma = {gamma})"
     references = ("M. Yuan and Y. Lin, J. R. Stat. Soc. B 68 (2006) 49.",)
 
-    def __init__(self, gamma: float = 0.01) -> None:
+    def __init__(self, gamma: float | str = "auto") -> None:
         self.gamma = gamma
+
+    @staticmethod
+    def level(shape: tuple[int, int]) -> float:
+        """Return the length that noise gives the slope at an empty factor (n, k) of unit curvature, at most."""
+        return float(np.sqrt(np.prod(shape)) + np.sqrt(2 * np.log(1 / BY_CHANCE)))
 
     def norm(self, subproblem: Quadratic) -> float:
         """Return what a factor of unit length costs."""
-        return self.gamma * _unit(subproblem.setting)
+        return self._cost(subproblem.shape, subproblem.setting)
+
+    def _cost(self, shape: tuple[int, int], setting: Setting | None) -> float:
+        root, size = (np.sqrt(setting.curvature), setting.size) if setting else (1.0, 1.0)
+        return float(
+            root * (self.level(shape) if self.gamma == "auto" else float(self.gamma) * size)
+        )
 
     def slope(self, subproblem: Quadratic, F: np.ndarray) -> np.ndarray:
         """Return the slope of the norm at ``F``; at zero the one nearest to balancing the misfit."""
@@ -170,13 +187,10 @@ class Norm(Penalty):
         return slope * min(1.0, self.norm(subproblem) / max(float(np.linalg.norm(slope)), 1e-300))
 
     def value(self, F: np.ndarray, setting: Setting | None) -> float:
-        return self.gamma * _unit(setting) * float(np.linalg.norm(F))
+        return self._cost((F.shape[0], F.shape[1]), setting) * float(np.linalg.norm(F))
 
     def check(self, shape: tuple[int, int], setting: Setting) -> None:
         refuse_if(
-            not self.gamma >= 0, f"em.Norm(gamma={self.gamma!r}) needs a weight of at least 0"
+            self.gamma != "auto" and not (isinstance(self.gamma, Real) and float(self.gamma) >= 0),
+            f'em.Norm(gamma={self.gamma!r}) needs a weight of at least 0, or "auto"',
         )
-
-
-def _unit(setting: Setting | None) -> float:
-    return float(np.sqrt(setting.curvature) * setting.size) if setting else 1.0

@@ -251,8 +251,7 @@ class Unimodal(_Shape):
 
     def nearest(self, y: np.ndarray, weights: np.ndarray, setting: Setting | None) -> np.ndarray:
         rising = _errors_of_rising(y, weights)
-        falling = _errors_of_rising(y[::-1], weights[::-1])[::-1]
-        peak = int(np.argmin(rising + falling))
+        peak = int(np.argmin(rising + _errors_of_rising(y[::-1], weights[::-1])[::-1]))
         sides = isotonic(y[:peak], weights[:peak]), isotonic(y[peak:], weights[peak:], rising=False)
         return np.maximum(np.concatenate(sides), 0.0)
 
@@ -389,8 +388,7 @@ def _errors_of_rising(y: np.ndarray, weights: np.ndarray) -> np.ndarray:
             share = weight / total if total > 0 else 0.5
             spread += left_spread + left_weight * share * (mean - left_mean) ** 2
             mean, weight = left_mean + share * (mean - left_mean), total
-        so_far = pools[-1][3] if pools else 0.0
-        error = so_far + spread + weight * min(mean, 0.0) ** 2
+        error = (pools[-1][3] if pools else 0.0) + spread + weight * min(mean, 0.0) ** 2
         pools.append((mean, weight, spread, error))
         errors[p + 1] = error
     return errors

@@ -90,8 +90,7 @@ class HALS(Solver):
         if not isinstance(self.inner, str):
             return self.inner
         n, k = subproblem.shape
-        rho = 1 + n_others * (n + k) / (n * (k + 1))
-        return min(10, int(1 + 0.5 * rho))
+        return min(10, int(1 + 0.5 * (1 + n_others * (n + k) / (n * (k + 1)))))
 
 
 def _pass(subproblem: Quadratic | Ratio, F: np.ndarray, rules: Sequence[Any]) -> None:

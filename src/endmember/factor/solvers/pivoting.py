@@ -133,8 +133,7 @@ def _under_norm(subproblem: Quadratic, F: np.ndarray, cost: float) -> np.ndarray
     low = high - 1.0
     while excess(low) <= 0 and high - low < FAR:
         low -= 2.0
-    root = brentq(excess, low, high, xtol=1e-12) if high - low < FAR else low
-    return at(float(np.exp(root)))
+    return at(float(np.exp(brentq(excess, low, high, xtol=1e-12) if high - low < FAR else low)))
 
 
 def patterns_of(free: np.ndarray) -> list[np.ndarray]:
@@ -224,8 +223,7 @@ def solve_rows(
         for c in range(k):
             h[c], low[c], high[c], f = H[i, c], lower[i, c], upper[i, c], F[i, c]
             below = (low[c] == high[c]) | ((f <= low[c]) & (low[c] > -np.inf))
-            above = (f >= high[c]) & (high[c] < np.inf)
-            side[c] = -1.0 if below else 1.0 if above else 0.0
+            side[c] = -1.0 if below else 1.0 if ((f >= high[c]) & (high[c] < np.inf)) else 0.0
             at_zero &= (side[c] == 0) | ((low[c] if below else high[c]) == 0.0)
             key |= (side[c] == 0) << c
         left[i] = True

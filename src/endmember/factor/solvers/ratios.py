@@ -56,8 +56,7 @@ class MultiplicativeUpdate(Solver):
         if subproblem.quadratic.any():
             up = up + F @ np.maximum(-subproblem.quadratic, 0)
             # The surrogate ``down·t − up·F ln t + ½ (curvature/F) t²`` has its minimum at a root.
-            curvature = F @ np.maximum(subproblem.quadratic, 0)
-            root = np.sqrt(down**2 + 4.0 * curvature * up)
+            root = np.sqrt(down**2 + 4.0 * (F @ np.maximum(subproblem.quadratic, 0)) * up)
             return subproblem.clip(F * _quotient(2.0 * up, down + root))
         beta = subproblem.beta
         gamma = 1.0 / (2.0 - beta) if beta < 1 else 1.0 / max(beta - 1.0, 1.0)

@@ -417,10 +417,9 @@ def guard(seconds: float | None = None, memory: float | None = None) -> Iterator
 
 @contextlib.contextmanager
 def _time_limit(seconds: float | None) -> Iterator[None]:
-    main = threading.main_thread()
     if (
         seconds is None
-        or threading.current_thread() is not main
+        or threading.current_thread() is not threading.main_thread()
         or not hasattr(signal, "setitimer")
     ):
         yield

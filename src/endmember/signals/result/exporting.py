@@ -67,8 +67,7 @@ def _single_spectra(answer: Any, file: Path) -> None:
     """Write each spectrum into a file of its own, numbered where there are several."""
     k = len(answer.spectra.data)
     for j in range(k):
-        name = file if k == 1 else file.with_stem(f"{file.stem}-{j + 1}")
-        answer.spectra.inav[j].save(name)
+        answer.spectra.inav[j].save(file if k == 1 else file.with_stem(f"{file.stem}-{j + 1}"))
 
 
 def _everything(answer: Any, file: Path) -> None:
