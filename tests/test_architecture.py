@@ -174,16 +174,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 24,
-    "app": 2280,
-    "assess": 2144,
+    "app": 2279,
+    "assess": 2119,
     "catalogue": 42,
-    "cli": 1097,
+    "cli": 1096,
     "errors": 53,
-    "factor": 6746,
-    "methods": 2191,
-    "preprocess": 1106,
+    "factor": 6779,
+    "methods": 2182,
+    "preprocess": 1105,
     "show": 730,
-    "signals": 2178,
+    "signals": 2176,
     "synthetic": 402,
 }
 
