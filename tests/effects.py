@@ -47,7 +47,13 @@ def numbers(thing: Any) -> list[Any]:
     if hasattr(thing, "axes_manager"):
         return [*numbers(thing.data), *(axis.axis for axis in thing.axes_manager._axes)]
     if isinstance(thing, em.Unmixing):
-        doubts = [thing.errors, thing.bands, thing.comparison and thing.comparison.angles]
+        doubts = [
+            thing.errors,
+            thing.bands,
+            thing.recurrence,
+            thing.anomalies,
+            thing.comparison and thing.comparison.angles,
+        ]
         doubts.append(thing.percentages and thing.percentages.rows())
         return numbers([thing.maps, thing.spectra, thing.model, *doubts])
     if hasattr(thing, "learned"):

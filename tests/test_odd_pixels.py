@@ -42,6 +42,18 @@ def test_masked_pixels_are_not_judged(planted):
     assert found.sentence.startswith("None of the 1021 pixels")
 
 
+def test_they_are_kept_with_the_answer_and_drawn_in_its_report(planted, tmp_path):
+    data, odd = planted
+    result = em.unmix(data, em.NMF(3, loss=em.PoissonScaled(), random_state=0))
+    result.anomalies = em.assess.anomalies(result)
+    result.save(tmp_path / "kept")
+    again = em.open(tmp_path / "kept").anomalies
+    np.testing.assert_array_equal(again.found, odd)
+    np.testing.assert_allclose(again.score, result.anomalies.score)
+    assert again.sentence == result.anomalies.sentence
+    assert "Odd pixels" in (tmp_path / "kept" / "report.html").read_text(encoding="utf-8")
+
+
 def test_missing_entries_are_no_anomaly(planted):
     data, odd = planted
     weights = np.ones(data.shape)

@@ -77,6 +77,8 @@ ROWS: dict[str, tuple[str, dict[str, str]]] = {
             "tol": "--tol 0.01",
             "errors": "--errors",
             "ambiguity": "--ambiguity",
+            "recurrence": "--recurrence",
+            "anomalies": "--anomalies",
             "crosscheck": "--crosscheck",
             "assume": "--assume distinct-spectra",
         },

@@ -88,7 +88,7 @@ PENALTIES = {
     "soft_orthogonal": PenaltyRow(
         "SoftOrthogonal",
         "maps",
-        "Weight of maps that overlap little (0.01 suits phases in separate places; see 'endmember path').",
+        "Weight of maps that overlap little (such as 0.01).",
         "Little overlap (soft orthogonality)",
         "orthogonal",
     ),
@@ -105,8 +105,7 @@ PENALTIES = {
     "minimum_volume": PenaltyRow(
         "MinimumVolume",
         "spectra",
-        "Weight of spectra as alike as the data allow, for data without pure pixels; the maps are "
-        "scaled to sum to one, unless another penalty scales them.",
+        "Weight of spectra as alike as the data allow (no pure pixels); scales maps to sum to one.",
         "Minimum volume of the spectra",
         "volume",
     ),

@@ -280,7 +280,12 @@ class Watch(ExitStack):
         return self.stopped
 
     def _show(self, progress: Any, elapsed: float) -> None:
-        words = f"sweep {progress.sweep}, objective {progress.objective:.4g}"
+        known = progress.objective == progress.objective
+        words = (
+            f"sweep {progress.sweep}, objective {progress.objective:.4g}"
+            if known
+            else f"draw {progress.sweep}"
+        )
         left = progress.seconds_left
         if left is not None:
             words += f", about {_duration(left)} left"

@@ -21,7 +21,7 @@ from endmember.catalogue import (
 )
 from endmember.errors import EndmemberError, refuse_if
 
-from .console import in_options, note
+from .console import Watch, in_options, note
 from .options import ClosureOption, DispersionOption, LossOption, SeedOption, dashed, only_with
 
 
@@ -288,6 +288,16 @@ class Doubts:
             "--ambiguity", help="Bands of all spectra and maps that fit as well, in the report."
         ),
     ] = False
+    recurrence: Annotated[
+        bool,
+        typer.Option(
+            "--recurrence", help="How often each comes back where pixels are drawn anew (slow)."
+        ),
+    ] = False
+    anomalies: Annotated[
+        bool,
+        typer.Option("--anomalies", help="Pixels that are no mixture of the components, as a map."),
+    ] = False
     quantify: Annotated[
         bool,
         typer.Option("--quantify", help="With --elements: per cent of each, in composition.csv."),
@@ -305,6 +315,8 @@ class Doubts:
         asked: dict[str, Any] = {
             "errors": self.errors and em.assess.uncertainty,
             "bands": self.ambiguity and em.assess.ambiguity,
+            "recurrence": self.recurrence and _recurring,
+            "anomalies": self.anomalies and em.assess.anomalies,
             "percentages": self.quantify and em.assess.composition,
             "comparison": self.crosscheck and _compared,
         }
@@ -322,6 +334,12 @@ def _judge(result: Any, image: Any, name: str, judge: Any, command: Any) -> None
     else:
         typer.echo(in_options(found.sentence, command))
         setattr(result, name, found)
+
+
+def _recurring(result: Any, image: Any) -> Any:
+    """Draw pixels anew, and show how far that is."""
+    with Watch() as watch:
+        return em.assess.recurrence(result, image, callback=watch)
 
 
 def _compared(result: Any, image: Any) -> Any:

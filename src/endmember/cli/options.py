@@ -119,8 +119,8 @@ CropOption = Annotated[
 MissingOption = Annotated[
     Literal["leave-out", "empty"] | None,
     typer.Option(
-        metavar="leave-out|empty",
-        help="Leave out NaN values, or empty pixels too.",
+        metavar="WHICH",
+        help="leave-out (NaN, infinity), empty (all-zero pixels too).",
     ),
 ]
 WeightsOption = Annotated[
@@ -216,14 +216,9 @@ class Source:
     ] = None
 
     def open(
-        self,
-        file: Path,
-        *,
-        lazy: bool = False,
-        weights: Path | None = None,
-        exposure: Path | None = None,
+        self, file: Path, *, lazy: bool = False, weights: Path | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the whole image, and masks, weights and exposure as the library takes them after cropping."""
+        """Return the whole image, and masks and weights as the library takes them after cropping."""
         from endmember.factor.data.inspection import pattern_of, unwrap
 
         image = open_image(file, lazy, self.signal, reading_of(self.reader, self.energy_axis))
@@ -241,8 +236,6 @@ class Source:
             ]
         if weights is not None:
             masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]
-        if exposure is not None:
-            masks["exposure"] = _array("--exposure", exposure, shape[:-1], "pixels")
         return image, masks
 
     def read(

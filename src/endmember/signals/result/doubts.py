@@ -6,7 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from endmember.assess import Bands, Errors, Interval, Recurrence, detectability, element_hints
+from endmember.assess import (
+    Anomalies,
+    Bands,
+    Errors,
+    Interval,
+    Recurrence,
+    detectability,
+    element_hints,
+)
 from endmember.assess.comparison import Comparison
 from endmember.assess.remedies import other_answers_in_words
 from endmember.factor.data import Axis
@@ -15,6 +23,7 @@ from endmember.factor.noise.model import NoiseModel
 from endmember.methods.estimator import loss_of
 from endmember.show.html import Section
 from endmember.signals.bridge import with_values
+from endmember.signals.files.reading import read
 from endmember.signals.result.misfits import open_together, save_together
 
 #: What is kept of how sure an answer is: its class, and the titles of its arrays in a file of its name, if any.
@@ -40,6 +49,8 @@ _KEPT: dict[str, tuple[type, dict[str, str]]] = {
     ),
     "recurrence": (Recurrence, {}),
 }
+#: The title of what is kept of pixels that are no mixture.
+_ODD = "pixels that are no mixture, and how far they are from one"
 #: A component is doubted that is less than this many times as strong as one fitted to noise.
 HARDLY = 1.5
 #: Whether a component can be seen is not worked out for more entries than this.
@@ -47,7 +58,7 @@ _MOST_ENTRIES = 3e7
 
 
 def save_doubts(folder: Path, result: Any) -> dict[str, Any]:
-    """Write ``errors.hspy`` and ``bands.hspy`` where they were computed; return what the record keeps of them."""
+    """Write what was worked out into files of its own; return what the record keeps of it."""
     record: dict[str, Any] = {}
     for name, (_, titles) in _KEPT.items():
         doubts = getattr(result, name)
@@ -56,6 +67,10 @@ def save_doubts(folder: Path, result: Any) -> dict[str, Any]:
             save_together(folder / f"{name}.hspy", titles, values, result.maps, result.spectra)
             rest = {part: value for part, value in vars(doubts).items() if part not in titles}
             record[name] = _plain(rest)
+    if (odd := result.anomalies) is not None:
+        kept = with_values(result.maps, np.stack([odd.found, odd.score], axis=-1), _ODD)
+        kept.save(folder / "anomalies.hspy")
+        record["anomalies"] = {"level": odd.level}
     record["intervals"] = {name: _plain(vars(one)) for name, one in result.intervals.items()}
     learned = result.model.learned()
     if result.errors is None and "maps_error_" in learned:
@@ -70,6 +85,9 @@ def open_doubts(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "intervals": {name: Interval(**_arrays(kept)) for name, kept in intervals}
     }
+    if "anomalies" in record:
+        flags, score = read(folder / "anomalies.hspy")[0].data
+        found["anomalies"] = Anomalies(flags == 1, score, **record["anomalies"])
     for name in _KEPT.keys() & record.keys():
         kept, (kind, titles) = record[name], _KEPT[name]
         values: dict[str, Any] = open_together(folder / f"{name}.hspy", titles) if titles else {}
@@ -148,6 +166,9 @@ def doubts_in_words(result: Any) -> list[Section]:
     if result.intervals:
         said = [(name, interval.sentence) for name, interval in result.intervals.items()]
         sections.append(Section("Intervals", table=said))
+    if result.anomalies is not None:
+        odd = result.anomalies
+        sections.append(Section("Odd pixels", figure=odd.plot(), text=odd.sentence))
     if result.bands is not None:
         axis = Axis.of(result.spectra)
         sections.append(

@@ -23,7 +23,7 @@ DATA = "data.hspy"
 #: Everything that a saved result may hold.
 FILES = {
     RECORD, DATA, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
-    "errors.hspy", "bands.hspy", "composition.csv", "report.html", "components.png",
+    "errors.hspy", "bands.hspy", "anomalies.hspy", "composition.csv", "report.html", "components.png",
     *(f"{part}_{number}.hspy" for part in ("maps", "spectra", "misfit") for number in range(1, 1000)),
 }  # fmt: skip
 #: So often a folder is swapped again that another process put in its place in between.

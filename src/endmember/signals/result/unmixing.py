@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from endmember import show
-from endmember.assess import Bands, Composition, Errors, Interval, Recurrence, composition
+from endmember import assess, show
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.opinions import second_opinions
 from endmember.errors import NAMES_IN_RESULTS, EndmemberError, refuse_if
@@ -183,8 +182,8 @@ class Unmixing(Shown):
         Data path and hash, processing steps, versions, timings.
     errors : Errors, optional
         Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
-    bands : Bands, recurrence : Recurrence, optional
-        Set them to what :func:`em.assess.ambiguity` and :func:`em.assess.recurrence` return.
+    bands : Bands, recurrence : Recurrence, anomalies : Anomalies, optional
+        Likewise what :func:`em.assess.ambiguity`, :func:`em.assess.recurrence`, :func:`em.assess.anomalies` return.
     intervals : dict of str to Interval
         Put in what :func:`em.assess.displacement` returns, by the name of the quantity.
     percentages : Composition, optional
@@ -206,12 +205,13 @@ class Unmixing(Shown):
         self.maps, self.spectra, self.model = maps, spectra, model
         self.options, self.record = options, record
         self._misfit, self._data = misfit, None
-        self.errors: Errors | None = None
-        self.bands: Bands | None = None
-        self.intervals: dict[str, Interval] = {}
+        self.errors: assess.Errors | None = None
+        self.bands: assess.Bands | None = None
+        self.intervals: dict[str, assess.Interval] = {}
         self.comparison: Comparison | None = None
-        self.recurrence: Recurrence | None = None
-        self.percentages: Composition | None = None
+        self.recurrence: assess.Recurrence | None = None
+        self.anomalies: assess.Anomalies | None = None
+        self.percentages: assess.Composition | None = None
 
     def __getattr__(self, name: str) -> Any:
         known = f"; it is called {NAMES_IN_RESULTS[name]}" if name in NAMES_IN_RESULTS else ""
@@ -293,9 +293,9 @@ class Unmixing(Shown):
 
     def composition(
         self, method: str | None = None, factors: Any = None, thickness: Any = None
-    ) -> Composition:
+    ) -> assess.Composition:
         """Return what every component holds of each element, with errors; as :func:`em.assess.composition`."""
-        found = composition(self, method=method, factors=factors, thickness=thickness)
+        found = assess.composition(self, method=method, factors=factors, thickness=thickness)
         maps = with_values(self.maps, np.moveaxis(found.maps, 0, -1), "atomic per cent")
         self.percentages = replace(found, maps=maps)
         return self.percentages
@@ -398,7 +398,8 @@ class Unmixing(Shown):
         """Keep the answer in formats that others read.
 
         ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json``, ``report.html``, and
-        ``errors.hspy`` and ``bands.hspy`` where computed. Written beside and renamed: a crash leaves the old answer.
+        ``errors.hspy``, ``bands.hspy``, ``anomalies.hspy`` where computed. Written beside and renamed: a crash leaves the
+        old answer.
 
         Parameters
         ----------
