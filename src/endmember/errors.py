@@ -175,8 +175,10 @@ class EndmemberFileError(EndmemberError, OSError):
         return made
 
 
-def refuse_if(wrong: Any, *words: str | Argument, **more: Any) -> None:
-    """Raise an `EndmemberError` of these words where a condition holds.
+def refuse_if(
+    wrong: Any, *words: str | Argument, kind: type[EndmemberError] = EndmemberError, **more: Any
+) -> None:
+    """Raise an error of these words where a condition holds.
 
     Parameters
     ----------
@@ -184,6 +186,7 @@ def refuse_if(wrong: Any, *words: str | Argument, **more: Any) -> None:
         What must not be.
     *words : str or Argument
         The sentence; it is put together whether it is needed or not, so it must be cheap and possible either way.
+    kind : class of EndmemberError
     **more
         ``parameter`` and ``way_out``, as of `EndmemberError`.
 
@@ -196,7 +199,7 @@ def refuse_if(wrong: Any, *words: str | Argument, **more: Any) -> None:
     >>> refuse_if(2 < 1, "two is less than one")
     """
     if wrong:
-        raise EndmemberError(*words, **more)
+        raise kind(*words, **more)
 
 
 def check_known(name: str, value: Any, *allowed: Any) -> None:

@@ -222,12 +222,16 @@ def given_fit(
             name: value for name, value in fitted.options.items() if options.get(name) is None
         }
         return fitted.model, fitted.data_again() if X is None else X, options
-    if not isinstance(fitted, SpectralEstimator) or "maps_" not in fitted.learned():
-        raise EndmemberTypeError(
-            f"{fitted!r} is not fitted; give a fitted model with its data, or what em.unmix returned"
-        )
-    if X is None:
-        raise EndmemberTypeError("the data are missing: give a fitted model together with its data")
+    refuse_if(
+        not isinstance(fitted, SpectralEstimator) or "maps_" not in fitted.learned(),
+        f"{fitted!r} is not fitted; give a fitted model with its data, or what em.unmix returned",
+        kind=EndmemberTypeError,
+    )
+    refuse_if(
+        X is None,
+        "the data are missing: give a fitted model together with its data",
+        kind=EndmemberTypeError,
+    )
     X, shape = given(X), np.shape(fitted.maps_)[:-1]
     if domain is None and len(shape) > 1 and X.shape[:-1] == (math.prod(shape),):
         options["domain"] = shape

@@ -296,10 +296,11 @@ def compare(
         'give at least two models by name, such as {"NMF": em.NMF(3), "VCA": em.VCA(3)}',
     )
     for name, model in models.items():
-        if not isinstance(model, SpectralEstimator):
-            raise EndmemberTypeError(
-                f"{name!r} is no model but {model!r}; give one such as em.NMF(3)"
-            )
+        refuse_if(
+            not isinstance(model, SpectralEstimator),
+            f"{name!r} is no model but {model!r}; give one such as em.NMF(3)",
+            kind=EndmemberTypeError,
+        )
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "domain": domain}
     fits = Parallel(n_jobs=n_jobs)(
         delayed(_fitted)(clone(model), X, {**options, "callback": callback})

@@ -240,8 +240,11 @@ class _Turned:
         )
         spectra = observed.spectra(S * self.size) * observed.unit ** powers.get("components_", 0)
         value = np.asarray(self.quantity(maps, spectra), dtype=float)
-        if value.ndim:
-            raise EndmemberTypeError("of must return one number; sum or index what it returns")
+        refuse_if(
+            value.ndim,
+            "of must return one number; sum or index what it returns",
+            kind=EndmemberTypeError,
+        )
         return float(value)
 
     def turn(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -144,10 +144,11 @@ def given_loss(loss: Any) -> Loss:
     TypeError
         If it is not a loss.
     """
-    if loss is not None and not isinstance(loss, Loss):
-        raise EndmemberTypeError(
-            f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None"
-        )
+    refuse_if(
+        loss is not None and not isinstance(loss, Loss),
+        f"loss={loss!r} is not a loss; give one such as em.Poisson(), or None",
+        kind=EndmemberTypeError,
+    )
     return SquaredError() if loss is None else loss
 
 

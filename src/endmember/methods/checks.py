@@ -28,10 +28,11 @@ def check_number_of_components(k: Any, name: str = "n_components") -> int:
         If it is missing, not a whole number, or below 1.
     """
     refuse_if(k is None, f"{name} is missing: say how many; em.assess.rank(X) suggests")
-    if not isinstance(k, Integral) or isinstance(k, bool):
-        raise EndmemberTypeError(
-            f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3"
-        )
+    refuse_if(
+        not isinstance(k, Integral) or isinstance(k, bool),
+        f"{name}={k!r} is not a whole number; give an int of at least 1, such as 3",
+        kind=EndmemberTypeError,
+    )
     refuse_if(
         k < 1, Argument(name, k), " leaves nothing to find; give a whole number of at least 1"
     )

@@ -306,11 +306,12 @@ def same_pixels(X: Any) -> list[Any]:
     TypeError, ValueError
         If they are not several, or not of the same pixels.
     """
-    if not isinstance(X, list | tuple) or len(X) < 2:
-        raise EndmemberTypeError(
-            "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
-            "single one goes to em.NMF"
-        )
+    refuse_if(
+        not isinstance(X, list | tuple) or len(X) < 2,
+        "em.Coupled takes a list of at least two data sets of the same pixels, such as [eels, edxs]; a "
+        "single one goes to em.NMF",
+        kind=EndmemberTypeError,
+    )
     refuse_if(
         len({id(one) for one in X}) < len(X),
         "one data set is given twice; give each detector's data once",

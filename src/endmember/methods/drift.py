@@ -136,10 +136,11 @@ class Drifting(SpectralEstimator):
         return [("model", self.model), *self.learned().get("model_", self.model).parts()]
 
     def _check_parameters(self) -> None:
-        if not isinstance(self.model, SpectralEstimator) or isinstance(self.model, Drifting):
-            raise EndmemberTypeError(
-                f"model={self.model!r} is no model of spectra and maps; give one such as em.NMF(3)"
-            )
+        refuse_if(
+            not isinstance(self.model, SpectralEstimator) or isinstance(self.model, Drifting),
+            f"model={self.model!r} is no model of spectra and maps; give one such as em.NMF(3)",
+            kind=EndmemberTypeError,
+        )
         refuse_if(
             not isinstance(self.max_shift, Real) or not 0 < float(self.max_shift) < np.inf,
             Argument.of("max_shift", self.max_shift),
@@ -150,15 +151,17 @@ class Drifting(SpectralEstimator):
             self.smooth != "auto" and not known,
             f'smooth={self.smooth!r} is not known; allowed: "auto", or a length in pixels, 0 for none',
         )
-        if not isinstance(self.dispersion, bool):
-            raise EndmemberTypeError(
-                f"dispersion={self.dispersion!r} must be True, for axes that are stretched as well, or False"
-            )
-        if not hasattr(self.model, "n_components"):
-            raise EndmemberTypeError(
-                f"{type(self.model).__name__} has no n_components, the number of spectra to look for; give a model "
-                "that has, such as em.NMF(3)"
-            )
+        refuse_if(
+            not isinstance(self.dispersion, bool),
+            f"dispersion={self.dispersion!r} must be True, for axes that are stretched as well, or False",
+            kind=EndmemberTypeError,
+        )
+        refuse_if(
+            not hasattr(self.model, "n_components"),
+            f"{type(self.model).__name__} has no n_components, the number of spectra to look for; give a model "
+            "that has, such as em.NMF(3)",
+            kind=EndmemberTypeError,
+        )
         self.model._check_parameters()
 
     def _keeps_empty(self, axes: int, of_signal: bool) -> bool:

@@ -187,10 +187,11 @@ class Term:
         weights: Any = None,
     ) -> None:
         for factor in factors:
-            if not isinstance(factor, Expression):
-                raise EndmemberTypeError(
-                    f"{factor!r} is no factor; give em.Factor(k), a sum of factors, or a known matrix times one (G @ S)"
-                )
+            refuse_if(
+                not isinstance(factor, Expression),
+                f"{factor!r} is no factor; give em.Factor(k), a sum of factors, or a known matrix times one (G @ S)",
+                kind=EndmemberTypeError,
+            )
         self.slots = list(factors)
         self.loss_ = given_loss(loss)
         X = given(data.data[..., np.newaxis] if is_image(data) else data)
@@ -325,8 +326,11 @@ def checked_terms(terms: Iterable[Term]) -> Sequence[Term]:
         With the way out.
     """
     terms = list(terms)
-    if not terms or not all(isinstance(term, Term) for term in terms):
-        raise EndmemberTypeError("em.Fusion takes a list of em.Term, at least one")
+    refuse_if(
+        not terms or not all(isinstance(term, Term) for term in terms),
+        "em.Fusion takes a list of em.Term, at least one",
+        kind=EndmemberTypeError,
+    )
     sizes = {factor.k for term in terms for slot in term.slots for factor in slot.factors}
     refuse_if(
         len(sizes) > 1,

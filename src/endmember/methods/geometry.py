@@ -157,10 +157,11 @@ class VCA(_PurePixels):
             check_positive_whole("segments", self.segments)
         if self.sampling is None:
             return
-        if not hasattr(self.sampling, "sampler"):
-            raise EndmemberTypeError(
-                f"sampling={self.sampling!r} samples nothing; give em.SubspaceSampling()"
-            )
+        refuse_if(
+            not hasattr(self.sampling, "sampler"),
+            f"sampling={self.sampling!r} samples nothing; give em.SubspaceSampling()",
+            kind=EndmemberTypeError,
+        )
         refuse_if(
             self.segments is not None or self.closure,
             "sampling goes with neither segments nor closure: artificial spectra lie in no tile and "

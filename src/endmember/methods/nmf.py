@@ -188,10 +188,11 @@ class NMF(Alternating):
         penalties = self._penalties()
         check_together(penalties, int(self.n_components or 1))
         check_sweeps(self)
-        if self.solver is not None and not isinstance(self.solver, Solver):
-            raise EndmemberTypeError(
-                f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None"
-            )
+        refuse_if(
+            self.solver is not None and not isinstance(self.solver, Solver),
+            f"solver={self.solver!r} is not a solver; give em.ANLS(), em.HALS() or None",
+            kind=EndmemberTypeError,
+        )
         loss, own = self.own_loss(), list(penalties.values())
         solvers = self._solvers(loss, own, int(self.n_components or 1))
         check_combination(loss, solvers, own, penalties)

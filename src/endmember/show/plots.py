@@ -63,11 +63,12 @@ def components(
     picture = answer.picture() if hasattr(answer, "picture") else answer
     if hasattr(picture, "maps_") and hasattr(picture, "components_"):
         picture = Components(maps=picture.maps_, spectra=picture.components_)
-    if not isinstance(picture, Components):
-        raise EndmemberTypeError(
-            f"cannot draw the components of a {type(picture).__name__}: give a Components, "
-            "a model after fit (maps_ and components_), or an answer whose picture() returns Components"
-        )
+    refuse_if(
+        not isinstance(picture, Components),
+        f"cannot draw the components of a {type(picture).__name__}: give a Components, "
+        "a model after fit (maps_ and components_), or an answer whose picture() returns Components",
+        kind=EndmemberTypeError,
+    )
     given: dict[str, Any] = {
         "energy": energy,
         "energy_units": energy_units,
@@ -111,11 +112,12 @@ def residual(answer: Misfit | Any) -> page.Figure:
     3
     """
     misfit = answer.misfit() if hasattr(answer, "misfit") else answer
-    if not isinstance(misfit, Misfit):
-        raise EndmemberTypeError(
-            f"cannot draw the residual of a {type(answer).__name__}: "
-            "give a Misfit, or an answer whose misfit() returns one"
-        )
+    refuse_if(
+        not isinstance(misfit, Misfit),
+        f"cannot draw the residual of a {type(answer).__name__}: "
+        "give a Misfit, or an answer whose misfit() returns one",
+        kind=EndmemberTypeError,
+    )
     values, reduction = drawing.flatten_domain(misfit.map)
     space = Space.of(values, misfit.pixel_size, misfit.pixel_units, scale=1.35)
     figure = page.blank_figure(

@@ -56,10 +56,11 @@ def unwrap(X: Any) -> Any:
     ValueError
         If the signal has neither one signal axis, nor two at every pixel of a scan.
     """
-    if isinstance(X, str | os.PathLike):
-        raise EndmemberTypeError(
-            f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})"
-        )
+    refuse_if(
+        isinstance(X, str | os.PathLike),
+        f"{str(X)!r} names a file and is no data; read it first: em.load({str(X)!r})",
+        kind=EndmemberTypeError,
+    )
     if not is_signal(X):
         return X
     axes = X.axes_manager
@@ -211,10 +212,11 @@ def given(X: Any, least: int = 2, pattern: tuple[int, ...] | None = None) -> Giv
         return X
     if isinstance(X, Data):
         return Given(X, X.origin.axis if X.origin else Axis.numbers(X.shape[1]))
-    if X is None:
-        raise EndmemberTypeError(
-            "X is None and no spectrum image; give an array (*domain, channels) or a signal"
-        )
+    refuse_if(
+        X is None,
+        "X is None and no spectrum image; give an array (*domain, channels) or a signal",
+        kind=EndmemberTypeError,
+    )
     array, hidden = unwrap(X), None
     if sparse.issparse(array):
         array = sparse.csr_array(array)

@@ -47,11 +47,12 @@ def resolve(
     if isinstance(penalties, Iterable) and not isinstance(penalties, str):
         given = list(penalties)
     for penalty in given:
-        if not isinstance(penalty, Penalty):
-            raise EndmemberTypeError(
-                f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
-                "them, or None"
-            )
+        refuse_if(
+            not isinstance(penalty, Penalty),
+            f"{name}={penalty!r} is not a penalty; give one such as em.Smooth(), a list of "
+            "them, or None",
+            kind=EndmemberTypeError,
+        )
         refuse_if(
             name == "maps" and isinstance(penalty, Basis),
             worded(penalty),

@@ -100,11 +100,12 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
     ValueError
         If their energy axes have no channel in common, or other units.
     """
-    if not (isinstance(first, Unmixing) and isinstance(second, Unmixing)):
-        raise EndmemberTypeError(
-            "an answer of em.unmix about one spectrum image is compared with another such answer; give two, and of "
-            "several detectors unmix each detector by itself"
-        )
+    refuse_if(
+        not (isinstance(first, Unmixing) and isinstance(second, Unmixing)),
+        "an answer of em.unmix about one spectrum image is compared with another such answer; give two, and of "
+        "several detectors unmix each detector by itself",
+        kind=EndmemberTypeError,
+    )
     axes = [Axis.of(answer.spectra) for answer in (first, second)]
     energies = [axis.energy for axis in axes]
     refuse_if(

@@ -87,8 +87,11 @@ def unmix(
     >>> result.maps.data.shape, result.spectra.data.shape
     ((3, 12, 12), (3, 60))
     """
-    if not isinstance(model, SpectralEstimator | Coupled | None):
-        raise EndmemberTypeError(f"model={model!r} is not a model; give one such as em.NMF(3)")
+    refuse_if(
+        not isinstance(model, SpectralEstimator | Coupled | None),
+        f"model={model!r} is not a model; give one such as em.NMF(3)",
+        kind=EndmemberTypeError,
+    )
     of_all: dict[str, Any] = {
         "mask": mask, "channel_mask": channel_mask, "weights": weights, "exposure": exposure, "callback": callback,
     }  # fmt: skip
