@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
-from endmember.errors import EndmemberError, EndmemberTypeError, refuse_if
+from endmember.errors import EndmemberTypeError, refuse_if
 from endmember.factor.data import (
     Data,
     Explained,
@@ -257,11 +257,11 @@ class _Answer:
         if not data.weighted:
             C, S = self._exact(data, C, S)
         total = S.sum(axis=0)
-        if not (total > 0).all():
-            raise EndmemberError(
-                f"component {int(np.flatnonzero(~(total > 0))[0]) + 1} has no positive sum, so that nothing "
-                "can be said of what it could be; em.assess.ambiguity needs non-negative spectra"
-            )
+        refuse_if(
+            not (total > 0).all(),
+            f"component {int(np.argmin(total > 0)) + 1} has no positive sum, so that nothing "
+            "can be said of what it could be; em.assess.ambiguity needs non-negative spectra",
+        )
         self.S, self.C = S / total, C * total
         by_pixel, by_channel = data.squares_left(self.C, self.S)
         self.by_pixel, self.by_channel = by_pixel / len(S), by_channel / len(C)

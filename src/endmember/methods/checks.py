@@ -9,7 +9,6 @@ import numpy as np
 
 from endmember.errors import (
     Argument,
-    EndmemberError,
     EndmemberTypeError,
     Sentence,
     Words,
@@ -89,13 +88,13 @@ def check_fits(model: Any, observed: Observed) -> int:
     k = int(model.n_components)
     check_weights(model, observed)
     n, m = observed.data.shape
-    if k > min(n, m):
-        raise EndmemberError(
-            Argument("n_components", k),
-            " is more than the data can hold: ",
-            *of_this_size(n, m),
-            f" are neither masked nor empty; at most {min(n, m)} components are allowed",
-        )
+    refuse_if(
+        k > min(n, m),
+        Argument("n_components", k),
+        " is more than the data can hold: ",
+        *of_this_size(n, m),
+        f" are neither masked nor empty; at most {min(n, m)} components are allowed",
+    )
     return k
 
 

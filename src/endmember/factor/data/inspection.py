@@ -64,15 +64,15 @@ def unwrap(X: Any) -> Any:
     if not is_signal(X):
         return X
     axes = X.axes_manager
-    if axes.signal_dimension != 1 and pattern_of(X) is None:
-        raise EndmemberError(
-            f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
-            "choose the energy axis with signal.as_signal1D(axis)",
-            Argument(
-                "",
-                says=", or give signal.data with pattern= if every image is the pattern of a pixel",
-            ),
-        )
+    refuse_if(
+        axes.signal_dimension != 1 and pattern_of(X) is None,
+        f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
+        "choose the energy axis with signal.as_signal1D(axis)",
+        Argument(
+            "",
+            says=", or give signal.data with pattern= if every image is the pattern of a pixel",
+        ),
+    )
     places = sorted(axes.signal_indices_in_array)
     last = list(range(X.data.ndim - len(places), X.data.ndim))
     array = X.data if places == last else np.moveaxis(X.data, places, last)

@@ -67,15 +67,15 @@ def resolve(
             if chosen
             else "a mask of bool here, where True = must be zero",
         )
-        if not chosen and (not isinstance(weight, Real) or not 0 <= float(weight) < np.inf):
-            raise EndmemberError(
-                worded(
-                    penalty,
-                    f"weight={weight!r} of em.{type(penalty).__name__} on the {name}",
-                    weight,
-                ),
-                ' must be a number of at least 0, such as 0.01, or "auto"',
-            )
+        refuse_if(
+            not chosen and (not isinstance(weight, Real) or not 0 <= float(weight) < np.inf),
+            worded(
+                penalty,
+                f"weight={weight!r} of em.{type(penalty).__name__} on the {name}",
+                weight,
+            ),
+            ' must be a number of at least 0, such as 0.01, or "auto"',
+        )
     left = iter(weights)
     given = [
         p.weighing(Automatic(next(left, getattr(p, "first", type(p)().weight))))

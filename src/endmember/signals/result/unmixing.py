@@ -76,10 +76,10 @@ def unmix_one(
 ) -> "Unmixing":
     """Separate one spectrum image, with the parameters of ``em.unmix``; ``left_open`` asks for second opinions."""
     taken, reasons = given(signal, pattern=pattern), list(reasons)
-    if is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1]:
-        raise EndmemberError(
-            f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give signal.data"
-        )
+    refuse_if(
+        is_signal(signal) and domain is not None and tuple(domain) != taken.shape[:-1],
+        f"domain={domain} is not that of the signal, {taken.shape[:-1]}; leave it out, or give signal.data",
+    )
     refuse_if(
         model is not None and (n_components is not None or assume != "pure_maps"),
         "n_components and assume are for what is left open; leave them out, or leave the model out",
