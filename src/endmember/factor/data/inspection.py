@@ -68,10 +68,7 @@ def unwrap(X: Any) -> Any:
         axes.signal_dimension != 1 and pattern_of(X) is None,
         f"the signal has {axes.signal_dimension} signal axes and a spectrum needs exactly one; "
         "choose the energy axis with signal.as_signal1D(axis)",
-        Argument(
-            "",
-            says=", or give signal.data with pattern= if every image is the pattern of a pixel",
-        ),
+        Argument("", says=", or give signal.data with pattern= if each image is a pixel's pattern"),
     )
     places = sorted(axes.signal_indices_in_array)
     last = list(range(X.data.ndim - len(places), X.data.ndim))
