@@ -120,7 +120,7 @@ MissingOption = Annotated[
     Literal["leave-out", "empty"] | None,
     typer.Option(
         metavar="WHICH",
-        help="leave-out (NaN, infinity), empty (all-zero pixels too).",
+        help="leave-out (NaN, infinity) or empty (zero pixels too).",
     ),
 ]
 WeightsOption = Annotated[
@@ -216,9 +216,14 @@ class Source:
     ] = None
 
     def open(
-        self, file: Path, *, lazy: bool = False, weights: Path | None = None
+        self,
+        file: Path,
+        *,
+        lazy: bool = False,
+        weights: Path | None = None,
+        exposure: Path | None = None,
     ) -> tuple[Any, dict[str, Any]]:
-        """Return the whole image, and masks and weights as the library takes them after cropping."""
+        """Return the whole image, and masks, weights and exposure as the library takes them after cropping."""
         from endmember.factor.data.inspection import pattern_of, unwrap
 
         image = open_image(file, lazy, self.signal, reading_of(self.reader, self.energy_axis))
@@ -236,6 +241,8 @@ class Source:
             ]
         if weights is not None:
             masks["weights"] = _array("--weights", weights, shape, "values")[..., kept]
+        if exposure is not None:
+            masks["exposure"] = _array("--exposure", exposure, shape[:-1], "pixels")
         return image, masks
 
     def read(

@@ -398,8 +398,7 @@ class Unmixing(Shown):
         """Keep the answer in formats that others read.
 
         ``maps.hspy``, ``spectra.hspy``, ``misfit.hspy``, ``arrays.npz``, ``unmixing.json``, ``report.html``, and
-        ``errors.hspy``, ``bands.hspy``, ``anomalies.hspy`` where computed. Written beside and renamed: a crash leaves the
-        old answer.
+        ``errors.hspy``, ``bands.hspy``, ``anomalies.hspy`` where computed; a crash leaves the old answer.
 
         Parameters
         ----------
