@@ -91,6 +91,18 @@ def judge(desk: Desk) -> None:
     keep(desk.page, "export")
 
 
+def point(desk: Desk) -> None:
+    """Show Unmix with a region that has become a component."""
+    desk.panel("Unmix")
+    desk.drag("All maps together", (46.0, 4.0), (54.0, 12.0))
+    desk.drawing("Mean of data and model")
+    desk.choose("Component", "Component 2")
+    desk.press("has the mean spectrum of this region")
+    desk.press("is alone in this region")
+    desk.reads(re.compile("holds component 2 alone; settled"))
+    keep(desk.page, "point")
+
+
 def notebook(context, folder: Path) -> None:
     """Show the workbench in JupyterLab."""
     lab = Lab(folder, "import endmember as em\n\nem.workbench(em.synthetic.diode().signal)")
@@ -120,6 +132,7 @@ def main() -> None:
             desk = Desk(context, server.url)
             look(desk)
             judge(desk)
+            point(desk)
         finally:
             server.stop()
         if importlib.util.find_spec("jupyterlab"):

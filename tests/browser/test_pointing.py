@@ -40,7 +40,7 @@ def test_a_box_a_loop_and_a_pixel_are_kept_named_and_removed(desk, phantom):
     desk.open("oxides.hspy")
     desk.drag("x (nm)", (4.0, 3.0), (11.0, 9.0))
     desk.drawing("columns 4 to 11, rows 3 to 9")
-    desk.page.get_by_placeholder("Name of the region").fill("corner")
+    desk.page.get_by_label("Name of the region").fill("corner")
     desk.press("Keep the region")
     desk.page.get_by_role("checkbox", name="corner").wait_for()
     frame = desk.begin_drag("x (nm)", (30.0, 20.0))

@@ -35,18 +35,22 @@ class DataPanel(Panel):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._map = map_plot(page.session.data, 410, 410, self.point, log=True)
-        self._log = Tick("logarithmic intensities", margin=(12, 10))
+        self._log = Tick("logarithmic intensities", margin=(32, 10, 0, 10))
         self._plot = self._new_plot()
         self._all = pn.widgets.Button(
-            label="All pixels, all energies", width=180, on_click=lambda _: self._reset()
+            label="All pixels, all energies",
+            width=180,
+            margin=(26, 10, 5, 10),
+            on_click=lambda _: self._reset(),
         )
         self._log.param.watch(lambda _: self._scale_changed(), "value")
         self._spectra = wide(self._plot, height="max(500px, calc(100vh - 230px))")
         self._window: tuple[int, int] = (0, 1)
-        self._name = pn.widgets.TextInput(placeholder="Name of the region", width=150)
+        self._name = pn.widgets.TextInput(label="Name of the region", width=150)
         keep = pn.widgets.Button(
             label="Keep the region",
             width=140,
+            margin=(26, 10, 5, 5),
             on_click=lambda _: page.deliver(
                 lambda: self.keep(" ".join(self._name.value_input.split()))
             ),
@@ -54,7 +58,7 @@ class DataPanel(Panel):
         self._kept = pn.widgets.CheckBoxGroup(inline=True, margin=(0, 10))
         self._kept.param.watch(lambda e: page.deliver(lambda: self._leave(e.old, e.new)), "value")
         hint = pn.pane.Str(
-            _HINT, margin=(10, 20), styles={"color": _GREY}, stylesheets=[PLAIN], sizing_mode="stretch_width"
+            _HINT, margin=(24, 20, 0, 20), styles={"color": _GREY}, stylesheets=[PLAIN], sizing_mode="stretch_width"
         )  # fmt: skip
         self.layout = pn.Column(
             pn.Row(self._all, self._name, keep, self._log, hint, sizing_mode="stretch_width"),
