@@ -55,7 +55,9 @@ class Anomalies(Shown):
 
         flat, found = (drawing.flatten_domain(one)[0] for one in (self.score, self.found))
         space = Space.of(flat, None, None, scale=1.35)
-        figure = page.blank_figure(space.width + 1.0, space.height + 0.6, "Pixels that are odd")
+        figure = page.blank_figure(
+            max(space.width, 2.5) + 1.2, max(space.height, 1.0) + 1.0, "Pixels that are odd"
+        )
         axes = figure.subplots()
         space.draw(axes, flat, page.INK, "standard deviations from a mixture")
         x = np.nonzero(found)[-1]
