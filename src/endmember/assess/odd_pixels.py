@@ -59,7 +59,7 @@ class Anomalies(Shown):
             max(space.width, 2.5) + 1.2, max(space.height, 1.0) + 1.0, "Pixels that are odd"
         )
         axes = figure.subplots()
-        space.draw(axes, flat, page.INK, "standard deviations from a mixture")
+        space.draw(axes, flat, page.INK, "σ from a mixture")
         x = np.nonzero(found)[-1]
         y = np.nonzero(found)[0] if space.is_image else flat[found]
         axes.scatter(x, y, s=60, facecolors="none", edgecolors="tab:red", linewidths=1)
