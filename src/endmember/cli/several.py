@@ -145,10 +145,7 @@ def fuse(
 
     chosen = None if loss == "auto" else signals.named_loss(loss)
     folder = folder_for(files[0], "fused", output, overwrite)
-    images = [
-        narrowed(open_image(file, False, number), None, missing, entries=True)
-        for file, number in zip(files, numbers, strict=True)
-    ]
+    images = [_detector(file, number, missing) for file, number in zip(files, numbers, strict=True)]
     model = em.Coupled(
         components, "weak" if weak else "shared", loss=chosen, n_starts=sweeps.starts,
         max_iter=sweeps.max_iter, tol=sweeps.tol, random_state=sweeps.seed,
@@ -158,6 +155,14 @@ def fuse(
         weights = ", ".join(f"{weight:.3g}" for weight in result.model.weights_)
         watch.conclude(result.model, f" of {len(result.spectra)} detectors (weights {weights})")
         keep_result(result, folder, overwrite)
+
+
+def _detector(file: Path, number: int | None, missing: str | None) -> Any:
+    """Return the spectra of a detector, or the image beside them that is asked for by its number."""
+    found = [] if number is None else signals.read(file)[number:][:1]
+    if found and found[0].axes_manager.navigation_dimension == 0 and found[0].data.ndim == 2:
+        return found[0]
+    return narrowed(open_image(file, False, number), None, missing, entries=True)
 
 
 @app.command()
