@@ -56,10 +56,10 @@ class Anomalies(Shown):
         flat, found = (drawing.flatten_domain(one)[0] for one in (self.score, self.found))
         space = Space.of(flat, None, None, scale=1.35)
         figure = page.blank_figure(
-            max(space.width, 2.5) + 1.2, max(space.height, 1.0) + 1.0, "Pixels that are odd"
+            max(space.width, 2.5) + 1.2, max(space.height, 0.6) + 0.6, "Pixels that are odd"
         )
         axes = figure.subplots()
-        space.draw(axes, flat, page.INK, "σ from a mixture")
+        space.draw(axes, flat, page.INK, "σ")
         x = np.nonzero(found)[-1]
         y = np.nonzero(found)[0] if space.is_image else flat[found]
         axes.scatter(x, y, s=60, facecolors="none", edgecolors="tab:red", linewidths=1)
