@@ -1,7 +1,9 @@
 """By what factor an image beside spectra, or a sampled scan, changes the dose that maps need.
 
 ``python benchmarks/dose.py`` prints the table of the page "How little dose is enough"; ``--quick`` takes 3 seeds of 20.
-A dose factor is the squared ratio of the errors of maps without and with the help, at one dose. Nothing is tuned here.
+A dose factor is the squared ratio of the errors of maps without and with the help, at one dose.
+
+The rules for images were chosen on scenes of the same function, of another size: other scenes may fare worse.
 """
 
 import sys
