@@ -6,7 +6,7 @@ from scipy.optimize import minimize
 
 import endmember as em
 from endmember.factor.data.axis import Grid
-from endmember.factor.subproblems import Quadratic, Setting
+from endmember.factor.subproblems import Quadratic, Setting, square_of_costs
 
 
 @pytest.fixture
@@ -40,3 +40,9 @@ def test_threshold_is_the_pull_into_the_box(problem):
 def test_upper_bounds_of_zero_do_not_pull():
     sub = Quadratic(np.eye(2), np.array([[3.0, -5.0]]), lower=0.0, upper=np.array([[np.inf, 0.0]]))
     np.testing.assert_array_equal(sub.slope_into_box(), [[3.0, 0.0]])
+
+
+def test_costs_of_columns_that_have_vanished_are_numbers():
+    assert all(
+        np.isfinite(one).all() for one in square_of_costs(np.array([2e2, -3.0]), np.full(2, 1e-160))
+    )

@@ -19,6 +19,8 @@ from endmember.factor.data import Entries, Grid
 Bound = np.ndarray | float
 #: The square that stands in for a cost that falls with the length of a column bends so much more than its slope.
 STEEP = 4.0
+#: A column no longer than this has vanished; its square is still a number.
+VANISHED = 1e-75
 #: A model value is never taken for less than this fraction of the mean datum.
 FLOOR = 1e-16
 
@@ -152,7 +154,7 @@ class Subproblem(ABC):
 
 def square_of_costs(q: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the curvature and the slope of the squares that stand in for costs of the length of columns, both (k,)."""
-    q = q / or_one(size) ** 2
+    q = q / or_one(np.where(size > VANISHED, size, 0.0)) ** 2
     falling = np.maximum(-q, 0.0)
     return np.maximum(q, 0.0) + STEEP * falling, (1.0 + STEEP) * falling
 
