@@ -64,13 +64,11 @@ class Loss(BaseEstimator, ABC):
 
         The gain is what only data can tell: the variance of white noise, the data units per count.
         """
-        return (
-            None
-            if self.power is None
-            else NoiseModel(gain=0.0, read_variance=gain)
-            if self.power == 0
-            else NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
-        )
+        if self.power is None:
+            return None
+        if self.power == 0:
+            return NoiseModel(gain=0.0, read_variance=gain)
+        return NoiseModel(gain=gain, power=self.power, poisson=self.counts and gain == 1)
 
     def measured_noise(self, observed: Observed) -> NoiseModel | None:
         """Return the noise that it stands for with the gain that data have; as measured where it does not say.

@@ -266,13 +266,9 @@ class MLLS(SpectralEstimator):
 
     def _noise(self, observed: Observed) -> NoiseModel | None:
         """Return the noise: of counts, or measured; None where only the residual of the fit would tell."""
-        return (
-            NoiseModel(poisson=True)
-            if self._counting
-            else None
-            if observed.data.weighted
-            else known_noise(observed)
-        )
+        if self._counting:
+            return NoiseModel(poisson=True)
+        return None if observed.data.weighted else known_noise(observed)
 
     def _judge(self, R: np.ndarray, weights: np.ndarray) -> None:
         """Learn how alike the references are; name those that are nearly, refuse those that are wholly collinear."""

@@ -121,13 +121,11 @@ class SharedTerm:
         """
         modes, rest = self.modes(factors), self.sums[mode].rest(factors, summand)
         plain = self._plain(modes, mode)
-        asked = (
-            _majorised(plain, modes[mode], summand, factors[summand.factor])
-            if summand.matrix is not None
-            else plain
-            if rest is None
-            else replace(plain, H=plain.H - times_gram(rest, plain.G))
-        )
+        asked = plain
+        if summand.matrix is not None:
+            asked = _majorised(plain, modes[mode], summand, factors[summand.factor])
+        elif rest is not None:
+            asked = replace(plain, H=plain.H - times_gram(rest, plain.G))
         lower = -np.inf if rest is None or not self.sums[mode].non_negative else -rest
         return replace(asked, G=self.weight * asked.G, H=self.weight * asked.H, lower=lower)
 

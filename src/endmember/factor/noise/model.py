@@ -438,13 +438,11 @@ def _settle_line(fit: ResidualFit, block: Floats, precision: float) -> tuple[flo
     allowed = min(max(4 * fit.intercept_error, tolerance * expected), 0.5 * expected)
     if tolerance > 0 and near_one and abs(intercept) <= allowed:
         return 1.0, 0.0
-    return (
-        (0.0, power)
-        if slope <= 3 * fit.slope_error
-        else (power / fit.mean_signal, 0.0)
-        if abs(intercept) <= 3 * fit.intercept_error and fit.mean_signal > 0
-        else (slope, intercept)
-    )
+    if slope <= 3 * fit.slope_error:
+        return 0.0, power
+    if abs(intercept) <= 3 * fit.intercept_error and fit.mean_signal > 0:
+        return power / fit.mean_signal, 0.0
+    return slope, intercept
 
 
 def _count_tolerance(block: Floats) -> float:
