@@ -76,6 +76,19 @@ def packed(counts, file):
         archive.write(file.with_name("map.txt"), "folder/map.txt")
 
 
+def edax(counts, file):
+    """The smallest map of EDAX: its header, then the counts; the energies would be in a file beside it."""
+    from rsciio.edax._api import get_spd_dtype_list
+
+    header = np.zeros(1, dtype=get_spd_dtype_list())
+    header["tag"] = np.frombuffer(b"MAPSPECTRA_DATA\0", np.int8)
+    ny, nx, channels = counts.shape
+    told = {"version": 1, "nSpectra": ny * nx, "nPoints": nx, "nLines": ny, "nChannels": channels}
+    for name, value in {**told, "countBytes": 2, "dataOffset": header.nbytes, "nFrames": 1}.items():
+        header[name] = value
+    file.write_bytes(header.tobytes() + counts.astype("<u2").tobytes())
+
+
 #: By the name of a file who writes it, and what its reader must be told.
 ZOO = {
     "a.hspy": (by_hyperspy, ""),
@@ -84,6 +97,7 @@ ZOO = {
     "ncem.emd": (by_hyperspy, "--energy-axis 2"),
     "a.rpl": (by_hyperspy, ""),
     "a.hdf5": (renamed, "--reader file_format=HSPY"),
+    "a.spd": (edax, "--reader start=450 --reader step=2 --reader units=eV"),
     "stack.tif": (stack, "--energy-axis 0"),
     "last.npy": (lambda counts, file: np.save(file, counts), ""),
     "first.npy": (lambda counts, file: np.save(file, np.moveaxis(counts, -1, 0)), "--energy-axis 0"),
