@@ -170,8 +170,8 @@ would be right. Counted are *all* entries of spectra and maps, those that are ze
 test has found is always within its limit, so that maps of which half is truly zero are held more often than claimed.
 Intervals of the ratio hold the rotation of the factors too, which is no matter of chance: they hold more often as well.
 
-What does not hold yet: the second level of tested answers, 92 % in the place of 95, most at 10 counts and 6,400 pixels, where
-small amounts are taken for none and the spectra are sharper than that; there `em.unmix` of counts in units of four, whose
+What does not hold yet: the second level of tested answers, 92 % in the place of 95, most at 10 counts and 6,400 pixels,
+where small amounts are taken for none and the spectra are sharper than that; there `em.unmix` of counts in units of four, whose
 gain is measured, holds 41 / 66 %; and correlated noise of 100 pixels. Entries of one phantom err together: cells of few
 phantoms scatter by several per cent.
 
