@@ -70,8 +70,9 @@ _BANDS = """
 """
 _WATCH = """
 ([which, event]) => {
-  const source = window.drawings[which].model.renderers.map(one => one.data_source)
-      .find(one => one.data.name !== undefined || one.data.image !== undefined);
+  const sources = window.drawings[which].model.renderers.map(one => one.data_source);
+  const source = sources.find(one => one.data.image !== undefined)
+      || sources.find(one => one.data.name !== undefined);
   const words = [...Bokeh.documents[0]._all_models.values()].filter(model => typeof model.text === "string");
   const known = () => new Map(words.map(model => [model, model.text]));
   const now = {began: null, data: source.data, texts: known(), seen: [], said: []};
