@@ -101,6 +101,7 @@ def test_pixels_of_no_exposure_are_not_measured():
         (EXPOSURE.T, "shape"),
         (0 * EXPOSURE, "positive somewhere"),
         (EXPOSURE * np.inf, "finite"),
+        ("live_time.npy", "read the file first"),
     ],
 )
 def test_what_is_no_exposure_is_refused(exposure, words):

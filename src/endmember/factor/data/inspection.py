@@ -347,6 +347,8 @@ def exposures(
     ValueError
         If it is negative or infinite, positive nowhere, or has another shape.
     """
+    named = isinstance(exposure, str | os.PathLike)
+    refuse_if(named, f"exposure={str(exposure)!r} is a name; read the file first: np.load, em.load")
     e = np.asarray(exposure.data if is_signal(exposure) else exposure, dtype=np.float64)
     refuse_if(
         e.shape not in (domain, listed),
