@@ -54,7 +54,7 @@ def run_once(desk, name="run-1-nmf-3"):
 
 
 def start_long_run(desk):
-    """Start a run that takes minutes."""
+    """Start a run of many starts, and wait until it is on its way."""
     desk.choose("Noise", "counts, exact")
     desk.type("Starts of a run", "100")
     desk.press("Run on the full data")
@@ -196,14 +196,19 @@ def test_what_no_process_was_left_to_delete_goes_at_the_next_start(here, server,
 
 
 # The work -----------------------------------------------------------------------------------------
-def test_a_second_job_waits_for_the_first_and_both_are_done(here, folder):
+def test_a_second_job_waits_for_the_first_and_both_are_done(here, server, folder):
     run_once(here)
-    here.type("Starts of a run", "100")
+    here.type("Starts of a run", "20")
+    workers = server.children
+    for process in workers:  # as if the first job took as long as it takes to ask for the second
+        os.kill(process, signal.SIGSTOP)
     here.press("Run on the full data")
     here.panel("Export")
     here.type("Folder, in the one that the workbench was started in", "kept")
     here.press("Save the result folder")
     here.reads("Waiting for the work before: Saving kept")
+    for process in workers:
+        os.kill(process, signal.SIGCONT)
     here.reads(re.compile("Saved in .*kept"))
     assert em.open(folder / "kept").model.n_components_ == 3
     here.panel("Runs")
