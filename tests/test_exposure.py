@@ -196,3 +196,24 @@ def test_counts_that_were_divided_are_sent_to_their_exposure():
     signal = PHANTOM.signal.deepcopy()
     signal.data = signal.data / 7.3
     assert "exposure=" in "".join(em.unmix(signal, n_components=3).record["reasons"])
+
+
+def test_number_comparison_and_path_take_the_exposure_of_a_fit():
+    dark = EXPOSURE.copy()
+    dark[0, :3] = 0
+    told, masked = (
+        em.assess.rank(COUNTS, stability=False, **given)
+        for given in ({"exposure": dark}, {"mask": dark == 0})
+    )
+    assert str(told) == str(masked)
+    models = {"squares": MODELS["squares"], "weighted": MODELS["squares"]}
+    sided = em.compare(COUNTS, models, exposure=EXPOSURE, bands=False)
+    np.testing.assert_allclose(sided.models[0].maps_, fitted("squares").maps_)
+    uneven = PHANTOM.clean * EXPOSURE[..., None]
+    steps, even = (
+        em.assess.path(
+            em.NMF(3, maps=em.SoftOrthogonal(), **QUICK), X, "maps__weight", [0.01, 0.1], **given
+        )
+        for X, given in ((uneven, {"exposure": EXPOSURE}), (PHANTOM.clean, {}))
+    )
+    assert em.spectral_angle(steps.spectra[0], even.spectra[0]).max() < 0.1

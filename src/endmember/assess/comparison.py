@@ -237,6 +237,7 @@ def compare(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     callback: Callback | None = None,
     truth: Any = None,
@@ -256,7 +257,7 @@ def compare(
         Or an :class:`em.Unmixing` (``em.compare(a, b)``): then ``models`` is another, and what differs is returned.
     models : dict of str to estimator
         At least two; copies are fitted. The first gives the order of the components and the bands.
-    mask, channel_mask, weights, domain, callback
+    mask, channel_mask, weights, exposure, domain, callback
         As in ``em.NMF.fit``; returning True ends the fit in progress, and the next model follows.
     truth : phantom or array_like, (k, n_channels), optional
         True spectra; they give the order of components then.
@@ -303,11 +304,11 @@ def compare(
         )
     options = {"mask": mask, "channel_mask": channel_mask, "weights": weights, "domain": domain}
     fits = Parallel(n_jobs=n_jobs)(
-        delayed(_fitted)(clone(model), X, {**options, "callback": callback})
+        delayed(_fitted)(clone(model), X, {**options, "exposure": exposure, "callback": callback})
         for model in models.values()
     )
     fitted = [model for model, _ in fits]
-    observed = observe(X, **options, keep_empty=True)
+    observed = observe(X, **options, exposure=exposure, keep_empty=True)
     explained = [model.explained(observed) for model in fitted]
     first = _bands(fitted[0], X, options) if bands else None
     return side_by_side(

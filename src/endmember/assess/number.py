@@ -131,6 +131,7 @@ def rank(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     noise: NoiseModel | None = None,
     stability: bool = True,
@@ -154,6 +155,9 @@ def rank(
         True = pixel or channel left out.
     weights : array_like, shape of X, optional
         0 = missing: whole pixels and channels alone, as singular values need all the rest.
+    exposure : array_like or HyperSpy signal, shape of the image, optional
+        As in the estimators: ``X`` holds the counts as recorded, whose number of components it does not change;
+        pixels of none are left out.
     domain : tuple of int, optional
         Shape of the image when ``X`` is a matrix.
     noise : NoiseModel, optional
@@ -191,8 +195,8 @@ def rank(
         f"max_rank={max_rank!r} allows no component; give a whole number from 1.",
     )
     white = whitened(
-        X, mask=mask, channel_mask=channel_mask, weights=weights, domain=domain, noise=noise
-    )
+        X, mask=mask, channel_mask=channel_mask, weights=weights, exposure=exposure, domain=domain, noise=noise
+    )  # fmt: skip
     if white.noise.unknown or (white.noise.gain == 0 and white.noise.read_variance == 0):
         return _numerical_rank(white, int(max_rank))
     white, lone = judged(white, int(max_rank))

@@ -202,6 +202,7 @@ def whitened(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     noise: NoiseModel | None = None,
     asked: str = "em.assess.rank",
@@ -212,7 +213,7 @@ def whitened(
     ----------
     X : array_like, Dask array, sparse matrix or HyperSpy signal of shape (*domain, channels)
         The data.
-    mask, channel_mask, weights, domain
+    mask, channel_mask, weights, exposure, domain
         As in the estimators; no weights but 0 for whole pixels and channels.
     noise : NoiseModel, optional
         Known noise; estimated if not given.
@@ -236,14 +237,13 @@ def whitened(
     True
     """
     X, mask, channel_mask = as_masks(X, asked, domain, mask, channel_mask, weights)
-    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=domain)
-    data = observed.data
+    options = {"mask": mask, "channel_mask": channel_mask, "exposure": exposure, "domain": domain}
+    observed = observe(X, **options)
+    data = observed.data.counts
     raw = data.X if isinstance(data, Sparse) else data.rows(np.arange(data.shape[0]))
     # Empty channels belong to the noise of few counts.
     noise = (
-        estimate_noise(
-            observe(X, mask=mask, channel_mask=channel_mask, domain=domain, keep_empty=True)
-        )
+        estimate_noise(observe(X, **options, keep_empty=True))
         if noise is None
         else noise.times(1 / observed.unit)
     )

@@ -103,6 +103,7 @@ def path(
     mask: Any = None,
     channel_mask: Any = None,
     weights: Any = None,
+    exposure: Any = None,
     domain: tuple[int, ...] | None = None,
     callback: Callback | None = None,
 ) -> Path:
@@ -122,7 +123,7 @@ def path(
         As in scikit-learn: ``"maps__weight"``; ``"gamma"`` of ``em.Coupled(k, "weak")``.
     values : sequence of float
         At least two; the smallest is the yardstick.
-    mask, channel_mask, weights, domain, callback
+    mask, channel_mask, weights, exposure, domain, callback
         As in ``em.NMF.fit``; weights can only leave out whole pixels and channels here. Returning True ends
         the fit in progress, and the next value follows.
 
@@ -154,7 +155,7 @@ def path(
     )
     options = {
         "mask": mask, "channel_mask": channel_mask, "weights": weights,
-        "domain": domain, "callback": callback,
+        "exposure": exposure, "domain": domain, "callback": callback,
     }  # fmt: skip
     measured = _of_detectors if isinstance(model, Coupled) else _of_one
     fits, losses, entries, parameters = measured(model, X, parameter, along, options)
@@ -182,7 +183,9 @@ def _of_one(
     X, mask, channel_mask = as_masks(
         X, "em.assess.path", options["domain"], options["mask"], options["channel_mask"], options["weights"]
     )  # fmt: skip
-    observed = observe(X, mask=mask, channel_mask=channel_mask, domain=options["domain"])
+    observed = observe(
+        X, mask=mask, channel_mask=channel_mask, exposure=options["exposure"], domain=options["domain"]
+    )  # fmt: skip
     data, k = observed.data, int(model.n_components)
     with one_blas_thread():
         low = sketch(data, max(2 * k, k + 10))
