@@ -173,10 +173,10 @@ def statements(text: str) -> int:
 
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
-    "__init__": 24,
+    "__init__": 23,
     "app": 2279,
-    "assess": 2114,
-    "catalogue": 42,
+    "assess": 2115,
+    "catalogue": 41,
     "cli": 1107,
     "errors": 53,
     "factor": 6788,
