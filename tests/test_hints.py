@@ -130,3 +130,13 @@ def test_a_manganite_on_a_titanate():
     )
     assert {"Ti L3", "O K"} <= named(titanate) and not {"Mn L3", "La M5"} & named(titanate)
     assert {"Mn L3", "La M5", "O K"} <= named(manganite) and "Ti L3" not in named(manganite)
+
+
+def test_an_edge_whose_partner_another_component_shows_is_a_candidate():
+    energy = np.arange(780.0, 900.0)
+    edge = lambda onset: np.where(energy < onset, 0.0, np.exp(-(energy - onset) / 12))  # noqa: E731
+    both, last = edge(832) + edge(849), edge(849)  # La M5 and M4; Ni L3 lies 7 eV higher
+    alone = em.assess.element_hints([last], energy, "EELS")[0][0]
+    _, beside = em.assess.element_hints([both, last], energy, "EELS")
+    assert "La M4" not in alone.candidates
+    assert beside[0].candidates[0] == "La M4"

@@ -60,7 +60,7 @@ def element_hints(
 
     In energy-loss spectra an onset is where the mean of 12 eV lies above the straight line through the 12 eV
     before; in X-ray spectra a line is a peak. A candidate whose stronger lines or other major edges lie in the
-    range and are missing comes after those where they are found.
+    range and are missing in every component comes after those where they are found.
 
     Parameters
     ----------
@@ -103,8 +103,17 @@ def element_hints(
         )
     energy = np.asarray(energy, dtype=float)
     S = np.nan_to_num(np.atleast_2d(np.asarray(spectra, dtype=float)))
-    places = _onsets if kind == "EELS" else _peaks
-    return [_named(places(energy, s), energy, kind, elements) for s in S]
+    find, look = (_onsets, _edges_near) if kind == "EELS" else (_peaks, _lines_near)
+    found = [find(energy, s) for s in S]
+    # What another component shows as well: an element seldom shows all it has in each.
+    seen, ends = [place for own in found for place, _ in own], (energy[0], energy[-1])
+    return [
+        [
+            Hint(place, strength, look(place, seen, ends, elements))
+            for place, strength in sorted(own, key=lambda place: -place[1])[:MOST_ENERGIES]
+        ]
+        for own in found
+    ]
 
 
 def _of_signal(signal: Any) -> tuple[Any, str | None, Sequence[str]]:
@@ -169,18 +178,6 @@ def _peaks(energy: np.ndarray, s: np.ndarray) -> list[tuple[float, float]]:
         (float(energy[i]), float(h / heights.max()))
         for i, h in zip(found, heights, strict=True)
         if energy[i] > 0.1
-    ]
-
-
-def _named(
-    places: list[tuple[float, float]], energy: np.ndarray, kind: str, elements: Collection[str]
-) -> list[Hint]:
-    """Look the energies up; the strongest first."""
-    seen = [place for place, _ in places]
-    look = _edges_near if kind == "EELS" else _lines_near
-    return [
-        Hint(place, strength, look(place, seen, (energy[0], energy[-1]), elements))
-        for place, strength in sorted(places, key=lambda place: -place[1])[:MOST_ENERGIES]
     ]
 
 

@@ -40,8 +40,8 @@ SIGNED = 0.2
 VARIANCE = "Signal.Noise_properties.variance"
 #: Why zeros are tested, and why spectra are moved apart after that.
 ZEROS = (
-    'Zeros: where a phase is absent is decided by a test (em.Absent("auto")), since amounts that noise takes below '
-    "zero and a fit clips would bias the spectra."
+    'Zeros: a test decides where a phase is absent (em.Absent("auto")), if small amounts scatter as noise does, since '
+    "amounts that noise takes below zero and a fit clips would bias the spectra."
 )
 APART = (
     'Spectra: as different as the data allow (em.Absent("auto", mixed=True)), as asked: pixels may mix all phases, '

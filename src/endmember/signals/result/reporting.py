@@ -1,6 +1,7 @@
 """What a report says about an answer, in sentences and tables."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def compose(result: Any) -> Report:
     treated = _named(result.record["steps"])
     return Report(
         title=data["title"] or "Unmixed spectrum image",
-        subtitle=f"{model.n_components_} components by {type(model).__name__}",
+        subtitle=f"{model.n_components_} components by {type(model).__name__} from {_file_of(data)}",
         sentences=_findings(result),
         warnings=doubts(model),
         sections=[
@@ -114,15 +115,17 @@ def _steps_in_words(steps: list[dict[str, Any]]) -> str:
 
 def _findings(result: Any) -> list[str]:
     model, misfit = result.model, result.misfit()
-    k = model.n_components_
-    found = [f"The data were separated into {k} component{'s' if k > 1 else ''}."]
+    found = [
+        f"The data were separated into {model.n_components_} component{'s' * (model.n_components_ > 1)}."
+    ]
     found += result.record["reasons"]
     size = np.sqrt(np.nanmean(misfit.map**2))
     mean = np.nanmean(np.abs(misfit.data_spectrum))
+    counts = any(role == "loss" and getattr(part, "counts", False) for role, part in model.parts())
+    usual, name = (np.sqrt(mean), "the noise of counts") if counts else (mean, "the mean intensity")
     if mean > 0:
         found.append(
-            f"The residual is {size:.3g} (root mean square), {size / mean:.2g} times the mean "
-            "intensity."
+            f"The residual is {size:.3g} (root mean square), {size / usual:.2g} times {name}."
         )
     unmeasured = np.mean(np.isnan(misfit.map))
     if unmeasured > 0:
@@ -140,11 +143,10 @@ def _findings(result: Any) -> list[str]:
         said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
         found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
     if "n_iter_" in learned:
-        end = "converged" if model.converged_ else "did not converge"
         found.append(
-            f"The fit {end} in {model.n_iter_} sweeps, {result.record['fit_seconds']:.3g} s; its "
-            "optimality (KKT residual on "
-            f"the full data, 0 at a stationary point) is {model.optimality_:.1e}."
+            f"The fit {'converged' if model.converged_ else 'did not converge'} in {model.n_iter_} sweeps, "
+            f"{result.record['fit_seconds']:.3g} s; its optimality (KKT residual on the full data, 0 at a stationary "
+            f"point) is {model.optimality_:.1e}."
         )
     return found
 
@@ -264,15 +266,22 @@ def _finite(middle: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
     return float(middle(known)) if known.size else np.nan
 
 
+def _file_of(data: dict[str, Any]) -> str:
+    """Return the name of the file that data came from; the whole path is in what is saved."""
+    return Path(data["source"]["path"]).name if data["source"] else "data in memory"
+
+
 def about_data(data: dict[str, Any]) -> list[tuple[object, object]]:
     """Return the table of what is kept of the data."""
-    energy, source = data["energy"], data["source"]
-    axis = f"{energy['name'] or 'channel'}, {energy['first']:.6g} to {energy['last']:.6g} {energy['units']}"
+    energy = data["energy"]
     return [
-        ("File", source["path"] if source else "in memory"),
+        ("File", _file_of(data)),
         ("Shape", " × ".join(map(str, data["shape"]))),
         ("Type", data["dtype"]),
-        ("Spectral axis", axis.strip()),
+        (
+            "Spectral axis",
+            f"{energy['name'] or 'channel'}, {energy['first']:.6g} to {energy['last']:.6g} {energy['units']}".strip(),
+        ),
         ("Fingerprint", data["hash"]),
     ]
 
