@@ -122,6 +122,16 @@ def test_second_opinions_are_kept_with_the_answer_and_said(opinions, tmp_path):
     assert em.unmix(phantom.signal, em.NMF(3, n_starts=1)).comparison is None
 
 
+def test_a_smaller_volume_goes_as_far_as_it_fits_as_well():
+    """Where no pixel is pure and noise is small, the whole way costs too much: part of it still fits as well."""
+    rng = np.random.default_rng(0)
+    spectra = np.abs(rng.normal(size=(6, 60))) + 1
+    clean = rng.dirichlet(np.full(6, 3.0), size=(20, 20)) @ spectra
+    found = em.unmix(clean + rng.normal(0, 0.01, clean.shape), n_components=6).comparison
+    i = found.names.index("minimum volume")
+    assert found.excess[i] < 1 and found.agreement[0, i] > 0.5
+
+
 def test_the_end_of_mixed_pixels_is_the_widest_that_fits_as_well(mixed):
     data, distinct, like, _ = mixed
     for assume, other in (("pure_maps", "distinct spectra"), ("distinct_spectra", "pure maps")):

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,8 +36,11 @@ from endmember.methods.sampling import quick_sampling
 SWEEPS, STILL = 100, 1e-4
 #: Weight of a minimum volume.
 TIGHT = 0.002
-#: A cone is widened until clipped amounts leave this of what noise explains, to within this share of the way.
-WIDENED, FINE = 0.8, 1 / 16
+#: A cone is widened while clipped amounts leave more than this of what noise explains. A smaller volume may cost this
+#: of what k spectra gain by following noise: less than what counts as an equal fit.
+WIDENED, GIVEN = 0.8, 0.9
+#: How far either goes is tried at these shares of the way, closer together where it begins.
+WAY = np.linspace(0.0, 1.0, 17) ** 2
 
 
 @dataclass(frozen=True)
@@ -66,13 +70,16 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
         return {}
     if problem is None:
         problem = model._in_squares(model._problem(observed), observed)
-    problem = replace(problem, penalties=[[NonNegative()]] * 2, settings=None)
-    sketch = model._compressed(problem.data.matrix, k, problem.loss)
-    problem = replace(problem, data=with_directions(sketch, problem.data.matrix, S))
-    here = replace(observed, data=problem.data.matrix)
+    whole = problem.data.matrix
+    problem = replace(
+        problem, data=with_directions(model._compressed(whole, k, problem.loss), whole, S),
+        penalties=[[NonNegative()]] * 2, settings=None,
+    )  # fmt: skip
     factors = with_maps(problem.data, S)
     found = {"this answer": _opinion(model, problem, observed, factors, 0.0)}
-    for name, own, find in _asked(model, problem, here, [C, S]):
+    for name, own, find in _asked(
+        model, problem, replace(observed, data=problem.data.matrix), [C, S]
+    ):
         begun = time.perf_counter()
         with (
             warnings.catch_warnings(action="ignore"),
@@ -98,8 +105,8 @@ def _opinion(
     squares, size = 2 * data.misfit(factors), data.shape[0] * data.shape[1]
     clipped = problem.noise_left(factors) * np.count_nonzero(factors[0] <= 0)
     plain = np.prod([np.sqrt(np.mean(scale**-2.0)) for scale in data.scales]) * observed.unit
-    yardstick = np.sqrt(max(squares - clipped, 0.0) / size)
-    return Opinion(model, float(plain * np.sqrt(squares / size)), float(yardstick), seconds)
+    fair = np.sqrt(max(squares - clipped, 0.0) / size)
+    return Opinion(model, float(plain * np.sqrt(squares / size)), float(fair), seconds)
 
 
 def _asked(
@@ -114,7 +121,7 @@ def _asked(
     ):
         yield name, other, partial(fitted_start, other, problem, observed, k)
     small = clone(plain).set_params(maps=SumToOne(mode="scale"), spectra=MinimumVolume(TIGHT))
-    yield "minimum volume", small, partial(_improved, small, problem, factors)
+    yield "minimum volume", small, partial(_tightened, small, problem, factors)
     if "mixed_" in model.learned():
         ends = factors[0], model.other_end_.T[observed.columns].astype(float)
         yield "pure maps", plain, lambda: ends
@@ -133,10 +140,24 @@ def _improved(model: NMF, problem: Problem, factors: list[np.ndarray]) -> list[n
 
 def _widened(model: NMF, problem: Problem, factors: list[np.ndarray]) -> list[np.ndarray]:
     """Return factors whose spectra lie between these and those of a plain NMF, as wide as the noise bears."""
+    return _as_far(
+        model, problem, factors, lambda S: np.nanmean(excess_of_clipped(problem, S)) > WIDENED
+    )
+
+
+def _tightened(model: NMF, problem: Problem, factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Return factors whose spectra lie between these and those of a penalty, as far as they fit as well."""
+    data, gain = problem.data.matrix, factors[1].size / 2 * problem.noise_left(factors)
+    most = data.misfit(factors) + GIVEN * gain
+    return _as_far(
+        model, problem, factors, lambda S: data.misfit(with_maps(problem.data, S)) <= most
+    )
+
+
+def _as_far(
+    model: NMF, problem: Problem, factors: list[np.ndarray], bears: Callable[[np.ndarray], bool]
+) -> list[np.ndarray]:
+    """Return the spectra on the way to those of a model that lie as far as is borne, twice: maps are found for them."""
     near, far = (unit_columns(F[1]) for F in (factors, _improved(model, problem, factors)))
-    low, high = 0.0, 1.0
-    while high - low > FINE:
-        middle = (low + high) / 2
-        q = np.nanmean(excess_of_clipped(problem, (1 - middle) * near + middle * far))
-        low, high = (middle, high) if q > WIDENED else (low, middle)
-    return [factors[0], (1 - high) * near + high * far]
+    last = bisect(WAY[1:], 0, key=lambda share: not bears(near + share * (far - near)))
+    return [near + WAY[last] * (far - near)] * 2

@@ -39,7 +39,10 @@ def other_answers_in_words(comparison: Comparison) -> str:
         return "No other that was tried fits as well."
     i, j, angle = found
     if angle < SAME:
-        return f"All others that fit as well agree with it within {SAME:g}°."
+        return (
+            f"Of {len(comparison.names) - 1} others, {np.sum(comparison.excess <= EQUAL) - 1} fit as well and agree "
+            f"with it within {SAME:g}°."
+        )
     return (
         f"Of others that fit as well, {comparison.names[i]} lies farthest, {angle:.1f}° in "
         f"{comparison.component_names[j]}: {_remedy(comparison, i, j, angle)}."

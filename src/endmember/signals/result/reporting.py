@@ -129,18 +129,16 @@ def _findings(result: Any) -> list[str]:
         )
     unmeasured = np.mean(np.isnan(misfit.map))
     if unmeasured > 0:
-        ends = (
-            "are left empty"
-            if np.isnan(result.maps.data).any()
-            else "are filled in from around them"
-        )
         found.append(
-            f"{unmeasured:.0%} of the pixels took no part: they have no errors, and their maps {ends}."
+            f"{unmeasured:.0%} of the pixels took no part: they have no errors, and their maps are "
+            f"{'left empty' if np.isnan(result.maps.data).any() else 'filled in from around them'}."
         )
     learned = model.learned()
     if "pixels_" in learned:
-        places = np.transpose(np.unravel_index(model.pixels_, model.maps_.shape[:-1]))
-        said = ", ".join(f"({', '.join(map(str, place))})" for place in places)
+        said = ", ".join(
+            f"({', '.join(map(str, place))})"
+            for place in zip(*np.unravel_index(model.pixels_, model.maps_.shape[:-1]), strict=True)
+        )
         found.append(f"The spectra are those of the pixels {said}, counted from 0 in data order.")
     if "n_iter_" in learned:
         found.append(
