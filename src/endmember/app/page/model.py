@@ -116,6 +116,8 @@ class NumberPanel(Panel):
             self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")
 
 
+#: Cards of components that are made beyond those that are needed, since the page takes long to take any.
+AHEAD = 3
 #: How pictures are drawn that belong to what the controls say, and those that do not, once 0.1 s have passed.
 CURRENT, STALE = {"opacity": "1"}, {"opacity": "0.3", "transition": "opacity 0.1s linear 0.1s"}
 
@@ -142,7 +144,7 @@ class ModelPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._components: list[Any] = []
+        self._cards: list[Any] = []
         w = pn.widgets
         self._known_list = w.CheckBoxGroup(inline=True, margin=(0, 10))
         self._method = w.Select(label="Method", options=list(METHODS), width=280)
@@ -172,8 +174,6 @@ class ModelPanel(Panel):
         )
         self._after = wrapped(visible=False)
         self._known: list[tuple[int, np.ndarray]] = []
-        self._look: Any = wrapped()
-        self._looks: list[Any] = []
         self._drawn: Any = None
         self._picture: Picture | None = None
         run = pn.widgets.Button(
@@ -187,7 +187,7 @@ class ModelPanel(Panel):
         )  # fmt: skip
         self._pictures = pn.Column(
             wrapped(self._map.pane, wide(self._spectra)), self._make_known(),
-            wrapped(wide(self._means), wide(self._misfit)), self._look, self._grid, self._after,
+            wrapped(wide(self._means), wide(self._misfit)), self._grid, self._after,
             sizing_mode="stretch_width",
         )  # fmt: skip
         self.layout = pn.Row(
@@ -328,8 +328,9 @@ class ModelPanel(Panel):
         )
         self._picture, self._after.visible = picture, False
         names = [f"Component {j + 1}" for j in range(choices.k)]
-        ahead = picture.stage == "all pixels" and not self._page.session.data.is_line
-        self.draw(picture.maps, picture.spectra, names, "Intensity (unit length)", ahead)
+        self.draw(
+            picture.maps, picture.spectra, names, "Intensity (unit length)", ahead=picture.stage == "all pixels"
+        )  # fmt: skip
 
     def draw(
         self, maps: np.ndarray, spectra: np.ndarray, names: Sequence[str] | None, quantity: str, ahead: int = 0,
@@ -345,10 +346,13 @@ class ModelPanel(Panel):
         self._known = list(zip(looks, spectra[order], strict=True))
         names = names or [f"Component {j + 1}" for j in order]
         self._asked["component"].options = {name: j for j, name in enumerate(names)}
-        self._looks += [self._new_look(n) for n in range(len(self._looks), max(looks) + 1)]
-        rows = [self._looks[look] for look in looks]
-        if rows != list(self._look):
-            self._look[:] = rows
+        made, needed = len(self._cards), max(*looks, k - 1 + ahead) + 1
+        fresh = [
+            self._new_card(n)
+            for n in range(made, min(needed + AHEAD, MOST_COMPONENTS) * (needed > made))
+        ]
+        self._cards += fresh
+        rows = [self._cards[look][0] for look in looks]
         colours, on = [row[0].value for row in rows], [row[2].on for row in rows]
         names = [row[1].value or name for row, name in zip(rows, names, strict=True)]
         images, curves = (maps if maps.ndim == 3 else maps[None])[..., order], spectra[order]
@@ -360,21 +364,21 @@ class ModelPanel(Panel):
             colours=[*compress(colours, on)],
         )  # fmt: skip
         self._map.show(images * on, data, names, amounts, colours)
-        maps_shown = 0 if data.is_line else k  # on a line the maps are curves in one picture
-        ready = min(maps_shown + ahead, MOST_COMPONENTS)
-        self._components += [map_plot(data) for _ in range(len(self._components), ready)]
-        for j in [*range(maps_shown), *range(len(self._grid), ready)]:
-            n = min(j, k - 1)
-            self._components[j].show(images[..., n], data, names[n], amounts, [colours[n]])
-        for j, plot in enumerate(self._components):
-            plot.pane.visible = j < maps_shown and on[j]
-        if len(self._grid) < len(self._components):  # Panel takes long over none, too
-            self._grid.extend([plot.pane for plot in self._components[len(self._grid) :]])
+        shown = {look: j for j, look in enumerate(looks)}
+        for n, (_, plot, card) in enumerate(self._cards):
+            j = shown.get(n, k - 1)
+            if not data.is_line and (n in shown or n >= made):
+                plot.show(images[..., j], data, names[j], amounts, [colours[j]])
+            # On a line the maps are curves in one picture.
+            plot.pane.visible = not data.is_line and on[j]
+            card.param.update(visible=n in shown, styles={"order": str(j)})
+        if fresh:
+            self._grid.extend([card for *_, card in fresh])
         self._pictures.styles = CURRENT
         self.pointed(self._region)
 
-    def _new_look(self, n: int) -> Any:
-        """Return the controls of how one component looks: its colour, its name, and whether it is shown."""
+    def _new_card(self, n: int) -> Any:
+        """Return the controls of how one component looks (colour, name, whether it is shown), its map, and both."""
         w = pn.widgets
         parts = (
             w.ColorPicker(label="Colour", value=palette(MOST_COMPONENTS)[n], width=50),
@@ -383,7 +387,8 @@ class ModelPanel(Panel):
         )
         for one in parts:
             one.param.watch(lambda _: self._page.deliver(lambda: self.draw(*self._drawn)), "value")
-        return pn.Row(*parts)
+        plot = map_plot(self._page.session.data)
+        return parts, plot, pn.Column(pn.Row(*parts), plot.pane)
 
     def _placed(self, spectra: np.ndarray) -> tuple[list[int], list[int]]:
         """Return in which order spectra are drawn, and with which looks: those of what they resemble most.
