@@ -43,7 +43,7 @@ def standards(references: Any, axis: Axis) -> list[Standard]:
             found.append(Standard(title, spectrum, own))
     names = [standard.name for standard in found]
     for number, standard in enumerate(found, 1):
-        standard.check(axis)
+        standard.check(axis, *found)
         if names.count(standard.name) > 1:
             standard.name = f"{standard.name} ({number})"
     return found

@@ -222,8 +222,8 @@ class Standard:
         above = self.values[-1] * (np.maximum(stop, high) - np.maximum(start, high))
         return (inside + below + above) / step
 
-    def check(self, axis: Axis) -> None:
-        """Refuse a reference that does not belong on an axis.
+    def check(self, axis: Axis, *beside: "Standard") -> None:
+        """Refuse a reference that does not belong on an axis, and say what it and those ``beside`` it cover of it.
 
         Raises
         ------
@@ -240,7 +240,9 @@ class Standard:
         refuse_if(
             self.energy[0] > low or self.energy[-1] < high,
             f"{self.name} runs from {self.energy[0]:g} to {self.energy[-1]:g} {own.units or 'channels'} and does "
-            f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data",
+            f"not cover the data, {axis.energy.min():g} to {axis.energy.max():g}; crop the data to what all references "
+            f"cover, {max(low, *(one.energy[0] for one in (self, *beside))):.1f}:"
+            f"{min(high, *(one.energy[-1] for one in (self, *beside))):.1f} (signal.isig[…], --crop …)",
         )
 
 
