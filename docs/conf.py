@@ -1,6 +1,5 @@
 """How the documentation is built: ``make docs``."""
 
-import os
 import re
 import shutil
 import sys
@@ -49,12 +48,12 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 
-# The real data are not part of the repository: their examples run where ENDMEMBER_DATA names them,
-# and are shown without a figure elsewhere.
+# The real data are not part of the repository: docs/_sphinx/real_figures.py runs their examples where ENDMEMBER_DATA
+# names them, and their pages show the pictures that it has kept.
 sphinx_gallery_conf = {
     "examples_dirs": str(EXAMPLES),
     "gallery_dirs": "gallery",
-    "filename_pattern": "/(plot|real)_" if os.environ.get("ENDMEMBER_DATA") else "/plot_",
+    "filename_pattern": "/plot_",
     "within_subsection_order": "FileNameSortKey",
     "image_scrapers": ("figures.scraper",),
     "capture_repr": (),

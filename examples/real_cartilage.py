@@ -4,9 +4,15 @@ Raman of cartilage: why does one spectrum dip where another peaks?
 
 A Raman map of cartilage, as measured: one spectrum has dips at 1063, 1130 and 1296 per cm, just where another
 has lines. No molecule has; fluorescence under the bands leaves room to take one spectrum out of another. With
-the background clipped off, spectra come down to zero between their bands, and the dips are gone. Needs the
-folder of data that ENDMEMBER_DATA names.
+the background clipped off, spectra come down to zero between their bands, and the dips are gone. The data
+(hyperSpec, GPL-3) are not part of Endmember: the script reads them in the folder that ENDMEMBER_DATA names, and
+the picture was made by it.
+
+.. image:: /images/cartilage.png
+   :alt: Maps and spectra of three Raman components, before and after the background was clipped off
 """
+
+# sphinx_gallery_thumbnail_path = 'images/cartilage.png'
 
 import os
 import warnings

@@ -2,10 +2,17 @@
 A battery cathode: which states of oxygen and metal?
 ====================================================
 
-O-K to Ni-L of a Si-doped NMC cathode (a line scan of 2 by 21 pixels, Gatan file). The background before the O-K edge is
-subtracted and three components are asked for. At the dashed lines the edges begin: components that differ before
-the first of them hold background. Needs the folder of data that ENDMEMBER_DATA names.
+O-K to Ni-L of a Si-doped NMC cathode (a line scan of 2 by 21 pixels, Gatan file). The background before the O-K
+edge is subtracted and three components are asked for. At the dashed lines the edges begin: components that
+differ before the first of them hold background. The data (HailiJia/MultimodalEELS-XAS, MIT licence) are not
+part of Endmember: the script reads them in the folder that ENDMEMBER_DATA names, and the picture was made by
+it.
+
+.. image:: /images/cathode.png
+   :alt: Profiles and spectra of three components of a battery cathode, with the onsets of O-K, Mn-L, Co-L and Ni-L
 """
+
+# sphinx_gallery_thumbnail_path = 'images/cathode.png'
 
 import os
 import warnings

@@ -2,11 +2,17 @@
 Iron in plume particles: does the factorisation find the references?
 ====================================================================
 
-Fe-L absorption of plume particles in a scanning X-ray microscope, with spectra of reduced and oxidised iron that were
-measured apart. Factorised without them, both are found where they peak, but one has a hole where the other peaks:
-non-negativity alone allows that. Give one of them (em.Known), or fit both (em.MLLS), and the hole is filled. Needs the
-folder of data that ENDMEMBER_DATA names.
+Fe-L absorption of plume particles in a scanning X-ray microscope, with spectra of reduced and oxidised iron
+that were measured apart. Factorised without them, both are found where they peak, but one has a hole where the
+other peaks: non-negativity alone allows that. Give one of them (em.Known), or fit both (em.MLLS), and the hole
+is filled. The data (stetef/nano-XANES-microscopy-of-Fe, MIT licence) are not part of Endmember: the script
+reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
+
+.. image:: /images/iron.png
+   :alt: Maps and spectra of reduced and oxidised iron beside the references
 """
+
+# sphinx_gallery_thumbnail_path = 'images/iron.png'
 
 import os
 import warnings

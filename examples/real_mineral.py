@@ -2,10 +2,16 @@
 A mineral from EDXS counts: phases at a tenth of a count a voxel
 ================================================================
 
-STEM-EDXS of a laser-heated mineral: 201 by 201 pixels, 95 % of all values zero. How many phases stand above
-the noise, and what are they? The counts stay as they are; four components of the Poisson-weighted fit are
-drawn with the lines of the elements that are expected. Needs the folder of data that ENDMEMBER_DATA names.
+STEM-EDXS of a laser-heated mineral: 201 by 201 pixels, 95 % of all values zero. How many phases stand above the
+noise, and what are they? The counts stay as they are; four components of the Poisson-weighted fit are drawn
+with the lines of the elements that are expected. The data (espm 1.1.3, MIT licence) are not part of Endmember:
+the script reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
+
+.. image:: /images/mineral.png
+   :alt: Maps and spectra of four components of a mineral, with the lines of its elements
 """
+
+# sphinx_gallery_thumbnail_path = 'images/mineral.png'
 
 import os
 from pathlib import Path
