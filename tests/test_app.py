@@ -1067,6 +1067,30 @@ def test_the_page_shows_what_the_session_holds(session):
     page.close()
 
 
+def test_a_name_stays_with_what_resembles_it_and_goes_to_nothing_else(session):
+    pytest.importorskip("panel")
+    from endmember.app.page.page import Page
+
+    page = Page(session)
+    page.data_changed()
+    model, spectra = page.panel("Unmix"), np.eye(4, 60) + 0.01
+    idle = threading.Event()
+    page.live.submit(lambda ticket: None, lambda _: idle.set(), lambda _: None)
+    assert idle.wait(60)
+    maps = np.ones((*session.data.shape[:2], 2))
+    model.draw(maps, spectra[:2], None, "")
+    look = next(n for n, one in model._known if em.spectral_angle(one, spectra[0]) < 1)
+    model._cards[look][0][1].value = "oxide"
+    for shown in ([1, 0], [2, 1], [3, 2], [1, 0]):
+        model.draw(maps, spectra[shown], None, "")
+        lines = model._spectra._lines.data
+        drawn = dict(zip(lines["name"], lines["y"], strict=True))
+        assert ("oxide" in drawn) == (0 in shown)
+        if 0 in shown:
+            assert em.spectral_angle(drawn["oxide"], spectra[0]) < 1
+    page.close()
+
+
 @pytest.fixture
 def page(tmp_path):
     """A page without a browser, and how to wait for its work."""

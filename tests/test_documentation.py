@@ -128,7 +128,9 @@ def test_example_is_short_and_begins_with_its_question(script):
     title, line, blank, *_ = ast.get_docstring(ast.parse(script.read_text())).splitlines()
     assert title and set(line) == {"="} and len(line) == len(title) and not blank
     assert len(script.read_text().splitlines()) < 90
-    assert script.name.startswith(("plot_", "real_")), "the gallery runs plot_* and shows what real_* has left"
+    assert script.name.startswith(("plot_", "real_")), (
+        "the gallery runs plot_* and shows what real_* has left"
+    )
 
 
 def test_the_article_is_covered_by_names_examples_and_tests_that_exist():

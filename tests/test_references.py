@@ -330,7 +330,9 @@ def test_what_cannot_be_fitted_is_refused_with_what_is_allowed(model, words):
 
 def test_references_of_another_axis_are_refused():
     X = image(EXACT[:300], 400 + CHANNELS)
-    with pytest.raises(ValueError, match="does not cover the data, 400 to 499; crop the data to what all references cover, "):
+    with pytest.raises(
+        ValueError, match="does not cover the data, 400 to 499; crop the data to what all"
+    ):
         em.MLLS(REFERENCES).fit(X)
     with pytest.raises(ValueError, match="is in keV and the data are in eV"):
         em.MLLS(spectrum(R[0], 400, "Fe", 1.0, "keV")).fit(X)

@@ -39,7 +39,9 @@ _FIND = """
 """
 _FRAME = """
 (which) => {
-  const view = window.drawings[which], frame = view.frame, box = view.canvas_view.el.getBoundingClientRect();
+  const view = window.drawings[which], frame = view.frame;
+  view.el.scrollIntoView({block: "nearest"});
+  const box = view.canvas_view.el.getBoundingClientRect();
   const ends = (scale, range) => [scale.compute(range.start), scale.compute(range.end)];
   return {x: [frame.x_range.start, frame.x_range.end], y: [frame.y_range.start, frame.y_range.end],
           across: ends(frame.x_scale, frame.x_range).map(s => s + box.left),

@@ -116,6 +116,8 @@ class NumberPanel(Panel):
             self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")
 
 
+#: A spectrum that is further than this from the last, in degrees, is another component: a name does not go on to it.
+ANOTHER = 30.0
 #: Cards of components that are made beyond those that are needed, since the page takes long to take any.
 AHEAD = 3
 #: How pictures are drawn that belong to what the controls say, and those that do not, once 0.1 s have passed.
@@ -298,7 +300,8 @@ class ModelPanel(Panel):
         if live is None:
             return
         choices, data = self.choices(), self._page.session.data
-        last = np.array([spectrum for _, spectrum in self._known])
+        shown = len(self._drawn[1]) if self._drawn else 0
+        last = np.array([spectrum for _, spectrum in self._known[:shown]])
         self._state.object = f"{choices.label}: working ..."
         self._pictures.styles = STALE
 
@@ -343,9 +346,11 @@ class ModelPanel(Panel):
         self._drawn = maps, spectra, names, quantity
         data, k = self._page.session.data, len(spectra)
         order, looks = self._placed(spectra)
-        self._known = list(zip(looks, spectra[order], strict=True))
+        self._known = [
+            *zip(looks, spectra[order], strict=True),
+            *((n, one) for n, one in self._known if n not in looks and self._cards[n][0][1].value),
+        ]  # what has a name is known again where it comes back
         names = names or [f"Component {j + 1}" for j in order]
-        self._asked["component"].options = {name: j for j, name in enumerate(names)}
         made, needed = len(self._cards), max(*looks, k - 1 + ahead) + 1
         fresh = [
             self._new_card(n)
@@ -355,6 +360,10 @@ class ModelPanel(Panel):
         rows = [self._cards[look][0] for look in looks]
         colours, on = [row[0].value for row in rows], [row[2].on for row in rows]
         names = [row[1].value or name for row, name in zip(rows, names, strict=True)]
+        self._asked["component"].options = {
+            name if names.count(name) == 1 else f"{name} ({j + 1})": j
+            for j, name in enumerate(names)
+        }
         images, curves = (maps if maps.ndim == 3 else maps[None])[..., order], spectra[order]
         if self._known_list.value:  # a spectrum that is known has a length of its own
             curves = unit_columns(curves.T).T
@@ -396,6 +405,7 @@ class ModelPanel(Panel):
         Components that something is known of stay where they are.
         """
         k, known = len(spectra), self._known
+        named = [n for n, card in enumerate(self._cards) if card[0][1].value]
         held = {one.component for one in self._known_list.value if one.kind != "onset"} & set(
             range(k)
         )
@@ -405,12 +415,18 @@ class ModelPanel(Panel):
             pairs = zip(
                 *paired(spectra[own], np.array([known[p][1] for p in theirs]))[::-1], strict=True
             )
-            looks |= {own[j]: known[theirs[p]][0] for p, j in sorted(pairs)}
-        order = [j for j in looks if j not in held]
-        order += [j for j in own if j not in order]
+            looks |= {
+                own[j]: known[theirs[p]][0]
+                for p, j in sorted(pairs)
+                if known[theirs[p]][0] not in named
+                or em.spectral_angle(spectra[own[j]], known[theirs[p]][1]) < ANOTHER
+            }
+        order = [*(j for j in looks if j not in held), *(j for j in own if j not in looks)]
         for j in sorted(held):
             order.insert(j, j)
-        free = iter([n for n in range(MOST_COMPONENTS) if n not in looks.values()])
+        free = iter(sorted(
+            (n for n in range(MOST_COMPONENTS) if n not in looks.values()), key=named.__contains__
+        ))  # fmt: skip
         return order, [looks[j] if j in looks else next(free) for j in order]
 
     def _run(self) -> None:
