@@ -137,17 +137,18 @@ def real_files() -> list[str]:
         "\n## Real files\n",
         "The sum of all pixels, the elements of the metadata and what is found besides: gain in per mille, offset and "
         "shift of soft lines in eV, width at Mn Kα in eV, deviance for each degree of freedom.\n",
-        "| file | counts | gain, offset, width, soft | deviance | in the data, not in the list |",
-        "|---|---|---|---|---|",
+        "| file | counts | gain, offset, width, soft | deviance | in the data, not in the list | and the reverse |",
+        "|---|---|---|---|---|---|",
     ]
     for name in FILES:
         signal = em.load(Path(os.environ["ENDMEMBER_DATA"]) / "edxs" / name)
         total = signal.data.reshape(-1, signal.data.shape[-1]).sum(axis=0, dtype=float)
         found = em.XRayLines("auto").learned_from(total, Axis.of(signal))
         gain, offset, width, soft = found["axis_fit_"]
+        unlisted, unfound = (", ".join(found[one]) or "–" for one in ("unlisted_", "unfound_"))
         lines.append(
             f"| {name} | {total.sum():.3g} | {1e3 * gain:.2f}, {offset:.1f}, {width:.1f}, {soft:.1f} | "
-            f"{found['deviance_']:.1f} | {', '.join(found['unlisted_'])} |"
+            f"{found['deviance_']:.1f} | {unlisted} | {unfound} |"
         )
         print(lines[-1], flush=True)
     return lines

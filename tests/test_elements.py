@@ -1,7 +1,9 @@
 """Lines of the elements as the columns of spectra, and what they are as per cent."""
 
 import math
+import os
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,7 +57,75 @@ def test_an_element_that_is_missing_comes_first_and_none_is_claimed_else(seed):
         )
     assert missing["unlisted_"] == ["Cu"] and complete["unlisted_"] == []
     heard = [str(one.message) for one in said if one.category is UserWarning]
-    assert heard == ["in the data, not in your list: Cu"]
+    assert heard == ["in the data, not in your list: Cu", "in your list, not in the data: Ti"]
+    assert complete["unfound_"] == ["Ti"] and missing["unfound_"] == []
+
+
+def tailed(total):
+    """Return counts of which those of soft X-rays are collected in part, over an exponential of 0.1 keV."""
+    kernel = np.exp(-np.arange(100) * 0.01 / 0.1)
+    share = 0.01 + 0.6 * np.exp(-ENERGY / 0.5)
+    later = np.convolve((share * total)[::-1], kernel / kernel.sum())[: len(total)][::-1]
+    return (1 - share) * total + later
+
+
+def piled(total):
+    """Return counts of which one in a hundred comes together with another."""
+    twice = np.convolve(total, total)[: len(total)] / total.sum()
+    return 0.99 * total + 0.01 * np.append(
+        np.zeros(10), twice[:-10]
+    )  # the axis begins at 10 channels
+
+
+def falsified(total):
+    """Return counts of a detector whose lines are a tenth stronger above their middle than below."""
+    return total * (1 + 0.1 * np.tanh(np.sin(40 * ENERGY)))
+
+
+@pytest.mark.parametrize("wrong", [tailed, piled, falsified])
+@pytest.mark.parametrize("elements", [["O", "Al", "Fe"], ["O", "Si", "Ti", "Cu"]])
+def test_what_a_detector_does_is_no_element(wrong, elements):
+    total = np.random.default_rng(0).poisson(wrong(summed(elements, 2e6).astype(float)))
+    learned = em.XRayLines(elements, energy=ENERGY).learned_from(total, AXIS)
+    assert learned["unlisted_"] == [] and learned["unfound_"] == []
+
+
+def test_an_element_whose_harder_line_is_missing_is_none():
+    total = summed(["O", "Si", "Fe"], 2e5).astype(float)
+    soft = em.XRayLines(["Ti"], energy=ENERGY).columns_on(AXIS)
+    titanium = soft[0][soft[1].index("Ti_L")]
+    learned = em.XRayLines(["O", "Si", "Fe"], energy=ENERGY).learned_from(
+        total + 0.05 * total.sum() * titanium / titanium.sum(), AXIS
+    )
+    assert "Ti" not in learned["unlisted_"]
+
+
+DATA = Path(os.environ.get("ENDMEMBER_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="no folder of real data; set ENDMEMBER_DATA")
+@pytest.mark.parametrize(
+    ("name", "others", "deviance"),
+    [
+        ("two_phase_50x50.bcf", set(), 3),
+        (
+            "mineral_71GPa.hspy",
+            {"Cu", "Pt", "Ga", "Zr"},
+            10,
+        ),  # grid, two of the ion beam, collimator
+        ("FePt_bare_core.hspy", {"Cu", "C", "Si", "O"}, 25),  # grid, film and its oxide
+        ("chevkinite.bcf", {"Mn"}, 25),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:in (the data|your list), not in")
+def test_nothing_is_claimed_of_real_files_that_has_no_peak(name, others, deviance):
+    signal = em.load(DATA / "edxs" / name)
+    total = signal.data.reshape(-1, signal.data.shape[-1]).sum(axis=0, dtype=float)
+    learned = em.XRayLines("auto").learned_from(total, Axis.of(signal))
+    assert set(learned["unlisted_"]) == others and learned["deviance_"] < deviance
+    # No pixel of this map, nor their sum, has a peak at the main lines of these rare earths.
+    absent = {"Ce", "Gd", "Nd", "Th"} if name == "chevkinite.bcf" else set()
+    assert set(learned["unfound_"]) == absent
 
 
 def test_a_list_that_is_empty_is_completed_by_what_is_in_the_data():

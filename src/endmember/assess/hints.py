@@ -11,7 +11,7 @@ from scipy.signal import find_peaks
 
 from endmember.errors import EndmemberError
 from endmember.factor.data import Axis, is_signal, unwrap
-from endmember.factor.penalties.elements import known_of
+from endmember.factor.penalties.lines import known_of
 
 #: Windows before and after an onset, in eV.
 WINDOW = 12.0
@@ -27,6 +27,11 @@ CLIMB = 0.3
 _AFTER = {"L2": "L3", "M2": "M3", "M4": "M5", "N4": "N5"}
 #: Candidates that are named for one energy, and energies for one component.
 MOST, MOST_ENERGIES = 3, 6
+#: Where eXSpy keeps the energies of edges and of lines.
+_TABLES = {
+    "EELS": ("Binding_energies", "onset_energy (eV)"),
+    "EDS": ("Xray_lines", "energy (keV)"),
+}
 #: Lines that stand for their family.
 _MAIN = ("Ka", "La", "Ma")
 
@@ -103,13 +108,13 @@ def element_hints(
         )
     energy = np.asarray(energy, dtype=float)
     S = np.nan_to_num(np.atleast_2d(np.asarray(spectra, dtype=float)))
-    find, look = (_onsets, _edges_near) if kind == "EELS" else (_peaks, _lines_near)
+    find = _onsets if kind == "EELS" else _peaks
     found = [find(energy, s) for s in S]
     # What another component shows as well: an element seldom shows all it has in each.
     seen, ends = [place for own in found for place, _ in own], (energy[0], energy[-1])
     return [
         [
-            Hint(place, strength, look(place, seen, ends, elements))
+            Hint(place, strength, _near(kind, place, seen, ends, elements))
             for place, strength in sorted(own, key=lambda place: -place[1])[:MOST_ENERGIES]
         ]
         for own in found
@@ -124,8 +129,10 @@ def _of_signal(signal: Any) -> tuple[Any, str | None, Sequence[str]]:
     kind = "EELS" if said == "EELS" else "EDS" if said.startswith("EDS") else None
     if units not in ("eV", "keV"):
         return energy, None, ()
-    named = np.ravel(signal.metadata.get_item("Sample.elements", default=()))
-    elements = re.findall("[A-Z][a-z]?", " ".join(map(str, named)))
+    elements = re.findall(
+        "[A-Z][a-z]?",
+        " ".join(map(str, np.ravel(signal.metadata.get_item("Sample.elements", default=())))),
+    )
     if elements and not said:
         kind = {"eV": "EELS", "keV": "EDS"}[units]
     factor = {("EELS", "keV"): 1e3, ("EDS", "eV"): 1e-3}.get((str(kind), units), 1.0)
@@ -181,64 +188,42 @@ def _peaks(energy: np.ndarray, s: np.ndarray) -> list[tuple[float, float]]:
     ]
 
 
-def _edges_near(
-    energy: float, seen: Sequence[float], ends: tuple[float, float], elements: Collection[str]
-) -> tuple[str, ...]:
-    """Return the major edges near an onset; those of elements whose other edges are seen too come first."""
+def _near(
+    kind: str, energy: float, seen: Sequence[float], ends: tuple[float, float],
+    elements: Collection[str],
+) -> tuple[str, ...]:  # fmt: skip
+    """Return what begins or peaks near an energy, one for each element; those that are seen elsewhere come first.
+
+    Of a family that begins or peaks elsewhere on the axis and is not seen there, nothing is named.
+    """
+    from exspy.utils.eds import get_xray_lines_near_energy
     from exspy.utils.eels import get_edges_near_energy
 
-    found = get_edges_near_energy(energy, width=2 * NEAR["EELS"], only_major=True)
-    ranked = []
-    for edge in found:
-        element, shell = edge.split("_")
-        onsets = known_of(element, "Binding_energies", "onset_energy (eV)")
-        onset = onsets[shell.replace(",", "")]  # the table keeps "L2,3" as "L23"
-        before = onsets.get(_AFTER.get(shell, ""))
-        if before is not None and before > ends[0] and not _is_seen(before, seen, NEAR["EELS"]):
-            continue
-        others = [onsets[name] for name in onsets if name[0] != shell[0]]
-        share = _share_seen([onset, *others], seen, ends, NEAR["EELS"])
-        ranked.append((element not in elements, -share, abs(onset - energy), element, shell))
-    return _first_of_each(ranked)
-
-
-def _lines_near(
-    energy: float, seen: Sequence[float], ends: tuple[float, float], elements: Collection[str]
-) -> tuple[str, ...]:
-    """Return the lines near a peak whose family's main line is seen; fuller elements come first."""
-    from exspy.utils.eds import get_xray_lines_near_energy
-
-    ranked = []
-    for name in get_xray_lines_near_energy(energy, width=2 * NEAR["EDS"]):
-        element, line = name.split("_")
-        lines = known_of(element, "Xray_lines", "energy (keV)")
-        main = lines.get(f"{line[0]}a")
-        inside = main is not None and ends[0] <= main <= ends[1]
-        if line not in _MAIN and not (inside and _is_seen(main, seen, NEAR["EDS"])):
-            continue
-        share = _share_seen(
-            [lines[each] for each in _MAIN if each in lines], seen, ends, NEAR["EDS"]
+    near, losses, ranked = NEAR[kind], kind == "EELS", []
+    names = (
+        get_edges_near_energy(energy, width=2 * near, only_major=True)
+        if losses
+        else get_xray_lines_near_energy(energy, width=2 * near)
+    )
+    for name in names:
+        element, part = name.split("_")
+        places = known_of(element, *_TABLES[kind])
+        place = places[part.replace(",", "")]  # the table keeps "L2,3" as "L23"
+        first = (
+            places.get(_AFTER.get(part, ""), 0.0) if losses else places.get(f"{part[0]}a", np.inf)
         )
-        apart = abs(lines[line] - energy)
-        ranked.append((element not in elements, -share, line not in _MAIN, apart, element, line))
-    return _first_of_each(ranked)
-
-
-def _first_of_each(ranked: list[Any]) -> tuple[str, ...]:
-    """Return the best candidates, one for each element."""
+        if first > ends[0] * losses and not _is_seen(first, seen, near):
+            continue
+        others = [places[one] for one in places if one[0] != part[0] and (losses or one in _MAIN)]
+        inside = [one for one in (place, *others) if ends[0] + near < one < ends[1] - near]
+        share = np.mean([_is_seen(one, seen, near) for one in inside] or [False])
+        rank = element not in elements, -share, part not in _MAIN, abs(place - energy)
+        ranked.append((*rank, element, part))
     best: dict[str, str] = {}
-    for *_, element, name in sorted(ranked):
-        best.setdefault(element, f"{element} {name}")
+    for *_, element, part in sorted(ranked):
+        best.setdefault(element, f"{element} {part}")
     return tuple(best.values())[:MOST]
 
 
-def _is_seen(energy: float | None, seen: Sequence[float], near: float) -> bool:
-    return energy is not None and any(abs(energy - one) <= near for one in seen)
-
-
-def _share_seen(
-    energies: Sequence[float], seen: Sequence[float], ends: tuple[float, float], near: float
-) -> float:
-    """Return which share of the energies that the axis covers is seen."""
-    inside = [one for one in energies if ends[0] + near < one < ends[1] - near]
-    return float(np.mean([_is_seen(one, seen, near) for one in inside])) if inside else 0.0
+def _is_seen(energy: float, seen: Sequence[float], near: float) -> bool:
+    return any(abs(energy - one) <= near for one in seen)

@@ -19,7 +19,7 @@ from endmember.catalogue import (
     named,
     penalties,
 )
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import refuse_if
 
 from .console import Watch, in_options, note
 from .options import ClosureOption, DispersionOption, LossOption, SeedOption, dashed, only_with
@@ -267,9 +267,10 @@ def read_spectrum(path: Path, *, image: bool = False) -> Any:
         if one.axes_manager.signal_dimension == 1
         and (image or one.axes_manager.navigation_size <= 1)
     ]
-    if len(found) != 1:
-        what = "signals of spectra and a low loss" if image else "single spectra and a reference"
-        raise EndmemberError(f"{path} holds {len(found)} {what} is one; give a file with just that")
+    what = "signals of spectra and a low loss" if image else "single spectra and a reference"
+    refuse_if(
+        len(found) != 1, f"{path} holds {len(found)} {what} is one; give a file with just that"
+    )
     if not image:
         found[0].metadata.set_item("General.title", path.stem)
     return found[0]

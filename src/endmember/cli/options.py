@@ -383,10 +383,10 @@ def _array(option: str, path: Path, shape: tuple[int, ...], what: str) -> Any:
         f"{option} {path} holds no numbers but {array.dtype.name or 'colours'}; save it in grey, or as an "
         "array of numbers",
     )
-    if np.squeeze(array).shape != tuple(size for size in shape if size != 1):
-        own, wanted = (" x ".join(map(str, sizes)) for sizes in (array.shape, shape))
-        raise EndmemberError(
-            f"{option} {path} is {own} and the image has {wanted} {what}; "
-            "give one number for each, in the order of the data"
-        )
+    own, wanted = (" x ".join(map(str, sizes)) for sizes in (array.shape, shape))
+    refuse_if(
+        np.squeeze(array).shape != tuple(size for size in shape if size != 1),
+        f"{option} {path} is {own} and the image has {wanted} {what}; give one number for each, in the order of "
+        "the data",
+    )
     return array.reshape(shape)

@@ -9,6 +9,7 @@ import endmember as em
 from endmember import signals
 from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.signals.result.folders import replacing
+from endmember.signals.result.reporting import about_references
 
 from .console import Watch
 from .groups import Sweeps, read_spectrum
@@ -136,10 +137,10 @@ def fuse(
         len(files) < 2,
         "fuse takes at least two files, one a detector; one file goes to 'endmember unmix'",
     )
-    if signal and len(signal) != len(files):
-        raise EndmemberError(
-            f"--signal is given {len(signal)} times for {len(files)} files; give it once a file",
-        )
+    refuse_if(
+        signal and len(signal) != len(files),
+        f"--signal is given {len(signal or ())} times for {len(files)} files; give it once a file",
+    )
     numbers: list[Any] = list(signal) if signal else [None] * len(files)
     _refuse_twice(files, numbers, "--signal")
 
@@ -287,8 +288,8 @@ def mlls(
         maps=em.SumToOne() if closure else None,
     )  # fmt: skip
     result = em.unmix(image, model, reasons=why, **masks)
-    for line in _amounts(result.model):
-        typer.echo(line)
+    for name, said in about_references(result.model):
+        typer.echo(f"{name}: {said}")
     keep_result(result, folder, overwrite)
 
 
@@ -303,42 +304,11 @@ def _background(text: str | None) -> str | None:
     from endmember.methods.standards import BACKGROUNDS
 
     name = None if text is None else text.lower().replace("-", "_")
-    if name is not None and name not in BACKGROUNDS:
-        allowed = ", ".join(BACKGROUNDS).replace("_", "-")
-        raise EndmemberError(
-            f"--background {text} is not known; allowed: {allowed}, or none at all"
-        )
-    return name
-
-
-def _amounts(model: Any) -> list[str]:
-    """Say what the fit came to, a line for every spectrum."""
-    import numpy as np
-
-    k = model.n_components_
-    amounts, errors = (F.reshape(-1, k).T for F in (model.maps_, model.maps_error_))
-    changes = zip(model.shifts_, model.widths_, strict=True)
-    moved = [*(f"{shift:+8.3f} {width:7.3f}" for shift, width in changes), *[""] * k]
-    width = max(len(name) for name in model.names_)
-    lines = [f"{'spectrum':{width}}       mean  median error   shift   wider"]
-    lines += [
-        f"{name:{width}} {np.nanmean(own):10.4g} {np.nanmedian(error):13.3g}{by}"
-        for name, own, error, by in zip(model.names_, amounts, errors, moved, strict=False)
-    ]
-    if len(model.shifts_) > 1:
-        off = np.abs(model.correlation_ - np.eye(len(model.shifts_)))
-        first, second = np.unravel_index(np.argmax(off), off.shape)
-        lines.append(
-            f"References: condition number {model.condition_:.3g}; most alike {model.names_[first]} and "
-            f"{model.names_[second]} (cosine {off[first, second]:.3f})"
-        )
-    if model.gain_:
-        lines.append(f"All references stretched by {model.gain_:+.3%}")
-    known = model.chi2_[np.isfinite(model.chi2_)]
-    lines.append(
-        f"Reduced chi-square: {f'median {np.median(known):.3g}' if known.size else 'not known'}"
+    refuse_if(
+        name not in (None, *BACKGROUNDS),
+        f"--background {text} is not known; allowed: {', '.join(BACKGROUNDS).replace('_', '-')}, or none at all",
     )
-    return lines
+    return name
 
 
 def _refuse_twice(files: list[Path], numbers: list[Any], option: str) -> None:

@@ -6,7 +6,7 @@ from endmember.preprocess.continuum import ShapeBackground as ShapeBackground
 from endmember.preprocess.transmission import absorbance as absorbance
 from endmember.preprocess.alignment import align as align
 from endmember.preprocess.detector import bad_channels as bad_channels
-from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
+from endmember.factor.penalties.lines import bremsstrahlung_shapes as bremsstrahlung_shapes
 from endmember.preprocess.detector import correct_detector as correct_detector
 from endmember.preprocess.denoising import denoise as denoise
 from endmember.preprocess.alignment import find_shifts as find_shifts

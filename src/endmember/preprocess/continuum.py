@@ -16,7 +16,7 @@ from scipy.ndimage import median_filter
 
 from endmember.errors import refuse_if
 from endmember.factor.data import Data, Dense, Floats, Weighted, weighted_gram
-from endmember.factor.penalties.elements import bremsstrahlung_shapes as bremsstrahlung_shapes
+from endmember.factor.penalties.lines import bremsstrahlung_shapes as bremsstrahlung_shapes
 from endmember.factor.regression import Limits, least_squares, poisson
 
 LEAST, MOST = 0.5, 10.0  # exponents that a background of electrons can have

@@ -136,12 +136,11 @@ def bounds_of(
     lower = reduce(np.maximum, [low for low, _ in boxes])
     upper = reduce(np.minimum, [high for _, high in boxes])
     crossed = np.count_nonzero(np.greater(lower, upper))
-    if crossed:
-        names = " and ".join(type(penalty).__name__ for penalty in bounding)
-        raise EndmemberError(
-            f"{names} contradict each other in {crossed} entries of the factor: a given value below "
-            "zero needs ",
-            Argument("free", says="em.Free()"),
-            " beside it, and an entry that must be absent cannot be given",
-        )
+    names = " and ".join(type(penalty).__name__ for penalty in bounding)
+    refuse_if(
+        crossed,
+        f"{names} contradict each other in {crossed} entries of the factor: a given value below zero needs ",
+        Argument("free", says="em.Free()"),
+        " beside it, and an entry that must be absent cannot be given",
+    )
     return lower, upper

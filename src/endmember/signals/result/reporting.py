@@ -119,6 +119,7 @@ def _findings(result: Any) -> list[str]:
         f"The data were separated into {model.n_components_} component{'s' * (model.n_components_ > 1)}."
     ]
     found += result.record["reasons"]
+    found += [f"Of the elements: {note}." for note in model.learned().get("notes_", [])]
     size = np.sqrt(np.nanmean(misfit.map**2))
     mean = np.nanmean(np.abs(misfit.data_spectrum))
     counts = any(role == "loss" and getattr(part, "counts", False) for role, part in model.parts())
@@ -236,15 +237,22 @@ def _standard_errors(model: Any) -> list[Section]:
     """Say how sure the amounts of known spectra are."""
     if "maps_error_" not in model.learned():
         return []
+    return [Section("Fit of the references", table=about_references(model))]
+
+
+def about_references(model: Any) -> list[tuple[object, object]]:
+    """Return the table of a fit of known spectra: amounts with errors, changes, and how well and surely they fit."""
     k, none = model.n_components_, [0.0] * model.n_components_
     table: list[tuple[object, object]] = []
     for name, amounts, errors, shift, width in zip(
         model.names_, *(F.reshape(-1, k).T for F in (model.maps_, model.maps_error_)),
         [*model.shifts_, *none], [*model.widths_, *none], strict=False,
     ):  # fmt: skip
-        said = f"mean {_finite(np.mean, amounts):.4g}, median standard error {_finite(np.median, errors):.3g}"
-        said += (f", moved by {shift:+.3g}" if shift else "") + (
-            f", wider by {width:.3g}" if width else ""
+        said = (
+            f"mean {_finite(np.mean, amounts):.4g} ± {_finite(_of_mean, errors):.2g}, "
+            f"median standard error of a pixel {_finite(np.median, errors):.3g}"
+            + (f", moved by {shift:+.3g}" if shift else "")
+            + (f", wider by {width:.3g}" if width else "")
         )
         table.append((name, said))
     middle = _finite(np.median, model.chi2_)
@@ -254,8 +262,20 @@ def _standard_errors(model: Any) -> list[Section]:
     if model.gain_:
         table.append(("All references stretched by", f"{model.gain_:+.3%}"))
     if len(model.shifts_) > 1:
-        table.append(("Condition number of the references", f"{model.condition_:.3g}"))
-    return [Section("Fit of the references", table=table)]
+        off = np.abs(model.correlation_ - np.eye(len(model.shifts_)))
+        first, second = np.unravel_index(np.argmax(off), off.shape)
+        alike = (
+            f"{model.names_[first]} and {model.names_[second]} (cosine {off[first, second]:.3f})"
+        )
+        table.append(
+            ("Condition number of the references", f"{model.condition_:.3g}; most alike {alike}")
+        )
+    return table
+
+
+def _of_mean(errors: np.ndarray) -> float:
+    """Return the standard error of a mean over pixels, whose errors are independent."""
+    return float(np.sqrt(np.sum(errors**2))) / len(errors)
 
 
 def _finite(middle: Callable[[np.ndarray], Any], values: np.ndarray) -> float:

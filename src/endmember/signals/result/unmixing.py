@@ -13,7 +13,7 @@ from sklearn.base import clone
 from endmember import assess, show
 from endmember.assess.comparison import Comparison, side_by_side
 from endmember.assess.opinions import second_opinions
-from endmember.errors import NAMES_IN_RESULTS, EndmemberError, refuse_if
+from endmember.errors import NAMES_IN_RESULTS, refuse_if
 from endmember.factor.data import (
     Axis,
     Checkpoint,
@@ -279,12 +279,11 @@ class Unmixing(Shown):
             Axis.of(self.spectra).energy,
             window,
         )
-        if not (areas > 0).all():
-            without = np.flatnonzero(~(areas > 0))[0] + 1
-            raise EndmemberError(
-                f"component {without} has no positive area over the window, so fractions mean "
-                "nothing; choose a window in which every component has intensity"
-            )
+        refuse_if(
+            not (areas > 0).all(),
+            f"component {np.argmin(areas > 0) + 1} has no positive area over the window, so fractions mean "
+            "nothing; choose a window in which every component has intensity",
+        )
         amounts = np.moveaxis(np.asarray(self.maps.data, dtype=float), 0, -1) * areas
         total = amounts.sum(axis=-1, keepdims=True)
         with np.errstate(invalid="ignore", divide="ignore"):
