@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import os
 import shutil
 import signal
@@ -173,6 +174,19 @@ def test_where_a_picture_cannot_go_is_said_before_the_file_is_read(call, tmp_pat
         )
     assert_refused(call(words[0], no_file, *words[1:], "-o", "new/a.png"), "none.hspy")
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["rank"], ["path", "-k", 2, "--sparse"], ["compare", "-k", 2]],
+    ids=lambda words: words[0],
+)
+def test_numbers_are_written_in_place_of_a_picture(call, cube, words):
+    code, out, _ = call(*words[:1], cube, *words[1:], "-o", "found.json")
+    said = json.loads(Path("found.json").read_text(), parse_constant=pytest.fail)
+    assert code == 0 and "Numbers: found.json" in out
+    assert said["sentence"] in out
+    assert {"rank": "visibility", "path": "misfit", "compare": "angles"}[words[0]] in said
 
 
 def test_the_folder_of_a_picture_is_made(call, cube):

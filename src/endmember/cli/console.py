@@ -107,8 +107,10 @@ def _wrong_call(error: Any) -> str:
         if detail["type"] in _WRONG:
             wrong = f"{detail['input']} {_WRONG[detail['type']].format(**limits)}"
         said = f"{error.param.opts[0]} {wrong}"
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "endmember"
-    return f"{_stopped(said)[:-1]}; see {command} --help."
+    return (
+        f"{_stopped(said)[:-1]}; see "
+        f"{error.ctx.command_path if getattr(error, 'ctx', None) else 'endmember'} --help."
+    )
 
 
 def _options(command: Any) -> dict[Any, Any]:
@@ -236,7 +238,6 @@ class Watch(ExitStack):
         self.stopped = False
         self._began = self._shown = time.monotonic()
         self._bar: Any = None
-        self._task: Any = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -250,7 +251,7 @@ class Watch(ExitStack):
                 console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._bar = self.enter_context(bar)
-            self._task = bar.add_task("fitting", total=None, words="")
+            bar.add_task("fitting", total=None, words="")
         return self
 
     def conclude(self, model: Any, of: str = "") -> None:
@@ -261,11 +262,14 @@ class Watch(ExitStack):
         if self.stopped:
             end = f", stopped by you after {self.sweeps} sweeps: the best result so far is kept"
         elif "n_iter_" not in model.learned():
-            signed = "; they have signs and are no pure spectra" if model.signed else ""
-            end = f" by {type(model).__name__}{signed}"
+            end = f" by {type(model).__name__}" + (
+                "; they have signs and are no pure spectra" if model.signed else ""
+            )
         else:
-            state = "converged" if model.converged_ else "not converged"
-            end = f" after {model.n_iter_} sweeps, {state}, optimality {model.optimality_:.1e}"
+            end = (
+                f" after {model.n_iter_} sweeps, {'converged' if model.converged_ else 'not converged'}, "
+                f"optimality {model.optimality_:.1e}"
+            )
         typer.echo(f"{found}{end}")
 
     def __call__(self, progress: Any) -> bool:
@@ -280,11 +284,10 @@ class Watch(ExitStack):
         return self.stopped
 
     def _show(self, progress: Any, elapsed: float) -> None:
-        known = progress.objective == progress.objective
         words = (
-            f"sweep {progress.sweep}, objective {progress.objective:.4g}"
-            if known
-            else f"draw {progress.sweep}"
+            f"draw {progress.sweep}"
+            if progress.objective != progress.objective  # nothing has been reached yet
+            else f"sweep {progress.sweep}, objective {progress.objective:.4g}"
         )
         left = progress.seconds_left
         if left is not None:
@@ -294,7 +297,7 @@ class Watch(ExitStack):
             return
         total = None if left is None else elapsed + left
         self._bar.update(
-            self._task,
+            *self._bar.task_ids,
             description=progress.stage,
             completed=elapsed if total else 0,
             total=total,

@@ -183,7 +183,7 @@ PictureOption = Annotated[
         "-o",
         "--output",
         metavar="PICTURE",
-        help="Where to draw (png, pdf, svg), instead of beside FILE.",
+        help="Where to draw (png, pdf, svg) or write numbers (json), instead of beside FILE.",
     ),
 ]
 OverwriteOption = Annotated[

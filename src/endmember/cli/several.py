@@ -9,7 +9,6 @@ import endmember as em
 from endmember import signals
 from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.signals.result.folders import replacing
-from endmember.signals.result.reporting import about_references
 
 from .console import Watch
 from .groups import Sweeps, read_spectrum
@@ -288,7 +287,7 @@ def mlls(
         maps=em.SumToOne() if closure else None,
     )  # fmt: skip
     result = em.unmix(image, model, reasons=why, **masks)
-    for name, said in about_references(result.model):
+    for name, said in signals.about_references(result.model):
         typer.echo(f"{name}: {said}")
     keep_result(result, folder, overwrite)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from endmember import signals
 from endmember.errors import refuse_if
 from endmember.signals.result.folders import refuse_foreign, written
 
@@ -17,8 +18,8 @@ from .console import note
 _ROOM_FOR_PICTURES = 20_000_000
 #: The answer and second opinions, each with maps and spectra.
 _ANSWERS = 7
-#: What a picture's name may end in.
-_PICTURES = (".png", ".pdf", ".svg", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
+#: What the name of a picture may end in; in .json, that of what it would show.
+_PICTURES = (".png", ".pdf", ".svg", ".eps", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".json")
 
 
 def beside(file: Path, name: str) -> Path:
@@ -146,7 +147,10 @@ def show_where(result: Any, folder: Path) -> None:
 
 
 def draw(found: Any, picture: Path) -> None:
-    """Draw whatever has a plot, in a folder that is made where it is missing, and tell where."""
+    """Draw whatever has a plot, or write its numbers, in a folder that is made where it is missing; tell where."""
     make_folder(picture.parent)
-    found.plot().savefig(picture, dpi=150)
-    typer.echo(f"Picture: {picture}")
+    if picture.suffix.lower() == ".json":
+        picture.write_text(signals.as_json(found), encoding="utf-8")
+    else:
+        found.plot().savefig(picture, dpi=150)
+    typer.echo(f"{'Numbers' if picture.suffix.lower() == '.json' else 'Picture'}: {picture}")

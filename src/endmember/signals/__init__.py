@@ -18,6 +18,8 @@ __getattr__, __dir__, __all__ = lazily(
         "plan": ["plan_in_words"],
         "result.several": ["unmix_images", "unmix_together"],
         "result.differences": ["differences"],
+        "result.exporting": ["as_json"],
+        "result.reporting": ["about_references"],
         "result.unmixing": ["unmix_one"],
     },
 )

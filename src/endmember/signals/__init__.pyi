@@ -1,5 +1,7 @@
 """Public names, written by tools/stubs.py."""
 
+from endmember.signals.result.reporting import about_references as about_references
+from endmember.signals.result.exporting import as_json as as_json
 from endmember.signals.cropping import channels_within as channels_within
 from endmember.signals.choosing import choose_model as choose_model
 from endmember.signals.choosing import choose_models as choose_models
@@ -20,6 +22,8 @@ from endmember.signals.result.several import unmix_together as unmix_together
 from endmember.signals.bridge import wrap_maps as wrap_maps
 from endmember.signals.bridge import wrap_spectra as wrap_spectra
 __all__ = [
+    "about_references",
+    "as_json",
     "channels_within",
     "choose_model",
     "choose_models",

@@ -87,6 +87,14 @@ def _everything(answer: Any, file: Path) -> None:
     file.write_text(json.dumps(content, default=str, allow_nan=False), encoding="utf-8")
 
 
+def as_json(found: Any) -> str:
+    """Return a report, a path or a comparison as JSON: its sentence and all it holds but models; null for no number."""
+    return json.dumps(
+        {"sentence": found.sentence} | {name: part for name, part in vars(found).items() if name != "models"},
+        default=lambda one: _values(one) if isinstance(one, np.ndarray | np.generic) else vars(one),
+    )  # fmt: skip
+
+
 def _values(array: Any) -> Any:
     """Return nested lists, None for what is not finite."""
     values = np.asarray(array, dtype=float).astype(object)
