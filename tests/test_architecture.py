@@ -177,13 +177,13 @@ MOST_STATEMENTS = {
     "app": 2279,
     "assess": 2099,
     "catalogue": 41,
-    "cli": 1085,
+    "cli": 1082,
     "errors": 53,
     "factor": 6821,
     "methods": 2174,
     "preprocess": 1105,
     "show": 728,
-    "signals": 2190,
+    "signals": 2192,
     "synthetic": 402,
 }
 
