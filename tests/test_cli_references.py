@@ -43,6 +43,14 @@ def test_mlls_says_and_keeps_what_the_library_finds(call):
     np.testing.assert_allclose(np.moveaxis(kept.maps.data, 0, -1), same.maps_, rtol=1e-9)
     errors = np.moveaxis(hs.load("cube-mlls/errors.hspy").data, 0, -1)
     np.testing.assert_allclose(errors, same.maps_error_, rtol=1e-9)
+    mean, error = (
+        same.maps_[..., 0].mean(),
+        np.sqrt(np.mean(errors[..., 0] ** 2) / errors[..., 0].size),
+    )
+    assert f"oxide: mean {mean:.4g} ± {error:.2g}, " in out
+    code, _, err = call("mlls", "cube.hspy", *references, "--background", "cubic", "-o", "none")
+    assert code == 2 and "--background cubic is not known; allowed" in err
+    assert call("mlls", "cube.hspy", *references, "--background", "power-law", "-o", "on")[0] == 0
     np.testing.assert_allclose(kept.reproduce().maps.data, kept.maps.data, rtol=1e-9)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import endmember as em
+from endmember.cli import main
 from endmember.factor.data.axis import Axis
 
 ELEMENTS = ["O", "Mg", "Al", "Si", "Ca", "Ti", "Fe", "Cu", "C"]
@@ -261,6 +262,16 @@ def test_a_result_shows_and_keeps_its_composition(tmp_path):
     assert found.maps.data.shape == (len(ELEMENTS), 16, 16)
     np.testing.assert_allclose(np.nansum(found.maps.data, axis=0), 100)
     np.testing.assert_allclose(found.weight.sum(axis=1), 100)
+    for number, name in enumerate(result.picture().names):
+        first, *held = name.split()
+        shares = found.atomic[number]
+        assert first == f"{number + 1}." and held[0].split("–")[0] == ELEMENTS[np.argmax(shares)]
+        assert len(held) == 1  # shares of counts are no composition
+    factors = dict.fromkeys(ELEMENTS, 1.5) | {"O": 3.0}
+    named = result.composition(factors=factors)
+    atoms = sorted((f"{share:.0f}" for share in named.atomic[0] if share > 10), key=float)[::-1]
+    assert result.picture().names[0].endswith(" " + ":".join(atoms[:3]))
+    found = result.composition()
     result.save(tmp_path / "kept")
     table = (tmp_path / "kept" / "composition.csv").read_text().splitlines()
     assert len(table) == 1 + 2 * len(ELEMENTS) and table[1].startswith("1,O_K,")
@@ -286,6 +297,48 @@ def test_what_cannot_be_composed_is_said(one, options, says):
         em.assess.composition(one[3], one[0], **options)
     with pytest.raises(ValueError, match="fit em.NMF"):
         em.assess.composition(em.NMF(2).fit(one[0]), one[0])
+
+
+def test_an_element_of_the_list_that_is_not_there_is_doubted():
+    phantom = em.synthetic.edxs_phases(shape=(16, 16), dose=5)
+    model = em.NMF(2, loss=em.Poisson(), spectra=em.XRayLines([*ELEMENTS, "Zn"]), random_state=0)
+    with pytest.warns(UserWarning, match="in your list, not in the data: Zn"):
+        result = em.unmix(phantom.signal, model)
+    assert result.composition().doubted == ["Zn"]
+    assert "nothing of Zn" in str(result.percentages)
+
+
+def test_the_command_line_takes_edges_of_energy_losses_and_names_components(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    signal = em.synthetic.oxygen_edge().signal.isig[:64]
+    signal.set_signal_type("EELS")
+    signal.axes_manager.signal_axes[0].offset, signal.axes_manager.signal_axes[0].scale = 500.0, 1.0
+    for place in ("beam_energy", "convergence_angle", "Detector.EELS.collection_angle"):
+        signal.metadata.set_item(
+            f"Acquisition_instrument.TEM.{place}", 20.0 + 180.0 * ("beam" in place)
+        )
+    signal.save("losses.hspy")
+    words = [
+        "unmix",
+        "losses.hspy",
+        "-k",
+        "2",
+        "--starts",
+        "1",
+        "--quantify",
+        "-o",
+        "kept",
+        "--elements",
+    ]
+    assert main([*words, "auto"]) == 2
+    assert "name the K and L edges" in capsys.readouterr().err
+    assert main([*words, "Fe"]) == 2
+    assert "Fe_ is no K or L edge" in capsys.readouterr().err
+    assert main([*words, "O_K"]) == 0
+    assert "O_K     100.00" in capsys.readouterr().out
+    assert "2. O 100" in Path("kept", "report.html").read_text()
 
 
 EV = np.arange(400.0, 800.0)

@@ -108,8 +108,7 @@ def element_hints(
         )
     energy = np.asarray(energy, dtype=float)
     S = np.nan_to_num(np.atleast_2d(np.asarray(spectra, dtype=float)))
-    find = _onsets if kind == "EELS" else _peaks
-    found = [find(energy, s) for s in S]
+    found = [(_onsets if kind == "EELS" else _peaks)(energy, s) for s in S]
     # What another component shows as well: an element seldom shows all it has in each.
     seen, ends = [place for own in found for place, _ in own], (energy[0], energy[-1])
     return [

@@ -15,6 +15,8 @@ from endmember.factor.data import observe, one_blas_thread
 SHARE = 0.1
 #: No channel holds less than so many counts of a component.
 LEAST = 0.1
+#: Elements of more per cent than this are in the name of a component.
+NAMED = 10.0
 #: What every method assumes.
 ASSUMED = {
     "cliff-lorimer": "by Cliff and Lorimer's formula, of a specimen that absorbs nothing",
@@ -41,6 +43,8 @@ class Composition:
     method : str
     maps : HyperSpy signal or ndarray, (elements, *domain)
         Atomic; NaN where nothing is.
+    doubted : sequence of str
+        Elements of which the sum of all pixels shows nothing: theirs is what the model is wrong by.
     """
 
     elements: list[str]
@@ -52,22 +56,36 @@ class Composition:
     lines: list[str]
     method: str
     maps: Any = field(repr=False)
+    doubted: Sequence[str] = ()
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a table with its head: component, line, atomic and weight per cent with their errors, and limits."""
-        head = ("component", "line", "at.%", "± at.%", "wt.%", "± wt.%", "limit at.%")
         values = self.atomic, self.atomic_error, self.weight, self.weight_error, self.limits
-        return [head] + [
+        return [("component", "line", "at.%", "± at.%", "wt.%", "± wt.%", "limit at.%")] + [
             (str(q + 1), line, *(f"{one[q, e]:.2f}" for one in values))
             for q in range(len(self.atomic))
             for e, line in enumerate(self.lines)
         ]
 
     @property
+    def names(self) -> list[str]:
+        """What every component is called: its elements above a tenth, the most first, with their shares of atoms."""
+        names = []
+        for number, (shares, limits) in enumerate(zip(self.atomic, self.limits, strict=True), 1):
+            most = [e for e in np.argsort(-shares)[:3] if shares[e] > max(NAMED, limits[e])]
+            atoms = ":".join(f"{shares[e]:.0f}" for e in most) * (self.method != "ratios")
+            names.append(f"{number}. {'–'.join(self.elements[e] for e in most)} {atoms}".strip())
+        return names
+
+    @property
     def sentence(self) -> str:
         """What it assumes, and the table."""
         table = "\n".join("".join(f"{cell:>11}" for cell in row) for row in self.rows())
-        return f"Composition: {ASSUMED[self.method]}; errors from counting alone\n{table}"
+        nothing = "; in the sum of all pixels there is nothing of " * bool(self.doubted)
+        return (
+            f"Composition: {ASSUMED[self.method]}; errors from counting alone{nothing}{', '.join(self.doubted)}\n"
+            f"{table}"
+        )
 
     def __str__(self) -> str:
         return self.sentence
@@ -210,6 +228,7 @@ def _composed(
         [model.column_names_[one] for one in chosen],
         method,
         maps,
+        model.learned().get("unfound_", ()),
     )
 
 

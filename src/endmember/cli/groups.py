@@ -191,7 +191,7 @@ class Penalties(_Weights):
         str | None,
         typer.Option(
             help="X-ray lines of these elements and a continuum make up the spectra; auto adds what is found. "
-            "Zeros of maps are tested, without a penalty on them.",
+            "Of energy losses edges, such as O_K,Mn_L. Zeros of maps are tested, without a penalty on them.",
             metavar="Fe,Pt,O|auto",
         ),
     ] = None
@@ -220,8 +220,14 @@ class Penalties(_Weights):
         asked = penalties(self.closure and closure, self.free or (), **weights)
         asked["spectra"] = known_spectra(self.known or [], image) + asked["spectra"]
         if self.elements is not None:
+            losses = image.metadata.get_item("Signal.signal_type", default="") == "EELS"
+            refuse_if(
+                losses and self.elements == "auto",
+                "--elements auto is about X-rays; name the K and L edges of these energy losses, such as --elements "
+                "O_K,Mn_L, and --crop the axis below all other edges",
+            )
             elements = "auto" if self.elements == "auto" else self.elements.split(",")
-            asked["spectra"].append(em.XRayLines(elements))
+            asked["spectra"].append((em.CoreLossEdges if losses else em.XRayLines)(elements))
             asked["maps"] = asked["maps"] or [em.Absent("auto")]
         return {part: chosen or None for part, chosen in asked.items()}
 

@@ -275,14 +275,13 @@ def mlls(
     reduced chi-square how well they explain the data: near 1 is up to the noise.
     """
     folder = folder_for(file, "mlls", output, overwrite)
-    kind = _background(background)
-
     image, masks = source.read(file, lazy=lazy, entries=loss != "scaled", weights=weights)
     check_room(folder, image, len(reference) + 5)
     chosen, why = signals.chosen_loss(image, loss, **masks)
     model = em.MLLS(
         [read_spectrum(path) for path in reference],
-        loss=chosen, background=kind, shift=shift, broaden=broaden, gain=gain,
+        loss=chosen, background=background and background.lower(),
+        shift=shift, broaden=broaden, gain=gain,
         low_loss=None if low_loss is None else read_spectrum(low_loss, image=True), extra=int(extra),
         maps=em.SumToOne() if closure else None,
     )  # fmt: skip
@@ -290,24 +289,6 @@ def mlls(
     for name, said in signals.about_references(result.model):
         typer.echo(f"{name}: {said}")
     keep_result(result, folder, overwrite)
-
-
-def _background(text: str | None) -> str | None:
-    """Return what the library calls a background.
-
-    Examples
-    --------
-    >>> _background("power-law"), _background(None)
-    ('power_law', None)
-    """
-    from endmember.methods.standards import BACKGROUNDS
-
-    name = None if text is None else text.lower().replace("-", "_")
-    refuse_if(
-        name not in (None, *BACKGROUNDS),
-        f"--background {text} is not known; allowed: {', '.join(BACKGROUNDS).replace('_', '-')}, or none at all",
-    )
-    return name
 
 
 def _refuse_twice(files: list[Path], numbers: list[Any], option: str) -> None:

@@ -50,7 +50,7 @@ class MLLS(SpectralEstimator):
         ``em.Poisson()`` maximises the likelihood of counts.
     non_negative : bool
         Whether maps may not fall below zero.
-    background : None, "constant", "linear", "power_law", or spectra as ``references``
+    background : None, "constant", "linear", "power_law" (or "power-law"), or spectra as ``references``
         Further spectra to fit; "power_law" is a sum of :math:`E^{-2}` to :math:`E^{-5}`.
     shift : float
         How far each reference may be moved to fit, in the energy unit of the data (channels for

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.signal import convolve
 from scipy.special import ndtr
 
-from endmember.errors import EndmemberError, refuse_if
+from endmember.errors import Argument, EndmemberError, refuse_if
 from endmember.factor.data import Axis, Standard, is_signal, open_spectrum, unwrap
 from endmember.factor.penalties import PowerLaws
 
@@ -156,9 +156,11 @@ def background(kind: Any, axis: Axis) -> tuple[np.ndarray, list[str]]:
         found = standards(kind, axis)
         names = [f"background {number}" for number in range(1, len(found) + 1)]
         return np.column_stack([one.at(energy, axis.step) for one in found]), names
+    kind = kind.replace("-", "_")
     refuse_if(
         kind not in BACKGROUNDS,
-        f"background={kind!r} is not known; allowed: None, {', '.join(map(repr, BACKGROUNDS))}, or spectra",
+        Argument.of("background", kind),
+        f" is not known; allowed: {', '.join(BACKGROUNDS).replace('_', '-')}, spectra, or None",
     )
     if kind == "constant":
         return np.ones((m, 1)), ["constant background"]

@@ -208,7 +208,8 @@ class CoreLossEdges(Basis):
         E = axis.energy if self.energy is None else np.asarray(self.energy, dtype=float)
         names = [f"power law {r}" for r in range(1, 7)]
         columns = [(E / E.max()) ** -r for r in np.arange(1.0, 7.0)]
-        for one in dict.fromkeys(edge[: edge.find("_") + 2] for edge in self.edges):
+        shells = (edge.partition("_") for edge in self.edges)
+        for one in dict.fromkeys(f"{element}_{shell[:1]}" for element, _, shell in shells):
             try:
                 edge = EELSCLEdge(one if one[-1] == "K" else f"{one}3", GOS="hydrogenic")
             except (ValueError, KeyError, AttributeError) as error:

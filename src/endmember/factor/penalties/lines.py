@@ -21,9 +21,8 @@ BOUNDS, TAIL = np.array([0.01, 0.02, 0.3, 0.05, 2.0, 0.3]), 0.1
 #: The continuum falls towards low energies as behind layers that absorb below these energies, in keV.
 ABSORBED = (0.0, 0.4, 1.2)
 #: What the model may be wrong by, as standard deviations of itself: a line beside its family's main one, the axis for
-#: each family (of its bounds), and the continuum over steps of the logarithmic energy; of no account are those below so
-#: many standard errors.
-RATIO, OWN, SMOOTH, STEP, NEGLIGIBLE = 0.2, 0.05, 0.1, 0.35, 0.1
+#: each family (of its bounds), and the continuum over steps of the logarithmic energy.
+RATIO, OWN, SMOOTH, STEP = 0.2, 0.05, 0.1, 0.35
 #: An element is in the data whose lines bring so much, in twice the logarithm of the likelihood with what the model may
 #: be wrong by, and of whose lines that must be seen each is so many standard deviations high; no family counts that
 #: others make up but for this share.
@@ -195,9 +194,14 @@ class SumOfLines:
         steps = behind[1].sum(axis=1)[:, None] * (1 - lost)
         rest = np.hstack([self.lines(found, off), *behind, steps]) * ~self.low[:, None]
         columns = np.column_stack([rest, np.where(self.low, self.total, 0.0)])
-        smooth = (f"continuum {number + 1}" for number in range(3 * len(ABSORBED)))
-        edges = (f"edge {one.name}" for one in found)
-        names = np.array([*(one.name for one in found), *smooth, *edges, "zero peak"])
+        names = np.array(
+            [
+                *(one.name for one in found),
+                *(f"continuum {number + 1}" for number in range(3 * len(ABSORBED))),
+                *(f"edge {one.name}" for one in found),
+                "zero peak",
+            ]
+        )
         kept = np.any(columns > 0, axis=0)
         return columns.T[kept], names[kept].tolist()
 
@@ -221,8 +225,9 @@ class SumOfLines:
         """Return the deviance of the sum from the best model, for each degree of freedom."""
         y = self.total
         model = np.maximum(self.fitted(columns)[0], 1e-9 * y.max())
-        deviance = 2 * np.sum(xlogy(y, y / model) - y + model)
-        return float(deviance / max(len(y) - columns.shape[1], 1))
+        return float(
+            2 * np.sum(xlogy(y, y / model) - y + model) / max(len(y) - columns.shape[1], 1)
+        )
 
     def off(self, elements: Collection[str], start: np.ndarray) -> np.ndarray:
         """Return how far the axis is off and lines are wider, in units of their bounds."""
@@ -274,11 +279,9 @@ class SumOfLines:
         columns, names = self.columns(elements, off)
         model, root, amounts = self.fitted(columns.T)
         basis = np.linalg.qr(unit_columns(columns[amounts > 0].T) * root[:, None])[0]
-        scaled = dict(zip(names, amounts, strict=True))
-        wrong = self.wrong(elements, off, model, scaled) * root[:, None]
-        new = self.lines(others, off) * (~self.low * root)[:, None]
+        wrong = self.wrong(elements, off, model, dict(zip(names, amounts, strict=True)))
+        wrong, new = wrong * root[:, None], self.lines(others, off) * (~self.low * root)[:, None]
         rest, wrong = (one - basis @ (basis.T @ one) for one in (new, wrong))
-        wrong = wrong[:, lengths(wrong) > NEGLIGIBLE]
         known = rest - wrong @ np.linalg.solve(
             np.eye(wrong.shape[1]) + wrong.T @ wrong, wrong.T @ rest
         )

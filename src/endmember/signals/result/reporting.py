@@ -225,12 +225,13 @@ def _composition(result: Any) -> list[Section]:
     """Say what the components hold of each element."""
     if getattr(result, "percentages", None) is None:
         return []
-    said, (_, *rows) = result.percentages.sentence.split("\n")[0], result.percentages.rows()
     table: list[tuple[object, object]] = [
         (f"component {q}, {line}", f"{at} ± {a} at.%, {wt} ± {w} wt.%, limit {limit} at.%")
-        for q, line, at, a, wt, w, limit in rows
+        for q, line, at, a, wt, w, limit in result.percentages.rows()[1:]
     ]
-    return [Section("Composition", table=table, text=said)]
+    return [
+        Section("Composition", table=table, text=result.percentages.sentence.partition("\n")[0])
+    ]
 
 
 def _standard_errors(model: Any) -> list[Section]:
