@@ -347,9 +347,7 @@ class Unmixing(Shown):
             maps=np.moveaxis(self.maps.data, 0, -1),
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
-            names=self.percentages.names
-            if self.percentages
-            else self.model.learned().get("names_"),
+            names=getattr(self.percentages, "names", self.model.learned().get("names_")),
             spectrum_label=self.spectra.metadata.get_item("Signal.quantity", default="Intensity"),
             **energy_of(self.spectra),
             **pixels_of(self.maps),
