@@ -7,7 +7,7 @@ neither scikit-learn nor numba, dask, HyperSpy, matplotlib or panel is imported 
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _NAMES_BY_MODULE = {
     "assess.comparison": ["Comparison"],
