@@ -37,9 +37,10 @@ for axes, (name, X) in zip(
     for k in range(3):
         axes[k].imshow(model.maps_[..., k], vmin=0)
         axes[k].set(xticks=[], yticks=[])
+        axes[k].set_title(f"component {k + 1}", color=f"C{k}", fontsize="small")
         axes[3].plot(wavenumber, model.components_[k] + 1.05 * k, linewidth=0.9)
     axes[0].set_ylabel(name)
-    axes[3].set(yticks=[], xlim=(wavenumber[0], wavenumber[-1]))
+    axes[3].set(ylabel="intensity", yticks=[], xlim=(wavenumber[0], wavenumber[-1]))
 rows[1, 3].set_xlabel("Raman shift (1/cm)")
 
 if __name__ == "__main__":

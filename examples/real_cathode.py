@@ -41,7 +41,7 @@ for name, onset in onsets.items():
     spectra.annotate(
         name, (onset, 1), xycoords=("data", "axes fraction"), fontsize="small", va="bottom"
     )
-profiles.set(xlabel="pixel along the line", ylabel="intensity", ylim=(0, None))
+profiles.set(xlabel="pixel along the line", ylabel="counts", ylim=(0, None))
 spectra.set(xlabel="Energy loss (eV)", yticks=[], xlim=(energy[0], energy[-1]))
 residual = np.asarray(net.data) - model.inverse_transform(model.maps_)
 profiles.set_title(
