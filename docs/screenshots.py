@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -23,6 +24,7 @@ from desk import BROWSER_ARGUMENTS, Desk, Lab, Server
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 720}
 MARGIN = 12
+REGION = (46.0, 5.0), (53.0, 12.0)  # where the oxide of chromium is alone: (x, y) of two corners
 BOTTOM = """
 () => {
   let bottom = 0;
@@ -53,9 +55,12 @@ def keep(page, name: str) -> None:
 def look(desk: Desk) -> None:
     """Show Data, Prepare and Number."""
     desk.reads("Mixed oxides: 48 x 64 pixels")
-    desk.drag("Energy loss", (526.0, 20.0), (560.0, 20.0))
-    desk.drag("x (nm)", (44.0, 3.0), (55.0, 16.0))
-    desk.drawing("rows 3 to 16")
+    desk.drag("Energy loss", (573.0, 20.0), (588.0, 20.0))
+    desk.drag("x (nm)", *REGION)
+    desk.drawing("columns 46 to 53, rows 5 to 12")
+    desk.page.get_by_label("Name of the region").fill("chromium")
+    desk.press("Keep the region")
+    desk.page.get_by_role("checkbox", name="chromium").wait_for()
     keep(desk.page, "data")
     desk.panel("Prepare")
     desk.choose("Step", "Bin")
@@ -69,19 +74,50 @@ def look(desk: Desk) -> None:
     desk.press("Use the suggestion")
 
 
-def judge(desk: Desk) -> None:
-    """Show Unmix, Runs and Export."""
+def brightest(desk: Desk) -> int:
+    """Return the number of the component that is brightest in the region, counted from 1."""
+    (x0, y0), (x1, y1) = REGION
+    inside = []
+    for n in range(1, 5):
+        shape, values = desk.image(f"Component {n}")
+        amounts = np.reshape(values, shape)
+        inside.append(amounts[int(y0) : int(y1) + 1, int(x0) : int(x1) + 1].mean())
+    return 1 + int(np.argmax(inside))
+
+
+def point(desk: Desk) -> None:
+    """Show Unmix with a region that has become a component, and components with names and colours."""
     desk.panel("Unmix")
     desk.drawing("Component 4")
     desk.reads("Live, from a sketch (all pixels)")
+    n = brightest(desk)
+    desk.choose("Component", f"Component {n}")
+    desk.choose("Region", "chromium")
+    desk.press("has the mean spectrum of this region")
+    desk.page.get_by_role("checkbox", name=f"component {n} is chromium").wait_for()
+    desk.press("is alone in this region")
+    desk.reads(re.compile(f"all pixels.*chromium holds component {n} alone"))
+    name = desk.page.get_by_label("Name", exact=True).nth(n - 1)
+    name.fill("chromium oxide")
+    name.press("Enter")
+    desk.page.get_by_label("Colour", exact=True).nth(n - 1).fill("#7b3fa0")
+    desk.drawing("chromium oxide")
+    keep(desk.page, "point")
+
+
+def judge(desk: Desk) -> None:
+    """Show a run, two runs side by side, and Export."""
     desk.press("Run on the full data")
-    desk.reads("run-1-nmf-4")
+    desk.reads("Kept run-1-nmf-4")
     desk.drawing("Convergence")
     keep(desk.page, "unmix")
-    desk.choose("Method", re.compile("^NMF-SO$"))
+    for known in desk.page.get_by_role(
+        "checkbox", name=re.compile("chromium (holds|is)|is chromium")
+    ).all():
+        known.click()
     desk.reads("Live, from a sketch (all pixels)")
     desk.press("Run on the full data")
-    desk.reads("run-2-nmf-4")
+    desk.reads("Kept run-2-nmf-4")
     desk.panel("Runs")
     desk.press("ambiguity bands")
     desk.reads("Drawn with ambiguity bands.")
@@ -89,28 +125,6 @@ def judge(desk: Desk) -> None:
     desk.panel("Export")
     desk.reads("import endmember as em")
     keep(desk.page, "export")
-
-
-def point(desk: Desk) -> None:
-    """Show Unmix with a region that has become a component."""
-    desk.panel("Unmix")
-    desk.choose("Method", re.compile("^NMF$"))
-    desk.reads(re.compile("NMF k = 4.*settled"))
-    for number, name in enumerate(("Mn oxide", "Ti oxide", "Cr oxide")):
-        field = desk.page.get_by_label("Name", exact=True).nth(number)
-        field.fill(name)
-        field.press("Enter")
-        desk.drawing(name)
-    desk.drag("All maps together", (46.0, 4.0), (54.0, 12.0))
-    desk.drawing("Mean of data and model")
-    desk.choose("Component", "Cr oxide")
-    desk.press("has the mean spectrum of this region")
-    desk.reads(re.compile("all pixels.*region 1"))
-    desk.press("is alone in this region")
-    desk.reads(re.compile("all pixels.*alone"))
-    desk.page.wait_for_timeout(9000)  # all starts of a run have had their time
-    desk.page.evaluate("scrollTo(0, 0)")
-    keep(desk.page, "point")
 
 
 def notebook(context, folder: Path) -> None:
@@ -141,8 +155,8 @@ def main() -> None:
         try:
             desk = Desk(context, server.url)
             look(desk)
-            judge(desk)
             point(desk)
+            judge(desk)
         finally:
             server.stop()
         if importlib.util.find_spec("jupyterlab"):
