@@ -4,8 +4,9 @@ An oxide interface: is there a third phase?
 
 A line of ten pixels across La0.7Sr0.3MnO3 on SrTiO3, O-K, Mn-L, La-M and Ti-L in one spectrum. Two components
 are the film and the substrate. What does a third one add (grey)? No phase at the interface: a noisy spectrum
-with some of everything, absent at the interface itself, and the residual hardly falls. The data (usnistgov/hyperspy_tutorial) are not part of Endmember: the
-script reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
+with some of everything, absent at the interface itself, and the residual hardly falls. The data
+(usnistgov/hyperspy_tutorial, NIST licence and GPL-3) are not part of Endmember: the script reads them in the
+folder that ENDMEMBER_DATA names, and the picture was made by it.
 
 .. image:: /images/interface.png
    :alt: Profiles and spectra of two and of three components across an oxide interface

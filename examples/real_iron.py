@@ -7,8 +7,8 @@ that were measured apart. Factorised without them, both are found where they pea
 other peaks: non-negativity alone allows that. With the reference of the other given (``em.Known``), oxidised
 iron comes closer. Reduced iron does not: the oxidised iron of these particles lacks the step of its reference
 after the edge, the free spectrum takes up the difference, and the rare phase is lost. A reference helps only if
-it is that of the specimen. The data (stetef/nano-XANES-microscopy-of-Fe, MIT licence) are not part of Endmember: the script
-reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
+it is that of the specimen. The data (stetef/nano-XANES-microscopy-of-Fe, MIT licence) are not part of
+Endmember: the script reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
 
 .. image:: /images/iron.png
    :alt: Maps and spectra of reduced and oxidised iron beside the references

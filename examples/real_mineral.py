@@ -3,10 +3,10 @@ A mineral from EDXS counts: phases at a tenth of a count a voxel
 ================================================================
 
 STEM-EDXS of a laser-heated mineral: 201 by 201 pixels, 95 % of all values zero. How many phases stand above the
-noise, and what are they? Three do (``em.assess.rank``): a silicate, an oxide of Mg and Fe, and a phase with Ca and
-the lines that Nd and Sm have between 5 and 6 keV. The counts stay as they are; spectra are drawn as square
-roots, so that weak lines are seen beside strong ones. The data (espm 1.1.3, MIT licence) are not part of Endmember:
-the script reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
+noise, and what are they? Three do (``em.assess.rank``): a silicate, an oxide of Mg and Fe, and a phase with Ca
+and the lines that Nd and Sm have between 5 and 6 keV. The counts stay as they are; spectra are drawn as square
+roots, so that weak lines are seen beside strong ones. The data (espm 1.1.3, MIT licence) are not part of
+Endmember: the script reads them in the folder that ENDMEMBER_DATA names, and the picture was made by it.
 
 .. image:: /images/mineral.png
    :alt: Maps and spectra of three components of a mineral, with the lines of its elements

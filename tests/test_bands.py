@@ -135,12 +135,33 @@ def test_what_the_model_holds_stays_held():
     bands = em.assess.ambiguity(model, X)
     assert bands.width[1] < 1e-6 < bands.width[0]
     S, points = scene(4)
-    fixed = Fixed(np.zeros((60, 4), bool), np.array([True, False, False, False]))
+    fixed = Fixed(np.zeros((60, 4), bool), np.tile([True, False, False, False], (4, 1)))
     walked = sampled(S, np.zeros(60), points, np.ones(300), fixed, np.random.default_rng(0))
     np.testing.assert_allclose(
         walked.duals[0], np.eye(4)[:1].repeat(len(walked.duals[0]), 0), atol=1e-9
     )
     assert np.ptp(walked.duals[1], axis=0).max() > 0.01
+
+
+def test_what_is_alone_in_a_region_leaves_the_others_as_uncertain_as_they_are():
+    rng = np.random.default_rng(0)
+    S = rng.uniform(0.2, 1.0, (60, 4))  # without a zero: the last three may be mixed in many ways
+    C = rng.uniform(0.2, 1.0, (12, 12, 4))
+    absent = np.zeros(C.shape, bool)
+    absent[:4, :, 1:] = True
+    C[absent] = 0.0
+    C /= C.sum(axis=-1, keepdims=True)
+    model = em.NMF(4, maps=em.Absent(absent), init=(C, S.T), max_iter=1).fit(C @ S.T)
+    bands = em.assess.ambiguity(model, C @ S.T)
+    T = np.eye(4)
+    T[1, 1:3] = 1.02, -0.02  # zeros stay zero, and nothing becomes negative
+    assert (C @ np.linalg.inv(T) >= 0).all() and ((C @ np.linalg.inv(T))[absent] == 0).all()
+    other = T @ S.T
+    other /= other.sum(axis=1, keepdims=True)
+    assert (other > 0).all()
+    assert not bands.fixed[1:].any()
+    within = (other >= bands.spectra_low - 1e-6) & (other <= bands.spectra_high + 1e-6)
+    assert within.mean() > 0.9
 
 
 def test_scale_and_layout_change_nothing():

@@ -196,7 +196,8 @@ def ambiguity(
             return _alone(model)
         observed, answer = explained.observed, _Answer(explained)
         entries = known_entries(model, observed, answer.k, "ambiguity")
-        fixed = Fixed(spectra=entries[1], maps=np.any(entries[0], axis=0))
+        there = answer.C.T / np.max(answer.C) > ROUNDING
+        fixed = Fixed(spectra=entries[1], maps=there @ entries[0])
         tell(Progress("feasible spectra", 1, math.nan))
         found = answer.feasible(
             fixed if fixed.spectra.any() or fixed.maps.any() else None,

@@ -32,8 +32,9 @@ class Fixed:
     Attributes
     ----------
     spectra : ndarray of bool, (channels, k)
-    maps : ndarray of bool, (k,)
-        Components of whose maps some entries are fixed.
+    maps : ndarray of bool, (k, k)
+        Whether (row) there is anything of a component in the answer where (column) the map of
+        another is fixed: that map changes there with every row whose own map holds some of the first.
     """
 
     spectra: np.ndarray
@@ -103,11 +104,11 @@ class _Walk:
         self.duals = [[row] for row in np.eye(self.k)]
 
     def go(self, T: np.ndarray, steps: int, rng: np.random.Generator) -> None:
-        """Walk from ``T`` along random chords; half of the steps go to an end, the others between."""
+        """Walk from ``T`` along random chords; half of the steps go to one of the ends, the others between."""
         for step in range(steps):
             ends = self._ends(T, step % self.k, rng)
             if ends is not None:
-                T = ends[0] if rng.random() < 0.5 else ends[0] + rng.random() * (ends[1] - ends[0])
+                T = ends[0] + np.clip(rng.uniform(-0.5, 1.5), 0.0, 1.0) * (ends[1] - ends[0])
 
     def climb(
         self,
@@ -139,8 +140,6 @@ class _Walk:
         low, high = self._chord(T, inverse, r, u)
         unit = np.outer(np.arange(self.k) == r, u)
         ends = T + low * unit, T + high * unit
-        if rng.random() >= 0.5:
-            ends = ends[::-1]
         for end in ends:
             kept = zip(self.corners, self.duals, end, np.linalg.inv(end).T, strict=True)
             for corners, duals, corner, dual in kept:
@@ -156,7 +155,8 @@ class _Walk:
         u = wall if rng.random() < 0.5 else rng.normal(size=self.k)
         kept = [np.ones((1, self.k))]
         if self.fixed is not None:
-            kept += [self.S[self.fixed.spectra[:, r]], inverse[:, self.fixed.maps].T]
+            held = (np.abs(inverse[:, r]) > SHORT_OF_END) @ self.fixed.maps
+            kept += [self.S[self.fixed.spectra[:, r]], inverse[:, held].T]
         free = null_space(np.vstack(kept), rcond=1e-10)
         u = free @ (free.T @ u)
         size = float(np.linalg.norm(u))
