@@ -59,6 +59,7 @@ sphinx_gallery_conf = {
     "capture_repr": (),
     "download_all_examples": False,
     "show_signature": False,
+    "remove_config_comments": True,
     "min_reported_time": 1e9,
     "write_computation_times": False,
     "doc_module": ("endmember",),
@@ -110,13 +111,13 @@ def plain_shapes(app, doctree):
 
 
 def all_pages(app, docname, source):
-    """Put the pages beside an overview that it does not name where it says "and the others"."""
+    """Put the pages beside an overview that it does not name where a line says "and the others"."""
     beside = sorted(
         path.stem for path in (HERE / docname).parent.glob("*.*") if path.suffix in PAGES
     )
     named = {*source[0].split(), Path(docname).stem, "index"}
     others = "\n".join(page for page in beside if page not in named)
-    source[0] = source[0].replace("and the others", others)
+    source[0] = re.sub("^and the others$", others, source[0], flags=re.MULTILINE)
 
 
 def setup(app):
