@@ -254,6 +254,20 @@ def test_per_cent_are_those_of_exspy(one):
     )
 
 
+def test_what_is_not_known_of_factors_is_part_of_the_errors(one):
+    X, _, _, fitted = one
+    factors = {"O": 2.0, "Si": 1.0, "Fe": 1.3, "Cu": 1.6}
+    plain = em.assess.composition(fitted, X, factors=factors)
+    found = em.assess.composition(fitted, X, factors=factors, uncertainty=0.05)
+    wrong = 1 + 0.05 * np.random.default_rng(0).standard_normal((20000, 1, len(factors)))
+    drawn = plain.weight * wrong / np.sum(plain.weight * wrong / 100, axis=-1, keepdims=True)
+    expected = np.hypot(plain.weight_error, np.std(drawn, axis=0))
+    np.testing.assert_allclose(found.weight_error, expected, rtol=0.05, atol=0.02)
+    np.testing.assert_array_equal(found.atomic, plain.atomic)
+    assert "counting and factors known to 0.05" in str(found)
+    assert "counting alone" in str(plain)
+
+
 def test_a_result_shows_and_keeps_its_composition(tmp_path):
     phantom = em.synthetic.edxs_phases(shape=(16, 16), dose=5)
     model = em.NMF(2, loss=em.Poisson(), spectra=em.XRayLines(ELEMENTS), random_state=0)
@@ -287,6 +301,7 @@ def test_a_result_shows_and_keeps_its_composition(tmp_path):
         ({"factors": {"O": 1.0}}, "no factor for Si, Fe, Cu; give one"),
         ({"factors": [1.0] * 5}, "there are 5 factors for O, Si, Fe, Cu"),
         ({"masks": 1}, "masks.* is not known; allowed"),
+        ({"uncertainty": 0.05}, "give the relative error of factors, such as 0.05, and factors="),
         ({"method": "zeta"}, "'zeta' is not known; allowed"),
         ({"method": "ratios", "factors": {"O": 1}}, "ratios of counts and edges take none"),
         ({"factors": {"O_La": 1, "Si": 1, "Fe": 1, "Cu": 1}}, "no line of O_L; leave"),

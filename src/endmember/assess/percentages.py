@@ -35,7 +35,7 @@ class Composition:
     elements : list of str
     atomic, weight : ndarray, (k, elements)
     atomic_error, weight_error : ndarray, (k, elements)
-        Standard errors from counting alone.
+        Standard errors from counting, and of the factors where their uncertainty is given.
     limits : ndarray, (k, elements)
         Three standard errors of an element that is not there on what else the component holds, atomic.
     lines : list of str
@@ -45,6 +45,8 @@ class Composition:
         Atomic; NaN where nothing is.
     doubted : sequence of str
         Elements of which the sum of all pixels shows nothing: theirs is what the model is wrong by.
+    uncertainty : float
+        Relative standard error of the factors that is part of the errors.
     """
 
     elements: list[str]
@@ -57,6 +59,7 @@ class Composition:
     method: str
     maps: Any = field(repr=False)
     doubted: Sequence[str] = ()
+    uncertainty: float = 0.0
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return a table with its head: component, line, atomic and weight per cent with their errors, and limits."""
@@ -83,8 +86,9 @@ class Composition:
         table = "\n".join("".join(f"{cell:>11}" for cell in row) for row in self.rows())
         nothing = "; in the sum of all pixels there is nothing of " * bool(self.doubted)
         return (
-            f"Composition: {ASSUMED[self.method]}; errors from counting alone{nothing}{', '.join(self.doubted)}\n"
-            f"{table}"
+            f"Composition: {ASSUMED[self.method]}; errors from counting "
+            + (f"and factors known to {self.uncertainty:.2g}" if self.uncertainty else "alone")
+            + f"{nothing}{', '.join(self.doubted)}\n{table}"
         )
 
     def __str__(self) -> str:
@@ -98,6 +102,7 @@ def composition(
     method: str | None = None,
     factors: Mapping[str, float] | Sequence[float] | None = None,
     thickness: Any = None,
+    uncertainty: float = 0.0,
     **options: Any,
 ) -> Composition:
     r"""Return what every component holds of each element, from the amounts of its lines.
@@ -118,6 +123,8 @@ def composition(
         cross-sections in one unit.
     thickness : None
         Nothing that lines ask for: absorption is not corrected, and a thickness is refused.
+    uncertainty : float
+        Relative standard error of every factor, such as 0.05, each by itself; the errors hold it then.
     **options
         mask, channel_mask and weights of the fit.
 
@@ -162,8 +169,13 @@ def composition(
             f"there are {len(factors)} factors for {', '.join(model.elements_)}; give one for each, or by name",
         )
         factors = dict(zip(model.elements_, factors, strict=False))
-    method = method or ("cliff-lorimer" if factors else model.made_of_)
-    method = {"CL": "cliff-lorimer", "cross_section": "cross-section"}.get(method, method)
+    method = {"CL": "cliff-lorimer", "cross_section": "cross-section"}.get(
+        method or "", method or ("cliff-lorimer" if factors else str(model.made_of_))
+    )
+    refuse_if(
+        not 0 <= uncertainty < 1 or (uncertainty and not factors),
+        f"uncertainty={uncertainty!r} is not allowed; give the relative error of factors, such as 0.05, and factors=",
+    )
     check_known("method", method, *ASSUMED)
     refuse_if(
         (method == model.made_of_) != (not factors) or (factors and model.made_of_ == "edges"),
@@ -181,8 +193,10 @@ def composition(
         total = answer.C.sum(axis=0)
         chosen = [_line(model, one, given.get(one, ("", 0))[0], total) for one in model.elements_]
         covariance = answer.covariance_of_amounts(chosen)
-        values = np.array([given.get(one, ("", 1.0))[1] for one in model.elements_])
-        return _composed(model, chosen, covariance, method, values, total)
+        return _composed(
+            model, chosen, covariance, method,
+            np.array([given.get(one, ("", 1.0))[1] for one in model.elements_]), total, uncertainty,
+        )  # fmt: skip
 
 
 def _line(model: Any, element: str, named: str, total: np.ndarray) -> int:
@@ -199,7 +213,7 @@ def _line(model: Any, element: str, named: str, total: np.ndarray) -> int:
 
 def _composed(
     model: Any, chosen: Sequence[int], covariance: np.ndarray, method: str, factors: np.ndarray,
-    total: np.ndarray,
+    total: np.ndarray, uncertainty: float,
 ) -> Composition:  # fmt: skip
     """Return the composition from the amounts of the chosen columns and their covariance (k, p, k, p)."""
     from exspy.material import elements as table
@@ -208,6 +222,7 @@ def _composed(
     times = {"cliff-lorimer": factors / mass, "cross-section": 1 / factors}.get(method, factors)
     amounts = model.amounts_[:, chosen]
     own = np.stack([covariance[q, chosen][:, q, chosen] for q in range(len(amounts))])
+    own += uncertainty**2 * amounts[:, :, None] ** 2 * np.eye(len(mass))
     atomic, atomic_error = _shares(amounts, own, times)
     weight, weight_error = _shares(amounts, own, times * mass)
     lines = model.columns_[chosen]
@@ -229,6 +244,7 @@ def _composed(
         method,
         maps,
         model.learned().get("unfound_", ()),
+        uncertainty,
     )
 
 

@@ -291,10 +291,10 @@ class Unmixing(Shown):
         return with_values(self.maps, fractions, "fractions")
 
     def composition(
-        self, method: str | None = None, factors: Any = None, thickness: Any = None
+        self, method: str | None = None, factors: Any = None, **options: Any
     ) -> assess.Composition:
         """Return what every component holds of each element, with errors; as :func:`em.assess.composition`."""
-        found = assess.composition(self, method=method, factors=factors, thickness=thickness)
+        found = assess.composition(self, method=method, factors=factors, **options)
         maps = with_values(self.maps, np.moveaxis(found.maps, 0, -1), "atomic per cent")
         self.percentages = replace(found, maps=maps)
         return self.percentages
