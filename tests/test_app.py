@@ -222,6 +222,14 @@ def test_what_is_known_of_a_component_that_is_not_there_is_refused(session):
         session.constraint("file", 1, file="../secret.msa")
 
 
+def test_a_region_becomes_a_component_where_the_folder_holds_no_file(session):
+    region = seen(session, (2.0, 4.0), (3.0, 5.0))
+    known = session.constraint("is", 1, region, file=None)  # what an empty list of files gives
+    assert known == session.constraint("is", 1, region)
+    with pytest.raises(EndmemberError, match="there is no file to take a spectrum from"):
+        session.constraint("file", 1, region, file=None)
+
+
 def test_the_script_says_what_is_known_and_gives_the_same_numbers(session, folder, monkeypatch):
     spectrum = session.data.signal.inav[3, 3]
     spectrum.save(folder / "pure.msa")

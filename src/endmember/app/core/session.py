@@ -193,7 +193,7 @@ class Session:
         self.steps = steps
 
     def constraint(
-        self, kind: str, component: int = 0, region: Region | None = None, file: str = "", energy: float = 0.0
+        self, kind: str, component: int = 0, region: Region | None = None, file: str | None = None, energy: float = 0.0
     ) -> Constraint:  # fmt: skip
         """Return what is known: of a kind that ``KINDS`` lists, about a component counted from 0.
 
@@ -207,7 +207,11 @@ class Session:
             "region" in sentence and region is None,
             "no region is drawn yet: drag one on the picture of all maps",
         )
-        axis, path, here = self.data.axis, str(inside(self.root, file)), cast(Region, region)
+        refuse_if(
+            kind == "file" and not file,
+            "there is no file to take a spectrum from: put one into the folder and load this page anew",
+        )
+        axis, path, here = self.data.axis, str(inside(self.root, file or "")), cast(Region, region)
         given: dict[str, Callable[[], Any]] = {
             "is": lambda: here.mean.clip(0),
             "only": lambda: here.mask,
