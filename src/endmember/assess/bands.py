@@ -196,8 +196,7 @@ def ambiguity(
             return _alone(model)
         observed, answer = explained.observed, _Answer(explained)
         entries = known_entries(model, observed, answer.k, "ambiguity")
-        there = answer.C.T / np.max(answer.C) > ROUNDING
-        fixed = Fixed(spectra=entries[1], maps=there @ entries[0])
+        fixed = Fixed(entries[1], (answer.C.T / np.max(answer.C) > ROUNDING) @ entries[0])
         tell(Progress("feasible spectra", 1, math.nan))
         found = answer.feasible(
             fixed if fixed.spectra.any() or fixed.maps.any() else None,
