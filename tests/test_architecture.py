@@ -174,8 +174,8 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 23,
-    "app": 2279,
-    "assess": 2109,
+    "app": 2280,
+    "assess": 2108,
     "catalogue": 41,
     "cli": 1078,
     "errors": 53,
