@@ -290,6 +290,7 @@ def test_a_result_shows_and_keeps_its_composition(tmp_path):
     table = (tmp_path / "kept" / "composition.csv").read_text().splitlines()
     assert len(table) == 1 + 2 * len(ELEMENTS) and table[1].startswith("1,O_K,")
     assert "no factors were given" in (tmp_path / "kept" / "report.html").read_text()
+    assert em.open(tmp_path / "kept").picture().names == result.picture().names
     again = em.assess.composition(em.open(tmp_path / "kept"), phantom.signal)
     np.testing.assert_allclose(again.atomic, found.atomic, atol=1e-3)
 

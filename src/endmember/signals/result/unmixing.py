@@ -295,8 +295,8 @@ class Unmixing(Shown):
     ) -> assess.Composition:
         """Return what every component holds of each element, with errors; as :func:`em.assess.composition`."""
         found = assess.composition(self, method=method, factors=factors, **options)
-        maps = with_values(self.maps, np.moveaxis(found.maps, 0, -1), "atomic per cent")
-        self.percentages = replace(found, maps=maps)
+        self.percentages = replace(found, maps=with_values(
+            self.maps, np.moveaxis(found.maps, 0, -1), "atomic per cent"))  # fmt: skip
         return self.percentages
 
     def spectra_in_counts(self) -> Any:
@@ -347,11 +347,11 @@ class Unmixing(Shown):
             maps=np.moveaxis(self.maps.data, 0, -1),
             spectra=self.spectra.data,
             title=self.record["data"]["title"] or None,
-            names=getattr(self.percentages, "names", self.model.learned().get("names_")),
+            names=getattr(self.percentages, "names", self.record.get("names", self.model.learned().get("names_"))),
             spectrum_label=self.spectra.metadata.get_item("Signal.quantity", default="Intensity"),
             **energy_of(self.spectra),
             **pixels_of(self.maps),
-        )
+        )  # fmt: skip
 
     def misfit(self) -> Misfit:
         """Return what :func:`endmember.show.residual` draws."""
@@ -423,7 +423,8 @@ class Unmixing(Shown):
             if self.percentages:
                 lines = [",".join(row) for row in self.percentages.rows()]
                 (new / "composition.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
-            return {"doubts": save_doubts(new, self)}
+            named = {"names": self.percentages.names} if self.percentages else {}
+            return {"doubts": save_doubts(new, self), **named}
 
         return storage.save_answer(self, self._misfit, folder, overwrite, more)
 
