@@ -236,3 +236,14 @@ def test_bands_of_noisy_data_hold_the_truth_entry_by_entry(k, dose):
     assert inside.mean() >= 0.95
     inside = (bands.maps_low[..., order] <= maps) & (maps <= bands.maps_high[..., order])
     assert inside.mean() >= 0.95
+
+
+@pytest.mark.parametrize("rounding", [1e-33, 1e-17])
+def test_what_rounding_leaves_of_a_zero_ends_no_interval(rounding):
+    S = np.array([[0.5, 0.1], [0.5, 0.2], [0.0, 0.7], [0.0, 0.0]])
+    points = np.array([[0.6, 0.4], [0.2, 0.8]])
+    expected = two_components(S, np.zeros(4), points)
+    for spurious in ([3, 1], [1, 3], [-5, 1]):
+        S[3] = rounding * np.array(spurious)
+        found = two_components(S, np.zeros(4), points)
+        np.testing.assert_allclose(found.corners, expected.corners)

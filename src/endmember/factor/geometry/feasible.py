@@ -94,11 +94,14 @@ def two_components(S: np.ndarray, room: np.ndarray, points: np.ndarray) -> Feasi
 
 
 def interval(start: np.ndarray, slope: np.ndarray) -> tuple[float, float]:
-    """Return between which t no entry of ``start + t slope`` is negative."""
+    """Return between which t no entry of ``start + t slope`` is negative, but for what rounding makes of none."""
+    flat = INSIDE * np.max(np.abs(slope), initial=0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         zero = -start / slope
-    low, high = np.max(zero[slope > 0], initial=-np.inf), np.min(zero[slope < 0], initial=np.inf)
-    return float(low), float(high)
+    return (
+        float(np.max(zero[slope > flat], initial=-np.inf)),
+        float(np.min(zero[slope < -flat], initial=np.inf)),
+    )
 
 
 def three_components(S: np.ndarray, room: np.ndarray, points: np.ndarray) -> Feasible:
