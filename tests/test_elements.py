@@ -321,7 +321,7 @@ def test_an_element_of_the_list_that_is_not_there_is_doubted():
     with pytest.warns(UserWarning, match="in your list, not in the data: Zn"):
         result = em.unmix(phantom.signal, model)
     assert result.composition().doubted == ["Zn"]
-    assert "nothing of Zn" in str(result.percentages)
+    assert "all that the sum of all pixels holds of Zn" in str(result.percentages)
 
 
 def test_the_command_line_takes_edges_of_energy_losses_and_names_components(

@@ -84,7 +84,9 @@ class Composition:
     def sentence(self) -> str:
         """What it assumes, and the table."""
         table = "\n".join("".join(f"{cell:>11}" for cell in row) for row in self.rows())
-        nothing = "; in the sum of all pixels there is nothing of " * bool(self.doubted)
+        nothing = "; errors of the model may be all that the sum of all pixels holds of " * bool(
+            self.doubted
+        )
         return (
             f"Composition: {ASSUMED[self.method]}; errors from counting "
             + (f"and factors known to {self.uncertainty:.2g}" if self.uncertainty else "alone")
