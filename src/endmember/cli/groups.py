@@ -190,8 +190,8 @@ class Penalties(_Weights):
     elements: Annotated[
         str | None,
         typer.Option(
-            help="X-ray lines of these elements and a continuum make up the spectra; auto adds what is found. "
-            "Of energy losses edges, such as O_K,Mn_L. Zeros of maps are tested, without a penalty on them.",
+            help="X-ray lines of these elements and a continuum make up the spectra, or edges (O_K,Mn_L); auto "
+            "adds what is found. Without a penalty zeros are tested.",
             metavar="Fe,Pt,O|auto",
         ),
     ] = None
