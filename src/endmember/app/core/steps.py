@@ -23,7 +23,7 @@ _HEAD = '''"""What was done in the workbench of Endmember {version}, as a script
 
 import endmember as em
 '''
-#: What stands before the runs where something is known of them.
+#: What stands before the runs where a loop was drawn round what is known.
 _KNOWN = """import numpy as np
 from matplotlib.path import Path
 from typing import Any
@@ -108,8 +108,12 @@ def write_script(version: str, runs: Sequence[tuple[Source, Any]]) -> str:
         {step.name for _, run in runs for step in run.steps if STEPS[step.name] is cropping}
     )
     imports = f"from endmember.signals.cropping import {', '.join(cropped)}\n" if cropped else ""
-    if any(run.known for _, run in runs):
-        imports += _KNOWN + inspect.getsource(inside)
+    known = "".join(line for _, run in runs for line in run.known)
+    imports += (
+        _KNOWN + inspect.getsource(inside)
+        if "inside(" in known
+        else "import numpy as np\n" * bool(known)
+    )
     lines, loaded = [_HEAD.format(version=version) + imports, "results = {}"], ""
     for source, run in runs:
         lines += ["", f"# {run.name}"]
