@@ -94,7 +94,7 @@ def test_the_sides_of_an_image_are_those_of_its_axes_after_cropping_too(turned, 
     across, down = store(cropped, tmp_path).sides
     np.testing.assert_allclose(across.edges, 100 + 2 * np.arange(2.5, 9))
     np.testing.assert_allclose(down.centres, 50 + turned * 4 * np.arange(1, 5))
-    assert down.pixels((down.edges[1], down.edges[3])) == (1, 3)
+    np.testing.assert_allclose(down.places(down.edges[1:4:2]), (1, 3))
     assert (across.label, down.label) == ("x (nm)", "y (nm)")
 
 
@@ -147,7 +147,7 @@ def test_pixels_on_a_line_are_drawn_as_values_over_the_position(shape, tmp_path)
     drawn = plot._plot
     np.testing.assert_allclose(drawn._lines.data["x"][0], 3 + 0.5 * np.arange(12))
     np.testing.assert_allclose(drawn._lines.data["y"][0], signal.data.sum(-1).ravel())
-    assert sorted(image.region(*plot.box((3.9, 5.1))).box) == [(0, 1), (2, 5)]
+    assert sorted(image.region((3.9, 5.1), (3.9, 5.1)).box) == [(0, 1), (2, 5)]
 
 
 def test_an_energy_window_holds_the_channels_between_its_ends(session):
@@ -179,6 +179,39 @@ def test_a_loop_has_the_pixels_whose_middle_it_holds(session, tmp_path):
     )
     box = session.data.region((2.0, 5.0), (3.0, 4.0))
     assert box.code == "3:5, 2:6" and box.mask[3:5, 2:6].all() and box.mask.sum() == 8
+
+
+def test_an_ellipse_and_a_line_have_the_pixels_that_their_formulas_say(session):
+    rows, columns = np.indices(session.data.shape[:2])
+    round_ = session.data.region((3.2, 13.4), (11.3, 2.1), "ellipse")
+    away = np.hypot((columns - 8.3) / 5.1, (rows - 6.7) / 4.6)
+    assert round_.mask[away < 0.97].all() and not round_.mask[away > 1.03].any()
+    line = session.data.region((2.0, 12.0), (3.0, 8.0), "line", 4)
+    way = np.array([10.0, 5.0]) / np.hypot(10, 5)
+    along = (columns - 2) * way[0] + (rows - 3) * way[1]
+    aside = np.abs((rows - 3) * way[0] - (columns - 2) * way[1])
+    near = (along > 0.1) & (along < np.hypot(10, 5) - 0.1) & (aside < 1.9)
+    far = (along < -0.1) | (along > np.hypot(10, 5) + 0.1) | (aside > 2.1)
+    assert line.mask[near].all() and not line.mask[far].any() and line.width == 4
+    for shape in ("ellipse", "line"):  # a click is a pixel, whatever is dragged otherwise
+        assert session.data.region((4.1, 4.1), (6.2, 6.2), shape, 4).code == "6:7, 4:5"
+
+
+@pytest.mark.parametrize("units", ["nm", "s"])
+def test_a_profile_of_a_plane_is_its_slope_times_the_way(tmp_path, units):
+    """Between pixels a plane is interpolated without an error; its mean across a line is that of the middle."""
+    signal = em.synthetic.diode(shape=(20, 24), channels=40).signal
+    image = store(stretched(signal, (2.0, 0.0, "nm"), (2.0, 0.0, units)), tmp_path)
+    rows, columns = np.indices((20, 24))
+    planes = np.stack([3.0 * columns + rows, 7.0 - rows], axis=-1)
+    line = image.region((36.0, 8.0), (6.0, 30.0), "line", 3)  # of 14 columns and 12 rows
+    position, profiles, label = image.along(line, planes)
+    step = 2 if units == "nm" else 1
+    assert label == f"Along the line ({'nm' if units == 'nm' else 'pixels'})"
+    np.testing.assert_allclose(position[-1], step * np.hypot(14, 12), rtol=0.01)
+    share = position / position[-1]
+    np.testing.assert_allclose(profiles[0], 3 * (18 - 14 * share) + 3 + 12 * share, atol=0.3)
+    np.testing.assert_allclose(profiles[1], 7 - (3 + 12 * share), atol=0.1)
 
 
 def seen(session, x, y):
@@ -443,7 +476,7 @@ def test_users_of_one_file_share_its_data_until_the_last_has_gone(folder):
     assert one.data is other.data
     place = Path(one.data.folder)
     one.close()
-    assert other.data.mean_spectrum().any() and place.exists()
+    assert other.data.whole.mean.any() and place.exists()
     other.close()
     gc.collect()
     assert not place.exists()

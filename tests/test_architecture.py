@@ -174,7 +174,7 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 23,
-    "app": 2280,
+    "app": 2285,
     "assess": 2108,
     "catalogue": 41,
     "cli": 1078,
@@ -182,7 +182,7 @@ MOST_STATEMENTS = {
     "factor": 6816,
     "methods": 2175,
     "preprocess": 1105,
-    "show": 728,
+    "show": 723,
     "signals": 2191,
     "synthetic": 402,
 }

@@ -125,6 +125,41 @@ def test_a_region_becomes_a_component_in_the_answer_and_in_the_script(
     assert unmixed.download("Picture (pdf)", tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_profiles_of_all_maps_follow_a_line_and_a_circle_holds_one_alone(unmixed):
+    along = "Profiles along region"
+    unmixed.press("line")
+    unmixed.drag(MAPS, (33.0, 5.0), (6.0, 27.0))
+    unmixed.drawing(along)
+    lines = unmixed.lines(along)
+    assert list(lines) == [f"Component {j + 1}" for j in range(4)]
+    position, profile = (np.array(part) for part in lines["Component 2"])
+    np.testing.assert_allclose(position[-1], np.hypot(27, 22), atol=0.2)
+    shape, values = unmixed.image("Component 2")
+    component = np.reshape(values, shape)
+    for share in (
+        0.25,
+        0.5,
+        0.75,
+    ):  # the strip of five pixels lies within the square around its middle
+        x, y, at = 33 - 27 * share, 5 + 22 * share, round(share * (len(profile) - 1))
+        around = component[int(y) - 2 : int(y) + 4, int(x) - 2 : int(x) + 4]
+        assert around.min() <= profile[at] <= around.max()
+    field = unmixed.page.get_by_role("textbox", name="Width of a line")
+    field.fill("1")
+    field.press("Enter")
+    unmixed.page.wait_for_timeout(1000)
+    assert np.abs(np.array(unmixed.lines(along)["Component 2"][1]) - profile).max() > 5
+    unmixed.press("ellipse")
+    unmixed.drag(MAPS, (14.0, 17.0), (21.0, 10.0))
+    unmixed.page.wait_for_timeout(1000)
+    unmixed.press("is alone in this region")
+    unmixed.reads(re.compile("region 1 holds component 1 alone; (not )?settled"))
+    rows, columns = np.indices(shape)
+    away = np.hypot(rows - 13.5, columns - 17.5)
+    other = np.reshape(unmixed.image("Component 2")[1], shape)
+    assert not other[away < 3.4].any() and other[away > 3.6].any()
+
+
 def test_what_is_known_is_taken_back_and_what_cannot_be_is_said(unmixed):
     unmixed.press("is absent in this region")
     unmixed.reads("no region is drawn yet")

@@ -10,8 +10,20 @@ import numpy as np
 from endmember.errors import EndmemberError, refuse_if
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Placed:
+    """Where the values of a picture lie, in energy and in space, and its title; said in :class:`Components`."""
+
+    energy: np.ndarray | None = None
+    energy_label: str = "Energy"
+    energy_units: str | None = None
+    pixel_size: Sequence[float | None] | None = None
+    pixel_units: str | Sequence[str | None] | None = None
+    title: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
-class Components:
+class Components(_Placed):
     """Maps and spectra with the names and units that belong to them.
 
     Parameters
@@ -52,16 +64,10 @@ class Components:
 
     maps: np.ndarray
     spectra: np.ndarray
-    energy: np.ndarray | None = None
-    energy_label: str = "Energy"
-    energy_units: str | None = None
-    pixel_size: Sequence[float | None] | None = None
-    pixel_units: str | Sequence[str | None] | None = None
     names: Sequence[str] | None = None
     map_label: str = ""
     map_units: str | None = None
     spectrum_label: str = "Intensity"
-    title: str | None = None
 
     def __post_init__(self) -> None:
         maps, spectra = _floats(self.maps), _floats(self.spectra)
@@ -80,7 +86,7 @@ class Components:
 
 
 @dataclass(frozen=True, eq=False)
-class Misfit:
+class Misfit(_Placed):
     """Where, in space and in energy, a model departs from the data.
 
     Parameters
@@ -114,13 +120,7 @@ class Misfit:
     spectrum: np.ndarray
     data_spectrum: np.ndarray
     model_spectrum: np.ndarray
-    energy: np.ndarray | None = None
-    energy_label: str = "Energy"
-    energy_units: str | None = None
-    pixel_size: Sequence[float | None] | None = None
-    pixel_units: str | Sequence[str | None] | None = None
     noise: np.ndarray | float | None = None
-    title: str | None = None
 
     def __post_init__(self) -> None:
         names = ("spectrum", "data_spectrum", "model_spectrum")

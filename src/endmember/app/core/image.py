@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from endmember.app.core.live import Sketches
-from endmember.app.core.regions import Region, inside
+from endmember.app.core.regions import MOST_CORNERS, Region, inside, outline_of
 from endmember.app.core.steps import Step as Step
 from endmember.factor.data import EVEN, Axis, text_of, unchanged, unwrap
 from endmember.factor.noise.model import NoiseModel, estimate_noise
@@ -19,8 +20,6 @@ from endmember.signals.files.source import Source
 
 #: Files in the folder of an image: the spectra that are drawn at once, and the data where those are others.
 CUBE, DATA = "cube.npy", "data.npy"
-#: Corners that a polygon keeps, about.
-MOST_CORNERS = 60
 #: Units of length that a side is told in, and their powers of ten.
 LENGTHS = {"pm": -12, "nm": -9, "µm": -6, "mm": -3, "m": 0}
 
@@ -50,10 +49,9 @@ class Side(NamedTuple):
         rising = slice(None, None, 1 if self.rising else -1)
         return np.interp(values, self.edges[rising], np.arange(len(self.edges))[rising])
 
-    def pixels(self, ends: Any) -> tuple[int, int]:
-        """Return the pixels that a stretch of this side touches; at least one, never outside."""
-        places = self.places(ends)
-        return _whole((places.min(), places.max()), len(self.centres))
+    def values(self, places: Any) -> np.ndarray:
+        """Return the values along this side of places in pixels."""
+        return np.interp(places, np.arange(len(self.edges)), self.edges)
 
 
 @dataclass(eq=False)
@@ -140,7 +138,8 @@ class Image:
     @cached_property
     def whole(self) -> Region:
         """All pixels, as what is drawn at once has them."""
-        box, mean = ((0, self.shape[0]), (0, self.shape[1])), self.mean_spectrum()
+        box = ((0, self.shape[0]), (0, self.shape[1]))
+        mean = self.spectrum(*box)
         return Region(box, self.signal.data.shape[:-1], (), "all pixels", "#888888", mean)
 
     @cached_property
@@ -190,14 +189,64 @@ class Image:
         """The energies of the channels."""
         return self.axis.energy
 
-    def region(self, x: Sequence[float], y: Sequence[float]) -> Region:
-        """Return what was drawn over the sides: the box of pixels that two ends touch, or a polygon of more corners."""
-        across, down = self.sides
-        places = zip(
-            across.places(x).round(1).tolist(), down.places(y).round(1).tolist(), strict=True
+    def region(
+        self, x: Sequence[float], y: Sequence[float], shape: str = "box", width: int = 1
+    ) -> Region:
+        """Return what was drawn over the sides: what ``SHAPES`` calls it between two ends, or a polygon of more.
+
+        A box has all pixels that it touches; so has whatever is too small to hold the middle of one.
+        """
+        ends = np.column_stack(
+            [side.places(one) for side, one in zip(self.sides, (x, y), strict=True)]
         )
-        corners = tuple(places)[:: 1 + len(x) // MOST_CORNERS] if len(x) > 2 else ()
-        return Region((down.pixels(y), across.pixels(x)), self.signal.data.shape[:-1], corners)
+        places = (
+            ends if shape == "box" or len(x) > 2 else outline_of(shape, ends[0], ends[1], width)
+        )
+        thin = places[:: 1 + len(places) // (MOST_CORNERS + 1)].round(1).tolist()
+        held = len(thin) > 2 and inside(thin, self.shape[:2]).any()
+        rows, columns = (
+            _whole((one.min(), one.max()), size)
+            for one, size in zip(places.T[::-1], self.shape, strict=False)
+        )
+        return Region(
+            (rows, columns), self.signal.data.shape[:-1], tuple(map(tuple, thin)) if held else (),
+            width=width if held and shape == "line" and len(x) == 2 else 0,
+        )  # fmt: skip
+
+    def along(self, line: Region, maps: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], str]:
+        """Return the mean of maps across a line, at points a pixel apart between which maps are interpolated.
+
+        Parameters
+        ----------
+        line : Region
+        maps : ndarray, (rows, columns, k)
+
+        Returns
+        -------
+        position : ndarray, (points,)
+            Along the line in the unit of the sides; in pixels where they have two.
+        profiles : list of ndarray, (points,)
+            One a map.
+        label : str
+            Of the position.
+        """
+        begin, end, _, aside = np.array(line.corners)
+        length = np.hypot(*(end - begin))
+        steps = np.linspace(0, 1, 1 + math.ceil(length))
+        across = (np.arange(line.width)[:, None, None] + 0.5) / line.width
+        strip = begin + steps[:, None] * (end - begin) + across * (aside - begin)
+        profiles = [
+            map_coordinates(one, strip.T[::-1] - 0.5, order=1, mode="nearest").mean(axis=-1)
+            for one in np.moveaxis(maps, -1, 0)
+        ]
+        if self.sides[0].units != self.sides[1].units:
+            return steps * length, profiles, "Along the line (pixels)"
+        ends = (
+            side.values(one)
+            for side, one in zip(self.sides, np.transpose([begin, end]), strict=True)
+        )
+        label = with_units("Along the line", self.sides[0].units)
+        return steps * np.hypot(*map(np.ptp, ends)), profiles, label
 
     def window(self, energies: tuple[float, float]) -> tuple[int, int]:
         """Return the channels of a dragged energy window; at least one."""
@@ -244,10 +293,6 @@ class Image:
         """Return the spectra that are drawn at once, or all."""
         cube = unwrap(self.signal) if exact else self.cube
         return cube[None] if cube.ndim == 2 else cube
-
-    def mean_spectrum(self) -> np.ndarray:
-        """Return the mean spectrum of all pixels, (channels,)."""
-        return self.spectrum((0, self.shape[0]), (0, self.shape[1]))
 
 
 def _metres(axis: Axis) -> float:

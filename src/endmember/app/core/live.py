@@ -155,7 +155,12 @@ class Live:
             settled, taken = last and not (said or left_out), time.perf_counter() - began
             return Picture(maps, model.components_, stage, settled, taken, left_out, said)
 
-        first = self._first(few, choices, until(FIRST_SECONDS), last)
+        soon = until(FIRST_SECONDS)
+        first = (
+            _continued(few, choices, _all_maps(few, last, choices), last, soon)
+            if last is not None and len(last) == choices.k
+            else _fitted(few, choices, soon, n_starts=STARTS, tol=FIRST_TOLERANCE)
+        )
         show(picture(first.maps_, first, "first"))
         best = _continued(few, choices, first.maps_, first.components_, until(FEW_SECONDS))
         maps = _all_maps(full, best.components_, choices)
@@ -166,13 +171,6 @@ class Live:
         if other.converged_ or other.objective_[-1] < end.objective_[-1]:
             end = other
         return picture(end.maps_, end, "all pixels", last=True)
-
-    @staticmethod
-    def _first(few: Data, choices: Choices, callback: Callable[..., Any], last: Any) -> Any:
-        """Return a quick model of few pixels, from the last answer where that had as many components."""
-        if last is not None and len(last) == choices.k:
-            return _continued(few, choices, _all_maps(few, last, choices), last, callback)
-        return _fitted(few, choices, callback, n_starts=STARTS, tol=FIRST_TOLERANCE)
 
 
 def _quick(choices: Choices) -> tuple[Choices, str]:

@@ -34,14 +34,39 @@ KINDS = {
     ),
     "onset": ("Nothing before this onset", "nothing before {energy:g}", ""),
 }
+#: What a drag on a picture draws, besides the loop of the lasso.
+SHAPES = ("box", "ellipse", "line")
+#: Corners that a polygon keeps, about.
+MOST_CORNERS = 60
 #: Pixels of the first live picture, about: a regular grid of those of the image.
 FEW_PIXELS = 2304
 
 
 def inside(corners: Any, shape: Any) -> Any:
     """Return which pixels (rows, columns) have their middle within a polygon of (column, row) corners."""
-    rows, columns = np.indices(shape).reshape(2, -1) + 0.5
-    return Path(corners).contains_points(np.column_stack([columns, rows])).reshape(shape)
+    found = np.zeros(shape, dtype=bool)
+    left, top = np.floor(np.min(corners, axis=0)).astype(int).clip(0)
+    part = found[
+        top : int(np.max(corners, axis=0)[1]) + 1, left : int(np.max(corners, axis=0)[0]) + 1
+    ]
+    rows, columns = np.indices(part.shape).reshape(2, -1) + 0.5
+    middles = np.column_stack([columns + left, rows + top])
+    part[...] = Path(corners).contains_points(middles).reshape(part.shape)
+    return found
+
+
+def outline_of(shape: str, start: Any, end: Any, width: float) -> np.ndarray:
+    """Return the corners of an ellipse or a line that is dragged from one (column, row) to another, (corners, 2).
+
+    The ellipse touches the sides of the box between them. Those of the line begin on one side of its begin and go on
+    along it, as those of a strip of its width.
+    """
+    start, way = np.asarray(start), np.subtract(end, start)
+    if shape == "line":
+        aside = np.array([-way[1], way[0]]) * (width / 2 / max(np.hypot(*way), 1e-9))
+        return start + np.array([aside, way + aside, way - aside, -aside])
+    angles = np.linspace(0, 2 * np.pi, MOST_CORNERS, endpoint=False)[:, None]
+    return start + way * (1 + np.hstack([np.cos(angles), np.sin(angles)])) / 2
 
 
 def grid_of(domain: Sequence[int]) -> tuple[slice, ...]:
@@ -62,6 +87,9 @@ class Region:
         The domain of the image, (pixels,) or (rows, columns).
     corners : tuple of (column, row)
         Of a polygon, where it is no box; the first pixel lies between 0 and 1.
+    width : int
+        Of a line in pixels, 0 where it is none; its corners are those of the strip that it is, in the order of
+        :func:`outline_of`.
     name, colour : str
     mean : ndarray, (channels,)
         Its mean spectrum.
@@ -78,6 +106,7 @@ class Region:
     name: str = "region"
     colour: str = "#D55E00"
     mean: Any = field(default=None, compare=False, repr=False)
+    width: int = 0
 
     @property
     def outline(self) -> list[tuple[float, float]]:

@@ -168,9 +168,10 @@ class Session:
         return self.image
 
     def _look_at(self, image: Image) -> None:
-        same = [one for one in self.regions if one.shape == image.whole.shape]
         self.regions[:] = [
-            replace(one, mean=image.spectrum(*one.box, False, one.corners)) for one in same
+            replace(one, mean=image.spectrum(*one.box, False, one.corners))
+            for one in self.regions
+            if one.shape == image.whole.shape
         ]
         self.image, self.live = image, Live(image.sketches)
 
@@ -374,8 +375,9 @@ class Session:
             If there is something of that name.
         """
         refuse_if(not name.strip(), "the folder has no name; type one, such as diode")
-        folder = str(inside(self.root, name.strip()))
-        return self._ask(ticket, "save", run.image, run.fitted, folder, overwrite)
+        return self._ask(
+            ticket, "save", run.image, run.fitted, str(inside(self.root, name.strip())), overwrite
+        )
 
     def archive(self, run: Run, ticket: Ticket | None = None) -> Path:
         """Return a zip of the result folder, the script and, where they came from no kept file, the data."""
@@ -387,8 +389,9 @@ class Session:
 
     def report(self, run: Run, ticket: Ticket | None = None, ending: str = "html") -> Path:
         """Return the report of a run in one HTML file, or what ``Unmixing.export`` writes for another ending."""
-        file = str(self.uploads / f"{run.name}.{ending}")
-        return self._ask(ticket, "report", run.image, run.fitted, file)
+        return self._ask(
+            ticket, "report", run.image, run.fitted, str(self.uploads / f"{run.name}.{ending}")
+        )
 
     def _needs_data(self, original: Image) -> bool:
         """Tell whether a script elsewhere would not find the data: they were uploaded or made in memory."""

@@ -1,7 +1,7 @@
 """The data: look at them, drag a region for its spectrum, an energy window for its map; prepare them."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import panel as pn
@@ -12,19 +12,19 @@ from endmember.app.page.figures import (
     ABOVE,
     BELOW,
     PLAIN,
-    Panel,
     SpectrumPlot,
     Tick,
+    cleared,
     map_plot,
     wide,
     wrapped,
 )
+from endmember.app.page.panel import Panel
 
 _HINT = (
-    "Drag on the map, draw a loop with the lasso, or click on a pixel: the spectrum of that region. Drag on the "
-    "spectrum: the map of those energies. Boxes can be moved and resized."
+    "Drag a box, an ellipse or a line on the map, draw a loop with the lasso, or click on a pixel: the spectrum of "
+    "that region. Drag on the spectrum: the map of those energies. Boxes can be moved and resized."
 )
-_GREY = "#666666"
 
 
 class DataPanel(Panel):
@@ -34,7 +34,7 @@ class DataPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._map = map_plot(page.session.data, 410, 410, self.point, log=True)
+        self._map = map_plot(page.session.data, 410, 410, self.point)
         self._log = Tick("logarithmic intensities", margin=(32, 10, 0, 10))
         self._plot = self._new_plot()
         self._all = pn.widgets.Button(
@@ -58,10 +58,10 @@ class DataPanel(Panel):
         self._kept = pn.widgets.CheckBoxGroup(inline=True, margin=(0, 10))
         self._kept.param.watch(lambda e: page.deliver(lambda: self._leave(e.old, e.new)), "value")
         hint = pn.pane.Str(
-            _HINT, margin=(24, 20, 0, 20), styles={"color": _GREY}, stylesheets=[PLAIN], sizing_mode="stretch_width"
+            _HINT, margin=(24, 20, 0, 20), styles={"color": "#666666"}, stylesheets=[PLAIN], sizing_mode="stretch_width"
         )  # fmt: skip
         self.layout = pn.Column(
-            pn.Row(self._all, self._name, keep, self._log, hint, sizing_mode="stretch_width"),
+            pn.Row(self._all, self.shapes(), self._name, keep, self._log, hint, sizing_mode="stretch_width"),
             self._kept,
             wrapped(self._map.pane, self._spectra),
             sizing_mode="stretch_width",
@@ -101,8 +101,8 @@ class DataPanel(Panel):
             self._page.tell("regions_changed")
 
     def _reset(self) -> None:
-        self._map.clear()
-        self._plot.clear()
+        for plot in (self._map, self._plot):
+            cleared(plot.box)
         self.data_changed()
 
     def _window_moved(self, energies: Sequence[float], final: bool = True) -> None:
@@ -145,40 +145,41 @@ class DataPanel(Panel):
 
     def _draw_map(self, values: np.ndarray) -> None:
         data, self._values = self._page.session.data, values
-        first, end = self._window
+        quantity, (first, end) = data.quantity, self._window
         low, high = data.energy[first], data.energy[end - 1]
         title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()
-        self._map.show(values, data, title, data.quantity, log=self._log.on)
+        if self._log.on:
+            values, quantity = (
+                np.log10(np.where(values > 0, values, np.nan)),
+                f"log₁₀ of {quantity}",
+            )
+        self._map.show(values, data, title, quantity)
 
 
-class _Kind(NamedTuple):
-    """How the panel offers a step: its name, what it says of it and of its energies, and the settings it shows."""
-
-    step: str
-    words: str
-    settings: tuple[str, ...] = ()
-    energies: str = "Energies"
-
-
-_KINDS = {
-    "Crop energies": _Kind("crop_energy", "Keeps a window of energies.", ("energies",)),
-    "Crop pixels": _Kind("crop_pixels", "Keeps a part of the image.", ("rows", "columns")),
-    "Bin": _Kind(
+#: How the panel offers a step: its name, what it says of it, the settings it shows, and what their energies are.
+_KINDS: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "Crop energies": ("crop_energy", "Keeps a window of energies.", ("energies",), "Energies"),
+    "Crop pixels": ("crop_pixels", "Keeps a part of the image.", ("rows", "columns"), ""),
+    "Bin": (
         "rebin",
         "Adds up neighbours: fewer, better spectra. Counts stay counts.",
         ("pixels", "channels"),
+        "",
     ),
-    "Remove spikes": _Kind(
-        "remove_spikes", "Replaces X-ray hits and other outliers by what their neighbours say."
+    "Remove spikes": (
+        "remove_spikes",
+        "Replaces X-ray hits and other outliers by what their neighbours say.",
+        (),
+        "",
     ),
-    "Align energies": _Kind(
+    "Align energies": (
         "align",
         "Finds how far every spectrum lies too high in energy and moves it back; channels that not "
         "every pixel has seen are cut off.",
         ("energies", "method", "smooth"),
         "Energies that count",
     ),
-    "Subtract background": _Kind(
+    "Subtract background": (
         "subtract_background",
         "Fits a power law to a window before the edge and takes it off everywhere above.",
         ("energies",),
@@ -201,44 +202,47 @@ class PreparePanel(Panel):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._kind = pn.widgets.Select(label="Step", options=list(_KINDS), width=260)
-        w = pn.widgets
         self._settings: dict[str, Any] = {
-            "energies": w.EditableRangeSlider(
+            "energies": pn.widgets.EditableRangeSlider(
                 label="Energies", start=0, end=1, width=290, format="0.00"
             ),
-            "rows": w.IntRangeSlider(label="Rows", start=0, end=1, width=260),
-            "columns": w.IntRangeSlider(label="Columns", start=0, end=1, width=260),
-            "pixels": w.IntInput(label="Pixels to add up, each way", value=2, start=1, width=260),
-            "channels": w.IntInput(label="Channels to add up", value=1, start=1, width=260),
-            "method": w.Select(label="By", options=list(_METHODS), width=260),
-            "smooth": w.IntInput(
-                label="Median of the shifts over so many pixels",
-                value=1,
-                start=1,
-                step=2,
-                width=260,
+            "rows": pn.widgets.IntRangeSlider(label="Rows", start=0, end=1, width=260),
+            "columns": pn.widgets.IntRangeSlider(label="Columns", start=0, end=1, width=260),
+            "pixels": pn.widgets.IntInput(
+                label="Pixels to add up, each way", value=2, start=1, width=260
             ),
-        }
-        self._keep = w.Button(
-            label="Keep",
-            color="primary",
-            width=80,
-            disabled=True,
-            on_click=lambda _: self._accept(),
-        )
-        self._undo = w.Button(
-            label="Undo the last", width=120, disabled=True, on_click=lambda _: self._take_back()
-        )
-        self._redo = w.Button(
-            label="Redo", width=60, disabled=True, on_click=lambda _: self._do_again()
-        )
-        self._done = w.StaticText(label="Steps", value="none")
+            "channels": pn.widgets.IntInput(
+                label="Channels to add up", value=1, start=1, width=260
+            ),
+            "method": pn.widgets.Select(label="By", options=list(_METHODS), width=260),
+            "smooth": pn.widgets.IntInput(
+                label="Median of the shifts over so many pixels", value=1, start=1, step=2, width=260
+            ),
+        }  # fmt: skip
+        self._keep = pn.widgets.Button(
+            label="Keep", color="primary", width=80, disabled=True,
+            on_click=lambda _: self._settle(*self._tried),
+        )  # fmt: skip
+        self._undo = pn.widgets.Button(
+            label="Undo the last", width=120, disabled=True,
+            on_click=lambda _: self._ask(
+                "Taking the last step back ...", page.session.steps[:-1], self._settle
+            ),
+        )  # fmt: skip
+        self._redo = pn.widgets.Button(
+            label="Redo", width=60, disabled=True,
+            on_click=lambda _: self._ask(
+                f"Doing {page.session.undone[0].code} again ...",
+                (*page.session.steps, page.session.undone[0]), self._settle,
+            ),
+        )  # fmt: skip
+        self._done = pn.widgets.StaticText(label="Steps", value="none")
         self._maps = {name: map_plot(page.session.data, 330, 300) for name in ("Before", "After")}
         self._spectra = SpectrumPlot("Mean spectrum before and after", 420, 320)
         self._words = pn.pane.Str("", width=290, stylesheets=[PLAIN], styles={"color": "#666666"})
-        self._tried: tuple[tuple[Step, ...], Image] | None = None
+        self._tried: Any = None
         self._kind.param.watch(lambda _: self._offer(), "value")
-        attempt = w.Button(label="Try", width=80, on_click=lambda _: self._start())
+        attempt = pn.widgets.Button(label="Try", width=80, on_click=lambda _: self._start())
         controls = pn.Column(
             self._kind, self._words, *self._settings.values(), pn.Row(attempt, self._keep),
             pn.Row(self._undo, self._redo), self._done, width=310,
@@ -270,14 +274,12 @@ class PreparePanel(Panel):
 
     def _offer(self) -> None:
         """Show the settings of the chosen step."""
-        kind = _KINDS[self._kind.value]
-        self._words.object = kind.words
-        self._settings["energies"].label = kind.energies
+        _, self._words.object, shown, self._settings["energies"].label = _KINDS[self._kind.value]
         for name, setting in self._settings.items():
-            setting.visible = name in kind.settings
+            setting.visible = name in shown
 
     def _step(self) -> Step:
-        step = _KINDS[self._kind.value].step
+        step = _KINDS[self._kind.value][0]
         given = {name: setting.value for name, setting in self._settings.items()}
         low, high = (float(end) for end in given["energies"])
         parameters: dict[str, dict[str, Any]] = {
@@ -328,21 +330,9 @@ class PreparePanel(Panel):
             sentence, lambda ticket: page.session.prepared(steps, ticket), unless_changed
         )
 
-    def _accept(self) -> None:
-        if self._tried is not None:
-            self._settle(*self._tried)
-
     def _settle(self, steps: tuple[Step, ...], image: Image) -> None:
         self._page.session.settle(steps, image)
         self._page.data_changed()
-
-    def _take_back(self) -> None:
-        self._ask("Taking the last step back ...", self._page.session.steps[:-1], self._settle)
-
-    def _do_again(self) -> None:
-        session = self._page.session
-        step = session.undone[0]
-        self._ask(f"Doing {step.code} again ...", (*session.steps, step), self._settle)
 
     def _compare(self, before: Image, after: Image | None) -> None:
         for name, image in (("Before", before), ("After", after or before)):
@@ -351,6 +341,6 @@ class PreparePanel(Panel):
             self._maps[name].show(image.map((0, channels)), image, title, image.quantity)
         images = [before] if after is None else [before, after]
         self._spectra.show(
-            [image.energy for image in images], [image.mean_spectrum() for image in images],
+            [image.energy for image in images], [image.whole.mean for image in images],
             ["before", "after"][: len(images)], before.axis.label, before.quantity,
         )  # fmt: skip

@@ -1,21 +1,19 @@
 """What the pages are made of: panels, and drawings that are updated in place. Bokeh."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import panel as pn
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
-from bokeh.events import SelectionGeometry, Tap
+from bokeh.events import PanStart, SelectionGeometry, Tap
 from bokeh.models import (
     BoxSelectTool,
     ColumnDataSource,
     HoverTool,
     LassoSelectTool,
     LinearColorMapper,
-    LogColorMapper,
     Range1d,
 )
 from bokeh.models.annotations.dimensional import Metric
@@ -26,8 +24,6 @@ from bokeh.plotting import figure
 
 from endmember.app.core.image import LENGTHS, Image
 from endmember.app.core.regions import Region
-from endmember.app.work.scheduler import Ticket
-from endmember.errors import refuse_if
 from endmember.show.page import palette
 
 #: Fewest screen pixels of a frame, and powers of ten that numbers on an axis are written without.
@@ -39,8 +35,6 @@ COLUMNS, ROW = 4, 18
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: The style of a text that is not code.
 PLAIN = "pre { font-family: inherit; font-size: 13px; white-space: pre-wrap; margin: 0; }"
-#: Colours of regions that are kept: none of a component, and seen on maps.
-_INKS = ("#CC3311", "#0033CC", "#EE3377", "#775500", "#AA4499")
 _NOWHERE: dict[str, Any] = dict.fromkeys(("left", "right", "top", "bottom"), np.nan)
 
 
@@ -86,15 +80,16 @@ def _ends(curves: Sequence[np.ndarray], log: bool, room: float = 0.0) -> tuple[f
     return (low - room, high + room) if high > low else (low - 0.5, high + 0.5)
 
 
-def _listen(plot: Any, way: Any, moved: Callable[..., None]) -> Any:
-    """Have a box dragged on a figure, and on a picture a loop drawn or a pixel tapped; returns what takes a box away.
+def _listen(plot: Any, way: Any, moved: Callable[..., None]) -> BoxAnnotation:
+    """Have a box dragged on a figure, and on a picture a loop drawn or a pixel tapped.
 
-    ``moved`` takes the ends, or the corners, along x and along y, and whether the mouse was let go.
+    ``moved`` takes the ends, or the corners, along x and along y, the end first at which the drag has begun, and
+    whether the mouse was let go. Returns the box.
     """
     # The box is seen once it is dragged, and can be moved then.
     box = BoxAnnotation(
         **_NOWHERE, syncable=False, level="overlay", visible=False, editable=True, fill_alpha=0.12,
-        fill_color="#D55E00", line_color="#D55E00", line_width=2, line_alpha=1.0,
+        fill_color="#D55E00", line_color="#D55E00", line_alpha=1.0, line_dash="dotted",
     )  # fmt: skip
     tool = BoxSelectTool(
         dimensions=way, continuous=True, persistent=True, overlay=box, renderers=[]
@@ -102,81 +97,30 @@ def _listen(plot: Any, way: Any, moved: Callable[..., None]) -> Any:
     plot.add_tools(tool)
     plot.toolbar.active_drag = tool
 
+    begun = {"x": 0.0, "y": 0.0}
+
     def select(event: Any) -> None:
         drawn = getattr(event, "geometry", None) or {"x": [event.x] * 2, "y": [event.y] * 2}
-        x, y = (drawn.get(w, (drawn.get(f"{w}0"), drawn.get(f"{w}1"))) for w in "xy")
+        x, y = (
+            drawn.get(w) or sorted((drawn[f"{w}0"], drawn[f"{w}1"]), key=lambda end: abs(end - at))
+            for w, at in begun.items()
+        )
         moved(x, y, getattr(event, "final", True))
 
     plot.on_event(SelectionGeometry, select)
     if way == "both":
         plot.add_tools(LassoSelectTool(renderers=[]))
         plot.on_event(Tap, select)
+        plot.on_event(PanStart, lambda event: begun.update(x=event.x, y=event.y))
 
-    def clear() -> None:
-        # The browser has made it visible without saying so: only a change reaches it.
-        box.visible = True
-        box.update(visible=False, **_NOWHERE)
-
-    return clear
+    return box
 
 
-class Panel:
-    """What one tab of a page holds, in ``layout``."""
-
-    title: str
-    layout: Any
-    _map: Any
-    _region: Region | None = None
-
-    def __init__(self, page: Any) -> None:
-        self._page = page
-
-    def data_changed(self) -> None:
-        """Take note that other data are looked at."""
-
-    def runs_changed(self) -> None:
-        """Take note of another run."""
-
-    def regions_changed(self) -> None:
-        """Take note of other regions."""
-        self.pointed(self._region)
-
-    def pointed(self, region: Region | None) -> None:
-        """Show a region that was drawn."""
-
-    def point(self, x: Sequence[float], y: Sequence[float], final: bool = True) -> None:
-        """Find the mean spectrum of what is drawn on an image, while it is drawn."""
-        data = self._page.session.data
-        self.ask(
-            data.region(x, y), lambda one, exact=False: replace(one, mean=data.spectrum(*one.box, exact, one.corners)),
-            self.pointed, final,
-        )  # fmt: skip
-
-    def keep(self, name: str = "") -> Region:
-        """Keep the region that was drawn, with a name and a colour of its own."""
-        regions, drawn = self._page.session.regions, self._region
-        refuse_if(drawn is None, "no region is drawn yet: drag one on the map")
-        known = {"", *(one.name for one in regions), *(one.colour for one in regions)}
-        names = (name, *(f"region {number}" for number in range(1, len(regions) + 2)))
-        name, colour = (
-            next(new for new in some if new not in known) for some in (names, (*_INKS, "#444444"))
-        )
-        regions.append(replace(cast(Region, drawn), name=name, colour=colour))
-        self._region = None
-        self._map.clear()
-        self._page.tell("regions_changed")
-        return regions[-1]
-
-    def ask(self, where: Any, answer: Any, show: Any, final: bool) -> None:
-        """Show the answer at once; once the mouse is let go, what stands for larger data gives way to them."""
-        page, preview = self._page, self._page.session.data.is_preview
-
-        def work(ticket: Ticket) -> Any:
-            if final and preview:
-                ticket.show(answer(where))
-            return answer(where, exact=final)
-
-        page.drag.submit(work, show, page.complain, show)
+def cleared(box: BoxAnnotation, **more: Any) -> None:
+    """Take away a box that was dragged, and say how the next one is."""
+    # The browser has made it visible without saying so: only a change reaches it.
+    box.visible = True
+    box.update(visible=False, **_NOWHERE, **more)
 
 
 class _PixelPlot:
@@ -205,15 +149,12 @@ class _PixelPlot:
             "x", "y", "name", text_color="colour", text_font_size="12px", text_baseline="top", x_offset=4, y_offset=4,
             background_fill_color="white", background_fill_alpha=0.7, source=self._marked, level="annotation",
         )  # fmt: skip
-        self.clear: Any = drag and _listen(self.figure, "both", drag)
+        self.box: Any = drag and _listen(self.figure, "both", drag)
 
     def mark(self, regions: Sequence[Region], data: Image) -> None:
         """Outline regions of an image, with their names."""
         x, y = (
-            [
-                np.interp(np.array(one.outline)[:, way], np.arange(len(side.edges)), side.edges)
-                for one in regions
-            ]
+            [side.values(np.array(one.outline)[:, way]) for one in regions]
             for way, side in enumerate(data.sides)
         )
         self._marked.data = {
@@ -267,28 +208,17 @@ class MapPlot(_PixelPlot):
         Called with the ends, or the corners, of what is drawn along both sides, and whether it was let go.
     colours : str
         A palette of Bokeh.
-    log : bool
-        Whether it can be drawn with logarithmic intensities.
     """
 
     def __init__(
         self, title: str, width: int = 250, height: int = 220,
-        drag: Any = None, colours: str = "Viridis256", log: bool = False,
+        drag: Any = None, colours: str = "Viridis256",
     ) -> None:  # fmt: skip
         super().__init__(title, width, height, drag)
-        self._mappers = [LinearColorMapper(palette=colours, nan_color="#d0d0d0")]
-        if log:
-            self._mappers.append(
-                LogColorMapper(palette=colours, nan_color="#d0d0d0", low=1, high=10)
-            )
-        # An image for every scale, one of them seen: a drawn image does not follow a change of its mapper.
-        self._images = [
-            self.figure.image(
-                "image", x="x", y="y", dw="dw", dh="dh", source=self._source, color_mapper=mapper
-            )
-            for mapper in self._mappers
-        ]
-        self._bar = ColorBar(color_mapper=self._mappers[0], width=10, padding=2)
+        self._mapper = LinearColorMapper(palette=colours, nan_color="#d0d0d0")
+        self.figure.image(
+            "image", x="x", y="y", dw="dw", dh="dh", source=self._source, color_mapper=self._mapper
+        )
         self._quantity = Title(align="center", text_font_size="11px", text_font_style="italic")
         # All models are made at once: what is added later may be asked for before it has arrived.
         self._scale = ScaleBar(
@@ -296,7 +226,7 @@ class MapPlot(_PixelPlot):
             location="bottom_left", background_fill_alpha=0.6, visible=False,
         )  # fmt: skip
         for part, place in (
-            (self._bar, "right"),
+            (ColorBar(color_mapper=self._mapper, width=10, padding=2), "right"),
             (self._quantity, "right"),
             (self._scale, "center"),
         ):
@@ -304,24 +234,17 @@ class MapPlot(_PixelPlot):
 
     def show(
         self, values: np.ndarray, data: Image, title: str, quantity: str,
-        colours: Sequence[str] = ("#444444",), log: bool = False,
+        colours: Sequence[str] = ("#444444",),
     ) -> None:  # fmt: skip
         """Draw a map of an image, with its scale bar; one of fewer pixels is stretched over it."""
         self.figure.title.update(text=title, text_color=colours[0])
         self._place(data)
         units = data.sides[0].units
         self._scale.update(visible=units in LENGTHS, unit=units if units in LENGTHS else "nm")
-        seen = values[np.isfinite(values) & ((values > 0) | (not log))]
-        scale, words = (1.0, quantity) if log else _shortened([seen], quantity)
-        low, high = (float(seen.min()), float(seen.max())) if seen.size else (float(log), 1.0)
-        self._quantity.text = words
-        mapper = self._mappers[log]
-        mapper.update(low=low / scale, high=(high if high > low else low + 1.0) / scale)
-        self._bar.color_mapper = (
-            mapper  # which has its ends by now: the room for their numbers is measured once
-        )
-        for image, own in zip(self._images, self._mappers, strict=True):
-            image.visible = own is mapper
+        seen = values[np.isfinite(values)]
+        scale, self._quantity.text = _shortened([seen], quantity)
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 1.0)
+        self._mapper.update(low=low / scale, high=(high if high > low else low + 1.0) / scale)
         self._draw((values / scale).astype(np.float32), data)
 
 
@@ -390,7 +313,7 @@ class SpectrumPlot:
             ncols=COLUMNS, label_text_font_size="11px", border_line_alpha=0, padding=2, margin=0
         )
         self.figure.add_layout(legend, "above")
-        self.clear: Any = drag and _listen(self.figure, "width", lambda x, y, final: drag(x, final))
+        self.box: Any = drag and _listen(self.figure, "width", lambda x, y, final: drag(x, final))
 
     def show(
         self, energy: np.ndarray | list[np.ndarray], spectra: Sequence[np.ndarray], names: Sequence[str], label: str,
@@ -437,26 +360,22 @@ class LinePlot:
     """
 
     def __init__(self, width: int = 300, height: int = 280, drag: Any = None) -> None:
-        self.most, self._column = (width, height), False
-        boxed = drag and (lambda ends, final: drag(*self.box(ends), final))
-        self._plot = SpectrumPlot("", width, height, boxed)
-        self.pane = wide(self._plot)
-        self.clear = self._plot.clear
+        self.most = (width, height)
+        # The other side has one pixel, whatever ends it is given.
+        self._plot = SpectrumPlot(
+            "", width, height, drag and (lambda ends, final: drag(ends, ends, final))
+        )
+        self.pane, self.box = wide(self._plot), self._plot.box
 
     def mark(self, regions: Sequence[Region], data: Image) -> None:
         """Outline nothing: regions of a line are told by their curves."""
 
-    def box(self, ends: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Return what is dragged on a line as a box."""
-        return ((0.0, 0.0), ends) if self._column else (ends, (0.0, 0.0))
-
     def show(
         self, values: np.ndarray, data: Image, title: str | Sequence[str], quantity: str,
-        colours: Sequence[str] | None = None, log: bool = False,
+        colours: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         """Draw values (rows, columns) or (rows, columns, k), with one title or k."""
-        self._column = data.shape[1] == 1
-        side, names = data.sides[self._column], [title] if isinstance(title, str) else title
+        side, names = data.sides[data.shape[1] == 1], [title] if isinstance(title, str) else title
         curves = list(values.reshape(len(side.centres), -1).T)
         self._plot.show(side.centres, curves, names, side.label, quantity, colours=colours)
         self._plot.figure.title.text = names[0] if len(names) == 1 else "Along the line"

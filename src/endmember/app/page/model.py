@@ -8,6 +8,7 @@ import numpy as np
 import panel as pn
 from bokeh.events import Tap
 from bokeh.models.annotations.geometry import BoxAnnotation, Span
+from panel import widgets as w
 
 import endmember as em
 from endmember.app.core.choices import METHODS, MOST_COMPONENTS, Choices
@@ -18,21 +19,19 @@ from endmember.app.page.figures import (
     PLAIN,
     LinePlot,
     OverlayPlot,
-    Panel,
     SpectrumPlot,
     Tick,
     map_plot,
     wide,
     wrapped,
 )
+from endmember.app.page.panel import Panel
 from endmember.app.server.files import listing
-from endmember.catalogue import LOSSES_IN_WORDS, PENALTIES, PenaltyRow
+from endmember.catalogue import LOSSES_IN_WORDS, PENALTIES
 from endmember.factor.columns import unit_columns
 from endmember.factor.data.axis import text_of
 from endmember.show.page import palette
 from endmember.signals.result.reporting import doubts
-
-_LEFT = "table td, table th { text-align: left !important; }"
 
 
 class NumberPanel(Panel):
@@ -42,7 +41,7 @@ class NumberPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        self._ask = pn.widgets.Button(
+        self._ask = w.Button(
             label="How many components?",
             color="primary",
             width=220,
@@ -50,15 +49,19 @@ class NumberPanel(Panel):
                 "Asking every criterion ...", page.session.rank, self._show
             ),
         )
-        self._take = pn.widgets.Button(
+        self._take = w.Button(
             label="Use the suggestion",
             width=180,
             disabled=True,
-            on_click=lambda _: self._page.deliver(self._use),
+            on_click=lambda _: page.deliver(self._use),
         )
         self._verdict = pn.pane.Str("", sizing_mode="stretch_width", stylesheets=[PLAIN])
         self._table = pn.pane.DataFrame(
-            None, width=530, index=False, justify="left", stylesheets=[_LEFT]
+            None,
+            width=530,
+            index=False,
+            justify="left",
+            stylesheets=["table td, table th { text-align: left !important; }"],
         )
         self._curve = SpectrumPlot(
             "Above noise (green: what can be defended)", 420, 380, log=True, dots=True
@@ -68,20 +71,20 @@ class NumberPanel(Panel):
         for part in (noise, self._range):
             self._curve.figure.add_layout(part)
         self._found = wrapped(self._table, wide(self._curve), visible=False)
-        self._report: Any = None
+        self._suggested = 0
         self.layout = pn.Column(
             pn.Row(self._ask, self._take), self._verdict, self._found, sizing_mode="stretch_width"
         )
 
     def data_changed(self) -> None:
         """Forget what was said of other data."""
-        self._report, self._take.disabled, self._verdict.object = None, True, ""
+        self._take.disabled, self._verdict.object = True, ""
         self._found.visible = False
 
     def _show(self, report: Any) -> None:
         import pandas as pd
 
-        self._report = report
+        self._suggested = report.suggested
         low, high = report.range
         self._verdict.object = "\n".join(
             [
@@ -111,9 +114,8 @@ class NumberPanel(Panel):
         self._page.say(report.sentence)
 
     def _use(self) -> None:
-        if self._report is not None:
-            self._page.panel("Unmix").set_number(self._report.suggested)
-            self._page.say(f"The Unmix panel now asks for {self._report.suggested} components.")
+        self._page.panel("Unmix").set_number(self._suggested)
+        self._page.say(f"The Unmix panel now asks for {self._suggested} components.")
 
 
 #: A spectrum that is further than this from the last, in degrees, is another component: a name does not go on to it.
@@ -124,21 +126,6 @@ AHEAD = 3
 CURRENT, STALE = {"opacity": "1"}, {"opacity": "0.3", "transition": "opacity 0.1s linear 0.1s"}
 
 
-def _control(row: PenaltyRow) -> Any:
-    """Return a slider for the weight of a penalty, or a switch for one without a weight."""
-    return (
-        Tick(row.words)
-        if not row.weights
-        else pn.widgets.DiscreteSlider(
-            label=row.words, options=list(row.weights), value=0.0, width=280
-        )
-    )
-
-
-def _said(control: Any) -> Any:
-    return control.on if isinstance(control, Tick) else control.value
-
-
 class ModelPanel(Panel):
     """Controls on the left, what comes of them on the right."""
 
@@ -147,7 +134,6 @@ class ModelPanel(Panel):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._cards: list[Any] = []
-        w = pn.widgets
         self._known_list = w.CheckBoxGroup(inline=True, margin=(0, 10))
         self._method = w.Select(label="Method", options=list(METHODS), width=280)
         self._method.param.watch(lambda event: self._preset(event.new), "value")
@@ -158,7 +144,12 @@ class ModelPanel(Panel):
             "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
             "closure": Tick("Maps sum to one"),
         }
-        self._penalties = {name: _control(row) for name, row in PENALTIES.items()}
+        self._penalties: dict[str, Any] = {
+            name: w.DiscreteSlider(label=row.words, options=list(row.weights), value=0.0, width=280)
+            if row.weights
+            else Tick(row.words)
+            for name, row in PENALTIES.items()
+        }
         self._of_a_run = {
             "starts": w.IntInput(label="Starts of a run", value=10, start=1, end=100, width=130),
             "seed": w.IntInput(label="Seed", value=0, start=0, width=130),
@@ -171,14 +162,16 @@ class ModelPanel(Panel):
         self._map = (
             LinePlot(300, drag=self.point) if page.session.data.is_line else OverlayPlot(self.point)
         )
-        self._means, self._misfit = (
-            SpectrumPlot(title, 300, 280) for title in ("Mean of data and model", "Mean residual")
+        self._means, self._misfit, self._along = (
+            SpectrumPlot(title, 420, 280)
+            for title in ("Mean of data and model", "Mean residual", "Profiles of the maps")
         )
+        self._profile = wide(self._along)
         self._after = wrapped(visible=False)
         self._known: list[tuple[int, np.ndarray]] = []
         self._drawn: Any = None
         self._picture: Picture | None = None
-        run = pn.widgets.Button(
+        run = w.Button(
             label="Run on the full data", color="primary", width=280, on_click=lambda _: self._run()
         )
         sliders = [self._penalties[name] for name, row in PENALTIES.items() if row.weights]
@@ -188,8 +181,8 @@ class ModelPanel(Panel):
             pn.Row(*self._of_a_run.values()), run, width=310,
         )  # fmt: skip
         self._pictures = pn.Column(
-            wrapped(self._map.pane, wide(self._spectra)), self._make_known(),
-            wrapped(wide(self._means), wide(self._misfit)), self._grid, self._after,
+            self.shapes(), wrapped(self._map.pane, wide(self._spectra)), self._make_known(),
+            wrapped(wide(self._means), wide(self._misfit), self._profile), self._grid, self._after,
             sizing_mode="stretch_width",
         )  # fmt: skip
         self.layout = pn.Row(
@@ -200,7 +193,6 @@ class ModelPanel(Panel):
     # What is known --------------------------------------------------------------------------
     def _make_known(self) -> Any:
         """Return the controls that say what is known, and the list of it."""
-        w = pn.widgets
         self._asked: dict[str, Any] = {
             "component": w.Select(label="Component", width=130),
             "region": w.Select(label="Region", width=130),
@@ -253,6 +245,13 @@ class ModelPanel(Panel):
             (one.mean - mean) / np.sqrt(np.maximum(data.noise.variance(mean), 1e-300) / len(part))
             for one, mean, part in zip(places, model, parts, strict=True)
         ]
+        lines = [one for one in places if one.width]
+        self._profile.visible = bool(lines)
+        if lines:  # the one that is drawn, or the last that is kept
+            seen, names, colours, amounts = self._seen
+            position, profiles, label = data.along(lines[-1], seen)
+            self._along.show(position, profiles, names, label, amounts, colours=colours)
+            self._along.figure.title.text = f"Profiles along {lines[-1].name}"
         names, colours = ([getattr(one, what) for one in places] for what in ("name", "colour"))
         self._means.show(
             data.energy, [*(one.mean for one in places), *model], [*names, *(f"model of {name}" for name in names)],
@@ -270,7 +269,7 @@ class ModelPanel(Panel):
     def choices(self) -> Choices:
         """Return what the controls say."""
         settings, penalties = (
-            {name: _said(control) for name, control in controls.items()}
+            {name: getattr(control, "on", control.value) for name, control in controls.items()}
             for controls in (self._settings | self._of_a_run, self._penalties)
         )
         return Choices(penalties=penalties, constraints=tuple(self._known_list.value), **settings)
@@ -311,11 +310,8 @@ class ModelPanel(Panel):
         # The noise is measured off the event loop as well.
         self._page.live.submit(
             lambda ticket: (live.unmix(choices, ticket.show, ticket.check, last), data.noise)[0],
-            show, self._fail, show,
+            show, lambda problem: self._state.param.update(object=" ".join(str(problem).split())), show,
         )  # fmt: skip
-
-    def _fail(self, problem: Exception) -> None:
-        self._state.object = " ".join(str(problem).split())
 
     def _show_picture(self, picture: Picture, choices: Choices) -> None:
         settled = (
@@ -368,9 +364,10 @@ class ModelPanel(Panel):
         if self._known_list.value:  # a spectrum that is known has a length of its own
             curves = unit_columns(curves.T).T
         amounts = data.quantity.replace("Intensity", "Amount")
+        chosen = [*compress(names, on)], [*compress(colours, on)]
+        self._seen = images[..., on], *chosen, amounts
         self._spectra.show(
-            data.energy, list(curves[on]), [*compress(names, on)], data.axis.label, quantity,
-            colours=[*compress(colours, on)],
+            data.energy, list(curves[on]), chosen[0], data.axis.label, quantity, colours=chosen[1]
         )  # fmt: skip
         self._map.show(images * on, data, names, amounts, colours)
         shown = {look: j for j, look in enumerate(looks)}
@@ -388,7 +385,6 @@ class ModelPanel(Panel):
 
     def _new_card(self, n: int) -> Any:
         """Return the controls of how one component looks (colour, name, whether it is shown), its map, and both."""
-        w = pn.widgets
         parts = (
             w.ColorPicker(label="Colour", value=palette(MOST_COMPONENTS)[n], width=50),
             w.TextInput(label="Name", width=120),

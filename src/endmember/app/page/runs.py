@@ -9,7 +9,8 @@ import numpy as np
 import panel as pn
 
 from endmember.app.core.session import Run, side_by_side
-from endmember.app.page.figures import PLAIN, Panel, SpectrumPlot, map_plot, wide, wrapped
+from endmember.app.page.figures import PLAIN, SpectrumPlot, map_plot, wide, wrapped
+from endmember.app.page.panel import Panel
 
 #: What can be drawn of how sure a run is.
 _JUDGED = {"bands": "ambiguity bands", "errors": "standard errors"}
@@ -181,13 +182,6 @@ _FILES = (
     ("Picture (png)", "picture", "png"), ("Maps (tif)", "maps", "tif"), ("Spectra (csv)", "spectra", "csv"),
     ("Everything (json)", "result", "json"),
 )  # fmt: skip
-_SCRIPT = "The script that does again what was clicked"
-_CODE = {"background": "#f6f6f6", "padding": "0 14px", "border-radius": "4px", "overflow-x": "auto"}
-
-
-def _written(page: Any, ending: str) -> Callable[[Run], bytes]:
-    """Return what makes the file of a run that ends so."""
-    return lambda run: page.session.report(run, ending=ending).read_bytes()
 
 
 class ExportPanel(Panel):
@@ -197,12 +191,11 @@ class ExportPanel(Panel):
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)
-        w = pn.widgets
-        self._run = w.Select(label="Run", width=420)
-        self._name = w.TextInput(
+        self._run = pn.widgets.Select(label="Run", width=420)
+        self._name = pn.widgets.TextInput(
             label="Folder, in the one that the workbench was started in", width=420
         )
-        save = w.Button(
+        save = pn.widgets.Button(
             label="Save the result folder",
             color="primary",
             width=200,
@@ -210,7 +203,7 @@ class ExportPanel(Panel):
             on_click=lambda _: self._keep(),
         )
         downloads: list[Any] = [
-            w.FileDownload(
+            pn.widgets.FileDownload(
                 callback=self._fetch(make), filename=name, label=label, color="default", width=200
             )
             for label, name, make in (
@@ -220,12 +213,24 @@ class ExportPanel(Panel):
                     "result.zip",
                     lambda run: page.session.archive(run).read_bytes(),
                 ),
-                *((label, f"{name}.{end}", _written(page, end)) for label, name, end in _FILES),
+                *(
+                    (
+                        label,
+                        f"{name}.{end}",
+                        lambda run, end=end: page.session.report(run, ending=end).read_bytes(),
+                    )
+                    for label, name, end in _FILES
+                ),
             )
         ]
         self._ways = [save, *downloads]
-        title = pn.pane.Str(_SCRIPT, stylesheets=[PLAIN], styles={"font-weight": "600"})
-        self._shown = pn.pane.Str("", sizing_mode="stretch_width", styles=_CODE)
+        title = pn.pane.Str(
+            "The script that does again what was clicked", stylesheets=[PLAIN], styles={"font-weight": "600"}
+        )  # fmt: skip
+        self._shown = pn.pane.Str(
+            "", sizing_mode="stretch_width",
+            styles={"background": "#f6f6f6", "padding": "0 14px", "border-radius": "4px", "overflow-x": "auto"},
+        )  # fmt: skip
         self.layout = pn.Column(
             self._run, pn.Row(self._name, save), wrapped(*downloads), title, self._shown,
             sizing_mode="stretch_width",

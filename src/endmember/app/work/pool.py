@@ -34,14 +34,13 @@ class Worker:
 
     def __init__(self, room: Path | None = None) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(
             [sys.executable, "-P", "-m", "endmember.app.work.process", *([str(room)] if room else [])],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths},
         )  # fmt: skip
 
     def ask(self, ticket: Ticket, name: str, arguments: tuple[Any, ...]) -> tuple[str, Any]:
         """Return ``"done"`` and the answer to a job, or ``"failed"`` and what it raised."""
-        assert self.process.stdin is not None and self.process.stdout is not None
         try:
             send(self.process.stdin, (name, arguments))
             while True:
