@@ -34,6 +34,20 @@ def test_spectra_are_as_good_as_with_the_zeros_known(phases, loss):
     assert (tested.maps_ >= 0).all()
 
 
+@pytest.mark.parametrize("read", [1.0, 25.0])
+def test_a_camera_that_adds_noise_of_its_own_costs_no_zeros(read):
+    """Neither counts nor white noise: the variance is five times the mean, and that of the electronics besides."""
+    phantom, rng = (
+        em.synthetic.mixed_phases((32, 32), 128, k=4, dose=100, seed=100),
+        np.random.default_rng(2),
+    )
+    noise = np.sqrt(read) * rng.standard_normal(phantom.clean.shape)
+    data, start = 5.0 * rng.poisson(phantom.clean) + noise, (phantom.maps, phantom.spectra)
+    tested = em.NMF(4, maps=AUTO, n_starts=4, random_state=0).fit(data)
+    known = em.NMF(4, maps=em.Absent(phantom.maps == 0), init=start).fit(data)
+    assert worst(tested.components_, start[1]) < 1.25 * worst(known.components_, start[1])
+
+
 def test_decided_zeros_are_mostly_true(phases):
     model = em.NMF(3, loss=em.PoissonScaled(), maps=AUTO, n_starts=4, random_state=0).fit(
         phases.data

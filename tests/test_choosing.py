@@ -21,6 +21,19 @@ def test_few_counts_are_fitted_by_their_likelihood_unless_penalties_are_given():
     assert repr(with_options.loss) == "PoissonScaled()"
 
 
+def test_data_whose_variance_grows_with_the_signal_are_weighted_by_it():
+    """Counts in another unit are no counts, and their noise is that of counts."""
+    phantom = em.synthetic.mixed_phases((24, 24), 64, k=3, dose=60, seed=1)
+    counts = phantom.data.astype(float)
+    named = {scale: em.unmix(scale * counts, n_components=3) for scale in (1.0, 3.7)}
+    assert isinstance(named[3.7].model.loss, em.PoissonScaled)
+    assert "variance grows with the signal" in str(named[3.7])
+    spectra = [answer.model.components_ for answer in named.values()]
+    assert np.max(em.spectral_angle(*spectra)) < 0.01
+    camera = 3.7 * counts + 10 * np.random.default_rng(0).standard_normal(counts.shape)
+    assert isinstance(em.unmix(camera, n_components=3).model.loss, em.SquaredError)
+
+
 def test_signed_spectra_are_unmixed_as_such_and_the_note_says_so():
     rng, x = np.random.default_rng(1), np.linspace(-1, 1, 90)
     spectra = np.stack([np.tanh(6 * x), np.sin(9 * x), x * np.exp(-8 * x**2)])

@@ -14,7 +14,7 @@ from endmember.assess.detection import judged, shifted, spiked_strengths
 from endmember.assess.surrogates import (
     STABLE_ANGLE,
     WhiteData,
-    largest_value,
+    decompose,
     map_structure,
     stable_number,
     thinning,
@@ -227,8 +227,8 @@ def rank(
         white,
         tuple(votes),
         visibility,
-        shifted(white, _leading(visibility)),
         (*lone, *([] if channel_mask is not None else of_zero_peak(X))),
+        *shifted(white, _leading(visibility)),
     )
 
 
@@ -243,11 +243,9 @@ def _leading(visibility: Floats) -> int:
 def _drawn_edge(white: WhiteData, rng: np.random.Generator) -> tuple[float, float]:
     """Mean and deviation of the largest squared singular value of noise of mean variance one."""
     n, m = white.Y.shape
-    found = []
-    for _ in range(10 if n * m <= _SMALL else 4):
-        drawn = white.noise_like(rng)
-        power = drawn.multiply(drawn).sum() if sp.issparse(drawn) else np.vdot(drawn, drawn)
-        found.append(largest_value(drawn) * n * m / float(power))
+    draws = range(10 if n * m <= _SMALL else 4)
+    screes = [decompose(white.noise_like(rng), 1)[1] for _ in draws]
+    found = [scree.values[0] * n * m / scree.total for scree in screes]
     mean = float(np.mean(found))
     ideal = criteria.noise_edge(n, m, 0.0)
     deviation = (criteria.noise_edge(n, m, 1.0) - ideal) * mean / ideal
@@ -331,8 +329,9 @@ def _conclude(
     white: WhiteData,
     votes: tuple[Vote, ...],
     visibility: Floats,
-    moved: tuple[int, float],
     lone: tuple[str, ...],
+    unshifted: int,
+    shift: float,
 ) -> RankReport:
     """Suggest what is visible; let the other votes bound the range.
 
@@ -342,7 +341,6 @@ def _conclude(
     the noise model does not hold and the elbow is suggested.
     """
     visible = _leading(visibility)
-    unshifted, shift = moved
     # Chemistry may move an edge of every phase, which adds as many components; noise may add one more.
     drift = shift > 0 and (shift < _BARELY or visible > 2 * unshifted + 1)
     visible = unshifted if drift else visible
@@ -404,9 +402,11 @@ def _sentence(
     )
     text += f"the next {following[0]:.2f}" if following else "and no more were looked at"
     if low < high:
-        text += f"; {low} to {high} can be defended"
-        text += ", the weakest being hard to see" if low < suggested else ""
-        text += ", one more being on the edge" if high > suggested else ""
+        text += (
+            f"; {low} to {high} can be defended"
+            + ", the weakest being hard to see" * (low < suggested)
+            + ", one more being on the edge" * (high > suggested)
+        )
     return text + "."
 
 

@@ -37,7 +37,7 @@ from endmember.factor.noise import (
 )
 from endmember.factor.sketch.low_rank import compress
 
-_FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed
+_FULL_SIDE = 1100  # with a shorter side than this, all singular values are computed; half of it, if one is asked
 _N_LARGEST = 31  # singular values computed otherwise
 _MAX_LAG = 12
 _LEAST_CORRELATION = 0.01
@@ -263,7 +263,7 @@ def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
     """Singular vectors and squared singular values: all if one side is short, else ``number``."""
     n, m = Y.shape
     total = float(Y.multiply(Y).sum() if sp.issparse(Y) else np.vdot(Y, Y))
-    if min(n, m) > _FULL_SIDE:
+    if min(n, m) > _FULL_SIDE * min(number, 2) / 2:
         U, s, Vt = svds(
             Y, k=number, tol=1e-3, v0=np.random.default_rng(0).standard_normal(min(n, m))
         )
@@ -285,14 +285,6 @@ def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
 def _gram(Y: Any) -> Floats:
     gram = Y.T @ Y
     return gram.toarray() if sp.issparse(gram) else gram
-
-
-def largest_value(Y: Any) -> float:
-    """Largest squared singular value."""
-    if min(Y.shape) <= 600:
-        return float(np.linalg.eigvalsh(_gram(Y) if Y.shape[0] >= Y.shape[1] else _gram(Y.T))[-1])
-    start = np.random.default_rng(0).standard_normal(min(Y.shape))
-    return float(svds(Y, k=1, tol=1e-3, v0=start, return_singular_vectors=False)[0] ** 2)
 
 
 # --- correlated noise -----------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Non-negative matrix factorisation of spectrum images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from endmember.factor.loop import (
 )
 from endmember.factor.loop import merging as moves
 from endmember.factor.losses import Loss
+from endmember.factor.noise import with_white_noise
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
 from endmember.factor.scale.carriers import check_normalise, rescale, unit_in_words
 from endmember.factor.sketch.low_rank import is_compressed, sketch_of
@@ -314,7 +315,9 @@ class NMF(Alternating):
         if not tested and (few := observed.some_pixels()) is not None:
             observed, C = observed.of(few), C[few]
             problem = self._problem(observed)
-        squares = observed.judged or (problem if lazy else self._in_squares(problem, observed))
+        squares = observed.judged or (
+            problem if lazy else self._in_squares(problem, observed, Observed.weighted_by_counts)
+        )
         if not tested:
             self.excess_ = excess_of_clipped(squares, S)
         if any(isinstance(penalty, Absent) and penalty.mixed for penalty in maps):
@@ -347,14 +350,22 @@ class NMF(Alternating):
         data = self._compressed(whole.data.matrix, factors[-1].shape[1], whole.loss)
         return whole, replace(whole, data=data)
 
-    def _in_squares(self, problem: Problem, observed: Observed) -> Problem:
+    def _in_squares(
+        self,
+        problem: Problem,
+        observed: Observed,
+        white: Callable[[Observed], Data] = with_white_noise,
+    ) -> Problem:
         """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
-        loss = problem.loss.as_squares()
-        assert loss is not None
-        if loss is problem.loss and (loss.counts or not observed.holds_counts):
+        loss: Any = problem.loss.as_squares()
+        if loss is problem.loss and loss.counts:
             return problem
-        data = loss.prepare(observed.data) if loss.counts else observed.weighted_by_counts()
-        return replace(problem, data=data, loss=loss, settings=None)
+        data = loss.prepare(observed.data) if loss.counts else white(observed)
+        return (
+            problem
+            if data is problem.data
+            else replace(problem, data=data, loss=loss, settings=None)
+        )
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""

@@ -47,6 +47,11 @@ APART = (
     'Spectra: as different as the data allow (em.Absent("auto", mixed=True)), as asked: pixels may mix all phases, '
     "which is the same data as spectra that are alike."
 )
+#: Why the loss is that of counts where the data are none.
+LIKE_COUNTS = (
+    "the variance grows with the signal as that of counts does: if they were divided by a time or a dose, give counts "
+    "and exposure="
+)
 #: Steps of a history that leave an error of either sign.
 _BACKGROUND = {"subtract_background", "fit_background"}
 
@@ -120,8 +125,8 @@ def choose_model(
             reasons += why
         return model.set_params(n_components=n_components), reasons, report
     if free:
-        few = _mean(observed) if judged is signal else np.inf
-        signed = 0.0 if chosen.counts else _signed_share(observed, noise)
+        few = _mean(observed) if judged is signal and noise.poisson else np.inf
+        signed = 0.0 if noise.poisson else _signed_share(observed, noise)
         chosen, why = _left_open(
             chosen, why, few, signed, parameters, n_components, weighted, assume
         )
@@ -282,18 +287,16 @@ def weights_known(signal: Any, model: Any, reasons: list[str]) -> np.ndarray | N
 
 def _suited(noise: NoiseModel, weighted: bool) -> tuple[Loss, list[str]]:
     """Return the loss that suits the noise, and the reasons; ``weighted`` where single values have weights."""
-    if not noise.poisson:
-        grows = noise.gain > 0 and noise.read_variance == noise.offset == 0
-        divided = ": if they were divided by a time or a dose, give counts and exposure=" * grows
-        return SquaredError(), [
-            f"Loss: squared error, because the data are not plain counts{divided}."
-        ]
+    grows = noise.gain > 0 and noise.read_variance == noise.offset == 0
+    if not grows or (weighted and not noise.poisson):
+        return SquaredError(), ["Loss: squared error, because the data are not plain counts."]
     if weighted:
         return Poisson(), [
             "Loss: Poisson's likelihood, because the data are counts of which single ones have weights or are missing."
         ]
+    why = "the data are counts" if noise.poisson else LIKE_COUNTS
     return PoissonScaled(), [
-        "Loss: squared error weighted by counts (PoissonScaled), because the data are counts."
+        f"Loss: squared error weighted by counts (PoissonScaled), because {why}."
     ]
 
 

@@ -299,9 +299,11 @@ def exposed(X: Data, exposure: np.ndarray | None) -> Data:
     return found
 
 
-def count_scaled(data: Data) -> Data:
+def count_scaled(data: Data, dark: float = 0.0) -> Data:
     r"""Weight pixels and channels by their totals, :math:`n / (a_i b_j)`, so that counts have white noise.
 
+    So have other data whose variance grows with their mean, from ``dark`` below zero on, which is added to every value
+    of these totals.
     Data whose pixels and channels have weights keep them. Read noise can take a total to zero or below: such a
     row weighs as the faintest honest one. The largest singular value of the scaled data is :math:`\sqrt n` with
     :math:`n` the sum of all data.
@@ -318,7 +320,9 @@ def count_scaled(data: Data) -> Data:
     X, exposure = data._counts or data, data.exposure
     if X.row_weights(0) is not None:
         return data
-    pixels, channels = (_positive(sums) for sums in X.totals())
+    pixels, channels = (
+        _positive(sums + dark * X.shape[1 - axis]) for axis, sums in enumerate(X.totals())
+    )
     size = np.sqrt(pixels.sum())
     r, c = np.sqrt(size / pixels), np.sqrt(size / channels)
     return Reweighted(X.rescaled(r, c), r if exposure is None else r * exposure, c, data.plain)

@@ -20,7 +20,7 @@ from scipy.special import xlogy
 from endmember.factor.compiled import compiled
 from endmember.factor.data.resources import in_threads
 
-#: Passes over the entries of a step at most, and the share of the first pass's gain that ends them.
+#: Passes over the entries of a step at most, and the share of the largest gain that ends them.
 PASSES, SETTLED = 20, 1e-8
 #: An entry with a smaller share of a step's curvature does not move.
 NEGLIGIBLE = 1e-12
@@ -118,7 +118,7 @@ def newton_steps(
     z, v = np.empty((k, longest)), np.empty(longest)
     work, inverse = np.empty(longest), np.empty(longest)
     H, g, step = np.empty((k, k)), np.empty(k), np.empty(k)
-    low, high = np.empty(k), np.empty(k)
+    low, high, slope, narrow = np.empty(k), np.empty(k), np.empty(k), np.empty(k)
     for i in range(first, last):
         start, stop = counts.pointers[i], counts.pointers[i + 1]
         n, x, f = stop - start, counts.x[start:stop], F[i]
@@ -140,7 +140,7 @@ def newton_steps(
                 for b in range(k):
                     g[c] += f[b] * rest.quadratic[b, c]
                     H[c, b] += rest.quadratic[c, b]
-            best_step(g, H, low, high, step)
+            best_step(g, H, low, high, step, slope, narrow)
             fall = steepest_fall(x, inverse[:n], z, step, work)
             t = length_of_step(g, H, rest.quadratic, low, high, step, fall, relaxation)
             for c in range(k):
@@ -170,27 +170,33 @@ def derivatives(
 
 
 def best_step(
-    g: np.ndarray, H: np.ndarray, low: np.ndarray, high: np.ndarray, step: np.ndarray
-) -> None:
-    """Fill ``step`` (k,) with the minimiser ``d`` of ``g·d + ½ d·H d`` between ``low`` and ``high``."""
+    g: np.ndarray, H: np.ndarray, low: np.ndarray, high: np.ndarray,
+    step: np.ndarray, slope: np.ndarray, narrow: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill ``step`` (k,) with the minimiser ``d`` of ``g·d + ½ d·H d`` between ``low`` and ``high``.
+
+    ``slope`` (k,) and ``narrow`` (k,) are room for ``g + H d`` and the inverse of the diagonal of ``H``.
+    """
     step[:] = 0.0
-    first_gain = 0.0
-    for turn in range(PASSES):
+    slope[:] = g
+    for c in range(len(step)):
+        narrow[c] = 1.0 / H[c, c] if H[c, c] > 0 else 0.0
+    largest = 0.0
+    for _ in range(PASSES):
         gain = 0.0
         for c in range(len(step)):
-            slope, now = g[c], step[c]
-            for b in range(len(step)):
-                slope += H[c, b] * step[b]
-            if H[c, c] > 0:
-                now -= slope / H[c, c]
-            elif slope > 0:
+            now = step[c]
+            if narrow[c] > 0:
+                now -= slope[c] * narrow[c]
+            elif slope[c] > 0:
                 now = low[c]
             now = min(max(now, low[c]), high[c])
-            gain += H[c, c] * (now - step[c]) ** 2
-            step[c] = now
-        if turn == 0:
-            first_gain = gain
-        if gain <= SETTLED * first_gain:
+            moved, step[c] = now - step[c], now
+            gain += H[c, c] * moved**2
+            for b in range(len(step)):
+                slope[b] += moved * H[c, b]
+        largest = max(largest, gain)
+        if gain <= SETTLED * largest:
             break
 
 

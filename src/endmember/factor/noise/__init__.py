@@ -14,7 +14,12 @@ from endmember.factor.noise.photon_transfer import (
     spiked_strength,
 )
 from endmember.factor.noise.splitting import heads
-from endmember.factor.noise.whitening import lone_count_floor, weighted, whitening_weights
+from endmember.factor.noise.whitening import (
+    lone_count_floor,
+    weighted,
+    whitening_weights,
+    with_white_noise,
+)
 
 __all__ = [
     "NoiseModel",
@@ -30,4 +35,5 @@ __all__ = [
     "spiked_strength",
     "weighted",
     "whitening_weights",
+    "with_white_noise",
 ]

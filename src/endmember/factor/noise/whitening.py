@@ -7,8 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from endmember.factor.columns import or_one
+from endmember.factor.data import Observed, count_scaled
 from endmember.factor.data.matrix import Data, Floats
-from endmember.factor.noise.model import NoiseModel
+from endmember.factor.noise.model import NoiseModel, estimate_noise
 from endmember.factor.noise.photon_transfer import rank_one_variance
 
 
@@ -61,6 +62,23 @@ def whitening_weights(X: Any, noise: NoiseModel, floor: float = 0.0) -> tuple[Fl
     floored = (np.maximum(values, floor * values.mean()) for values in variances)
     rows, columns = (np.where(v > 0, 1 / np.sqrt(or_one(v)), 0.0) for v in floored)
     return rows, columns
+
+
+def with_white_noise(observed: Observed) -> Data:
+    """Return the data with weights of pixels and channels that make their noise white, as it is measured.
+
+    Data whose noise is white already, cannot be measured or is that of counts are given the weights that counts have,
+    or none.
+    """
+    data = observed.weighted_by_counts()
+    if data is not observed.data or data.weighted:
+        return data
+    noise = estimate_noise(observed)
+    return (
+        count_scaled(data, noise.read_variance / noise.gain - noise.offset)
+        if noise.gain > 0  # neither constant nor unknown
+        else data
+    )
 
 
 def lone_count_floor(counts: float, n: int, m: int) -> float:
