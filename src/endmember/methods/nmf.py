@@ -1,6 +1,6 @@
 """Non-negative matrix factorisation of spectrum images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,9 @@ from endmember.factor.loop import (
     weighed,
     with_zeros,
 )
-from endmember.factor.loop import merging as moves
+from endmember.factor.loop import (
+    merging as moves,
+)
 from endmember.factor.losses import Loss
 from endmember.factor.noise import with_white_noise
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
@@ -315,8 +317,9 @@ class NMF(Alternating):
         if not tested and (few := observed.some_pixels()) is not None:
             observed, C = observed.of(few), C[few]
             problem = self._problem(observed)
+        white = Observed.weighted_by_counts
         squares = observed.judged or (
-            problem if lazy else self._in_squares(problem, observed, Observed.weighted_by_counts)
+            problem if lazy else self._in_squares(problem, observed, white)
         )
         if not tested:
             self.excess_ = excess_of_clipped(squares, S)
@@ -343,29 +346,20 @@ class NMF(Alternating):
         self, full: Problem, quick: Problem, factors: Sequence[np.ndarray], observed: Observed
     ) -> tuple[Problem, Problem]:
         """Return the least-squares problem whose noise is white, of the data and of their sketch."""
-        whole = self._in_squares(full, observed)
+        whole = self._in_squares(full, observed, with_white_noise)
         if whole is full:
             return full, quick
         whole = whole.settled(factors)
         data = self._compressed(whole.data.matrix, factors[-1].shape[1], whole.loss)
         return whole, replace(whole, data=data)
 
-    def _in_squares(
-        self,
-        problem: Problem,
-        observed: Observed,
-        white: Callable[[Observed], Data] = with_white_noise,
-    ) -> Problem:
+    def _in_squares(self, problem: Problem, observed: Observed, white: Any) -> Problem:
         """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
         loss: Any = problem.loss.as_squares()
         if loss is problem.loss and loss.counts:
             return problem
-        data = loss.prepare(observed.data) if loss.counts else white(observed)
-        return (
-            problem
-            if data is problem.data
-            else replace(problem, data=data, loss=loss, settings=None)
-        )
+        X = loss.prepare(observed.data) if loss.counts else white(observed)
+        return problem if X is problem.data else replace(problem, data=X, loss=loss, settings=None)
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
         """Return the level of every component, by what fraction it exceeds the lowest, and the lowest."""
