@@ -69,7 +69,7 @@ def second_opinions(model: NMF, observed: Observed) -> dict[str, Opinion]:
     if k < 2 or observed.data.weighted or (problem is None and isinstance(observed.data, Lazy)):
         return {}
     if problem is None:
-        problem = model._in_squares(model._problem(observed), observed)
+        problem = model._white(model._problem(observed), observed)
     whole = problem.data.matrix
     problem = replace(
         problem, data=with_directions(model._compressed(whole, k, problem.loss), whole, S),

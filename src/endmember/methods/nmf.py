@@ -31,9 +31,7 @@ from endmember.factor.loop import (
     weighed,
     with_zeros,
 )
-from endmember.factor.loop import (
-    merging as moves,
-)
+from endmember.factor.loop import merging as moves
 from endmember.factor.losses import Loss
 from endmember.factor.noise import with_white_noise
 from endmember.factor.penalties import Absent, Penalty, bounds_of, check_together, resolve
@@ -84,9 +82,8 @@ class NMF(Alternating):
     solver : solver, optional
         ``em.ANLS()`` unless given.
     init : str, tuple of arrays or estimator
-        "multistart", one of "random", "random_pixels", "nndsvd", "nndsvda", "nndsvdar",
-        "pure_pixels", your own ``(maps, spectra)`` of shapes (*domain, k) and (k, channels), or an
-        estimator that finds them, such as ``em.VCA(3)``.
+        "multistart", one of "random", "random_pixels", "nndsvd", "nndsvda", "nndsvdar", "pure_pixels", your own
+        ``(maps, spectra)``, (*domain, k) and (k, channels), or an estimator that finds them, such as ``em.VCA(3)``.
     n_starts : int
         Starts of "multistart".
     normalise : tuple or None
@@ -317,9 +314,8 @@ class NMF(Alternating):
         if not tested and (few := observed.some_pixels()) is not None:
             observed, C = observed.of(few), C[few]
             problem = self._problem(observed)
-        white = Observed.weighted_by_counts
         squares = observed.judged or (
-            problem if lazy else self._in_squares(problem, observed, white)
+            problem if lazy else self._white(problem, observed, Observed.weighted_by_counts)
         )
         if not tested:
             self.excess_ = excess_of_clipped(squares, S)
@@ -346,19 +342,19 @@ class NMF(Alternating):
         self, full: Problem, quick: Problem, factors: Sequence[np.ndarray], observed: Observed
     ) -> tuple[Problem, Problem]:
         """Return the least-squares problem whose noise is white, of the data and of their sketch."""
-        whole = self._in_squares(full, observed, with_white_noise)
+        whole = self._white(full, observed)
         if whole is full:
             return full, quick
         whole = whole.settled(factors)
         data = self._compressed(whole.data.matrix, factors[-1].shape[1], whole.loss)
         return whole, replace(whole, data=data)
 
-    def _in_squares(self, problem: Problem, observed: Observed, white: Any) -> Problem:
+    def _white(self, problem: Problem, observed: Observed, by: Any = with_white_noise) -> Problem:
         """Return the least-squares problem of the same data whose noise is white, on which zeros are tested."""
         loss: Any = problem.loss.as_squares()
         if loss is problem.loss and loss.counts:
             return problem
-        X = loss.prepare(observed.data) if loss.counts else white(observed)
+        X = loss.prepare(observed.data) if loss.counts else by(observed)
         return problem if X is problem.data else replace(problem, data=X, loss=loss, settings=None)
 
     def _levels(self, problem: Problem, fit: Fit) -> tuple[np.ndarray, np.ndarray, float]:
@@ -489,7 +485,7 @@ class NMF(Alternating):
         factors = start_maps(problem, S)
         tests = tests_of(problem)
         if 0 in tests and self.absent_.any():
-            squares = self._in_squares(problem, observed).settled(factors)
+            squares = self._white(problem, observed).settled(factors)
             problem = with_zeros(problem, {0: absent(squares, factors, 0, tests[0])})
         return self._best_maps(problem.settled(factors), factors)
 
