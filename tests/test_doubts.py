@@ -49,14 +49,23 @@ def test_others_can_read_errors_and_bands_on_the_axes_of_the_answer(result, tmp_
     np.testing.assert_array_equal(np.moveaxis(errors.data, 0, -1), result.errors.maps)
 
 
+def test_how_strong_a_component_is_does_not_hang_on_the_unit_of_the_counts():
+    """A gain of four is four times the noise of counts, and not a component twice as strong."""
+    said = [
+        verdicts(em.unmix(PHANTOM.data * unit, em.NMF(2, loss=em.PoissonScaled(), random_state=0)))
+        for unit in (1.0, 4.0)
+    ]
+    strengths = [one[f"Component {j}"][0] for one in said for j in (1, 2)]
+    assert strengths[:2] == strengths[2:]
+
+
 def test_verdicts_say_the_numbers(result):
     strengths = detectability(result.model.maps_, result.model.components_)
     for j, (name, said) in enumerate(verdicts(result).items()):
         assert name == f"Component {j + 1}"
         times, noise, bands, others, candidates = said
-        assert times.startswith(
-            f"{strengths.strengths[j] / (1 + strengths.limit) ** 2:.0f} times as strong"
-        )
+        of_counts = strengths.strengths[j] / (1 + strengths.limit) ** 2
+        assert float(times.split(" times as strong")[0]) == pytest.approx(of_counts, rel=0.05)
         share = np.linalg.norm(result.errors.spectra[j]) / np.linalg.norm(result.spectra.data[j])
         assert f"its spectrum uncertain by {100 * share:.2g} %" in noise
         expected = f"up to {result.bands.angle[j]:.1f}° away"

@@ -109,7 +109,7 @@ def choose_model(
         n_components = report.clear
         reasons.append(_on_number(report, None if judged is signal else judged[..., 0].size))
     noise = report.noise.times(1 / observed.unit) if report else estimate_noise(observed)
-    chosen, why = _suited(noise, weighted) if loss == "auto" else (named_loss(loss), [])
+    chosen, why = _suited(observed, noise, weighted) if loss == "auto" else (named_loss(loss), [])
     free = model is None and loss == "auto" and not {"maps", "spectra", "solver"} & {*parameters}
     refuse_if(
         assume != "pure_maps" and (weighted or not free),
@@ -263,7 +263,9 @@ def chosen_loss(
         return named_loss(loss), []
     judged, mask, left = _judged(signal, mask, weights)
     observed = observe(judged, mask=mask, channel_mask=channel_mask, weights=left)
-    return _suited(estimate_noise(observed), weights is not None or observed.data.weighted)
+    return _suited(
+        observed, estimate_noise(observed), weights is not None or observed.data.weighted
+    )
 
 
 def weights_known(signal: Any, model: Any, reasons: list[str]) -> np.ndarray | None:
@@ -285,9 +287,11 @@ def weights_known(signal: Any, model: Any, reasons: list[str]) -> np.ndarray | N
     return np.divide(1.0, variance, out=np.zeros(X.shape), where=variance > 0)
 
 
-def _suited(noise: NoiseModel, weighted: bool) -> tuple[Loss, list[str]]:
+def _suited(observed: Observed, noise: NoiseModel, weighted: bool) -> tuple[Loss, list[str]]:
     """Return the loss that suits the noise, and the reasons; ``weighted`` where single values have weights."""
-    grows = noise.gain > 0 and noise.read_variance == noise.offset == 0
+    grows = (
+        noise.gain > 0 and noise.read_variance == noise.offset == observed.survey.n_negative == 0
+    )
     if not grows or (weighted and not noise.poisson):
         return SquaredError(), ["Loss: squared error, because the data are not plain counts."]
     if weighted:

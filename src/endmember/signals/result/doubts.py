@@ -200,11 +200,13 @@ def _strengths(result: Any) -> list[str]:
         return []
     C = C.reshape(-1, len(S))
     C, S = C[np.isfinite(C).all(axis=1)], S[:, np.isfinite(S).all(axis=0)]
-    counts = loss_of(result.model).counts
     variance = float(np.nanmean(result.misfit().map ** 2))
     if (C < 0).any() or (S < 0).any() or not variance > 0:
         return []
-    found = detectability(C, S, None if counts else NoiseModel(gain=0.0, read_variance=variance))
+    of_counts = NoiseModel(gain=variance / float((C @ S).mean()))
+    found = detectability(
+        C, S, of_counts if loss_of(result.model).counts else NoiseModel(0.0, read_variance=variance)
+    )
     # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
     return [
         f"{t:.{0 if t >= 10 else 1}f} times as strong as noise alone would make it."

@@ -122,7 +122,9 @@ def _findings(result: Any) -> list[str]:
     found += [f"Of the elements: {note}." for note in model.learned().get("notes_", [])]
     size = np.sqrt(np.nanmean(misfit.map**2))
     mean = np.nanmean(np.abs(misfit.data_spectrum))
-    counts = any(role == "loss" and getattr(part, "counts", False) for role, part in model.parts())
+    counts = result.record.get("whole_numbers", True) and any(
+        role == "loss" and getattr(part, "counts", False) for role, part in model.parts()
+    )
     usual, name = (np.sqrt(mean), "the noise of counts") if counts else (mean, "the mean intensity")
     if mean > 0:
         found.append(

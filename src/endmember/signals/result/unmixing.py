@@ -133,6 +133,7 @@ def _unmixed(
         "data": describe_data(signal),
         "steps": steps(signal),
         "reasons": reasons,
+        "whole_numbers": observed.survey.integer,
     }
     result = Unmixing(
         maps=wrap_maps(model.maps_, signal),
@@ -176,10 +177,8 @@ class Unmixing(Shown):
         energy axis.
     model : estimator
         The fitted model with all that it learned.
-    options : dict
-        Masks, weights and exposure of the fit.
-    record : dict
-        Data path and hash, processing steps, versions, timings.
+    options, record : dict
+        Masks, weights and exposure of the fit; data path and hash, processing steps, versions, timings.
     errors : Errors, optional
         Set it to what :func:`em.assess.uncertainty` returns: report and folder keep it.
     bands : Bands, recurrence : Recurrence, anomalies : Anomalies, optional
