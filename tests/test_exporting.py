@@ -39,6 +39,23 @@ def test_pages_hold_the_maps(answer, tmp_path):
             np.testing.assert_array_equal(np.array(image), answer.maps.data[j].astype("float32"))
 
 
+def test_archives_read_what_a_folder_holds(answer, tmp_path):
+    from rocrate.rocrate import ROCrate
+
+    folder = answer.save(tmp_path / "kept", data=True)
+    crate = ROCrate(folder)
+    assert crate.root_dataset["datePublished"] == crate.get("#unmixing")["endTime"]
+    files = {part.id: part for part in crate.root_dataset["hasPart"]}
+    assert set(files) == {file.name for file in folder.iterdir()} - {"ro-crate-metadata.json"}
+    for name, part in files.items():
+        assert part["description"] and int(part["contentSize"]) == (folder / name).stat().st_size
+        assert part["encodingFormat"].count("/") == 1
+    action = crate.get("#unmixing")
+    assert action["instrument"]["softwareVersion"] == em.__version__
+    assert action["object"]["identifier"] == answer.record["data"]["hash"]
+    assert em.open(folder).model.n_components_ == 3
+
+
 def test_every_spectrum_has_its_file(answer, tmp_path):
     files = answer.export(tmp_path / "a.msa")
     assert [file.name for file in files] == ["a-1.msa", "a-2.msa", "a-3.msa"]

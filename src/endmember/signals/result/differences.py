@@ -123,9 +123,9 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
         _at_energies(answer, own, energies[0], other)
         for answer, own, other in zip((first, second), energies, energies[::-1], strict=True)
     ]
-    sizes = [float(np.sqrt(np.nanmean(answer.misfit().map ** 2))) for answer in (first, second)]
     comparison = side_by_side(
-        names, models, misfit=sizes,
+        names, models,
+        misfit=[float(np.sqrt(np.nanmean(one.misfit().map ** 2))) for one in (first, second)],
         n_pixels=int(np.isfinite(first.misfit().map).sum()),
         seconds=[answer.record["fit_seconds"] for answer in (first, second)],
         energy=energies[0],
@@ -148,26 +148,29 @@ def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: n
         np.interp(wanted, own[order], spectrum[order], left=np.nan, right=np.nan)
         for spectrum in np.asarray(answer.model.components_, dtype=float)
     ]
-    shared = (wanted >= other.min()) & (wanted <= other.max())
-    return copy(answer.model).restored({"components_": np.where(shared, spectra, np.nan)})
+    shared = np.where((wanted >= other.min()) & (wanted <= other.max()), spectra, np.nan)
+    return copy(answer.model).restored({"components_": shared})
 
 
 def _data_of(answer: Unmixing) -> dict[str, str]:
-    record = answer.record
-    found = {said: str(record["data"][name]) for name, said in _OF_DATA.items()}
-    source = record["data"]["source"]
-    found["file"] = str(source["path"]) if source else "in memory"
-    found["steps before the fit"] = ", ".join(str(step) for step in record["steps"]) or "none"
-    return found
+    record, source = answer.record, answer.record["data"]["source"]
+    return {
+        **{said: str(record["data"][name]) for name, said in _OF_DATA.items()},
+        "file": str(source["path"]) if source else "in memory",
+        "steps before the fit": ", ".join(str(step) for step in record["steps"]) or "none",
+    }
 
 
 def _parameters_of(answer: Unmixing) -> dict[str, str]:
-    found = {"model": type(answer.model).__name__}
     parameters = answer.model.get_params(deep=False)
-    found |= {name: " ".join(repr(value).split()) for name, value in parameters.items()}
-    for name, value in answer.options.items():
-        found[name] = f"{np.count_nonzero(value)} entries of an array of shape {np.shape(value)}"
-    return found
+    return {
+        "model": type(answer.model).__name__,
+        **{name: " ".join(repr(value).split()) for name, value in parameters.items()},
+        **{
+            name: f"{np.count_nonzero(value)} entries of an array of shape {np.shape(value)}"
+            for name, value in answer.options.items()
+        },
+    }
 
 
 def _differing(first: dict[str, str], second: dict[str, str]) -> list[tuple[str, str, str]]:

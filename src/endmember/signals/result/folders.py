@@ -18,11 +18,13 @@ from pathlib import Path
 from endmember.errors import EndmemberFileError
 
 RECORD = "unmixing.json"
+#: The same in the words of RO-Crate, for archives.
+CRATE = "ro-crate-metadata.json"
 #: A copy of what was unmixed, where it was asked for.
 DATA = "data.hspy"
 #: Everything that a saved result may hold.
 FILES = {
-    RECORD, DATA, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
+    RECORD, CRATE, DATA, "arrays.npz", "maps.hspy", "spectra.hspy", "misfit.hspy", "residual.hspy",
     "errors.hspy", "bands.hspy", "anomalies.hspy", "composition.csv", "report.html", "components.png",
     *(f"{part}_{number}.hspy" for part in ("maps", "spectra", "misfit") for number in range(1, 1000)),
 }  # fmt: skip

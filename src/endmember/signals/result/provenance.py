@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import platform
+from pathlib import Path
 from typing import Any
 
 from endmember import __version__
@@ -18,6 +19,29 @@ from endmember.factor.data import (
     watched,
 )
 
+#: What kind of file ends in what, for archives.
+_MEDIA = {
+    ".hspy": "application/x-hdf5",
+    ".npz": "application/zip",
+    ".json": "application/json",
+    ".html": "text/html",
+    ".csv": "text/csv",
+}
+#: What a file of a result holds, by how its name begins.
+_HOLDS = {
+    "maps": "the map of every component",
+    "spectra": "the spectrum of every component",
+    "misfit": "residual of every pixel, mean spectra of data, model and residual",
+    "residual": "residual of every value",
+    "errors": "standard errors of maps and spectra",
+    "bands": "between which maps and spectra the data cannot tell",
+    "anomalies": "pixels that no mixture explains",
+    "composition": "atomic and weight per cent of every component",
+    "arrays": "arrays among parameters and what was learned",
+    "unmixing": "model, parameters, steps, versions and sums of all files",
+    "report": "the report",
+    "data": "a copy of what was unmixed",
+}
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "hyperspy", "exspy", "rosettasciio")
 
 
@@ -81,3 +105,60 @@ def fingerprint_of(signal: Any) -> str:
         if not stays_lazy(X)
         else f"sample of {tuple(int(size) for size in X.shape)} {data_hash(sample(blocks_of(X)))}"
     )
+
+
+def crate(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a folder holds, what it was made of and by what, as archives read it.
+
+    Parameters
+    ----------
+    folder : Path
+        With all its files.
+    record : dict
+        What ``unmixing.json`` says.
+
+    References
+    ----------
+    S. Soiland-Reyes et al., *Data Science* **5** (2022) 97 (RO-Crate); the specification, version 1.1.
+    """
+    files = [
+        {
+            "@id": file.name, "@type": "File", "name": file.name,
+            "description": next((_HOLDS[name] for name in _HOLDS if file.stem.startswith(name)), ""),
+            "encodingFormat": _MEDIA[file.suffix], "contentSize": str(file.stat().st_size),
+        }
+        for file in sorted(folder.iterdir())
+        if file.suffix in _MEDIA
+    ]  # fmt: skip
+    data = record.get("data", {})
+    source = Path((data.get("source") or {}).get("path", "a spectrum image in memory")).name
+    return {
+        "@context": "https://w3id.org/ro/crate/1.1/context",
+        "@graph": [
+            {
+                "@id": "ro-crate-metadata.json", "@type": "CreativeWork", "about": {"@id": "./"},
+                "conformsTo": {"@id": "https://w3id.org/ro/crate/1.1"},
+            },
+            {
+                "@id": "./", "@type": "Dataset", "name": f"Unmixing of {data.get('title') or source}",
+                "description": "Pure spectra and their maps, and how they were found.",
+                "datePublished": record["written"], "hasPart": [{"@id": file["@id"]} for file in files],
+                "mentions": {"@id": "#unmixing"},
+            },
+            *files,
+            {
+                "@id": "#unmixing", "@type": "CreateAction", "name": record["model"]["in_words"],
+                "endTime": record["written"], "instrument": {"@id": "#endmember"},
+                "object": {"@id": "#data"}, "result": {"@id": "./"},
+            },
+            {
+                "@id": "#data", "@type": "CreativeWork", "name": source,
+                "identifier": data.get("hash", ""),
+            },
+            {
+                "@id": "#endmember", "@type": "SoftwareApplication", "name": "Endmember",
+                "softwareVersion": record["versions"]["endmember"],
+                "softwareRequirements": [" ".join(one) for one in record["versions"].items()],
+            },
+        ],
+    }  # fmt: skip

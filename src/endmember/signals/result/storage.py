@@ -29,8 +29,9 @@ from endmember.factor.penalties import Penalty
 from endmember.factor.solvers import Solver
 from endmember.methods.estimator import Learning, SpectralEstimator
 from endmember.signals.files.reading import free_memory
-from endmember.signals.result.folders import DATA, FILES, RECORD, replacing
+from endmember.signals.result.folders import CRATE, DATA, FILES, RECORD, replacing
 from endmember.signals.result.misfits import MISFIT_TITLES, save_together
+from endmember.signals.result.provenance import crate
 from endmember.signals.result.reporting import phrase
 
 #: Files that are never read back, and too large to be looked at for nothing.
@@ -316,16 +317,20 @@ def save_answer(
                 like = (parts.get(ending, parts.get("")).inav[0] for parts in signals.values())
                 save_together(new / f"misfit{ending}.hspy", MISFIT_TITLES, misfit, *like)
         arrays: dict[str, np.ndarray] = {}
-        said = more(new) | _written(result.model, result.options, arrays)
+        said = {**result.record, **more(new), **_written(result.model, result.options, arrays)}
         comparison = getattr(result, "comparison", None)
         if comparison is not None:
-            kept = {name: getattr(comparison, name) for name in _COMPARED}
-            kept["models"] = list(comparison.models[1:])
-            said["comparison"] = encode(kept, arrays, "comparison")
+            said["comparison"] = encode(
+                {name: getattr(comparison, name) for name in _COMPARED}
+                | {"models": list(comparison.models[1:])},
+                arrays,
+                "comparison",
+            )
         if source := result.record.get("data", {}).get("source"):
             said["beside"] = os.path.relpath(source["path"], folder.resolve())
-        write_record(new, {**result.record, **said}, arrays)
+        write_record(new, said, arrays)
         add_report(result, new / "report.html")
+        (new / CRATE).write_text(json.dumps(crate(new, said), indent=1), encoding="utf-8")
     return folder
 
 
