@@ -342,6 +342,32 @@ def test_what_a_sketch_cannot_answer_is_said():
     assert "chooses the weight of: Smooth maps" in picture.left_out and not picture.settled
 
 
+def test_all_answers_between_the_ends_fit_equally_well_and_spectra_become_distinct():
+    phantom = em.synthetic.diode(shape=(30, 32), channels=80)
+    live, data = Live(phantom.signal), phantom.signal.data
+    answers = [
+        live.unmix(Choices(3, way=way), lambda one: None, lambda: None)
+        for way in np.linspace(0, 1, 6)
+    ]
+    plain = Choices(3).model().fit(data)
+    left = [
+        np.linalg.norm(data - one.maps @ one.spectra)
+        for one in (*answers, SimpleNamespace(maps=plain.maps_, spectra=plain.components_))
+    ]
+    assert np.ptp(left[:-1]) < 1e-3 * left[-1] and max(left) < 1.01 * left[-1]
+    least = [
+        min(em.spectral_angle(one.spectra[i], one.spectra[j]) for i, j in ((0, 1), (0, 2), (1, 2)))
+        for one in answers
+    ]
+    assert (np.diff(least) > 0).all() and least[-1] > least[0] + 3
+    zeros = [(one.maps == 0).mean() for one in answers]
+    assert zeros[0] > 0.2 > 0.02 > zeros[-1]
+    assert all((one.maps >= 0).all() and (one.spectra >= 0).all() for one in answers)
+    np.testing.assert_allclose(np.linalg.norm(answers[3].spectra, axis=1), 1)
+    with pytest.raises(EndmemberError, match="set all penalties to 0"):
+        live.unmix(Choices(3, penalties={"sparse": 0.01}, way=0.5), print, lambda: None)
+
+
 def test_a_sketch_is_made_once_for_all_who_look(monkeypatch):
     cube = em.synthetic.diode(shape=(12, 12), channels=60).data
     made = []

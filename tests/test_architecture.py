@@ -174,12 +174,12 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 23,
-    "app": 2285,
-    "assess": 2098,
+    "app": 2291,
+    "assess": 2090,
     "catalogue": 41,
     "cli": 1078,
     "errors": 53,
-    "factor": 6825,
+    "factor": 6827,
     "methods": 2175,
     "preprocess": 1105,
     "show": 723,

@@ -12,13 +12,14 @@ import endmember as em
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, phantom):
-    """A folder with four oxides, and the spectrum of one."""
+    """A folder with four oxides, the spectrum of one, and a diode."""
     folder = tmp_path_factory.mktemp("pointing") / "data"
     folder.mkdir()
     phantom.signal.save(folder / "oxides.hspy")
     pure = phantom.signal.inav[0, 0]
     pure.data = phantom.spectra[0]
     pure.save(folder / "oxide.msa")
+    em.synthetic.diode(shape=(24, 24), channels=80).signal.save(folder / "diode.hspy")
     return folder
 
 
@@ -130,6 +131,7 @@ def test_profiles_of_all_maps_follow_a_line_and_a_circle_holds_one_alone(unmixed
     unmixed.press("line")
     unmixed.drag(MAPS, (33.0, 5.0), (6.0, 27.0))
     unmixed.drawing(along)
+    unmixed.page.wait_for_timeout(1000)
     lines = unmixed.lines(along)
     assert list(lines) == [f"Component {j + 1}" for j in range(4)]
     position, profile = (np.array(part) for part in lines["Component 2"])
@@ -174,6 +176,32 @@ def test_what_is_known_is_taken_back_and_what_cannot_be_is_said(unmixed):
     unmixed.reads("a spectrum that is known says otherwise than nothing before 500")
     unmixed.page.get_by_text("nothing before 500", exact=True).click()
     unmixed.reads(re.compile("component 1 is oxide.msa; .*settled"))
+
+
+def test_a_slider_walks_between_the_ends_of_what_the_data_allow(desk):
+    desk.open("diode.hspy")
+    desk.panel("Unmix")
+    desk.reads(re.compile("settled.*k = 3|k = 3.*settled"))
+    ends = "From maps as pure to spectra as distinct as the data allow"
+    desk.slide(ends)
+    desk.reads("(0% of the way)")
+    pure = spectra_and_least_share(desk)
+    desk.page.get_by_role("slider", name=ends, exact=True).press("End")
+    desk.reads("(100% of the way)")
+    desk.reads(re.compile("makes up [1-9].*which is true, they do not say"))
+    distinct = spectra_and_least_share(desk)
+    assert distinct[0] > pure[0] + 3 and distinct[1] > pure[1] + 0.05
+    desk.slide("Sparse maps", 2)
+    desk.reads("set all penalties to 0")
+
+
+def spectra_and_least_share(desk):
+    """Return the least angle between two spectra that are drawn, and the least value of a map by its largest."""
+    desk.page.wait_for_timeout(500)
+    spectra = np.array([y for _, y in desk.lines("Spectra").values()])
+    angles = [em.spectral_angle(spectra[i], spectra[j]) for i, j in ((0, 1), (0, 2), (1, 2))]
+    maps = [np.array(desk.image(f"Component {j}")[1]) for j in (1, 2, 3)]
+    return min(angles), min(one.min() / one.max() for one in maps)
 
 
 def test_components_are_named_coloured_and_hidden(unmixed):

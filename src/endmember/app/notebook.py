@@ -49,13 +49,18 @@ def workbench(signal: Any = None, *, root: str | Path = ".") -> Workbench:
 
     store = make_store()
     image = None if signal is None else store.keep(signal)
-    first = None if signal is None else (lambda session: session.use(image))
     made: queue.Queue[Workbench] = queue.Queue()
 
     def serve() -> None:
         asyncio.set_event_loop(asyncio.new_event_loop())
         # One user, in whichever cell or tab; a notebook may be shown by another server of this machine.
-        server = make_server(root, store, first, frames=NOTEBOOKS, desk="notebook")
+        server = make_server(
+            root,
+            store,
+            (lambda session: session.use(image)) if image else None,
+            frames=NOTEBOOKS,
+            desk="notebook",
+        )
         made.put(server)
         server.serve()
 

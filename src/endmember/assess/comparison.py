@@ -112,15 +112,6 @@ class Comparison(Shown):
         return [[self.names[i] for i in sorted(group)] for group in ordered]
 
     @property
-    def consensus(self) -> np.ndarray | None:
-        """Mean spectra of the largest group that agrees, of unit length, (k, n_channels); None where no two agree."""
-        group = self.groups[0]
-        if len(group) < 2:
-            return None
-        members = [self.names.index(name) for name in group]
-        return _of_unit_length(np.nanmean(self.spectra[members], axis=0))
-
-    @property
     def sentence(self) -> str:
         """What the comparison says, in words."""
         said = [self._on_misfit(), self._on_agreement(), self._on_bands(), self._conclusion()]
@@ -416,12 +407,8 @@ def _excess(misfit: Sequence[float], n: int, m: int, k: int) -> np.ndarray:
 def _scaled(model: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return spectra of unit length (k, m) and the maps (*domain, k) that go with them."""
     S, C = np.asarray(model.flat_components, dtype=float), np.asarray(model.maps_, dtype=float)
-    return _of_unit_length(S), C * np.sqrt(np.nansum(S**2, axis=1))
-
-
-def _of_unit_length(S: np.ndarray) -> np.ndarray:
-    length = np.sqrt(np.nansum(S**2, axis=1, keepdims=True))
-    return S / np.where(length > 0, length, 1.0)
+    length = np.sqrt(np.nansum(S**2, axis=1))
+    return S / np.where(length > 0, length, 1.0)[:, None], C * length
 
 
 def _noise_angles(model: Any, S: np.ndarray, C: np.ndarray, misfit: float) -> np.ndarray:

@@ -38,6 +38,8 @@ class Choices:
         Random starts and their seed.
     constraints : tuple of Constraint
         What is known of the answer.
+    way : float, optional
+        Where between maps as pure (0) and spectra as distinct (1) as the data allow a live answer lies; no run has it.
 
     Examples
     --------
@@ -52,13 +54,13 @@ class Choices:
     starts: int = 10
     seed: int = 0
     constraints: tuple[Constraint, ...] = ()
+    way: float | None = None
 
     @property
     def method(self) -> str:
         """The name of the method in the literature."""
-        ard = "ARD-" if self.penalties.get("relevance") else ""
-        so = "SO-" if self.penalties.get("soft_orthogonal") else ""
-        return "NMF-SO" if so and not ard else f"{ard}{so}NMF"
+        on = bool(self.penalties.get("relevance")), bool(self.penalties.get("soft_orthogonal"))
+        return "ARD-" * on[0] + ("SO-NMF" if all(on) else "NMF" + "-SO" * on[1])
 
     @property
     def label(self) -> str:

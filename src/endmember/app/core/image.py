@@ -49,10 +49,6 @@ class Side(NamedTuple):
         rising = slice(None, None, 1 if self.rising else -1)
         return np.interp(values, self.edges[rising], np.arange(len(self.edges))[rising])
 
-    def values(self, places: Any) -> np.ndarray:
-        """Return the values along this side of places in pixels."""
-        return np.interp(places, np.arange(len(self.edges)), self.edges)
-
 
 @dataclass(eq=False)
 class Image:
@@ -239,23 +235,24 @@ class Image:
             map_coordinates(one, strip.T[::-1] - 0.5, order=1, mode="nearest").mean(axis=-1)
             for one in np.moveaxis(maps, -1, 0)
         ]
-        if self.sides[0].units != self.sides[1].units:
-            return steps * length, profiles, "Along the line (pixels)"
-        ends = (
-            side.values(one)
-            for side, one in zip(self.sides, np.transpose([begin, end]), strict=True)
+        units = {side.units for side in self.sides}
+        pitch = [
+            np.ptp(side.edges) / len(side.centres) if len(units) == 1 else 1.0
+            for side in self.sides
+        ]
+        return (
+            steps * np.hypot(*((end - begin) * pitch)),
+            profiles,
+            with_units("Along the line", units.pop() if len(units) == 1 else "pixels"),
         )
-        label = with_units("Along the line", self.sides[0].units)
-        return steps * np.hypot(*map(np.ptp, ends)), profiles, label
 
     def window(self, energies: tuple[float, float]) -> tuple[int, int]:
         """Return the channels of a dragged energy window; at least one."""
         low, high = sorted(energies)
         inside = np.flatnonzero((self.energy >= low) & (self.energy <= high))
-        if inside.size:
-            return int(inside.min()), int(inside.max()) + 1
-        nearest = int(np.argmin(np.abs(self.energy - (low + high) / 2)))
-        return nearest, nearest + 1
+        if not inside.size:
+            inside = np.argmin(np.abs(self.energy - (low + high) / 2), keepdims=True)
+        return int(inside.min()), int(inside.max()) + 1
 
     def spectrum(
         self,

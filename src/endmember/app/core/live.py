@@ -6,16 +6,19 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.optimize import nnls
 
 import endmember as em
 from endmember.app.core.choices import MOST_COMPONENTS, Choices
 from endmember.app.core.regions import grid_of, penalties_of
 from endmember.catalogue import PENALTIES
+from endmember.errors import refuse_if
 from endmember.factor.data import Data, one_blas_thread
-from endmember.factor.loop import with_maps
+from endmember.factor.loop import mixed, with_maps
 from endmember.factor.sketch.low_rank import some_pixels
 from endmember.signals.result.reporting import doubts
 
@@ -116,6 +119,7 @@ class Live:
     def __init__(self, data: Any, patience: float = 1.0) -> None:
         self._sketches = data if isinstance(data, Sketches) else Sketches.of(data)
         self._patience = patience
+        self._ends: Any = (None, None, 0.0)
 
     def unmix(
         self, choices: Choices, show: Callable[[Picture], None], check: Callable[[], None], last: Any = None
@@ -137,6 +141,8 @@ class Live:
         Picture
             Of all pixels, the best of as many starts as a run has; ``settled`` says whether the time sufficed.
         """
+        if choices.way is not None:
+            return self._between(choices, choices.way, check)
         full, few = self._sketches.get(choices.loss, check)
         began = time.perf_counter()
         choices, left_out = _quick(choices)
@@ -171,6 +177,34 @@ class Live:
         if other.converged_ or other.objective_[-1] < end.objective_[-1]:
             end = other
         return picture(end.maps_, end, "all pixels", last=True)
+
+    def _between(self, choices: Choices, way: float, check: Callable[[], None]) -> Picture:
+        """Return an answer between the ends of what the data allow, which all fit equally well.
+
+        At one end zeros are tested. From there a growing share of the mean of the image is in every pixel, as far as
+        no spectrum is below zero beyond its noise (:func:`moved_apart`).
+        """
+        began, (plain, left_out) = time.perf_counter(), _quick(replace(choices, way=None))
+        refuse_if(
+            plain.constraints or plain.closure or any(plain.penalties.values()) or left_out,
+            "answers between the ends fit equally well where nothing but the number of components and the noise is "
+            "given: set all penalties to 0, and take closure and what is known off",
+        )
+        full, _ = self._sketches.get(plain.loss, check)
+        if self._ends[0] != plain:
+            model = _fitted(full, plain, lambda _: check(), maps=em.Absent("auto", mixed=True))
+            C = _all_maps(full, model.other_end_, plain)
+            amounts = C.reshape(-1, plain.k)
+            even, mean = nnls(amounts, np.ones(len(amounts)))[0], amounts.mean(axis=0)
+            self._ends = plain, partial(mixed, C, model.other_end_.T, even, mean), model.mixed_
+        _, walk, most = self._ends
+        C, S = walk(way * most)
+        lengths = np.linalg.norm(S, axis=0)
+        return Picture(
+            C * lengths, (S / lengths).T, f"{way:.0%} of the way", False, time.perf_counter() - began,
+            doubts=f"The mean of the image makes up {way * most:.1%} of every pixel. From maps as pure as the data "
+            "allow to spectra as distinct all answers fit equally well; which is true, they do not say.",
+        )  # fmt: skip
 
 
 def _quick(choices: Choices) -> tuple[Choices, str]:

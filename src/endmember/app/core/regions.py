@@ -49,8 +49,7 @@ def inside(corners: Any, shape: Any) -> Any:
     part = found[
         top : int(np.max(corners, axis=0)[1]) + 1, left : int(np.max(corners, axis=0)[0]) + 1
     ]
-    rows, columns = np.indices(part.shape).reshape(2, -1) + 0.5
-    middles = np.column_stack([columns + left, rows + top])
+    middles = np.argwhere(~part)[:, ::-1] + (left + 0.5, top + 0.5)
     part[...] = Path(corners).contains_points(middles).reshape(part.shape)
     return found
 

@@ -21,11 +21,6 @@ from endmember.app.page.figures import (
 )
 from endmember.app.page.panel import Panel
 
-_HINT = (
-    "Drag a box, an ellipse or a line on the map, draw a loop with the lasso, or click on a pixel: the spectrum of "
-    "that region. Drag on the spectrum: the map of those energies. Boxes can be moved and resized."
-)
-
 
 class DataPanel(Panel):
     """A map and a spectrum that follow each other."""
@@ -58,7 +53,9 @@ class DataPanel(Panel):
         self._kept = pn.widgets.CheckBoxGroup(inline=True, margin=(0, 10))
         self._kept.param.watch(lambda e: page.deliver(lambda: self._leave(e.old, e.new)), "value")
         hint = pn.pane.Str(
-            _HINT, margin=(24, 20, 0, 20), styles={"color": "#666666"}, stylesheets=[PLAIN], sizing_mode="stretch_width"
+            "Drag a box, an ellipse or a line on the map, draw a loop with the lasso, or click on a pixel: the "
+            "spectrum of that region. Drag on the spectrum: the map of those energies. Boxes can be moved and resized.",
+            margin=(24, 20, 0, 20), styles={"color": "#666666"}, stylesheets=[PLAIN], sizing_mode="stretch_width",
         )  # fmt: skip
         self.layout = pn.Column(
             pn.Row(self._all, self.shapes(), self._name, keep, self._log, hint, sizing_mode="stretch_width"),
@@ -146,8 +143,7 @@ class DataPanel(Panel):
     def _draw_map(self, values: np.ndarray) -> None:
         data, self._values = self._page.session.data, values
         quantity, (first, end) = data.quantity, self._window
-        low, high = data.energy[first], data.energy[end - 1]
-        title = f"Sum over {low:.5g} to {high:.5g} {data.axis.units or ''}".rstrip()
+        title = f"Sum over {data.energy[first]:.5g} to {data.energy[end - 1]:.5g} {data.axis.units or ''}".rstrip()
         if self._log.on:
             values, quantity = (
                 np.log10(np.where(values > 0, values, np.nan)),

@@ -154,7 +154,10 @@ class _PixelPlot:
     def mark(self, regions: Sequence[Region], data: Image) -> None:
         """Outline regions of an image, with their names."""
         x, y = (
-            [side.values(np.array(one.outline)[:, way]) for one in regions]
+            [
+                np.interp(np.array(one.outline)[:, way], np.arange(len(side.edges)), side.edges)
+                for one in regions
+            ]
             for way, side in enumerate(data.sides)
         )
         self._marked.data = {

@@ -1,6 +1,7 @@
 """The model: how many components, its controls, the live answer of the sketch, and runs on the full data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import compress
 from typing import Any
 
@@ -138,12 +139,15 @@ class ModelPanel(Panel):
         self._method = w.Select(label="Method", options=list(METHODS), width=280)
         self._method.param.watch(lambda event: self._preset(event.new), "value")
         self._settings = {
-            "k": w.IntSlider(
-                label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280
-            ),
+            "k": w.IntSlider(label="Components k", start=1, end=MOST_COMPONENTS, value=3, width=280),
             "loss": w.Select(label="Noise", options=list(LOSSES_IN_WORDS), width=280),
             "closure": Tick("Maps sum to one"),
-        }
+            "way": w.DiscreteSlider(
+                label="From maps as pure to spectra as distinct as the data allow", value=None, width=420,
+                options={"off": None, **{f"{share} %": share / 100 for share in range(0, 101, 2)}},
+                margin=(8, 10, 5, 20),
+            ),
+        }  # fmt: skip
         self._penalties: dict[str, Any] = {
             name: w.DiscreteSlider(label=row.words, options=list(row.weights), value=0.0, width=280)
             if row.weights
@@ -166,8 +170,7 @@ class ModelPanel(Panel):
             SpectrumPlot(title, 420, 280)
             for title in ("Mean of data and model", "Mean residual", "Profiles of the maps")
         )
-        self._profile = wide(self._along)
-        self._after = wrapped(visible=False)
+        self._profile, self._after = wide(self._along), wrapped(visible=False)
         self._known: list[tuple[int, np.ndarray]] = []
         self._drawn: Any = None
         self._picture: Picture | None = None
@@ -181,9 +184,9 @@ class ModelPanel(Panel):
             pn.Row(*self._of_a_run.values()), run, width=310,
         )  # fmt: skip
         self._pictures = pn.Column(
-            self.shapes(), wrapped(self._map.pane, wide(self._spectra)), self._make_known(),
-            wrapped(wide(self._means), wide(self._misfit), self._profile), self._grid, self._after,
-            sizing_mode="stretch_width",
+            wrapped(self.shapes(), self._settings["way"]), wrapped(self._map.pane, wide(self._spectra)),
+            self._make_known(), wrapped(wide(self._means), wide(self._misfit), self._profile),
+            self._grid, self._after, sizing_mode="stretch_width",
         )  # fmt: skip
         self.layout = pn.Row(
             left, pn.Column(self._state, self._pictures, sizing_mode="stretch_width"),
@@ -227,6 +230,10 @@ class ModelPanel(Panel):
         known.param.update(options={**known.options, one.words: one}, value=[*known.value, one])
 
     # What is looked at ----------------------------------------------------------------------
+    def regions_changed(self) -> None:
+        """Take note of other regions."""
+        self.pointed(self._region)
+
     def pointed(self, region: Region | None) -> None:
         """Look at a region that was drawn, and at those that are kept: data, model and what is left there."""
         data, self._region = self._page.session.data, region
@@ -426,11 +433,10 @@ class ModelPanel(Panel):
         return order, [looks[j] if j in looks else next(free) for j in order]
 
     def _run(self) -> None:
-        page, choices = self._page, self.choices()
-        state = page.session.state
+        page, choices = self._page, replace(self.choices(), way=None)
         page.background(
             f"Running {choices.label} ...",
-            lambda ticket: page.session.fit(choices, ticket, state),
+            lambda ticket, state=page.session.state: page.session.fit(choices, ticket, state),
             lambda run: self._keep(run, choices),
         )
 
@@ -460,8 +466,8 @@ class ModelPanel(Panel):
         if live is None or live.spectra.shape != spectra.shape:
             return ""
         own, theirs = paired(spectra, live.spectra)
-        angles = em.spectral_angle(spectra[own], live.spectra[theirs])
-        return f", spectra up to {np.max(angles):.1f}° from the live ones"
+        largest = np.max(em.spectral_angle(spectra[own], live.spectra[theirs]))
+        return f", spectra up to {largest:.1f}° from the live ones"
 
     def show_run(self, run: Run) -> None:
         """Draw a run with what it leaves unexplained."""

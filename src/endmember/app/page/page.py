@@ -100,7 +100,7 @@ class Page:
             self._unseen[title] = {"data_changed", "regions_changed", "runs_changed"}
         for change in sorted(self._unseen[title]):
             self._unseen[title].discard(change)
-            getattr(self._panels[title], change)()
+            getattr(self._panels[title], change, lambda: None)()
         if not self._places[title]:
             # Filled before it is sent: a change on its heels could overtake it.
             self._places[title][:] = [self._panels[title].layout]

@@ -16,26 +16,19 @@ _INKS = ("#CC3311", "#0033CC", "#EE3377", "#775500", "#AA4499")
 
 
 class Panel:
-    """What one tab of a page holds, in its ``layout`` under its ``title``."""
+    """What one tab of a page holds, in its ``layout`` under its ``title``.
+
+    Where it has a method that is called as a change, such as ``data_changed``, ``runs_changed`` or
+    ``regions_changed``, it is told of that; ``pointed`` shows a region that was drawn on its map.
+    """
+
+    pointed: Any
 
     _map: Any
     _region: Region | None = None
 
     def __init__(self, page: Any) -> None:
         self._page = page
-
-    def data_changed(self) -> None:
-        """Take note that other data are looked at."""
-
-    def runs_changed(self) -> None:
-        """Take note of another run."""
-
-    def regions_changed(self) -> None:
-        """Take note of other regions."""
-        self.pointed(self._region)
-
-    def pointed(self, region: Region | None) -> None:
-        """Show a region that was drawn."""
 
     def shapes(self) -> pn.Row:
         """Return what is dragged on the map to choose from, and how wide a line is."""
@@ -68,9 +61,12 @@ class Panel:
         regions, drawn = self._page.session.regions, self._region
         refuse_if(drawn is None, "no region is drawn yet: drag one on the map")
         known = {"", *(one.name for one in regions), *(one.colour for one in regions)}
-        names = (name, *(f"region {number}" for number in range(1, len(regions) + 2)))
         name, colour = (
-            next(new for new in some if new not in known) for some in (names, (*_INKS, "#444444"))
+            next(new for new in some if new not in known)
+            for some in (
+                (name, *(f"region {number}" for number in range(1, len(regions) + 2))),
+                (*_INKS, "#444444"),
+            )
         )
         regions.append(replace(cast(Region, drawn), name=name, colour=colour))
         self._region = None

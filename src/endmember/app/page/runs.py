@@ -14,10 +14,6 @@ from endmember.app.page.panel import Panel
 
 #: What can be drawn of how sure a run is.
 _JUDGED = {"bands": "ambiguity bands", "errors": "standard errors"}
-_EMPTY = (
-    "No runs yet: press Run on the full data in the Unmix panel. Every run is kept and listed here."
-)
-_ALONE = "Two different runs, one left and one right, are compared component by component."
 
 
 def _listed(runs: Sequence[Run]) -> dict[str, Run]:
@@ -107,14 +103,20 @@ class RunsPanel(Panel):
     def _show(self) -> None:
         """Draw the chosen runs, or the one that was chosen twice; the pictures are made anew for others."""
         chosen = self._chosen()
-        runs, pairs, said = list(dict.fromkeys(chosen)), list[Any](), [_EMPTY]
+        runs, pairs, said = list(dict.fromkeys(chosen)), list[Any](), [
+            "No runs yet: press Run on the full data in the Unmix panel. Every run is kept and listed here."
+        ]  # fmt: skip
         if len(chosen) < 2:  # the other follows at once
             runs = []
         else:
             try:
                 pairs = list(zip(*side_by_side(*chosen), strict=True))
                 mean = f"Mean angle between paired spectra: {np.mean([one[2] for one in pairs]):.2f} degrees."
-                said = [mean if len(runs) > 1 else _ALONE]
+                said = [
+                    mean
+                    if len(runs) > 1
+                    else "Two different runs, one left and one right, are compared component by component."
+                ]
                 said += [
                     f"{run.name}: {one.sentence}" for run in runs if (one := self._judged(run))
                 ]

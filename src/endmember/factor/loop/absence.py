@@ -285,9 +285,23 @@ def moved_apart(problem: Problem, factors: Sequence[np.ndarray]) -> tuple[list[n
         ).max() > NOISE:
             break
         share = float(s)
+    return mixed(C, S, even, mean, share), share
+
+
+def mixed(C: np.ndarray, S: np.ndarray, even: Any, mean: Any, share: float) -> list[np.ndarray]:
+    """Return maps (..., k) and spectra (m, k) with a share of the mean in every pixel, and less of it in the spectra.
+
+    Parameters
+    ----------
+    C, S : ndarray
+        Maps and spectra at the end where phases are separate.
+    even, mean : ndarray, (k,)
+        The scale on which amounts sum to one, and the mean of the maps.
+    share : float
+    """
     left = 1.0 - share * float(mean @ even)
     C = C @ (left * np.eye(len(even)) + share * np.outer(even, mean))
-    return [C, np.maximum(S - share * away, 0.0) / left], share
+    return [C, np.maximum(S - share * np.outer(S @ mean, even), 0.0) / left]
 
 
 def cone_in_words(learned: Mapping[str, Any]) -> str:
