@@ -204,7 +204,7 @@ def spectra_and_least_share(desk):
     return min(angles), min(one.min() / one.max() for one in maps)
 
 
-def test_components_are_named_coloured_and_hidden(unmixed):
+def test_components_are_named_coloured_and_hidden_and_the_names_reach_the_files(unmixed, tmp_path):
     name = unmixed.page.get_by_label("Name", exact=True).nth(1)
     name.fill("rutile")
     name.press("Enter")
@@ -218,3 +218,11 @@ def test_components_are_named_coloured_and_hidden(unmixed):
     unmixed.slide("Components k", -1)
     unmixed.reads(re.compile("k = 3.*settled"))
     assert "rutile" in unmixed.lines("Spectra")
+    unmixed.press("Run on the full data")
+    unmixed.reads(re.compile("Kept run-\\d+-nmf-3"))
+    unmixed.page.wait_for_timeout(1000)
+    drawn = np.array(unmixed.lines("Spectra")["rutile"][1])
+    unmixed.panel("Export")
+    table = unmixed.download("Spectra (csv)", tmp_path / "spectra.csv").read_text().splitlines()
+    column = np.loadtxt(table[1:], delimiter=",")[:, table[0].split(",").index("rutile")]
+    assert em.spectral_angle(drawn[None], column[None])[0] < 1e-3

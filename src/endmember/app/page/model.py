@@ -347,8 +347,7 @@ class ModelPanel(Panel):
         takes longer than all else, and not seen yet.
         """
         self._drawn = maps, spectra, names, quantity
-        data, k = self._page.session.data, len(spectra)
-        order, looks = self._placed(spectra)
+        data, k, (order, looks) = self._page.session.data, len(spectra), self._placed(spectra)
         self._known = [
             *zip(looks, spectra[order], strict=True),
             *((n, one) for n, one in self._known if n not in looks and self._cards[n][0][1].value),
@@ -363,6 +362,9 @@ class ModelPanel(Panel):
         rows = [self._cards[look][0] for look in looks]
         colours, on = [row[0].value for row in rows], [row[2].on for row in rows]
         names = [row[1].value or name for row, name in zip(rows, names, strict=True)]
+        for run in self._page.session.runs:
+            if run.result.spectra.data is spectra:  # its files have the names too
+                run.result.record["names"] = [names[order.index(j)] for j in range(k)]
         self._asked["component"].options = {
             name if names.count(name) == 1 else f"{name} ({j + 1})": j
             for j, name in enumerate(names)
@@ -466,8 +468,8 @@ class ModelPanel(Panel):
         if live is None or live.spectra.shape != spectra.shape:
             return ""
         own, theirs = paired(spectra, live.spectra)
-        largest = np.max(em.spectral_angle(spectra[own], live.spectra[theirs]))
-        return f", spectra up to {largest:.1f}° from the live ones"
+        angles = em.spectral_angle(spectra[own], live.spectra[theirs])
+        return f", spectra up to {np.max(angles):.1f}° from the live ones"
 
     def show_run(self, run: Run) -> None:
         """Draw a run with what it leaves unexplained."""

@@ -174,8 +174,9 @@ class RunsPanel(Panel):
         if self._doubt.value == "bands":
             total = float(np.nansum(spectrum)) / scale
             return [(judged.spectra_low[j] * total, judged.spectra_high[j] * total)]
-        error = judged.spectra[j]
-        return [((spectrum - error) / scale, (spectrum + error) / scale)]
+        return [
+            ((spectrum - judged.spectra[j]) / scale, (spectrum + judged.spectra[j]) / scale),
+        ]
 
 
 #: What can be taken home in one file: what the button says, and the name of the file.
