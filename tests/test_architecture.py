@@ -174,7 +174,7 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 23,
-    "app": 2290,
+    "app": 2291,
     "assess": 2090,
     "catalogue": 41,
     "cli": 1078,
