@@ -6,6 +6,7 @@
 # make test-oldest    the tests with the oldest version of every dependency (Python 3.11)
 # make bench-compare  time this source beside an earlier one, in turns (AGAINST=commit or kept file)
 # make coverage       the tests again, with the lines that none of them runs; fails below the floor
+# make bundle         a folder for people without Python, packed: dist/endmember-*.tar.xz (5 minutes)
 # make test-browser   try the workbench in a real browser, installed where that is allowed
 #
 # Everything lives in .venv; choose another interpreter with `make demo PYTHON=python3.12`: it is
@@ -37,7 +38,7 @@ endef
 # The browser that the tests drive; another one: make test-browser BROWSER=/opt/chrome/chrome
 BROWSER ?= $(firstword $(shell command -v chromium chromium-browser google-chrome 2>/dev/null))
 
-.PHONY: help demo test coverage test-oldest test-combinations test-faults test-browser browser lint bench bench-compare docs clean again
+.PHONY: help demo bundle test coverage test-oldest test-combinations test-faults test-browser browser lint bench bench-compare docs clean again
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -89,6 +90,13 @@ bench: $(VENV)/benchmarks
 bench-compare: $(VENV)/tests
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore benchmarks/compare.py $(AGAINST)
 
+# The package goes in as it is now; what it needs is installed once.
+bundle: $(VENV)/bundle/made
+	@$(VENV)/bundle/bin/python -m pip install --disable-pip-version-check -q --no-deps --force-reinstall .
+	@$(VENV)/bundle/bin/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build tools/bundle.spec
+	@XZ_OPT='-T0 -2' tar -C dist -cJf dist/endmember-$$(uname -s)-$$(uname -m).tar.xz endmember
+	@ls -sh dist/endmember-*.tar.xz
+
 docs: $(VENV)/documentation
 	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@$(BIN)/python docs/_sphinx/check_links.py
@@ -124,6 +132,13 @@ $(VENV)/oldest/tests: $(VENV)/made pyproject.toml
 	@{ $(BIN)/python -m pip install --disable-pip-version-check -q uv && \
 		$(BIN)/uv venv -q --clear --python $(BIN)/python $(VENV)/oldest && \
 		$(BIN)/uv pip install -q --python $(VENV)/oldest/bin/python --resolution lowest-direct -e '.[test]'; } >$(LOG) 2>&1 || { \
+		tail -n 30 $(LOG) >&2; exit 1; }
+	@touch $@
+
+$(VENV)/bundle/made: $(VENV)/made pyproject.toml
+	@echo "Installing what a bundle is made of (log in $(LOG))"
+	@{ $(BIN)/python -m venv --clear $(VENV)/bundle && \
+		$(VENV)/bundle/bin/python -m pip install --disable-pip-version-check -q '.[workbench,baselines]' 'pyinstaller>=6.11'; } >$(LOG) 2>&1 || { \
 		tail -n 30 $(LOG) >&2; exit 1; }
 	@touch $@
 
