@@ -93,7 +93,7 @@ bench-compare: $(VENV)/tests
 # The package goes in as it is now; what it needs is installed once.
 bundle: $(VENV)/bundle/made
 	@$(VENV)/bundle/bin/python -m pip install --disable-pip-version-check -q --no-deps --force-reinstall .
-	@$(VENV)/bundle/bin/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build tools/bundle.spec
+	@PYTHONWARNINGS=ignore $(VENV)/bundle/bin/pyinstaller --noconfirm --log-level ERROR --distpath dist --workpath build tools/bundle.spec
 	@XZ_OPT='-T0 -2' tar -C dist -cJf dist/endmember-$$(uname -s)-$$(uname -m).tar.xz endmember
 	@ls -sh dist/endmember-*.tar.xz
 

@@ -112,6 +112,14 @@ class Comparison(Shown):
         return [[self.names[i] for i in sorted(group)] for group in ordered]
 
     @property
+    def consensus(self) -> np.ndarray | None:
+        """Mean spectra of the largest group that agrees, of unit length, (k, n_channels); None where no two agree."""
+        members = [self.names.index(name) for name in self.groups[0]]
+        mean = np.nanmean(self.spectra[members], axis=0)
+        length = np.sqrt(np.nansum(mean**2, axis=1, keepdims=True))
+        return mean / length if len(members) > 1 else None
+
+    @property
     def sentence(self) -> str:
         """What the comparison says, in words."""
         said = [self._on_misfit(), self._on_agreement(), self._on_bands(), self._conclusion()]

@@ -125,11 +125,11 @@ def choose_model(
             reasons += why
         return model.set_params(n_components=n_components), reasons, report
     if free:
-        few = _mean(observed) if judged is signal and noise.poisson else np.inf
         signed = 0.0 if noise.poisson else _signed_share(observed, noise)
         chosen, why = _left_open(
-            chosen, why, few, signed, parameters, n_components, weighted, assume
-        )
+            chosen, why, _mean(observed) if judged is signal and noise.poisson else np.inf,
+            signed, parameters, n_components, weighted, assume,
+        )  # fmt: skip
     found = NMF(n_components, loss=chosen, **parameters)
     if loss == "auto" and weighted and chosen.counts:
         try:

@@ -41,10 +41,12 @@ class Differences(Shown):
     @property
     def sentence(self) -> str:
         """What differs, in words."""
-        about = "The same data" if self.comparison.same_data else "Different data"
-        changed = [what for what, *_ in self.parameters]
-        by = f"different {', '.join(changed)}" if changed else "the same model and parameters"
-        return f"{about}, {by}. {self.comparison.sentence}"
+        changed = ", ".join(what for what, *_ in self.parameters)
+        return (
+            f"{'The same' if self.comparison.same_data else 'Different'} data, "
+            + (f"different {changed}" if changed else "the same model and parameters")
+            + f". {self.comparison.sentence}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return what differs: values of data and parameters in both, and the largest angle of each component."""
@@ -62,9 +64,7 @@ class Differences(Shown):
     def __str__(self) -> str:
         rows = [("", *self.names), *self.data, *self.parameters]
         widths = [max(len(row[i]) for row in rows) for i in range(2)]
-        lines = [
-            "  ".join((row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2])) for row in rows
-        ]
+        lines = ("  ".join((a.ljust(widths[0]), b.ljust(widths[1]), c)) for a, b, c in rows)
         return "\n".join([*lines, self.comparison.table, self.sentence])
 
 
@@ -119,12 +119,12 @@ def differences(first: Any, second: Any, names: tuple[str, str]) -> Differences:
         f"{names[0]} and {names[1]} have no energies in common, so their spectra cannot be compared; compare "
         "answers whose axes overlap",
     )
-    models = [
-        _at_energies(answer, own, energies[0], other)
-        for answer, own, other in zip((first, second), energies, energies[::-1], strict=True)
-    ]
     comparison = side_by_side(
-        names, models,
+        names,
+        [
+            _at_energies(answer, own, energies[0], other)
+            for answer, own, other in zip((first, second), energies, energies[::-1], strict=True)
+        ],
         misfit=[float(np.sqrt(np.nanmean(one.misfit().map ** 2))) for one in (first, second)],
         n_pixels=int(np.isfinite(first.misfit().map).sum()),
         seconds=[answer.record["fit_seconds"] for answer in (first, second)],
@@ -162,10 +162,12 @@ def _data_of(answer: Unmixing) -> dict[str, str]:
 
 
 def _parameters_of(answer: Unmixing) -> dict[str, str]:
-    parameters = answer.model.get_params(deep=False)
     return {
         "model": type(answer.model).__name__,
-        **{name: " ".join(repr(value).split()) for name, value in parameters.items()},
+        **{
+            name: " ".join(repr(value).split())
+            for name, value in answer.model.get_params(deep=False).items()
+        },
         **{
             name: f"{np.count_nonzero(value)} entries of an array of shape {np.shape(value)}"
             for name, value in answer.options.items()

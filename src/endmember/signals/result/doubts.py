@@ -203,10 +203,8 @@ def _strengths(result: Any) -> list[str]:
     variance = float(np.nanmean(result.misfit().map ** 2))
     if (C < 0).any() or (S < 0).any() or not variance > 0:
         return []
-    of_counts = NoiseModel(gain=variance / float((C @ S).mean()))
-    found = detectability(
-        C, S, of_counts if loss_of(result.model).counts else NoiseModel(0.0, read_variance=variance)
-    )
+    gain = variance / float((C @ S).mean()) if loss_of(result.model).counts else 0.0
+    found = detectability(C, S, NoiseModel(gain, read_variance=0.0 if gain else variance))
     # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
     return [
         f"{t:.{0 if t >= 10 else 1}f} times as strong as noise alone would make it."
