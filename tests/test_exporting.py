@@ -64,6 +64,17 @@ def test_every_spectrum_has_its_file(answer, tmp_path):
     assert read.axes_manager[-1].units == "eV"
 
 
+def test_no_number_is_null_wherever_it_stands():
+    from types import SimpleNamespace
+
+    from endmember.signals.result.exporting import as_json
+
+    found = SimpleNamespace(sentence="so", one=float("nan"), more=[1.0, np.float64("inf")])
+    assert json.loads(as_json(found), parse_constant=pytest.fail) == {
+        "sentence": "so", "one": None, "more": [1.0, None],
+    }  # fmt: skip
+
+
 def test_everything_is_strict_json(answer, tmp_path):
     (file,) = answer.export(tmp_path / "a.json")
     content = json.loads(file.read_text(), parse_constant=lambda word: pytest.fail(word))

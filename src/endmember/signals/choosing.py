@@ -298,9 +298,9 @@ def _suited(observed: Observed, noise: NoiseModel, weighted: bool) -> tuple[Loss
         return Poisson(), [
             "Loss: Poisson's likelihood, because the data are counts of which single ones have weights or are missing."
         ]
-    why = "the data are counts" if noise.poisson else LIKE_COUNTS
     return PoissonScaled(), [
-        f"Loss: squared error weighted by counts (PoissonScaled), because {why}."
+        "Loss: squared error weighted by counts (PoissonScaled), because "
+        f"{'the data are counts' if noise.poisson else LIKE_COUNTS}."
     ]
 
 
