@@ -171,9 +171,8 @@ test has found is always within its limit, so that maps of which half is truly z
 Intervals of the ratio hold the rotation of the factors too, which is no matter of chance: they hold more often as well.
 
 What does not hold yet: the second level of tested answers, 92 % in the place of 95, most at 10 counts and 6,400 pixels,
-where small amounts are taken for none and the spectra are sharper than that; there `em.unmix` of counts in units of
-four, whose gain is measured, holds 41 / 66 %; and correlated noise of 100 pixels. Entries of one phantom err together:
-cells of few phantoms scatter by several per cent.
+where small amounts are taken for none and the spectra are sharper than that; and correlated noise of 100 pixels.
+Entries of one phantom err together: cells of few phantoms scatter by several per cent.
 
 *`python benchmarks/intervals.py --write --minutes {minutes:g}`, {phantoms:,} phantoms in all,
 {fewest} to {most} a cell, one in ten of them asked for an interval;
