@@ -107,6 +107,28 @@ def test_weights_of_penalties_on_shared_maps_are_chosen_too(both):
     assert error(smooth.maps_, both.maps) < 1.0
 
 
+def test_neighbours_are_not_smoothed_away_beside_an_image():
+    """A weight that few counts asked for is too much where an image tells most of the maps."""
+    phantom = em.synthetic.edxs_phases((32, 32), channels=96, k=2, dose=10, seed=101)
+    rng = np.random.default_rng(101)
+    y, x = np.mgrid[:32, :32]
+    centres = 32 * rng.random((8, 2))
+    nearest = np.argmin(
+        (y[..., None] - centres[:, 0]) ** 2 + (x[..., None] - centres[:, 1]) ** 2, axis=-1
+    )
+    maps = np.eye(2)[np.arange(8) % 2][nearest]
+    clean = maps @ phantom.spectra
+    data = [
+        rng.poisson(10 * clean / clean.max()),
+        maps @ [0.4, 1.0] + 0.012 * rng.standard_normal((32, 32)),
+    ]
+    alone, both = (
+        em.Coupled(2, maps=own, random_state=0, n_starts=2).fit(data)
+        for own in (em.Absent("auto"), [em.Absent("auto"), em.Smooth("auto")])
+    )
+    assert error(both.maps_, maps) < error(alone.maps_, maps)
+
+
 def test_light_and_dark_field_join_eels_and_x_rays(both, coupled):
     detectors = [both.eels.signal, both.edxs.signal, both.cl, both.adf]
     result = em.unmix(detectors, em.Coupled(3, random_state=0, n_starts=2))

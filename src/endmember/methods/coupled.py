@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from endmember.errors import Argument, EndmemberTypeError, check_known, refuse_if
-from endmember.factor.arrangements.beside import believed
+from endmember.factor.arrangements.beside import believed, share
 from endmember.factor.data import Observed, unwrap
 from endmember.factor.loop import Callback
 from endmember.factor.losses import PoissonScaled, SquaredError
@@ -148,13 +148,18 @@ class Coupled(Learning, BaseEstimator):
         """
         self._check_parameters()
         images = same_pixels(X)
-        masks = _one_each("channel_mask", channel_mask, len(images), always=True)
-        plan = self._plan(images, mask, masks, callback)
+        plan = self._plan(
+            images,
+            mask,
+            _one_each("channel_mask", channel_mask, len(images), always=True),
+            callback,
+        )
         gamma, fit = np.inf, plan.fitted(np.inf, self, plan.alone, callback)
         if self.coupling == "weak":
             gamma = plan.level() if self.gamma == "auto" else float(self.gamma)
-            free = plan.fitted(0.0, self, fit.arrays, callback)
-            loose = plan.fitted(gamma, self, free.arrays, callback)
+            loose = plan.fitted(
+                gamma, self, plan.fitted(0.0, self, fit.arrays, callback).arrays, callback
+            )
             fit = min(loose, fit, key=lambda fit: fit.objective_[-1])
         self._keep(plan, fit, gamma)
         return self
@@ -197,11 +202,10 @@ class Coupled(Learning, BaseEstimator):
             _one_each("weight", self.weight, n),
         )
         penalties = _one_each("spectra", self.spectra, n, always=True)
-        pixels = math.prod(images[0].shape[:-1])
         refuse_if(
-            k > pixels,
+            k > images[0][..., 0].size,
             Argument("n_components", k),
-            f" is more than the data can hold, which have {pixels} pixels",
+            f" is more than the data can hold, which have {images[0][..., 0].size} pixels",
         )
         spectra = [Factor(k, own, name=f"spectra {d + 1}") for d, own in enumerate(penalties)]
         inputs = [
@@ -229,9 +233,18 @@ class Coupled(Learning, BaseEstimator):
                 np.asarray(images[d]), alone.maps_, alone.flat_components, alone._problem(observed), observed
             )  # fmt: skip
             inputs[d] |= data
+        if "penalty_weights_" in alone.learned():
+            alone.penalty_weights_ = alone.penalty_weights_ * share(
+                [inputs[d] for d in beside],
+                alone.maps_,
+                alone.flat_components,
+                alone._problem(observed),
+                observed,
+            )
         absent = alone.learned().get("absent_", np.zeros((*observed.domain, k), bool))
-        own = [Absent(absent) if p.tested else p for p in alone._penalties()["maps"]]
-        maps = Factor(k, own, name="maps")
+        maps = Factor(
+            k, [Absent(absent) if p.tested else p for p in alone._penalties()["maps"]], name="maps"
+        )
         return Plan(
             maps, spectra, inputs, {maps: alone.maps_, spectra[first]: alone.flat_components.T}
         )
@@ -239,11 +252,14 @@ class Coupled(Learning, BaseEstimator):
     def _keep(self, plan: "Plan", fit: FusionFit, gamma: float) -> None:
         self.maps_ = fit[plan.maps]
         self.spectra_ = [np.ascontiguousarray(fit[S].T) for S in plan.spectra]
-        blank = np.zeros_like(self.maps_) if self.coupling == "weak" else None
-        self.deviations_ = [N and fit.arrays.get(N, blank) for N in plan.deviations]
+        self.deviations_ = [
+            N and fit.arrays.get(N, np.zeros_like(self.maps_) if self.coupling == "weak" else None)
+            for N in plan.deviations
+        ]
         self.gamma_, self.n_components_ = float(gamma), self.maps_.shape[-1]
-        left = "arrays", "starts_"
-        self.restored({name: value for name, value in vars(fit).items() if name not in left})
+        self.restored(
+            {name: value for name, value in vars(fit).items() if name not in ("arrays", "starts_")}
+        )
 
 
 class Seen(SpectralEstimator):
@@ -292,10 +308,8 @@ class Plan:
 
     def level(self) -> float:
         """Return the weight of a norm that noise alone does not overcome."""
-        size = np.sqrt(
-            2 * sum(term.weight_ * term.loss_.reference(term.data) for term in self.terms)
-        )
-        return Norm.level((self.terms[0].data.shape[0], self.maps.k)) / float(size)
+        size = 2 * sum(term.weight_ * term.loss_.reference(term.data) for term in self.terms)
+        return Norm.level((self.terms[0].data.shape[0], self.maps.k)) / math.sqrt(size)
 
 
 def same_pixels(X: Any) -> list[Any]:

@@ -47,11 +47,6 @@ APART = (
     'Spectra: as different as the data allow (em.Absent("auto", mixed=True)), as asked: pixels may mix all phases, '
     "which is the same data as spectra that are alike."
 )
-#: Why the loss is that of counts where the data are none.
-LIKE_COUNTS = (
-    "the variance grows with the signal as that of counts does: if they were divided by a time or a dose, give counts "
-    "and exposure="
-)
 #: Steps of a history that leave an error of either sign.
 _BACKGROUND = {"subtract_background", "fit_background"}
 
@@ -299,8 +294,10 @@ def _suited(observed: Observed, noise: NoiseModel, weighted: bool) -> tuple[Loss
             "Loss: Poisson's likelihood, because the data are counts of which single ones have weights or are missing."
         ]
     return PoissonScaled(), [
-        "Loss: squared error weighted by counts (PoissonScaled), because "
-        f"{'the data are counts' if noise.poisson else LIKE_COUNTS}."
+        "Loss: squared error weighted by counts (PoissonScaled), because the data are counts."
+        if noise.poisson
+        else "Loss: squared error weighted by counts (PoissonScaled), because the variance grows with the signal as "
+        "that of counts does: if they were divided by a time or a dose, give counts and exposure=."
     ]
 
 

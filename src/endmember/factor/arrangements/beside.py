@@ -1,5 +1,6 @@
 """An image beside a spectrum image: its contrast, where it lies, and how far it may be believed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -56,10 +57,44 @@ def believed(
     linear = np.maximum(image - constant, 0.0) ** (1.0 / power)
     slope = np.maximum(linear, DARK * linear.max()) ** (power - 1.0)
     weights = seen * slope**2 / np.mean(slope[seen > 0] ** 2)
-    own = float(estimate_noise(linear[..., np.newaxis]).variance(float(linear.mean())))
-    variance = max(own, *_excess(linear, weights, maps, spectra, problem, observed))
-    data = {"data": linear[..., None], "weights": weights[..., None], "weight": 1.0 / variance}
-    return data, np.array([power, constant, *shift])
+    variance = max(
+        float(estimate_noise(linear[..., np.newaxis]).variance(float(linear.mean()))),
+        *_excess(linear, weights, maps, spectra, problem, observed),
+    )
+    return (
+        {"data": linear[..., None], "weights": weights[..., None], "weight": 1.0 / variance},
+        np.array([power, constant, *shift]),
+    )
+
+
+def share(
+    images: Sequence[dict[str, Any]],
+    maps: np.ndarray,
+    spectra: np.ndarray,
+    problem: Problem,
+    observed: Observed,
+) -> float:
+    """Return which part of what is known of the maps the spectra know alone, the rest being known by images.
+
+    Maps that are as smooth as the spectra found likely are as likely beside images. A weight is relative to the
+    curvature of all data, so that it is this part of the weight that was right for the spectra.
+
+    Parameters
+    ----------
+    images : sequence of dict
+        As :func:`believed` returns them.
+    maps, spectra, problem, observed
+        As there.
+    """
+    C = np.nan_to_num(maps).reshape(-1, maps.shape[-1])
+    factors = [C[observed.rows], spectra.T[observed.columns]]
+    own = problem.touching(factors, 0).curvature(factors[0]) / (
+        1.0 if problem.loss.counts else problem.noise_left(factors)
+    )
+    others = [
+        one["weight"] * np.mean(optimize.nnls(C, one["data"].ravel())[0] ** 2) for one in images
+    ]
+    return float(own / (own + sum(others)))
 
 
 def _excess(
