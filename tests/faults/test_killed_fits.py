@@ -67,6 +67,22 @@ def test_a_killed_command_resumes_to_the_same_answer(file, read_in_blocks, often
         count("command killed and resumed to the same bits", f"with {n_kept} passes kept")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_answer_that_begins_with_kept_passes_is_saved_like_any_other(file, read_in_blocks):
+    def interrupt(progress):
+        raise KeyboardInterrupt
+
+    signal_, model = em.load(file, lazy=True), em.NMF(3, n_starts=2, random_state=0)
+    kept = {"checkpoint": file.with_name("kept")}
+    with pytest.raises(KeyboardInterrupt):
+        em.unmix(signal_, model, callback=interrupt, **kept)
+    assert any(kept["checkpoint"].glob("look-*.npz"))
+    resumed = em.unmix(signal_, model, resume=True, **kept)
+    saved = em.open(resumed.save(file.with_name("saved")))
+    assert saved.record["whole_numbers"] is True
+    np.testing.assert_array_equal(saved.spectra.data, em.unmix(signal_, model).spectra.data)
+
+
 @pytest.fixture
 def cluster(monkeypatch, often, number, restart):
     if (number, restart) in often([(1, False), (2, True)], []):

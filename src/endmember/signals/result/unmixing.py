@@ -133,7 +133,7 @@ def _unmixed(
         "data": describe_data(signal),
         "steps": steps(signal),
         "reasons": reasons,
-        "whole_numbers": observed.survey.integer,
+        "whole_numbers": bool(observed.survey.integer),
     }
     result = Unmixing(
         maps=wrap_maps(model.maps_, signal),
