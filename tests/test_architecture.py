@@ -179,11 +179,11 @@ MOST_STATEMENTS = {
     "catalogue": 41,
     "cli": 1078,
     "errors": 53,
-    "factor": 6827,
-    "methods": 2175,
+    "factor": 6832,
+    "methods": 2171,
     "preprocess": 1105,
     "show": 723,
-    "signals": 2187,
+    "signals": 2186,
     "synthetic": 402,
 }
 
