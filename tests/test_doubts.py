@@ -59,6 +59,14 @@ def test_how_strong_a_component_is_does_not_hang_on_the_unit_of_the_counts():
     np.testing.assert_allclose(strengths[0], strengths[1], rtol=0.01)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_components_of_which_nothing_is_left_have_no_strength():
+    model = em.NMF(2, loss=em.PoissonScaled(), maps=em.Sparse(1e3), random_state=0)
+    answer = em.unmix(PHANTOM.data, model)
+    assert not answer.model.maps_.any()
+    assert all(said[0].startswith("0.0 times") for said in verdicts(answer).values())
+
+
 def test_verdicts_say_the_numbers(result):
     strengths = detectability(result.model.maps_, result.model.components_)
     for j, (name, said) in enumerate(verdicts(result).items()):

@@ -25,6 +25,12 @@ def picture(*shape, channels=9, **more):
     return Components(maps=maps_of(*shape), spectra=spectra, **more)
 
 
+def test_energies_come_behind_the_spectra():
+    energy = np.arange(9.0)
+    assert list(Components(maps_of(3, 4, 2), np.ones((2, 9)), energy).energy) == list(energy)
+    assert Misfit(maps_of(3, 4), energy, energy, energy, energy + 5).energy[0] == 5
+
+
 def map_panels(figure):
     return [axes for axes in figure.axes if axes.images]
 

@@ -243,8 +243,7 @@ def _leading(visibility: Floats) -> int:
 def _drawn_edge(white: WhiteData, rng: np.random.Generator) -> tuple[float, float]:
     """Mean and deviation of the largest squared singular value of noise of mean variance one."""
     n, m = white.Y.shape
-    draws = range(10 if n * m <= _SMALL else 4)
-    screes = [decompose(white.noise_like(rng), 1)[1] for _ in draws]
+    screes = [decompose(white.noise_like(rng), 1)[1] for _ in range(10 if n * m <= _SMALL else 4)]
     found = [scree.values[0] * n * m / scree.total for scree in screes]
     mean = float(np.mean(found))
     ideal = criteria.noise_edge(n, m, 0.0)

@@ -272,7 +272,8 @@ def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
     if n < m:
         V, scree, U = decompose(Y.T)
         return U, Scree(scree.values, total, (n, m)), V
-    values, vectors = np.linalg.eigh(_gram(Y))
+    gram = Y.T @ Y
+    values, vectors = np.linalg.eigh(gram.toarray() if sp.issparse(gram) else gram)
     values = np.maximum(values[::-1], 0)
     V = vectors[:, : -_N_LARGEST - 1 : -1]
     return (
@@ -280,11 +281,6 @@ def decompose(Y: Any, number: int = _N_LARGEST) -> tuple[Floats, Scree, Floats]:
         Scree(values, total, (n, m)),
         V,
     )
-
-
-def _gram(Y: Any) -> Floats:
-    gram = Y.T @ Y
-    return gram.toarray() if sp.issparse(gram) else gram
 
 
 # --- correlated noise -----------------------------------------------------------------------------

@@ -49,7 +49,7 @@ class Coupled(Learning, BaseEstimator):
         As in :class:`em.Term`; "auto" for an image as said above.
     maps : penalty or list of them, optional
         ``em.Absent("auto")`` beside images unless given. What data decide, such as ``weight="auto"``, the first
-        spectra decide alone.
+        spectra decide alone; of such a weight as large a part is taken as they know of the maps beside images.
     spectra : sequence of penalties, optional
         The penalties on the spectra of each detector: one entry a detector.
     n_starts, max_iter, tol, random_state

@@ -10,20 +10,8 @@ import numpy as np
 from endmember.errors import EndmemberError, refuse_if
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class _Placed:
-    """Where the values of a picture lie, in energy and in space, and its title; said in :class:`Components`."""
-
-    energy: np.ndarray | None = None
-    energy_label: str = "Energy"
-    energy_units: str | None = None
-    pixel_size: Sequence[float | None] | None = None
-    pixel_units: str | Sequence[str | None] | None = None
-    title: str | None = None
-
-
 @dataclass(frozen=True, eq=False)
-class Components(_Placed):
+class Components:
     """Maps and spectra with the names and units that belong to them.
 
     Parameters
@@ -64,10 +52,16 @@ class Components(_Placed):
 
     maps: np.ndarray
     spectra: np.ndarray
+    energy: np.ndarray | None = None
+    energy_label: str = "Energy"
+    energy_units: str | None = None
+    pixel_size: Sequence[float | None] | None = None
+    pixel_units: str | Sequence[str | None] | None = None
     names: Sequence[str] | None = None
     map_label: str = ""
     map_units: str | None = None
     spectrum_label: str = "Intensity"
+    title: str | None = None
 
     def __post_init__(self) -> None:
         maps, spectra = _floats(self.maps), _floats(self.spectra)
@@ -86,7 +80,7 @@ class Components(_Placed):
 
 
 @dataclass(frozen=True, eq=False)
-class Misfit(_Placed):
+class Misfit:
     """Where, in space and in energy, a model departs from the data.
 
     Parameters
@@ -120,7 +114,13 @@ class Misfit(_Placed):
     spectrum: np.ndarray
     data_spectrum: np.ndarray
     model_spectrum: np.ndarray
+    energy: np.ndarray | None = None
+    energy_label: str = "Energy"
+    energy_units: str | None = None
+    pixel_size: Sequence[float | None] | None = None
+    pixel_units: str | Sequence[str | None] | None = None
     noise: np.ndarray | float | None = None
+    title: str | None = None
 
     def __post_init__(self) -> None:
         names = ("spectrum", "data_spectrum", "model_spectrum")

@@ -59,8 +59,9 @@ class Choices:
     @property
     def method(self) -> str:
         """The name of the method in the literature."""
-        on = bool(self.penalties.get("relevance")), bool(self.penalties.get("soft_orthogonal"))
-        return "ARD-" * on[0] + ("SO-NMF" if all(on) else "NMF" + "-SO" * on[1])
+        ard = "ARD-" if self.penalties.get("relevance") else ""
+        so = "SO-" if self.penalties.get("soft_orthogonal") else ""
+        return "NMF-SO" if so and not ard else f"{ard}{so}NMF"
 
     @property
     def label(self) -> str:

@@ -227,10 +227,13 @@ class Image:
             Of the position.
         """
         begin, end, _, aside = np.array(line.corners)
-        length = np.hypot(*(end - begin))
-        steps = np.linspace(0, 1, 1 + math.ceil(length))
-        across = (np.arange(line.width)[:, None, None] + 0.5) / line.width
-        strip = begin + steps[:, None] * (end - begin) + across * (aside - begin)
+        steps = np.linspace(0, 1, 1 + math.ceil(np.hypot(*(end - begin))))
+        # (points across, points along, 2)
+        strip = (
+            begin
+            + steps[:, None] * (end - begin)
+            + (np.arange(line.width)[:, None, None] + 0.5) / line.width * (aside - begin)
+        )
         profiles = [
             map_coordinates(one, strip.T[::-1] - 0.5, order=1, mode="nearest").mean(axis=-1)
             for one in np.moveaxis(maps, -1, 0)

@@ -148,8 +148,8 @@ def _at_energies(answer: Unmixing, own: np.ndarray, wanted: np.ndarray, other: n
         np.interp(wanted, own[order], spectrum[order], left=np.nan, right=np.nan)
         for spectrum in np.asarray(answer.model.components_, dtype=float)
     ]
-    shared = np.where((wanted >= other.min()) & (wanted <= other.max()), spectra, np.nan)
-    return copy(answer.model).restored({"components_": shared})
+    shared = (wanted >= other.min()) & (wanted <= other.max())
+    return copy(answer.model).restored({"components_": np.where(shared, spectra, np.nan)})
 
 
 def _data_of(answer: Unmixing) -> dict[str, str]:

@@ -203,7 +203,7 @@ def _strengths(result: Any) -> list[str]:
     variance = float(np.nanmean(result.misfit().map ** 2))
     if (C < 0).any() or (S < 0).any() or not variance > 0:
         return []
-    gain = variance / float((C @ S).mean()) if loss_of(result.model).counts else 0.0
+    gain = variance / (float((C @ S).mean()) or 1.0) if loss_of(result.model).counts else 0.0
     found = detectability(C, S, NoiseModel(gain, read_variance=0.0 if gain else variance))
     # A component fitted to noise alone has the strength of its largest eigenvalue, (1 + √γ)².
     return [

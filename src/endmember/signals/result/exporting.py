@@ -89,11 +89,13 @@ def _everything(answer: Any, file: Path) -> None:
 
 def as_json(found: Any) -> str:
     """Return a report, a path or a comparison as JSON: its sentence and all it holds but models; null for no number."""
-    said = json.dumps(
-        {"sentence": found.sentence} | {name: part for name, part in vars(found).items() if name != "models"},
-        default=lambda one: _values(one) if isinstance(one, np.ndarray | np.generic) else vars(one),
-    )  # fmt: skip
-    return json.dumps(json.loads(said, parse_constant=lambda word: None))
+    return json.dumps(json.loads(
+        json.dumps(
+            {"sentence": found.sentence} | {name: part for name, part in vars(found).items() if name != "models"},
+            default=lambda one: _values(one) if isinstance(one, np.ndarray | np.generic) else vars(one),
+        ),
+        parse_constant=lambda word: None,
+    ))  # fmt: skip
 
 
 def _values(array: Any) -> Any:
