@@ -174,16 +174,16 @@ def statements(text: str) -> int:
 #: Statements of every room. A change that needs more raises the number here, and says why.
 MOST_STATEMENTS = {
     "__init__": 23,
-    "app": 2291,
-    "assess": 2095,
+    "app": 2290,
+    "assess": 2092,
     "catalogue": 41,
     "cli": 1078,
     "errors": 53,
     "factor": 6832,
     "methods": 2171,
     "preprocess": 1105,
-    "show": 723,
-    "signals": 2186,
+    "show": 728,
+    "signals": 2185,
     "synthetic": 402,
 }
 
